@@ -1,0 +1,1 @@
+//! Test clusters and the tablet that stands in for vttablet.

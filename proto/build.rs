@@ -1,0 +1,46 @@
+//! Compiles the `.proto` files beside this script.
+//!
+//! Two things that prost would do to the wire are prevented by patching the descriptors first (ARCHITECTURE.md, "Wire"):
+//! map entries whose value is a message must carry that value even when it is empty, and stream positions and messages
+//! may hold bytes that are not UTF-8. `descriptors.bin` is written before the patch: it is the contract.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=.");
+    let mut files: Vec<PathBuf> = fs::read_dir(".")?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|ext| ext == "proto"));
+    files.sort();
+    let mut set = protox::compile(&files, ["."])?;
+    for file in &mut set.file {
+        file.source_code_info = None;
+    }
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), set.encode_to_vec())?;
+    patch(&mut set);
+    tonic_prost_build::configure().generate_default_stubs(true).compile_fds(set)?;
+    Ok(())
+}
+
+fn patch(set: &mut FileDescriptorSet) {
+    for file in &mut set.file {
+        file.message_type.iter_mut().for_each(patch_message);
+    }
+}
+
+fn patch_message(message: &mut DescriptorProto) {
+    let name = message.name().to_owned();
+    for nested in &mut message.nested_type {
+        let is_map = nested.options.as_ref().is_some_and(|o| o.map_entry());
+        if is_map && nested.field.iter().any(|f| f.number() == 2 && f.r#type() == Type::Message) {
+            nested.options = None;
+        }
+        let is_stream = name == "ReadVReplicationWorkflowResponse" && nested.name() == "Stream";
+        for field in nested.field.iter_mut().filter(|f| is_stream && matches!(f.name(), "pos" | "message")) {
+            field.set_type(Type::Bytes);
+        }
+        patch_message(nested);
+    }
+}
