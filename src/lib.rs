@@ -4,3 +4,4 @@ pub mod deadline;
 pub mod error;
 pub mod key_range;
 pub mod topo;
+pub mod vschema;
