@@ -1,0 +1,1 @@
+//! Column values: text protocol, binlog, SQL literals.
