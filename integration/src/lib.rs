@@ -1,1 +1,5 @@
 //! Test clusters and the tablet that stands in for vttablet.
+
+pub mod mysqld;
+pub mod ports;
+pub mod process;
