@@ -1,3 +1,8 @@
 //! Test clusters and the tablet that stands in for vttablet.
 
+pub mod etcd;
+pub mod mysqld;
+pub mod ports;
+pub mod process;
+pub mod proxy;
 pub mod tablet;
