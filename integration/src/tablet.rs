@@ -4,14 +4,20 @@
 //! - what the tablet is and what its parts share: [`options`], [`shared`]
 //! - MySQL facts: [`gtid`], [`schema`], [`value`]
 //! - the source of a stream: [`vindex`], [`filter`], [`row_stream`], [`event_stream`], [`query_service`]
+//! - the target of a stream: [`sidecar`], [`prototext`], [`picker`], [`engine`]
+//! - what vtctld calls: [`manager`]; all of it together: [`run`]
 
+pub mod engine;
 pub mod event_stream;
 pub mod filter;
 pub mod gtid;
 pub mod options;
+pub mod picker;
+pub mod prototext;
 pub mod query_service;
 pub mod row_stream;
 pub mod schema;
 pub mod shared;
+pub mod sidecar;
 pub mod value;
 pub mod vindex;

@@ -52,8 +52,8 @@ pub fn encode<M: TextForm>(message: &M) -> Result<String, Error> {
 /// [`Error::Text`] when it is no such message.
 pub fn decode<M: TextForm>(text: &[u8]) -> Result<M, Error> {
     let text = std::str::from_utf8(text).map_err(|error| Error::Text(error.to_string()))?;
-    let dynamic = DynamicMessage::parse_text_format(descriptor::<M>()?, text)
-        .map_err(|error| Error::Text(error.to_string()))?;
+    let dynamic =
+        DynamicMessage::parse_text_format(descriptor::<M>()?, text).map_err(|error| Error::Text(error.to_string()))?;
     Ok(M::decode(dynamic.encode_to_vec().as_slice())?)
 }
 

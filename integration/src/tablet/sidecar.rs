@@ -17,8 +17,10 @@ pub async fn create(conn: &mut Conn, name: &str) -> mysql_async::Result<()> {
     let id = quote(name);
     conn.query_drop(format!("create database if not exists {id}")).await?;
     for (table, columns) in TABLES {
-        conn.query_drop(format!("create table if not exists {id}.{table} ({columns}) engine = InnoDB charset = utf8mb4"))
-            .await?;
+        conn.query_drop(format!(
+            "create table if not exists {id}.{table} ({columns}) engine = InnoDB charset = utf8mb4"
+        ))
+        .await?;
     }
     Ok(())
 }
@@ -46,7 +48,8 @@ pub fn rewrite(sql: &str, name: &str) -> String {
         if !is_qualifier(&tokens, index) {
             continue;
         }
-        let (Some(start), Some(end)) = (offset(sql, &lines, token.span.start), offset(sql, &lines, token.span.end)) else {
+        let (Some(start), Some(end)) = (offset(sql, &lines, token.span.start), offset(sql, &lines, token.span.end))
+        else {
             return sql.to_owned();
         };
         out.push_str(&sql[done..start]);
@@ -109,10 +112,7 @@ const TABLES: [(&str, &str); 8] = [
         "id bigint not null auto_increment, vrepl_id int not null, table_name varbinary(128) not null, \
          action json not null, unique key (vrepl_id, table_name), primary key (id)",
     ),
-    (
-        "resharding_journal",
-        "id bigint not null, db_name varbinary(255) default null, val blob, primary key (id)",
-    ),
+    ("resharding_journal", "id bigint not null, db_name varbinary(255) default null, val blob, primary key (id)"),
     (
         "vdiff",
         "id bigint not null auto_increment, vdiff_uuid varchar(64) not null, workflow varbinary(1024) default null, \
@@ -161,6 +161,9 @@ mod tests {
 
     #[test]
     fn escaped_quotes_do_not_end_a_string() {
-        assert_eq!(rewrite(r"update _vt.t set a = 'it\'s _vt.x', b = ''''", "s"), r"update `s`.t set a = 'it\'s _vt.x', b = ''''");
+        assert_eq!(
+            rewrite(r"update _vt.t set a = 'it\'s _vt.x', b = ''''", "s"),
+            r"update `s`.t set a = 'it\'s _vt.x', b = ''''"
+        );
     }
 }

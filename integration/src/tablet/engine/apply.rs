@@ -55,7 +55,13 @@ impl TablePlan {
     ///
     /// # Errors
     /// A key column that the source does not send.
-    pub fn new(rule: &TableRule, table: &Table, fields: &[Field], last: Option<&LastKey>, zones: &Zones) -> Result<Self> {
+    pub fn new(
+        rule: &TableRule,
+        table: &Table,
+        fields: &[Field],
+        last: Option<&LastKey>,
+        zones: &Zones,
+    ) -> Result<Self> {
         let names: Vec<&str> = match &rule.columns {
             Some(columns) => columns.iter().map(String::as_str).collect(),
             None => fields.iter().map(|field| field.name.trim_matches('`')).collect(),

@@ -111,7 +111,11 @@ fn choose_key(name: &str, table: &mut Table, indexes: &BTreeMap<(String, String)
     }
     let own = indexes.iter().filter(|((of, _), index)| of == name && index.usable);
     let cost = |index: &Index| -> u32 {
-        index.columns.iter().map(|column| table.column(column).map_or(1000, |column| storage_cost(&column.data_type))).sum()
+        index
+            .columns
+            .iter()
+            .map(|column| table.column(column).map_or(1000, |column| storage_cost(&column.data_type)))
+            .sum()
     };
     let best = own.map(|(_, index)| index).min_by_key(|index| (cost(index), index.columns.len()));
     table.unique = best.is_some();

@@ -34,7 +34,8 @@ pub async fn init_tables(stream: &mut Stream) -> Result<()> {
     let tables: Vec<String> = rules.into_keys().collect();
     let values: Vec<String> = tables.iter().map(|t| format!("({}, {})", stream.id, literal::string(t))).collect();
     let mut transaction = Transaction::default();
-    let insert = format!("insert into {}(vrepl_id, table_name) values {}", stream.table("copy_state"), values.join(", "));
+    let insert =
+        format!("insert into {}(vrepl_id, table_name) values {}", stream.table("copy_state"), values.join(", "));
     transaction.add(&mut stream.db, insert).await?;
     let state = stream.state_statement(COPYING, "");
     transaction.add(&mut stream.db, state).await?;
@@ -113,7 +114,8 @@ async fn copy_table(stream: &mut Stream, table: &str, uncopied: BTreeMap<String,
     let last = uncopied.get(table).cloned().flatten().map(|last| last.result);
     let deadline = tokio::time::Instant::now() + stream.tuning.copy_phase_duration;
     let rows = stream.source.rows(&rule.query, last).await?;
-    let mut copy = Copy { rule, uncopied, deadline, begun: None, rows_saved_at: Instant::now(), collected_at: Instant::now() };
+    let mut copy =
+        Copy { rule, uncopied, deadline, begun: None, rows_saved_at: Instant::now(), collected_at: Instant::now() };
     if !copy.run(stream, rows).await? {
         return Ok(());
     }
@@ -154,7 +156,11 @@ impl Copy {
             };
             let Some(packet) = packet else {
                 let begun = self.begun.is_some();
-                return if begun { Ok(true) } else { Err(Error::unknown("expecting field event first, got: end of stream")) };
+                return if begun {
+                    Ok(true)
+                } else {
+                    Err(Error::unknown("expecting field event first, got: end of stream"))
+                };
             };
             if packet.throttled {
                 stream.throttled("rowstreamer", &packet.throttled_reason).await?;

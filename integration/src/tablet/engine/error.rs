@@ -144,17 +144,16 @@ mod tests {
         let status = tonic::Status::failed_precondition("disallowed due to rule");
         let error = Error::from_tablet(&status);
         assert!(error.is_terminal());
-        assert_eq!(
-            error.to_string(),
-            "vttablet: rpc error: code = FailedPrecondition desc = disallowed due to rule"
-        );
+        assert_eq!(error.to_string(), "vttablet: rpc error: code = FailedPrecondition desc = disallowed due to rule");
     }
 
     #[test]
     fn long_messages_lose_their_middle() {
         let text = format!("{}{}", "a".repeat(700), "b".repeat(700));
         let cut = truncate_message(&text);
-        assert!(cut.len() <= 950 && cut.starts_with("aaa") && cut.ends_with("bbb") && cut.contains(" ... [TRUNCATED] ... "));
+        assert!(
+            cut.len() <= 950 && cut.starts_with("aaa") && cut.ends_with("bbb") && cut.contains(" ... [TRUNCATED] ... ")
+        );
         assert_eq!(truncate_message("short"), "short");
     }
 }

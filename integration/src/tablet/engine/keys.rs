@@ -74,15 +74,15 @@ pub async fn restore(stream: &mut Stream, table: &str) -> Result<()> {
 async fn restore_with(stream: &mut Stream, table: &str, db: &mut Db) -> Result<()> {
     let actions = stream.table("post_copy_action");
     let name = literal::string(table);
-    let rows =
-        db.rows(format!("select id, action from {actions} where vrepl_id = {} and table_name = {name}", stream.id)).await?;
+    let rows = db
+        .rows(format!("select id, action from {actions} where vrepl_id = {} and table_name = {name}", stream.id))
+        .await?;
     if rows.is_empty() {
         return Ok(());
     }
     stream.log(Kind::CopyStarted, &format!("Executing {} post copy action(s) for {table} table", rows.len())).await?;
     for row in rows {
-        let action: Action =
-            serde_json::from_str(&text(&row, 1)).map_err(|error| Error::unknown(error.to_string()))?;
+        let action: Action = serde_json::from_str(&text(&row, 1)).map_err(|error| Error::unknown(error.to_string()))?;
         if action.kind != SQL_ACTION {
             return Err(Error::unknown(format!("unsupported post copy action type: {}", action.kind)));
         }
@@ -168,9 +168,9 @@ fn droppable_keys(create: &str) -> Vec<Key> {
     let mut keys = Vec::new();
     for line in key_lines(create) {
         let Some((name, columns)) = name_and_columns(line) else { continue };
-        let is_needed = needed.iter().any(|needed| {
-            columns.strip_prefix(needed.as_str()).is_some_and(|rest| rest.starts_with([',', ')']))
-        });
+        let is_needed = needed
+            .iter()
+            .any(|needed| columns.strip_prefix(needed.as_str()).is_some_and(|rest| rest.starts_with([',', ')'])));
         if is_needed || (line.starts_with("UNIQUE ") && !has_primary) {
             continue;
         }

@@ -65,7 +65,9 @@ fn matching<'a>(filter: &'a Filter, table: &str) -> Result<Option<&'a Rule>> {
     for rule in &filter.rules {
         let matches = if rule.r#match.starts_with('/') {
             let pattern = rule.r#match.trim_matches('/');
-            Regex::new(pattern).map_err(|error| Error::unknown(format!("error parsing regexp: {error}")))?.is_match(table)
+            Regex::new(pattern)
+                .map_err(|error| Error::unknown(format!("error parsing regexp: {error}")))?
+                .is_match(table)
         } else {
             rule.r#match == table
         };
@@ -92,7 +94,8 @@ fn table_rule(table: &str, rule: &Rule) -> Result<Option<TableRule>> {
 
 /// An identifier, in backticks only when it needs them.
 fn identifier(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let plain =
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
     if plain { name.to_owned() } else { crate::tablet::sidecar::quote(name) }
 }
 
@@ -165,7 +168,11 @@ mod tests {
     #[test]
     fn the_first_matching_rule_decides() {
         let rules = rules(
-            &filter(&[("skip", "exclude"), ("a", "select * from a where in_keyrange(id, 'c.hash', '-80')"), ("/.*/", "80-")]),
+            &filter(&[
+                ("skip", "exclude"),
+                ("a", "select * from a where in_keyrange(id, 'c.hash', '-80')"),
+                ("/.*/", "80-"),
+            ]),
             &tables(&["a", "b-c", "skip"]),
         )
         .unwrap();

@@ -153,7 +153,9 @@ impl Player {
                     continue;
                 }
             }
-            self.apply(stream, event, must_save).await.map_err(|error| error.wrap(context(event, &batch[index + 1..])))?;
+            self.apply(stream, event, must_save)
+                .await
+                .map_err(|error| error.wrap(context(event, &batch[index + 1..])))?;
             if self.ended {
                 return Ok(());
             }
@@ -172,7 +174,9 @@ impl Player {
                 let row = event.row_event.as_ref().ok_or_else(|| Error::unknown("ROW event without rows"))?;
                 self.apply_rows(stream, row).await?;
             }
-            VEventType::Commit if must_save || self.transaction.is_open() => self.commit(stream, event.timestamp).await?,
+            VEventType::Commit if must_save || self.transaction.is_open() => {
+                self.commit(stream, event.timestamp).await?
+            }
             VEventType::Commit => self.unsaved = Some(event.timestamp),
             VEventType::Other => self.save(stream, event.timestamp).await?,
             VEventType::Ddl => self.apply_ddl(stream, event).await?,
@@ -192,9 +196,10 @@ impl Player {
 
     fn plan_table(&mut self, stream: &Stream, event: &VEvent) -> Result<()> {
         let field = event.field_event.as_ref().ok_or_else(|| Error::unknown("FIELD event without fields"))?;
-        let rule = self.rules.get(&field.table_name).ok_or_else(|| {
-            Error::unknown(format!("unexpected field event for table {}", field.table_name))
-        })?;
+        let rule = self
+            .rules
+            .get(&field.table_name)
+            .ok_or_else(|| Error::unknown(format!("unexpected field event for table {}", field.table_name)))?;
         let table = stream.tables.get(&rule.target).cloned().unwrap_or_default();
         let last = self.uncopied.get(&rule.target).and_then(Option::as_ref);
         let plan = TablePlan::new(rule, &table, &field.fields, last, &stream.zones())

@@ -40,7 +40,8 @@ impl SourceTablet {
             .tcp_nodelay(true)
             .connect_timeout(Duration::from_secs(10));
         let channel = endpoint.connect().await.map_err(|error| unavailable(&innermost(&error)))?;
-        let client = QueryClient::new(channel).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
+        let client =
+            QueryClient::new(channel).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
         let target = Target {
             keyspace: tablet.keyspace.clone(),
             shard: tablet.shard.clone(),

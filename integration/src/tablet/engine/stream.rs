@@ -17,8 +17,8 @@ use super::{
     error::{Error, Result, truncate_message},
     literal,
     log::{self, Kind},
-    player::{self, Goal},
     plan,
+    player::{self, Goal},
     row::{self, COPYING, ERROR, RUNNING, STOPPED, StreamRow},
     source::SourceTablet,
 };
@@ -152,7 +152,8 @@ impl Stream {
     /// Those of the server.
     pub async fn set_message(&mut self, message: &str) -> Result<()> {
         let message = truncate_message(message);
-        write_message(&mut self.db, &self.table("vreplication"), self.id, &message).await?;
+        let table = self.table("vreplication");
+        write_message(&mut self.db, &table, self.id, &message).await?;
         self.log(Kind::Message, &message).await
     }
 
@@ -176,8 +177,7 @@ impl Stream {
     /// The statement that saves a position. It belongs into the transaction that made it true.
     #[must_use]
     pub fn position_statement(&self, pos: &GtidSet, event_time: i64) -> String {
-        let event_time =
-            if event_time == 0 { String::new() } else { format!(", transaction_timestamp={event_time}") };
+        let event_time = if event_time == 0 { String::new() } else { format!(", transaction_timestamp={event_time}") };
         format!(
             "update {} set pos={}, time_updated={}{event_time}, rows_copied={}, message='' where id={}",
             self.table("vreplication"),
@@ -195,7 +195,9 @@ impl Stream {
     pub async fn heartbeat(&mut self) -> Result<()> {
         let now = now();
         let table = self.table("vreplication");
-        self.db.run(format!("update {table} set time_updated={now}, time_heartbeat={now} where id={}", self.id)).await?;
+        self.db
+            .run(format!("update {table} set time_updated={now}, time_heartbeat={now} where id={}", self.id))
+            .await?;
         Ok(())
     }
 

@@ -53,7 +53,12 @@ fn last_keys_survive_with_their_bytes() {
         ..QueryResult::default()
     };
     let text = encode(&result).unwrap();
-    assert!(text.starts_with(r#"fields:{name:"id" type:INT64 charset:63 flags:49667} rows:{lengths:1 lengths:-1 lengths:3"#), "{text}");
+    assert!(
+        text.starts_with(
+            r#"fields:{name:"id" type:INT64 charset:63 flags:49667} rows:{lengths:1 lengths:-1 lengths:3"#
+        ),
+        "{text}"
+    );
     assert_eq!(decode::<QueryResult>(text.as_bytes()).unwrap(), result);
 }
 

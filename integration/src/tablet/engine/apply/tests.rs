@@ -29,8 +29,12 @@ fn plan(last: Option<&[Option<&str>]>, unique: bool) -> TablePlan {
     let columns = vec![column("id", "bigint"), name, twice, column("code", "binary(4)")];
     let key = if unique { vec!["id".to_owned(), "name".to_owned()] } else { vec!["id".to_owned()] };
     let table = Table { columns, key, unique };
-    let fields =
-        [field("id", Type::Int64), field("name", Type::Varchar), field("twice", Type::Int64), field("code", Type::Binary)];
+    let fields = [
+        field("id", Type::Int64),
+        field("name", Type::Varchar),
+        field("twice", Type::Int64),
+        field("code", Type::Binary),
+    ];
     let last = last.map(|last| LastKey {
         result: QueryResult { fields: fields[..2].to_vec(), rows: vec![row(last)], ..QueryResult::default() },
     });
