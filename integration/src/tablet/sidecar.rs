@@ -60,6 +60,24 @@ pub fn rewrite(sql: &str, name: &str) -> String {
     out
 }
 
+/// Byte offset of the WHERE that belongs to the statement itself, not to one in parentheses.
+#[must_use]
+pub fn top_level_where(sql: &str) -> Option<usize> {
+    let tokens = Tokenizer::new(&MySqlDialect {}, sql).with_unescape(false).tokenize_with_location().ok()?;
+    let mut depth = 0_usize;
+    for token in tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 && word.keyword == sqlparser::keywords::Keyword::WHERE => {
+                return offset(sql, &line_starts(sql), token.span.start);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 fn is_qualifier(tokens: &[TokenWithSpan], index: usize) -> bool {
     let named = matches!(&tokens[index].token, Token::Word(word) if word.value == DEFAULT_NAME);
     let next = tokens[index + 1..].iter().find(|token| !matches!(token.token, Token::Whitespace(_)));

@@ -63,14 +63,14 @@ fn plan_text(sql: &str, sidecar_db: &str) -> std::result::Result<Plan, String> {
         }
         Statement::Update(update) => match writable(table_name(&update.table.relation), sidecar_db, sql)? {
             Target::Journal => Ok(pass()),
-            Target::Streams => plan_update(sql, sidecar_db, update),
+            Target::Streams => plan_update(sql, sidecar_db, &update),
         },
         Statement::Delete(delete) => {
             let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
             let table = from.first().and_then(|from| table_name(&from.relation));
             match writable(table, sidecar_db, sql)? {
                 Target::Journal => Ok(pass()),
-                Target::Streams => plan_delete(sql, sidecar_db, delete),
+                Target::Streams => plan_delete(sql, sidecar_db, &delete),
             }
         }
         other => Err(format!("unsupported construct: {other}")),
@@ -131,7 +131,7 @@ fn plan_insert(sql: &str, insert: &sqlparser::ast::Insert) -> std::result::Resul
     Ok(Plan::Insert { sql: sql.to_owned(), rows: values.rows.len() })
 }
 
-fn plan_update(sql: &str, sidecar_db: &str, mut update: sqlparser::ast::Update) -> std::result::Result<Plan, String> {
+fn plan_update(sql: &str, sidecar_db: &str, update: &sqlparser::ast::Update) -> std::result::Result<Plan, String> {
     check_selective(sql, "update", update.selection.as_ref())?;
     if update.limit.is_some() {
         return Err(format!("unsupported construct: {update}"));
@@ -145,23 +145,24 @@ fn plan_update(sql: &str, sidecar_db: &str, mut update: sqlparser::ast::Update) 
             return Err(format!("id cannot be changed: {assignment}"));
         }
     }
-    let selector = selector(sidecar_db, update.selection.take().as_ref());
-    Ok(Plan::Update { selector, front: update.to_string() })
+    let front = sql.get(..sidecar::top_level_where(sql).unwrap_or(sql.len())).unwrap_or(sql);
+    Ok(Plan::Update { selector: selector(sql, sidecar_db), front: front.trim_end().to_owned() })
 }
 
-fn plan_delete(sql: &str, sidecar_db: &str, delete: sqlparser::ast::Delete) -> std::result::Result<Plan, String> {
+fn plan_delete(sql: &str, sidecar_db: &str, delete: &sqlparser::ast::Delete) -> std::result::Result<Plan, String> {
     check_selective(sql, "delete", delete.selection.as_ref())?;
     let plain =
         delete.tables.is_empty() && delete.order_by.is_empty() && delete.limit.is_none() && delete.using.is_none();
     if !plain {
         return Err(format!("unsupported construct: {delete}"));
     }
-    Ok(Plan::Delete { selector: selector(sidecar_db, delete.selection.as_ref()) })
+    Ok(Plan::Delete { selector: selector(sql, sidecar_db) })
 }
 
-fn selector(sidecar_db: &str, selection: Option<&Expr>) -> String {
-    let selection = selection.map(|selection| format!(" where {selection}")).unwrap_or_default();
-    format!("select id from {}.vreplication{selection}", sidecar::quote(sidecar_db))
+/// The ids of the rows that a statement is about, in the words of its own WHERE.
+fn selector(sql: &str, sidecar_db: &str) -> String {
+    let condition = sidecar::top_level_where(sql).and_then(|at| sql.get(at..)).unwrap_or_default();
+    format!("select id from {}.vreplication {condition}", sidecar::quote(sidecar_db))
 }
 
 /// A write has to name the rows by id or workflow, somewhere in its WHERE.

@@ -21,14 +21,14 @@ fn changes_find_their_rows_first() {
     assert_eq!(
         plan(sql, "_vt").unwrap(),
         Plan::Update {
-            selector: "select id from `_vt`.vreplication where id IN (1, 2) AND db_name = 'vt_c'".into(),
-            front: "UPDATE _vt.vreplication SET state = 'Running', message = 'it''s'".into()
+            selector: "select id from `_vt`.vreplication where id in (1, 2) and db_name = 'vt_c'".into(),
+            front: r"update _vt.vreplication set state = 'Running', message = 'it\'s \\ where'".into()
         }
     );
     let sql = "delete from _vt.vreplication where db_name = 'vt_c' and workflow = 'w'";
     assert_eq!(
         plan(sql, "_vt").unwrap(),
-        Plan::Delete { selector: "select id from `_vt`.vreplication where db_name = 'vt_c' AND workflow = 'w'".into() }
+        Plan::Delete { selector: "select id from `_vt`.vreplication where db_name = 'vt_c' and workflow = 'w'".into() }
     );
 }
 
