@@ -1,0 +1,27 @@
+//! The caller's deadline, carried along the task that serves the call.
+//!
+//! The wire edge sets it from `grpc-timeout`; topology operations and tablet calls bound themselves by it.
+
+use std::time::{Duration, Instant};
+
+tokio::task_local! {
+    static DEADLINE: Option<Instant>;
+}
+
+/// Runs `work` under `deadline`.
+pub async fn scope<F: Future>(deadline: Option<Instant>, work: F) -> F::Output {
+    DEADLINE.scope(deadline, work).await
+}
+
+/// The deadline of this task, if a caller set one.
+pub fn current() -> Option<Instant> {
+    DEADLINE.try_with(|deadline| *deadline).ok().flatten()
+}
+
+/// Time left until the caller's deadline, at most `limit`.
+pub fn remaining(limit: Duration) -> Duration {
+    match current() {
+        Some(deadline) => deadline.saturating_duration_since(Instant::now()).min(limit),
+        None => limit,
+    }
+}

@@ -1,0 +1,55 @@
+//! What every error of this program can be asked: its code, whether trying again helps, and what to do next.
+//!
+//! Each module has its own error enum whose `Display` is the text that the client sees. [`Explain`] is the one road from
+//! there to a gRPC status (`server/status.rs`).
+
+use std::fmt;
+
+/// Meaning of a failure, in the terms of gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    Cancelled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    DataLoss,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// Questions that are independent of an error's text.
+pub trait Explain: std::error::Error {
+    /// The gRPC code.
+    fn code(&self) -> Code;
+
+    /// A stable word in capitals for programs, such as `TOPO_NODE_MISSING`.
+    fn reason(&self) -> &'static str;
+
+    /// What the user can do next, as one sentence or a command; empty when the text says it all.
+    fn help(&self) -> String {
+        String::new()
+    }
+
+    /// True when the same call may succeed later without anything being changed.
+    fn retryable(&self) -> bool {
+        matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Aborted)
+    }
+
+    /// Ids of what stands in the way, for `PreconditionFailure` details: (type, subject, description).
+    fn violations(&self) -> Vec<(String, String, String)> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,37 @@
+//! Versioned, locked, typed access to cluster metadata.
+//!
+//! Keys and values are those of Vitess 22.0.3, so stock programs work on the same topology at the same time. [`Conn`] is
+//! one connection under one root; [`Topo`] is a whole cluster (global root and cells); the typed modules know records.
+
+pub mod cell;
+pub mod conn;
+mod dialer;
+mod error;
+mod etcd;
+pub mod external_cluster;
+pub mod keyspace;
+mod lock;
+mod memory;
+pub mod paths;
+pub mod record;
+pub mod routing_rules;
+pub mod shard;
+pub mod srv_keyspace;
+pub mod srv_vschema;
+pub mod tablet;
+mod topo_server;
+pub mod vschema;
+pub mod wire;
+
+#[cfg(test)]
+mod conformance;
+
+pub use conn::{Conn, Expect, Node, Write};
+pub use dialer::{Dialer, EtcdOptions};
+pub use error::Error;
+pub use lock::{Lock, LockRequest};
+pub use record::Record;
+pub use topo_server::{Cells, Topo};
+
+/// Result of a topology operation.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,198 @@
+//! What every topology backend must do, run against memory and against a real etcd.
+//!
+//! A missing `etcd` program fails these tests: `integration/setup` installs it.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+
+async fn suite(conn: Arc<dyn Conn>) {
+    records(&conn).await;
+    batches(&conn).await;
+    listings(&conn).await;
+    locks(&conn).await;
+    guards(&conn).await;
+    queues(&conn).await;
+}
+
+async fn records(conn: &Arc<dyn Conn>) {
+    let missing = conn.get("a/Record").await.unwrap_err();
+    assert_eq!(missing.to_string(), "node doesn't exist: /test/root/a/Record");
+    let created = conn.create("a/Record", b"one".to_vec()).await.unwrap();
+    let again = conn.create("a/Record", b"two".to_vec()).await.unwrap_err();
+    assert_eq!(again.to_string(), "node already exists: /test/root/a/Record");
+    let node = conn.get("a/Record").await.unwrap();
+    assert_eq!((node.value.as_ref(), node.version, node.path.as_str()), (b"one".as_slice(), created, "a/Record"));
+    let updated = conn.write_one(Write::put("a/Record", "two", Expect::Version(created)), None).await.unwrap();
+    assert!(updated > created);
+    let stale = conn.write_one(Write::put("a/Record", "x", Expect::Version(created)), None).await.unwrap_err();
+    assert_eq!(stale.to_string(), "bad node version: /test/root/a/Record");
+    let stale = conn.write_one(Write::delete("a/Record", Expect::Version(created)), None).await.unwrap_err();
+    assert_eq!(stale, Error::BadVersion("/test/root/a/Record".into()));
+    conn.write_one(Write::delete("a/Record", Expect::Version(updated)), None).await.unwrap();
+    conn.write_one(Write::delete("a/Record", Expect::Any), None).await.unwrap();
+    let gone = conn.write_one(Write::delete("a/Record", Expect::Version(updated)), None).await.unwrap_err();
+    assert_eq!(gone, Error::NoNode("/test/root/a/Record".into()));
+    conn.probe().await.unwrap();
+}
+
+async fn batches(conn: &Arc<dyn Conn>) {
+    conn.create("b/there", b"1".to_vec()).await.unwrap();
+    let writes = vec![Write::put("b/new", "n", Expect::Absent), Write::put("b/there", "2", Expect::Absent)];
+    assert_eq!(conn.write(writes, None).await.unwrap_err(), Error::NodeExists("/test/root/b/there".into()));
+    assert!(conn.get("b/new").await.is_err(), "nothing of a refused batch may be written");
+    let many: Vec<String> = (0..250).map(|i| format!("b/many/{i:03}")).collect();
+    conn.write(many.iter().map(|p| Write::put(p.clone(), p.clone(), Expect::Absent)).collect(), None).await.unwrap();
+    let mut asked = many.clone();
+    asked.insert(1, "b/not/there".into());
+    let found = conn.get_many(asked.clone()).await.unwrap();
+    assert_eq!(found.len(), asked.len());
+    assert!(found[1].is_none());
+    assert_eq!(found[250].as_ref().unwrap().value.as_ref(), b"b/many/249");
+}
+
+async fn listings(conn: &Arc<dyn Conn>) {
+    for path in ["c/x/Shard", "c/x/y/Deep", "c/z", "cc/other"] {
+        conn.create(path, path.as_bytes().to_vec()).await.unwrap();
+    }
+    assert_eq!(conn.list_dir("c").await.unwrap(), ["x", "z"]);
+    let paths: Vec<String> = conn.list("c").await.unwrap().into_iter().map(|n| n.path).collect();
+    assert_eq!(paths, ["c/x/Shard", "c/x/y/Deep", "c/z"]);
+    assert!(conn.list_dir("nothing").await.unwrap().is_empty());
+    assert!(conn.list("nothing").await.unwrap().is_empty());
+}
+
+fn request() -> LockRequest {
+    LockRequest { wait: Duration::from_millis(300), ..LockRequest::new("Test", Duration::from_secs(5)) }
+}
+
+async fn locks(conn: &Arc<dyn Conn>) {
+    let refused = conn.lock(request().of("keyspaces/none")).await.err().unwrap();
+    assert_eq!(refused, Error::NoNode("/test/root/keyspaces/none/".into()));
+    conn.create("keyspaces/ks/Keyspace", vec![]).await.unwrap();
+    let lock = conn.lock(request().named("internal/named_locks/ks/wf").of("keyspaces/ks")).await.unwrap();
+    lock.check().await.unwrap();
+    let held = conn.list("keyspaces/ks/locks").await.unwrap();
+    assert_eq!(held.len(), 1);
+    let text = String::from_utf8(held[0].value.to_vec()).unwrap();
+    assert!(text.starts_with("{\n  \"Action\": \"Test\",\n  \"HostName\": \""), "{text}");
+    assert!(text.ends_with("\"Options\": {},\n  \"Status\": \"Running\"\n}"), "{text}");
+    let waited = conn.lock(request().of("keyspaces/ks")).await.err().unwrap();
+    assert_eq!(waited.to_string(), "deadline exceeded: /test/root/keyspaces/ks/locks");
+    lock.release().await.unwrap();
+    assert!(conn.list("keyspaces/ks/locks").await.unwrap().is_empty());
+    conn.lock(request().of("keyspaces/ks")).await.unwrap().release().await.unwrap();
+}
+
+async fn guards(conn: &Arc<dyn Conn>) {
+    let lock = conn.lock(request().named("g")).await.unwrap();
+    conn.write_one(Write::put("d/guarded", "1", Expect::Any), Some(&lock)).await.unwrap();
+    for node in conn.list("g/locks").await.unwrap() {
+        conn.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+    }
+    let refused = conn.write_one(Write::put("d/guarded", "2", Expect::Any), Some(&lock)).await.unwrap_err();
+    assert!(matches!(refused, Error::LockLost(_)), "{refused}");
+    assert_eq!(conn.get("d/guarded").await.unwrap().value.as_ref(), b"1");
+}
+
+async fn queues(conn: &Arc<dyn Conn>) {
+    let long = LockRequest { wait: Duration::from_secs(20), ..request() };
+    let mut tasks = Vec::new();
+    let counter = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    for _ in 0..8 {
+        let (conn, long, counter) = (Arc::clone(conn), long.clone().named("q1").named("q2"), Arc::clone(&counter));
+        tasks.push(tokio::spawn(async move {
+            let lock = conn.lock(long).await.unwrap();
+            let before = counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            assert_eq!(before, 0, "two hold the same lock");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            counter.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            lock.release().await.unwrap();
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn memory() {
+    let dialer = Dialer::new(EtcdOptions::default());
+    suite(dialer.open("memory", "conformance", "/test/root").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd() {
+    let server = RealEtcd::start().await;
+    let dialer = Dialer::new(EtcdOptions::default());
+    suite(dialer.open("etcd2", &server.address, "/test/root").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_locks_end_with_their_lease_and_dead_servers_are_named() {
+    let mut server = RealEtcd::start().await;
+    let dialer = Dialer::new(EtcdOptions::default());
+    let conn = dialer.open("etcd2", &server.address, "/test/root").await.unwrap();
+    let short = LockRequest { ttl: Duration::from_secs(1), ..request() };
+    // forgotten without a release: the keeper ends with it, the lease soon after
+    std::mem::drop(conn.lock(short.named("forgotten")).await.unwrap());
+    let patient = LockRequest { wait: Duration::from_secs(20), ..request() };
+    conn.lock(patient.named("forgotten")).await.unwrap().release().await.unwrap();
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let error = conn.get("x").await.unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    assert!(error.to_string().contains(&server.address), "{error}");
+}
+
+#[tokio::test]
+async fn unknown_kinds_are_refused_by_name() {
+    let dialer = Dialer::new(EtcdOptions::default());
+    let unknown = dialer.open("zk3", "x", "/").await.err().unwrap();
+    assert_eq!(unknown.to_string(), "no such topology implementation zk3");
+    assert!(matches!(dialer.open("consul", "x", "/").await.err().unwrap(), Error::Unsupported(_)));
+}
+
+struct RealEtcd {
+    child: Child,
+    address: String,
+    _dir: tempfile::TempDir,
+}
+
+impl RealEtcd {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (client, peer) = (port(), port());
+        let address = format!("127.0.0.1:{client}");
+        let child = Command::new("etcd")
+            .arg("--data-dir")
+            .arg(dir.path())
+            .args(["--listen-client-urls", &format!("http://{address}")])
+            .args(["--advertise-client-urls", &format!("http://{address}")])
+            .args(["--listen-peer-urls", &format!("http://127.0.0.1:{peer}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcd must be installed: run integration/setup");
+        let server = Self { child, address, _dir: dir };
+        let dialer = Dialer::new(EtcdOptions::default());
+        let conn = dialer.open("etcd2", &server.address, "/").await.unwrap();
+        for _ in 0..200 {
+            if conn.probe().await.is_ok() {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("etcd did not answer at {}", server.address);
+    }
+}
+
+impl Drop for RealEtcd {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,122 @@
+//! Topology errors, with the texts of Vitess 22.0.3.
+
+use crate::error::{Code, Explain};
+
+/// Why a topology operation failed. Paths are full keys, root included.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    #[error("node already exists: {0}")]
+    NodeExists(String),
+    #[error("node doesn't exist: {0}")]
+    NoNode(String),
+    #[error("bad node version: {0}")]
+    BadVersion(String),
+    #[error("deadline exceeded: {0}")]
+    Timeout(String),
+    #[error("interrupted: {0}")]
+    Interrupted(String),
+    #[error("server resource exhausted: {0}")]
+    ResourceExhausted(String),
+    #[error("partial result: {0}")]
+    PartialResult(String),
+    #[error("no such topology implementation {0}")]
+    NoImplementation(String),
+    #[error("topology implementation {0} is not supported yet")]
+    Unsupported(String),
+    #[error("context deadline exceeded: the {kind} topology at {server} cannot be reached: {detail}")]
+    Unreachable { kind: String, server: String, detail: String },
+    #[error("the lock {0} was lost before the write that it protects; nothing was written")]
+    LockLost(String),
+    #[error("bad topology data at {path}: {detail}")]
+    BadData { path: String, detail: String },
+    #[error("topology error at {path}: {detail}")]
+    Backend { path: String, detail: String },
+    #[error("{0}")]
+    BadName(String),
+    #[error("{outer}: {inner}")]
+    Wrapped { outer: String, inner: Box<Error> },
+}
+
+impl Error {
+    /// The same error under a text that says what was being done, `outer: inner` as stock prints it.
+    pub fn wrap(self, outer: impl Into<String>) -> Self {
+        Self::Wrapped { outer: outer.into(), inner: Box::new(self) }
+    }
+
+    /// The innermost error.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Wrapped { inner, .. } => inner.root(),
+            other => other,
+        }
+    }
+
+    /// True when a node is missing, however wrapped.
+    pub fn is_no_node(&self) -> bool {
+        matches!(self.root(), Self::NoNode(_))
+    }
+
+    /// True when a compare-and-swap lost.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.root(), Self::BadVersion(_) | Self::NodeExists(_))
+    }
+
+    /// True when the topology could not be asked at all.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.root(), Self::Unreachable { .. } | Self::Timeout(_))
+    }
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self.root() {
+            Self::NodeExists(_) => Code::AlreadyExists,
+            Self::NoNode(_) => Code::NotFound,
+            Self::BadVersion(_) | Self::LockLost(_) => Code::Aborted,
+            Self::Timeout(_) => Code::DeadlineExceeded,
+            Self::Interrupted(_) => Code::Cancelled,
+            Self::ResourceExhausted(_) => Code::ResourceExhausted,
+            Self::PartialResult(_) | Self::Unreachable { .. } => Code::Unavailable,
+            Self::NoImplementation(_) | Self::BadName(_) => Code::InvalidArgument,
+            Self::Unsupported(_) => Code::Unimplemented,
+            Self::BadData { .. } => Code::DataLoss,
+            Self::Backend { .. } | Self::Wrapped { .. } => Code::Internal,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self.root() {
+            Self::NodeExists(_) => "TOPO_NODE_EXISTS",
+            Self::NoNode(_) => "TOPO_NODE_MISSING",
+            Self::BadVersion(_) => "TOPO_CONFLICT",
+            Self::Timeout(_) => "TOPO_TIMEOUT",
+            Self::Interrupted(_) => "TOPO_INTERRUPTED",
+            Self::ResourceExhausted(_) => "TOPO_EXHAUSTED",
+            Self::PartialResult(_) => "TOPO_PARTIAL",
+            Self::NoImplementation(_) | Self::Unsupported(_) => "TOPO_TYPE",
+            Self::Unreachable { .. } => "TOPO_UNREACHABLE",
+            Self::LockLost(_) => "TOPO_LOCK_LOST",
+            Self::BadData { .. } => "TOPO_BAD_DATA",
+            Self::BadName(_) => "BAD_NAME",
+            Self::Backend { .. } | Self::Wrapped { .. } => "TOPO_BACKEND",
+        }
+    }
+
+    fn help(&self) -> String {
+        match self.root() {
+            Self::BadVersion(_) => "somebody else changed the record at the same moment: run the command again".into(),
+            Self::LockLost(_) => "run the command again; it goes on from where it stopped".into(),
+            Self::Timeout(path) if path.ends_with("/locks") => {
+                "somebody else holds this lock: wait until that operation ends, then run the command again".into()
+            }
+            Self::Unreachable { server, .. } => {
+                format!("check that a topology server answers at {server} from this host")
+            }
+            Self::BadData { .. } => {
+                "the record is not what Vitess writes there: look at it with GetTopologyPath".into()
+            }
+            Self::NoImplementation(_) | Self::Unsupported(_) => "supported: etcd2".into(),
+            _ => String::new(),
+        }
+    }
+}

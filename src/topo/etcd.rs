@@ -1,0 +1,271 @@
+//! Topology in etcd 3.4 and later (`etcd2` in Vitess's words).
+
+mod lease;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use futures::future::try_join_all;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tracing::Instrument;
+
+use super::conn::{Conn, Expect, Node, Write};
+use super::{Error, Lock, LockRequest, Result, paths};
+use crate::deadline;
+
+/// etcd refuses more operations in one transaction than its `--max-txn-ops`, 128 unless set.
+const BATCH: usize = 100;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// A listing may be larger than tonic's 4 MiB.
+const MAX_MESSAGE: usize = 512 << 20;
+
+/// Certificates for etcd, from the `--topo_etcd_tls_*` flags. Both certificate and key are needed to switch TLS on.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    pub config: Option<ClientTlsConfig>,
+}
+
+/// A connection to the etcd servers of one topology.
+pub(crate) struct Etcd {
+    client: Client,
+    server: String,
+    root: String,
+}
+
+impl Etcd {
+    /// Prepares a connection; nothing is sent yet.
+    ///
+    /// `server` is a comma-separated list of `host:port`.
+    pub(crate) async fn open(server: &str, root: &str, tls: &Tls) -> Result<Self> {
+        let scheme = if tls.config.is_some() { "https" } else { "http" };
+        let unreachable =
+            |detail: String| Error::Unreachable { kind: "etcd2".into(), server: server.to_owned(), detail };
+        let mut endpoints = Vec::new();
+        for address in server.split(',').map(str::trim).filter(|a| !a.is_empty()) {
+            let uri = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") };
+            let endpoint =
+                Endpoint::from_shared(uri).map_err(|e| unreachable(format!("bad address {address}: {e}")))?;
+            let mut endpoint = endpoint
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true)
+                .http2_keep_alive_interval(Duration::from_secs(10))
+                .keep_alive_timeout(Duration::from_secs(6));
+            if let Some(config) = &tls.config {
+                endpoint = endpoint.tls_config(config.clone()).map_err(|e| unreachable(chain(&e)))?;
+            }
+            endpoints.push(endpoint);
+        }
+        let channel = match endpoints.as_slice() {
+            [] => return Err(unreachable("no address is given".into())),
+            [one] => one.connect_lazy(),
+            _ => Channel::balance_list(endpoints.into_iter()),
+        };
+        let client = Client::from_channel(etcd_client::Channel::Tonic(channel), None)
+            .await
+            .map_err(|e| unreachable(chain(&e)))?;
+        Ok(Self { client, server: server.to_owned(), root: root.to_owned() })
+    }
+
+    fn key(&self, path: &str) -> String {
+        paths::join(&self.root, path)
+    }
+
+    /// Runs one etcd call under the caller's deadline and in a span.
+    async fn run<T>(
+        &self,
+        op: &'static str,
+        key: &str,
+        call: impl Future<Output = std::result::Result<T, etcd_client::Error>>,
+    ) -> Result<T> {
+        let span =
+            tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %self.server);
+        match tokio::time::timeout(deadline::remaining(OPERATION_TIMEOUT), call.instrument(span)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.convert(&error, key)),
+            Err(_) => Err(Error::Timeout(key.to_owned())),
+        }
+    }
+
+    fn convert(&self, error: &etcd_client::Error, key: &str) -> Error {
+        let unreachable =
+            |detail: String| Error::Unreachable { kind: "etcd2".into(), server: self.server.clone(), detail };
+        match error {
+            etcd_client::Error::GRpcStatus(status) => match status.code() {
+                tonic::Code::Unavailable | tonic::Code::Unknown => unreachable(chain(status)),
+                tonic::Code::DeadlineExceeded => Error::Timeout(key.to_owned()),
+                tonic::Code::NotFound => Error::NoNode(key.to_owned()),
+                tonic::Code::ResourceExhausted => Error::ResourceExhausted(key.to_owned()),
+                tonic::Code::Cancelled => Error::Interrupted(key.to_owned()),
+                _ => Error::Backend { path: key.to_owned(), detail: status.message().to_owned() },
+            },
+            etcd_client::Error::TransportError(e) => unreachable(chain(e)),
+            other => Error::Backend { path: key.to_owned(), detail: other.to_string() },
+        }
+    }
+
+    async fn range(&self, op: &'static str, key: String, options: Option<GetOptions>) -> Result<Vec<KeyValue>> {
+        let mut kv = self.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
+        let mut response = self.run(op, &key, kv.get(key.as_str(), options)).await?;
+        Ok(response.take_kvs())
+    }
+
+    fn node(&self, kv: KeyValue) -> Node {
+        let version = kv.mod_revision();
+        let (key, value) = kv.into_key_value();
+        let key = String::from_utf8_lossy(&key).into_owned();
+        let root = paths::join(&self.root, "");
+        let path = key.strip_prefix(root.as_str()).unwrap_or(&key).trim_start_matches('/').to_owned();
+        Node { path, value: Bytes::from(value), version }
+    }
+
+    /// One transaction. When it does not go through, the answer to the reads of its other branch says why.
+    async fn write_batch(&self, writes: &[Write], guard: Option<&Lock>) -> Result<Vec<i64>> {
+        let mut compares = Vec::new();
+        let mut actions = Vec::new();
+        let mut reads = Vec::new();
+        let fences = guard.map(|lock| lock.fences.as_slice()).unwrap_or_default();
+        for (key, revision) in fences {
+            compares.push(Compare::create_revision(key.as_str(), CompareOp::Equal, *revision));
+            reads.push(TxnOp::get(key.as_str(), Some(GetOptions::new().with_keys_only())));
+        }
+        for write in writes {
+            let (path, expect) = write.parts();
+            let key = self.key(path);
+            match expect {
+                Expect::Any => {}
+                Expect::Absent => compares.push(Compare::version(key.as_str(), CompareOp::Equal, 0)),
+                Expect::Version(v) => compares.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, v)),
+            }
+            reads.push(TxnOp::get(key.as_str(), Some(GetOptions::new().with_keys_only())));
+            actions.push(match write {
+                Write::Put { value, .. } => TxnOp::put(key, value.to_vec(), None),
+                Write::Delete { .. } => TxnOp::delete(key, None),
+            });
+        }
+        let first = writes.first().map(|w| self.key(w.parts().0)).unwrap_or_default();
+        let txn = Txn::new().when(compares).and_then(actions).or_else(reads);
+        let mut kv = self.client.kv_client();
+        let response = self.run("Write", &first, kv.txn(txn)).await?;
+        if response.succeeded() {
+            let revision = response.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
+            return Ok(writes.iter().map(|w| if matches!(w, Write::Put { .. }) { revision } else { 0 }).collect());
+        }
+        Err(self.why_refused(&response.op_responses(), fences, writes))
+    }
+
+    fn why_refused(&self, reads: &[TxnOpResponse], fences: &[(String, i64)], writes: &[Write]) -> Error {
+        let seen: Vec<Option<(i64, i64)>> = reads
+            .iter()
+            .map(|read| match read {
+                TxnOpResponse::Get(get) => get.kvs().first().map(|kv| (kv.create_revision(), kv.mod_revision())),
+                _ => None,
+            })
+            .collect();
+        for ((key, revision), seen) in fences.iter().zip(&seen) {
+            if seen.is_none_or(|(created, _)| created != *revision) {
+                return Error::LockLost(key.clone());
+            }
+        }
+        for (write, seen) in writes.iter().zip(seen.iter().skip(fences.len())) {
+            let (path, expect) = write.parts();
+            match (expect, seen) {
+                (Expect::Absent, Some(_)) => return Error::NodeExists(self.key(path)),
+                (Expect::Version(_), None) => return Error::NoNode(self.key(path)),
+                (Expect::Version(v), Some((_, seen))) if v != *seen => return Error::BadVersion(self.key(path)),
+                _ => {}
+            }
+        }
+        Error::BadVersion(writes.first().map(|w| self.key(w.parts().0)).unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl Conn for Etcd {
+    fn endpoint(&self) -> (&str, &str, &str) {
+        ("etcd2", &self.server, &self.root)
+    }
+
+    async fn get(&self, path: &str) -> Result<Node> {
+        let key = self.key(path);
+        let kvs = self.range("Get", key.clone(), None).await?;
+        kvs.into_iter().next().map(|kv| self.node(kv)).ok_or(Error::NoNode(key))
+    }
+
+    async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>> {
+        let batches = paths.chunks(BATCH).map(|batch| async move {
+            let gets: Vec<TxnOp> = batch.iter().map(|path| TxnOp::get(self.key(path), None)).collect();
+            let mut kv = self.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
+            let first = batch.first().map(|path| self.key(path)).unwrap_or_default();
+            let response = self.run("GetMany", &first, kv.txn(Txn::new().and_then(gets))).await?;
+            let found = response.op_responses().into_iter().map(|answer| match answer {
+                TxnOpResponse::Get(mut get) => get.take_kvs().into_iter().next().map(|kv| self.node(kv)),
+                _ => None,
+            });
+            Ok::<_, Error>(found.collect::<Vec<_>>())
+        });
+        Ok(try_join_all(batches).await?.into_iter().flatten().collect())
+    }
+
+    async fn list(&self, dir: &str) -> Result<Vec<Node>> {
+        let key = format!("{}/", self.key(dir).trim_end_matches('/'));
+        let kvs = self.range("List", key, Some(GetOptions::new().with_prefix())).await?;
+        Ok(kvs.into_iter().map(|kv| self.node(kv)).collect())
+    }
+
+    async fn list_dir(&self, dir: &str) -> Result<Vec<String>> {
+        let key = format!("{}/", self.key(dir).trim_end_matches('/'));
+        let options = GetOptions::new().with_prefix().with_keys_only();
+        let kvs = self.range("ListDir", key.clone(), Some(options)).await?;
+        let mut names: Vec<String> = Vec::new();
+        for kv in kvs {
+            let text = String::from_utf8_lossy(kv.key()).into_owned();
+            let name = text.get(key.len()..).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
+            if names.last() != Some(&name) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> Result<Vec<i64>> {
+        let mut versions = Vec::with_capacity(writes.len());
+        for batch in writes.chunks(BATCH) {
+            versions.extend(self.write_batch(batch, guard).await?);
+        }
+        Ok(versions)
+    }
+
+    async fn lock(&self, request: LockRequest) -> Result<Lock> {
+        lease::take(self, request).await
+    }
+
+    async fn probe(&self) -> Result<()> {
+        let key = paths::join(&self.root, "");
+        self.range("Probe", key, Some(GetOptions::new().with_keys_only().with_limit(1))).await.map(|_| ())
+    }
+}
+
+/// An error with its causes, which tonic keeps out of its own text.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Opens a connection as a trait object.
+pub(crate) async fn open(server: &str, root: &str, tls: &Tls) -> Result<Arc<dyn Conn>> {
+    Ok(Arc::new(Etcd::open(server, root, tls).await?))
+}

@@ -1,0 +1,72 @@
+//! Mounted clusters: their records, and the connections to their topologies.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use prost::Message;
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
+
+use super::{Conn, Dialer, Error, Expect, Record, Result, Topo, Write, paths};
+
+/// A mount's record.
+pub async fn get(global: &Arc<dyn Conn>, name: &str) -> Result<Record<ExternalVitessCluster>> {
+    Record::get(global, &paths::external_cluster(name)).await
+}
+
+/// A mount's record, if there is one.
+pub async fn find(global: &Arc<dyn Conn>, name: &str) -> Result<Option<Record<ExternalVitessCluster>>> {
+    Record::find(global, &paths::external_cluster(name)).await
+}
+
+/// Names of all mounts, ascending.
+pub async fn names(global: &Arc<dyn Conn>) -> Result<Vec<String>> {
+    global.list_dir(paths::EXTERNAL_CLUSTERS).await
+}
+
+/// Stores a new mount.
+pub async fn create(global: &Arc<dyn Conn>, name: &str, config: TopoConfig) -> Result<()> {
+    let record = ExternalVitessCluster { topo_config: Some(config) };
+    global.create(&paths::external_cluster(name), record.encode_to_vec()).await.map(|_| ())
+}
+
+/// Removes a mount that was read before.
+pub async fn delete(global: &Arc<dyn Conn>, name: &str, version: i64) -> Result<()> {
+    let write = Write::delete(paths::external_cluster(name), Expect::Version(version));
+    global.write_one(write, None).await.map(|_| ())
+}
+
+/// Connections to mounted clusters, kept while their records stay the same.
+pub struct Mounts {
+    dialer: Arc<Dialer>,
+    open: DashMap<String, (TopoConfig, Arc<Topo>)>,
+}
+
+impl Mounts {
+    /// No mount is open yet.
+    pub fn new(dialer: Arc<Dialer>) -> Self {
+        Self { dialer, open: DashMap::new() }
+    }
+
+    /// The topology that a mount's record names. Nothing is sent: a dead server shows at the first read.
+    ///
+    /// # Errors
+    /// [`Error::NoImplementation`], [`Error::Unsupported`], and bad addresses.
+    pub async fn open(&self, name: &str, record: &ExternalVitessCluster) -> Result<Arc<Topo>> {
+        let Some(config) = &record.topo_config else {
+            let detail = "the record has no topo_config".to_owned();
+            return Err(Error::BadData { path: paths::external_cluster(name), detail });
+        };
+        if let Some(kept) = self.open.get(name).filter(|kept| kept.0 == *config) {
+            return Ok(Arc::clone(&kept.1));
+        }
+        let topo =
+            Arc::new(Topo::open(Arc::clone(&self.dialer), &config.topo_type, &config.server, &config.root).await?);
+        self.open.insert(name.to_owned(), (config.clone(), Arc::clone(&topo)));
+        Ok(topo)
+    }
+
+    /// Closes the connections to a mount; calls under way keep theirs until they end.
+    pub fn close(&self, name: &str) {
+        self.open.remove(name);
+    }
+}

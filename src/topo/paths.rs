@@ -1,0 +1,145 @@
+//! Keys of the records, relative to a root (behaviour of Vitess 22.0.3).
+
+use vtmigrated_proto::topodata::TabletAlias;
+
+use super::{Error, Result};
+
+pub const CELLS: &str = "cells";
+pub const CELLS_ALIASES: &str = "cells_aliases";
+pub const KEYSPACES: &str = "keyspaces";
+pub const TABLETS: &str = "tablets";
+pub const EXTERNAL_CLUSTERS: &str = "ExternalClusters/vitess";
+pub const ROUTING_RULES: &str = "RoutingRules";
+pub const SHARD_ROUTING_RULES: &str = "ShardRoutingRules";
+pub const KEYSPACE_ROUTING_RULES: &str = "routing_rules/keyspace/Rules";
+pub const MIRROR_RULES: &str = "MirrorRules";
+pub const SRV_VSCHEMA: &str = "SrvVSchema";
+
+pub fn cell_info(cell: &str) -> String {
+    format!("{CELLS}/{cell}/CellInfo")
+}
+
+pub fn cells_alias(alias: &str) -> String {
+    format!("{CELLS_ALIASES}/{alias}/CellsAlias")
+}
+
+pub fn keyspace_dir(keyspace: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}")
+}
+
+pub fn keyspace(keyspace: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}/Keyspace")
+}
+
+pub fn vschema(keyspace: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}/VSchema")
+}
+
+pub fn shards_dir(keyspace: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}/shards")
+}
+
+pub fn shard_dir(keyspace: &str, shard: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}/shards/{shard}")
+}
+
+pub fn shard(keyspace: &str, shard: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}/shards/{shard}/Shard")
+}
+
+pub fn shard_replication(keyspace: &str, shard: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}/shards/{shard}/ShardReplication")
+}
+
+pub fn srv_keyspace(keyspace: &str) -> String {
+    format!("{KEYSPACES}/{keyspace}/SrvKeyspace")
+}
+
+pub fn external_cluster(name: &str) -> String {
+    format!("{EXTERNAL_CLUSTERS}/{name}")
+}
+
+pub fn tablet(alias: &TabletAlias) -> String {
+    format!("{TABLETS}/{}/Tablet", alias_text(alias))
+}
+
+/// Directory of the lock that serializes changes of one workflow.
+pub fn workflow_lock(keyspace: &str, workflow: &str) -> String {
+    format!("internal/named_locks/{keyspace}/{workflow}")
+}
+
+/// Recovery facts of a workflow made by this program.
+pub fn workflow_record(keyspace: &str, workflow: &str) -> String {
+    format!("internal/vtmigrated/{keyspace}/{workflow}/Record")
+}
+
+/// Directory of all workflow records of a keyspace.
+pub fn workflow_records(keyspace: &str) -> String {
+    format!("internal/vtmigrated/{keyspace}")
+}
+
+/// `<cell>-<uid, ten digits>`.
+pub fn alias_text(alias: &TabletAlias) -> String {
+    format!("{}-{:010}", alias.cell, alias.uid)
+}
+
+/// Joins a root and a relative path like a POSIX path join: duplicate slashes collapse, `.` and `..` resolve.
+pub fn join(root: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in root.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    let joined = parts.join("/");
+    if root.starts_with('/') { format!("/{joined}") } else { joined }
+}
+
+/// Checks a keyspace, shard or cell name as stock does: 1 to 64 bytes of letters, digits, `-`, `_`.
+///
+/// # Errors
+/// [`Error::BadName`] with stock's text.
+pub fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::BadName("empty name".into()));
+    }
+    if name.len() > 64 {
+        let head: String = name.chars().take(64).collect();
+        return Err(Error::BadName(format!("name {head} is too long")));
+    }
+    match name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
+        Some(c) => Err(Error::BadName(format!("invalid character {c} in name {name}"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_like_a_path() {
+        assert_eq!(join("/vitess/global", "keyspaces/a"), "/vitess/global/keyspaces/a");
+        assert_eq!(join("/vitess//global/", "/a/../b/./c"), "/vitess/global/b/c");
+        assert_eq!(join("vitess/global", "a"), "vitess/global/a");
+        assert_eq!(join("/", ""), "/");
+    }
+
+    #[test]
+    fn names_are_checked_with_stock_texts() {
+        assert!(check_name("commerce-1_A").is_ok());
+        assert_eq!(check_name("").unwrap_err().to_string(), "empty name");
+        assert_eq!(check_name("bad.name").unwrap_err().to_string(), "invalid character . in name bad.name");
+        assert!(check_name(&"x".repeat(65)).unwrap_err().to_string().ends_with(" is too long"));
+        assert!(check_name("a/b").is_err());
+    }
+
+    #[test]
+    fn aliases_carry_ten_digits() {
+        assert_eq!(alias_text(&TabletAlias { cell: "zone1".into(), uid: 100 }), "zone1-0000000100");
+    }
+}

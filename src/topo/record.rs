@@ -1,0 +1,43 @@
+//! A stored message together with the bytes it was read from.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{Conn, Error, Node, Result};
+
+/// A record: the decoded message, the bytes as stored (fields that this program does not know included), the version.
+#[derive(Clone, Debug)]
+pub struct Record<T> {
+    pub path: String,
+    pub value: T,
+    pub raw: Bytes,
+    pub version: i64,
+}
+
+impl<T: Message + Default> Record<T> {
+    /// Decodes a node.
+    ///
+    /// # Errors
+    /// [`Error::BadData`] naming the full key.
+    pub fn decode(node: Node, conn: &Arc<dyn Conn>) -> Result<Self> {
+        let value = T::decode(node.value.clone())
+            .map_err(|error| Error::BadData { path: conn.full(&node.path), detail: error.to_string() })?;
+        Ok(Self { path: node.path, value, raw: node.value, version: node.version })
+    }
+
+    /// Reads and decodes one record.
+    pub async fn get(conn: &Arc<dyn Conn>, path: &str) -> Result<Self> {
+        Self::decode(conn.get(path).await?, conn)
+    }
+
+    /// Reads and decodes one record; `None` when it is not there.
+    pub async fn find(conn: &Arc<dyn Conn>, path: &str) -> Result<Option<Self>> {
+        match Self::get(conn, path).await {
+            Ok(record) => Ok(Some(record)),
+            Err(error) if error.is_no_node() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

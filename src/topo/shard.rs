@@ -1,0 +1,190 @@
+//! Shard records: reading them for a keyspace, and editing their denied tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::{Shard, TabletType};
+
+use super::{Conn, Error, Expect, Lock, Record, Result, Write, paths, wire};
+use crate::key_range;
+
+/// Field number of `tablet_controls` in a Shard.
+const TABLET_CONTROLS: u32 = 6;
+
+/// One shard's record.
+pub async fn get(global: &Arc<dyn Conn>, keyspace: &str, shard: &str) -> Result<Record<Shard>> {
+    paths::check_name(keyspace)?;
+    paths::check_name(shard)?;
+    Record::get(global, &paths::shard(keyspace, shard)).await
+}
+
+/// The name of the shard that a record belongs to.
+pub fn name(record: &Record<Shard>) -> &str {
+    record.path.trim_end_matches("/Shard").rsplit('/').next().unwrap_or_default()
+}
+
+/// All shard records of a keyspace, ascending by name; serving or not.
+///
+/// # Errors
+/// Stock's `FindAllShardsInKeyspace(<ks>): List: node doesn't exist: …` when there is no such keyspace.
+pub async fn all(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Vec<Record<Shard>>> {
+    let dir = paths::shards_dir(keyspace);
+    let nodes = global.list(&dir).await?;
+    let mut shards = Vec::new();
+    for node in nodes {
+        let shard = node.path.strip_prefix(&dir).and_then(|p| p.trim_start_matches('/').split_once('/'));
+        if shard.is_some_and(|(_, rest)| rest == "Shard") {
+            shards.push(Record::decode(node, global)?);
+        }
+    }
+    if shards.is_empty()
+        && Record::<vtmigrated_proto::topodata::Keyspace>::find(global, &paths::keyspace(keyspace)).await?.is_none()
+    {
+        let missing = Error::NoNode(global.full(&dir));
+        return Err(missing.wrap("List").wrap(format!("FindAllShardsInKeyspace({keyspace})")));
+    }
+    Ok(shards)
+}
+
+/// The serving shards of a keyspace, sorted by key range.
+pub fn serving(shards: Vec<Record<Shard>>) -> Vec<Record<Shard>> {
+    let mut serving: Vec<_> = shards.into_iter().filter(|s| s.value.is_primary_serving).collect();
+    serving.sort_by(|a, b| key_range::compare(a.value.key_range.as_ref(), b.value.key_range.as_ref()));
+    serving
+}
+
+/// A change of the PRIMARY denied tables of one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deny {
+    Add,
+    Remove,
+}
+
+/// Adds `tables` to, or removes them from, the PRIMARY denied tables of all `shards` in one transaction.
+///
+/// The records are those last read; when one of them was changed meanwhile, all are read again. The keyspace lock must be
+/// held, as in stock. Answers for each shard the tables that were really added or removed, in the order given.
+///
+/// # Errors
+/// [`Error::LockLost`] when the lock is gone, and read errors.
+pub async fn deny_tables(
+    global: &Arc<dyn Conn>,
+    mut shards: Vec<Record<Shard>>,
+    change: Deny,
+    tables: &dyn Fn(&str) -> Vec<String>,
+    guard: &Lock,
+) -> Result<Vec<(String, Vec<String>)>> {
+    loop {
+        let mut writes = Vec::new();
+        let mut changed = Vec::new();
+        for shard in &shards {
+            let shard_name = name(shard).to_owned();
+            let (raw, done) = with_denied(shard, change, &tables(&shard_name))
+                .map_err(|detail| Error::BadData { path: global.full(&shard.path), detail })?;
+            if let Some(raw) = raw {
+                writes.push(Write::put(shard.path.clone(), raw, Expect::Version(shard.version)));
+            }
+            changed.push((shard_name, done));
+        }
+        if writes.is_empty() {
+            return Ok(changed);
+        }
+        match global.write(writes, Some(guard)).await {
+            Ok(_) => return Ok(changed),
+            Err(Error::BadVersion(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let nodes = global.get_many(shards.iter().map(|s| s.path.clone()).collect()).await?;
+        let mut fresh = Vec::with_capacity(nodes.len());
+        for (node, old) in nodes.into_iter().zip(&shards) {
+            let node = node.ok_or_else(|| Error::NoNode(global.full(&old.path)))?;
+            fresh.push(Record::decode(node, global)?);
+        }
+        shards = fresh;
+    }
+}
+
+/// The PRIMARY denied tables of a shard.
+pub fn denied(shard: &Shard) -> Vec<String> {
+    let primary = shard.tablet_controls.iter().filter(|c| c.tablet_type() == TabletType::Primary);
+    primary.flat_map(|c| c.denied_tables.iter().cloned()).collect()
+}
+
+/// The record's new bytes, if it changes at all, and the tables that make the difference.
+fn with_denied(
+    shard: &Record<Shard>,
+    change: Deny,
+    tables: &[String],
+) -> std::result::Result<(Option<Vec<u8>>, Vec<String>), String> {
+    let old: BTreeSet<String> = denied(&shard.value).into_iter().collect();
+    let differs = |table: &&String| old.contains(*table) == (change == Deny::Remove);
+    let done: Vec<String> = tables.iter().filter(differs).cloned().collect();
+    if done.is_empty() {
+        return Ok((None, done));
+    }
+    let mut control = None;
+    let mut raw =
+        wire::without(&shard.raw, TABLET_CONTROLS, |payload: &Bytes| match TabletControl::decode(payload.clone()) {
+            Ok(found) if found.tablet_type() == TabletType::Primary => {
+                control = Some(found);
+                true
+            }
+            _ => false,
+        })?;
+    let mut control = control
+        .unwrap_or_else(|| TabletControl { tablet_type: TabletType::Primary.into(), ..TabletControl::default() });
+    match change {
+        // stock sorts only when it has to merge with some of the same tables
+        Deny::Add if done.len() == tables.len() => control.denied_tables.extend(done.iter().cloned()),
+        Deny::Add => {
+            let union: BTreeSet<String> = old.iter().chain(&done).cloned().collect();
+            control.denied_tables = union.into_iter().collect();
+        }
+        Deny::Remove => control.denied_tables.retain(|table| !done.contains(table)),
+    }
+    if !control.denied_tables.is_empty() {
+        wire::push(&mut raw, TABLET_CONTROLS, &control.encode_to_vec());
+    }
+    Ok((Some(raw), done))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(shard: &Shard) -> Record<Shard> {
+        let mut raw = shard.encode_to_vec();
+        wire::push(&mut raw, 77, b"newer");
+        Record { path: "keyspaces/k/shards/-80/Shard".into(), value: shard.clone(), raw: raw.into(), version: 1 }
+    }
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn denied_tables_come_and_go_and_unknown_fields_stay() {
+        let (raw, done) = with_denied(&record(&Shard::default()), Deny::Add, &strings(&["b", "a"])).unwrap();
+        assert_eq!(done, strings(&["b", "a"]));
+        let raw = Bytes::from(raw.unwrap());
+        assert!(wire::fields(&raw).unwrap().iter().any(|f| f.number == 77));
+        let shard = Shard::decode(raw.clone()).unwrap();
+        assert_eq!(denied(&shard), strings(&["b", "a"]));
+
+        let (merged, added) = with_denied(&record(&shard), Deny::Add, &strings(&["a", "0"])).unwrap();
+        assert_eq!(added, strings(&["0"]));
+        assert_eq!(denied(&Shard::decode(Bytes::from(merged.unwrap())).unwrap()), strings(&["0", "a", "b"]));
+
+        let (gone, removed) = with_denied(&record(&shard), Deny::Remove, &strings(&["a", "b", "c"])).unwrap();
+        assert_eq!(removed, strings(&["a", "b"]));
+        assert!(Shard::decode(Bytes::from(gone.unwrap())).unwrap().tablet_controls.is_empty());
+    }
+
+    #[test]
+    fn nothing_to_do_writes_nothing() {
+        assert_eq!(with_denied(&record(&Shard::default()), Deny::Remove, &strings(&["a"])).unwrap(), (None, vec![]));
+    }
+}

@@ -1,0 +1,61 @@
+//! Tablet records and the replication graph of a cell.
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+use vtmigrated_proto::topodata::{ShardReplication, Tablet, TabletAlias};
+
+use super::{Cells, Error, Record, Result, paths};
+
+/// Reads tablets in parallel, one round trip for each cell; missing ones are left out. Keys are alias texts.
+pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap<String, Tablet>> {
+    let mut by_cell: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for alias in aliases {
+        by_cell.entry(alias.cell.as_str()).or_default().push(paths::tablet(alias));
+    }
+    let reads = by_cell.into_iter().map(|(cell, mut wanted)| async move {
+        wanted.sort();
+        wanted.dedup();
+        let conn = cells.conn(cell)?;
+        let nodes = conn.get_many(wanted).await?;
+        nodes.into_iter().flatten().map(|node| Record::<Tablet>::decode(node, conn)).collect::<Result<Vec<_>>>()
+    });
+    let mut found = BTreeMap::new();
+    for record in try_join_all(reads).await?.into_iter().flatten() {
+        if let Some(alias) = &record.value.alias {
+            found.insert(paths::alias_text(alias), record.value);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads one tablet.
+pub async fn get(cells: &Cells, alias: &TabletAlias) -> Result<Tablet> {
+    let conn = cells.conn(&alias.cell)?;
+    Ok(Record::<Tablet>::get(conn, &paths::tablet(alias)).await?.value)
+}
+
+/// All tablet records of one cell, ascending by alias.
+pub async fn in_cell(cells: &Cells, cell: &str) -> Result<Vec<Record<Tablet>>> {
+    let conn = cells.conn(cell)?;
+    let nodes = conn.list(paths::TABLETS).await?;
+    nodes.into_iter().filter(|n| n.path.ends_with("/Tablet")).map(|node| Record::decode(node, conn)).collect()
+}
+
+/// Aliases in the replication graph of some shards, over all cells, in parallel; the key is the shard.
+pub async fn replication(cells: &Cells, keyspace: &str, shards: &[&str]) -> Result<BTreeMap<String, Vec<TabletAlias>>> {
+    let reads = cells.iter().map(|(_, conn)| async move {
+        let wanted = shards.iter().map(|shard| paths::shard_replication(keyspace, shard)).collect();
+        let nodes = conn.get_many(wanted).await?;
+        let decode = |node| Ok::<_, Error>(Record::<ShardReplication>::decode(node, conn)?.value);
+        nodes.into_iter().map(|node| node.map(decode).transpose()).collect::<Result<Vec<_>>>()
+    });
+    let mut found: BTreeMap<String, Vec<TabletAlias>> = BTreeMap::new();
+    for graphs in try_join_all(reads).await? {
+        for (shard, graph) in shards.iter().zip(graphs) {
+            let nodes = graph.map(|g| g.nodes).unwrap_or_default();
+            found.entry((*shard).to_owned()).or_default().extend(nodes.into_iter().filter_map(|n| n.tablet_alias));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,113 @@
+//! The topology of one whole cluster: its global root and its cells.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use vtmigrated_proto::topodata::CellInfo;
+
+use super::record::Record;
+use super::{Conn, Dialer, Error, Node, Result, paths};
+
+/// A cluster's topology. Connections to its cells are opened when first used and kept.
+pub struct Topo {
+    kind: String,
+    global: Arc<dyn Conn>,
+    dialer: Arc<Dialer>,
+    cells: DashMap<String, (CellInfo, Arc<dyn Conn>)>,
+}
+
+/// The cells of a cluster as they were at one moment, with their connections.
+#[derive(Clone, Default)]
+pub struct Cells {
+    root: String,
+    cells: BTreeMap<String, Arc<dyn Conn>>,
+}
+
+impl Topo {
+    /// Opens the topology with the global root `root` at `server`; nothing is sent yet.
+    pub async fn open(dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
+        let global = dialer.open(kind, server, root).await?;
+        Ok(Self { kind: kind.to_owned(), global, dialer, cells: DashMap::new() })
+    }
+
+    /// The connection to the global root.
+    pub fn global(&self) -> &Arc<dyn Conn> {
+        &self.global
+    }
+
+    /// Opens mounted clusters with the same settings.
+    pub fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
+    }
+
+    /// Reads all cell records: one round trip, whatever their number. No cells is no error.
+    pub async fn cells(&self) -> Result<Cells> {
+        let nodes = self.global.list(paths::CELLS).await?;
+        let mut cells = BTreeMap::new();
+        for node in nodes {
+            if let Some((name, "CellInfo")) = node.path.strip_prefix("cells/").and_then(|rest| rest.split_once('/')) {
+                let name = name.to_owned();
+                cells.insert(name.clone(), self.cell_of(&name, node).await?);
+            }
+        }
+        Ok(Cells { root: self.global.full(""), cells })
+    }
+
+    /// The connection to one cell: one round trip for its record.
+    ///
+    /// # Errors
+    /// [`Error::NoNode`] when the cell has no record.
+    pub async fn cell(&self, name: &str) -> Result<Arc<dyn Conn>> {
+        let node = self.global.get(&paths::cell_info(name)).await?;
+        self.cell_of(name, node).await
+    }
+
+    /// The connection to a cell whose record was just read. It is kept until address or root change.
+    async fn cell_of(&self, name: &str, node: Node) -> Result<Arc<dyn Conn>> {
+        let info = Record::<CellInfo>::decode(node, &self.global)?.value;
+        if let Some(kept) = self.cells.get(name).filter(|kept| kept.0 == info) {
+            return Ok(Arc::clone(&kept.1));
+        }
+        let conn = self.dialer.open(&self.kind, &info.server_address, &info.root).await?;
+        self.cells.insert(name.to_owned(), (info, Arc::clone(&conn)));
+        Ok(conn)
+    }
+}
+
+impl Cells {
+    /// Names, ascending.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.cells.keys().map(String::as_str)
+    }
+
+    /// True when the cluster has no cell.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Names and connections, ascending by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<dyn Conn>)> {
+        self.cells.iter().map(|(name, conn)| (name.as_str(), conn))
+    }
+
+    /// The connection to a cell.
+    ///
+    /// # Errors
+    /// [`Error::NoNode`] naming the missing record, as stock does.
+    pub fn conn(&self, name: &str) -> Result<&Arc<dyn Conn>> {
+        self.cells.get(name).ok_or_else(|| Error::NoNode(paths::join(&self.root, &paths::cell_info(name))))
+    }
+
+    /// The same cells without those that are not named.
+    ///
+    /// # Errors
+    /// [`Error::NoNode`] for a name that is not there.
+    pub fn only(&self, names: &[String]) -> Result<Self> {
+        let mut cells = BTreeMap::new();
+        for name in names {
+            cells.insert(name.clone(), Arc::clone(self.conn(name)?));
+        }
+        Ok(Self { root: self.root.clone(), cells })
+    }
+}

@@ -1,0 +1,90 @@
+//! VSchema records. They are edited by splicing, so that fields of newer programs stay.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use vtmigrated_proto::vschema;
+
+use super::{Conn, Expect, Lock, Record, Result, Write, paths, wire};
+
+/// Field number of `tables` in a Keyspace.
+const TABLES: u32 = 3;
+
+/// A keyspace's VSchema.
+pub async fn get(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Record<vschema::Keyspace>> {
+    Record::get(global, &paths::vschema(keyspace)).await
+}
+
+/// A keyspace's VSchema, if it has one.
+pub async fn find(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Option<Record<vschema::Keyspace>>> {
+    Record::find(global, &paths::vschema(keyspace)).await
+}
+
+/// Writes a VSchema.
+pub async fn put(
+    global: &Arc<dyn Conn>,
+    keyspace: &str,
+    value: &vschema::Keyspace,
+    expect: Expect,
+    guard: Option<&Lock>,
+) -> Result<i64> {
+    global.write_one(Write::put(paths::vschema(keyspace), value.encode_to_vec(), expect), guard).await
+}
+
+/// Adds empty tables that are not there yet, by compare-and-swap; answers the names added.
+pub async fn add_tables(
+    global: &Arc<dyn Conn>,
+    record: Record<vschema::Keyspace>,
+    tables: &[String],
+    guard: &Lock,
+) -> Result<Vec<String>> {
+    edit(global, record, guard, |record| {
+        let there = |t: &String| record.value.tables.iter().any(|entry| entry.key == *t);
+        let added: Vec<String> = tables.iter().filter(|t| !there(t)).cloned().collect();
+        let mut raw = record.raw.to_vec();
+        added.iter().for_each(|table| wire::push(&mut raw, TABLES, &wire::map_entry(table, &[])));
+        Ok((raw, added))
+    })
+    .await
+}
+
+/// Removes tables, by compare-and-swap; answers the names removed.
+pub async fn remove_tables(
+    global: &Arc<dyn Conn>,
+    record: Record<vschema::Keyspace>,
+    tables: &[String],
+    guard: &Lock,
+) -> Result<Vec<String>> {
+    edit(global, record, guard, |record| {
+        let mut removed = Vec::new();
+        let raw = wire::without(&record.raw, TABLES, |entry: &Bytes| {
+            let name = wire::map_key(entry).filter(|name| tables.contains(name));
+            removed.extend(name.clone());
+            name.is_some()
+        })?;
+        Ok((raw, removed))
+    })
+    .await
+}
+
+async fn edit(
+    global: &Arc<dyn Conn>,
+    mut record: Record<vschema::Keyspace>,
+    guard: &Lock,
+    change: impl Fn(&Record<vschema::Keyspace>) -> std::result::Result<(Vec<u8>, Vec<String>), String> + Send + Sync,
+) -> Result<Vec<String>> {
+    loop {
+        let bad = |detail| super::Error::BadData { path: global.full(&record.path), detail };
+        let (raw, changed) = change(&record).map_err(bad)?;
+        if changed.is_empty() {
+            return Ok(changed);
+        }
+        let write = Write::put(record.path.clone(), raw, Expect::Version(record.version));
+        match global.write_one(write, Some(guard)).await {
+            Err(super::Error::BadVersion(_)) => record = Record::get(global, &record.path).await?,
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(changed),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Changes to encoded messages that leave every other field as it was, known or not.
+//!
+//! Records are also written by newer programs; decoding into our types and encoding again would drop their fields.
+
+use bytes::{Buf, Bytes};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+
+/// One top-level field. `whole` is key and payload; `payload` is the content of a length-delimited field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub number: u32,
+    pub whole: Bytes,
+    pub payload: Option<Bytes>,
+}
+
+/// Splits an encoded message into its fields, in order.
+///
+/// # Errors
+/// A text when the bytes are not a message.
+pub fn fields(message: &Bytes) -> Result<Vec<Field>, String> {
+    let mut rest = message.clone();
+    let mut found = Vec::new();
+    while rest.has_remaining() {
+        let start = message.len() - rest.remaining();
+        let (number, wire) = decode_key(&mut rest).map_err(|e| e.to_string())?;
+        let mut payload = None;
+        let skip = match wire {
+            WireType::Varint => {
+                decode_varint(&mut rest).map_err(|e| e.to_string())?;
+                0
+            }
+            WireType::SixtyFourBit => 8,
+            WireType::ThirtyTwoBit => 4,
+            WireType::LengthDelimited => {
+                let length = decode_varint(&mut rest).map_err(|e| e.to_string())?;
+                let length = usize::try_from(length).map_err(|e| e.to_string())?;
+                if length > rest.remaining() {
+                    return Err("a field is longer than its message".into());
+                }
+                payload = Some(rest.slice(..length));
+                length
+            }
+            WireType::StartGroup | WireType::EndGroup => return Err("groups are not used by Vitess".into()),
+        };
+        if skip > rest.remaining() {
+            return Err("a field is longer than its message".into());
+        }
+        rest.advance(skip);
+        let end = message.len() - rest.remaining();
+        found.push(Field { number, whole: message.slice(start..end), payload });
+    }
+    Ok(found)
+}
+
+/// Appends a length-delimited field.
+pub fn push(message: &mut Vec<u8>, number: u32, payload: &[u8]) {
+    encode_key(number, WireType::LengthDelimited, message);
+    encode_varint(payload.len() as u64, message);
+    message.extend_from_slice(payload);
+}
+
+/// The message without the fields `number` for whose payload `drop` answers true.
+///
+/// # Errors
+/// A text when the bytes are not a message.
+pub fn without(message: &Bytes, number: u32, mut drop: impl FnMut(&Bytes) -> bool) -> Result<Vec<u8>, String> {
+    let mut kept = Vec::with_capacity(message.len());
+    for field in fields(message)? {
+        let dropped = field.number == number && field.payload.as_ref().is_some_and(&mut drop);
+        if !dropped {
+            kept.extend_from_slice(&field.whole);
+        }
+    }
+    Ok(kept)
+}
+
+/// An entry of a map from text to message: both parts are there even when empty.
+pub fn map_entry(key: &str, value: &[u8]) -> Vec<u8> {
+    let mut entry = Vec::with_capacity(key.len() + value.len() + 8);
+    push(&mut entry, 1, key.as_bytes());
+    push(&mut entry, 2, value);
+    entry
+}
+
+/// The key of an entry of a map from text.
+pub fn map_key(entry: &Bytes) -> Option<String> {
+    let key = fields(entry).ok()?.into_iter().rfind(|f| f.number == 1).and_then(|f| f.payload);
+    Some(String::from_utf8_lossy(&key.unwrap_or_default()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+    use vtmigrated_proto::vschema::{Keyspace, Table, keyspace::TablesEntry};
+
+    use super::*;
+
+    #[test]
+    fn an_empty_table_is_written_as_go_expects_it() {
+        let mut message = Vec::new();
+        push(&mut message, 3, &map_entry("t1", &[]));
+        assert_eq!(message, b"\x1a\x06\x0a\x02t1\x12\x00");
+        let decoded = Keyspace::decode(message.as_slice()).unwrap();
+        assert_eq!(decoded.tables, vec![TablesEntry { key: "t1".into(), value: Some(Table::default()) }]);
+        assert_eq!(decoded.encode_to_vec(), message);
+    }
+
+    #[test]
+    fn unknown_fields_survive_a_removal() {
+        let mut message = Vec::new();
+        push(&mut message, 3, &map_entry("t1", &[]));
+        push(&mut message, 99, b"from the future");
+        push(&mut message, 3, &map_entry("t2", b""));
+        let left = without(&Bytes::from(message), 3, |entry| map_key(entry).as_deref() == Some("t1")).unwrap();
+        let found = fields(&Bytes::from(left)).unwrap();
+        assert_eq!(found.iter().map(|f| f.number).collect::<Vec<_>>(), vec![99, 3]);
+        assert_eq!(map_key(found[1].payload.as_ref().unwrap()).unwrap(), "t2");
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let bytes = Bytes::from(bytes);
+            if let Ok(found) = fields(&bytes) {
+                let joined: Vec<u8> = found.iter().flat_map(|f| f.whole.to_vec()).collect();
+                prop_assert_eq!(joined, bytes.to_vec());
+            }
+        }
+    }
+}
