@@ -1,7 +1,9 @@
 //! Test clusters and the tablet that stands in for vttablet.
 
+pub mod client;
 pub mod etcd;
 pub mod mysqld;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod server;
