@@ -7,3 +7,4 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod tablet;

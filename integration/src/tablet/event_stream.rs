@@ -1,0 +1,1 @@
+//! Changes of a source, read from its binlog (`VStream`).

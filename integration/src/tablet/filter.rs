@@ -1,0 +1,1 @@
+//! Rules of a stream: which tables, which columns, which rows.

@@ -1,0 +1,1 @@
+//! Rows of one table at one position (`VStreamRows`).
