@@ -1,6 +1,7 @@
 //! Test clusters and the tablet that stands in for vttablet.
 
 pub mod client;
+pub mod cluster;
 pub mod etcd;
 pub mod mysqld;
 pub mod ports;

@@ -3,17 +3,25 @@
 
 use std::{error::Error, io};
 
-use integration::server::Server;
+use integration::{
+    cluster::{Cluster, topology::GLOBAL_ROOT},
+    server::Server,
+};
 use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let memory = Server::start::<&str>(&[]).await?;
-    println!("{}", json!({"memory": addresses(&memory)}));
+    let source = Cluster::new("zone1").keyspace("commerce", &["0"]).without_tablets().start().await?;
+    println!("{}", json!({"memory": addresses(&memory), "source": topology(&source)}));
     tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await??;
     Ok(())
 }
 
 fn addresses(server: &Server) -> Value {
     json!({"grpc": server.grpc_address().to_string(), "http": server.http_address().to_string()})
+}
+
+fn topology(cluster: &Cluster) -> Value {
+    json!({"address": cluster.etcd().address(), "root": GLOBAL_ROOT})
 }
