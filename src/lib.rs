@@ -16,5 +16,6 @@ pub mod sql;
 pub mod tablet;
 pub mod telemetry;
 pub mod topo;
+pub mod vschema;
 pub mod web;
 pub mod workflow;
