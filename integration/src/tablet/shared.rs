@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
@@ -119,6 +119,52 @@ impl Shared {
 
     pub fn set_denied(&self, tables: impl IntoIterator<Item = String>) {
         *self.denied.write().unwrap_or_else(PoisonError::into_inner) = tables.into_iter().collect();
+    }
+}
+
+/// Ends a MySQL connection by `kill` when dropped. A server notices only late that nobody reads a binlog or a long result.
+#[derive(Debug)]
+pub struct KillGuard {
+    shared: Arc<Shared>,
+    connection: Option<u32>,
+}
+
+impl KillGuard {
+    #[must_use]
+    pub fn new(shared: &Arc<Shared>, conn: &Conn) -> Self {
+        Self { shared: Arc::clone(shared), connection: Some(conn.id()) }
+    }
+
+    /// The connection has ended by itself.
+    pub fn disarm(mut self) {
+        self.connection = None;
+    }
+}
+
+impl Drop for KillGuard {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let pool = self.shared.pool.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let killed = async { pool.get_conn().await?.query_drop(format!("kill {connection}")).await };
+                if let Err(error) = killed.await {
+                    tracing::debug!(connection, %error, "connection was not killed");
+                }
+            });
+        }
+    }
+}
+
+/// A failed statement as Vitess writes it: `<message> (errno 1146) (sqlstate 42S02) during query: <sql>`.
+#[must_use]
+pub fn mysql_error(error: &mysql_async::Error, sql: &str) -> String {
+    match error {
+        mysql_async::Error::Server(error) => {
+            let mysql_async::ServerError { code, message, state } = error;
+            format!("{message} (errno {code}) (sqlstate {state}) during query: {sql}")
+        }
+        other => format!("{other} during query: {sql}"),
     }
 }
 

@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_row_whose_lengths_exceed_its_bytes_is_refused() {
-        let row = Row { lengths: vec![2], values: b"a".to_vec().into() };
+        let row = Row { lengths: vec![2], values: b"a".to_vec() };
         assert!(from_row(&row).is_err());
     }
 }
