@@ -1,6 +1,21 @@
 //! A vtctld that brings keyspaces from one Vitess cluster into another.
+//!
+//! # Layout
+//! `main` parses flags and calls [`app`]; [`server`] is the wire edge; [`workflow`] plans and runs Mount and Migrate;
+//! [`topo`] and [`tablet`] are the ways to the clusters; [`key_range`] and [`sql`] are pure.
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod context;
 pub mod deadline;
 pub mod error;
 pub mod key_range;
+pub mod server;
+pub mod sql;
+pub mod tablet;
+pub mod telemetry;
 pub mod topo;
+pub mod vschema;
+pub mod web;
+pub mod workflow;

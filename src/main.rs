@@ -1,1 +1,32 @@
-fn main() {}
+//! Parses the flags and runs the server.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use vtmigrated::{app, cli::Cli, config::Config, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::from_args();
+    telemetry::init();
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let result = match Config::try_from(cli) {
+        Ok(config) => app::run(config, stop_signal()).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = result {
+        tracing::error!("{error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

@@ -10,6 +10,7 @@ use std::{
 };
 
 use integration::{
+    cluster::{Cluster, Error},
     etcd::Etcd,
     mysqld::Mysqld,
     proxy::{Link, Proxy},
@@ -106,6 +107,31 @@ async fn programs_end_with_a_test_process_that_is_killed() {
     };
     timeout(Duration::from_secs(10), gone).await.expect("etcd outlived its test process");
     std::fs::remove_dir_all(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_compares_the_rows_of_both_sides_and_notices_a_lock() {
+    let cluster = Cluster::new("zone1").keyspace("commerce", &["0"]).keyspace("customer", &["-80", "80-"]);
+    let cluster = cluster.start().await.unwrap();
+    let table = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARBINARY(20))";
+    cluster.run("commerce", &format!("{table}; INSERT INTO t VALUES (1, 'a'), (2, NULL), (3, x'00ff')")).await.unwrap();
+    cluster.run("customer", table).await.unwrap();
+    cluster.shard("customer", "-80").unwrap().run("INSERT INTO t VALUES (3, x'00ff')").await.unwrap();
+    let high = cluster.shard("customer", "80-").unwrap();
+    high.run("INSERT INTO t VALUES (2, NULL), (1, 'a')").await.unwrap();
+
+    let source = cluster.table("commerce", "t").await.unwrap();
+    assert_eq!(source.rows.len(), 3);
+    source.expect_same(&cluster.table("customer", "t").await.unwrap()).unwrap();
+    high.run("INSERT INTO t VALUES (3, x'00ff')").await.unwrap();
+    let Err(Error::Rows(difference)) = source.expect_same(&cluster.table("customer", "t").await.unwrap()) else {
+        panic!("a doubled row was not noticed");
+    };
+    assert_eq!((difference.only_left.len(), difference.only_right.len()), (0, 1));
+
+    let lock = "/vitess/global/keyspaces/customer/locks/1234";
+    cluster.etcd().connect().await.unwrap().put(lock, "{}", None).await.unwrap();
+    assert!(matches!(cluster.finish().await, Err(Error::Locks(keys)) if keys == [lock]));
 }
 
 #[tokio::test]

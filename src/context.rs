@@ -1,0 +1,51 @@
+//! The handles that every operation works with. Nothing in here is state of a workflow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::tablet;
+use crate::topo::external_cluster::Mounts;
+use crate::topo::{LockRequest, Topo};
+
+/// Settings of the operations.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Lifetime of lock leases (`--topo_etcd_lease_ttl`).
+    pub lease_ttl: Duration,
+    /// Waiting time for locks held by others (`--lock-timeout`).
+    pub lock_timeout: Duration,
+    /// Take mounts whose topology cannot be reached or has no cells (`--allow-unreachable-mounts`).
+    pub allow_unreachable_mounts: bool,
+    /// Leave the batching of changes to the target tablets' own settings (`--keep-vplayer-batching`); see S16 in
+    /// ARCHITECTURE.md.
+    pub keep_vplayer_batching: bool,
+    /// Let `complete` end workflows that are still copying, behind or in error (`--allow-unfinished-complete`).
+    pub allow_unfinished_complete: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lease_ttl: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(45),
+            allow_unreachable_mounts: false,
+            keep_vplayer_batching: false,
+            allow_unfinished_complete: false,
+        }
+    }
+}
+
+/// The target cluster's topology, the mounted clusters, the way to tablets.
+pub struct Context {
+    pub topo: Arc<Topo>,
+    pub mounts: Mounts,
+    pub tablets: tablet::Client,
+    pub options: Options,
+}
+
+impl Context {
+    /// A lock request with this server's lease and waiting time.
+    pub fn lock_request(&self, action: &str) -> LockRequest {
+        LockRequest { wait: self.options.lock_timeout, ..LockRequest::new(action, self.options.lease_ttl) }
+    }
+}

@@ -1,0 +1,3 @@
+//! What crosses every call. The order of the stack is written once, in `app`.
+
+pub mod call;

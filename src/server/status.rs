@@ -1,0 +1,58 @@
+//! The one road from an error to a gRPC status.
+
+use std::collections::HashMap;
+
+use tonic::{Code as GrpcCode, Status};
+use tonic_types::{ErrorDetails, PreconditionViolation, StatusExt};
+
+use crate::error::{Code, Explain};
+
+/// Longest error text that fits into HTTP/2 headers everywhere.
+const MAX_TEXT: usize = 4096;
+
+/// Text, code and typed details (ErrorInfo, PreconditionFailure, Help) of an error.
+///
+/// The help follows the text on a line of its own: the stock client shows nothing but the text.
+pub fn status(error: &dyn Explain) -> Status {
+    let help = error.help();
+    let mut text = error.to_string();
+    if text.len() > MAX_TEXT {
+        let cut = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(cut);
+        text.push_str(" [truncated]");
+    }
+    let mut details = ErrorDetails::new();
+    details.set_error_info(error.reason(), "vtmigrated", HashMap::new());
+    if !help.is_empty() {
+        text = format!("{text}\n{help}");
+        details.add_help_link(help, "");
+    }
+    let violations: Vec<PreconditionViolation> = error
+        .violations()
+        .into_iter()
+        .map(|(kind, subject, text)| PreconditionViolation::new(kind, subject, text))
+        .collect();
+    if !violations.is_empty() {
+        details.set_precondition_failure(violations);
+    }
+    Status::with_error_details(grpc(error.code()), text, details)
+}
+
+fn grpc(code: Code) -> GrpcCode {
+    match code {
+        Code::Cancelled => GrpcCode::Cancelled,
+        Code::Unknown => GrpcCode::Unknown,
+        Code::InvalidArgument => GrpcCode::InvalidArgument,
+        Code::DeadlineExceeded => GrpcCode::DeadlineExceeded,
+        Code::NotFound => GrpcCode::NotFound,
+        Code::AlreadyExists => GrpcCode::AlreadyExists,
+        Code::PermissionDenied => GrpcCode::PermissionDenied,
+        Code::ResourceExhausted => GrpcCode::ResourceExhausted,
+        Code::FailedPrecondition => GrpcCode::FailedPrecondition,
+        Code::Aborted => GrpcCode::Aborted,
+        Code::Unimplemented => GrpcCode::Unimplemented,
+        Code::Internal => GrpcCode::Internal,
+        Code::Unavailable => GrpcCode::Unavailable,
+        Code::DataLoss => GrpcCode::DataLoss,
+    }
+}

@@ -1,0 +1,36 @@
+//! Calls to tablet managers: dial, keep the connection, bound by the caller's deadline, name the tablet in every error.
+
+mod error;
+pub mod manager;
+mod pool;
+
+pub use error::Error;
+pub use manager::{Client, GetSchema};
+pub use pool::{Pool, TlsOptions};
+
+use vtmigrated_proto::topodata::Tablet;
+
+use crate::topo::paths::alias_text;
+
+/// Result of a tablet call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// `<cell>-<uid, ten digits>` of a record.
+pub fn alias(tablet: &Tablet) -> String {
+    tablet.alias.as_ref().map(alias_text).unwrap_or_default()
+}
+
+/// Name of the MySQL database that a tablet serves.
+pub fn db_name(tablet: &Tablet) -> String {
+    if tablet.db_name_override.is_empty() { format!("vt_{}", tablet.keyspace) } else { tablet.db_name_override.clone() }
+}
+
+/// `host:port` of a tablet's gRPC server; IPv6 hosts in brackets, port 0 when the record has none (as in stock).
+pub fn address(tablet: &Tablet) -> String {
+    let port = tablet.port_map.get("grpc").copied().unwrap_or_default();
+    if tablet.hostname.contains(':') {
+        format!("[{}]:{port}", tablet.hostname)
+    } else {
+        format!("{}:{port}", tablet.hostname)
+    }
+}

@@ -1,0 +1,191 @@
+//! The tablet-manager RPCs that vtmigrated uses, one method each.
+
+use std::time::Duration;
+
+use tonic::transport::Channel;
+use tracing::Instrument;
+use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::tabletmanagerdata::{self as data, *};
+use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
+use vtmigrated_proto::topodata::Tablet;
+
+use super::{Error, Pool, Result, TlsOptions, address, alias, db_name};
+use crate::deadline;
+use crate::error::Code;
+
+/// Bound of calls that may run DDL or read large schemas, when the caller set none.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Calls tablets.
+pub struct Client {
+    pool: Pool,
+    /// Bound of calls that a healthy tablet answers at once (`--remote_operation_timeout`).
+    short: Duration,
+    max_message: usize,
+}
+
+/// What to read of a schema.
+#[derive(Clone, Debug, Default)]
+pub struct GetSchema {
+    pub tables: Vec<String>,
+    pub exclude_tables: Vec<String>,
+    pub include_views: bool,
+    pub table_schema_only: bool,
+}
+
+/// Declares `name(tablet, request) -> response` for an RPC of the same name.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($rpc:literal, $limit:ident, $request:ty) -> $response:ty;)*) => {
+        impl Client {
+            $($(#[$doc])*
+            pub async fn $name(&self, tablet: &Tablet, request: $request) -> Result<$response> {
+                let limit = self.limit(stringify!($limit));
+                self.call(tablet, $rpc, limit, |mut client| async move { client.$name(request).await }).await
+            })*
+        }
+    };
+}
+
+calls! {
+    /// Echo.
+    ping("Ping", short, PingRequest) -> PingResponse;
+    /// Runs DDL.
+    apply_schema("ApplySchema", long, ApplySchemaRequest) -> ApplySchemaResponse;
+    /// Inserts the streams of a workflow, stopped.
+    create_v_replication_workflow("CreateVReplicationWorkflow", short, CreateVReplicationWorkflowRequest)
+        -> CreateVReplicationWorkflowResponse;
+    /// Reads the streams of several workflows.
+    read_v_replication_workflows("ReadVReplicationWorkflows", short, ReadVReplicationWorkflowsRequest)
+        -> ReadVReplicationWorkflowsResponse;
+    /// Changes the streams of a workflow.
+    update_v_replication_workflow("UpdateVReplicationWorkflow", short, UpdateVReplicationWorkflowRequest)
+        -> UpdateVReplicationWorkflowResponse;
+    /// Starts, stops, shows or deletes a diff.
+    v_diff("VDiff", short, VDiffRequest) -> VDiffResponse;
+    /// Makes the tablet read its shard record again.
+    refresh_state("RefreshState", short, RefreshStateRequest) -> RefreshStateResponse;
+    /// Makes the tablet read its schema again.
+    reload_schema("ReloadSchema", long, ReloadSchemaRequest) -> ReloadSchemaResponse;
+    /// Checks its own health.
+    run_health_check("RunHealthCheck", short, RunHealthCheckRequest) -> RunHealthCheckResponse;
+    /// One statement as the application user.
+    execute_fetch_as_app("ExecuteFetchAsApp", long, ExecuteFetchAsAppRequest) -> ExecuteFetchAsAppResponse;
+    /// One statement as the administrator.
+    execute_fetch_as_dba("ExecuteFetchAsDba", long, ExecuteFetchAsDbaRequest) -> ExecuteFetchAsDbaResponse;
+    /// Several statements as the administrator.
+    execute_multi_fetch_as_dba("ExecuteMultiFetchAsDba", long, ExecuteMultiFetchAsDbaRequest)
+        -> ExecuteMultiFetchAsDbaResponse;
+    /// The GTIDs that the server has executed.
+    primary_position("PrimaryPosition", short, PrimaryPositionRequest) -> PrimaryPositionResponse;
+    /// One statement as the user with all privileges.
+    execute_fetch_as_all_privs("ExecuteFetchAsAllPrivs", long, ExecuteFetchAsAllPrivsRequest)
+        -> ExecuteFetchAsAllPrivsResponse;
+}
+
+impl Client {
+    /// `short` bounds calls that read or change little; `max_message` is in bytes.
+    pub fn new(tls: TlsOptions, short: Duration, max_message: usize) -> Self {
+        Self { pool: Pool::new(tls), short, max_message }
+    }
+
+    /// Reads tables (and views when asked): definitions sorted by name.
+    pub async fn get_schema(&self, tablet: &Tablet, what: GetSchema) -> Result<SchemaDefinition> {
+        let request = GetSchemaRequest {
+            tables: what.tables,
+            include_views: what.include_views,
+            exclude_tables: what.exclude_tables,
+            table_schema_only: what.table_schema_only,
+        };
+        let call = |mut client: TabletManagerClient<Channel>| async move { client.get_schema(request).await };
+        Ok(self.call(tablet, "GetSchema", LONG, call).await?.schema_definition.unwrap_or_default())
+    }
+
+    /// Runs a statement on the workflow tables, through the tablet's vreplication engine.
+    pub async fn v_replication_exec(&self, tablet: &Tablet, query: String) -> Result<QueryResult> {
+        let request = VReplicationExecRequest { query };
+        let call = |mut client: TabletManagerClient<Channel>| async move { client.v_replication_exec(request).await };
+        Ok(self.call(tablet, "VReplicationExec", LONG, call).await?.result.unwrap_or_default())
+    }
+
+    /// One read-only statement as the administrator, at most `max_rows` rows.
+    pub async fn read(&self, tablet: &Tablet, query: String, max_rows: u64) -> Result<QueryResult> {
+        let request = ExecuteFetchAsDbaRequest {
+            query: query.into_bytes(),
+            db_name: db_name(tablet),
+            max_rows,
+            ..ExecuteFetchAsDbaRequest::default()
+        };
+        Ok(self.execute_fetch_as_dba(tablet, request).await?.result.unwrap_or_default())
+    }
+
+    fn limit(&self, name: &str) -> Duration {
+        if name == "short" { self.short } else { LONG }
+    }
+
+    async fn call<T, F>(
+        &self,
+        tablet: &Tablet,
+        method: &'static str,
+        limit: Duration,
+        send: impl FnOnce(TabletManagerClient<Channel>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let (alias, address) = (alias(tablet), address(tablet));
+        let channel = self.pool.channel(&address).map_err(|detail| Error::Unreachable {
+            alias: alias.clone(),
+            address: address.clone(),
+            method,
+            detail,
+        })?;
+        let client = TabletManagerClient::new(channel)
+            .max_decoding_message_size(self.max_message)
+            .max_encoding_message_size(self.max_message);
+        let span =
+            tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
+        let limit = deadline::remaining(limit);
+        match tokio::time::timeout(limit, send(client).instrument(span)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(failure(alias, address, method, &status)),
+            Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
+        }
+    }
+}
+
+fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
+    let message = status.message().to_owned();
+    let code = match status.code() {
+        tonic::Code::Unavailable => return Error::Unreachable { alias, address, method, detail: detail(status) },
+        tonic::Code::Unknown if std::error::Error::source(status).is_some() => {
+            return Error::Unreachable { alias, address, method, detail: detail(status) };
+        }
+        tonic::Code::InvalidArgument => Code::InvalidArgument,
+        tonic::Code::NotFound => Code::NotFound,
+        tonic::Code::FailedPrecondition => Code::FailedPrecondition,
+        tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => Code::PermissionDenied,
+        tonic::Code::ResourceExhausted => Code::ResourceExhausted,
+        tonic::Code::Unimplemented => Code::Unimplemented,
+        tonic::Code::DeadlineExceeded => Code::DeadlineExceeded,
+        _ => Code::Unknown,
+    };
+    Error::Answered { alias, method, code, message }
+}
+
+fn detail(status: &tonic::Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The messages of these calls.
+pub mod messages {
+    pub use super::data::*;
+}

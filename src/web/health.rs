@@ -1,0 +1,25 @@
+//! Health: 200 `ok`, or 503 when the topology does not answer within two seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::context::Context;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The process lives.
+pub async fn alive() -> &'static str {
+    "ok"
+}
+
+/// The topology answers.
+pub async fn topology(State(context): State<Arc<Context>>) -> (StatusCode, String) {
+    match tokio::time::timeout(TIMEOUT, context.topo.global().probe()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ok".into()),
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ok: {error}")),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ok: the topology does not answer".into()),
+    }
+}

@@ -1,0 +1,109 @@
+//! Failures of workflow operations. Where stock has a text, ours begins with it.
+
+use crate::error::{Code, Explain};
+use crate::{tablet, topo};
+
+/// Why an operation on a mount or a workflow failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Topo(#[from] topo::Error),
+    #[error(transparent)]
+    Tablet(#[from] tablet::Error),
+    /// A failure while something named was done: `doing: inner`, as stock wraps.
+    #[error("{doing}: {inner}")]
+    While { doing: String, inner: Box<Error> },
+    /// Several shards failed; texts are sorted and joined by line ends, as stock does.
+    #[error("{}", join(.0))]
+    Several(Vec<Error>),
+    /// The request, or the state of things, does not allow it.
+    #[error("{text}")]
+    Refused { code: Code, reason: &'static str, text: String, help: String },
+    /// The same with a list of what stands in the way.
+    #[error("{text}")]
+    Blocked { reason: &'static str, text: String, help: String, violations: Vec<(String, String, String)> },
+}
+
+impl Error {
+    /// An argument that cannot be served.
+    pub fn invalid(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Refused { code: Code::InvalidArgument, reason, text: text.into(), help: help.into() }
+    }
+
+    /// Something that the user named and that is not there.
+    pub fn not_found(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Refused { code: Code::NotFound, reason, text: text.into(), help: help.into() }
+    }
+
+    /// Something that is there already.
+    pub fn exists(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Refused { code: Code::AlreadyExists, reason, text: text.into(), help: help.into() }
+    }
+
+    /// A state of things that must change first.
+    pub fn precondition(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Refused { code: Code::FailedPrecondition, reason, text: text.into(), help: help.into() }
+    }
+
+    /// The same error under a text that says what was being done.
+    pub fn doing(self, doing: impl Into<String>) -> Self {
+        Self::While { doing: doing.into(), inner: Box::new(self) }
+    }
+
+    /// One error out of those of parallel work: itself when it is alone.
+    pub fn several(mut errors: Vec<Error>) -> Option<Self> {
+        match errors.len() {
+            0 => None,
+            1 => errors.pop(),
+            _ => Some(Self::Several(errors)),
+        }
+    }
+
+    fn explained(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Topo(e) => Some(e),
+            Self::Tablet(e) => Some(e),
+            Self::While { inner, .. } => Some(inner.as_ref()),
+            // the gravest code of all: the order of `Code` is from light to grave
+            Self::Several(errors) => errors.iter().max_by_key(|e| e.code()).map(|e| e as &dyn Explain),
+            Self::Refused { .. } | Self::Blocked { .. } => None,
+        }
+    }
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Refused { code, .. } => *code,
+            Self::Blocked { .. } => Code::FailedPrecondition,
+            other => other.explained().map_or(Code::Internal, Explain::code),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused { reason, .. } | Self::Blocked { reason, .. } => reason,
+            other => other.explained().map_or("INTERNAL", Explain::reason),
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Self::Refused { help, .. } | Self::Blocked { help, .. } => help.clone(),
+            other => other.explained().map(Explain::help).unwrap_or_default(),
+        }
+    }
+
+    fn violations(&self) -> Vec<(String, String, String)> {
+        match self {
+            Self::Blocked { violations, .. } => violations.clone(),
+            other => other.explained().map(Explain::violations).unwrap_or_default(),
+        }
+    }
+}
+
+fn join(errors: &[Error]) -> String {
+    let mut texts: Vec<String> = errors.iter().map(Error::to_string).collect();
+    texts.sort();
+    texts.join("\n")
+}

@@ -1,0 +1,111 @@
+//! Recovery facts of one workflow: what `create` did that cannot be read off the cluster afterwards.
+//!
+//! Kept in the global topology at `internal/vtmigrated/<keyspace>/<workflow>/Record` as JSON, written before the first
+//! side effect of create, removed last by complete and cancel. A workflow without a record was made by stock.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Result};
+use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
+
+/// How far create got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Side effects have begun; `create` with the same arguments goes on, `cancel` cleans.
+    Creating,
+    /// The workflow is whole.
+    Created,
+}
+
+/// The facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub phase: Phase,
+    /// The mount that the workflow reads from.
+    pub mount: String,
+    /// Fingerprint of the arguments of create, so that a second one can be told to be the same.
+    pub arguments: String,
+    /// All tables of the workflow, in the order chosen.
+    pub tables: Vec<String>,
+    /// Tables that create makes, for each target shard.
+    pub created_tables: Vec<(String, Vec<String>)>,
+    /// Entries that create adds to the target's VSchema.
+    pub vschema_tables: Vec<String>,
+    /// Denied tables that create adds, for each target shard.
+    pub denied_tables: Vec<(String, Vec<String>)>,
+    /// Highest stream id of each target shard before create: rows above it may be ours.
+    #[serde(default)]
+    pub started_at: i64,
+}
+
+/// The facts with the version they were read at.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub facts: Facts,
+    pub version: i64,
+}
+
+impl Facts {
+    /// Tables that create made on a shard.
+    pub fn created_on(&self, shard: &str) -> &[String] {
+        lookup(&self.created_tables, shard)
+    }
+
+    /// Denied tables that create added on a shard.
+    pub fn denied_on(&self, shard: &str) -> &[String] {
+        lookup(&self.denied_tables, shard)
+    }
+}
+
+fn lookup<'a>(list: &'a [(String, Vec<String>)], shard: &str) -> &'a [String] {
+    list.iter().find(|(name, _)| name == shard).map(|(_, tables)| tables.as_slice()).unwrap_or_default()
+}
+
+/// Reads the record of a workflow; `None` when there is none.
+pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Stored>> {
+    let path = paths::workflow_record(keyspace, workflow);
+    match global.get(&path).await {
+        Ok(node) => {
+            let facts = serde_json::from_slice(&node.value)
+                .map_err(|e| topo::Error::BadData { path: global.full(&path), detail: e.to_string() })?;
+            Ok(Some(Stored { facts, version: node.version }))
+        }
+        Err(error) if error.is_no_node() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes the record, expecting the version last seen (0: none yet); answers the new version.
+pub async fn put(
+    global: &Arc<dyn Conn>,
+    (keyspace, workflow): (&str, &str),
+    facts: &Facts,
+    version: i64,
+    guard: &Lock,
+) -> Result<i64> {
+    let value = serde_json::to_vec(facts).map_err(|e| {
+        Error::Topo(topo::Error::BadData { path: paths::workflow_record(keyspace, workflow), detail: e.to_string() })
+    })?;
+    let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
+    let write = Write::put(paths::workflow_record(keyspace, workflow), value, expect);
+    Ok(global.write_one(write, Some(guard)).await?)
+}
+
+/// Removes the record.
+pub async fn delete(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str, guard: &Lock) -> Result<()> {
+    let write = Write::delete(paths::workflow_record(keyspace, workflow), Expect::Any);
+    Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
+}
+
+/// `keyspace.workflow` of the records that name a mount; records that cannot be read count as naming it.
+pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
+    let uses = |node: &&Node| serde_json::from_slice::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
+    let name = |node: &Node| {
+        let inner = node.path.strip_prefix("internal/vtmigrated/")?.strip_suffix("/Record")?;
+        inner.split_once('/').map(|(keyspace, workflow)| format!("{keyspace}.{workflow}"))
+    };
+    records.iter().filter(uses).filter_map(name).collect()
+}

@@ -1,0 +1,249 @@
+//! The streams of a keyspace's workflows, as its primaries report them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::{join_all, try_join, try_join3};
+use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::tabletmanagerdata::{
+    ReadVReplicationWorkflowResponse as Found, ReadVReplicationWorkflowsRequest,
+};
+use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias};
+
+use super::{Error, Result};
+use crate::context::Context;
+use crate::topo::{self, Cells, Record, Topo, paths};
+
+/// A keyspace's shards with their primaries, as read at one moment.
+pub struct Keyspace {
+    pub name: String,
+    pub cells: Cells,
+    pub shards: Vec<TargetShard>,
+}
+
+/// One shard. `primary` is missing when the record names none or the tablet's record is not there.
+pub struct TargetShard {
+    pub name: String,
+    pub record: Record<Shard>,
+    pub primary: Option<Tablet>,
+}
+
+/// A workflow on one shard.
+pub struct OnShard {
+    /// Index into [`Keyspace::shards`].
+    pub shard: usize,
+    pub found: Found,
+}
+
+impl TargetShard {
+    /// The shard's key range.
+    pub fn range(&self) -> Option<&KeyRange> {
+        self.record.value.key_range.as_ref()
+    }
+
+    /// The primary.
+    ///
+    /// # Errors
+    /// `shard has no primary: <shard>`, or the missing tablet record.
+    pub fn primary(&self) -> Result<&Tablet> {
+        self.primary.as_ref().ok_or_else(|| match &self.record.value.primary_alias {
+            Some(alias) => Error::Topo(topo::Error::NoNode(paths::tablet(alias))),
+            None => Error::precondition(
+                "SHARD_WITHOUT_PRIMARY",
+                format!("shard has no primary: {}", self.name),
+                "elect one with PlannedReparentShard, then run the command again",
+            ),
+        })
+    }
+}
+
+impl Keyspace {
+    /// Reads all shards and their primaries' records: two waves of round trips.
+    pub async fn load(topo: &Topo, keyspace: &str) -> Result<Self> {
+        let (records, cells) = try_join(topo::shard::all(topo.global(), keyspace), topo.cells()).await?;
+        Self::with_primaries(keyspace, records, cells).await
+    }
+
+    /// Reads the primaries of shards that were read already: one wave.
+    pub async fn with_primaries(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
+        let aliases: Vec<TabletAlias> = records.iter().filter_map(|r| r.value.primary_alias.clone()).collect();
+        let tablets = topo::tablet::get_many(&cells, &aliases).await?;
+        let shards = records.into_iter().map(|record| {
+            let alias = record.value.primary_alias.as_ref().map(paths::alias_text);
+            let primary = alias.and_then(|alias| tablets.get(&alias).cloned());
+            TargetShard { name: topo::shard::name(&record).to_owned(), record, primary }
+        });
+        Ok(Self { name: keyspace.to_owned(), cells, shards: shards.collect() })
+    }
+
+    /// Shards and primaries.
+    ///
+    /// # Errors
+    /// The first shard without a primary.
+    pub fn primaries(&self) -> Result<Vec<(&TargetShard, &Tablet)>> {
+        self.shards.iter().map(|shard| Ok((shard, shard.primary()?))).collect()
+    }
+
+    /// Reads workflows of all shards in parallel: one wave. An empty `names` reads all.
+    ///
+    /// # Errors
+    /// Those of all shards together.
+    pub async fn workflows(&self, context: &Context, names: &[String]) -> Result<Vec<OnShard>> {
+        let request = ReadVReplicationWorkflowsRequest { include_workflows: names.to_vec(), ..Default::default() };
+        let primaries = self.primaries()?;
+        let reads =
+            primaries.iter().map(|(_, tablet)| context.tablets.read_v_replication_workflows(tablet, request.clone()));
+        let mut found = Vec::new();
+        let mut errors = Vec::new();
+        for (shard, answer) in join_all(reads).await.into_iter().enumerate() {
+            match answer {
+                Ok(answer) => {
+                    let here = answer.workflows.into_iter().filter(|w| !w.streams.is_empty());
+                    found.extend(here.map(|found| OnShard { shard, found }));
+                }
+                Err(error) => errors.push(error.into()),
+            }
+        }
+        Error::several(errors).map_or(Ok(found), Err)
+    }
+}
+
+/// A keyspace together with the replicas of its shards, for refreshing them.
+pub struct WithReplicas {
+    pub keyspace: Keyspace,
+    /// Every tablet of each shard that has a hostname, primaries included; the key is the shard.
+    pub tablets: BTreeMap<String, Vec<Tablet>>,
+}
+
+impl WithReplicas {
+    /// Reads shards, primaries, replication graphs and all their tablets: three waves.
+    pub async fn load(topo: &Arc<Topo>, keyspace: &str) -> Result<Self> {
+        let (records, cells) = try_join(topo::shard::all(topo.global(), keyspace), topo.cells()).await?;
+        Self::from_records(keyspace, records, cells).await
+    }
+
+    /// The same from shards that were read already: two waves.
+    pub async fn from_records(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
+        let names: Vec<String> = records.iter().map(|r| topo::shard::name(r).to_owned()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let graphs = topo::tablet::replication(&cells, keyspace, &names);
+        let (loaded, graphs) = {
+            let loading = Keyspace::with_primaries(keyspace, records, cells.clone());
+            let graphs = async { graphs.await.map_err(Error::from) };
+            try_join(loading, graphs).await?
+        };
+        let replicas: Vec<TabletAlias> = graphs.values().flatten().cloned().collect();
+        let others = topo::tablet::get_many(&cells, &replicas).await?;
+        let mut tablets: BTreeMap<String, Vec<Tablet>> = BTreeMap::new();
+        for shard in &loaded.shards {
+            let mut all: BTreeMap<String, Tablet> = BTreeMap::new();
+            let known = graphs.get(&shard.name).into_iter().flatten();
+            let replicas = known.filter_map(|alias| others.get(&paths::alias_text(alias)).cloned());
+            for tablet in replicas.chain(shard.primary.clone()).filter(|t| !t.hostname.is_empty()) {
+                all.insert(crate::tablet::alias(&tablet), tablet);
+            }
+            tablets.insert(shard.name.clone(), all.into_values().collect());
+        }
+        Ok(Self { keyspace: loaded, tablets })
+    }
+}
+
+/// Where the streams of a workflow come from, and what they carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub keyspace: String,
+    /// Name of the mount; empty for a workflow inside the cluster.
+    pub mount: String,
+    /// Source shards, ascending.
+    pub shards: Vec<String>,
+    /// Tables, ascending.
+    pub tables: Vec<String>,
+}
+
+/// The origin that all streams of a workflow share.
+///
+/// # Errors
+/// Stock's texts for streams that disagree about source keyspace or tables.
+pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
+    let mut origin: Option<Origin> = None;
+    let mismatch = |text: String| Error::precondition("STREAMS_DISAGREE", text, "");
+    for source in streams.iter().flat_map(|s| &s.found.streams).filter_map(|s| s.bls.as_ref()) {
+        let tables = tables(source);
+        if tables.is_empty() {
+            return Err(mismatch(format!("missing filters for {target}/{}", source.shard)));
+        }
+        match &mut origin {
+            None => {
+                origin = Some(Origin {
+                    keyspace: source.keyspace.clone(),
+                    mount: source.external_cluster.clone(),
+                    shards: vec![source.shard.clone()],
+                    tables,
+                });
+            }
+            Some(known) if known.keyspace != source.keyspace => {
+                let (a, b) = (&known.keyspace, &source.keyspace);
+                return Err(mismatch(format!("source keyspaces are mismatched across streams: {a} vs {b}")));
+            }
+            Some(known) if known.tables != tables => {
+                let (a, b) = (known.tables.join(" "), tables.join(" "));
+                return Err(mismatch(format!("table lists are mismatched across streams: [{a}] vs [{b}]")));
+            }
+            Some(known) => known.shards.push(source.shard.clone()),
+        }
+    }
+    let mut origin = origin.unwrap_or_default();
+    origin.shards.sort();
+    origin.shards.dedup();
+    Ok(origin)
+}
+
+/// Tables that a source's rules match, ascending.
+pub fn tables(source: &BinlogSource) -> Vec<String> {
+    let rules = source.filter.iter().flat_map(|f| &f.rules);
+    let mut tables: Vec<String> = rules.map(|rule| rule.r#match.clone()).collect();
+    tables.sort();
+    tables
+}
+
+/// A stream's message; bytes that are not UTF-8 are replaced.
+pub fn message(stream: &Stream) -> String {
+    String::from_utf8_lossy(&stream.message).into_owned()
+}
+
+/// The state that vtctld shows: a message with the word error is one, a stream with copy states is copying (stock's
+/// rules, less the one about lag that never fires).
+pub fn shown_state(stream: &Stream, copying: bool) -> &'static str {
+    if message(stream).to_lowercase().contains("error") {
+        return "Error";
+    }
+    match stream.state() {
+        State::Running if copying => "Copying",
+        state => state.as_str_name(),
+    }
+}
+
+/// Workflows of every keyspace that read from a mount, as `keyspace.workflow`, ascending.
+pub async fn users_of_mount(context: &Context, mount: &str) -> Result<Vec<String>> {
+    let global = context.topo.global();
+    let (names, cells, records) =
+        try_join3(topo::keyspace::names(global), context.topo.cells(), global.list("internal/vtmigrated")).await?;
+    let mut users: Vec<String> = super::record::mounted(&records, mount);
+    let cells = &cells;
+    let reads = names.iter().map(|name| async move {
+        let records = topo::shard::all(global, name).await?;
+        let records = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
+        let keyspace = Keyspace::with_primaries(name, records, cells.clone()).await?;
+        let found = keyspace.workflows(context, &[]).await?;
+        let of_mount = |stream: &Stream| stream.bls.as_ref().is_some_and(|bls| bls.external_cluster == mount);
+        let using = found.into_iter().filter(|w| w.found.streams.iter().any(of_mount));
+        Ok::<_, Error>(using.map(|w| format!("{name}.{}", w.found.workflow)).collect::<Vec<_>>())
+    });
+    for read in join_all(reads).await {
+        users.extend(read?);
+    }
+    users.sort();
+    users.dedup();
+    Ok(users)
+}
