@@ -80,7 +80,7 @@ impl Tablet {
         let manager = Manager::new(Arc::clone(&context), Arc::clone(&engine));
         let shutdown = context.shared.shutdown.clone();
         let router = Server::builder()
-            .add_service(query_service::server(Arc::clone(&context.shared)))
+            .add_service(query_service::QueryService::server(Arc::clone(&context.shared)))
             .add_service(
                 TabletManagerServer::new(manager)
                     .max_decoding_message_size(usize::MAX)
