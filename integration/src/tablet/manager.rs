@@ -192,10 +192,7 @@ impl TabletManager for Manager {
         self.answer("WaitForPosition", wait::server(&self.context, &request.into_inner().position, timeout)).await
     }
 
-    async fn get_permissions(
-        &self,
-        _: Request<data::GetPermissionsRequest>,
-    ) -> Answer<data::GetPermissionsResponse> {
+    async fn get_permissions(&self, _: Request<data::GetPermissionsRequest>) -> Answer<data::GetPermissionsResponse> {
         self.answer("GetPermissions", permissions::get(&self.context)).await
     }
 

@@ -114,7 +114,8 @@ async fn run_on(conn: &mut Conn, session: &Session<'_>, sql: &str, max_rows: u64
         let _ = fetch::fetch(conn, format!("use {}", sidecar::quote(session.database)).as_bytes(), 1).await;
     }
     if sql.contains("/*vt+") && sql.contains("allowZeroInDate=true") {
-        let relax = b"set @@session.sql_mode = REPLACE(REPLACE(@@session.sql_mode, 'NO_ZERO_DATE', ''), 'NO_ZERO_IN_DATE', '')";
+        let relax =
+            b"set @@session.sql_mode = REPLACE(REPLACE(@@session.sql_mode, 'NO_ZERO_DATE', ''), 'NO_ZERO_IN_DATE', '')";
         fetch::fetch(conn, relax, 1).await?;
     }
     let max_rows = if max_rows == 0 { u64::MAX } else { max_rows };

@@ -33,11 +33,9 @@ pub async fn one(context: &Context, workflow: &str) -> Result<Workflow> {
         return Err(Error::unknown("invalid request, no workflow provided"));
     }
     let options = &context.shared.options;
-    let rows = select(
-        context,
-        &format!("where workflow = {} and db_name = {}", string(workflow), string(&options.db_name)),
-    )
-    .await?;
+    let rows =
+        select(context, &format!("where workflow = {} and db_name = {}", string(workflow), string(&options.db_name)))
+            .await?;
     let Some(first) = rows.first() else { return Ok(Workflow::default()) };
     let mut found = head(first)?;
     for row in &rows {
@@ -107,16 +105,14 @@ fn head(row: &TextRow) -> Result<Workflow> {
         Some(names) => (names, TabletSelectionPreference::Inorder),
         None => (types.as_str(), TabletSelectionPreference::Any),
     };
-    let tablet_types: Option<Vec<i32>> = names
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(|name| picker::parse_type(name).map(i32::from))
-        .collect();
+    let tablet_types: Option<Vec<i32>> =
+        names.split(',').filter(|name| !name.is_empty()).map(|name| picker::parse_type(name).map(i32::from)).collect();
     Ok(Workflow {
         workflow: text(row, 0),
         cells: text(row, 7),
-        tablet_types: tablet_types
-            .ok_or_else(|| Error::unknown(format!("error parsing the tablet_types field from vreplication table record: {types}")))?,
+        tablet_types: tablet_types.ok_or_else(|| {
+            Error::unknown(format!("error parsing the tablet_types field from vreplication table record: {types}"))
+        })?,
         tablet_selection_preference: preference.into(),
         db_name: text(row, 13),
         tags: text(row, 15),

@@ -61,11 +61,7 @@ pub async fn full(context: &Context) -> Result<data::FullStatusResponse> {
     let status = FullStatus {
         server_id: value("server_id").parse().unwrap_or_default(),
         server_uuid: value("server_uuid"),
-        primary_status: Some(PrimaryStatus {
-            position,
-            server_uuid: value("server_uuid"),
-            ..PrimaryStatus::default()
-        }),
+        primary_status: Some(PrimaryStatus { position, server_uuid: value("server_uuid"), ..PrimaryStatus::default() }),
         gtid_purged: format!("MySQL56/{}", value("gtid_purged")),
         version: value("version"),
         version_comment: value("version_comment"),

@@ -44,7 +44,8 @@ fn empty_lists_clear_and_overrides_replace() {
     let mut request = start();
     request.cells = vec![];
     request.tablet_types = vec![TabletType::Replica.into(), TabletType::Primary.into()];
-    request.config_overrides = [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned()), ("c".to_owned(), String::new())].into();
+    request.config_overrides =
+        [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned()), ("c".to_owned(), String::new())].into();
     let sql = update_statement("`_vt`", &request, &row("primary", ""), false).unwrap();
     assert!(sql.contains("cell = '', tablet_types = 'replica,primary'"), "{sql}");
     assert!(
