@@ -1,6 +1,7 @@
 //! A Vitess cluster of one cell: etcd, a MySQL server, and tablets on databases of that server.
 
 mod builder;
+pub mod member;
 mod rows;
 pub mod topology;
 
@@ -13,7 +14,9 @@ use crate::{
     etcd::{self, Etcd},
     mysqld::{self, Mysqld},
     process,
+    tablet::run,
 };
+use member::Member;
 
 pub use builder::Builder;
 pub use rows::{Difference, Rows};
@@ -37,6 +40,12 @@ pub enum Error {
     NoShard { keyspace: String, shard: String },
     #[error("this cluster was started without tablets")]
     NoTablets,
+    #[error(transparent)]
+    Tablet(#[from] run::Error),
+    #[error("tablet: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    #[error("tablet: {0}")]
+    Status(#[from] Box<tonic::Status>),
     #[error("the columns differ: {left:?} and {right:?}")]
     Columns { left: Vec<String>, right: Vec<String> },
     #[error("the rows differ: {0}")]
@@ -46,7 +55,6 @@ pub enum Error {
 }
 
 /// A running cluster. Everything that it started ends with it; [`Cluster::finish`] also looks for what must not be left.
-#[derive(Debug)]
 pub struct Cluster {
     cell: String,
     shards: BTreeMap<(String, String), Shard>,
@@ -54,8 +62,7 @@ pub struct Cluster {
     etcd: Etcd,
 }
 
-/// One shard: a database of the cluster's MySQL server and its primary tablet.
-#[derive(Debug)]
+/// One shard: a database of the cluster's MySQL server and its tablets.
 pub struct Shard {
     pub keyspace: String,
     pub name: String,
@@ -64,6 +71,8 @@ pub struct Shard {
     /// `vt_<keyspace>_<number of the shard>`.
     pub db_name: String,
     opts: Option<Opts>,
+    /// The primary first.
+    tablets: Vec<Member>,
 }
 
 impl Cluster {
@@ -133,11 +142,22 @@ impl Cluster {
         rows::fetch(&self.shards(keyspace), table).await
     }
 
+    /// The primary tablet of a shard.
+    ///
+    /// # Errors
+    /// There is no such shard, or the cluster was started without tablets.
+    pub fn primary(&self, keyspace: &str, shard: &str) -> Result<&Member, Error> {
+        self.shard(keyspace, shard)?.tablets().first().ok_or(Error::NoTablets)
+    }
+
     /// Ends the cluster and checks that no lock is left in its topology.
     ///
     /// # Errors
     /// A lock is left, or something could not be ended.
     pub async fn finish(self) -> Result<(), Error> {
+        for tablet in self.shards.values().flat_map(Shard::tablets) {
+            tablet.stop().await?;
+        }
         let keys = self.etcd.dump("").await?;
         let locks: Vec<String> = keys.into_keys().filter(|key| key.contains("/locks/")).collect();
         if locks.is_empty() { Ok(()) } else { Err(Error::Locks(locks)) }
@@ -145,6 +165,12 @@ impl Cluster {
 }
 
 impl Shard {
+    /// The tablets, the primary first; none if the cluster was started without.
+    #[must_use]
+    pub fn tablets(&self) -> &[Member] {
+        &self.tablets
+    }
+
     /// A connection to the shard's database, past the tablet.
     ///
     /// # Errors

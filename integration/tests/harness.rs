@@ -124,6 +124,8 @@ async fn a_cluster_compares_the_rows_of_both_sides_and_notices_a_lock() {
     assert_eq!(source.rows.len(), 3);
     source.expect_same(&cluster.table("customer", "t").await.unwrap()).unwrap();
     high.run("INSERT INTO t VALUES (3, x'00ff')").await.unwrap();
+    let through = cluster.primary("customer", "80-").unwrap().execute("SELECT COUNT(*) FROM t").await.unwrap();
+    assert_eq!(through.rows[0].values, b"3");
     let Err(Error::Rows(difference)) = source.expect_same(&cluster.table("customer", "t").await.unwrap()) else {
         panic!("a doubled row was not noticed");
     };
