@@ -4,9 +4,9 @@ pub mod status;
 
 mod execute;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
-use futures::Stream;
+use futures::{FutureExt, Stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -48,10 +48,10 @@ impl QueryService {
     {
         let (out, responses) = mpsc::channel(4);
         let shutdown = self.shared.shutdown.clone();
-        let stream = run(Arc::clone(&self.shared), out.clone());
+        let stream = AssertUnwindSafe(run(Arc::clone(&self.shared), out.clone())).catch_unwind();
         tokio::spawn(async move {
             let ended = tokio::select! {
-                ended = stream => ended,
+                ended = stream => ended.unwrap_or_else(|_| Err(Status::internal("caught panic in a stream"))),
                 () = shutdown.cancelled() => Err(Status::unavailable("tabletserver is shutdown")),
                 () = out.closed() => return,
             };

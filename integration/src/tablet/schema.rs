@@ -163,7 +163,7 @@ pub fn field(sent: &MysqlColumn, column_type: String, collation: u32) -> Field {
         column_length: sent.column_length(),
         charset: collation,
         decimals: sent.decimals().into(),
-        flags: sent.flags().bits().into(),
+        flags: (sent.flags() | number_flag(sent.column_type())).bits().into(),
         column_type,
     }
 }
@@ -208,6 +208,16 @@ pub fn query_type(mysql: ColumnType, flags: ColumnFlags, collation: u32) -> Type
         ColumnType::MYSQL_TYPE_NULL | ColumnType::MYSQL_TYPE_TYPED_ARRAY | ColumnType::MYSQL_TYPE_UNKNOWN => {
             Type::NullType
         }
+    }
+}
+
+/// MySQL's C library marks numbers on the client's side, and Vitess does as it does.
+fn number_flag(mysql: ColumnType) -> ColumnFlags {
+    match mysql {
+        ColumnType::MYSQL_TYPE_TIMESTAMP => ColumnFlags::empty(),
+        ColumnType::MYSQL_TYPE_YEAR | ColumnType::MYSQL_TYPE_NEWDECIMAL => ColumnFlags::NUM_FLAG,
+        other if other as u8 <= ColumnType::MYSQL_TYPE_INT24 as u8 => ColumnFlags::NUM_FLAG,
+        _ => ColumnFlags::empty(),
     }
 }
 

@@ -176,6 +176,6 @@ fn connection_options(options: &Options) -> OptsBuilder {
         .user(Some(options.mysql_user.clone()))
         .prefer_socket(false)
         .tcp_nodelay(true)
-        .max_allowed_packet(Some(64 << 20))
+        .max_allowed_packet(Some(1 << 30))
         .wait_timeout(Some(28_800))
 }

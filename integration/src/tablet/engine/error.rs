@@ -119,8 +119,8 @@ pub fn truncate(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     let half = (limit - MARK.len()) / 2;
-    let head = text.floor_char_boundary(half);
-    let tail = text.ceil_char_boundary(text.len() - half);
+    let head = (0..=half).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    let tail = (text.len() - half..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
     format!("{}{MARK}{}", &text[..head], &text[tail..])
 }
 

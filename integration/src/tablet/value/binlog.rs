@@ -62,8 +62,9 @@ fn text(column: &Column, value: &Value) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
-/// What a negative number of an unsigned column lacks: the sign is only known to those who read the table's metadata.
-/// `None` for types that are no integers.
+/// What a number lacks that was read with the wrong sign: a negative one of an unsigned column, whose sign only the table's
+/// metadata tells, and the least `mediumint`, which mysql_common 0.37.3 reads as positive. `None` for types that are no
+/// integers.
 fn wrap(kind: Type, number: i64) -> Option<i128> {
     let bits = match kind {
         Type::Uint8 => 8,
@@ -71,6 +72,7 @@ fn wrap(kind: Type, number: i64) -> Option<i128> {
         Type::Uint24 => 24,
         Type::Uint32 => 32,
         Type::Uint64 => 64,
+        Type::Int24 if number >= 1 << 23 => return Some(-(1 << 24)),
         Type::Int8 | Type::Int16 | Type::Int24 | Type::Int32 | Type::Int64 | Type::Year => return Some(0),
         _ => return None,
     };
@@ -135,6 +137,7 @@ mod tests {
         let cases = [
             (Type::Uint8, "tinyint unsigned", Value::Int(-1), "255"),
             (Type::Uint64, "bigint unsigned", Value::Int(-1), "18446744073709551615"),
+            (Type::Int24, "mediumint", Value::Int(1 << 23), "-8388608"),
             (Type::Int32, "int(5) zerofill", Value::Int(42), "00042"),
             (Type::Float32, "float", Value::Float(1.5), "1.5E+00"),
             (Type::Float64, "double", Value::Double(-1.25e-7), "-1.25E-07"),

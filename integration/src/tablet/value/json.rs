@@ -54,6 +54,9 @@ fn push_all<T>(
 fn push_scalar(scalar: &JsonScalar, out: &mut String) {
     match scalar {
         JsonScalar::Number(JsonNumber::Decimal(number)) => out.push_str(&number.to_string()),
+        JsonScalar::Number(JsonNumber::Double(number)) => {
+            out.push_str(&serde_json::Value::from(*number).to_string().replace("e+", "e"));
+        }
         other => out.push_str(&serde_json::Value::from(other.clone()).to_string()),
     }
 }

@@ -16,8 +16,7 @@ fn selects_of_four_tables_pass() {
 
 #[test]
 fn changes_find_their_rows_first() {
-    let sql =
-        "update _vt.vreplication set state = 'Running', message = 'it''s' where id in (1, 2) and db_name = 'vt_c'";
+    let sql = r"update _vt.vreplication set state = 'Running', message = 'it\'s \\ where' where id in (1, 2) and db_name = 'vt_c'";
     assert_eq!(
         plan(sql, "_vt").unwrap(),
         Plan::Update {
