@@ -1,12 +1,13 @@
 //! Reading the source of a migration: the mounted cluster's topology.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{try_join, try_join4};
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
 
-use super::super::streams::Keyspace;
+use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::plan::ShardRange;
 use crate::context::Context;
@@ -18,6 +19,10 @@ pub struct Source {
     pub vschema: VSchema,
     /// The serving vschema of each cell that has one.
     pub serving: Vec<SrvVSchema>,
+    /// Every tablet of each shard.
+    pub tablets: BTreeMap<String, Vec<Tablet>>,
+    /// Cell aliases with their cells.
+    pub aliases: Vec<(String, Vec<String>)>,
 }
 
 /// Reads a mount's record.
@@ -39,7 +44,7 @@ pub async fn open(context: &Context, name: &str, record: &ExternalVitessCluster)
     Ok(context.mounts.open(name, record).await?)
 }
 
-/// Reads the source keyspace: two waves of round trips.
+/// Reads the source keyspace: three waves of round trips.
 pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     let shards = async {
         let shards = topo::shard::all(topo.global(), keyspace).await;
@@ -47,29 +52,33 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     };
     let vschema = topo::vschema::find(topo.global(), keyspace);
     let cells_and_serving = async {
-        let cells = topo.cells().await?;
+        let (cells, aliases) = try_join(topo.cells(), topo::cell::aliases(topo.global())).await?;
         let serving = topo::srv_vschema::all(&cells).await?;
-        Ok::<_, topo::Error>((cells, serving))
+        Ok::<_, topo::Error>((cells, aliases, serving))
     };
     let known = topo::keyspace::get(topo.global(), keyspace);
-    let (shards, vschema, (cells, serving), _) = match try_join4(shards, vschema, cells_and_serving, known).await {
-        Ok(read) => read,
-        // the missing keyspace is best named by its missing shards, as stock does
-        Err(error) if error.is_no_node() => {
-            topo::shard::all(topo.global(), keyspace)
-                .await
-                .map_err(|e| e.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")))?;
-            return Err(error.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let (shards, vschema, (cells, aliases, serving), _) =
+        match try_join4(shards, vschema, cells_and_serving, known).await {
+            Ok(read) => read,
+            // the missing keyspace is best named by its missing shards, as stock does
+            Err(error) if error.is_no_node() => {
+                topo::shard::all(topo.global(), keyspace)
+                    .await
+                    .map_err(|e| e.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")))?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
     let serving_shards = topo::shard::serving(shards);
     if serving_shards.is_empty() {
         let text = format!("{keyspace} has no serving shards");
         return Err(Error::precondition("NO_SERVING_SHARDS", text, "its shards need a primary that serves"));
     }
+    let loaded = WithReplicas::from_records(keyspace, serving_shards, cells).await?;
     Ok(Source {
-        keyspace: Keyspace::with_primaries(keyspace, serving_shards, cells).await?,
+        keyspace: loaded.keyspace,
+        tablets: loaded.tablets,
+        aliases: aliases.into_iter().map(|(name, alias)| (name, alias.cells)).collect(),
         vschema: vschema.map(|record| record.value).unwrap_or_default(),
         serving: serving.into_iter().filter_map(|(_, found)| found).collect(),
     })
