@@ -17,7 +17,7 @@ const SCHEMA: &str = "
         l LONGTEXT, j JSON, e ENUM('one', 'two', 'it''s'), s SET('a', 'b', 'c'), latin VARCHAR(20) CHARACTER SET latin1,
         KEY by_e (e), KEY by_v (v(10)));
     CREATE TABLE bits (id VARBINARY(40) NOT NULL PRIMARY KEY, shard_key BIGINT NOT NULL, b BIT(1), w BIT(37), n BINARY(8),
-        v VARBINARY(100), t TINYBLOB, l LONGBLOB);
+        v VARBINARY(120), t TINYBLOB, l LONGBLOB);
     CREATE TABLE times (shard_key BIGINT NOT NULL PRIMARY KEY, d DATE, t TIME(6), dt DATETIME(6), ts TIMESTAMP(3) NULL,
         plain DATETIME, KEY by_ts (ts));
     CREATE TABLE composite (a VARCHAR(20) NOT NULL, shard_key BIGINT NOT NULL, b DATE NOT NULL, note TEXT,
@@ -61,7 +61,7 @@ const CHANGES: &str = r#"
     UPDATE texts SET id = CONCAT(id, '_') WHERE id = 'it''s'; DELETE FROM texts WHERE id = 'empty';
     UPDATE bits SET w = ~COALESCE(w, 0) & 0x1FFFFFFFFF, v = CONCAT(COALESCE(v, ''), X'00'), n = X'00'; DELETE FROM bits WHERE id = X'';
     UPDATE times SET t = ADDTIME(t, '-00:00:00.000001'), d = NULL WHERE shard_key = 2; UPDATE times SET ts = '2026-10-25 02:30:00.5';
-    UPDATE composite SET shard_key = shard_key + 1, note = 'moved' WHERE b = '2026-01-01'; DELETE FROM composite WHERE a = '';
+    UPDATE composite SET shard_key = shard_key + 10, note = 'moved' WHERE b = '2026-01-01'; DELETE FROM composite WHERE a = '';
     DELETE FROM keyless WHERE word = 'same' LIMIT 1; UPDATE keyless SET number = 9 WHERE word IS NULL LIMIT 1; INSERT INTO keyless VALUES (3, 'x', 2);
     UPDATE `generated` SET first = 'Augusta' WHERE id = 1; INSERT INTO `generated` (shard_key, first, last) VALUES (9, 'Mary', 'Somerville');
     INSERT INTO parent VALUES (5, 'five'); INSERT INTO child VALUES (15, 5, 1); UPDATE child SET other = id WHERE id = 13;
