@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::server::Vtctld;
 use crate::server::layers::call::CallLayer;
+use crate::server::layers::limits::LimitsLayer;
 use crate::server::routes::Router;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
@@ -59,7 +60,7 @@ pub async fn serve(
     let stopped = tokio_util::sync::CancellationToken::new();
     let pages = http.map(|listener| tokio::spawn(web::serve(listener, Arc::clone(&context), stopped.clone())));
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    let mut router = Server::builder().layer(CallLayer).layer(Router).add_service(health);
+    let mut router = Server::builder().layer(CallLayer).layer(LimitsLayer).layer(Router).add_service(health);
     router = router.add_service(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)

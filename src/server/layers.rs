@@ -1,3 +1,4 @@
 //! What crosses every call. The order of the stack is written once, in `app`.
 
 pub mod call;
+pub mod limits;

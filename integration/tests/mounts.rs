@@ -1,0 +1,139 @@
+//! Mounts that are wrong, taken, in use, gone or dead.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use integration::{
+    cluster::Cluster,
+    life::{Life, MOUNT, migrate, streams},
+    ports::Port,
+};
+use tonic::Code;
+use vtmigrated_proto::vtctldata::{MountListRequest, MountRegisterRequest, MountShowRequest, MountUnregisterRequest};
+
+const SCHEMA: &str = "CREATE TABLE customer (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(40), KEY by_name (name)); \
+                      INSERT INTO customer VALUES (1, 'one'), (2, 'two'), (3, 'three'), (4, NULL)";
+const RECORD: &str = "/vitess/global/ExternalClusters/vitess/ext1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn register_proves_what_it_is_given() {
+    let life = Life::start(
+        Cluster::new("zone1").keyspace("commerce", &["0"]).without_tablets(),
+        Cluster::new("zone1").without_tablets(),
+    )
+    .await
+    .unwrap();
+    let before = life.target.etcd().dump("").await.unwrap();
+    let refused = async |request: MountRegisterRequest, code: Code, texts: &[&str]| {
+        let error = life.client().mount_register(request).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error:?}");
+        for text in texts {
+            assert!(error.message().contains(text), "{text}: {error:?}");
+        }
+        assert_eq!(life.target.etcd().dump("").await.unwrap(), before, "{error:?}");
+    };
+    let base = || life.mount("ext2");
+    // S6
+    let wrong = MountRegisterRequest { topo_root: "/vitess/wrong".into(), ..base() };
+    refused(wrong, Code::NotFound, &["node doesn't exist: /vitess/wrong/keyspaces", "/vitess/global", "/vitess/zone1"])
+        .await;
+    let nobody = Port::free().unwrap();
+    let dead = MountRegisterRequest { topo_server: nobody.address().to_string(), ..base() };
+    refused(dead, Code::Unavailable, &["context deadline exceeded", &nobody.address().to_string()]).await;
+    let unknown = MountRegisterRequest { topo_type: "zk3".into(), ..base() };
+    refused(unknown, Code::InvalidArgument, &["no such topology implementation zk3"]).await;
+    let unbuilt = MountRegisterRequest { topo_type: "consul".into(), ..base() };
+    refused(unbuilt, Code::Unimplemented, &["consul"]).await;
+    for (server, root) in
+        [("", "/vitess/global"), ("127.0.0.1:1", ""), ("a\nb", "/vitess/global"), ("127.0.0.1:1", "/a\0b")]
+    {
+        let request = MountRegisterRequest { topo_server: server.into(), topo_root: root.into(), ..base() };
+        refused(request, Code::InvalidArgument, &["bad mount"]).await;
+    }
+    life.source.etcd().pause().unwrap();
+    refused(base(), Code::Unavailable, &["context deadline exceeded", &life.source.etcd().address()]).await;
+    life.source.etcd().resume().unwrap();
+
+    // S7
+    life.client().mount_register(life.mount(MOUNT)).await.unwrap();
+    let other = MountRegisterRequest { topo_root: "/vitess/zone1".into(), ..life.mount(MOUNT) };
+    let text = format!("mount ext1 is already registered (etcd2 {} /vitess/global)", life.source.etcd().address());
+    refused(other, Code::AlreadyExists, &[&text]).await;
+
+    let show = MountShowRequest { name: "nosuch".into() };
+    assert_eq!(life.client().mount_show(show).await.unwrap_err().code(), Code::NotFound);
+    let unregister = MountUnregisterRequest { name: "nosuch".into() };
+    let error = life.client().mount_unregister(unregister).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    assert!(error.message().starts_with("there is no vitess cluster named nosuch"), "{error:?}");
+    life.client().mount_unregister(MountUnregisterRequest { name: MOUNT.into() }).await.unwrap();
+    let names = life.client().mount_list(MountListRequest {}).await.unwrap().into_inner().names;
+    assert!(names.is_empty(), "{names:?}");
+    life.finish().await.unwrap();
+}
+
+/// Everything that a user can ask of a workflow whose source cannot be asked.
+async fn expect_served(life: &Life, keyspace: &str, why: &str) {
+    let status = life.status(keyspace).await.unwrap();
+    let all = streams(&status);
+    assert!(!all.is_empty() && all.iter().all(|s| s.status == "Running" && s.info.contains(why)), "{status:?}");
+    assert_eq!(life.workflows(keyspace).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_can_be_ended_without_its_mount_and_without_its_source() {
+    let life = Life::start(
+        Cluster::new("zone1").keyspace("commerce", &["0"]).vschema("{}"),
+        Cluster::new("zone1")
+            .keyspace("customer", &["0"])
+            .vschema("{}")
+            .keyspace("shop", &["0"])
+            .vschema("{}")
+            .first_uid(200),
+    )
+    .await
+    .unwrap();
+    life.source.run("commerce", SCHEMA).await.unwrap();
+    let unmounted = "no vitess cluster found with name ext1";
+    for keyspace in ["customer", "shop"] {
+        life.create(migrate("commerce", keyspace)).await.unwrap();
+        life.until_running(keyspace).await.unwrap();
+    }
+    // S5
+    let unregister = MountUnregisterRequest { name: MOUNT.into() };
+    let error = life.client().mount_unregister(unregister).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
+    assert!(error.message().starts_with("mount ext1 is in use by: customer.import, shop.import"), "{error:?}");
+
+    let mut topology = life.target.etcd().connect().await.unwrap();
+    let record = life.target.etcd().dump(RECORD).await.unwrap().remove(RECORD).unwrap();
+    topology.delete(RECORD, None).await.unwrap();
+    for keyspace in ["customer", "shop"] {
+        expect_served(&life, keyspace, unmounted).await;
+    }
+    life.cancel("shop", false).await.unwrap();
+    life.complete("customer").await.unwrap();
+    life.expect_nothing_left("customer").await.unwrap();
+    life.expect_same("commerce", "customer", &["customer"]).await.unwrap();
+    life.target.run("customer", "DROP TABLE customer").await.unwrap();
+
+    topology.put(RECORD, record, None).await.unwrap();
+    for keyspace in ["customer", "shop"] {
+        life.create(migrate("commerce", keyspace)).await.unwrap();
+        life.until_running(keyspace).await.unwrap();
+        life.until_same("commerce", keyspace, &["customer"]).await.unwrap();
+    }
+    life.source.etcd().kill().unwrap();
+    for keyspace in ["customer", "shop"] {
+        expect_served(&life, keyspace, "the source cannot be reached").await;
+    }
+    life.cancel("shop", false).await.unwrap();
+    life.complete("customer").await.unwrap();
+    life.source.etcd().restart().await.unwrap();
+    life.expect_nothing_left("customer").await.unwrap();
+    life.expect_nothing_left("shop").await.unwrap();
+    life.expect_same("commerce", "customer", &["customer"]).await.unwrap();
+    life.target.primary("customer", "0").unwrap().execute("UPDATE customer SET name = 'mine'").await.unwrap();
+    life.target.table("shop", "customer").await.unwrap_err();
+    life.client().mount_unregister(MountUnregisterRequest { name: MOUNT.into() }).await.unwrap();
+    life.finish().await.unwrap();
+}
