@@ -3,6 +3,7 @@
 mod cell;
 mod keyspace;
 pub mod layers;
+mod migrate;
 mod mount;
 pub mod routes;
 mod routing_rules;
@@ -14,5 +15,6 @@ mod tablet;
 mod topology;
 mod vschema;
 mod vtctld;
+mod workflow;
 
 pub use vtctld::Vtctld;

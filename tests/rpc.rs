@@ -1,5 +1,7 @@
 //! The RPCs around a migration: a real gRPC server on a free port, a topology in memory, tablets that answer as told.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 #[path = "rpc/cells.rs"]
 mod cells;
 #[path = "rpc/keyspaces.rs"]

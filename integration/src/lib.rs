@@ -1,1 +1,11 @@
 //! Test clusters and the tablet that stands in for vttablet.
+
+pub mod client;
+pub mod cluster;
+pub mod etcd;
+pub mod mysqld;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod server;
+pub mod tablet;

@@ -50,10 +50,13 @@ pub const NATIVE: &[&str] = &[
     "GetTablets",
     "GetTopologyPath",
     "GetVSchema",
+    "GetWorkflows",
+    "MigrateCreate",
     "MountList",
     "MountRegister",
     "MountShow",
     "MountUnregister",
+    "MoveTablesComplete",
     "PingTablet",
     "RebuildKeyspaceGraph",
     "RebuildVSchemaGraph",
@@ -70,6 +73,11 @@ pub const NATIVE: &[&str] = &[
     "ShardReplicationRemove",
     "UpdateCellInfo",
     "UpdateCellsAlias",
+    "WorkflowDelete",
+    "WorkflowMirrorTraffic",
+    "WorkflowStatus",
+    "WorkflowSwitchTraffic",
+    "WorkflowUpdate",
 ];
 
 /// True when an RPC is served here.

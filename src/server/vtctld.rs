@@ -9,7 +9,9 @@ use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
 use super::status::status;
-use super::{cell, keyspace, mount, routing_rules, schema, serving, shard, tablet, topology, vschema};
+use super::{
+    cell, keyspace, migrate, mount, routing_rules, schema, serving, shard, tablet, topology, vschema, workflow,
+};
 use crate::context::Context;
 use crate::error::Explain;
 
@@ -334,5 +336,43 @@ impl Service for Vtctld {
 
     async fn mount_unregister(&self, r: Request<MountUnregisterRequest>) -> Answer<MountUnregisterResponse> {
         self.change(r, mount::unregister).await
+    }
+
+    async fn get_workflows(&self, r: Request<GetWorkflowsRequest>) -> Answer<GetWorkflowsResponse> {
+        self.read(r, workflow::get_workflows).await
+    }
+
+    async fn migrate_create(&self, r: Request<MigrateCreateRequest>) -> Answer<WorkflowStatusResponse> {
+        self.change(r, migrate::create).await
+    }
+
+    async fn move_tables_complete(&self, r: Request<MoveTablesCompleteRequest>) -> Answer<MoveTablesCompleteResponse> {
+        self.change(r, migrate::complete).await
+    }
+
+    async fn workflow_delete(&self, r: Request<WorkflowDeleteRequest>) -> Answer<WorkflowDeleteResponse> {
+        self.change(r, workflow::delete).await
+    }
+
+    async fn workflow_mirror_traffic(
+        &self,
+        _: Request<WorkflowMirrorTrafficRequest>,
+    ) -> Answer<WorkflowMirrorTrafficResponse> {
+        migrate::no_traffic("MirrorTraffic").map(Response::new).map_err(|e| logged(&e))
+    }
+
+    async fn workflow_status(&self, r: Request<WorkflowStatusRequest>) -> Answer<WorkflowStatusResponse> {
+        self.read(r, workflow::status).await
+    }
+
+    async fn workflow_switch_traffic(
+        &self,
+        _: Request<WorkflowSwitchTrafficRequest>,
+    ) -> Answer<WorkflowSwitchTrafficResponse> {
+        migrate::no_traffic("SwitchTraffic").map(Response::new).map_err(|e| logged(&e))
+    }
+
+    async fn workflow_update(&self, r: Request<WorkflowUpdateRequest>) -> Answer<WorkflowUpdateResponse> {
+        self.change(r, workflow::update).await
     }
 }

@@ -1,0 +1,121 @@
+//! What a cluster will consist of, and its start.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use vtmigrated_proto::topodata::TabletType;
+
+use super::{Cluster, Error, Shard, member::Member, topology};
+use crate::{
+    etcd::Etcd,
+    mysqld::Mysqld,
+    tablet::{engine::Tuning, options::Options},
+};
+
+/// What a cluster will consist of.
+#[derive(Clone)]
+pub struct Builder {
+    cell: String,
+    keyspaces: Vec<(String, Vec<String>)>,
+    first_uid: u32,
+    replicas: u32,
+    tuning: Tuning,
+    tablets: bool,
+}
+
+impl Builder {
+    pub(super) fn new(cell: &str) -> Self {
+        // Far below stock's, so that a test waits seconds after a fault and not minutes.
+        let tuning = Tuning {
+            retry_delay: Duration::from_millis(500),
+            picker_delay: Duration::from_millis(500),
+            rows_copied_interval: Duration::from_millis(500),
+            ..Tuning::default()
+        };
+        Self { cell: cell.to_owned(), keyspaces: Vec::new(), first_uid: 100, replicas: 0, tuning, tablets: true }
+    }
+
+    /// Adds a keyspace with its shards: `&["0"]`, `&["-80", "80-"]`.
+    #[must_use]
+    pub fn keyspace(mut self, name: &str, shards: &[&str]) -> Self {
+        self.keyspaces.push((name.to_owned(), shards.iter().map(|shard| (*shard).to_owned()).collect()));
+        self
+    }
+
+    /// Numbers the primaries from `uid` instead of 100, ten apart.
+    #[must_use]
+    pub fn first_uid(mut self, uid: u32) -> Self {
+        self.first_uid = uid;
+        self
+    }
+
+    /// Gives each shard so many tablets of type replica beside the primary, at most nine. They read the primary's database.
+    #[must_use]
+    pub fn replicas(mut self, count: u32) -> Self {
+        self.replicas = count.min(9);
+        self
+    }
+
+    /// Waiting times of the tablets instead of the short ones that are set.
+    #[must_use]
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
+    /// Leaves out MySQL and the tablets: records only.
+    #[must_use]
+    pub fn without_tablets(mut self) -> Self {
+        self.tablets = false;
+        self
+    }
+
+    /// Starts everything and waits until it serves.
+    ///
+    /// # Errors
+    /// A program or a tablet does not come up, or a shard's name is not one.
+    pub async fn start(self) -> Result<Cluster, Error> {
+        let etcd = Etcd::start().await?;
+        let mysqld = if self.tablets { Some(Mysqld::start().await?) } else { None };
+        let mut client = etcd.connect().await?;
+        topology::write_cell(&mut client, &self.cell, &etcd.address()).await?;
+        let mut shards = BTreeMap::new();
+        let mut uid = self.first_uid;
+        for (keyspace, names) in &self.keyspaces {
+            topology::write_keyspace(&mut client, &self.cell, keyspace, names).await?;
+            for (number, name) in names.iter().enumerate() {
+                let mut options = Options::new(&self.cell, uid, keyspace, name, 0);
+                options.key_range = topology::range(name)?;
+                options.db_name = format!("vt_{keyspace}_{number}");
+                options.topo_global_server = etcd.address();
+                options.topo_global_root = topology::GLOBAL_ROOT.to_owned();
+                topology::write_shard(&mut client, keyspace, name, options.alias()).await?;
+                let shard = self.start_shard(options, mysqld.as_ref()).await?;
+                shards.insert((keyspace.clone(), name.clone()), shard);
+                uid += 10;
+            }
+        }
+        Ok(Cluster { cell: self.cell, shards, mysqld, etcd })
+    }
+
+    /// Starts the tablets of one shard: the primary of `primary`, then the replicas.
+    async fn start_shard(&self, primary: Options, mysqld: Option<&Mysqld>) -> Result<Shard, Error> {
+        let mut shard = Shard {
+            keyspace: primary.keyspace.clone(),
+            name: primary.shard.clone(),
+            alias: primary.alias(),
+            db_name: primary.db_name.clone(),
+            opts: mysqld.map(|server| server.opts(&primary.db_name)),
+            tablets: Vec::new(),
+        };
+        let Some(server) = mysqld else { return Ok(shard) };
+        for number in 0..=self.replicas {
+            let mut options = primary.clone();
+            options.uid += number;
+            options.sidecar_db = format!("_vt_{}", options.uid);
+            options.mysql_port = server.port();
+            options.tablet_type = if number == 0 { TabletType::Primary } else { TabletType::Replica };
+            shard.tablets.push(Member::start(options, self.tuning.clone()).await?);
+        }
+        Ok(shard)
+    }
+}

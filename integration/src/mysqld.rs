@@ -1,0 +1,174 @@
+//! A real MySQL server: a copy of the data folder that `integration/setup` has initialised, on a free port of 127.0.0.1.
+
+use std::{ffi::OsString, os::unix::fs::MetadataExt, path::Path, time::Duration};
+
+use mysql_async::{Conn, Opts, OptsBuilder, Row, prelude::Queryable};
+
+use crate::{
+    ports::Port,
+    process::{self, Process, Program, Signal},
+};
+
+const READY: Duration = Duration::from_secs(60);
+
+/// Why a MySQL server could not be started or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error("mysqld: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("mysqld: {0}")]
+    Sql(#[from] mysql_async::Error),
+}
+
+/// A running `mysqld` with row binlogs and GTIDs. `root` has no password. Dropping it kills the server and removes its data.
+#[derive(Debug)]
+pub struct Mysqld {
+    process: Process,
+    port: Port,
+}
+
+impl Mysqld {
+    /// Starts a server with fresh data and waits until it answers.
+    ///
+    /// # Errors
+    /// `integration/setup` has not been run, or the server does not come up.
+    pub async fn start() -> Result<Self, Error> {
+        let folder = process::folder("mysqld")?;
+        let data = folder.path().join("data");
+        copy(&process::installed("template")?, &data).await?;
+        let port = Port::free()?;
+        let args: Vec<OsString> = vec![
+            flag("defaults-file", process::installed("my.cnf")?),
+            flag("user", user_name()?),
+            flag("datadir", &data),
+            flag("port", port.number().to_string()),
+            flag("server-id", port.number().to_string()),
+            flag("socket", "mysql.sock"),
+            flag("pid-file", "mysqld.pid"),
+            flag("tmpdir", folder.path()),
+        ];
+        let program =
+            Program { name: "mysqld".to_owned(), path: process::installed("bin/mysqld")?, args, env: Vec::new() };
+        let server = Self { process: Process::start(program, folder)?, port };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    /// The TCP port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// How to connect as root, to `database` if that is not empty.
+    #[must_use]
+    pub fn opts(&self, database: &str) -> Opts {
+        let database = (!database.is_empty()).then_some(database);
+        let builder = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(self.port()).prefer_socket(false);
+        builder.user(Some("root")).db_name(database).into()
+    }
+
+    /// A new connection as root, to `database` if that is not empty.
+    ///
+    /// # Errors
+    /// The server does not answer or the database does not exist.
+    pub async fn connect(&self, database: &str) -> Result<Conn, Error> {
+        Ok(Conn::new(self.opts(database)).await?)
+    }
+
+    /// Runs `sql`, which may be several statements, and drops what it returns.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn run(&self, database: &str, sql: &str) -> Result<(), Error> {
+        let mut conn = self.connect(database).await?;
+        conn.query_drop(sql).await?;
+        Ok(conn.disconnect().await?)
+    }
+
+    /// Runs one query and returns all rows.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn rows(&self, database: &str, sql: &str) -> Result<Vec<Row>, Error> {
+        let mut conn = self.connect(database).await?;
+        let rows = conn.query(sql).await?;
+        conn.disconnect().await?;
+        Ok(rows)
+    }
+
+    /// Kills the server with SIGKILL; its data stays for [`Mysqld::restart`].
+    ///
+    /// # Errors
+    /// The process cannot be ended.
+    pub fn kill(&self) -> Result<(), Error> {
+        Ok(self.process.kill()?)
+    }
+
+    /// Starts the server again on the same data and port, killing it first if it runs, and waits until it answers.
+    ///
+    /// # Errors
+    /// The server does not come up.
+    pub async fn restart(&self) -> Result<(), Error> {
+        self.process.start_again()?;
+        self.ready().await
+    }
+
+    /// Stops the server from running (SIGSTOP): connections stay open and nothing answers.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<(), Error> {
+        Ok(self.process.signal(Signal::STOP)?)
+    }
+
+    /// Lets a paused server go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> Result<(), Error> {
+        Ok(self.process.signal(Signal::CONT)?)
+    }
+
+    /// The process, for its id, folder and log.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        let probe = async || self.run("", "SELECT 1").await;
+        Ok(self.process.until_ready(READY, probe).await?)
+    }
+}
+
+fn flag(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
+    let mut flag = OsString::from(format!("--{name}="));
+    flag.push(value);
+    flag
+}
+
+/// The name of the user that this process runs as: mysqld runs as root only when told so.
+fn user_name() -> Result<String, Error> {
+    let uid = std::fs::metadata("/proc/self")?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd")?;
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    Ok(name.unwrap_or(uid))
+}
+
+/// Copies a folder with `cp`, which leaves out holes and shares blocks where the file system can.
+async fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    let mut command = tokio::process::Command::new("cp");
+    command.args(["-a", "--sparse=always", "--reflink=auto"]).arg(from).arg(to);
+    let output = command.output().await?;
+    if !output.status.success() {
+        return Err(std::io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()).into());
+    }
+    Ok(())
+}

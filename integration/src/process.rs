@@ -1,0 +1,249 @@
+//! Programs that a test starts: each has a folder of its own, a log, and an end.
+//!
+//! A program dies with the test process, however that dies: it is started through `setpriv --pdeathsig KILL` (util-linux).
+//! Linux sends that signal when the *thread* that started the program ends, so one thread that never ends starts them all.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, kill_process};
+use tempfile::TempDir;
+
+pub use rustix::process::Signal;
+
+/// Why a program of the test cluster could not be started, reached or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path} is missing: run integration/setup")]
+    NotSetUp { path: PathBuf },
+    #[error("{name}: {source}")]
+    Io { name: String, source: io::Error },
+    #[error("{name} ended by itself ({status}); the end of its log:\n{log}")]
+    Ended { name: String, status: ExitStatus, log: String },
+    #[error("{name} was not ready within {limit:?} ({last}); the end of its log:\n{log}")]
+    NotReady { name: String, limit: Duration, last: String, log: String },
+    #[error("{name} did not end within {limit:?} of the signal")]
+    NotEnded { name: String, limit: Duration },
+    #[error("{name} is not running")]
+    NotRunning { name: String },
+}
+
+/// What to start. Its standard output and error go to the file `log` in the process's folder.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub name: String,
+    pub path: PathBuf,
+    pub args: Vec<OsString>,
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// A program with its folder. Dropping it kills the program, and panics if the process or the folder is still there then.
+#[derive(Debug)]
+pub struct Process {
+    program: Program,
+    child: Mutex<Option<Child>>,
+    folder: Option<TempDir>,
+    path: PathBuf,
+}
+
+/// The folder that `integration/setup` fills, `VTMIGRATED_INTEGRATION_DIR` or `.integration` of the repository.
+#[must_use]
+pub fn home() -> PathBuf {
+    match std::env::var_os("VTMIGRATED_INTEGRATION_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".integration"),
+    }
+}
+
+/// A file or folder that `integration/setup` has made, its links resolved.
+///
+/// # Errors
+/// It is not there.
+pub fn installed(name: &str) -> Result<PathBuf, Error> {
+    let path = home().join(name);
+    path.canonicalize().map_err(|_| Error::NotSetUp { path })
+}
+
+/// A fresh folder for one program, named so that `integration/setup` can tell whose it was.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn folder(name: &str) -> Result<TempDir, Error> {
+    let fail = |source| Error::Io { name: name.to_owned(), source };
+    let run = home().join("run");
+    std::fs::create_dir_all(&run).map_err(fail)?;
+    tempfile::Builder::new().prefix(&format!("{}-{name}-", std::process::id())).tempdir_in(run).map_err(fail)
+}
+
+impl Process {
+    /// Starts `program`, which will own `folder`.
+    ///
+    /// # Errors
+    /// The program is missing or cannot be started.
+    pub fn start(program: Program, folder: TempDir) -> Result<Self, Error> {
+        let path = folder.path().to_owned();
+        let process = Self { program, child: Mutex::new(None), folder: Some(folder), path };
+        process.start_again()?;
+        Ok(process)
+    }
+
+    /// Starts the program once more in the same folder, after killing it if it runs.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start_again(&self) -> Result<(), Error> {
+        self.kill()?;
+        if !self.program.path.exists() {
+            return Err(Error::NotSetUp { path: self.program.path.clone() });
+        }
+        let log = File::options().create(true).append(true).open(self.log_path()).map_err(|e| self.io(e))?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program.path).args(&self.program.args);
+        command.envs(self.program.env.iter().map(|(k, v)| (k, v))).current_dir(&self.path);
+        command.stdin(Stdio::null()).stderr(log.try_clone().map_err(|e| self.io(e))?).stdout(log);
+        *self.child() = Some(spawn(command).map_err(|e| self.io(e))?);
+        Ok(())
+    }
+
+    /// Calls `probe` until it succeeds.
+    ///
+    /// # Errors
+    /// The program ended, or `limit` is over; the text has the probe's last error and the end of the log.
+    pub async fn until_ready<E: std::fmt::Display>(
+        &self,
+        limit: Duration,
+        probe: impl AsyncFn() -> Result<(), E>,
+    ) -> Result<(), Error> {
+        let start = Instant::now();
+        loop {
+            let Err(error) = probe().await else { return Ok(()) };
+            let ended = match self.child().as_mut() {
+                Some(child) => child.try_wait().map_err(|e| self.io(e))?,
+                None => return Err(Error::NotRunning { name: self.program.name.clone() }),
+            };
+            let name = self.program.name.clone();
+            if let Some(status) = ended {
+                return Err(Error::Ended { name, status, log: self.log_tail() });
+            }
+            if start.elapsed() > limit {
+                return Err(Error::NotReady { name, limit, last: error.to_string(), log: self.log_tail() });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The process id, while the program has not been ended.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child().as_ref().map(Child::id)
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// The program does not run.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let not_running = || Error::NotRunning { name: self.program.name.clone() };
+        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).ok_or_else(not_running)?;
+        kill_process(pid, signal).map_err(|e| self.io(e.into()))
+    }
+
+    /// Sends SIGKILL, if the program runs, and waits until it is gone.
+    ///
+    /// # Errors
+    /// The process could not be ended.
+    pub fn kill(&self) -> Result<(), Error> {
+        let Some(mut child) = self.child().take() else { return Ok(()) };
+        child.kill().and_then(|()| child.wait()).map_err(|e| self.io(e))?;
+        Ok(())
+    }
+
+    /// Sends SIGTERM and waits until the program is gone.
+    ///
+    /// # Errors
+    /// The program does not run, or does not end within `limit`.
+    pub async fn terminate(&self, limit: Duration) -> Result<ExitStatus, Error> {
+        self.signal(Signal::TERM)?;
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            let status = match self.child().as_mut() {
+                Some(child) => child.try_wait().map_err(|e| self.io(e))?,
+                None => return Err(Error::NotRunning { name: self.program.name.clone() }),
+            };
+            if let Some(status) = status {
+                self.child().take();
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(Error::NotEnded { name: self.program.name.clone(), limit })
+    }
+
+    /// The program's folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that the program's output goes to.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// The last 4,000 bytes of the program's output.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = std::fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(4000)..]).into_owned()
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn io(&self, source: io::Error) -> Error {
+        Error::Io { name: self.program.name.clone(), source }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let pid = self.pid();
+        let killed = self.kill();
+        let removed = self.folder.take().map_or(Ok(()), TempDir::close);
+        if thread::panicking() {
+            return;
+        }
+        assert!(killed.is_ok(), "{killed:?}");
+        assert!(removed.is_ok(), "{}: {removed:?}", self.program.name);
+        let left = pid.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists());
+        assert!(!left, "{} ({pid:?}) is still there", self.program.name);
+    }
+}
+
+type Order = (Command, mpsc::Sender<io::Result<Child>>);
+
+static STARTER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+    let (orders, inbox) = mpsc::channel::<Order>();
+    thread::spawn(move || {
+        for (mut command, answer) in inbox {
+            let _ = answer.send(command.spawn());
+        }
+    });
+    orders
+});
+
+fn spawn(command: Command) -> io::Result<Child> {
+    let (answer, child) = mpsc::channel();
+    STARTER.send((command, answer)).map_err(io::Error::other)?;
+    child.recv().map_err(io::Error::other)?
+}

@@ -1,0 +1,26 @@
+//! A tablet on a real MySQL server: what vreplication and vtctld can see of vttablet 22.0.3, and no more.
+//!
+//! # Layout
+//! - what the tablet is and what its parts share: [`options`], [`shared`]
+//! - MySQL facts: [`gtid`], [`schema`], [`value`]
+//! - the source of a stream: [`vindex`], [`filter`], [`row_stream`], [`event_stream`], [`query_service`]
+//! - the target of a stream: [`sidecar`], [`prototext`], [`picker`], [`engine`]
+//! - what vtctld calls: [`manager`]; all of it together: [`run`]
+
+pub mod engine;
+pub mod event_stream;
+pub mod filter;
+pub mod gtid;
+pub mod manager;
+pub mod options;
+pub mod picker;
+pub mod prototext;
+pub mod query_service;
+pub mod records;
+pub mod row_stream;
+pub mod run;
+pub mod schema;
+pub mod shared;
+pub mod sidecar;
+pub mod value;
+pub mod vindex;

@@ -1,0 +1,150 @@
+//! A whole tablet: its database, its records, its services and its streams.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+use vtmigrated::topo::{Dialer, EtcdOptions, Topo, external_cluster::Mounts};
+use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::TabletManagerServer;
+
+use super::{
+    engine::{Context, Engine, Tuning, error},
+    manager::Manager,
+    options::Options,
+    query_service, records,
+    shared::Shared,
+    sidecar,
+};
+
+/// Why a tablet could not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("listener: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("mysql: {0}")]
+    Mysql(#[from] mysql_async::Error),
+    #[error("topology: {0}")]
+    Topo(#[from] vtmigrated::topo::Error),
+    #[error("tablet: {0}")]
+    Tablet(#[from] error::Error),
+    #[error("serving: {0}")]
+    Serve(#[from] tonic::transport::Error),
+    #[error("task: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A running tablet. End it with [`Tablet::stop`] or [`Tablet::kill`]; dropping it ends the services only.
+pub struct Tablet {
+    port: u16,
+    context: Arc<Context>,
+    engine: Arc<Engine>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    follower: JoinHandle<()>,
+}
+
+/// Between two looks at the topology.
+const FOLLOW: Duration = Duration::from_secs(1);
+
+impl Tablet {
+    /// Starts with stock's waiting times. The listener decides about the port.
+    ///
+    /// # Errors
+    /// MySQL or the topology does not answer.
+    pub async fn start(options: Options, listener: TcpListener) -> Result<Self, Error> {
+        Self::start_tuned(options, Tuning::default(), listener).await
+    }
+
+    /// Starts: databases and tables, records, services, and the streams where they were. The tablet is there for others when
+    /// this returns.
+    ///
+    /// # Errors
+    /// As [`Tablet::start`].
+    pub async fn start_tuned(options: Options, tuning: Tuning, listener: TcpListener) -> Result<Self, Error> {
+        let port = listener.local_addr()?.port();
+        let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
+        let topo =
+            Topo::open(Arc::clone(&dialer), "etcd2", &options.topo_global_server, &options.topo_global_root).await?;
+        let shared = Arc::new(Shared::new(options, CancellationToken::new()));
+        shared.create_database().await?;
+        let mut conn = shared.connect().await?;
+        sidecar::create(&mut conn, &shared.options.sidecar_db).await?;
+        conn.disconnect().await?;
+        let context = Arc::new(Context { shared, topo: Arc::new(topo), mounts: Mounts::new(dialer), tuning });
+        records::publish(&context, port).await?;
+        records::refresh(&context).await?;
+        let engine = Arc::new(Engine::new(Arc::clone(&context)));
+        let manager = Manager::new(Arc::clone(&context), Arc::clone(&engine));
+        let shutdown = context.shared.shutdown.clone();
+        let router = Server::builder()
+            .add_service(query_service::QueryService::server(Arc::clone(&context.shared)))
+            .add_service(
+                TabletManagerServer::new(manager)
+                    .max_decoding_message_size(usize::MAX)
+                    .max_encoding_message_size(usize::MAX),
+            );
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()));
+        let follower = tokio::spawn(follow(Arc::clone(&context)));
+        let tablet = Self { port, context, engine, server, follower };
+        // only a primary has streams
+        if tablet.context.shared.state().tablet_type == vtmigrated_proto::topodata::TabletType::Primary {
+            tablet.engine.open().await?;
+        }
+        Ok(tablet)
+    }
+
+    /// The port of both services.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.context.shared
+    }
+
+    /// Ends streams between two statements, then the services; waits for all of it. Records stay.
+    ///
+    /// # Errors
+    /// A service that had failed.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.engine.close().await;
+        self.context.shared.shutdown.cancel();
+        self.follower.await?;
+        self.server.await??;
+        self.context.shared.pool.clone().disconnect().await?;
+        Ok(())
+    }
+
+    /// Ends everything at once, in the middle of statements and calls, as the death of the process would.
+    pub async fn kill(self) {
+        self.engine.kill().await;
+        self.server.abort();
+        self.follower.abort();
+        // each is cancelled or over
+        let _ = self.server.await;
+        let _ = self.follower.await;
+        self.context.shared.shutdown.cancel();
+    }
+}
+
+async fn follow(context: Arc<Context>) {
+    let mut reported: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            () = context.shared.shutdown.cancelled() => return,
+            () = tokio::time::sleep(FOLLOW) => {}
+        }
+        if let Err(error) = records::refresh(&context).await
+            && reported.is_none_or(|at| at.elapsed() > Duration::from_secs(60))
+        {
+            tracing::warn!(%error, "topology cannot be read");
+            reported = Some(Instant::now());
+        }
+    }
+}
