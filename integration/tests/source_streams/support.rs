@@ -7,9 +7,11 @@ use integration::{
     tablet::{options::Options, query_service::QueryService, shared::Shared, value},
 };
 use tokio::{net::TcpListener, time::timeout};
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{
+    Status, Streaming,
+    transport::{Channel, server::TcpIncoming},
+};
 use vtmigrated_proto::{
     binlogdata::{Filter, Rule, VEvent, VEventType, VStreamRequest, VStreamResponse, VStreamRowsRequest},
     query::{Field, QueryResult, Row, Target},
@@ -52,9 +54,12 @@ impl Source {
         let address = listener.local_addr().expect("an address");
         let server = tonic::transport::Server::builder().add_service(QueryService::server(Arc::clone(&shared)));
         let ended = shared.shutdown.clone();
-        tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-            ended.cancelled().await;
-        }));
+        tokio::spawn(server.serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            async move {
+                ended.cancelled().await;
+            },
+        ));
         let client = QueryClient::connect(format!("http://{address}")).await.expect("a connection");
         let client = client.max_decoding_message_size(usize::MAX);
         Self { mysql, shared, client }
