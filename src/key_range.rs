@@ -74,6 +74,18 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What Go says about a text that is not hex, if it is none.
+pub fn hex_error(text: &str) -> Option<String> {
+    if let Some(byte) = text.bytes().find(|byte| !byte.is_ascii_hexdigit()) {
+        let shown = match char::from(byte) {
+            c if c.is_control() => String::new(),
+            c => format!(" '{c}'"),
+        };
+        return Some(format!("encoding/hex: invalid byte: U+{byte:04X}{shown}"));
+    }
+    (!text.len().is_multiple_of(2)).then(|| "encoding/hex: odd length hex string".into())
+}
+
 /// Proves that the ranges cover every id exactly once; else says where they do not.
 pub fn partition<'a>(ranges: impl IntoIterator<Item = Option<&'a KeyRange>>) -> Result<(), String> {
     let mut sorted: Vec<Option<&KeyRange>> = ranges.into_iter().collect();

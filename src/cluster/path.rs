@@ -1,9 +1,11 @@
 //! The topology as a tree: what is stored at a path, decoded.
 
+mod print;
+
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 
 use super::{Error, Result, cell};
 use crate::context::Context;
@@ -44,6 +46,7 @@ pub async fn get(context: &Context, path: &str, version: i64, as_json: bool) -> 
         Err(error) if error.is_no_node() => {
             let children = conn.list_dir(relative).await?;
             if children.is_empty() {
+                let error = topo::Error::NoNode(format!("{}/", conn.full(relative)));
                 let doing = format!("cell {name} with path {path} has no file contents and no children");
                 return Err(error.wrap(doing).into());
             }
@@ -111,15 +114,11 @@ fn decode(path: &str, value: &Bytes, as_json: bool) -> Result<String> {
         return Ok(String::from_utf8_lossy(value).into_owned());
     };
     let bad = |detail: String| topo::Error::BadData { path: path.to_owned(), detail };
-    let message = DynamicMessage::decode(descriptor, value.clone()).map_err(|error| bad(error.to_string()))?;
-    if !as_json {
-        return Ok(message.to_text_format());
+    let message = DynamicMessage::decode(descriptor.clone(), value.clone()).map_err(|error| bad(error.to_string()))?;
+    if as_json {
+        return Ok(print::json(&message, &descriptor).map_err(|error| bad(error.to_string()))?);
     }
-    let options = SerializeOptions::new().use_proto_field_name(true);
-    // by way of a value, whose keys are sorted: maps of messages have no order of their own
-    let json = message.serialize_with_options(serde_json::value::Serializer, &options);
-    let json = json.and_then(|value| serde_json::to_string_pretty(&value));
-    Ok(json.map_err(|error| bad(error.to_string()))?)
+    Ok(print::text(&message))
 }
 
 fn descriptor(name: &str) -> Option<MessageDescriptor> {
@@ -131,7 +130,8 @@ fn descriptor(name: &str) -> Option<MessageDescriptor> {
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use vtmigrated_proto::topodata::{CellInfo, KeyRange, Shard};
+    use vtmigrated_proto::topodata::shard::TabletControl;
+    use vtmigrated_proto::topodata::{CellInfo, KeyRange, Shard, TabletType};
     use vtmigrated_proto::vschema::{Keyspace, keyspace::TablesEntry};
 
     use super::*;
@@ -141,12 +141,22 @@ mod tests {
         let info = CellInfo { server_address: "localhost:2379".into(), root: "/vitess/zone1".into() };
         let info = Bytes::from(info.encode_to_vec());
         let text = decode("cells/zone1/CellInfo", &info, false).unwrap();
-        assert_eq!(text, r#"server_address:"localhost:2379",root:"/vitess/zone1""#);
+        assert_eq!(text, r#"server_address:"localhost:2379" root:"/vitess/zone1""#);
         let json = decode("cells/zone1/CellInfo", &info, true).unwrap();
-        assert_eq!(json, "{\n  \"root\": \"/vitess/zone1\",\n  \"server_address\": \"localhost:2379\"\n}");
+        assert_eq!(json, "{\n  \"server_address\": \"localhost:2379\",\n  \"root\": \"/vitess/zone1\"\n}");
         let range = Some(KeyRange { start: vec![], end: vec![0x80] });
-        let shard = Shard { key_range: range, is_primary_serving: true, ..Shard::default() }.encode_to_vec();
-        let json = decode("keyspaces/k/shards/-80/Shard", &Bytes::from(shard), true).unwrap();
+        let control = TabletControl {
+            tablet_type: TabletType::Replica.into(),
+            cells: vec!["a".into(), "b".into()],
+            ..TabletControl::default()
+        };
+        let shard =
+            Shard { key_range: range, is_primary_serving: true, tablet_controls: vec![control], ..Shard::default() };
+        let shard = Bytes::from(shard.encode_to_vec());
+        let text = decode("keyspaces/k/shards/-80/Shard", &shard, false).unwrap();
+        let controls = r#"tablet_controls:{tablet_type:REPLICA cells:"a" cells:"b"}"#;
+        assert_eq!(text, format!(r#"key_range:{{end:"\200"}} {controls} is_primary_serving:true"#));
+        let json = decode("keyspaces/k/shards/-80/Shard", &shard, true).unwrap();
         assert!(json.contains("\"end\": \"gA==\"") && json.contains("\"is_primary_serving\": true"), "{json}");
     }
 
@@ -155,6 +165,8 @@ mod tests {
         let entry = |key: &str| TablesEntry { key: key.into(), value: Some(Default::default()) };
         let vschema = Keyspace { tables: vec![entry("b"), entry("a"), entry("c")], ..Keyspace::default() };
         let json = decode("keyspaces/k/VSchema", &Bytes::from(vschema.encode_to_vec()), true).unwrap();
+        let text = decode("keyspaces/k/VSchema", &Bytes::from(vschema.encode_to_vec()), false).unwrap();
+        assert!(text.starts_with(r#"tables:{key:"a" value:{}} tables:{key:"b" "#), "{text}");
         assert_eq!(json, "{\n  \"tables\": {\n    \"a\": {},\n    \"b\": {},\n    \"c\": {}\n  }\n}");
     }
 

@@ -7,12 +7,12 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use vtmigrated_proto::logutil::{Event, Level};
 use vtmigrated_proto::tabletmanagerdata::ReloadSchemaRequest;
-use vtmigrated_proto::topodata::{Tablet, TabletAlias, TabletType};
+use vtmigrated_proto::topodata::{Keyspace, Tablet, TabletAlias, TabletType};
 use vtmigrated_proto::vttime::Time;
 
 use super::{Error, Result, tablet};
 use crate::context::Context;
-use crate::topo::{paths, shard};
+use crate::topo::{self, Record, paths, shard};
 
 /// How to reload a shard.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +44,13 @@ pub async fn shard(context: &Context, keyspace: &str, name: &str, reload: &Reloa
 /// Makes the tablets of a keyspace read their schemas again.
 pub async fn keyspace(context: &Context, keyspace: &str, reload: &Reload) -> Result<Vec<Event>> {
     paths::check_name(keyspace)?;
-    let doing = || format!("GetShardNames({keyspace}) failed");
-    let found = shard::all(context.topo.global(), keyspace).await.map_err(|error| error.wrap(doing()))?;
-    let names: Vec<String> = found.iter().map(|record| shard::name(record).to_owned()).collect();
+    let global = context.topo.global();
+    let dir = paths::shards_dir(keyspace);
+    let names = global.list_dir(&dir).await?;
+    if names.is_empty() && Record::<Keyspace>::find(global, &paths::keyspace(keyspace)).await?.is_none() {
+        let missing = topo::Error::NoNode(format!("{}/", global.full(&dir)));
+        return Err(missing.wrap(format!("GetShardNames({keyspace}) failed")).into());
+    }
     Ok(shards(context, keyspace, &names, reload).await)
 }
 

@@ -45,7 +45,7 @@ pub async fn mirror(context: &Context) -> Result<MirrorRules> {
 /// Replaces the table routing rules.
 pub async fn apply_tables(context: &Context, rules: RoutingRules, rebuild: Rebuild) -> Result<()> {
     check(rules.rules.iter().flat_map(|rule| rule.to_tables.iter().chain([&rule.from_table])))?;
-    let cells = rebuild.cells(context).await?;
+    let cells = rebuild.cells(context).await.map_err(|error| error.doing(rebuild.doing()))?;
     routing_rules::put(context.topo.global(), &rules).await?;
     rebuild.run(context, cells).await
 }
@@ -53,7 +53,7 @@ pub async fn apply_tables(context: &Context, rules: RoutingRules, rebuild: Rebui
 /// Replaces the shard routing rules.
 pub async fn apply_shards(context: &Context, rules: ShardRoutingRules, rebuild: Rebuild) -> Result<()> {
     check(rules.rules.iter().flat_map(|rule| [&rule.from_keyspace, &rule.to_keyspace, &rule.shard]))?;
-    let cells = rebuild.cells(context).await?;
+    let cells = rebuild.cells(context).await.map_err(|error| error.doing(rebuild.doing()))?;
     routing_rules::put_shard_rules(context.topo.global(), &rules).await?;
     rebuild.run(context, cells).await
 }
@@ -66,7 +66,7 @@ pub async fn apply_keyspaces(
     rebuild: Rebuild,
 ) -> Result<KeyspaceRoutingRules> {
     check(rules.rules.iter().flat_map(|rule| [&rule.from_keyspace, &rule.to_keyspace]))?;
-    let cells = rebuild.cells(context).await?;
+    let cells = rebuild.cells(context).await.map_err(|error| error.doing(rebuild.doing()))?;
     let unique: BTreeMap<String, String> =
         rules.rules.into_iter().map(|rule| (rule.from_keyspace, rule.to_keyspace)).collect();
     let rule = |(from_keyspace, to_keyspace)| KeyspaceRoutingRule { from_keyspace, to_keyspace };
@@ -101,7 +101,7 @@ impl Rebuild {
         if self.skip {
             return Ok(None);
         }
-        Ok(Some(cell::select(context, &self.cells).await.map_err(|error| error.doing(self.doing()))?))
+        Ok(Some(cell::select(context, &self.cells).await?))
     }
 
     async fn run(&self, context: &Context, cells: Option<Cells>) -> Result<()> {

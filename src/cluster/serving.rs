@@ -172,7 +172,8 @@ async fn rebuild_locked(
     let global = context.topo.global();
     let reads = try_join3(keyspace::get(global, name), shard::all(global, name), context.topo.cells());
     let (record, shards, all) = reads.await?;
-    let cells = if cells.is_empty() { all } else { all.only(cells)? };
+    let doing = "writing serving data failed";
+    let cells = if cells.is_empty() { all } else { all.only(cells).map_err(|error| error.wrap(doing))? };
     for (_, graph) in srv_keyspace::all(&cells, name).await? {
         let partitions = graph.iter().flat_map(|graph| &graph.value.partitions);
         let disabled =
@@ -195,7 +196,7 @@ async fn rebuild_locked(
     let graph = &graph;
     let writes = cells.iter().map(|(_, conn)| srv_keyspace::put(conn, name, graph, None));
     let written: topo::Result<Vec<()>> = join_all(writes).await.into_iter().collect();
-    written.map_err(|error| error.wrap("writing serving data failed"))?;
+    written.map_err(|error| error.wrap(doing))?;
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub async fn apply(context: &Context, change: Change) -> Result<Changed> {
         if change.dry_run {
             return Ok(changed);
         }
-        let cells = change.rebuild.cells(context).await?;
+        let cells = change.rebuild.cells(context).await.map_err(|error| error.doing("RebuildSrvVSchema"))?;
         match save(context, &change, old.as_ref(), &changed.vschema).await {
             Err(error) if error.is_conflict() => continue,
             other => other.map_err(|error| error.wrap(format!("SaveVSchema({name})")))?,

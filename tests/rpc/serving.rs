@@ -103,6 +103,7 @@ async fn bad_input_is_refused_and_writes_nothing() {
         assert_refused(lab.client.get_srv_keyspaces(request).await, Code::InvalidArgument, "");
     }
     let unknown = lab.client.rebuild_keyspace_graph(rebuild("ks", &["zone1", "zone3"])).await;
-    assert_refused(unknown, Code::NotFound, "node doesn't exist: /vitess/global/cells/zone3/CellInfo");
+    let text = "writing serving data failed: node doesn't exist: /vitess/global/cells/zone3/CellInfo";
+    assert_refused(unknown, Code::NotFound, text);
     assert_eq!(lab.cell("zone1").await.list("").await.unwrap(), before);
 }

@@ -23,7 +23,7 @@ async fn the_tree_is_walked_from_its_root() {
     let path = "/global/keyspaces/ks/shards/-80/Shard";
     let cell = lab.client.get_topology_path(at(path, true)).await.unwrap().into_inner().cell.unwrap();
     assert_eq!((cell.name.as_str(), cell.path.as_str(), cell.children.len()), ("Shard", path, 0));
-    assert_eq!(cell.data, "{\n  \"is_primary_serving\": true,\n  \"key_range\": {\n    \"end\": \"gA==\"\n  }\n}");
+    assert_eq!(cell.data, "{\n  \"key_range\": {\n    \"end\": \"gA==\"\n  },\n  \"is_primary_serving\": true\n}");
     let version = cell.version;
     assert!(version > 0);
     let same = GetTopologyPathRequest { version, ..at(path, false) };

@@ -60,7 +60,7 @@ async fn what_is_not_to_be_stored_is_not() {
     assert_refused(lab.client.apply_v_schema(apply(Some(bad), "")).await, Code::InvalidArgument, text);
     let cells = ApplyVSchemaRequest { cells: vec!["zoneX".into()], ..apply(Some(lookup(&[])), "") };
     let refused = lab.client.apply_v_schema(cells).await;
-    assert_refused(refused, Code::NotFound, "RebuildSrvVSchema([zoneX]) failed: node doesn't exist: ");
+    assert_refused(refused, Code::NotFound, "RebuildSrvVSchema: node doesn't exist: ");
     assert_eq!(lab.stored().await, before);
 }
 
