@@ -1,5 +1,7 @@
 //! Holds the layers of ARCHITECTURE.md, and the size of files and functions.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
