@@ -155,7 +155,7 @@ mod tests {
         let shard = Bytes::from(shard.encode_to_vec());
         let text = decode("keyspaces/k/shards/-80/Shard", &shard, false).unwrap();
         let controls = r#"tablet_controls:{tablet_type:REPLICA cells:"a" cells:"b"}"#;
-        assert_eq!(text, format!(r#"key_range:{{end:"\200"}} {controls} is_primary_serving:true"#));
+        assert_eq!(text, format!(r#"key_range:{{end:"\x80"}} {controls} is_primary_serving:true"#));
         let json = decode("keyspaces/k/shards/-80/Shard", &shard, true).unwrap();
         assert!(json.contains("\"end\": \"gA==\"") && json.contains("\"is_primary_serving\": true"), "{json}");
     }

@@ -150,6 +150,7 @@ async fn execute(
 ) -> crate::tablet::Result<(u64, String)> {
     let request = ExecuteMultiFetchAsDbaRequest {
         sql: sql.as_bytes().to_vec(),
+        db_name: crate::tablet::db_name(primary),
         max_rows: MAX_ROWS,
         disable_foreign_key_checks: strategy.allow_foreign_keys,
         ..ExecuteMultiFetchAsDbaRequest::default()
@@ -210,6 +211,9 @@ struct Outcome<'a> {
     #[serde(rename = "CurSQLIndex")]
     cur_sql_index: usize,
     sqls: &'a [String],
+    #[serde(rename = "UUIDs")]
+    uuids: Option<Vec<String>>,
+    executor_err: &'static str,
     #[serde(skip)]
     code: Option<Code>,
 }

@@ -162,6 +162,7 @@ pub async fn fetch_as_dba(context: &Context, alias: &TabletAlias, statement: Sta
     let tablet = get(context, alias).await?;
     let request = manager::ExecuteFetchAsDbaRequest {
         query: statement.query.into_bytes(),
+        db_name: crate::tablet::db_name(&tablet),
         max_rows,
         disable_binlogs: statement.disable_binlogs,
         reload_schema: statement.reload_schema,

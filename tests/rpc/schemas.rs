@@ -68,11 +68,11 @@ async fn a_change_runs_on_every_primary_and_all_tablets_reload() {
     let affected = done.into_inner().rows_affected_by_shard;
     assert_eq!(affected, [("-80".to_owned(), 4), ("80-".to_owned(), 4)].into());
     let wanted = [
-        "p1 Multi create table t(id int)",
-        "p1 Multi drop table u",
+        "p1 Multi vt_ks: create table t(id int)",
+        "p1 Multi vt_ks: drop table u",
         "p1 ReloadSchema ",
-        "p2 Multi create table t(id int)",
-        "p2 Multi drop table u",
+        "p2 Multi vt_ks: create table t(id int)",
+        "p2 Multi vt_ks: drop table u",
         "p2 ReloadSchema ",
         "r1 ReloadSchema MySQL56/x:1-7",
     ];
@@ -86,7 +86,7 @@ async fn a_change_runs_on_every_primary_and_all_tablets_reload() {
     };
     lab.client.apply_schema(options).await.unwrap();
     let create = "create /*vt+ allowZeroInDate=true */ table";
-    let sent = format!("p1 Multi {create} a(id int);\n{create} b(id int) without foreign key checks");
+    let sent = format!("p1 Multi vt_ks: {create} a(id int);\n{create} b(id int) without foreign key checks");
     assert!(sorted(&calls).contains(&sent));
 }
 
@@ -98,7 +98,7 @@ async fn a_change_stops_at_the_first_failure_and_says_where() {
     let text = "schema change failed, ExecuteResult: {\n  \"FailedShards\": [\n    {\n      \"Shard\": \"-80\",\n      \"Err\": \
                 \"TabletManager on p1: told to\"";
     assert_refused(failed, Code::Internal, text);
-    assert_eq!(sorted(&calls), ["p1 Multi drop table fail", "p2 Multi drop table fail"]);
+    assert_eq!(sorted(&calls), ["p1 Multi vt_ks: drop table fail", "p2 Multi vt_ks: drop table fail"]);
 }
 
 #[tokio::test]

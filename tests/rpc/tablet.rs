@@ -118,7 +118,7 @@ impl TabletManager for Fake {
     ) -> Result<Response<ExecuteFetchAsDbaResponse>, Status> {
         let r = r.into_inner();
         let query = String::from_utf8_lossy(&r.query).into_owned();
-        self.note(format!("Dba {query} {} {} {}", r.max_rows, r.disable_binlogs, r.reload_schema))?;
+        self.note(format!("Dba {}: {query} {} {} {}", r.db_name, r.max_rows, r.disable_binlogs, r.reload_schema))?;
         let result = QueryResult { rows_affected: 2, ..QueryResult::default() };
         Ok(Response::new(ExecuteFetchAsDbaResponse { result: Some(result) }))
     }
@@ -129,7 +129,7 @@ impl TabletManager for Fake {
     ) -> Result<Response<ExecuteMultiFetchAsDbaResponse>, Status> {
         let r = r.into_inner();
         let checks = if r.disable_foreign_key_checks { " without foreign key checks" } else { "" };
-        self.note(format!("Multi {}{checks}", String::from_utf8_lossy(&r.sql)))?;
+        self.note(format!("Multi {}: {}{checks}", r.db_name, String::from_utf8_lossy(&r.sql)))?;
         let results = vec![QueryResult { rows_affected: 2, ..QueryResult::default() }];
         Ok(Response::new(ExecuteMultiFetchAsDbaResponse { results }))
     }

@@ -108,7 +108,7 @@ async fn one_tablet_is_read_and_called() {
     lab.client.execute_fetch_as_dba(dba.clone()).await.unwrap();
     let wanted = [
         "t App select 1 5",
-        "t Dba select 2 6 true true",
+        "t Dba vt_ks: select 2 6 true true",
         "t Ping",
         "t RefreshState",
         "t ReloadSchema ",

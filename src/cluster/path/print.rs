@@ -6,7 +6,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Se
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value as Json;
 
-/// One line of text format: `name:"x" range:{end:"\200"} cells:"a" cells:"b"`.
+/// One line of text format: `name:"x" range:{end:"\x80"} cells:"a" cells:"b"`.
 pub(super) fn text(message: &DynamicMessage) -> String {
     let fields = message.fields().flat_map(|(field, value)| field_texts(&field, value));
     fields.collect::<Vec<_>>().join(" ")
@@ -33,7 +33,7 @@ fn field_texts(field: &FieldDescriptor, value: &Value) -> Vec<String> {
             let kind = entry.map_entry_value_field().kind();
             let entries: BTreeMap<String, String> = entries
                 .iter()
-                .map(|(key, value)| (Value::from(key.clone()).to_string(), value_text(value, &kind)))
+                .map(|(key, value)| (value_text(&Value::from(key.clone()), &kind), value_text(value, &kind)))
                 .collect();
             entries.into_iter().map(|(key, value)| format!("{name}:{{key:{key} value:{value}}}")).collect()
         }
@@ -47,10 +47,32 @@ fn value_text(value: &Value, kind: &Kind) -> String {
         (Value::EnumNumber(number), Kind::Enum(names)) => {
             names.get_value(*number).map_or_else(|| number.to_string(), |value| value.name().to_owned())
         }
+        (Value::String(text), _) => quoted(text.as_bytes()),
+        (Value::Bytes(bytes), _) => quoted(bytes),
         (Value::F32(number), _) => number.to_string(),
         (Value::F64(number), _) => number.to_string(),
         (other, _) => other.to_string(),
     }
+}
+
+/// In double quotes; text as it is, control characters and what is no text as `\xNN`.
+fn quoted(bytes: &[u8]) -> String {
+    let mut quoted = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => quoted.extend(['\\', c]),
+                '\n' => quoted.push_str("\\n"),
+                '\r' => quoted.push_str("\\r"),
+                '\t' => quoted.push_str("\\t"),
+                c if c.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c => quoted.push(c),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| quoted.push_str(&format!("\\x{byte:02x}")));
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// JSON whose objects keep the order that they were given.
