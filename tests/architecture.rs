@@ -1,6 +1,6 @@
 //! Holds the layers of ARCHITECTURE.md, and the size of files and functions.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
