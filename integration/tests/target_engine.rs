@@ -110,6 +110,11 @@ async fn ten_thousand_rows_survive_a_kill_amid_the_copy_and_rows_that_move() {
     assert!((1..4_800).contains(&rows[0]), "{} rows", rows[0]);
     println!("killed after {} rows", rows[0]);
     disturb(&pair, 0).await;
+    for pause in [150, 300, 450, 600] {
+        let tablet = start(&pair.target, "customer", "-80").await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        tablet.kill().await;
+    }
     tablets.insert("-80", start(&pair.target, "customer", "-80").await);
     managers.insert("-80", manager(&tablets["-80"]).await);
     for round in 1..4 {

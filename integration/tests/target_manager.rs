@@ -215,3 +215,17 @@ async fn schemas_and_queries_answer_as_stock() {
     manager.v_diff(vdiff).await.unwrap();
     tablet.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_tablet_answers_nobody_and_its_port_is_free() {
+    let (_cluster, tablet, mut manager) = target().await;
+    let port = tablet.port();
+    let ping = || data::PingRequest { payload: "payload".into() };
+    manager.ping(ping()).await.unwrap();
+    tablet.kill().await;
+    // the old connection is cut, and there is no new one
+    for _ in 0..2 {
+        manager.ping(ping()).await.unwrap_err();
+    }
+    tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+}
