@@ -7,6 +7,7 @@ pub mod complete;
 pub mod create;
 mod filters;
 mod gather;
+mod pick;
 pub mod plan;
 mod progress;
 mod readiness;

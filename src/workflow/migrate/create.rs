@@ -16,7 +16,7 @@ use super::super::streams::{OnShard, WithReplicas};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
 use super::gather::{self, Source};
-use super::{CREATE_ACTION, plan, status};
+use super::{CREATE_ACTION, pick, plan, status};
 use crate::context::Context;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Lock, Record, Topo, paths};
@@ -99,6 +99,7 @@ async fn create_locked(
         stop_after_copy: arguments.stop_after_copy,
         source_time_zone: &arguments.source_time_zone,
     })?;
+    let cells = situation.cells(arguments)?;
     let fresh = resumed.is_none();
     let empty = async {
         // the tables of a create that goes on may hold rows that its own streams copied
@@ -106,7 +107,8 @@ async fn create_locked(
     };
     try_join(empty, checks::time_zone(context, &situation, arguments)).await?;
     let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
-    let creation = apply::Creation { context, arguments, lock, situation: &situation, sources: &sources };
+    let creation =
+        apply::Creation { context, arguments, lock, situation: &situation, sources: &sources, cells: &cells };
     let version = creation.write_record(&facts).await?;
     match creation.run(&facts, version).await {
         Ok(()) => status::of_created(context, arguments, &situation.target.keyspace).await,
@@ -216,6 +218,25 @@ impl Situation {
         let there: Vec<String> = self.source_tables.keys().cloned().collect();
         let (all, include, exclude) = (arguments.all_tables, &arguments.include_tables, &arguments.exclude_tables);
         plan::choose_tables(&arguments.source_keyspace, &there, all, include, exclude)
+    }
+
+    /// The cells that the streams are to look for source tablets in.
+    fn cells(&self, arguments: &Arguments) -> Result<Vec<String>> {
+        let tablets = pick::Tablets {
+            keyspace: &arguments.source_keyspace,
+            cells: self.source.keyspace.cells.names().map(str::to_owned).collect(),
+            aliases: self.source.aliases.clone(),
+            of_shard: &self.source.tablets,
+            target_cells: self.target.keyspace.cells.names().map(str::to_owned).collect(),
+            own_cells: self
+                .target
+                .keyspace
+                .primaries()?
+                .iter()
+                .filter_map(|(_, t)| Some(t.alias.as_ref()?.cell.clone()))
+                .collect(),
+        };
+        tablets.cells_for(&arguments.cells, &arguments.tablet_types)
     }
 
     /// What this create is going to make, as the record tells it.

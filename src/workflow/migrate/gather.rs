@@ -1,12 +1,13 @@
 //! Reading the source of a migration: the mounted cluster's topology.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{try_join, try_join4};
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
 
-use super::super::streams::Keyspace;
+use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::plan::ShardRange;
 use crate::context::Context;
@@ -15,6 +16,10 @@ use crate::topo::{self, Record, Topo, external_cluster};
 /// A source keyspace as read at one moment: only its serving shards, sorted by key range.
 pub struct Source {
     pub keyspace: Keyspace,
+    /// Every tablet of each shard.
+    pub tablets: BTreeMap<String, Vec<Tablet>>,
+    /// Cell aliases with their cells.
+    pub aliases: BTreeMap<String, Vec<String>>,
     pub vschema: VSchema,
     /// The serving vschema of each cell that has one.
     pub serving: Vec<SrvVSchema>,
@@ -39,7 +44,7 @@ pub async fn open(context: &Context, name: &str, record: &ExternalVitessCluster)
     Ok(context.mounts.open(name, record).await?)
 }
 
-/// Reads the source keyspace: two waves of round trips.
+/// Reads the source keyspace: four waves of round trips.
 pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     let shards = async {
         let shards = topo::shard::all(topo.global(), keyspace).await;
@@ -48,28 +53,34 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     let vschema = topo::vschema::find(topo.global(), keyspace);
     let cells_and_serving = async {
         let cells = topo.cells().await?;
-        let serving = topo::srv_vschema::all(&cells).await?;
-        Ok::<_, topo::Error>((cells, serving))
+        let serving = topo::srv_vschema::all(&cells);
+        let aliases = topo::cell::aliases(topo.global());
+        let (serving, aliases) = try_join(serving, aliases).await?;
+        Ok::<_, topo::Error>((cells, serving, aliases))
     };
     let known = topo::keyspace::get(topo.global(), keyspace);
-    let (shards, vschema, (cells, serving), _) = match try_join4(shards, vschema, cells_and_serving, known).await {
-        Ok(read) => read,
-        // the missing keyspace is best named by its missing shards, as stock does
-        Err(error) if error.is_no_node() => {
-            topo::shard::all(topo.global(), keyspace)
-                .await
-                .map_err(|e| e.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")))?;
-            return Err(error.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let (shards, vschema, (cells, serving, aliases), _) =
+        match try_join4(shards, vschema, cells_and_serving, known).await {
+            Ok(read) => read,
+            // the missing keyspace is best named by its missing shards, as stock does
+            Err(error) if error.is_no_node() => {
+                topo::shard::all(topo.global(), keyspace)
+                    .await
+                    .map_err(|e| e.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")))?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
     let serving_shards = topo::shard::serving(shards);
     if serving_shards.is_empty() {
         let text = format!("{keyspace} has no serving shards");
         return Err(Error::precondition("NO_SERVING_SHARDS", text, "its shards need a primary that serves"));
     }
+    let loaded = WithReplicas::from_records(keyspace, serving_shards, cells).await?;
     Ok(Source {
-        keyspace: Keyspace::with_primaries(keyspace, serving_shards, cells).await?,
+        keyspace: loaded.keyspace,
+        tablets: loaded.tablets,
+        aliases: aliases.into_iter().map(|(name, alias)| (name, alias.cells)).collect(),
         vschema: vschema.map(|record| record.value).unwrap_or_default(),
         serving: serving.into_iter().filter_map(|(_, found)| found).collect(),
     })

@@ -26,6 +26,8 @@ pub struct Creation<'a> {
     pub lock: &'a Lock,
     pub situation: &'a Situation,
     pub sources: &'a plan::Sources,
+    /// Cells in which the streams look for source tablets.
+    pub cells: &'a [String],
 }
 
 impl Creation<'_> {
@@ -155,7 +157,7 @@ impl Creation<'_> {
         CreateVReplicationWorkflowRequest {
             workflow: arguments.workflow.clone(),
             binlog_source: sources,
-            cells: arguments.cells.clone(),
+            cells: self.cells.to_vec(),
             tablet_types: arguments.tablet_types.iter().map(|t| (*t).into()).collect(),
             tablet_selection_preference: arguments.preference.into(),
             workflow_type: VReplicationWorkflowType::Migrate.into(),
