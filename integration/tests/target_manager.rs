@@ -6,19 +6,18 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 mod pair;
 
-use integration::{cluster::Cluster, tablet::run::Tablet};
+use integration::{client::TabletManager as Manager, cluster::Cluster};
 use mysql_async::prelude::Queryable;
-use pair::{Manager, apply_schema, create, exec, manager, set_state, start, update, workflow};
+use pair::{apply_schema, create, exec, set_state, update, workflow};
 use tonic::Code;
 use vtmigrated_proto::{binlogdata::VReplicationWorkflowState as State, tabletmanagerdata as data};
 
 const TABLE: &str = "create table customer (id bigint not null auto_increment primary key, name varchar(20))";
 
-async fn target() -> (Cluster, Tablet, Manager) {
+async fn target() -> (Cluster, Manager) {
     let cluster = Cluster::new("zone1").keyspace("customer", &["-80"]).first_uid(2100).start().await.unwrap();
-    let tablet = start(&cluster, "customer", "-80").await;
-    let manager = manager(&tablet).await;
-    (cluster, tablet, manager)
+    let manager = cluster.primary("customer", "-80").unwrap().manager().await.unwrap();
+    (cluster, manager)
 }
 
 fn request(options: &str) -> data::CreateVReplicationWorkflowRequest {
@@ -42,7 +41,7 @@ async fn refused(manager: &mut Manager, query: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_created_workflow_is_stopped_and_reads_back() {
-    let (cluster, tablet, mut manager) = target().await;
+    let (cluster, mut manager) = target().await;
     assert_eq!(read(&mut manager, "import").await, data::ReadVReplicationWorkflowResponse::default());
     let created = create(&mut manager, request(r#"{"config": {"vreplication_experimental_flags": "3"}}"#)).await;
     assert_eq!(created.rows_affected, 1);
@@ -62,7 +61,7 @@ async fn a_created_workflow_is_stopped_and_reads_back() {
 
     let mut conn = cluster.shard("customer", "-80").unwrap().connect().await.unwrap();
     let log: Vec<(String, String, String)> =
-        conn.query("select type, state, message from _vt_customer_0.vreplication_log").await.unwrap();
+        conn.query("select type, state, message from _vt_2100.vreplication_log").await.unwrap();
     assert_eq!((log[0].0.as_str(), log[0].1.as_str()), ("Stream Created", "Stopped"));
     assert!(log[0].2.contains(r#""db_name":"vt_customer_0","defer_secondary_keys":"0","id":"1""#), "{}", log[0].2);
     conn.disconnect().await.unwrap();
@@ -74,12 +73,12 @@ async fn a_created_workflow_is_stopped_and_reads_back() {
         status.message(),
         "TabletManager.CreateVReplicationWorkflow on zone1-0000002100: invalid request, no binlog source specified"
     );
-    tablet.stop().await.unwrap();
+    cluster.finish().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_counts_changed_rows_and_drops_the_order() {
-    let (_cluster, tablet, mut manager) = target().await;
+    let (cluster, mut manager) = target().await;
     assert_eq!(update(&mut manager, set_state(State::Stopped)).await, None);
     create(&mut manager, request("")).await;
     let changed = update(&mut manager, set_state(State::Stopped)).await.unwrap();
@@ -107,12 +106,12 @@ async fn an_update_counts_changed_rows_and_drops_the_order() {
     assert_eq!(read(&mut manager, "import").await.options, r#"{"config": {"b": "2"}}"#);
     update(&mut manager, set("b", "")).await;
     assert_eq!(read(&mut manager, "import").await.options, r#"{"config": {}}"#);
-    tablet.stop().await.unwrap();
+    cluster.finish().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_of_callers_are_checked_and_deletes_take_all_that_belongs_to_a_stream() {
-    let (_cluster, tablet, mut manager) = target().await;
+    let (cluster, mut manager) = target().await;
     let has = |manager: &Manager| {
         let mut manager = manager.clone();
         async move {
@@ -129,7 +128,7 @@ async fn statements_of_callers_are_checked_and_deletes_take_all_that_belongs_to_
         refused(&mut manager, "select nosuch from _vt.vreplication").await,
         format!(
             "{prefix}Unknown column 'nosuch' in 'field list' (errno 1054) (sqlstate 42S22) during query: \
-             select nosuch from `_vt_customer_0`.vreplication"
+             select nosuch from `_vt_2100`.vreplication"
         )
     );
     // the row changes though its stream cannot start
@@ -160,12 +159,12 @@ async fn statements_of_callers_are_checked_and_deletes_take_all_that_belongs_to_
     }
     let logs = exec(&mut manager, "select vrepl_id from _vt.vreplication_log where vrepl_id = 1").await;
     assert!(!logs.rows.is_empty());
-    tablet.stop().await.unwrap();
+    cluster.finish().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemas_and_queries_answer_as_stock() {
-    let (_cluster, tablet, mut manager) = target().await;
+    let (cluster, mut manager) = target().await;
     let payload = manager.ping(data::PingRequest { payload: "payload".into() }).await.unwrap().into_inner().payload;
     assert_eq!(payload, "payload");
     apply_schema(&mut manager, &format!("{TABLE};\ncreate view v as select id from customer;\n")).await;
@@ -213,5 +212,19 @@ async fn schemas_and_queries_answer_as_stock() {
     assert_eq!(manager.v_diff(vdiff).await.unwrap_err().code(), Code::Unimplemented);
     let vdiff = data::VDiffRequest { action: "delete".into(), action_arg: "all".into(), ..Default::default() };
     manager.v_diff(vdiff).await.unwrap();
-    tablet.stop().await.unwrap();
+    cluster.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_tablet_answers_nobody_and_its_port_is_free() {
+    let (cluster, mut manager) = target().await;
+    let tablet = cluster.primary("customer", "-80").unwrap();
+    let ping = || data::PingRequest { payload: "payload".into() };
+    manager.ping(ping()).await.unwrap();
+    tablet.kill().await;
+    // the old connection is cut, and there is no new one
+    for _ in 0..2 {
+        manager.ping(ping()).await.unwrap_err();
+    }
+    tokio::net::TcpListener::bind(tablet.address()).await.unwrap();
 }
