@@ -10,6 +10,7 @@ pub mod config;
 pub mod context;
 pub mod deadline;
 pub mod error;
+pub mod gtid;
 pub mod key_range;
 pub mod server;
 pub mod sql;

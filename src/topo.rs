@@ -9,6 +9,7 @@ mod dialer;
 mod error;
 mod etcd;
 pub mod external_cluster;
+pub mod json;
 pub mod keyspace;
 mod lock;
 mod memory;

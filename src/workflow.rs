@@ -1,9 +1,15 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
 mod error;
+pub mod migrate;
 pub mod mount;
+pub mod names;
 pub mod record;
+pub mod refresh;
+pub mod show;
 pub mod streams;
+pub mod traffic;
+pub mod update;
 
 pub use error::Error;
 

@@ -12,7 +12,20 @@ use tower::{Layer, Service};
 const SERVICE: &str = "/vtctlservice.Vtctld/";
 
 /// RPCs of `vtctlservice.Vtctld` that are served here, ascending.
-pub const NATIVE: &[&str] = &["MountList", "MountRegister", "MountShow", "MountUnregister"];
+pub const NATIVE: &[&str] = &[
+    "GetWorkflows",
+    "MigrateCreate",
+    "MountList",
+    "MountRegister",
+    "MountShow",
+    "MountUnregister",
+    "MoveTablesComplete",
+    "WorkflowDelete",
+    "WorkflowMirrorTraffic",
+    "WorkflowStatus",
+    "WorkflowSwitchTraffic",
+    "WorkflowUpdate",
+];
 
 /// True when an RPC is served here.
 pub fn is_native(rpc: &str) -> bool {

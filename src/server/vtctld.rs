@@ -8,8 +8,8 @@ use tracing::Instrument;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
-use super::mount;
 use super::status::status;
+use super::{migrate, mount, workflow};
 use crate::context::Context;
 use crate::error::Explain;
 
@@ -74,5 +74,43 @@ impl Service for Vtctld {
 
     async fn mount_unregister(&self, r: Request<MountUnregisterRequest>) -> Answer<MountUnregisterResponse> {
         self.change(r, mount::unregister).await
+    }
+
+    async fn get_workflows(&self, r: Request<GetWorkflowsRequest>) -> Answer<GetWorkflowsResponse> {
+        self.read(r, workflow::get_workflows).await
+    }
+
+    async fn migrate_create(&self, r: Request<MigrateCreateRequest>) -> Answer<WorkflowStatusResponse> {
+        self.change(r, migrate::create).await
+    }
+
+    async fn move_tables_complete(&self, r: Request<MoveTablesCompleteRequest>) -> Answer<MoveTablesCompleteResponse> {
+        self.change(r, migrate::complete).await
+    }
+
+    async fn workflow_delete(&self, r: Request<WorkflowDeleteRequest>) -> Answer<WorkflowDeleteResponse> {
+        self.change(r, workflow::delete).await
+    }
+
+    async fn workflow_mirror_traffic(
+        &self,
+        _: Request<WorkflowMirrorTrafficRequest>,
+    ) -> Answer<WorkflowMirrorTrafficResponse> {
+        migrate::no_traffic("MirrorTraffic").map(Response::new).map_err(|e| logged(&e))
+    }
+
+    async fn workflow_status(&self, r: Request<WorkflowStatusRequest>) -> Answer<WorkflowStatusResponse> {
+        self.read(r, workflow::status).await
+    }
+
+    async fn workflow_switch_traffic(
+        &self,
+        _: Request<WorkflowSwitchTrafficRequest>,
+    ) -> Answer<WorkflowSwitchTrafficResponse> {
+        migrate::no_traffic("SwitchTraffic").map(Response::new).map_err(|e| logged(&e))
+    }
+
+    async fn workflow_update(&self, r: Request<WorkflowUpdateRequest>) -> Answer<WorkflowUpdateResponse> {
+        self.change(r, workflow::update).await
     }
 }

@@ -74,7 +74,7 @@ pub async fn deny_tables(
     global: &Arc<dyn Conn>,
     mut shards: Vec<Record<Shard>>,
     change: Deny,
-    tables: &dyn Fn(&str) -> Vec<String>,
+    tables: &(dyn Fn(&str) -> Vec<String> + Sync),
     guard: &Lock,
 ) -> Result<Vec<(String, Vec<String>)>> {
     loop {

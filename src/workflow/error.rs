@@ -1,7 +1,7 @@
 //! Failures of workflow operations. Where stock has a text, ours begins with it.
 
 use crate::error::{Code, Explain};
-use crate::{tablet, topo};
+use crate::{tablet, topo, vschema};
 
 /// Why an operation on a mount or a workflow failed.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,8 @@ pub enum Error {
     Topo(#[from] topo::Error),
     #[error(transparent)]
     Tablet(#[from] tablet::Error),
+    #[error(transparent)]
+    VSchema(#[from] vschema::Error),
     /// A failure while something named was done: `doing: inner`, as stock wraps.
     #[error("{doing}: {inner}")]
     While { doing: String, inner: Box<Error> },
@@ -19,6 +21,9 @@ pub enum Error {
     /// The request, or the state of things, does not allow it.
     #[error("{text}")]
     Refused { code: Code, reason: &'static str, text: String, help: String },
+    /// A failed create whose traces could not all be removed.
+    #[error("{error}\nsome of what it had made could not be taken back: {undo}")]
+    HalfTakenBack { error: Box<Error>, undo: Box<Error>, help: String },
     /// The same with a list of what stands in the way.
     #[error("{text}")]
     Blocked { reason: &'static str, text: String, help: String, violations: Vec<(String, String, String)> },
@@ -63,7 +68,8 @@ impl Error {
         match self {
             Self::Topo(e) => Some(e),
             Self::Tablet(e) => Some(e),
-            Self::While { inner, .. } => Some(inner.as_ref()),
+            Self::VSchema(e) => Some(e),
+            Self::While { inner, .. } | Self::HalfTakenBack { error: inner, .. } => Some(inner.as_ref()),
             // the gravest code of all: the order of `Code` is from light to grave
             Self::Several(errors) => errors.iter().max_by_key(|e| e.code()).map(|e| e as &dyn Explain),
             Self::Refused { .. } | Self::Blocked { .. } => None,
@@ -89,7 +95,7 @@ impl Explain for Error {
 
     fn help(&self) -> String {
         match self {
-            Self::Refused { help, .. } | Self::Blocked { help, .. } => help.clone(),
+            Self::Refused { help, .. } | Self::Blocked { help, .. } | Self::HalfTakenBack { help, .. } => help.clone(),
             other => other.explained().map(Explain::help).unwrap_or_default(),
         }
     }

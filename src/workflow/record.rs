@@ -36,9 +36,12 @@ pub struct Facts {
     pub vschema_tables: Vec<String>,
     /// Denied tables that create adds, for each target shard.
     pub denied_tables: Vec<(String, Vec<String>)>,
-    /// Highest stream id of each target shard before create: rows above it may be ours.
+    /// Create failed and is being taken back: it cannot be gone on with, only cancelled.
     #[serde(default)]
-    pub started_at: i64,
+    pub taken_back: bool,
+    /// Complete has begun: the workflow can only be completed now.
+    #[serde(default)]
+    pub completing: bool,
 }
 
 /// The facts with the version they were read at.

@@ -6,7 +6,7 @@ use integration::{
     cluster::Cluster,
     tablet::{engine::Tuning, options::Options, run::Tablet},
 };
-use mysql_async::{FromRow, prelude::Queryable};
+use mysql_async::prelude::{FromRow, Queryable};
 use tokio::{net::TcpListener, time::sleep};
 use tonic::transport::Channel;
 use vtmigrated::topo::{Dialer, EtcdOptions, Expect, Topo, Write, external_cluster, paths};

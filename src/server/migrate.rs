@@ -1,0 +1,26 @@
+//! RPCs of a Migrate's life. `Migrate complete` of the stock client calls MoveTablesComplete.
+
+use std::sync::Arc;
+
+use vtmigrated_proto::vtctldata::*;
+
+use crate::context::Context;
+use crate::workflow::migrate::{arguments, complete, create};
+use crate::workflow::{Error, Result};
+
+pub async fn create(context: Arc<Context>, request: MigrateCreateRequest) -> Result<WorkflowStatusResponse> {
+    let arguments = arguments::Arguments::try_from(request)?;
+    create::create(&context, &arguments).await
+}
+
+pub async fn complete(context: Arc<Context>, request: MoveTablesCompleteRequest) -> Result<MoveTablesCompleteResponse> {
+    let arguments =
+        complete::Arguments { keyspace: request.target_keyspace, workflow: request.workflow, dry_run: request.dry_run };
+    complete::complete(&context, &arguments).await
+}
+
+/// Switching, reversing and mirroring: a Migrate has none of them, and other workflows are not served.
+pub fn no_traffic<R>(action: &str) -> Result<R> {
+    let text = format!("invalid action for Migrate workflow: {action}");
+    Err(Error::invalid("NO_TRAFFIC", text, "a Migrate ends with complete; other workflows: use a stock vtctld"))
+}

@@ -1,0 +1,48 @@
+//! Workflow RPCs.
+
+use std::sync::Arc;
+
+use vtmigrated_proto::vtctldata::workflow_update_response::TabletInfo;
+use vtmigrated_proto::vtctldata::*;
+
+use crate::context::Context;
+use crate::workflow::migrate::{cancel, status};
+use crate::workflow::{Error, Result, show, update};
+
+pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> Result<GetWorkflowsResponse> {
+    let query = show::Query {
+        keyspace: request.keyspace,
+        workflow: request.workflow,
+        active_only: request.active_only,
+        include_logs: request.include_logs,
+        shards: request.shards,
+    };
+    Ok(GetWorkflowsResponse { workflows: show::workflows(context, &query).await? })
+}
+
+pub async fn status(context: &Context, request: WorkflowStatusRequest) -> Result<WorkflowStatusResponse> {
+    status::status(context, &request.keyspace, &request.workflow, &request.shards).await
+}
+
+pub async fn delete(context: Arc<Context>, request: WorkflowDeleteRequest) -> Result<WorkflowDeleteResponse> {
+    let arguments =
+        cancel::Arguments { keyspace: request.keyspace, workflow: request.workflow, keep_data: request.keep_data };
+    cancel::cancel(&context, &arguments).await
+}
+
+pub async fn update(context: Arc<Context>, request: WorkflowUpdateRequest) -> Result<WorkflowUpdateResponse> {
+    let keyspace = request.keyspace;
+    let Some(change) = request.tablet_request else {
+        return Err(Error::invalid("NO_CHANGE", "no tablet_request is given", ""));
+    };
+    let workflow = change.workflow.clone();
+    let changed = update::update(&context, &keyspace, change).await?;
+    let count = changed.len();
+    let details = changed.into_iter().map(|(alias, changed)| TabletInfo { tablet: Some(alias), changed });
+    Ok(WorkflowUpdateResponse {
+        summary: format!(
+            "Successfully updated the {workflow} workflow on ({count}) target primary tablets in the {keyspace} keyspace"
+        ),
+        details: details.collect(),
+    })
+}

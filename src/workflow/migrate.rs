@@ -1,0 +1,23 @@
+//! Migrate: one file for each transition of a workflow's life.
+
+pub mod arguments;
+pub mod cancel;
+mod cleanup;
+pub mod complete;
+pub mod create;
+mod filters;
+mod gather;
+pub mod plan;
+mod progress;
+mod readiness;
+pub mod rows;
+pub mod status;
+
+/// The name under which stock takes the locks of create.
+pub(crate) const CREATE_ACTION: &str = "MoveTablesCreate";
+/// The name under which stock takes the locks of complete.
+pub(crate) const COMPLETE_ACTION: &str = "MoveTablesComplete";
+/// The name under which stock takes the locks of cancel.
+pub(crate) const DELETE_ACTION: &str = "WorkflowDelete";
+/// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
+pub(crate) const FROZEN: &str = "FROZEN";

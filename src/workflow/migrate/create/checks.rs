@@ -1,0 +1,89 @@
+//! What create asks the target's MySQL before it writes anything.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
+use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsAllPrivsRequest, ExecuteFetchAsAppRequest};
+use vtmigrated_proto::topodata::Tablet;
+
+use super::super::super::{Error, Result};
+use super::super::arguments::Arguments;
+use super::Situation;
+use crate::context::Context;
+use crate::sql::{quote, rows};
+use crate::tablet::db_name;
+
+/// Statements under way at once on one tablet, as in stock.
+const PARALLEL: usize = 20;
+
+/// Proves that tables which are there already hold no row.
+pub async fn tables_are_empty(context: &Context, situation: &Situation, tables: &[String]) -> Result<()> {
+    let keyspace = &situation.target.keyspace;
+    let shards = keyspace.shards.iter().zip(&situation.target_tables);
+    let asked = shards.map(|(shard, there)| async move {
+        let tablet = shard.primary()?;
+        let existing = tables.iter().filter(|table| there.contains_key(*table));
+        let asks: Vec<_> = existing.map(|table| with_rows(context, tablet, table)).collect();
+        let answers: Vec<Result<Option<String>>> = stream::iter(asks).buffer_unordered(PARALLEL).collect().await;
+        answers.into_iter().collect::<Result<Vec<_>>>()
+    });
+    let mut full = BTreeSet::new();
+    for answer in join_all(asked).await {
+        let found = answer.map_err(|e| e.doing("failed to validate that all target tables are empty"))?;
+        full.extend(found.into_iter().flatten());
+    }
+    if full.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = full.into_iter().collect();
+    let text = format!(
+        "failed to validate that all target tables are empty: non-empty tables found in target keyspace({}): {}",
+        keyspace.name,
+        names.join(", ")
+    );
+    let help = "a migration fills empty tables: empty or drop them, or leave them out with --exclude-tables";
+    Err(Error::precondition("TARGET_NOT_EMPTY", text, help))
+}
+
+/// The table's name when it holds a row.
+async fn with_rows(context: &Context, tablet: &Tablet, table: &str) -> Result<Option<String>> {
+    let request = ExecuteFetchAsAllPrivsRequest {
+        query: format!("select 1 from {} limit 1", quote::identifier(table)).into_bytes(),
+        db_name: db_name(tablet),
+        max_rows: 1,
+        reload_schema: false,
+    };
+    match context.tablets.execute_fetch_as_all_privs(tablet, request).await {
+        Ok(answer) => Ok(answer.result.filter(|r| !r.rows.is_empty()).map(|_| table.to_owned())),
+        Err(error) if error.is_missing_table() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Proves that every target primary can convert from the source's time zone.
+pub async fn time_zone(context: &Context, situation: &Situation, arguments: &Arguments) -> Result<()> {
+    let zone = &arguments.source_time_zone;
+    if zone.is_empty() {
+        return Ok(());
+    }
+    let query = format!("select convert_tz('2006-01-02 15:04:05', {}, 'UTC')", quote::literal(zone));
+    let primaries = situation.target.keyspace.primaries()?;
+    let asked = primaries.iter().map(|(_, tablet)| async {
+        let request = ExecuteFetchAsAppRequest { query: query.clone().into_bytes(), max_rows: 1 };
+        let answer = context.tablets.execute_fetch_as_app(tablet, request).await?;
+        let first = rows::texts(&answer.result.unwrap_or_default()).into_iter().flatten().next().flatten();
+        if first.is_some() {
+            return Ok(());
+        }
+        let text = format!(
+            "unable to perform time_zone conversions from {zone} to UTC: either the specified source time zone is invalid \
+             or the time zone tables have not been loaded on the {} tablet",
+            crate::tablet::alias(tablet)
+        );
+        let help = "load them there with: mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql mysql";
+        Err(Error::precondition("TIME_ZONE_UNKNOWN", text, help))
+    });
+    let errors = join_all(asked).await.into_iter().filter_map(Result::err).collect();
+    Error::several(errors).map_or(Ok(()), Err)
+}

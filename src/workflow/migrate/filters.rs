@@ -1,0 +1,169 @@
+//! The text of a stream's filters, and how a source tablet can be told a vindex of the target (S1).
+//!
+//! A source tablet looks a qualified vindex name up in its own cell's serving vschema. An unqualified name is looked up
+//! in all keyspaces there; one that no keyspace has is taken as a vindex type and made without params (Vitess 22.0.3).
+
+use std::collections::BTreeMap;
+
+use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
+
+use super::super::{Error, Result};
+use super::plan::{Input, ShardRange};
+use crate::sql::quote;
+use crate::{key_range, vschema};
+
+/// What is known of vindexes on both sides.
+pub struct Vindexes<'a> {
+    source_keyspace: &'a str,
+    target_keyspace: &'a str,
+    mounted: bool,
+    source: &'a VSchema,
+    serving: &'a [SrvVSchema],
+    target: BTreeMap<&'a str, Vindex>,
+}
+
+impl<'a> Vindexes<'a> {
+    pub fn new(input: &Input<'a>) -> Self {
+        Self {
+            source_keyspace: input.source_keyspace,
+            target_keyspace: input.target_keyspace,
+            mounted: !input.mount.is_empty(),
+            source: input.source_vschema,
+            serving: input.source_serving,
+            target: vschema::vindexes(input.target_vschema),
+        }
+    }
+
+    /// How the filter names the target's vindex `name` so that the source tablets compute the same keyspace ids.
+    fn reference(&self, name: &str, table: &str) -> Result<String> {
+        let Some(wanted) = self.target.get(name) else {
+            let text = format!("vindex {name} not found for table {table}");
+            return Err(Error::precondition(
+                "VINDEX_MISSING",
+                text,
+                format!("mend the vschema of {}", self.target_keyspace),
+            ));
+        };
+        if !self.mounted {
+            return Ok(format!("{}.{name}", self.target_keyspace));
+        }
+        if self.known_at_source(name, wanted) {
+            return Ok(format!("{}.{name}", self.source_keyspace));
+        }
+        if self.usable_as_type(wanted) {
+            return Ok(wanted.r#type.clone());
+        }
+        Err(self.unknown(name, wanted, table))
+    }
+
+    /// The source keyspace has a vindex of this name, type and params, wherever its tablets look.
+    fn known_at_source(&self, name: &str, wanted: &Vindex) -> bool {
+        let same = |keyspace: &VSchema| {
+            vschema::vindexes(keyspace)
+                .get(name)
+                .is_some_and(|v| v.r#type == wanted.r#type && v.params == wanted.params)
+        };
+        let served = self.serving.iter().all(|cell| {
+            cell.keyspaces.iter().any(|k| k.key == self.source_keyspace && k.value.as_ref().is_some_and(same))
+        });
+        same(self.source) && served
+    }
+
+    /// The type alone says it all, and no keyspace of the source takes its name for something else.
+    fn usable_as_type(&self, wanted: &Vindex) -> bool {
+        let functional = vschema::vindex::kind(&wanted.r#type).is_some_and(|kind| kind.unique && !kind.lookup);
+        let in_cell = |cell: &SrvVSchema| {
+            let keyspaces = cell.keyspaces.iter().filter_map(|entry| entry.value.as_ref());
+            self.free_in(keyspaces, wanted)
+        };
+        functional
+            && wanted.params.is_empty()
+            && self.free_in(std::iter::once(self.source), wanted)
+            && self.serving.iter().all(in_cell)
+    }
+
+    fn free_in<'k>(&self, keyspaces: impl Iterator<Item = &'k VSchema>, wanted: &Vindex) -> bool {
+        let named: Vec<Vindex> =
+            keyspaces.filter_map(|k| vschema::vindexes(k).remove(wanted.r#type.as_str())).collect();
+        match named.as_slice() {
+            [] => true,
+            [one] => one.r#type == wanted.r#type && one.params.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn unknown(&self, name: &str, wanted: &Vindex, table: &str) -> Error {
+        let keyspace = self.source_keyspace;
+        let text = format!(
+            "vindex {keyspace}.{name} not found: the source cannot compute the keyspace ids of table {table} \
+             (vindex {name} of {}, type {}{})",
+            self.target_keyspace,
+            wanted.r#type,
+            if wanted.params.is_empty() { "" } else { ", with params" }
+        );
+        let help = format!(
+            "add the vindex to the source, in the cluster of keyspace {keyspace}: vtctldclient ApplyVSchema --vschema {} {keyspace}",
+            shell_quote(&with_vindex(self.source, name, wanted))
+        );
+        Error::precondition("VINDEX_UNKNOWN_AT_SOURCE", text, help)
+    }
+}
+
+/// `select * from <table>`.
+pub fn plain(table: &str) -> String {
+    format!("select * from {}", quote::filter_identifier(table))
+}
+
+/// The filter of a table for one target shard.
+pub fn with_predicate(
+    vindexes: &Vindexes<'_>,
+    table: &str,
+    in_target: Option<&Table>,
+    shard: &ShardRange,
+) -> Result<String> {
+    let listed = in_target.map(|t| t.column_vindexes.as_slice()).unwrap_or_default();
+    let best = cheapest(vindexes, listed, table)?;
+    let columns = if best.columns.is_empty() { std::slice::from_ref(&best.column) } else { &best.columns };
+    let columns: Vec<String> = columns.iter().map(|c| quote::filter_identifier(c)).collect();
+    let reference = vindexes.reference(&best.name, table)?;
+    let range = key_range::print(shard.range.as_ref());
+    Ok(format!(
+        "{} where in_keyrange({}, {}, {})",
+        plain(table),
+        columns.join(", "),
+        quote::literal(&reference),
+        quote::literal(&range)
+    ))
+}
+
+/// The unique vindex of lowest cost that needs no lookup; the first on a tie.
+fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str) -> Result<&'t ColumnVindex> {
+    if listed.is_empty() {
+        let text = format!("table {table} has no vindex");
+        return Err(Error::precondition("TABLE_WITHOUT_VINDEX", text, "give it a primary vindex with ApplyVSchema"));
+    }
+    let usable = listed.iter().filter_map(|candidate| {
+        let vindex = vindexes.target.get(candidate.name.as_str())?;
+        let kind = vschema::vindex::kind(&vindex.r#type)?;
+        (kind.unique && !kind.lookup).then(|| (vschema::vindex::cost(vindex), candidate))
+    });
+    // min_by_key keeps the first of equal ones
+    usable.min_by_key(|(cost, _)| *cost).map(|(_, candidate)| candidate).ok_or_else(|| {
+        let text = format!("could not find a vindex to compute keyspace id for table {table}");
+        Error::precondition("NO_USABLE_VINDEX", text, "its primary vindex must be a unique functional one")
+    })
+}
+
+/// The vschema with one more vindex, as JSON that `ApplyVSchema --vschema` reads.
+fn with_vindex(keyspace: &VSchema, name: &str, vindex: &Vindex) -> String {
+    use prost::Message;
+    use vtmigrated_proto::vschema::keyspace::VindexesEntry;
+    let mut keyspace = keyspace.clone();
+    keyspace.vindexes.retain(|entry| entry.key != name);
+    keyspace.vindexes.push(VindexesEntry { key: name.to_owned(), value: Some(vindex.clone()) });
+    crate::topo::json::of("vschema.Keyspace", &keyspace.encode_to_vec()).unwrap_or_else(|| "<vschema>".into())
+}
+
+fn shell_quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,95 @@
+//! Reading the source of a migration: the mounted cluster's topology.
+
+use std::sync::Arc;
+
+use futures::future::{try_join, try_join4};
+use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
+use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
+
+use super::super::streams::Keyspace;
+use super::super::{Error, Result};
+use super::plan::ShardRange;
+use crate::context::Context;
+use crate::topo::{self, Record, Topo, external_cluster};
+
+/// A source keyspace as read at one moment: only its serving shards, sorted by key range.
+pub struct Source {
+    pub keyspace: Keyspace,
+    pub vschema: VSchema,
+    /// The serving vschema of each cell that has one.
+    pub serving: Vec<SrvVSchema>,
+}
+
+/// Reads a mount's record.
+///
+/// # Errors
+/// Stock's `no vitess cluster found with name <name>`.
+pub async fn mount(context: &Context, name: &str) -> Result<Record<ExternalVitessCluster>> {
+    external_cluster::find(context.topo.global(), name).await?.ok_or_else(|| {
+        Error::not_found(
+            "MOUNT_UNKNOWN",
+            format!("no vitess cluster found with name {name}"),
+            "see Mount list, or register it with Mount register",
+        )
+    })
+}
+
+/// Opens a mounted cluster.
+pub async fn open(context: &Context, name: &str, record: &ExternalVitessCluster) -> Result<Arc<Topo>> {
+    Ok(context.mounts.open(name, record).await?)
+}
+
+/// Reads the source keyspace: two waves of round trips.
+pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
+    let shards = async {
+        let shards = topo::shard::all(topo.global(), keyspace).await;
+        shards.map_err(|e| e.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")))
+    };
+    let vschema = topo::vschema::find(topo.global(), keyspace);
+    let cells_and_serving = async {
+        let cells = topo.cells().await?;
+        let serving = topo::srv_vschema::all(&cells).await?;
+        Ok::<_, topo::Error>((cells, serving))
+    };
+    let known = topo::keyspace::get(topo.global(), keyspace);
+    let (shards, vschema, (cells, serving), _) = match try_join4(shards, vschema, cells_and_serving, known).await {
+        Ok(read) => read,
+        // the missing keyspace is best named by its missing shards, as stock does
+        Err(error) if error.is_no_node() => {
+            topo::shard::all(topo.global(), keyspace)
+                .await
+                .map_err(|e| e.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")))?;
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let serving_shards = topo::shard::serving(shards);
+    if serving_shards.is_empty() {
+        let text = format!("{keyspace} has no serving shards");
+        return Err(Error::precondition("NO_SERVING_SHARDS", text, "its shards need a primary that serves"));
+    }
+    Ok(Source {
+        keyspace: Keyspace::with_primaries(keyspace, serving_shards, cells).await?,
+        vschema: vschema.map(|record| record.value).unwrap_or_default(),
+        serving: serving.into_iter().filter_map(|(_, found)| found).collect(),
+    })
+}
+
+/// Names and ranges of a keyspace's shards, in their order.
+pub fn ranges(keyspace: &Keyspace) -> Vec<ShardRange> {
+    let range = |s: &super::super::streams::TargetShard| ShardRange { name: s.name.clone(), range: s.range().cloned() };
+    keyspace.shards.iter().map(range).collect()
+}
+
+/// The primaries of some source shards of a mounted cluster: two waves after the mount's record.
+pub async fn primaries(topo: &Topo, keyspace: &str, shards: &[String]) -> Result<Vec<Tablet>> {
+    let paths = shards.iter().map(|shard| topo::paths::shard(keyspace, shard)).collect();
+    let (nodes, cells) = try_join(topo.global().get_many(paths), topo.cells()).await?;
+    let mut records = Vec::new();
+    for (node, shard) in nodes.into_iter().zip(shards) {
+        let missing = || topo::Error::NoNode(topo.global().full(&topo::paths::shard(keyspace, shard)));
+        records.push(Record::decode(node.ok_or_else(missing)?, topo.global())?);
+    }
+    let loaded = Keyspace::with_primaries(keyspace, records, cells).await?;
+    loaded.shards.into_iter().map(|shard| shard.primary().cloned()).collect()
+}

@@ -1,0 +1,236 @@
+//! The plan of a create: which tables, which source shard feeds which target shard, and with which filters. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+use vtmigrated_proto::binlogdata::{BinlogSource, Filter, OnDdlAction, Rule};
+use vtmigrated_proto::topodata::KeyRange;
+use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema, Table};
+
+use super::super::{Error, Result};
+use super::filters::{self, Vindexes};
+use crate::{key_range, vschema};
+
+/// A shard's name and range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardRange {
+    pub name: String,
+    pub range: Option<KeyRange>,
+}
+
+/// Everything that a plan is made from.
+pub struct Input<'a> {
+    pub source_keyspace: &'a str,
+    pub target_keyspace: &'a str,
+    pub mount: &'a str,
+    /// Serving shards, sorted by key range.
+    pub source_shards: &'a [ShardRange],
+    /// Serving shards, sorted by key range.
+    pub target_shards: &'a [ShardRange],
+    /// The chosen tables.
+    pub tables: &'a [String],
+    pub source_vschema: &'a VSchema,
+    /// The serving vschemas of the source's cells, in which its tablets look vindexes up.
+    pub source_serving: &'a [SrvVSchema],
+    pub target_vschema: &'a VSchema,
+    pub on_ddl: OnDdlAction,
+    pub stop_after_copy: bool,
+    pub source_time_zone: &'a str,
+}
+
+/// Sources of each target shard, in the order of the shards.
+pub type Sources = Vec<(String, Vec<BinlogSource>)>;
+
+/// Chooses the tables of a create, as stock does: names are literal, internal tables are left out.
+///
+/// # Errors
+/// Stock's texts for missing tables and for nothing to move.
+pub fn choose_tables(
+    keyspace: &str,
+    there: &[String],
+    all: bool,
+    include: &[String],
+    exclude: &[String],
+) -> Result<Vec<String>> {
+    let known: BTreeSet<&str> = there.iter().map(String::as_str).collect();
+    let check = |names: &[String]| {
+        let missing: Vec<&str> =
+            names.iter().map(String::as_str).filter(|t| !known.contains(t) && !is_internal(t)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let text = format!("table(s) not found in source keyspace {keyspace}: {}", missing.join(","));
+        Err(Error::precondition(
+            "TABLE_MISSING",
+            text,
+            "names are literal and case-sensitive; see GetSchema of the source",
+        ))
+    };
+    let nothing = || {
+        Error::precondition(
+            "NO_TABLES",
+            "no tables to move",
+            "give --all-tables, or --tables with names that --exclude-tables leaves",
+        )
+    };
+    let mut chosen = if !include.is_empty() {
+        check(include)?;
+        include.to_vec()
+    } else if all {
+        there.to_vec()
+    } else {
+        return Err(nothing());
+    };
+    check(exclude)?;
+    let mut seen = BTreeSet::new();
+    chosen.retain(|table| !exclude.contains(table) && !is_internal(table) && seen.insert(table.clone()));
+    if chosen.is_empty() { Err(nothing()) } else { Ok(chosen) }
+}
+
+/// True for tables that schema changes and table clean-up leave behind (patterns of Vitess 22.0.3).
+pub fn is_internal(table: &str) -> bool {
+    use std::sync::OnceLock;
+    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
+    let pattern = PATTERN.get_or_init(|| {
+        Regex::new(concat!(
+            "^_vt_([a-zA-Z0-9]{3})_([0-f]{32})_([0-9]{14})_$",
+            "|^_vt_(HOLD|PURGE|EVAC|DROP)_([0-f]{32})_([0-9]{14})$",
+            "|^_[0-f]{8}_[0-f]{4}_[0-f]{4}_[0-f]{4}_[0-f]{12}_([0-9]{14})_(gho|ghc|del|new|vrepl)$",
+            "|^_.*_old$",
+        ))
+        .ok()
+    });
+    pattern.as_ref().is_some_and(|pattern| pattern.is_match(table))
+}
+
+/// Plans the streams.
+///
+/// # Errors
+/// Everything that would lose, double or misplace rows, and vindexes that the source cannot be told.
+pub fn streams(input: &Input<'_>) -> Result<Sources> {
+    check_target(input)?;
+    let vindexes = Vindexes::new(input);
+    let reduce = !primary_vindexes_differ(input);
+    let target_tables = vschema::tables(input.target_vschema);
+    let source_tables = vschema::tables(input.source_vschema);
+    let mut plan = Sources::new();
+    for target in input.target_shards {
+        let feeding: Vec<&ShardRange> = input
+            .source_shards
+            .iter()
+            .filter(|source| !reduce || key_range::intersects(source.range.as_ref(), target.range.as_ref()))
+            .collect();
+        let same_range =
+            matches!(feeding.as_slice(), [one] if key_range::equal(one.range.as_ref(), target.range.as_ref()));
+        let mut sources = Vec::new();
+        for (at, source) in feeding.iter().enumerate() {
+            let mut rules = Vec::new();
+            for table in input.tables {
+                let in_target = target_tables.get(table.as_str());
+                let copied_everywhere = input.source_vschema.sharded
+                    && source_tables.get(table.as_str()).is_some_and(|t| t.r#type == "reference");
+                let filter = if copied_everywhere && at > 0 {
+                    // every source shard holds the whole table: one of them is enough
+                    "exclude".to_owned()
+                } else if needs_predicate(input, in_target) && !same_range {
+                    filters::with_predicate(&vindexes, table, in_target, target)?
+                } else {
+                    filters::plain(table)
+                };
+                rules.push(Rule { r#match: table.clone(), filter, ..Rule::default() });
+            }
+            sources.push(source_of(input, &source.name, rules));
+        }
+        plan.push((target.name.clone(), sources));
+    }
+    Ok(plan)
+}
+
+fn source_of(input: &Input<'_>, shard: &str, rules: Vec<Rule>) -> BinlogSource {
+    let zone = input.source_time_zone;
+    BinlogSource {
+        keyspace: input.source_keyspace.to_owned(),
+        shard: shard.to_owned(),
+        filter: Some(Filter { rules, ..Filter::default() }),
+        on_ddl: input.on_ddl.into(),
+        stop_after_copy: input.stop_after_copy,
+        external_cluster: input.mount.to_owned(),
+        source_time_zone: zone.to_owned(),
+        target_time_zone: if zone.is_empty() { String::new() } else { "UTC".into() },
+        ..BinlogSource::default()
+    }
+}
+
+fn needs_predicate(input: &Input<'_>, in_target: Option<&Table>) -> bool {
+    input.target_vschema.sharded && in_target.is_none_or(|t| t.r#type != "reference")
+}
+
+/// Proves that each row of a table that is no reference table has exactly one place.
+fn check_target(input: &Input<'_>) -> Result<()> {
+    let keyspace = input.target_keyspace;
+    if let Err(why) = key_range::partition(input.target_shards.iter().map(|s| s.range.as_ref())) {
+        let text = format!("the serving shards of keyspace {keyspace} do not cover every row once: {why}");
+        return Err(Error::precondition(
+            "SHARDS_NOT_A_PARTITION",
+            text,
+            format!("see FindAllShardsInKeyspace {keyspace}"),
+        ));
+    }
+    if input.target_vschema.sharded {
+        let known = vschema::tables(input.target_vschema);
+        return match input.tables.iter().find(|table| !known.contains_key(table.as_str())) {
+            None => Ok(()),
+            Some(table) => Err(Error::precondition(
+                "TABLE_NOT_IN_VSCHEMA",
+                format!("table {table} not found in vschema for keyspace {keyspace}"),
+                format!("add it with its primary vindex: ApplyVSchema --vschema-file <file> {keyspace}"),
+            )),
+        };
+    }
+    if input.target_shards.len() > 1 {
+        let (shards, first) = (input.target_shards.len(), input.tables.first().map_or("", String::as_str));
+        let text = format!(
+            "keyspace {keyspace} has {shards} shards, but its vschema is not sharded: every row of table {first} \
+             (and of {} more) would be copied to each shard",
+            input.tables.len().saturating_sub(1)
+        );
+        let help = format!(
+            "give it a sharded vschema with a primary vindex for each table first: ApplyVSchema --vschema-file <file> {keyspace}"
+        );
+        return Err(Error::precondition("VSCHEMA_NOT_SHARDED", text, help));
+    }
+    Ok(())
+}
+
+/// Stock's rule for "the same row may live in differing ranges on both sides", in which case every source shard feeds
+/// every target shard.
+fn primary_vindexes_differ(input: &Input<'_>) -> bool {
+    if input.source_vschema.sharded != input.target_vschema.sharded {
+        return false;
+    }
+    let (source, target) = (vschema::tables(input.source_vschema), vschema::tables(input.target_vschema));
+    let (source_vindexes, target_vindexes) =
+        (vschema::vindexes(input.source_vschema), vschema::vindexes(input.target_vschema));
+    for table in input.tables {
+        let of = |tables: &BTreeMap<&str, Table>| {
+            tables.get(table.as_str()).and_then(|t| t.column_vindexes.first().cloned())
+        };
+        let (Some(a), Some(b)) = (of(&source), of(&target)) else { return true };
+        let columns = |v: &vtmigrated_proto::vschema::ColumnVindex| {
+            let names = if v.columns.is_empty() { vec![v.column.clone()] } else { v.columns.clone() };
+            names.into_iter().map(|c| c.to_lowercase()).collect::<Vec<_>>()
+        };
+        if columns(&a) != columns(&b) {
+            return true;
+        }
+        match (source_vindexes.get(a.name.as_str()), target_vindexes.get(b.name.as_str())) {
+            (None, None) => {}
+            (Some(a), Some(b)) if a.r#type.eq_ignore_ascii_case(&b.r#type) && a.params == b.params => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

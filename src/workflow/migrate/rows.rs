@@ -1,0 +1,114 @@
+//! The statements that go to the workflow tables of a tablet, and their answers.
+
+use std::collections::BTreeMap;
+
+use vtmigrated_proto::query::QueryResult;
+
+use crate::sql::{quote, rows};
+
+/// Tables that are still to be copied, with the last key copied, for each stream id; the newest row of a table counts.
+pub type CopyStates = BTreeMap<i64, Vec<(String, String)>>;
+
+/// Reads the copy states of all streams of a tablet.
+pub const COPY_STATES: &str = "select vrepl_id, table_name, lastpk from _vt.copy_state where id in \
+     (select max(id) from _vt.copy_state group by vrepl_id, table_name)";
+
+/// Reads when each stream began to copy: stream id, epoch seconds.
+pub const COPY_STARTS: &str = "select vrepl_id, unix_timestamp(min(created_at)) from _vt.vreplication_log \
+     where type = 'Started Copy Phase' group by vrepl_id";
+
+/// Decodes the answer to [`COPY_STATES`].
+pub fn copy_states(result: &QueryResult) -> CopyStates {
+    let mut states = CopyStates::new();
+    for row in rows::texts(result) {
+        let mut row = row.into_iter();
+        let (id, table, key) = (row.next().flatten(), row.next().flatten(), row.next().flatten());
+        if let (Some(Ok(id)), Some(table)) = (id.map(|id| id.parse()), table) {
+            states.entry(id).or_default().push((table, key.unwrap_or_default()));
+        }
+    }
+    states.values_mut().for_each(|tables| tables.sort());
+    states
+}
+
+/// Decodes two columns of numbers into a map; rows that are none are left out.
+pub fn numbers(result: &QueryResult) -> BTreeMap<i64, f64> {
+    let pair = |row: Vec<Option<String>>| {
+        let mut row = row.into_iter().flatten();
+        Some((row.next()?.parse().ok()?, row.next()?.parse().ok()?))
+    };
+    rows::texts(result).into_iter().filter_map(pair).collect()
+}
+
+/// Deletes the streams of a workflow, with their copy states.
+pub fn delete_workflow(db_name: &str, workflow: &str) -> String {
+    format!(
+        "delete from _vt.vreplication where db_name = {} and workflow = {}",
+        quote::literal(db_name),
+        quote::literal(workflow)
+    )
+}
+
+/// Deletes streams by id.
+pub fn delete_streams(ids: &[i64]) -> String {
+    format!("delete from _vt.vreplication where id in ({})", quote::ids(ids))
+}
+
+/// Reads what the tablet still has to do to the tables of a workflow (secondary keys that it dropped for the copy).
+pub fn pending_actions(db_name: &str, workflow: &str) -> String {
+    format!(
+        "select pca.table_name, pca.action from _vt.post_copy_action as pca \
+         join _vt.vreplication as vr on vr.id = pca.vrepl_id where vr.db_name = {} and vr.workflow = {}",
+        quote::literal(db_name),
+        quote::literal(workflow)
+    )
+}
+
+/// The statements of [`pending_actions`]: table and SQL.
+pub fn actions(result: &QueryResult) -> Vec<(String, String)> {
+    let action = |row: Vec<Option<String>>| {
+        let mut row = row.into_iter().flatten();
+        let (table, json) = (row.next()?, row.next()?);
+        let action: serde_json::Value = serde_json::from_str(&json).ok()?;
+        Some((table, action.get("task")?.as_str()?.to_owned()))
+    };
+    rows::texts(result).into_iter().filter_map(action).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::query::Row;
+
+    use super::*;
+
+    fn result(table: &[&[&str]]) -> QueryResult {
+        let row = |cells: &&[&str]| Row {
+            lengths: cells.iter().map(|c| i64::try_from(c.len()).unwrap()).collect(),
+            values: cells.concat().into_bytes(),
+        };
+        QueryResult { rows: table.iter().map(row).collect(), ..QueryResult::default() }
+    }
+
+    #[test]
+    fn copy_states_are_grouped_by_stream() {
+        let states = copy_states(&result(&[&["2", "b", "k"], &["1", "t", ""], &["2", "a", ""]]));
+        assert_eq!(states[&2], vec![("a".into(), String::new()), ("b".into(), "k".into())]);
+        assert_eq!(states[&1].len(), 1);
+        assert_eq!(numbers(&result(&[&["1", "17.5"], &["x", "1"]])), BTreeMap::from([(1, 17.5)]));
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(
+            delete_workflow("vt_a", "it's"),
+            "delete from _vt.vreplication where db_name = 'vt_a' and workflow = 'it\\'s'"
+        );
+        assert_eq!(delete_streams(&[1, 2]), "delete from _vt.vreplication where id in (1, 2)");
+    }
+
+    #[test]
+    fn pending_actions_are_read_from_json() {
+        let found = actions(&result(&[&["t", r#"{"type":1,"task":"alter table `t` add key (a)"}"#], &["u", "{}"]]));
+        assert_eq!(found, vec![("t".into(), "alter table `t` add key (a)".into())]);
+    }
+}

@@ -1,0 +1,306 @@
+//! GetWorkflows: everything that the primaries of a keyspace know about its workflows. No mount is opened.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::future::{join, join_all, try_join};
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowsRequest;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream as Row;
+use vtmigrated_proto::vtctldata::workflow::stream::{CopyState, Log, ThrottlerStatus};
+use vtmigrated_proto::vtctldata::workflow::{ReplicationLocation, ShardStream, ShardStreamsEntry, Stream};
+use vtmigrated_proto::vtctldata::{Workflow, WorkflowOptions};
+use vtmigrated_proto::vttime::Time;
+
+use super::migrate::{rows, rows::CopyStates};
+use super::streams::{self, Keyspace, TargetShard};
+use super::{Error, Result, names};
+use crate::context::Context;
+use crate::sql::{quote, rows as sql_rows};
+use crate::{gtid, tablet, topo};
+
+/// What to show.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    pub keyspace: String,
+    /// Only this one; all when empty.
+    pub workflow: String,
+    pub active_only: bool,
+    pub include_logs: bool,
+    /// Only these shards; all when empty.
+    pub shards: Vec<String>,
+}
+
+/// What one shard's primary knows.
+struct OnShard {
+    workflows: Vec<vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse>,
+    copying: CopyStates,
+    logs: std::result::Result<BTreeMap<i64, Vec<Log>>, String>,
+}
+
+/// The workflows of a keyspace, ascending by name; three waves of round trips.
+pub async fn workflows(context: &Context, query: &Query) -> Result<Vec<Workflow>> {
+    names::check_keyspace("target", &query.keyspace)?;
+    let keyspace = load(context, query).await?;
+    let primaries = keyspace.primaries().map_err(|error| match error {
+        Error::Refused { code, reason, help, text } => {
+            let shard = text.rsplit(' ').next().unwrap_or_default().to_owned();
+            let text = format!("no primary found for shard {}/{shard}", query.keyspace);
+            Error::Refused { code, reason, help, text }
+        }
+        other => other,
+    })?;
+    let asked = primaries.iter().map(|(_, tablet)| ask(context, tablet, query));
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(answer) => found.push(answer),
+            Err(error) => errors.push(Error::from(error)),
+        }
+    }
+    if let Some(error) = Error::several(errors) {
+        return Err(error);
+    }
+    assemble(&keyspace, &found, query.include_logs)
+}
+
+async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
+    let missing = |error: topo::Error| {
+        if !error.is_no_node() {
+            return Error::Topo(error);
+        }
+        let path = format!("{}/", topo::paths::shards_dir(&query.keyspace));
+        Error::Topo(topo::Error::NoNode(format!("{}/", context.topo.global().full(&path))))
+    };
+    let shards = async { topo::shard::all(context.topo.global(), &query.keyspace).await.map_err(missing) };
+    let (mut shards, cells) = try_join(shards, async { Ok(context.topo.cells().await?) }).await?;
+    if shards.is_empty() {
+        let text = format!("no shards found in keyspace {}", query.keyspace);
+        return Err(Error::not_found("NO_SHARDS", text, "create one with CreateShard"));
+    }
+    if !query.shards.is_empty() {
+        let known = |name: &&String| shards.iter().any(|s| topo::shard::name(s) == name.as_str());
+        if let Some(unknown) = query.shards.iter().find(|name| !known(name)) {
+            let text = format!("shard {unknown} not found in keyspace {}", query.keyspace);
+            return Err(Error::not_found(
+                "SHARD_UNKNOWN",
+                text,
+                format!("see FindAllShardsInKeyspace {}", query.keyspace),
+            ));
+        }
+        shards.retain(|s| query.shards.iter().any(|name| name == topo::shard::name(s)));
+    }
+    Keyspace::with_primaries(&query.keyspace, shards, cells).await
+}
+
+async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: &Query) -> tablet::Result<OnShard> {
+    let request = ReadVReplicationWorkflowsRequest {
+        include_workflows: Some(query.workflow.clone()).filter(|w| !w.is_empty()).into_iter().collect(),
+        exclude_states: if query.active_only { vec![State::Stopped.into()] } else { Vec::new() },
+        ..ReadVReplicationWorkflowsRequest::default()
+    };
+    let workflows = context.tablets.read_v_replication_workflows(on, request);
+    let copying = context.tablets.v_replication_exec(on, rows::COPY_STATES.into());
+    let logs = async {
+        if !query.include_logs {
+            return Ok(BTreeMap::new());
+        }
+        let sql = log_query(&tablet::db_name(on), &query.workflow);
+        context.tablets.v_replication_exec(on, sql).await.map(|r| logs(&r)).map_err(|e| e.to_string())
+    };
+    let (answers, logs) = join(try_join(workflows, copying), logs).await;
+    let (workflows, copying) = answers?;
+    Ok(OnShard { workflows: workflows.workflows, copying: rows::copy_states(&copying), logs })
+}
+
+fn log_query(db_name: &str, workflow: &str) -> String {
+    let only =
+        if workflow.is_empty() { String::new() } else { format!(" and workflow = {}", quote::literal(workflow)) };
+    format!(
+        "select id, vrepl_id, type, state, message, created_at, updated_at, `count` from _vt.vreplication_log \
+         where vrepl_id in (select id from _vt.vreplication where db_name = {}{only}) order by vrepl_id asc, id asc",
+        quote::literal(db_name)
+    )
+}
+
+/// Log rows by stream; rows that are none are left out.
+fn logs(result: &QueryResult) -> BTreeMap<i64, Vec<Log>> {
+    let mut found: BTreeMap<i64, Vec<Log>> = BTreeMap::new();
+    for row in sql_rows::texts(result) {
+        let mut row = row.into_iter().map(Option::unwrap_or_default);
+        let mut next = || row.next().unwrap_or_default();
+        let (Ok(id), Ok(stream_id)) = (next().parse(), next().parse::<i64>()) else { continue };
+        let log = Log {
+            id,
+            stream_id,
+            r#type: next(),
+            state: next(),
+            message: next(),
+            created_at: time(&next()),
+            updated_at: time(&next()),
+            count: next().parse().unwrap_or_default(),
+        };
+        found.entry(stream_id).or_default().push(log);
+    }
+    found
+}
+
+/// A MySQL date and time in UTC.
+fn time(text: &str) -> Option<Time> {
+    let civil: jiff::civil::DateTime = text.parse().ok()?;
+    let seconds = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
+    Some(Time { seconds, nanoseconds: 0 })
+}
+
+fn assemble(keyspace: &Keyspace, found: &[OnShard], include_logs: bool) -> Result<Vec<Workflow>> {
+    let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
+    for (shard, on_shard) in keyspace.shards.iter().zip(found) {
+        for rows in on_shard.workflows.iter().filter(|w| !w.streams.is_empty()) {
+            let workflow = workflows.entry(rows.workflow.clone()).or_insert_with(|| Workflow {
+                name: rows.workflow.clone(),
+                target: Some(ReplicationLocation { keyspace: keyspace.name.clone(), shards: Vec::new() }),
+                workflow_type: rows.workflow_type().as_str_name().into(),
+                workflow_sub_type: rows.workflow_sub_type().as_str_name().into(),
+                defer_secondary_keys: rows.defer_secondary_keys,
+                options: options(&rows.options),
+                ..Workflow::default()
+            });
+            add_shard(workflow, shard, rows, on_shard, include_logs)?;
+        }
+    }
+    for workflow in workflows.values_mut() {
+        for location in [&mut workflow.source, &mut workflow.target].into_iter().flatten() {
+            location.shards.sort();
+            location.shards.dedup();
+        }
+    }
+    Ok(workflows.into_values().collect())
+}
+
+fn add_shard(
+    workflow: &mut Workflow,
+    shard: &TargetShard,
+    rows: &vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse,
+    on_shard: &OnShard,
+    include_logs: bool,
+) -> Result<()> {
+    let primary = shard.primary()?;
+    if let Some(target) = &mut workflow.target {
+        target.shards.push(shard.name.clone());
+    }
+    let mut streams = Vec::new();
+    for row in &rows.streams {
+        if let Some(source) = &row.bls {
+            let location = workflow
+                .source
+                .get_or_insert_with(|| ReplicationLocation { keyspace: source.keyspace.clone(), shards: Vec::new() });
+            if location.keyspace != source.keyspace {
+                let (wf, a, b) = (&workflow.name, &location.keyspace, &source.keyspace);
+                let text =
+                    format!("workflow = {wf}, ks1 = {a}, ks2 = {b}: multiple source keyspaces for a single workflow");
+                return Err(Error::precondition("STREAMS_DISAGREE", text, ""));
+            }
+            location.shards.push(source.shard.clone());
+        }
+        let states = on_shard.copying.get(&i64::from(row.id));
+        let (lag, transaction_lag) = lags(row, states.is_some());
+        workflow.max_v_replication_lag = workflow.max_v_replication_lag.max(lag);
+        workflow.max_v_replication_transaction_lag = workflow.max_v_replication_transaction_lag.max(transaction_lag);
+        let mut stream = stream(shard, primary, rows, row, states)?;
+        match &on_shard.logs {
+            Ok(logs) if include_logs => stream.logs = logs.get(&stream.id).cloned().unwrap_or_default(),
+            Ok(_) => {}
+            Err(why) => stream.log_fetch_error.clone_from(why),
+        }
+        streams.push(stream);
+    }
+    streams.sort_by_key(|s| s.id);
+    let value = ShardStream {
+        streams,
+        tablet_controls: shard.record.value.tablet_controls.clone(),
+        is_primary_serving: shard.record.value.is_primary_serving,
+    };
+    let key = format!("{}/{}", shard.name, tablet::alias(primary));
+    workflow.shard_streams.push(ShardStreamsEntry { key, value: Some(value) });
+    Ok(())
+}
+
+fn stream(
+    shard: &TargetShard,
+    primary: &vtmigrated_proto::topodata::Tablet,
+    rows: &vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse,
+    row: &Row,
+    states: Option<&Vec<(String, String)>>,
+) -> Result<Stream> {
+    let bad = |e: String| {
+        Error::Topo(topo::Error::BadData { path: format!("_vt.vreplication of {}", tablet::alias(primary)), detail: e })
+    };
+    let position = gtid::stored(&row.pos).and_then(|text| gtid::GtidSet::parse(&text)).map_err(bad)?;
+    let copy_state = |(table, last_pk): &(String, String)| CopyState {
+        table: table.clone(),
+        last_pk: last_pk.clone(),
+        stream_id: i64::from(row.id),
+    };
+    Ok(Stream {
+        id: i64::from(row.id),
+        shard: shard.name.clone(),
+        tablet: primary.alias.clone(),
+        binlog_source: row.bls.clone(),
+        position: position.to_string(),
+        stop_position: row.stop_pos.clone(),
+        state: streams::shown_state(row, states.is_some()).into(),
+        db_name: tablet::db_name(primary),
+        transaction_timestamp: Some(row.transaction_timestamp.unwrap_or_default()),
+        time_updated: Some(row.time_updated.unwrap_or_default()),
+        message: streams::message(row),
+        copy_states: states.into_iter().flatten().map(copy_state).collect(),
+        // stock splits an empty column into one empty text
+        tags: rows.tags.split(',').map(str::to_owned).collect(),
+        rows_copied: row.rows_copied,
+        throttler_status: Some(ThrottlerStatus {
+            component_throttled: row.component_throttled.clone(),
+            time_throttled: Some(row.time_throttled.unwrap_or_default()),
+        }),
+        tablet_types: rows.tablet_types.clone(),
+        tablet_selection_preference: rows.tablet_selection_preference,
+        cells: rows.cells.split(',').map(|cell| cell.trim().to_owned()).collect(),
+        ..Stream::default()
+    })
+}
+
+/// Seconds since the stream's row was written, and since its last transaction (the largest number while it copies).
+fn lags(row: &Row, copying: bool) -> (i64, i64) {
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+    let updated = row.time_updated.map_or(0, |t| t.seconds);
+    let transaction = if copying { i64::MAX } else { super::migrate::status::lag(row) };
+    (now.saturating_sub(updated).max(0), transaction)
+}
+
+/// The options column; `{}` is present and empty.
+fn options(json: &str) -> Option<WorkflowOptions> {
+    if json.trim().is_empty() {
+        return None;
+    }
+    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    let text = |names: [&str; 2]| {
+        let found = names.iter().find_map(|name| value.get(name)).and_then(|v| v.as_str());
+        found.unwrap_or_default().to_owned()
+    };
+    let list = |names: [&str; 2]| {
+        let found = names.iter().find_map(|name| value.get(name)).and_then(|v| v.as_array());
+        found.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    };
+    let config = value.get("config").and_then(|v| v.as_object());
+    let config = config.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
+    Some(WorkflowOptions {
+        tenant_id: text(["tenant_id", "tenantId"]),
+        shards: list(["shards", "shards"]),
+        config: config.collect(),
+        global_keyspace: text(["global_keyspace", "globalKeyspace"]),
+        lookup_vindexes: list(["lookup_vindexes", "lookupVindexes"]),
+        ..WorkflowOptions::default()
+    })
+}
