@@ -11,7 +11,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::{Error, Pool, Result, TlsOptions, address, alias, db_name};
 use crate::deadline;
-use crate::error::Code;
+use crate::error::{Code, with_cause};
 
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
@@ -156,9 +156,11 @@ impl Client {
 fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
     let message = status.message().to_owned();
     let code = match status.code() {
-        tonic::Code::Unavailable => return Error::Unreachable { alias, address, method, detail: detail(status) },
+        tonic::Code::Unavailable => {
+            return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
+        }
         tonic::Code::Unknown if std::error::Error::source(status).is_some() => {
-            return Error::Unreachable { alias, address, method, detail: detail(status) };
+            return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
         }
         tonic::Code::InvalidArgument => Code::InvalidArgument,
         tonic::Code::NotFound => Code::NotFound,
@@ -170,19 +172,6 @@ fn failure(alias: String, address: String, method: &'static str, status: &tonic:
         _ => Code::Unknown,
     };
     Error::Answered { alias, method, code, message }
-}
-
-fn detail(status: &tonic::Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut source = std::error::Error::source(status);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The messages of these calls.
