@@ -64,6 +64,16 @@ pub fn contains(range: Option<&KeyRange>, id: &[u8]) -> bool {
     trim(start) <= trim(id) && before_end(id, end)
 }
 
+/// True when the second range begins where the first one ends.
+pub fn contiguous(left: &KeyRange, right: &KeyRange) -> bool {
+    !left.end.is_empty() && !right.start.is_empty() && trim(&left.end) == trim(&right.start)
+}
+
+/// Bytes as hex digits in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Proves that the ranges cover every id exactly once; else says where they do not.
 pub fn partition<'a>(ranges: impl IntoIterator<Item = Option<&'a KeyRange>>) -> Result<(), String> {
     let mut sorted: Vec<Option<&KeyRange>> = ranges.into_iter().collect();
@@ -106,10 +116,6 @@ fn compare_ends(a: &[u8], b: &[u8]) -> Ordering {
 
 fn before_end(id: &[u8], end: &[u8]) -> bool {
     end.is_empty() || trim(id) < trim(end)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
