@@ -84,12 +84,12 @@ pub async fn delete(context: &Context, name: &str, force: bool) -> Result<()> {
                 "cell {name} has serving keyspaces. Before deleting, delete keyspace with DeleteKeyspace, or use -force to \
                  continue anyway."
             );
-            return Err(Error::precondition("CELL_IN_USE", text, format!("serving there: {}", names.join(", "))));
+            Err(Error::precondition("CELL_IN_USE", text, format!("serving there: {}", names.join(", "))))
         }
         Err(error) if !force => {
             let doing = "can't list SrvKeyspace entries in the cell; use -force flag to continue anyway (e.g. if cell-local \
                          topo was already permanently shut down)";
-            return Err(error.wrap(doing).into());
+            Err(error.wrap(doing).into())
         }
         _ => Ok(cell::delete(context.topo.global(), name).await?),
     }

@@ -43,7 +43,7 @@ pub async fn apply(context: &Context, change: Change) -> Result<Changed> {
         true => error.wrap(format!("keyspace({name}) doesn't exist, check if the keyspace is initialized")),
         false => error.wrap(format!("GetKeyspace({name})")),
     })?;
-    if change.vschema.is_some() == !change.sql.is_empty() {
+    if change.vschema.is_some() != change.sql.is_empty() {
         return Err(Error::invalid("must pass exactly one of req.VSchema and req.Sql"));
     }
     let changed = loop {

@@ -156,7 +156,7 @@ fn text(statement: &Statement, strategy: &Strategy) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prelude::proptest;
 
     use super::*;
     use crate::error::Explain;
