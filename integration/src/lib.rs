@@ -1,7 +1,8 @@
-//! Test clusters and the tablet that stands in for vttablet.
+//! Test clusters, the tablet that stands in for vttablet, and the demonstration.
 
 pub mod client;
 pub mod cluster;
+pub mod demo;
 pub mod etcd;
 pub mod mysqld;
 pub mod ports;
