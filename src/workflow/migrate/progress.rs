@@ -25,7 +25,6 @@ pub struct Size {
 /// Sizes by table.
 pub type Sizes = BTreeMap<String, Size>;
 
-/// Both statements end by themselves: InnoDB's figures wait behind DDL that waits for somebody's open transaction.
 const RUNNING: &str = "select /*+ MAX_EXECUTION_TIME(2000) */ substring_index(substring_index(name, '/', -1), '#', 1) as t, sum(num_rows), \
      sum(clust_index_size + other_index_size) * @@innodb_page_size from information_schema.innodb_tablestats \
      where substring_index(name, '/', 1) = database() and stats_initialized = 'Initialized' group by t";
@@ -36,6 +35,9 @@ const MAX_TABLES: u64 = 100_000;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Asks one tablet for the sizes of its tables: one wave.
+///
+/// MySQL gives the statements up after two seconds: they wait as long as a change of a table's definition does, such as
+/// the one that takes the secondary keys away before the copy.
 pub async fn sizes(context: &Context, on: &Tablet) -> tablet::Result<Sizes> {
     let running = context.tablets.read(on, RUNNING.into(), MAX_TABLES);
     let stored = context.tablets.read(on, STORED.into(), MAX_TABLES);
