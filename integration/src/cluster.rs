@@ -3,6 +3,7 @@
 mod builder;
 pub mod member;
 mod rows;
+mod snapshot;
 pub mod topology;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use member::Member;
 
 pub use builder::Builder;
 pub use rows::{Difference, Rows};
+pub use snapshot::Snapshot;
 
 /// Why a cluster could not be started, asked, or why it is not as a test expects it.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,8 @@ pub enum Error {
     Process(#[from] process::Error),
     #[error("{0} is not a shard")]
     Shard(String),
+    #[error("bad VSchema: {0}")]
+    VSchema(String),
     #[error("this cluster has no shard {keyspace}/{shard}")]
     NoShard { keyspace: String, shard: String },
     #[error("this cluster was started without tablets")]
@@ -98,6 +102,30 @@ impl Cluster {
             format!("--topo_global_root={}", topology::GLOBAL_ROOT),
             format!("--cell={}", self.cell),
         ]
+    }
+
+    /// The cell's name.
+    #[must_use]
+    pub fn cell(&self) -> &str {
+        &self.cell
+    }
+
+    /// Replaces a keyspace's VSchema, given in the JSON of `ApplyVSchema --vschema`, and the cell's SrvVSchema.
+    ///
+    /// # Errors
+    /// The text is not a VSchema, or etcd's.
+    pub async fn put_vschema(&self, keyspace: &str, json: &str) -> Result<(), Error> {
+        let mut client = self.etcd.connect().await?;
+        topology::write_vschema(&mut client, keyspace, json).await?;
+        topology::write_serving_vschema(&mut client, &self.cell).await
+    }
+
+    /// Everything that the cluster keeps: topology, tables with their rows, and the tablets' own databases.
+    ///
+    /// # Errors
+    /// Those of etcd and MySQL.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        snapshot::take(self).await
     }
 
     /// The MySQL server that all shards are on.

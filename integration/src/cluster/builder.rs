@@ -16,6 +16,7 @@ use crate::{
 pub struct Builder {
     cell: String,
     keyspaces: Vec<(String, Vec<String>)>,
+    vschemas: Vec<(String, String)>,
     first_uid: u32,
     replicas: u32,
     tuning: Tuning,
@@ -31,13 +32,28 @@ impl Builder {
             rows_copied_interval: Duration::from_millis(500),
             ..Tuning::default()
         };
-        Self { cell: cell.to_owned(), keyspaces: Vec::new(), first_uid: 100, replicas: 0, tuning, tablets: true }
+        Self {
+            cell: cell.to_owned(),
+            keyspaces: Vec::new(),
+            vschemas: Vec::new(),
+            first_uid: 100,
+            replicas: 0,
+            tuning,
+            tablets: true,
+        }
     }
 
     /// Adds a keyspace with its shards: `&["0"]`, `&["-80", "80-"]`.
     #[must_use]
     pub fn keyspace(mut self, name: &str, shards: &[&str]) -> Self {
         self.keyspaces.push((name.to_owned(), shards.iter().map(|shard| (*shard).to_owned()).collect()));
+        self
+    }
+
+    /// Gives the keyspace that was added last a VSchema, in the JSON of `ApplyVSchema --vschema`.
+    #[must_use]
+    pub fn vschema(mut self, json: &str) -> Self {
+        self.vschemas.extend(self.keyspaces.last().map(|(name, _)| (name.clone(), json.to_owned())));
         self
     }
 
@@ -82,6 +98,14 @@ impl Builder {
         let mut uid = self.first_uid;
         for (keyspace, names) in &self.keyspaces {
             topology::write_keyspace(&mut client, &self.cell, keyspace, names).await?;
+        }
+        for (keyspace, json) in &self.vschemas {
+            topology::write_vschema(&mut client, keyspace, json).await?;
+        }
+        if !self.vschemas.is_empty() {
+            topology::write_serving_vschema(&mut client, &self.cell).await?;
+        }
+        for (keyspace, names) in &self.keyspaces {
             for (number, name) in names.iter().enumerate() {
                 let mut options = Options::new(&self.cell, uid, keyspace, name, 0);
                 options.key_range = topology::range(name)?;

@@ -1,15 +1,21 @@
 //! The records of a cluster, written as the stock programs lay them out (Vitess 22.0.3), not through the code under test.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use etcd_client::Client;
+use etcd_client::{Client, GetOptions};
 use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use vtmigrated::key_range;
 use vtmigrated_proto::{
+    DESCRIPTORS,
     topodata::{
         CellInfo, KeyRange, Keyspace, Shard, ShardReference, SrvKeyspace, TabletAlias, TabletType,
         srv_keyspace::KeyspacePartition,
     },
+    vschema::{self, MirrorRules, RoutingRules, ShardRoutingRules, SrvVSchema, srv_v_schema::KeyspacesEntry},
     vttime::Time,
 };
 
@@ -65,6 +71,58 @@ pub(super) async fn write_shard(
         ..Shard::default()
     };
     put(client, format!("{GLOBAL_ROOT}/keyspaces/{keyspace}/shards/{shard}/Shard"), &record).await
+}
+
+/// A VSchema in the JSON of `ApplyVSchema --vschema`. Entries of maps carry their values even when they are empty.
+///
+/// # Errors
+/// The text is not a VSchema.
+pub fn vschema(json: &str) -> Result<vschema::Keyspace, Error> {
+    let bad = |error: &dyn std::fmt::Display| Error::VSchema(error.to_string());
+    let pool = DescriptorPool::decode(DESCRIPTORS).map_err(|e| bad(&e))?;
+    let kind = pool.get_message_by_name("vschema.Keyspace").ok_or_else(|| bad(&"no such message"))?;
+    let mut text = serde_json::Deserializer::from_str(json);
+    let message = DynamicMessage::deserialize(kind, &mut text).map_err(|e| bad(&e))?;
+    text.end().map_err(|e| bad(&e))?;
+    let mut keyspace = vschema::Keyspace::decode(message.encode_to_vec().as_slice()).map_err(|e| bad(&e))?;
+    keyspace.vindexes.iter_mut().for_each(|entry| entry.value = Some(entry.value.take().unwrap_or_default()));
+    keyspace.tables.iter_mut().for_each(|entry| entry.value = Some(entry.value.take().unwrap_or_default()));
+    keyspace.vindexes.sort_by(|a, b| a.key.cmp(&b.key));
+    keyspace.tables.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(keyspace)
+}
+
+/// Writes a keyspace's VSchema.
+pub(super) async fn write_vschema(client: &mut Client, keyspace: &str, json: &str) -> Result<(), Error> {
+    put(client, format!("{GLOBAL_ROOT}/keyspaces/{keyspace}/VSchema"), &vschema(json)?).await
+}
+
+/// Writes the cell's SrvVSchema from the VSchemas that there are, with rules that are empty but there.
+pub(super) async fn write_serving_vschema(client: &mut Client, cell: &str) -> Result<(), Error> {
+    let prefix = format!("{GLOBAL_ROOT}/keyspaces/");
+    let found = client.get(prefix.clone(), Some(GetOptions::new().with_prefix())).await?;
+    let mut keyspaces = BTreeMap::new();
+    for kv in found.kvs() {
+        let key = String::from_utf8_lossy(kv.key()).into_owned();
+        match key.trim_start_matches(&prefix).split_once('/') {
+            Some((keyspace, "Keyspace")) => {
+                keyspaces.entry(keyspace.to_owned()).or_default();
+            }
+            Some((keyspace, "VSchema")) => {
+                let record = vschema::Keyspace::decode(kv.value()).map_err(|e| Error::VSchema(e.to_string()))?;
+                keyspaces.insert(keyspace.to_owned(), record);
+            }
+            _ => {}
+        }
+    }
+    let record = SrvVSchema {
+        keyspaces: keyspaces.into_iter().map(|(key, value)| KeyspacesEntry { key, value: Some(value) }).collect(),
+        routing_rules: Some(RoutingRules::default()),
+        shard_routing_rules: Some(ShardRoutingRules::default()),
+        mirror_rules: Some(MirrorRules::default()),
+        ..SrvVSchema::default()
+    };
+    put(client, format!("/vitess/{cell}/SrvVSchema"), &record).await
 }
 
 /// The key range of a shard, none when it is the whole of an unsharded keyspace.
