@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod deadline;
 pub mod error;
+pub mod failpoint;
 pub mod gtid;
 pub mod key_range;
 pub mod server;

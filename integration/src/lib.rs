@@ -4,6 +4,7 @@ pub mod client;
 pub mod cluster;
 pub mod demo;
 pub mod etcd;
+pub mod farm;
 pub mod life;
 pub mod mysqld;
 pub mod ports;

@@ -190,6 +190,17 @@ impl Process {
         Err(Error::NotEnded { name: self.program.name.clone(), limit })
     }
 
+    /// How the program ended by itself; `None` while it runs.
+    ///
+    /// # Errors
+    /// It was ended by [`Process::kill`] or [`Process::terminate`], or cannot be asked.
+    pub fn ended(&self) -> Result<Option<ExitStatus>, Error> {
+        match self.child().as_mut() {
+            Some(child) => child.try_wait().map_err(|e| self.io(e)),
+            None => Err(Error::NotRunning { name: self.program.name.clone() }),
+        }
+    }
+
     /// The program's folder.
     #[must_use]
     pub fn path(&self) -> &Path {

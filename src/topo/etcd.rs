@@ -14,8 +14,8 @@ use tracing::Instrument;
 
 use super::conn::{Conn, Expect, Node, Write};
 use super::{Error, Lock, LockRequest, Result, paths};
-use crate::deadline;
 use crate::error::with_cause;
+use crate::{deadline, failpoint};
 
 /// etcd refuses more operations in one transaction than its `--max-txn-ops`, 128 unless set.
 const BATCH: usize = 100;
@@ -151,7 +151,7 @@ impl Etcd {
         let first = writes.first().map(|w| self.key(w.parts().0)).unwrap_or_default();
         let txn = Txn::new().when(compares).and_then(actions).or_else(reads);
         let mut kv = self.client.kv_client();
-        let response = self.run("Write", &first, kv.txn(txn)).await?;
+        let response = failpoint::around(true, self.run("Write", &first, kv.txn(txn))).await?;
         if response.succeeded() {
             let revision = response.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
             return Ok(writes.iter().map(|w| if matches!(w, Write::Put { .. }) { revision } else { 0 }).collect());
