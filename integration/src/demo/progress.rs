@@ -23,7 +23,7 @@ const WIDTH: u32 = 30;
 /// # Errors
 /// The server's, or nothing has changed for a minute.
 pub async fn follow(screen: &mut Screen, commands: &mut Commands, writer: &Writer) -> Result<(), Error> {
-    let (mut before, mut changed) = (WorkflowStatusResponse::default(), Instant::now());
+    let (mut before, mut changed) = (Vec::new(), Instant::now());
     loop {
         let status = commands.status().await?;
         let written = writer.written()?;
@@ -35,8 +35,10 @@ pub async fn follow(screen: &mut Screen, commands: &mut Commands, writer: &Write
         if running(&status) {
             return Ok(());
         }
-        if status != before {
-            (before, changed) = (status, Instant::now());
+        // not the totals: those move with what the application writes
+        let copied: Vec<i64> = tables(&status).map(|(_, state)| state.rows_copied).collect();
+        if copied != before {
+            (before, changed) = (copied, Instant::now());
         } else if changed.elapsed() > PATIENCE {
             return Err(Error::Stuck { seconds: PATIENCE.as_secs(), last: info(&status) });
         }
