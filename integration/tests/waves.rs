@@ -35,7 +35,10 @@ struct Trip {
 }
 
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<(Vec<Trip>, HashMap<u64, usize>)>>);
+struct Recorder(Arc<Mutex<Seen>>);
+
+/// Trips in the order of their begin, and their places by span.
+type Seen = (Vec<Trip>, HashMap<u64, usize>);
 
 impl<S: tracing::Subscriber> Layer<S> for Recorder {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
