@@ -55,6 +55,9 @@ pub enum Error {
 pub const SOURCE: &str = "commerce";
 /// Where it is brought to, in two shards.
 pub const TARGET: &str = "customer";
+/// The cell of the source's cluster.
+pub const SOURCE_CELL: &str = "zone1";
+const TARGET_CELL: &str = "zone2";
 const TARGET_SHARDS: [&str; 2] = ["-80", "80-"];
 
 /// The two clusters, and our server on the topology of the target.
@@ -71,8 +74,8 @@ impl Lab {
     /// A program is missing or does not come up.
     pub async fn start() -> Result<Self, Error> {
         let (source, target) = tokio::try_join!(
-            Cluster::new("zone1").keyspace(SOURCE, &["0"]).replicas(1).start(),
-            Cluster::new("zone2").keyspace(TARGET, &TARGET_SHARDS).first_uid(200).start(),
+            Cluster::new(SOURCE_CELL).keyspace(SOURCE, &["0"]).replicas(1).start(),
+            Cluster::new(TARGET_CELL).keyspace(TARGET, &TARGET_SHARDS).first_uid(200).start(),
         )?;
         let server = Server::start(&target.topo_flags()).await?;
         Ok(Self { source, target, server })

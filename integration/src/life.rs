@@ -227,7 +227,7 @@ impl Life {
         self.until_streams(keyspace, "Running").await
     }
 
-    /// Waits until status shows all streams in a state.
+    /// Waits until status shows all streams in a state, with a position: a stream has none before its copy begins.
     ///
     /// # Errors
     /// They do not get there, with what status says of them.
@@ -235,7 +235,8 @@ impl Life {
         until(&format!("all streams {state}"), async || {
             let status = self.status(keyspace).await.map_err(|e| e.to_string())?;
             let streams = streams(&status);
-            let all = !streams.is_empty() && streams.iter().all(|stream| stream.status == state);
+            let all = streams.iter().all(|stream| stream.status == state && !stream.position.is_empty());
+            let all = all && !streams.is_empty();
             if all { Ok(()) } else { Err(format!("{streams:?}")) }
         })
         .await

@@ -7,7 +7,7 @@ pub mod complete;
 pub mod create;
 mod filters;
 mod gather;
-mod pick;
+mod picking;
 pub mod plan;
 mod progress;
 mod readiness;

@@ -12,7 +12,7 @@ use vtmigrated_proto::{
 };
 
 use super::{
-    Error, SOURCE, TARGET,
+    Error, SOURCE, SOURCE_CELL, TARGET,
     data::{VSCHEMA, VSCHEMA_FILE},
     json,
     screen::Screen,
@@ -111,13 +111,16 @@ impl Commands {
     /// # Errors
     /// The server's, or the output is closed.
     pub async fn create(&mut self, screen: &mut Screen) -> Result<(), Error> {
-        let flags = format!("--source-keyspace {SOURCE} --mount-name {MOUNT} --all-tables --tablet-types replica");
-        self.typed(screen, &format!("{} create {flags}", migrate()))?;
+        let from = format!("--source-keyspace {SOURCE} --mount-name {MOUNT}");
+        let flags = format!("--all-tables --cells {SOURCE_CELL} --tablet-types replica");
+        self.typed(screen, &format!("{} create {from} {flags}", migrate()))?;
         let request = MigrateCreateRequest {
             workflow: WORKFLOW.to_owned(),
             source_keyspace: SOURCE.to_owned(),
             target_keyspace: TARGET.to_owned(),
             mount_name: MOUNT.to_owned(),
+            // without it target tablets look in a cell of their own cell's name
+            cells: vec![SOURCE_CELL.to_owned()],
             tablet_types: vec![TabletType::Replica.into()],
             all_tables: true,
             // what the stock client sends when the flags are absent

@@ -1,12 +1,12 @@
 //! Both sides row by row.
 
 use super::{
-    Error, Lab, SOURCE, TARGET,
+    Error, SOURCE, TARGET,
     data::{SHARDING_COLUMN, TABLES, Table},
     writer::in_range,
 };
 use crate::{
-    cluster::{self, Rows, Shard},
+    cluster::{self, Cluster, Rows, Shard},
     tablet::vindex::KeyRange,
 };
 
@@ -27,31 +27,31 @@ pub struct Compared {
 ///
 /// # Errors
 /// MySQL's, or the columns differ.
-pub async fn all(lab: &Lab) -> Result<Vec<Compared>, Error> {
+pub async fn all(source: &Cluster, target: &Cluster) -> Result<Vec<Compared>, Error> {
     let mut compared = Vec::new();
     for table in TABLES {
-        compared.push(one(lab, table).await?);
+        compared.push(one(source, target, table).await?);
     }
     Ok(compared)
 }
 
-async fn one(lab: &Lab, table: Table) -> Result<Compared, Error> {
-    let source = lab.source.table(SOURCE, table.name).await?;
+async fn one(source: &Cluster, target: &Cluster, table: Table) -> Result<Compared, Error> {
+    let expected = source.table(SOURCE, table.name).await?;
     let (mut shards, mut differences) = (Vec::new(), Vec::new());
-    for shard in lab.target.shards(TARGET) {
+    for shard in target.shards(TARGET) {
         let rows = shard.table(table.name).await?;
         shards.push((shard.name.clone(), rows.rows.len()));
         if table.reference {
-            differences.extend(difference(&source, &rows)?.map(|text| format!("shard {}: {text}", shard.name)));
+            differences.extend(difference(&expected, &rows)?.map(|text| format!("shard {}: {text}", shard.name)));
         } else {
             differences.extend(strangers(shard, &rows)?);
         }
     }
     if !table.reference {
-        let target = lab.target.table(TARGET, table.name).await?;
-        differences.extend(difference(&source, &target)?);
+        let found = target.table(TARGET, table.name).await?;
+        differences.extend(difference(&expected, &found)?);
     }
-    Ok(Compared { table: table.name, rows: source.rows.len(), shards, differences })
+    Ok(Compared { table: table.name, rows: expected.rows.len(), shards, differences })
 }
 
 fn difference(source: &Rows, target: &Rows) -> Result<Option<String>, Error> {

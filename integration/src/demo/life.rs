@@ -71,7 +71,7 @@ pub async fn run(lab: &Lab, screen: &mut Screen, rows: u64) -> Result<Summary, E
     commands.unmount(screen).await?;
 
     screen.step("Compare both sides row by row")?;
-    let tables = compare::all(lab).await?;
+    let tables = compare::all(&lab.source, &lab.target).await?;
     for table in &tables {
         screen.answer(&compared(table))?;
     }
@@ -117,7 +117,8 @@ async fn write_through_target(lab: &Lab, screen: &mut Screen) -> Result<(), Erro
         if result.rows_affected != rows {
             return Err(Error::NotWritten);
         }
-        screen.answer(&format!("{} row", result.rows_affected))?;
+        let read = result.rows.first().map(|row| String::from_utf8_lossy(&row.values).into_owned());
+        screen.answer(&read.unwrap_or_else(|| format!("{} row affected", result.rows_affected)))?;
     }
     Ok(())
 }
@@ -162,11 +163,11 @@ impl Summary {
     /// The output is closed.
     pub fn print(&self, screen: &mut Screen, took: Duration) -> Result<(), Error> {
         let rows: usize = self.tables.iter().map(|table| table.rows).sum();
-        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
-        let rate = self.rows as f64 / self.copying.as_secs_f64().max(0.001);
+        let rate = u128::from(self.rows) * 1000 / self.copying.as_millis().max(1);
+        let rate = thousands(u64::try_from(rate).unwrap_or(u64::MAX));
         screen.step("Summary")?;
         screen.answer(&format!(
-            "rows copied:     {} in {:.1} s, {rate:.0} rows/s, while the application wrote",
+            "rows copied:     {} in {:.1} s, {rate} rows/s, while the application wrote",
             thousands(self.rows),
             self.copying.as_secs_f64()
         ))?;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use vtmigrated_proto::vtctldata::{WorkflowStatusResponse, workflow_status_response::TableCopyState};
+use vtmigrated_proto::vtctldata::{
+    WorkflowStatusResponse,
+    workflow_status_response::{ShardStreamState, TableCopyState},
+};
 
 use super::{
     Error,
@@ -23,7 +26,7 @@ const WIDTH: u32 = 30;
 /// # Errors
 /// The server's, or nothing has changed for a minute.
 pub async fn follow(screen: &mut Screen, commands: &mut Commands, writer: &Writer) -> Result<(), Error> {
-    let (mut before, mut changed) = (WorkflowStatusResponse::default(), Instant::now());
+    let (mut before, mut changed) = (Vec::new(), Instant::now());
     loop {
         let status = commands.status().await?;
         let written = writer.written()?;
@@ -35,8 +38,10 @@ pub async fn follow(screen: &mut Screen, commands: &mut Commands, writer: &Write
         if running(&status) {
             return Ok(());
         }
-        if status != before {
-            (before, changed) = (status, Instant::now());
+        // not the totals: those move with what the application writes
+        let copied: Vec<i64> = tables(&status).map(|(_, state)| state.rows_copied).collect();
+        if copied != before {
+            (before, changed) = (copied, Instant::now());
         } else if changed.elapsed() > PATIENCE {
             return Err(Error::Stuck { seconds: PATIENCE.as_secs(), last: info(&status) });
         }
@@ -59,9 +64,15 @@ fn bars(screen: &Screen, status: &WorkflowStatusResponse, written: Written) -> V
         format!("{name:<9} {bar} {:>3} %  {done:>9} of {total:>9} rows", percent.floor())
     };
     let mut lines: Vec<String> = tables(status).map(bar).collect();
-    lines.push(info(status));
-    lines.push(format!("writer: {written}"));
+    let Written { inserts, updates, deletes, moved } = written;
+    lines.push(short(&info(status)));
+    lines.push(short(&format!("writer: {inserts} inserts, {updates} updates, {deletes} deletes, {moved} rows moved")));
     lines
+}
+
+/// A line that wraps would not be redrawn in place.
+fn short(text: &str) -> String {
+    text.chars().take(78).collect()
 }
 
 fn line(status: &WorkflowStatusResponse, written: Written) -> String {
@@ -82,7 +93,11 @@ fn info(status: &WorkflowStatusResponse) -> String {
     let streams = status.shard_streams.iter().filter_map(|entry| entry.value.as_ref()).flat_map(|v| &v.streams);
     let waiting = streams.clone().find(|stream| stream.status != "Running");
     let stream = waiting.or_else(|| streams.clone().next());
-    stream.map(|stream| format!("{}: {}", stream.status, stream.info)).unwrap_or_default()
+    let text = |stream: &ShardStreamState| match stream.info.starts_with(&stream.status) {
+        true => stream.info.clone(),
+        false => format!("{}: {}", stream.status, stream.info),
+    };
+    stream.map(text).unwrap_or_default()
 }
 
 fn count(rows: i64) -> String {

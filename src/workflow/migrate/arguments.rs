@@ -79,7 +79,11 @@ impl TryFrom<MigrateCreateRequest> for Arguments {
                 "such as US/Pacific or +02:00",
             ));
         }
-        let preference = request.tablet_selection_preference();
+        // an order of nothing is a text that tablets cannot read (Vitess 22.0.3)
+        let preference = match tablet_types.as_slice() {
+            [] => TabletSelectionPreference::Any,
+            _ => request.tablet_selection_preference(),
+        };
         Ok(Self {
             workflow: request.workflow,
             source_keyspace: request.source_keyspace,

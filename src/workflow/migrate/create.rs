@@ -16,7 +16,7 @@ use super::super::streams::{OnShard, WithReplicas};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
 use super::gather::{self, Source};
-use super::{CREATE_ACTION, pick, plan, status};
+use super::{CREATE_ACTION, picking, plan, status};
 use crate::context::Context;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Lock, Record, Topo, paths};
@@ -220,23 +220,17 @@ impl Situation {
         plan::choose_tables(&arguments.source_keyspace, &there, all, include, exclude)
     }
 
-    /// The cells that the streams are to look for source tablets in.
+    /// The cells in which the streams are to look for a source tablet; empty for the target tablets' own.
     fn cells(&self, arguments: &Arguments) -> Result<Vec<String>> {
-        let tablets = pick::Tablets {
+        let candidates = picking::Candidates {
             keyspace: &arguments.source_keyspace,
-            cells: self.source.keyspace.cells.names().map(str::to_owned).collect(),
-            aliases: self.source.aliases.clone(),
-            of_shard: &self.source.tablets,
-            target_cells: self.target.keyspace.cells.names().map(str::to_owned).collect(),
-            own_cells: self
-                .target
-                .keyspace
-                .primaries()?
-                .iter()
-                .filter_map(|(_, t)| Some(t.alias.as_ref()?.cell.clone()))
-                .collect(),
+            tablets: &self.source.tablets,
+            cells: self.source.keyspace.cells.names().collect(),
+            aliases: &self.source.aliases,
         };
-        tablets.cells_for(&arguments.cells, &arguments.tablet_types)
+        let primaries = self.target.keyspace.primaries()?;
+        let own = primaries.iter().filter_map(|(_, tablet)| Some(tablet.alias.as_ref()?.cell.as_str())).collect();
+        picking::cells(&candidates, arguments, &own, &self.target.keyspace.cells.names().collect())
     }
 
     /// What this create is going to make, as the record tells it.

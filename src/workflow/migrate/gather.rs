@@ -16,13 +16,13 @@ use crate::topo::{self, Record, Topo, external_cluster};
 /// A source keyspace as read at one moment: only its serving shards, sorted by key range.
 pub struct Source {
     pub keyspace: Keyspace,
-    /// Every tablet of each shard.
-    pub tablets: BTreeMap<String, Vec<Tablet>>,
-    /// Cell aliases with their cells.
-    pub aliases: BTreeMap<String, Vec<String>>,
     pub vschema: VSchema,
     /// The serving vschema of each cell that has one.
     pub serving: Vec<SrvVSchema>,
+    /// Every tablet of each shard.
+    pub tablets: BTreeMap<String, Vec<Tablet>>,
+    /// Cell aliases with their cells.
+    pub aliases: Vec<(String, Vec<String>)>,
 }
 
 /// Reads a mount's record.
@@ -44,7 +44,7 @@ pub async fn open(context: &Context, name: &str, record: &ExternalVitessCluster)
     Ok(context.mounts.open(name, record).await?)
 }
 
-/// Reads the source keyspace: four waves of round trips.
+/// Reads the source keyspace: three waves of round trips.
 pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     let shards = async {
         let shards = topo::shard::all(topo.global(), keyspace).await;
@@ -52,14 +52,12 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     };
     let vschema = topo::vschema::find(topo.global(), keyspace);
     let cells_and_serving = async {
-        let cells = topo.cells().await?;
-        let serving = topo::srv_vschema::all(&cells);
-        let aliases = topo::cell::aliases(topo.global());
-        let (serving, aliases) = try_join(serving, aliases).await?;
-        Ok::<_, topo::Error>((cells, serving, aliases))
+        let (cells, aliases) = try_join(topo.cells(), topo::cell::aliases(topo.global())).await?;
+        let serving = topo::srv_vschema::all(&cells).await?;
+        Ok::<_, topo::Error>((cells, aliases, serving))
     };
     let known = topo::keyspace::get(topo.global(), keyspace);
-    let (shards, vschema, (cells, serving, aliases), _) =
+    let (shards, vschema, (cells, aliases, serving), _) =
         match try_join4(shards, vschema, cells_and_serving, known).await {
             Ok(read) => read,
             // the missing keyspace is best named by its missing shards, as stock does

@@ -122,7 +122,11 @@ fn state_reasons(target: &Keyspace, rows: &[OnShard], states: &[CopyStates], rea
             match stream.state() {
                 _ if left.is_some() || stream.pos.is_empty() => {
                     let tables: Vec<&str> = left.into_iter().flatten().map(|(table, _)| table.as_str()).collect();
-                    say("COPYING", format!("copying is not over, left: {}", tables.join(", ")));
+                    let text = match tables.as_slice() {
+                        [] => "copying has not begun".to_owned(),
+                        tables => format!("copying is not over, left: {}", tables.join(", ")),
+                    };
+                    say("COPYING", text);
                 }
                 State::Running if streams::shown_state(stream, false) == "Error" && reachable => say("ERROR", message),
                 State::Running if status::lag(stream) > MAX_LAG && reachable => {

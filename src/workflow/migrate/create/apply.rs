@@ -26,7 +26,7 @@ pub struct Creation<'a> {
     pub lock: &'a Lock,
     pub situation: &'a Situation,
     pub sources: &'a plan::Sources,
-    /// Cells in which the streams look for source tablets.
+    /// Cells in which the streams look for a source tablet; empty for the target tablets' own.
     pub cells: &'a [String],
 }
 
