@@ -69,6 +69,21 @@ impl Rig {
         Server::start_with_points(&self.flags(), points).await.unwrap()
     }
 
+    /// A server that waits once, so many milliseconds, after it has written the workflow's record.
+    pub async fn waiting(&self, milliseconds: u32) -> Server {
+        let mut flags = self.target.topo_flags();
+        // the thread that waits cannot keep a lease alive
+        flags.push("--topo_etcd_lease_ttl=30".to_owned());
+        Server::start_with_points(&flags, &format!("effect=5*off->1*sleep({milliseconds})")).await.unwrap()
+    }
+
+    /// Returns when create has written the workflow's record.
+    pub async fn until_recorded(&self) {
+        while self.record().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// A server that dies at its `number`-th place, from 1.
     pub async fn doomed(&self, number: usize) -> Server {
         self.server(&format!("effect={}*off->return", number - 1)).await
