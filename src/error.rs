@@ -53,3 +53,17 @@ pub trait Explain: std::error::Error {
         Vec::new()
     }
 }
+
+/// An error's text followed by its innermost cause, which carries what the operating system said.
+pub fn with_cause(text: &str, error: &dyn std::error::Error) -> String {
+    let mut source = error.source();
+    let mut innermost = None;
+    while let Some(cause) = source {
+        innermost = Some(cause.to_string());
+        source = cause.source();
+    }
+    match innermost {
+        Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
+        _ => text.to_owned(),
+    }
+}

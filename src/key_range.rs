@@ -64,6 +64,28 @@ pub fn contains(range: Option<&KeyRange>, id: &[u8]) -> bool {
     trim(start) <= trim(id) && before_end(id, end)
 }
 
+/// True when the second range begins where the first one ends.
+pub fn contiguous(left: &KeyRange, right: &KeyRange) -> bool {
+    !left.end.is_empty() && !right.start.is_empty() && trim(&left.end) == trim(&right.start)
+}
+
+/// Bytes as hex digits in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What Go says about a text that is not hex, if it is none.
+pub fn hex_error(text: &str) -> Option<String> {
+    if let Some(byte) = text.bytes().find(|byte| !byte.is_ascii_hexdigit()) {
+        let shown = match char::from(byte) {
+            c if c.is_control() => String::new(),
+            c => format!(" '{c}'"),
+        };
+        return Some(format!("encoding/hex: invalid byte: U+{byte:04X}{shown}"));
+    }
+    (!text.len().is_multiple_of(2)).then(|| "encoding/hex: odd length hex string".into())
+}
+
 /// Proves that the ranges cover every id exactly once; else says where they do not.
 pub fn partition<'a>(ranges: impl IntoIterator<Item = Option<&'a KeyRange>>) -> Result<(), String> {
     let mut sorted: Vec<Option<&KeyRange>> = ranges.into_iter().collect();
@@ -106,10 +128,6 @@ fn compare_ends(a: &[u8], b: &[u8]) -> Ordering {
 
 fn before_end(id: &[u8], end: &[u8]) -> bool {
     end.is_empty() || trim(id) < trim(end)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

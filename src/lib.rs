@@ -6,10 +6,12 @@
 
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod context;
 pub mod deadline;
 pub mod error;
+pub mod failpoint;
 pub mod gtid;
 pub mod key_range;
 pub mod server;

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use vtmigrated::{app, cli::Cli, config::Config, telemetry};
+use vtmigrated::{app, cli::Cli, config::Config, failpoint, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::from_args();
     telemetry::init();
+    let _points = failpoint::setup();
     rustls::crypto::ring::default_provider().install_default().ok();
     let result = match Config::try_from(cli) {
         Ok(config) => app::run(config, stop_signal()).await.map_err(|error| error.to_string()),

@@ -1,10 +1,19 @@
 //! The wire edge: decode, call, encode.
 
+mod cell;
+mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
 pub mod routes;
+mod routing_rules;
+mod schema;
+mod serving;
+mod shard;
 mod status;
+mod tablet;
+mod topology;
+mod vschema;
 mod vtctld;
 mod workflow;
 

@@ -206,6 +206,15 @@ impl Shard {
     pub async fn connect(&self) -> Result<Conn, Error> {
         Ok(Conn::new(self.opts.clone().ok_or(Error::NoTablets)?).await?)
     }
+
+    /// All rows of a table on this shard, sorted.
+    ///
+    /// # Errors
+    /// MySQL's.
+    pub async fn table(&self, table: &str) -> Result<Rows, Error> {
+        rows::fetch(&[self], table).await
+    }
+
     /// Runs `sql`, which may be several statements, on the shard's database, past the tablet.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::{
 };
 
 const READY: Duration = Duration::from_secs(30);
-const PROBE: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why an etcd could not be started or asked.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +81,12 @@ impl Etcd {
     /// All keys that begin with `prefix`, with their values.
     ///
     /// # Errors
-    /// The server does not answer within two seconds.
+    /// The server does not answer within ten seconds.
     pub async fn dump(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let mut client = self.connect().await?;
         let options =
             if prefix.is_empty() { GetOptions::new().with_all_keys() } else { GetOptions::new().with_prefix() };
-        let response = tokio::time::timeout(PROBE, client.get(prefix, Some(options))).await??;
+        let response = tokio::time::timeout(ANSWER, client.get(prefix, Some(options))).await??;
         let pairs = response.kvs().iter();
         Ok(pairs.map(|kv| (String::from_utf8_lossy(kv.key()).into_owned(), kv.value().to_vec())).collect())
     }

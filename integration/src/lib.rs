@@ -1,8 +1,10 @@
-//! Test clusters and the tablet that stands in for vttablet.
+//! Test clusters, the tablet that stands in for vttablet, and the demonstration.
 
 pub mod client;
 pub mod cluster;
+pub mod demo;
 pub mod etcd;
+pub mod farm;
 pub mod life;
 pub mod mysqld;
 pub mod ports;

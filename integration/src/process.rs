@@ -7,6 +7,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc},
@@ -108,6 +109,8 @@ impl Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program.path).args(&self.program.args);
         command.envs(self.program.env.iter().map(|(k, v)| (k, v))).current_dir(&self.path);
+        // Ctrl-C is for the test: it ends its programs itself, in order.
+        command.process_group(0);
         command.stdin(Stdio::null()).stderr(log.try_clone().map_err(|e| self.io(e))?).stdout(log);
         *self.child() = Some(spawn(command).map_err(|e| self.io(e))?);
         Ok(())
@@ -185,6 +188,17 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Err(Error::NotEnded { name: self.program.name.clone(), limit })
+    }
+
+    /// How the program ended by itself; `None` while it runs.
+    ///
+    /// # Errors
+    /// It was ended by [`Process::kill`] or [`Process::terminate`], or cannot be asked.
+    pub fn ended(&self) -> Result<Option<ExitStatus>, Error> {
+        match self.child().as_mut() {
+            Some(child) => child.try_wait().map_err(|e| self.io(e)),
+            None => Err(Error::NotRunning { name: self.program.name.clone() }),
+        }
     }
 
     /// The program's folder.

@@ -50,6 +50,15 @@ impl Server {
     /// # Errors
     /// The program is not built or older than its source, or does not come up.
     pub async fn start<S: AsRef<str>>(flags: &[S]) -> Result<Self, Error> {
+        Self::start_with_points(flags, "").await
+    }
+
+    /// The same with fail-points, in the words of `FAILPOINTS`: `effect=3*off->return` ends the server at the fourth place
+    /// before or after a side effect. A program that was built without the feature `failpoints` ignores them.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with_points<S: AsRef<str>>(flags: &[S], points: &str) -> Result<Self, Error> {
         let path = binary()?;
         let (grpc, http) = (Port::free()?, Port::free()?);
         let mut args = vec![
@@ -61,7 +70,7 @@ impl Server {
         ];
         args.extend(flags.iter().map(|flag| flag.as_ref().to_owned()));
         let args = args.into_iter().map(Into::into).collect();
-        let env = vec![("RUST_BACKTRACE".into(), "1".into())];
+        let env = vec![("RUST_BACKTRACE".into(), "1".into()), ("FAILPOINTS".into(), points.into())];
         let program = Program { name: "vtmigrated".to_owned(), path, args, env };
         let server = Self { process: Process::start(program, process::folder("vtmigrated")?)?, grpc, http };
         server.ready().await?;

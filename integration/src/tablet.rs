@@ -5,8 +5,9 @@
 //! - MySQL facts: [`gtid`], [`schema`], [`value`]
 //! - the source of a stream: [`vindex`], [`filter`], [`row_stream`], [`event_stream`], [`query_service`]
 //! - the target of a stream: [`sidecar`], [`prototext`], [`picker`], [`engine`]
-//! - what vtctld calls: [`manager`]; all of it together: [`run`]
+//! - what vtctld calls: [`manager`]; its records: [`records`]; all of it together: [`run`], over [`connection`]
 
+pub mod connection;
 pub mod engine;
 pub mod event_stream;
 pub mod filter;

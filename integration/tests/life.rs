@@ -89,7 +89,7 @@ async fn move_rows(conn: &mut mysql_async::Conn) {
 }
 
 fn copy_states(status: &vtmigrated_proto::vtctldata::WorkflowStatusResponse) -> Vec<(String, TableCopyState)> {
-    status.table_copy_state.iter().map(|entry| (entry.key.clone(), entry.value.clone().unwrap())).collect()
+    status.table_copy_state.iter().map(|entry| (entry.key.clone(), entry.value.unwrap())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

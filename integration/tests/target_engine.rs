@@ -7,7 +7,8 @@ mod pair;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use pair::{Pair, apply_schema, create, manager, set_state, sidecar, start, until, update, workflow};
+use integration::client::TabletManager;
+use pair::{Pair, apply_schema, create, set_state, sidecar, until, update, workflow};
 use vtmigrated_proto::{binlogdata::VReplicationWorkflowState as State, tabletmanagerdata as data};
 
 const SHARDS: [&str; 2] = ["-80", "80-"];
@@ -59,7 +60,7 @@ async fn disturb(pair: &Pair, round: i64) {
     pair.on_source("update event set word = 'moved', shard_key = shard_key + 1 where word is null limit 3").await;
 }
 
-async fn wait_for_source(pair: &Pair, managers: &mut BTreeMap<&str, pair::Manager>) {
+async fn wait_for_source(pair: &Pair, managers: &mut BTreeMap<&str, TabletManager>) {
     let position = pair.source_position().await;
     for (shard, manager) in managers {
         let ids: Vec<i32> =
@@ -87,17 +88,14 @@ async fn expect_same_rows(pair: &Pair) {
 async fn ten_thousand_rows_survive_a_kill_amid_the_copy_and_rows_that_move() {
     let pair = Pair::start().await;
     fill(&pair).await;
-    let mut tablets = BTreeMap::new();
     let mut managers = BTreeMap::new();
     for shard in SHARDS {
-        let tablet = pair.start_target(shard).await;
-        let mut manager = manager(&tablet).await;
+        let mut manager = pair.primary(shard).manager().await.unwrap();
         apply_schema(&mut manager, &[CUSTOMER, ORDERS, KEYLESS].join(";\n")).await;
         let mut request = workflow(shard, &RULES);
         request.defer_secondary_keys = true;
         assert_eq!(create(&mut manager, request).await.rows_affected, 1);
         assert_eq!(update(&mut manager, set_state(State::Running)).await.unwrap().rows_affected, 1);
-        tablets.insert(shard, tablet);
         managers.insert(shard, manager);
     }
     let copied = format!(
@@ -105,31 +103,31 @@ async fn ten_thousand_rows_survive_a_kill_amid_the_copy_and_rows_that_move() {
         sidecar(&pair.target, "-80")
     );
     until("a part of customer copied", || async { pair.query::<u64>("-80", &copied).await[0] > 0 }).await;
-    tablets.remove("-80").unwrap().kill().await;
+    pair.primary("-80").kill().await;
     let rows: Vec<u64> = pair.query("-80", "select count(*) from customer").await;
     assert!((1..4_800).contains(&rows[0]), "{} rows", rows[0]);
     println!("killed after {} rows", rows[0]);
     disturb(&pair, 0).await;
-    tablets.insert("-80", start(&pair.target, "customer", "-80").await);
-    managers.insert("-80", manager(&tablets["-80"]).await);
+    for pause in [150, 300, 450, 600] {
+        pair.primary("-80").restart().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        pair.primary("-80").kill().await;
+    }
+    pair.primary("-80").restart().await.unwrap();
     for round in 1..4 {
         disturb(&pair, round).await;
     }
     wait_for_source(&pair, &mut managers).await;
     expect_same_rows(&pair).await;
 
-    tablets.remove("80-").unwrap().kill().await;
+    pair.primary("80-").kill().await;
     disturb(&pair, 4).await;
-    tablets.insert("80-", start(&pair.target, "customer", "80-").await);
-    managers.insert("80-", manager(&tablets["80-"]).await);
+    pair.primary("80-").restart().await.unwrap();
     disturb(&pair, 5).await;
     wait_for_source(&pair, &mut managers).await;
     expect_same_rows(&pair).await;
     expect_history(&pair).await;
-    for (_, tablet) in tablets {
-        tablet.stop().await.unwrap();
-    }
-    pair.source_tablet.stop().await.unwrap();
+    pair.finish().await;
 }
 
 /// The keys are back, nothing is left of the copy, and the log tells it in stock's words.
@@ -172,8 +170,7 @@ async fn a_failing_stream_says_why_and_heals_or_ends() {
         pair.on_source(sql).await;
     }
     pair.set_vindex(false).await;
-    let tablet = pair.start_target("-80").await;
-    let mut manager = manager(&tablet).await;
+    let mut manager = pair.primary("-80").manager().await.unwrap();
     apply_schema(&mut manager, CUSTOMER).await;
     create(&mut manager, workflow("-80", &RULES[..1])).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -202,15 +199,13 @@ async fn a_failing_stream_says_why_and_heals_or_ends() {
     update(&mut manager, set_state(State::Running)).await;
     until("the row", || async { pair.query::<i64>("-80", "select id from customer where id = 77").await == [77] })
         .await;
-    tablet.stop().await.unwrap();
-    pair.source_tablet.stop().await.unwrap();
+    pair.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_without_source_tablet_reports_after_five_tries() {
     let pair = Pair::start().await;
-    let tablet = pair.start_target("-80").await;
-    let mut manager = manager(&tablet).await;
+    let mut manager = pair.primary("-80").manager().await.unwrap();
     apply_schema(&mut manager, CUSTOMER).await;
     let mut request = workflow("-80", &RULES[..1]);
     request.tablet_types = vec![3];
@@ -224,8 +219,7 @@ async fn a_stream_without_source_tablet_reports_after_five_tries() {
     let messages: Vec<u64> =
         pair.query("-80", &format!("select count(*) from {name}.vreplication_log where type = 'Message'")).await;
     assert_eq!(messages, [0]);
-    tablet.stop().await.unwrap();
-    pair.source_tablet.stop().await.unwrap();
+    pair.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,8 +228,7 @@ async fn ddl_stops_or_passes_and_copies_may_end_the_stream() {
     for sql in [CUSTOMER, "insert into customer(id, shard_key) values (1, 1), (2, 4), (5, 5)"] {
         pair.on_source(sql).await;
     }
-    let tablet = pair.start_target("-80").await;
-    let mut manager = manager(&tablet).await;
+    let mut manager = pair.primary("-80").manager().await.unwrap();
     apply_schema(&mut manager, CUSTOMER).await;
     let mut request = workflow("-80", &RULES[..1]);
     request.binlog_source[0].stop_after_copy = true;
@@ -278,6 +271,5 @@ async fn ddl_stops_or_passes_and_copies_may_end_the_stream() {
     .await;
     until("the row", || async { pair.query::<i64>("-80", "select more from customer where id = 9").await == [3] })
         .await;
-    tablet.stop().await.unwrap();
-    pair.source_tablet.stop().await.unwrap();
+    pair.finish().await;
 }

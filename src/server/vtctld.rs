@@ -9,7 +9,9 @@ use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
 use super::status::status;
-use super::{migrate, mount, workflow};
+use super::{
+    cell, keyspace, migrate, mount, routing_rules, schema, serving, shard, tablet, topology, vschema, workflow,
+};
 use crate::context::Context;
 use crate::error::Explain;
 
@@ -60,6 +62,266 @@ fn logged(error: &dyn Explain) -> Status {
 
 #[tonic::async_trait]
 impl Service for Vtctld {
+    async fn add_cell_info(&self, r: Request<AddCellInfoRequest>) -> Answer<AddCellInfoResponse> {
+        self.change(r, cell::add).await
+    }
+
+    async fn add_cells_alias(&self, r: Request<AddCellsAliasRequest>) -> Answer<AddCellsAliasResponse> {
+        self.change(r, cell::add_alias).await
+    }
+
+    async fn apply_keyspace_routing_rules(
+        &self,
+        r: Request<ApplyKeyspaceRoutingRulesRequest>,
+    ) -> Answer<ApplyKeyspaceRoutingRulesResponse> {
+        self.change(r, routing_rules::apply_keyspaces).await
+    }
+
+    async fn apply_routing_rules(&self, r: Request<ApplyRoutingRulesRequest>) -> Answer<ApplyRoutingRulesResponse> {
+        self.change(r, routing_rules::apply).await
+    }
+
+    async fn apply_schema(&self, r: Request<ApplySchemaRequest>) -> Answer<ApplySchemaResponse> {
+        self.change(r, schema::apply).await
+    }
+
+    async fn apply_shard_routing_rules(
+        &self,
+        r: Request<ApplyShardRoutingRulesRequest>,
+    ) -> Answer<ApplyShardRoutingRulesResponse> {
+        self.change(r, routing_rules::apply_shards).await
+    }
+
+    async fn apply_v_schema(&self, r: Request<ApplyVSchemaRequest>) -> Answer<ApplyVSchemaResponse> {
+        self.change(r, vschema::apply).await
+    }
+
+    async fn create_keyspace(&self, r: Request<CreateKeyspaceRequest>) -> Answer<CreateKeyspaceResponse> {
+        self.change(r, keyspace::create).await
+    }
+
+    async fn create_shard(&self, r: Request<CreateShardRequest>) -> Answer<CreateShardResponse> {
+        self.change(r, shard::create).await
+    }
+
+    async fn delete_cell_info(&self, r: Request<DeleteCellInfoRequest>) -> Answer<DeleteCellInfoResponse> {
+        self.change(r, cell::delete).await
+    }
+
+    async fn delete_cells_alias(&self, r: Request<DeleteCellsAliasRequest>) -> Answer<DeleteCellsAliasResponse> {
+        self.change(r, cell::delete_alias).await
+    }
+
+    async fn delete_keyspace(&self, r: Request<DeleteKeyspaceRequest>) -> Answer<DeleteKeyspaceResponse> {
+        self.change(r, keyspace::delete).await
+    }
+
+    async fn delete_shards(&self, r: Request<DeleteShardsRequest>) -> Answer<DeleteShardsResponse> {
+        self.change(r, shard::delete).await
+    }
+
+    async fn delete_srv_v_schema(&self, r: Request<DeleteSrvVSchemaRequest>) -> Answer<DeleteSrvVSchemaResponse> {
+        self.change(r, serving::delete_vschema).await
+    }
+
+    async fn execute_fetch_as_app(&self, r: Request<ExecuteFetchAsAppRequest>) -> Answer<ExecuteFetchAsAppResponse> {
+        self.change(r, tablet::execute_fetch_as_app).await
+    }
+
+    async fn execute_fetch_as_dba(&self, r: Request<ExecuteFetchAsDbaRequest>) -> Answer<ExecuteFetchAsDbaResponse> {
+        self.change(r, tablet::execute_fetch_as_dba).await
+    }
+
+    async fn find_all_shards_in_keyspace(
+        &self,
+        r: Request<FindAllShardsInKeyspaceRequest>,
+    ) -> Answer<FindAllShardsInKeyspaceResponse> {
+        self.read(r, shard::all).await
+    }
+
+    async fn get_cell_info(&self, r: Request<GetCellInfoRequest>) -> Answer<GetCellInfoResponse> {
+        self.read(r, cell::get).await
+    }
+
+    async fn get_cell_info_names(&self, r: Request<GetCellInfoNamesRequest>) -> Answer<GetCellInfoNamesResponse> {
+        self.read(r, cell::names).await
+    }
+
+    async fn get_cells_aliases(&self, r: Request<GetCellsAliasesRequest>) -> Answer<GetCellsAliasesResponse> {
+        self.read(r, cell::aliases).await
+    }
+
+    async fn get_keyspace(&self, r: Request<GetKeyspaceRequest>) -> Answer<GetKeyspaceResponse> {
+        self.read(r, keyspace::get).await
+    }
+
+    async fn get_keyspace_routing_rules(
+        &self,
+        r: Request<GetKeyspaceRoutingRulesRequest>,
+    ) -> Answer<GetKeyspaceRoutingRulesResponse> {
+        self.read(r, routing_rules::get_keyspaces).await
+    }
+
+    async fn get_keyspaces(&self, r: Request<GetKeyspacesRequest>) -> Answer<GetKeyspacesResponse> {
+        self.read(r, keyspace::all).await
+    }
+
+    async fn get_mirror_rules(&self, r: Request<GetMirrorRulesRequest>) -> Answer<GetMirrorRulesResponse> {
+        self.read(r, routing_rules::get_mirror).await
+    }
+
+    async fn get_routing_rules(&self, r: Request<GetRoutingRulesRequest>) -> Answer<GetRoutingRulesResponse> {
+        self.read(r, routing_rules::get).await
+    }
+
+    async fn get_schema(&self, r: Request<GetSchemaRequest>) -> Answer<GetSchemaResponse> {
+        self.read(r, schema::get).await
+    }
+
+    async fn get_shard(&self, r: Request<GetShardRequest>) -> Answer<GetShardResponse> {
+        self.read(r, shard::get).await
+    }
+
+    async fn get_shard_replication(
+        &self,
+        r: Request<GetShardReplicationRequest>,
+    ) -> Answer<GetShardReplicationResponse> {
+        self.read(r, tablet::replication).await
+    }
+
+    async fn get_shard_routing_rules(
+        &self,
+        r: Request<GetShardRoutingRulesRequest>,
+    ) -> Answer<GetShardRoutingRulesResponse> {
+        self.read(r, routing_rules::get_shards).await
+    }
+
+    async fn get_srv_keyspace_names(
+        &self,
+        r: Request<GetSrvKeyspaceNamesRequest>,
+    ) -> Answer<GetSrvKeyspaceNamesResponse> {
+        self.read(r, serving::keyspace_names).await
+    }
+
+    async fn get_srv_keyspaces(&self, r: Request<GetSrvKeyspacesRequest>) -> Answer<GetSrvKeyspacesResponse> {
+        self.read(r, serving::keyspaces).await
+    }
+
+    async fn get_srv_v_schema(&self, r: Request<GetSrvVSchemaRequest>) -> Answer<GetSrvVSchemaResponse> {
+        self.read(r, serving::vschema).await
+    }
+
+    async fn get_srv_v_schemas(&self, r: Request<GetSrvVSchemasRequest>) -> Answer<GetSrvVSchemasResponse> {
+        self.read(r, serving::vschemas).await
+    }
+
+    async fn get_tablet(&self, r: Request<GetTabletRequest>) -> Answer<GetTabletResponse> {
+        self.read(r, tablet::get).await
+    }
+
+    async fn get_tablets(&self, r: Request<GetTabletsRequest>) -> Answer<GetTabletsResponse> {
+        self.read(r, tablet::list).await
+    }
+
+    async fn get_topology_path(&self, r: Request<GetTopologyPathRequest>) -> Answer<GetTopologyPathResponse> {
+        self.read(r, topology::get_path).await
+    }
+
+    async fn get_v_schema(&self, r: Request<GetVSchemaRequest>) -> Answer<GetVSchemaResponse> {
+        self.read(r, vschema::get).await
+    }
+
+    async fn ping_tablet(&self, r: Request<PingTabletRequest>) -> Answer<PingTabletResponse> {
+        self.read(r, tablet::ping).await
+    }
+
+    async fn rebuild_keyspace_graph(
+        &self,
+        r: Request<RebuildKeyspaceGraphRequest>,
+    ) -> Answer<RebuildKeyspaceGraphResponse> {
+        self.change(r, serving::rebuild_keyspace).await
+    }
+
+    async fn rebuild_v_schema_graph(
+        &self,
+        r: Request<RebuildVSchemaGraphRequest>,
+    ) -> Answer<RebuildVSchemaGraphResponse> {
+        self.change(r, serving::rebuild_vschema).await
+    }
+
+    async fn refresh_state(&self, r: Request<RefreshStateRequest>) -> Answer<RefreshStateResponse> {
+        self.change(r, tablet::refresh_state).await
+    }
+
+    async fn refresh_state_by_shard(
+        &self,
+        r: Request<RefreshStateByShardRequest>,
+    ) -> Answer<RefreshStateByShardResponse> {
+        self.change(r, tablet::refresh_state_by_shard).await
+    }
+
+    async fn reload_schema(&self, r: Request<ReloadSchemaRequest>) -> Answer<ReloadSchemaResponse> {
+        self.change(r, tablet::reload_schema).await
+    }
+
+    async fn reload_schema_keyspace(
+        &self,
+        r: Request<ReloadSchemaKeyspaceRequest>,
+    ) -> Answer<ReloadSchemaKeyspaceResponse> {
+        self.change(r, tablet::reload_schema_keyspace).await
+    }
+
+    async fn reload_schema_shard(&self, r: Request<ReloadSchemaShardRequest>) -> Answer<ReloadSchemaShardResponse> {
+        self.change(r, tablet::reload_schema_shard).await
+    }
+
+    async fn run_health_check(&self, r: Request<RunHealthCheckRequest>) -> Answer<RunHealthCheckResponse> {
+        self.change(r, tablet::run_health_check).await
+    }
+
+    async fn set_keyspace_durability_policy(
+        &self,
+        r: Request<SetKeyspaceDurabilityPolicyRequest>,
+    ) -> Answer<SetKeyspaceDurabilityPolicyResponse> {
+        self.change(r, keyspace::set_durability_policy).await
+    }
+
+    async fn set_shard_is_primary_serving(
+        &self,
+        r: Request<SetShardIsPrimaryServingRequest>,
+    ) -> Answer<SetShardIsPrimaryServingResponse> {
+        self.change(r, shard::set_primary_serving).await
+    }
+
+    async fn set_shard_tablet_control(
+        &self,
+        r: Request<SetShardTabletControlRequest>,
+    ) -> Answer<SetShardTabletControlResponse> {
+        self.change(r, shard::set_tablet_control).await
+    }
+
+    async fn shard_replication_add(
+        &self,
+        r: Request<ShardReplicationAddRequest>,
+    ) -> Answer<ShardReplicationAddResponse> {
+        self.change(r, tablet::replication_add).await
+    }
+
+    async fn shard_replication_remove(
+        &self,
+        r: Request<ShardReplicationRemoveRequest>,
+    ) -> Answer<ShardReplicationRemoveResponse> {
+        self.change(r, tablet::replication_remove).await
+    }
+
+    async fn update_cell_info(&self, r: Request<UpdateCellInfoRequest>) -> Answer<UpdateCellInfoResponse> {
+        self.change(r, cell::update).await
+    }
+
+    async fn update_cells_alias(&self, r: Request<UpdateCellsAliasRequest>) -> Answer<UpdateCellsAliasResponse> {
+        self.change(r, cell::update_alias).await
+    }
+
     async fn mount_list(&self, r: Request<MountListRequest>) -> Answer<MountListResponse> {
         self.read(r, mount::list).await
     }

@@ -10,8 +10,8 @@ use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManager
 use vtmigrated_proto::topodata::Tablet;
 
 use super::{Error, Pool, Result, TlsOptions, address, alias, db_name};
-use crate::deadline;
-use crate::error::Code;
+use crate::error::{Code, with_cause};
+use crate::{deadline, failpoint};
 
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
@@ -24,6 +24,14 @@ pub struct Client {
     max_message: usize,
 }
 
+/// A kind of call.
+struct Kind {
+    method: &'static str,
+    limit: Duration,
+    /// True when it is a side effect.
+    changes: bool,
+}
+
 /// What to read of a schema.
 #[derive(Clone, Debug, Default)]
 pub struct GetSchema {
@@ -33,14 +41,16 @@ pub struct GetSchema {
     pub table_schema_only: bool,
 }
 
-/// Declares `name(tablet, request) -> response` for an RPC of the same name.
+/// Declares `name(tablet, request) -> response` for an RPC of the same name. The closure says whether a request changes
+/// anything on the cluster.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident($rpc:literal, $limit:ident, $request:ty) -> $response:ty;)*) => {
+    ($($(#[$doc:meta])* $name:ident($rpc:literal, $limit:ident, $changes:expr, $request:ty) -> $response:ty;)*) => {
         impl Client {
             $($(#[$doc])*
             pub async fn $name(&self, tablet: &Tablet, request: $request) -> Result<$response> {
-                let limit = self.limit(stringify!($limit));
-                self.call(tablet, $rpc, limit, |mut client| async move { client.$name(request).await }).await
+                let changes: fn(&$request) -> bool = $changes;
+                let kind = Kind { method: $rpc, limit: self.limit(stringify!($limit)), changes: changes(&request) };
+                self.call(tablet, kind, |mut client| async move { client.$name(request).await }).await
             })*
         }
     };
@@ -48,37 +58,37 @@ macro_rules! calls {
 
 calls! {
     /// Echo.
-    ping("Ping", short, PingRequest) -> PingResponse;
+    ping("Ping", short, |_| false, PingRequest) -> PingResponse;
     /// Runs DDL.
-    apply_schema("ApplySchema", long, ApplySchemaRequest) -> ApplySchemaResponse;
+    apply_schema("ApplySchema", long, |_| true, ApplySchemaRequest) -> ApplySchemaResponse;
     /// Inserts the streams of a workflow, stopped.
-    create_v_replication_workflow("CreateVReplicationWorkflow", short, CreateVReplicationWorkflowRequest)
+    create_v_replication_workflow("CreateVReplicationWorkflow", short, |_| true, CreateVReplicationWorkflowRequest)
         -> CreateVReplicationWorkflowResponse;
     /// Reads the streams of several workflows.
-    read_v_replication_workflows("ReadVReplicationWorkflows", short, ReadVReplicationWorkflowsRequest)
+    read_v_replication_workflows("ReadVReplicationWorkflows", short, |_| false, ReadVReplicationWorkflowsRequest)
         -> ReadVReplicationWorkflowsResponse;
     /// Changes the streams of a workflow.
-    update_v_replication_workflow("UpdateVReplicationWorkflow", short, UpdateVReplicationWorkflowRequest)
+    update_v_replication_workflow("UpdateVReplicationWorkflow", short, |_| true, UpdateVReplicationWorkflowRequest)
         -> UpdateVReplicationWorkflowResponse;
     /// Starts, stops, shows or deletes a diff.
-    v_diff("VDiff", short, VDiffRequest) -> VDiffResponse;
+    v_diff("VDiff", short, |r| r.action != "show", VDiffRequest) -> VDiffResponse;
     /// Makes the tablet read its shard record again.
-    refresh_state("RefreshState", short, RefreshStateRequest) -> RefreshStateResponse;
+    refresh_state("RefreshState", short, |_| true, RefreshStateRequest) -> RefreshStateResponse;
     /// Makes the tablet read its schema again.
-    reload_schema("ReloadSchema", long, ReloadSchemaRequest) -> ReloadSchemaResponse;
+    reload_schema("ReloadSchema", long, |_| true, ReloadSchemaRequest) -> ReloadSchemaResponse;
     /// Checks its own health.
-    run_health_check("RunHealthCheck", short, RunHealthCheckRequest) -> RunHealthCheckResponse;
+    run_health_check("RunHealthCheck", short, |_| false, RunHealthCheckRequest) -> RunHealthCheckResponse;
     /// One statement as the application user.
-    execute_fetch_as_app("ExecuteFetchAsApp", long, ExecuteFetchAsAppRequest) -> ExecuteFetchAsAppResponse;
+    execute_fetch_as_app("ExecuteFetchAsApp", long, |r| !is_select(&r.query), ExecuteFetchAsAppRequest) -> ExecuteFetchAsAppResponse;
     /// One statement as the administrator.
-    execute_fetch_as_dba("ExecuteFetchAsDba", long, ExecuteFetchAsDbaRequest) -> ExecuteFetchAsDbaResponse;
+    execute_fetch_as_dba("ExecuteFetchAsDba", long, |r| !is_select(&r.query), ExecuteFetchAsDbaRequest) -> ExecuteFetchAsDbaResponse;
     /// Several statements as the administrator.
-    execute_multi_fetch_as_dba("ExecuteMultiFetchAsDba", long, ExecuteMultiFetchAsDbaRequest)
+    execute_multi_fetch_as_dba("ExecuteMultiFetchAsDba", long, |_| true, ExecuteMultiFetchAsDbaRequest)
         -> ExecuteMultiFetchAsDbaResponse;
     /// The GTIDs that the server has executed.
-    primary_position("PrimaryPosition", short, PrimaryPositionRequest) -> PrimaryPositionResponse;
+    primary_position("PrimaryPosition", short, |_| false, PrimaryPositionRequest) -> PrimaryPositionResponse;
     /// One statement as the user with all privileges.
-    execute_fetch_as_all_privs("ExecuteFetchAsAllPrivs", long, ExecuteFetchAsAllPrivsRequest)
+    execute_fetch_as_all_privs("ExecuteFetchAsAllPrivs", long, |r| !is_select(&r.query), ExecuteFetchAsAllPrivsRequest)
         -> ExecuteFetchAsAllPrivsResponse;
 }
 
@@ -97,14 +107,16 @@ impl Client {
             table_schema_only: what.table_schema_only,
         };
         let call = |mut client: TabletManagerClient<Channel>| async move { client.get_schema(request).await };
-        Ok(self.call(tablet, "GetSchema", LONG, call).await?.schema_definition.unwrap_or_default())
+        let kind = Kind { method: "GetSchema", limit: LONG, changes: false };
+        Ok(self.call(tablet, kind, call).await?.schema_definition.unwrap_or_default())
     }
 
     /// Runs a statement on the workflow tables, through the tablet's vreplication engine.
     pub async fn v_replication_exec(&self, tablet: &Tablet, query: String) -> Result<QueryResult> {
+        let kind = Kind { method: "VReplicationExec", limit: LONG, changes: !is_select(query.as_bytes()) };
         let request = VReplicationExecRequest { query };
         let call = |mut client: TabletManagerClient<Channel>| async move { client.v_replication_exec(request).await };
-        Ok(self.call(tablet, "VReplicationExec", LONG, call).await?.result.unwrap_or_default())
+        Ok(self.call(tablet, kind, call).await?.result.unwrap_or_default())
     }
 
     /// One read-only statement as the administrator, at most `max_rows` rows.
@@ -125,8 +137,7 @@ impl Client {
     async fn call<T, F>(
         &self,
         tablet: &Tablet,
-        method: &'static str,
-        limit: Duration,
+        Kind { method, limit, changes }: Kind,
         send: impl FnOnce(TabletManagerClient<Channel>) -> F,
     ) -> Result<T>
     where
@@ -145,7 +156,8 @@ impl Client {
         let span =
             tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
         let limit = deadline::remaining(limit);
-        match tokio::time::timeout(limit, send(client).instrument(span)).await {
+        let sent = tokio::time::timeout(limit, send(client).instrument(span));
+        match failpoint::around(changes, sent).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),
             Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
@@ -153,12 +165,18 @@ impl Client {
     }
 }
 
+fn is_select(query: &[u8]) -> bool {
+    query.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"select"))
+}
+
 fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
     let message = status.message().to_owned();
     let code = match status.code() {
-        tonic::Code::Unavailable => return Error::Unreachable { alias, address, method, detail: detail(status) },
+        tonic::Code::Unavailable => {
+            return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
+        }
         tonic::Code::Unknown if std::error::Error::source(status).is_some() => {
-            return Error::Unreachable { alias, address, method, detail: detail(status) };
+            return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
         }
         tonic::Code::InvalidArgument => Code::InvalidArgument,
         tonic::Code::NotFound => Code::NotFound,
@@ -170,19 +188,6 @@ fn failure(alias: String, address: String, method: &'static str, status: &tonic:
         _ => Code::Unknown,
     };
     Error::Answered { alias, method, code, message }
-}
-
-fn detail(status: &tonic::Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut source = std::error::Error::source(status);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The messages of these calls.

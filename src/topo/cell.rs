@@ -22,6 +22,53 @@ pub async fn create(global: &Arc<dyn Conn>, cell: &str, info: &CellInfo) -> Resu
     global.create(&paths::cell_info(cell), info.encode_to_vec()).await.map(|_| ())
 }
 
+/// Changes a cell's record by compare-and-swap, or makes it. `change` answers false when nothing is to be written.
+///
+/// # Errors
+/// Read and write errors; lost races are tried again.
+pub async fn update(
+    global: &Arc<dyn Conn>,
+    cell: &str,
+    change: impl Fn(&mut CellInfo) -> bool + Send + Sync,
+) -> Result<CellInfo> {
+    let path = paths::cell_info(cell);
+    loop {
+        let old = Record::<CellInfo>::find(global, &path).await?;
+        let mut info = old.as_ref().map(|record| record.value.clone()).unwrap_or_default();
+        if !change(&mut info) {
+            return Ok(info);
+        }
+        let write = match old {
+            Some(record) => {
+                let raw = record.over(global, &[1, 2], &info)?;
+                Write::put(path.clone(), raw, Expect::Version(record.version))
+            }
+            None => Write::put(path.clone(), info.encode_to_vec(), Expect::Absent),
+        };
+        match global.write_one(write, None).await {
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(info),
+        }
+    }
+}
+
+/// Removes a cell's record.
+///
+/// # Errors
+/// [`super::Error::NoNode`] when there is none.
+pub async fn delete(global: &Arc<dyn Conn>, cell: &str) -> Result<()> {
+    global.remove(&paths::cell_info(cell)).await
+}
+
+/// Removes an alias.
+///
+/// # Errors
+/// [`super::Error::NoNode`] when there is none.
+pub async fn delete_alias(global: &Arc<dyn Conn>, alias: &str) -> Result<()> {
+    global.remove(&paths::cells_alias(alias)).await
+}
+
 /// All aliases with their cells.
 pub async fn aliases(global: &Arc<dyn Conn>) -> Result<Vec<(String, CellsAlias)>> {
     let mut found = Vec::new();

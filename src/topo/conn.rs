@@ -92,6 +92,17 @@ impl dyn Conn {
         Ok(self.write(vec![write], guard).await?.first().copied().unwrap_or_default())
     }
 
+    /// Deletes a record. [`super::Error::NoNode`] when it is not there. Two round trips.
+    pub async fn remove(&self, path: &str) -> Result<()> {
+        loop {
+            let node = self.get(path).await?;
+            match self.write_one(Write::delete(path, Expect::Version(node.version)), None).await {
+                Err(super::Error::BadVersion(_)) => {}
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
     /// The full key of a path, as error texts show it.
     pub fn full(&self, path: &str) -> String {
         super::paths::join(self.endpoint().2, path)

@@ -14,7 +14,8 @@ use tracing::Instrument;
 
 use super::conn::{Conn, Expect, Node, Write};
 use super::{Error, Lock, LockRequest, Result, paths};
-use crate::deadline;
+use crate::error::with_cause;
+use crate::{deadline, failpoint};
 
 /// etcd refuses more operations in one transaction than its `--max-txn-ops`, 128 unless set.
 const BATCH: usize = 100;
@@ -55,7 +56,8 @@ impl Etcd {
                 .http2_keep_alive_interval(Duration::from_secs(10))
                 .keep_alive_timeout(Duration::from_secs(6));
             if let Some(config) = &tls.config {
-                endpoint = endpoint.tls_config(config.clone()).map_err(|e| unreachable(chain(&e)))?;
+                endpoint =
+                    endpoint.tls_config(config.clone()).map_err(|e| unreachable(with_cause(&e.to_string(), &e)))?;
             }
             endpoints.push(endpoint);
         }
@@ -66,7 +68,7 @@ impl Etcd {
         };
         let client = Client::from_channel(etcd_client::Channel::Tonic(channel), None)
             .await
-            .map_err(|e| unreachable(chain(&e)))?;
+            .map_err(|e| unreachable(with_cause(&e.to_string(), &e)))?;
         Ok(Self { client, server: server.to_owned(), root: root.to_owned() })
     }
 
@@ -95,14 +97,14 @@ impl Etcd {
             |detail: String| Error::Unreachable { kind: "etcd2".into(), server: self.server.clone(), detail };
         match error {
             etcd_client::Error::GRpcStatus(status) => match status.code() {
-                tonic::Code::Unavailable | tonic::Code::Unknown => unreachable(chain(status)),
+                tonic::Code::Unavailable | tonic::Code::Unknown => unreachable(with_cause(status.message(), status)),
                 tonic::Code::DeadlineExceeded => Error::Timeout(key.to_owned()),
                 tonic::Code::NotFound => Error::NoNode(key.to_owned()),
                 tonic::Code::ResourceExhausted => Error::ResourceExhausted(key.to_owned()),
                 tonic::Code::Cancelled => Error::Interrupted(key.to_owned()),
                 _ => Error::Backend { path: key.to_owned(), detail: status.message().to_owned() },
             },
-            etcd_client::Error::TransportError(e) => unreachable(chain(e)),
+            etcd_client::Error::TransportError(e) => unreachable(with_cause(&e.to_string(), e)),
             other => Error::Backend { path: key.to_owned(), detail: other.to_string() },
         }
     }
@@ -149,7 +151,7 @@ impl Etcd {
         let first = writes.first().map(|w| self.key(w.parts().0)).unwrap_or_default();
         let txn = Txn::new().when(compares).and_then(actions).or_else(reads);
         let mut kv = self.client.kv_client();
-        let response = self.run("Write", &first, kv.txn(txn)).await?;
+        let response = failpoint::around(true, self.run("Write", &first, kv.txn(txn))).await?;
         if response.succeeded() {
             let revision = response.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
             return Ok(writes.iter().map(|w| if matches!(w, Write::Put { .. }) { revision } else { 0 }).collect());
@@ -249,20 +251,6 @@ impl Conn for Etcd {
         let key = paths::join(&self.root, "");
         self.range("Probe", key, Some(GetOptions::new().with_keys_only().with_limit(1))).await.map(|_| ())
     }
-}
-
-/// An error with its causes, which tonic keeps out of its own text.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Opens a connection as a trait object.

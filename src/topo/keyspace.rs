@@ -5,7 +5,10 @@ use std::sync::Arc;
 use prost::Message;
 use vtmigrated_proto::topodata::Keyspace;
 
-use super::{Conn, Record, Result, paths};
+use super::{Conn, Expect, Lock, Record, Result, Write, paths};
+
+/// Field numbers of a Keyspace.
+const KNOWN: &[u32] = &[5, 6, 7, 8, 9, 10, 11];
 
 /// Names of all keyspaces, ascending.
 pub async fn names(global: &Arc<dyn Conn>) -> Result<Vec<String>> {
@@ -25,4 +28,25 @@ pub async fn get(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Record<Keyspa
 pub async fn create(global: &Arc<dyn Conn>, keyspace: &str, record: &Keyspace) -> Result<()> {
     paths::check_name(keyspace).map_err(|e| e.wrap("CreateKeyspace"))?;
     global.create(&paths::keyspace(keyspace), record.encode_to_vec()).await.map(|_| ())
+}
+
+/// All keyspace records with their names, ascending: two round trips.
+pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<(String, Keyspace)>> {
+    let names = names(global).await?;
+    let nodes = global.get_many(names.iter().map(|name| paths::keyspace(name)).collect()).await?;
+    let mut found = Vec::with_capacity(names.len());
+    for (name, node) in names.into_iter().zip(nodes) {
+        // a directory without a record, as a lock or a leftover makes it, is no keyspace
+        if let Some(node) = node {
+            found.push((name, Record::<Keyspace>::decode(node, global)?.value));
+        }
+    }
+    Ok(found)
+}
+
+/// Writes a keyspace record that was read under its lock.
+pub async fn update(global: &Arc<dyn Conn>, old: &Record<Keyspace>, value: &Keyspace, guard: &Lock) -> Result<()> {
+    let raw = old.over(global, KNOWN, value)?;
+    let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
+    global.write_one(write, Some(guard)).await.map(|_| ())
 }

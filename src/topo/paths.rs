@@ -12,6 +12,8 @@ pub const EXTERNAL_CLUSTERS: &str = "ExternalClusters/vitess";
 pub const ROUTING_RULES: &str = "RoutingRules";
 pub const SHARD_ROUTING_RULES: &str = "ShardRoutingRules";
 pub const KEYSPACE_ROUTING_RULES: &str = "routing_rules/keyspace/Rules";
+/// Directory of the lock that serializes changes of the keyspace routing rules.
+pub const ROUTING_RULES_DIR: &str = "routing_rules";
 pub const MIRROR_RULES: &str = "MirrorRules";
 pub const SRV_VSCHEMA: &str = "SrvVSchema";
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Conn, Error, Node, Result};
+use super::{Conn, Error, Node, Result, wire};
 
 /// A record: the decoded message, the bytes as stored (fields that this program does not know included), the version.
 #[derive(Clone, Debug)]
@@ -25,6 +25,14 @@ impl<T: Message + Default> Record<T> {
         let value = T::decode(node.value.clone())
             .map_err(|error| Error::BadData { path: conn.full(&node.path), detail: error.to_string() })?;
         Ok(Self { path: node.path, value, raw: node.value, version: node.version })
+    }
+
+    /// The bytes of `value` in this record's place: fields that are none of `known` stay as they are stored.
+    ///
+    /// # Errors
+    /// [`Error::BadData`] naming the full key.
+    pub fn over(&self, conn: &Arc<dyn Conn>, known: &[u32], value: &T) -> Result<Vec<u8>> {
+        wire::over(&self.raw, known, value).map_err(|detail| Error::BadData { path: conn.full(&self.path), detail })
     }
 
     /// Reads and decodes one record.

@@ -6,19 +6,63 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use vtmigrated_proto::topodata::shard::TabletControl;
-use vtmigrated_proto::topodata::{Shard, TabletType};
+use vtmigrated_proto::topodata::{KeyRange, Shard, TabletType};
 
 use super::{Conn, Error, Expect, Lock, Record, Result, Write, paths, wire};
 use crate::key_range;
 
+/// Field numbers of a Shard.
+const KNOWN: &[u32] = &[1, 2, 4, 6, 7, 8, 9];
 /// Field number of `tablet_controls` in a Shard.
 const TABLET_CONTROLS: u32 = 6;
 
 /// One shard's record.
 pub async fn get(global: &Arc<dyn Conn>, keyspace: &str, shard: &str) -> Result<Record<Shard>> {
     paths::check_name(keyspace)?;
-    paths::check_name(shard)?;
+    parse_name(shard)?;
     Record::get(global, &paths::shard(keyspace, shard)).await
+}
+
+/// The key range that a shard's name stands for; none for names without `-`, such as `0`.
+///
+/// # Errors
+/// [`Error::BadName`] with stock's texts.
+pub fn parse_name(shard: &str) -> Result<Option<KeyRange>> {
+    paths::check_name(shard)?;
+    let Some((start, end)) = shard.split_once('-') else { return Ok(None) };
+    if end.contains('-') {
+        return Err(Error::BadName(format!("invalid shardId, can only contain one '-': {shard}")));
+    }
+    match key_range::parse(shard) {
+        Ok(range) => Ok(Some(range)),
+        Err(key_range::Error::OutOfOrder(_)) => {
+            let (start, end) = (start.to_ascii_lowercase(), end.to_ascii_lowercase());
+            Err(Error::BadName(format!("out of order keys: {start} is not strictly smaller than {end}")))
+        }
+        Err(key_range::Error::NotARange(_)) => {
+            let detail = [start, end].into_iter().find_map(key_range::hex_error).unwrap_or_default();
+            Err(Error::BadName(format!("{detail}: bad shard name {shard}")))
+        }
+    }
+}
+
+/// Stores a new shard.
+pub async fn create(
+    global: &Arc<dyn Conn>,
+    keyspace: &str,
+    shard: &str,
+    value: &Shard,
+    guard: Option<&Lock>,
+) -> Result<()> {
+    let write = Write::put(paths::shard(keyspace, shard), value.encode_to_vec(), Expect::Absent);
+    global.write_one(write, guard).await.map(|_| ())
+}
+
+/// Writes a shard record that was read before.
+pub async fn update(global: &Arc<dyn Conn>, old: &Record<Shard>, value: &Shard, guard: &Lock) -> Result<()> {
+    let raw = old.over(global, KNOWN, value)?;
+    let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
+    global.write_one(write, Some(guard)).await.map(|_| ())
 }
 
 /// The name of the shard that a record belongs to.
@@ -181,6 +225,19 @@ mod tests {
         let (gone, removed) = with_denied(&record(&shard), Deny::Remove, &strings(&["a", "b", "c"])).unwrap();
         assert_eq!(removed, strings(&["a", "b"]));
         assert!(Shard::decode(Bytes::from(gone.unwrap())).unwrap().tablet_controls.is_empty());
+    }
+
+    #[test]
+    fn names_stand_for_ranges() {
+        assert_eq!(parse_name("0").unwrap(), None);
+        assert_eq!(parse_name("-").unwrap(), Some(KeyRange::default()));
+        assert_eq!(parse_name("-80").unwrap(), Some(KeyRange { start: vec![], end: vec![0x80] }));
+        let refusal = |name: &str| parse_name(name).unwrap_err().to_string();
+        assert_eq!(refusal("-80-"), "invalid shardId, can only contain one '-': -80-");
+        assert_eq!(refusal("C0-80"), "out of order keys: c0 is not strictly smaller than 80");
+        assert_eq!(refusal("x-80"), "encoding/hex: invalid byte: U+0078 'x': bad shard name x-80");
+        assert_eq!(refusal("../0"), "invalid character . in name ../0");
+        assert_eq!(refusal(""), "empty name");
     }
 
     #[test]

@@ -2,14 +2,28 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use prost::Message;
 use vtmigrated_proto::topodata::SrvKeyspace;
 
-use super::{Conn, Expect, Lock, Record, Result, Write, paths};
+use super::{Cells, Conn, Expect, Lock, Record, Result, Write, paths};
 
 /// A keyspace's serving graph in one cell, if it has one there.
 pub async fn find(cell: &Arc<dyn Conn>, keyspace: &str) -> Result<Option<Record<SrvKeyspace>>> {
     Record::find(cell, &paths::srv_keyspace(keyspace)).await
+}
+
+/// Names of the keyspaces that have something in a cell, ascending.
+pub async fn names(cell: &Arc<dyn Conn>) -> Result<Vec<String>> {
+    cell.list_dir(paths::KEYSPACES).await
+}
+
+/// A keyspace's serving graph in each cell, in parallel; `None` where there is none.
+pub async fn all(cells: &Cells, keyspace: &str) -> Result<Vec<(String, Option<Record<SrvKeyspace>>)>> {
+    let reads = cells
+        .iter()
+        .map(|(name, conn)| async move { Ok::<_, super::Error>((name.to_owned(), find(conn, keyspace).await?)) });
+    try_join_all(reads).await
 }
 
 /// Writes a keyspace's serving graph in one cell.

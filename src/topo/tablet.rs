@@ -59,3 +59,16 @@ pub async fn replication(cells: &Cells, keyspace: &str, shards: &[&str]) -> Resu
     }
     Ok(found)
 }
+
+/// The replication graph of a shard in each cell, in parallel; `None` where there is none.
+pub async fn replication_records(
+    cells: &Cells,
+    keyspace: &str,
+    shard: &str,
+) -> Result<Vec<(String, Option<Record<ShardReplication>>)>> {
+    let path = &paths::shard_replication(keyspace, shard);
+    let reads = cells.iter().map(|(name, conn)| async move {
+        Ok::<_, Error>((name.to_owned(), Record::<ShardReplication>::find(conn, path).await?))
+    });
+    try_join_all(reads).await
+}

@@ -74,6 +74,38 @@ pub fn without(message: &Bytes, number: u32, mut drop: impl FnMut(&Bytes) -> boo
     Ok(kept)
 }
 
+/// `value` encoded, and after it the fields of `old` that are none of `known`: what a newer program stored there stays.
+///
+/// # Errors
+/// A text when the bytes are not a message.
+pub fn over(old: &Bytes, known: &[u32], value: &impl prost::Message) -> Result<Vec<u8>, String> {
+    let mut message = value.encode_to_vec();
+    for field in fields(old)?.into_iter().filter(|field| !known.contains(&field.number)) {
+        message.extend_from_slice(&field.whole);
+    }
+    Ok(message)
+}
+
+/// The message with the payloads of the fields `number` changed where `change` answers new ones.
+///
+/// # Errors
+/// A text when the bytes are not a message, or that of `change`.
+pub fn each(
+    message: &Bytes,
+    number: u32,
+    mut change: impl FnMut(&Bytes) -> Result<Option<Vec<u8>>, String>,
+) -> Result<Vec<u8>, String> {
+    let mut changed = Vec::with_capacity(message.len());
+    for field in fields(message)? {
+        let payload = field.payload.as_ref().filter(|_| field.number == number);
+        match payload.map(&mut change).transpose()?.flatten() {
+            Some(payload) => push(&mut changed, number, &payload),
+            None => changed.extend_from_slice(&field.whole),
+        }
+    }
+    Ok(changed)
+}
+
 /// An entry of a map from text to message: both parts are there even when empty.
 pub fn map_entry(key: &str, value: &[u8]) -> Vec<u8> {
     let mut entry = Vec::with_capacity(key.len() + value.len() + 8);
@@ -116,6 +148,27 @@ mod tests {
         let found = fields(&Bytes::from(left)).unwrap();
         assert_eq!(found.iter().map(|f| f.number).collect::<Vec<_>>(), vec![99, 3]);
         assert_eq!(map_key(found[1].payload.as_ref().unwrap()).unwrap(), "t2");
+    }
+
+    #[test]
+    fn a_rewritten_message_keeps_what_is_not_known() {
+        let mut old = Keyspace { sharded: true, ..Keyspace::default() }.encode_to_vec();
+        push(&mut old, 99, b"from the future");
+        let new = over(&Bytes::from(old), &[1, 2, 3, 4, 5, 6], &Keyspace::default()).unwrap();
+        let found = fields(&Bytes::from(new)).unwrap();
+        assert_eq!(found.iter().map(|f| f.number).collect::<Vec<_>>(), vec![99]);
+    }
+
+    #[test]
+    fn only_the_payloads_that_change_are_written_anew() {
+        let mut message = Vec::new();
+        push(&mut message, 3, b"a");
+        push(&mut message, 4, b"a");
+        push(&mut message, 3, b"b");
+        let is_a = |payload: &Bytes| Ok((payload.as_ref() == b"a").then(|| b"c".to_vec()));
+        let changed = fields(&Bytes::from(each(&Bytes::from(message), 3, is_a).unwrap())).unwrap();
+        let payloads: Vec<_> = changed.iter().map(|f| f.payload.clone().unwrap()).collect();
+        assert_eq!(payloads, [&b"c"[..], b"a", b"b"]);
     }
 
     proptest! {

@@ -11,6 +11,7 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace, Table, Vindex};
 
 use super::vindex::{self, Kind};
 use super::{Error, tables, vindexes};
+use crate::key_range;
 
 /// Checks a VSchema; the error's text begins with `BuildKeyspace(<keyspace>): `.
 ///
@@ -47,7 +48,9 @@ fn check_table(name: &str, table: &Table, sharded: bool) -> Result<(), Error> {
         "sequence" => {}
         other => return Err(Error::TableType(other.to_owned())),
     }
-    check_pin(&table.pinned)?;
+    if let Some(error) = key_range::hex_error(&table.pinned) {
+        return Err(Error::Pin(error));
+    }
     let needs_vindex = sharded && table.r#type != "reference" && table.pinned.is_empty();
     if needs_vindex && table.column_vindexes.is_empty() {
         return Err(Error::MissingPrimaryVindex(name.to_owned()));
@@ -64,17 +67,6 @@ fn check_source(table: &str, source: &str) -> Result<(), Error> {
          <keyspace_name>.<table_name> (dots are not allowed in either name)"
     );
     Err(Error::ReferenceSource { source_table: source.to_owned(), table: table.to_owned(), detail })
-}
-
-fn check_pin(pinned: &str) -> Result<(), Error> {
-    if let Some(byte) = pinned.bytes().find(|byte| !byte.is_ascii_hexdigit()) {
-        let shown = match char::from(byte) {
-            c if c.is_control() => String::new(),
-            c => format!(" '{c}'"),
-        };
-        return Err(Error::Pin(format!("encoding/hex: invalid byte: U+{byte:04X}{shown}")));
-    }
-    if pinned.len().is_multiple_of(2) { Ok(()) } else { Err(Error::Pin("encoding/hex: odd length hex string".into())) }
 }
 
 fn check_columns(name: &str, table: &Table) -> Result<(), Error> {

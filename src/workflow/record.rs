@@ -26,6 +26,9 @@ pub struct Facts {
     pub phase: Phase,
     /// The mount that the workflow reads from.
     pub mount: String,
+    /// The source keyspace and its shards, so that complete can ask them before it has read a stream.
+    #[serde(default)]
+    pub source: (String, Vec<String>),
     /// Fingerprint of the arguments of create, so that a second one can be told to be the same.
     pub arguments: String,
     /// All tables of the workflow, in the order chosen.

@@ -1,7 +1,6 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::future::{join_all, try_join, try_join3};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
@@ -117,35 +116,46 @@ pub struct WithReplicas {
 }
 
 impl WithReplicas {
-    /// Reads shards, primaries, replication graphs and all their tablets: three waves.
-    pub async fn load(topo: &Arc<Topo>, keyspace: &str) -> Result<Self> {
-        let (records, cells) = try_join(topo::shard::all(topo.global(), keyspace), topo.cells()).await?;
-        Self::from_records(keyspace, records, cells).await
-    }
-
-    /// The same from shards that were read already: two waves.
+    /// Reads the primaries, replication graphs and all tablets of shards that were read already: two waves.
     pub async fn from_records(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
+        let graphed = Graphed::read(keyspace, records, cells).await?;
+        let tablets = graphed.tablets().await?;
+        Ok(Self { keyspace: graphed.keyspace, tablets })
+    }
+}
+
+/// A keyspace with the aliases of its replicas.
+pub struct Graphed {
+    pub keyspace: Keyspace,
+    graphs: BTreeMap<String, Vec<TabletAlias>>,
+}
+
+impl Graphed {
+    /// Reads primaries and replication graphs of shards that were read already: one wave.
+    pub async fn read(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
         let names: Vec<String> = records.iter().map(|r| topo::shard::name(r).to_owned()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let graphs = topo::tablet::replication(&cells, keyspace, &names);
-        let (loaded, graphs) = {
-            let loading = Keyspace::with_primaries(keyspace, records, cells.clone());
-            let graphs = async { graphs.await.map_err(Error::from) };
-            try_join(loading, graphs).await?
-        };
-        let replicas: Vec<TabletAlias> = graphs.values().flatten().cloned().collect();
-        let others = topo::tablet::get_many(&cells, &replicas).await?;
+        let loading = Keyspace::with_primaries(keyspace, records, cells.clone());
+        let (keyspace, graphs) = try_join(loading, async { Ok(graphs.await?) }).await?;
+        Ok(Self { keyspace, graphs })
+    }
+
+    /// Every tablet of each shard that has a hostname, primaries included: one wave.
+    pub async fn tablets(&self) -> Result<BTreeMap<String, Vec<Tablet>>> {
+        let replicas: Vec<TabletAlias> = self.graphs.values().flatten().cloned().collect();
+        let others = topo::tablet::get_many(&self.keyspace.cells, &replicas).await?;
         let mut tablets: BTreeMap<String, Vec<Tablet>> = BTreeMap::new();
-        for shard in &loaded.shards {
+        for shard in &self.keyspace.shards {
             let mut all: BTreeMap<String, Tablet> = BTreeMap::new();
-            let known = graphs.get(&shard.name).into_iter().flatten();
+            let known = self.graphs.get(&shard.name).into_iter().flatten();
             let replicas = known.filter_map(|alias| others.get(&paths::alias_text(alias)).cloned());
             for tablet in replicas.chain(shard.primary.clone()).filter(|t| !t.hostname.is_empty()) {
                 all.insert(crate::tablet::alias(&tablet), tablet);
             }
             tablets.insert(shard.name.clone(), all.into_values().collect());
         }
-        Ok(Self { keyspace: loaded, tablets })
+        Ok(tablets)
     }
 }
 

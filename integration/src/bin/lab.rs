@@ -51,11 +51,12 @@ fn addresses(server: &Server) -> Value {
     json!({"grpc": server.grpc_address().to_string(), "http": server.http_address().to_string()})
 }
 
-/// A cluster's topology, and the query services of the primaries of a keyspace by shard.
+/// A cluster's topology, and the primaries of a keyspace by shard.
 fn describe(cluster: &Cluster, keyspace: &str) -> Value {
     let primaries = cluster.shards(keyspace).into_iter().filter_map(|shard| {
         let primary = shard.tablets().first()?;
-        Some((shard.name.clone(), Value::from(primary.address())))
+        let alias = primary.alias();
+        Some((shard.name.clone(), json!({"address": primary.address(), "cell": alias.cell, "uid": alias.uid})))
     });
     json!({
         "address": cluster.etcd().address(),

@@ -44,7 +44,7 @@ async fn write_all(context: &Context, grpc_port: u16) -> topo::Result<()> {
     let tablet = Tablet {
         alias: Some(options.alias()),
         hostname: options.hostname.clone(),
-        port_map: [("grpc".to_owned(), i32::from(grpc_port)), ("vt".to_owned(), 0)].into(),
+        port_map: [("grpc".to_owned(), i32::from(grpc_port))].into(),
         keyspace: options.keyspace.clone(),
         shard: options.shard.clone(),
         key_range: options.key_range.clone(),

@@ -6,12 +6,13 @@ use std::{
 };
 
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::Server;
 use vtmigrated::topo::{Dialer, EtcdOptions, Topo, external_cluster::Mounts};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::TabletManagerServer;
 
 use super::{
+    connection,
     engine::{Context, Engine, Tuning, error},
     manager::Manager,
     options::Options,
@@ -37,13 +38,17 @@ pub enum Error {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// A running tablet. End it with [`Tablet::stop`] or [`Tablet::kill`]; dropping it ends the services only.
+/// A running tablet. End it with [`Tablet::stop`] or [`Tablet::kill`]; dropping it ends all its tasks without waiting.
 pub struct Tablet {
     port: u16,
     context: Arc<Context>,
     engine: Arc<Engine>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     follower: JoinHandle<()>,
+    /// Cancels `shutdown` when the tablet is dropped.
+    guard: DropGuard,
+    /// Cuts all connections when cancelled or dropped.
+    cut: DropGuard,
 }
 
 /// Between two looks at the topology.
@@ -79,6 +84,7 @@ impl Tablet {
         let engine = Arc::new(Engine::new(Arc::clone(&context)));
         let manager = Manager::new(Arc::clone(&context), Arc::clone(&engine));
         let shutdown = context.shared.shutdown.clone();
+        let guard = shutdown.clone().drop_guard();
         let router = Server::builder()
             .add_service(query_service::QueryService::server(Arc::clone(&context.shared)))
             .add_service(
@@ -86,10 +92,11 @@ impl Tablet {
                     .max_decoding_message_size(usize::MAX)
                     .max_encoding_message_size(usize::MAX),
             );
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let cut = CancellationToken::new();
+        let incoming = connection::accept(listener, cut.clone());
         let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()));
         let follower = tokio::spawn(follow(Arc::clone(&context)));
-        let tablet = Self { port, context, engine, server, follower };
+        let tablet = Self { port, context, engine, server, follower, guard, cut: cut.drop_guard() };
         // only a primary has streams
         if tablet.context.shared.state().tablet_type == vtmigrated_proto::topodata::TabletType::Primary {
             tablet.engine.open().await?;
@@ -129,7 +136,8 @@ impl Tablet {
         // each is cancelled or over
         let _ = self.server.await;
         let _ = self.follower.await;
-        self.context.shared.shutdown.cancel();
+        drop(self.cut);
+        drop(self.guard);
     }
 }
 

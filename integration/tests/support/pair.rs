@@ -3,38 +3,34 @@
 use std::{sync::Arc, time::Duration};
 
 use integration::{
-    cluster::Cluster,
-    tablet::{engine::Tuning, options::Options, run::Tablet},
+    client::TabletManager as Manager,
+    cluster::{Cluster, member::Member},
+    tablet::engine::Tuning,
 };
 use mysql_async::prelude::{FromRow, Queryable};
-use tokio::{net::TcpListener, time::sleep};
-use tonic::transport::Channel;
+use tokio::time::sleep;
 use vtmigrated::topo::{Dialer, EtcdOptions, Expect, Topo, Write, external_cluster, paths};
 use vtmigrated_proto::{
     binlogdata::{BinlogSource, Filter, Rule, VReplicationWorkflowState as State},
     query::QueryResult,
     tabletmanagerdata as data,
-    tabletmanagerservice::tablet_manager_client::TabletManagerClient,
     topodata::{TabletType, TopoConfig},
     vschema,
 };
-
-pub type Manager = TabletManagerClient<Channel>;
 
 /// `commerce/0` as the mount `ext1` of a cluster with `customer/-80,80-`.
 pub struct Pair {
     pub source: Cluster,
     pub target: Cluster,
-    pub source_tablet: Tablet,
     source_global: Arc<Topo>,
 }
 
 impl Pair {
-    /// Clusters with the source tablet running; target tablets are started by the tests.
+    /// Both clusters with all their tablets.
     pub async fn start() -> Self {
         let (source, target) = tokio::join!(
-            Cluster::new("zone1").keyspace("commerce", &["0"]).first_uid(1100).start(),
-            Cluster::new("zone1").keyspace("customer", &["-80", "80-"]).first_uid(2100).start()
+            Cluster::new("zone1").keyspace("commerce", &["0"]).first_uid(1100).tuning(tuning()).start(),
+            Cluster::new("zone1").keyspace("customer", &["-80", "80-"]).first_uid(2100).tuning(tuning()).start()
         );
         let (source, target) = (source.unwrap(), target.unwrap());
         let source_global = Arc::new(topo(&source).await);
@@ -42,12 +38,18 @@ impl Pair {
         let config =
             TopoConfig { topo_type: "etcd2".into(), server: source.etcd().address(), root: "/vitess/global".into() };
         external_cluster::create(topo(&target).await.global(), "ext1", config).await.unwrap();
-        let source_tablet = start(&source, "commerce", "0").await;
-        Self { source, target, source_tablet, source_global }
+        Self { source, target, source_global }
     }
 
-    pub async fn start_target(&self, shard: &str) -> Tablet {
-        start(&self.target, "customer", shard).await
+    /// The target tablet of a shard.
+    pub fn primary(&self, shard: &str) -> &Member {
+        self.target.primary("customer", shard).unwrap()
+    }
+
+    /// Ends everything, and looks for what must not be left.
+    pub async fn finish(self) {
+        self.target.finish().await.unwrap();
+        self.source.finish().await.unwrap();
     }
 
     pub async fn on_source(&self, sql: &str) {
@@ -55,7 +57,7 @@ impl Pair {
     }
 
     pub async fn source_position(&self) -> String {
-        let mut manager = manager(&self.source_tablet).await;
+        let mut manager = self.source.primary("commerce", "0").unwrap().manager().await.unwrap();
         manager.primary_position(data::PrimaryPositionRequest {}).await.unwrap().into_inner().position
     }
 
@@ -86,32 +88,12 @@ impl Pair {
 }
 
 pub fn sidecar(cluster: &Cluster, shard: &str) -> String {
-    let keyspace = cluster.shard("customer", shard).map(|shard| shard.db_name.clone()).unwrap();
-    format!("_{keyspace}")
+    cluster.primary("customer", shard).unwrap().options().sidecar_db.clone()
 }
 
 /// Waiting times short enough for tests.
 pub fn tuning() -> Tuning {
     Tuning { retry_delay: Duration::from_millis(300), picker_delay: Duration::from_millis(400), ..Tuning::default() }
-}
-
-pub async fn start(cluster: &Cluster, keyspace: &str, shard: &str) -> Tablet {
-    let record = cluster.shard(keyspace, shard).unwrap();
-    let port = cluster.mysqld().unwrap().port();
-    let mut options = Options::new("zone1", record.alias.uid, keyspace, shard, port);
-    options.db_name.clone_from(&record.db_name);
-    options.sidecar_db = format!("_{}", record.db_name);
-    options.topo_global_server = cluster.etcd().address();
-    if shard.contains('-') {
-        options.key_range = Some(vtmigrated::key_range::parse(shard).unwrap());
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Tablet::start_tuned(options, tuning(), listener).await.unwrap()
-}
-
-pub async fn manager(tablet: &Tablet) -> Manager {
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://127.0.0.1:{}", tablet.port())).unwrap();
-    TabletManagerClient::new(endpoint.tcp_nodelay(true).connect().await.unwrap())
 }
 
 /// The request that vtctld sends for a Migrate.

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use etcd_client::{Client, Compare, CompareOp, EventType, GetOptions, PutOptions, Txn, TxnOp, WatchOptions};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::super::lock::{Lease, Lock, LockRequest};
 use super::super::{Error, Result};
 use super::Etcd;
+use crate::failpoint;
 
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -23,7 +25,8 @@ pub(super) async fn take(etcd: &Etcd, request: LockRequest) -> Result<Lock> {
     let waiting_for = format!("{first}/locks");
     let mut leases = etcd.client.lease_client();
     let ttl = i64::try_from(request.ttl.as_secs().max(1)).unwrap_or(30);
-    let granted = etcd.run("LeaseGrant", &waiting_for, leases.grant(ttl, None)).await?;
+    let grant = etcd.run("LeaseGrant", &waiting_for, leases.grant(ttl, None));
+    let granted = failpoint::around(true, grant).await?;
     let lease = EtcdLease::start(etcd.client.clone(), granted.id(), request.ttl, waiting_for);
     let taken = match take_all(etcd, &request, granted.id()).await {
         Ok(Some(fences)) => Ok(fences),
@@ -60,7 +63,8 @@ async fn take_all(etcd: &Etcd, request: &LockRequest, lease: i64) -> Result<Opti
     }
     let first = keys.first().cloned().unwrap_or_default();
     let mut kv = etcd.client.kv_client();
-    let response = etcd.run("Lock", &first, kv.txn(Txn::new().when(compares).and_then(puts).or_else(reads))).await?;
+    let txn = Txn::new().when(compares).and_then(puts).or_else(reads);
+    let response = failpoint::around(true, etcd.run("Lock", &first, kv.txn(txn))).await?;
     for (dir, answer) in request.dirs.iter().zip(response.op_responses()) {
         let empty = matches!(answer, etcd_client::TxnOpResponse::Get(get) if get.kvs().is_empty());
         if dir.must_exist && empty {
@@ -83,7 +87,7 @@ async fn take_in_turn(etcd: &Etcd, request: &LockRequest, lease: i64) -> Result<
         let key = format!("{locks}/{lease}");
         let mut kv = etcd.client.kv_client();
         let put = kv.put(key.as_str(), request.contents(), Some(PutOptions::new().with_lease(lease)));
-        let response = etcd.run("Lock", &key, put).await?;
+        let response = failpoint::around(true, etcd.run("Lock", &key, put)).await?;
         let revision = response.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
         let left = until.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, wait_turn(etcd, &locks, revision)).await {
@@ -157,7 +161,8 @@ impl Lease for EtcdLease {
             keeper.keep_alive().await?;
             answers.message().await
         };
-        match tokio::time::timeout(self.ttl, once).await {
+        let span = tracing::info_span!("topo", vitess.topo.op = "LeaseCheck", vitess.topo.path = %self.path);
+        match tokio::time::timeout(self.ttl, once.instrument(span)).await {
             Ok(Ok(Some(answer))) if answer.ttl() > 0 => {
                 self.seen.store(millis(asked), Ordering::Release);
                 Ok(())
@@ -169,7 +174,9 @@ impl Lease for EtcdLease {
     async fn release(&self) -> Result<()> {
         self.keeper.abort();
         let mut leases = self.client.lease_client();
-        match tokio::time::timeout(RELEASE_TIMEOUT, leases.revoke(self.id)).await {
+        let span = tracing::info_span!("topo", vitess.topo.op = "LeaseRevoke", vitess.topo.path = %self.path);
+        let revoke = tokio::time::timeout(RELEASE_TIMEOUT, leases.revoke(self.id).instrument(span));
+        match failpoint::around(true, revoke).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(etcd_client::Error::GRpcStatus(status))) if status.code() == tonic::Code::NotFound => {
                 Err(Error::LockLost(self.path.clone()))

@@ -51,7 +51,10 @@ pub(super) fn statement(sql: &str) -> Result<Change, Error> {
         return Err(Error::NotVSchema);
     }
     let change = tokens.change()?;
-    tokens.accept_token(&Token::SemiColon);
+    let ended = tokens.accept_token(&Token::SemiColon);
+    if ended && tokens.at < tokens.tokens.len() {
+        return Err(Error::Syntax("Expected a single statement".into()));
+    }
     if tokens.at < tokens.tokens.len() {
         return Err(tokens.syntax());
     }

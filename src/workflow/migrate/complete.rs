@@ -1,11 +1,11 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
-use futures::future::try_join3;
+use futures::future::{join, try_join, try_join3};
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
 use super::super::record::{self, Stored};
-use super::super::streams::{self, OnShard, Origin, WithReplicas};
+use super::super::streams::{self, Graphed, OnShard, Origin, WithReplicas};
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
@@ -35,8 +35,18 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
         let found = Found::read(context, keyspace, workflow).await?;
         return Ok(dry_run_answer(keyspace, workflow, &found));
     }
-    let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
-    let result = complete_locked(context, keyspace, workflow, &lock).await;
+    let locked = async {
+        let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
+        let found = Found::read(context, keyspace, workflow).await;
+        Ok::<_, Error>((lock, found))
+    };
+    // the source is asked meanwhile: its position now is the one that the streams must have reached
+    let (locked, positions) = join(locked, readiness::Positions::by_record(context, keyspace, workflow)).await;
+    let (lock, found) = locked?;
+    let result = match found {
+        Ok(found) => complete_locked(context, &found, workflow, positions, &lock).await,
+        Err(error) => Err(error),
+    };
     if let Err(error) = lock.release().await {
         tracing::warn!("the locks of complete were not given back: {error}");
     }
@@ -55,13 +65,20 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads a workflow: four waves. Its origin is the record's when no stream is left.
+    /// Reads a workflow: three waves. Its origin is the record's when no stream is left.
     pub async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
         let global = context.topo.global();
         let vschema = async { Ok(topo::vschema::find(global, keyspace).await?) };
-        let target = WithReplicas::load(&context.topo, keyspace);
-        let (target, vschema, record) = try_join3(target, vschema, record::find(global, keyspace, workflow)).await?;
-        let rows = target.keyspace.workflows(context, &[workflow.to_owned()]).await?;
+        let graphed = async {
+            let shards = async { Ok(topo::shard::all(global, keyspace).await?) };
+            let cells = async { Ok::<_, Error>(context.topo.cells().await?) };
+            let (shards, cells) = try_join(shards, cells).await?;
+            Graphed::read(keyspace, shards, cells).await
+        };
+        let (graphed, vschema, record) = try_join3(graphed, vschema, record::find(global, keyspace, workflow)).await?;
+        let names = [workflow.to_owned()];
+        let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &names)).await?;
+        let target = WithReplicas { keyspace: graphed.keyspace, tablets };
         if rows.is_empty() && record.is_none() {
             return Err(status::missing(keyspace, workflow));
         }
@@ -90,19 +107,25 @@ impl Found {
     }
 }
 
-async fn complete_locked(context: &Context, keyspace: &str, workflow: &str, lock: &Lock) -> Result<()> {
-    let found = Found::read(context, keyspace, workflow).await?;
+async fn complete_locked(
+    context: &Context,
+    found: &Found,
+    workflow: &str,
+    positions: Option<readiness::Positions>,
+    lock: &Lock,
+) -> Result<()> {
+    let keyspace = &found.target.keyspace.name;
     let doing = |e: Error| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace"));
     if found.rows.is_empty() {
-        return finish_without_streams(context, &found, workflow, lock).await.map_err(doing);
+        return finish_without_streams(context, found, workflow, lock).await.map_err(doing);
     }
     if !readiness::all_frozen(&found.rows) {
         if !context.options.allow_unfinished_complete {
-            readiness::check(context, &found.target.keyspace, workflow, &found.origin).await?;
+            readiness::check(context, &found.target.keyspace, workflow, &found.origin, positions).await?;
         }
-        freeze(context, &found, workflow, lock).await.map_err(doing)?;
+        freeze(context, found, workflow, lock).await.map_err(doing)?;
     }
-    hand_over(context, &found, lock).await.map_err(doing)?;
+    hand_over(context, found, lock).await.map_err(doing)?;
     cleanup::delete_streams(context, lock, &found.target, workflow).await.map_err(doing)
 }
 

@@ -247,6 +247,10 @@ impl Situation {
         Facts {
             phase: Phase::Creating,
             mount: arguments.mount.clone(),
+            source: (
+                arguments.source_keyspace.clone(),
+                self.source.keyspace.shards.iter().map(|shard| shard.name.clone()).collect(),
+            ),
             arguments: arguments.fingerprint(),
             tables: tables.to_vec(),
             created_tables: per_shard(&|at, t| !self.target_tables.get(at).is_some_and(|there| there.contains_key(t))),

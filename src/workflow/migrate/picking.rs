@@ -53,7 +53,10 @@ pub fn cells(
         without(&looked).map(|shard| (shard, looked))
     });
     let Some((shard, looked)) = lacking else { return Ok(arguments.cells.clone()) };
-    if arguments.cells.is_empty() && without(&candidates.cells).is_none() {
+    // --all-cells of the stock client names all cells of the target
+    let given: BTreeSet<&str> = arguments.cells.iter().map(String::as_str).collect();
+    let unspecific = given.is_empty() || given == *target_cells;
+    if unspecific && without(&candidates.cells).is_none() {
         return Ok(candidates.cells_with(&arguments.tablet_types).into_iter().map(str::to_owned).collect());
     }
     Err(candidates.nothing_to_pick(shard, &looked, arguments))

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
+use super::super::record::{self, Facts};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::{Error, Result};
 use super::rows::{self, CopyStates};
@@ -24,6 +25,21 @@ const MAX_LAG: i64 = 30;
 /// A reason against completing: what, and the text for people.
 pub type Reason = (String, String, String);
 
+/// Executed GTIDs of the source's primaries, by shard; the error is a text for people.
+pub struct Positions(std::result::Result<Vec<(String, GtidSet)>, String>);
+
+impl Positions {
+    /// Asks the source that a workflow's record tells of; `None` when no record tells.
+    pub async fn by_record(context: &Context, keyspace: &str, workflow: &str) -> Option<Self> {
+        let stored = record::find(context.topo.global(), keyspace, workflow).await.ok().flatten()?;
+        let Facts { mount, source: (source, shards), .. } = &stored.facts;
+        if shards.is_empty() {
+            return None;
+        }
+        Some(Self(source_positions(context, mount, source, shards).await))
+    }
+}
+
 /// True when complete has begun: every stream is stopped for good.
 pub fn all_frozen(rows: &[OnShard]) -> bool {
     let mut streams = rows.iter().flat_map(|row| &row.found.streams).peekable();
@@ -38,8 +54,19 @@ pub fn any_frozen(rows: &[OnShard]) -> bool {
 /// Proves that everything is copied and applied up to the source's present position.
 ///
 /// A source that cannot be reached is a warning when copying is over and the streams were healthy.
-pub async fn check(context: &Context, target: &Keyspace, workflow: &str, origin: &Origin) -> Result<()> {
-    let source = source_positions(context, origin);
+pub async fn check(
+    context: &Context,
+    target: &Keyspace,
+    workflow: &str,
+    origin: &Origin,
+    positions: Option<Positions>,
+) -> Result<()> {
+    let source = async {
+        match positions {
+            Some(Positions(known)) => known,
+            None => source_positions(context, &origin.mount, &origin.keyspace, &origin.shards).await,
+        }
+    };
     let states = copy_states(context, target);
     let names = [workflow.to_owned()];
     let (source, states, rows) = futures::future::join3(source, states, target.workflows(context, &names)).await;
@@ -95,7 +122,11 @@ fn state_reasons(target: &Keyspace, rows: &[OnShard], states: &[CopyStates], rea
             match stream.state() {
                 _ if left.is_some() || stream.pos.is_empty() => {
                     let tables: Vec<&str> = left.into_iter().flatten().map(|(table, _)| table.as_str()).collect();
-                    say("COPYING", format!("copying is not over, left: {}", tables.join(", ")));
+                    let text = match tables.as_slice() {
+                        [] => "copying has not begun".to_owned(),
+                        tables => format!("copying is not over, left: {}", tables.join(", ")),
+                    };
+                    say("COPYING", text);
                 }
                 State::Running if streams::shown_state(stream, false) == "Error" && reachable => say("ERROR", message),
                 State::Running if status::lag(stream) > MAX_LAG && reachable => {
@@ -141,15 +172,19 @@ async fn copy_states(context: &Context, target: &Keyspace) -> Result<Vec<CopySta
     Ok(states)
 }
 
-/// Executed GTIDs of the source's primaries, by shard; the error is a text for people.
-async fn source_positions(context: &Context, origin: &Origin) -> std::result::Result<Vec<(String, GtidSet)>, String> {
+async fn source_positions(
+    context: &Context,
+    mount: &str,
+    keyspace: &str,
+    shards: &[String],
+) -> std::result::Result<Vec<(String, GtidSet)>, String> {
     let asked = async {
-        let mount = gather::mount(context, &origin.mount).await.map_err(|e| e.to_string())?;
-        let topo = gather::open(context, &origin.mount, &mount.value).await.map_err(|e| e.to_string())?;
-        let primaries = gather::primaries(&topo, &origin.keyspace, &origin.shards).await.map_err(|e| e.to_string())?;
+        let record = gather::mount(context, mount).await.map_err(|e| e.to_string())?;
+        let topo = gather::open(context, mount, &record.value).await.map_err(|e| e.to_string())?;
+        let primaries = gather::primaries(&topo, keyspace, shards).await.map_err(|e| e.to_string())?;
         let calls = primaries.iter().map(|tablet| context.tablets.primary_position(tablet, PrimaryPositionRequest {}));
         let mut positions = Vec::new();
-        for (answer, shard) in join_all(calls).await.into_iter().zip(&origin.shards) {
+        for (answer, shard) in join_all(calls).await.into_iter().zip(shards) {
             let position = answer.map_err(|e| e.to_string())?.position;
             positions.push((shard.clone(), GtidSet::parse(&position)?));
         }

@@ -72,6 +72,8 @@ async fn read(
     wanted: &Names,
     excluded: &Names,
 ) -> Result<SchemaDefinition> {
+    // views name their database only to sessions elsewhere
+    fetch::fetch(conn, b"use information_schema", 1).await?;
     let mut schema = SchemaDefinition::default();
     if !request.table_schema_only {
         let sql = format!("show create database if not exists {}", sidecar::quote(db));

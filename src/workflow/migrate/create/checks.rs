@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use futures::stream::{self, StreamExt};
 use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsAllPrivsRequest, ExecuteFetchAsAppRequest};
 use vtmigrated_proto::topodata::Tablet;
 
@@ -14,8 +13,8 @@ use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet::db_name;
 
-/// Statements under way at once on one tablet, as in stock.
-const PARALLEL: usize = 20;
+/// Tables asked for in one statement.
+const TABLES_AT_ONCE: usize = 200;
 
 /// Proves that tables which are there already hold no row.
 pub async fn tables_are_empty(context: &Context, situation: &Situation, tables: &[String]) -> Result<()> {
@@ -24,14 +23,15 @@ pub async fn tables_are_empty(context: &Context, situation: &Situation, tables: 
     let asked = shards.map(|(shard, there)| async move {
         let tablet = shard.primary()?;
         let existing = tables.iter().filter(|table| there.contains_key(*table));
-        let asks: Vec<_> = existing.map(|table| with_rows(context, tablet, table)).collect();
-        let answers: Vec<Result<Option<String>>> = stream::iter(asks).buffer_unordered(PARALLEL).collect().await;
-        answers.into_iter().collect::<Result<Vec<_>>>()
+        let existing: Vec<&String> = existing.collect();
+        let asks = existing.chunks(TABLES_AT_ONCE).map(|tables| with_rows(context, tablet, tables));
+        let answers: Vec<Result<Vec<String>>> = join_all(asks).await;
+        Ok::<_, Error>(answers.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect::<Vec<_>>())
     });
     let mut full = BTreeSet::new();
     for answer in join_all(asked).await {
         let found = answer.map_err(|e| e.doing("failed to validate that all target tables are empty"))?;
-        full.extend(found.into_iter().flatten());
+        full.extend(found);
     }
     if full.is_empty() {
         return Ok(());
@@ -46,17 +46,30 @@ pub async fn tables_are_empty(context: &Context, situation: &Situation, tables: 
     Err(Error::precondition("TARGET_NOT_EMPTY", text, help))
 }
 
-/// The table's name when it holds a row.
-async fn with_rows(context: &Context, tablet: &Tablet, table: &str) -> Result<Option<String>> {
+/// Those of some tables that hold a row, asked in one statement; a table that is gone meanwhile holds none.
+async fn with_rows(context: &Context, tablet: &Tablet, tables: &[&String]) -> Result<Vec<String>> {
+    let ask = |(number, table): (usize, &&String)| {
+        format!("select {number} from (select 1 from {} limit 1) as t{number}", quote::identifier(table))
+    };
+    let asks: Vec<String> = tables.iter().enumerate().map(ask).collect();
     let request = ExecuteFetchAsAllPrivsRequest {
-        query: format!("select 1 from {} limit 1", quote::identifier(table)).into_bytes(),
+        query: asks.join(" union all ").into_bytes(),
         db_name: db_name(tablet),
-        max_rows: 1,
+        max_rows: tables.len() as u64,
         reload_schema: false,
     };
     match context.tablets.execute_fetch_as_all_privs(tablet, request).await {
-        Ok(answer) => Ok(answer.result.filter(|r| !r.rows.is_empty()).map(|_| table.to_owned())),
-        Err(error) if error.is_missing_table() => Ok(None),
+        Ok(answer) => {
+            let numbers = rows::texts(&answer.result.unwrap_or_default()).into_iter().flatten().flatten();
+            let table = |number: String| tables.get(number.parse::<usize>().ok()?).map(|table| (*table).clone());
+            Ok(numbers.filter_map(table).collect())
+        }
+        Err(error) if error.is_missing_table() && tables.len() == 1 => Ok(Vec::new()),
+        Err(error) if error.is_missing_table() => {
+            let one_by_one =
+                tables.iter().map(|table| Box::pin(with_rows(context, tablet, std::slice::from_ref(table))));
+            Ok(join_all(one_by_one).await.into_iter().collect::<Result<Vec<_>>>()?.concat())
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,1 +1,226 @@
+use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
+use vtmigrated_proto::vschema::{ColumnVindex, SrvVSchema, Vindex, srv_v_schema::KeyspacesEntry};
 
+use super::*;
+use crate::error::{Code, Explain};
+
+fn shards(names: &[&str]) -> Vec<ShardRange> {
+    names.iter().map(|n| ShardRange { name: (*n).to_owned(), range: key_range::parse(n).ok() }).collect()
+}
+
+fn vindex(kind: &str, params: &[(&str, &str)]) -> Vindex {
+    let params = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Vindex { r#type: kind.into(), params, ..Vindex::default() }
+}
+
+fn vschema(sharded: bool, vindexes: &[(&str, Vindex)], tables: &[(&str, Option<&str>)]) -> VSchema {
+    let table = |(name, by): &(&str, Option<&str>)| {
+        let table = match by {
+            Some("reference") => Table { r#type: "reference".into(), ..Table::default() },
+            Some(by) => Table {
+                column_vindexes: vec![ColumnVindex {
+                    column: "c_id".into(),
+                    name: (*by).into(),
+                    ..ColumnVindex::default()
+                }],
+                ..Table::default()
+            },
+            None => Table::default(),
+        };
+        TablesEntry { key: (*name).into(), value: Some(table) }
+    };
+    VSchema {
+        sharded,
+        vindexes: vindexes.iter().map(|(k, v)| VindexesEntry { key: (*k).into(), value: Some(v.clone()) }).collect(),
+        tables: tables.iter().map(table).collect(),
+        ..VSchema::default()
+    }
+}
+
+fn sharded(kind: &str) -> VSchema {
+    vschema(true, &[("v", vindex(kind, &[]))], &[("t", Some("v"))])
+}
+
+struct Case {
+    source: Vec<ShardRange>,
+    target: Vec<ShardRange>,
+    tables: Vec<String>,
+    source_vschema: VSchema,
+    serving: Vec<SrvVSchema>,
+    target_vschema: VSchema,
+}
+
+impl Case {
+    fn new(source: &[&str], target: &[&str], source_vschema: VSchema, target_vschema: VSchema) -> Self {
+        let serving = SrvVSchema {
+            keyspaces: vec![KeyspacesEntry { key: "commerce".into(), value: Some(source_vschema.clone()) }],
+            ..SrvVSchema::default()
+        };
+        Self {
+            source: shards(source),
+            target: shards(target),
+            tables: vec!["t".into()],
+            source_vschema,
+            serving: vec![serving],
+            target_vschema,
+        }
+    }
+
+    fn plan(&self) -> Result<Sources> {
+        streams(&Input {
+            source_keyspace: "commerce",
+            target_keyspace: "customer",
+            mount: "ext1",
+            source_shards: &self.source,
+            target_shards: &self.target,
+            tables: &self.tables,
+            source_vschema: &self.source_vschema,
+            source_serving: &self.serving,
+            target_vschema: &self.target_vschema,
+            on_ddl: OnDdlAction::Ignore,
+            stop_after_copy: false,
+            source_time_zone: "",
+        })
+    }
+
+    /// `target<-source:filter` of the first table, in order.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (target, sources) in self.plan().unwrap() {
+            for source in sources {
+                let filter = &source.filter.as_ref().unwrap().rules[0].filter;
+                lines.push(format!("{target}<-{}:{}", source.shard, filter.trim_start_matches("select * from t")));
+            }
+        }
+        lines
+    }
+}
+
+#[test]
+fn an_unsharded_source_without_the_vindex_is_told_its_type() {
+    let case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), sharded("hash"));
+    assert_eq!(
+        case.lines(),
+        ["-80<-0: where in_keyrange(c_id, 'hash', '-80')", "80-<-0: where in_keyrange(c_id, 'hash', '80-')"]
+    );
+}
+
+#[test]
+fn a_source_that_has_the_vindex_is_told_its_name() {
+    let source = vschema(false, &[("v", vindex("hash", &[]))], &[("t", None)]);
+    let case = Case::new(&["0"], &["-80", "80-"], source, sharded("hash"));
+    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(c_id, 'commerce.v', '-80')");
+}
+
+#[test]
+fn equal_shards_with_equal_vindexes_need_no_predicate() {
+    let case = Case::new(&["-80", "80-"], &["-80", "80-"], sharded("xxhash"), sharded("xxhash"));
+    assert_eq!(case.lines(), ["-80<--80:", "80-<-80-:"]);
+}
+
+#[test]
+fn overlapping_shards_feed_those_that_they_intersect() {
+    let case = Case::new(&["-55", "55-aa", "aa-"], &["-80", "80-"], sharded("xxhash"), sharded("xxhash"));
+    let sources: Vec<String> = case.lines().iter().map(|l| l.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(sources, ["-80<--55", "-80<-55-aa", "80-<-55-aa", "80-<-aa-"]);
+    assert!(case.lines().iter().all(|l| l.contains("in_keyrange(c_id, 'commerce.v', ")));
+}
+
+#[test]
+fn differing_vindexes_let_every_source_feed_every_target() {
+    let case = Case::new(&["-80", "80-"], &["-80", "80-"], sharded("xxhash"), sharded("hash"));
+    assert_eq!(case.lines().len(), 4);
+    assert!(case.lines().iter().all(|l| l.contains("in_keyrange(c_id, 'hash', ")), "{:?}", case.lines());
+}
+
+#[test]
+fn a_sharded_source_into_one_shard_is_read_whole() {
+    let case = Case::new(&["-80", "80-"], &["0"], sharded("xxhash"), vschema(false, &[], &[("t", None)]));
+    assert_eq!(case.lines(), ["0<--80:", "0<-80-:"]);
+}
+
+#[test]
+fn reference_tables_have_no_predicate_and_come_from_one_source_shard() {
+    let reference = |s: VSchema| VSchema { tables: vschema(true, &[], &[("t", Some("reference"))]).tables, ..s };
+    let unsharded = Case::new(&["0"], &["-80", "80-"], VSchema::default(), reference(sharded("hash")));
+    assert_eq!(unsharded.lines(), ["-80<-0:", "80-<-0:"]);
+    let both = Case::new(&["-80", "80-"], &["-80", "80-"], reference(sharded("hash")), reference(sharded("hash")));
+    assert_eq!(both.lines(), ["-80<--80:", "-80<-80-:exclude", "80-<--80:", "80-<-80-:exclude"]);
+}
+
+#[test]
+fn two_shards_without_a_sharded_vschema_are_refused() {
+    let error = Case::new(&["0"], &["-80", "80-"], VSchema::default(), VSchema::default()).plan().unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.to_string().starts_with("keyspace customer has 2 shards, but its vschema is not sharded"));
+    assert!(error.help().contains("ApplyVSchema"));
+}
+
+#[test]
+fn shards_that_are_no_partition_are_refused() {
+    let error = Case::new(&["0"], &["-80"], VSchema::default(), sharded("hash")).plan().unwrap_err();
+    assert_eq!(error.reason(), "SHARDS_NOT_A_PARTITION");
+}
+
+#[test]
+fn tables_missing_in_the_vschema_are_named() {
+    let mut case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), sharded("hash"));
+    case.tables.push("u".into());
+    assert_eq!(case.plan().unwrap_err().to_string(), "table u not found in vschema for keyspace customer");
+}
+
+#[test]
+fn a_vindex_that_the_source_cannot_be_told_prints_the_command() {
+    let target = vschema(true, &[("m", vindex("numeric_static_map", &[("json", "{}")]))], &[("t", Some("m"))]);
+    let error = Case::new(&["0"], &["-80", "80-"], VSchema::default(), target).plan().unwrap_err();
+    assert!(error.to_string().starts_with("vindex commerce.m not found"), "{error}");
+    let help = error.help();
+    assert!(help.contains(r#""m":{"type":"numeric_static_map","params":{"json":"{}"}"#), "{help}");
+    assert!(help.ends_with(" commerce"), "{help}");
+}
+
+#[test]
+fn a_type_name_that_is_taken_at_the_source_is_not_used() {
+    // a vindex called hash that is something else: the source would send rows to the wrong shard
+    let misleading = vschema(false, &[("hash", vindex("xxhash", &[]))], &[]);
+    let case = Case::new(&["0"], &["-80", "80-"], misleading, sharded("hash"));
+    assert_eq!(case.plan().unwrap_err().reason(), "VINDEX_UNKNOWN_AT_SOURCE");
+    // the same name for the same thing in one other keyspace is fine, in two it is ambiguous
+    let mut case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), sharded("hash"));
+    let honest = vschema(false, &[("hash", vindex("hash", &[]))], &[]);
+    case.serving[0].keyspaces.push(KeyspacesEntry { key: "other".into(), value: Some(honest.clone()) });
+    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(c_id, 'hash', '-80')");
+    case.serving[0].keyspaces.push(KeyspacesEntry { key: "third".into(), value: Some(honest) });
+    assert!(case.plan().is_err());
+}
+
+#[test]
+fn tables_are_chosen_as_stock_chooses_them() {
+    let there: Vec<String> =
+        ["a", "b", "_x_old", "_vt_HOLD_6ace8bcef73211ea87e9f875a4d24e90_20200915120410"].map(String::from).into();
+    let choose = |all, include: &[&str], exclude: &[&str]| {
+        let strings = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        choose_tables("commerce", &there, all, &strings(include), &strings(exclude))
+    };
+    assert_eq!(choose(true, &[], &[]).unwrap(), ["a", "b"]);
+    assert_eq!(choose(true, &["b", "a", "b"], &[]).unwrap(), ["b", "a"]);
+    assert_eq!(choose(true, &[], &["a"]).unwrap(), ["b"]);
+    assert_eq!(
+        choose(false, &["x", "y"], &[]).unwrap_err().to_string(),
+        "table(s) not found in source keyspace commerce: x,y"
+    );
+    assert_eq!(choose(true, &[], &["a", "b"]).unwrap_err().to_string(), "no tables to move");
+    assert_eq!(choose(false, &[], &[]).unwrap_err().to_string(), "no tables to move");
+}
+
+#[test]
+fn odd_names_are_quoted() {
+    let mut target = sharded("hash");
+    target.tables[0].key = "order".into();
+    target.tables[0].value.as_mut().unwrap().column_vindexes[0].column = "a b".into();
+    let mut case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), target);
+    case.tables = vec!["order".into()];
+    let plan = case.plan().unwrap();
+    let filter = &plan[0].1[0].filter.as_ref().unwrap().rules[0].filter;
+    assert_eq!(filter, "select * from `order` where in_keyrange(`a b`, 'hash', '-80')");
+}

@@ -1,0 +1,274 @@
+//! How many round trips of an operation depend on each other, whatever the number of shards and tables: counted on the
+//! spans of a real server whose topology operations and tablet calls all take the same time.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    sync::{Arc, LazyLock, Mutex},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use integration::{
+    client::{self, Vtctld},
+    cluster::{Cluster, topology::GLOBAL_ROOT},
+    farm::Farm,
+    life::{MOUNT, WORKFLOW, migrate},
+};
+use tokio::net::TcpListener;
+use tracing::{
+    field::{Field, Visit},
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{Layer, layer::Context, prelude::*};
+use vtmigrated::{app, cli::Cli, config::Config};
+use vtmigrated_proto::vtctldata::*;
+
+/// One topology operation or tablet call.
+#[derive(Clone, Debug)]
+struct Trip {
+    text: String,
+    start: Instant,
+    end: Option<Instant>,
+}
+
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Seen>>);
+
+/// Trips in the order of their begin, and their places by span.
+type Seen = (Vec<Trip>, HashMap<u64, usize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Recorder {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        let name = attributes.metadata().name();
+        if !attributes.metadata().target().starts_with("vtmigrated") || !["topo", "tablet"].contains(&name) {
+            return;
+        }
+        let mut text = Text(name.to_owned());
+        attributes.record(&mut text);
+        let mut kept = self.0.lock().unwrap();
+        let number = kept.0.len();
+        kept.0.push(Trip { text: text.0, start: Instant::now(), end: None });
+        kept.1.insert(id.into_u64(), number);
+    }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        let mut kept = self.0.lock().unwrap();
+        if let Some(number) = kept.1.remove(&id.into_u64()) {
+            kept.0[number].end = Some(Instant::now());
+        }
+    }
+}
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() != "server.address" {
+            let _ = write!(self.0, " {value:?}");
+        }
+    }
+}
+
+static RECORDER: LazyLock<Recorder> = LazyLock::new(|| {
+    let recorder = Recorder::default();
+    tracing_subscriber::registry().with(recorder.clone()).init();
+    recorder
+});
+
+/// The longest chain of trips of which each began when the one before had ended: its length, and how many trips of which
+/// kind are at each place of it.
+fn waves(trips: &[Trip]) -> Vec<Vec<String>> {
+    let mut trips: Vec<&Trip> = trips.iter().collect();
+    trips.sort_by_key(|trip| trip.start);
+    let mut depths: Vec<usize> = Vec::new();
+    for (number, trip) in trips.iter().enumerate() {
+        let before = trips[..number].iter().zip(&depths).filter(|(other, _)| other.end.unwrap() <= trip.start);
+        depths.push(1 + before.map(|(_, depth)| *depth).max().unwrap_or(0));
+    }
+    let mut waves = vec![Vec::new(); depths.iter().copied().max().unwrap_or(0)];
+    for (trip, depth) in trips.iter().zip(depths) {
+        waves[depth - 1].push(trip.text.clone());
+    }
+    waves
+}
+
+struct Rig {
+    source: Farm,
+    target: Farm,
+    client: Vtctld,
+    stop: tokio::sync::oneshot::Sender<()>,
+    server: tokio::task::JoinHandle<Result<(), app::Error>>,
+}
+
+fn vschema(tables: &[String], sharded: bool) -> String {
+    let columns = if sharded { r#"{"columnVindexes": [{"column": "id", "name": "hash"}]}"# } else { "{}" };
+    let tables: Vec<String> = tables.iter().map(|table| format!("\"{table}\": {columns}")).collect();
+    let vindexes = if sharded { r#""vindexes": {"hash": {"type": "hash"}}, "# } else { "" };
+    format!("{{\"sharded\": {sharded}, {vindexes}\"tables\": {{{}}}}}", tables.join(", "))
+}
+
+impl Rig {
+    async fn start(shards: &[&str], tables: usize, delay: Duration) -> Self {
+        LazyLock::force(&RECORDER);
+        let tables: Vec<String> = (0..tables).map(|number| format!("t{number:03}")).collect();
+        let source = Cluster::new("zone1").keyspace("commerce", &["0"]).vschema(&vschema(&tables, false));
+        let target =
+            Cluster::new("zone2").keyspace("customer", shards).vschema(&vschema(&tables, true)).first_uid(1000);
+        let source = Farm::start(source, "zone1", "commerce", &["0"], &tables).await.unwrap();
+        let target = Farm::start(target, "zone2", "customer", shards, &[]).await.unwrap();
+        let dashed = |flag: String| {
+            let (name, value) = flag.split_once('=').unwrap();
+            format!("{}={value}", name.replace('_', "-"))
+        };
+        let flags = ["vtmigrated".to_owned()].into_iter().chain(target.flags().into_iter().map(dashed));
+        let config = Config::try_from(Cli::parse_from(flags)).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(app::serve(config, listener, None, async { drop(stopped.await) }));
+        let client = client::vtctld(&address).await.unwrap();
+        let mut rig = Self { source, target, client, stop, server };
+        // every connection is warm from here on
+        rig.register().await;
+        rig.create().await;
+        rig.status().await;
+        rig.show().await;
+        rig.cancel().await;
+        rig.create().await;
+        rig.complete().await;
+        rig.unregister_after_completion().await;
+        rig.target.drop_tables();
+        rig.source.delay(delay);
+        rig.target.delay(delay);
+        rig
+    }
+
+    async fn register(&mut self) {
+        let request = MountRegisterRequest {
+            topo_type: "etcd2".to_owned(),
+            topo_server: self.source.topology(),
+            topo_root: GLOBAL_ROOT.to_owned(),
+            name: MOUNT.to_owned(),
+        };
+        self.client.mount_register(request).await.unwrap();
+    }
+
+    async fn unregister_after_completion(&mut self) {
+        // the mount stays known to the server's connections; only its record goes, so that register writes it again
+        self.client.mount_unregister(MountUnregisterRequest { name: MOUNT.to_owned() }).await.unwrap();
+    }
+
+    async fn create(&mut self) {
+        let request = MigrateCreateRequest { cells: vec!["zone1".to_owned()], ..migrate("commerce", "customer") };
+        self.client.migrate_create(request).await.unwrap();
+    }
+
+    async fn status(&mut self) {
+        let (keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = WorkflowStatusRequest { keyspace, workflow, ..WorkflowStatusRequest::default() };
+        let answer = self.client.workflow_status(request).await.unwrap().into_inner();
+        assert!(!answer.shard_streams.is_empty());
+    }
+
+    async fn show(&mut self) {
+        let (keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = GetWorkflowsRequest { keyspace, workflow, include_logs: true, ..GetWorkflowsRequest::default() };
+        assert_eq!(self.client.get_workflows(request).await.unwrap().into_inner().workflows.len(), 1);
+    }
+
+    async fn cancel(&mut self) {
+        let (keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = WorkflowDeleteRequest { keyspace, workflow, ..WorkflowDeleteRequest::default() };
+        self.client.workflow_delete(request).await.unwrap();
+    }
+
+    async fn complete(&mut self) {
+        let (target_keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = MoveTablesCompleteRequest { workflow, target_keyspace, ..MoveTablesCompleteRequest::default() };
+        self.client.move_tables_complete(request).await.unwrap();
+    }
+
+    async fn finish(self) {
+        drop(self.stop);
+        drop(self.client);
+        self.server.await.unwrap().unwrap();
+        self.target.finish().await.unwrap();
+        self.source.finish().await.unwrap();
+    }
+}
+
+/// What was recorded since the last call.
+async fn taken() -> Vec<Trip> {
+    // the span of a last operation ends a moment after its answer
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut kept = RECORDER.0.lock().unwrap();
+    let trips = std::mem::take(&mut kept.0);
+    kept.1.clear();
+    trips.into_iter().filter(|trip| trip.end.is_some()).collect()
+}
+
+macro_rules! count {
+    ($rig:ident . $operation:ident, $counts:ident) => {{
+        taken().await;
+        $rig.$operation().await;
+        let waves = waves(&taken().await);
+        println!("{}: {} waves", stringify!($operation), waves.len());
+        for (number, wave) in waves.iter().enumerate() {
+            let mut kinds: HashMap<String, usize> = HashMap::new();
+            for text in wave {
+                let words: Vec<&str> = text.split(' ').take(2).collect();
+                *kinds.entry(words.join(" ")).or_default() += 1;
+            }
+            println!("  {}: {} e.g. {}", number + 1, format!("{kinds:?}").replace('\\', ""), wave[0]);
+        }
+        $counts.push((stringify!($operation), waves.len()));
+    }};
+}
+
+async fn count(shards: &[&str], tables: usize, delay: Duration) -> Vec<(&'static str, usize)> {
+    let mut rig = Rig::start(shards, tables, delay).await;
+    let mut counts = Vec::new();
+    count!(rig.register, counts);
+    count!(rig.create, counts);
+    count!(rig.status, counts);
+    count!(rig.show, counts);
+    count!(rig.cancel, counts);
+    rig.create().await;
+    count!(rig.complete, counts);
+    // the tables stay: this time create has to see that they are empty
+    count!(rig.create, counts);
+    rig.cancel().await;
+    rig.finish().await;
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_depth_is_within_the_bars_and_does_not_grow() {
+    let few = count(&["-80", "80-"], 3, Duration::from_millis(40)).await;
+    let sixteen = [
+        "-10", "10-20", "20-30", "30-40", "40-50", "50-60", "60-70", "70-80", "80-90", "90-a0", "a0-b0", "b0-c0",
+        "c0-d0", "d0-e0", "e0-f0", "f0-",
+    ];
+    let many = count(&sixteen, 100, Duration::from_millis(400)).await;
+    for ((operation, few), (_, many)) in few.iter().zip(&many) {
+        println!("{operation}: {few} with 2 shards and 3 tables, {many} with 16 shards and 100 tables");
+    }
+    let bars = [
+        ("register", 3),
+        ("create", 20),
+        ("status", 6),
+        ("show", 5),
+        ("cancel", 18),
+        ("complete", 16),
+        ("create over tables", 20),
+    ];
+    for counts in [&few, &many] {
+        for ((operation, count), (_, bar)) in counts.iter().zip(bars) {
+            assert!((1..=bar).contains(count), "{operation} has {count} waves, the bar is {bar}");
+        }
+    }
+    assert_eq!(few, many);
+}

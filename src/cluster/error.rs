@@ -1,0 +1,76 @@
+//! Failures of operations on the cluster. Where stock has a text, ours begins with it.
+
+use crate::error::{Code, Explain};
+use crate::{tablet, topo, vschema};
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Topo(#[from] topo::Error),
+    #[error(transparent)]
+    Tablet(#[from] tablet::Error),
+    #[error(transparent)]
+    VSchema(#[from] vschema::Error),
+    /// A failure while something named was done: `doing: inner`, as stock wraps.
+    #[error("{doing}: {inner}")]
+    While { doing: String, inner: Box<Error> },
+    /// The request, or the state of things, does not allow it.
+    #[error("{text}")]
+    Refused { code: Code, reason: &'static str, text: String, help: String },
+}
+
+impl Error {
+    /// An argument that cannot be served.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::refused(Code::InvalidArgument, "BAD_ARGUMENT", text, "")
+    }
+
+    /// A state of things that must change first.
+    pub fn precondition(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::refused(Code::FailedPrecondition, reason, text, help)
+    }
+
+    /// Any other refusal.
+    pub fn refused(code: Code, reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Refused { code, reason, text: text.into(), help: help.into() }
+    }
+
+    /// The same error under a text that says what was being done.
+    pub fn doing(self, doing: impl Into<String>) -> Self {
+        Self::While { doing: doing.into(), inner: Box::new(self) }
+    }
+
+    fn explained(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Topo(error) => Some(error),
+            Self::Tablet(error) => Some(error),
+            Self::VSchema(error) => Some(error),
+            Self::While { inner, .. } => Some(inner.as_ref()),
+            Self::Refused { .. } => None,
+        }
+    }
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Refused { code, .. } => *code,
+            other => other.explained().map_or(Code::Internal, Explain::code),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused { reason, .. } => reason,
+            other => other.explained().map_or("INTERNAL", Explain::reason),
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Self::Refused { help, .. } => help.clone(),
+            other => other.explained().map(Explain::help).unwrap_or_default(),
+        }
+    }
+}

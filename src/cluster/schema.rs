@@ -1,0 +1,246 @@
+//! Schemas of tablets: read from one, change on all primaries of a keyspace.
+
+mod statement;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::Serialize;
+use vtmigrated_proto::tabletmanagerdata::{
+    ExecuteMultiFetchAsDbaRequest, PrimaryPositionRequest, SchemaDefinition, TableDefinition,
+};
+use vtmigrated_proto::topodata::{Tablet, TabletAlias};
+
+use self::statement::Strategy;
+use super::keyspace::{finish, lock};
+use super::reload::{self, Reload};
+use super::{Error, Result, tablet};
+use crate::context::Context;
+use crate::error::{Code, Explain};
+use crate::tablet::GetSchema;
+use crate::topo::{self, Lock, paths, shard};
+
+/// Rows of a statement's result that are fetched.
+const MAX_ROWS: u64 = 10;
+/// Tablets that reload their schemas at a time.
+const RELOADS: i32 = 10;
+/// Waiting time for replicas when the request has none.
+const WAIT_REPLICAS: Duration = Duration::from_secs(30);
+/// Longest statement text that an error repeats, in characters.
+const SHOWN: usize = 200;
+
+/// How much of each table is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    #[default]
+    Full,
+    Names,
+    Sizes,
+}
+
+/// A change of a keyspace's schema.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub keyspace: String,
+    pub statements: Vec<String>,
+    pub ddl_strategy: String,
+    /// One for each statement; used by online strategies only.
+    pub uuids: Vec<String>,
+    /// How long to wait for replicas to come so far before their schemas are reloaded.
+    pub wait_replicas: Option<Duration>,
+    /// Statements sent at once.
+    pub batch_size: i64,
+}
+
+/// Reads the schema of a tablet.
+pub async fn get(context: &Context, alias: &TabletAlias, what: GetSchema, detail: Detail) -> Result<SchemaDefinition> {
+    let tablet = tablet::get_named(context, alias).await?;
+    let doing = || format!("GetSchema({}) failed", paths::alias_text(alias));
+    let read = context.tablets.get_schema(&tablet, what).await;
+    let mut schema = read.map_err(|error| Error::from(error).doing(doing()))?;
+    for table in &mut schema.table_definitions {
+        let old = std::mem::take(table);
+        *table = match detail {
+            Detail::Full => old,
+            Detail::Names => TableDefinition { name: old.name, ..TableDefinition::default() },
+            Detail::Sizes => TableDefinition {
+                name: old.name,
+                r#type: old.r#type,
+                row_count: old.row_count,
+                data_length: old.data_length,
+                ..TableDefinition::default()
+            },
+        };
+    }
+    Ok(schema)
+}
+
+/// Runs statements on all primaries of a keyspace, one after the other, under the keyspace's lock; then the tablets
+/// reload their schemas. Answers the rows affected in each shard, over all statements.
+///
+/// # Errors
+/// Everything that can be told beforehand is told before the first statement runs. Online strategies are refused.
+pub async fn apply(context: &Context, change: Change) -> Result<HashMap<String, u64>> {
+    if change.statements.is_empty() {
+        return Err(Error::precondition("NO_SQL", "Sql must be a non-empty array", ""));
+    }
+    let strategy = Strategy::parse(&change.ddl_strategy)?;
+    let statements = statement::check_all(&change.statements)?;
+    if statements.is_empty() {
+        return Ok(HashMap::new());
+    }
+    paths::check_name(&change.keyspace)?;
+    if !change.uuids.is_empty() && change.uuids.len() != statements.len() {
+        let text = format!("provided {} UUIDs do not match number of DDLs {}", change.uuids.len(), statements.len());
+        return Err(Error::invalid(text));
+    }
+    let primaries = primaries(context, &change.keyspace).await?;
+    if let Some(statement) = statements.iter().find(|statement| !statement.is_ddl && primaries.len() != 1) {
+        let shown: String = statement.sql.chars().take(SHOWN).collect();
+        let text = format!("non-ddl statements can only be executed for single shard keyspaces: {shown}");
+        return Err(Error::precondition("NOT_DDL", text, ""));
+    }
+    let batches = statement::batches(&statements, &strategy, change.batch_size)?;
+    let lock = lock(context, &change.keyspace, "ApplySchemaKeyspace")
+        .await
+        .map_err(|error| error.doing(format!("lockErr in ApplySchemaKeyspace {}", change.keyspace)))?;
+    let applied = run(context, &change, &strategy, &batches, &primaries, &lock).await;
+    finish(applied, lock).await
+}
+
+async fn run(
+    context: &Context,
+    change: &Change,
+    strategy: &Strategy,
+    batches: &[String],
+    primaries: &[Tablet],
+    lock: &Lock,
+) -> Result<HashMap<String, u64>> {
+    let mut affected: HashMap<String, u64> = HashMap::new();
+    let mut outcome = Outcome { sqls: batches, ..Outcome::default() };
+    for (at, sql) in batches.iter().enumerate() {
+        lock.check().await?;
+        outcome.cur_sql_index = at;
+        outcome.success_shards.clear();
+        let calls = join_all(primaries.iter().map(|primary| execute(context, primary, sql, strategy))).await;
+        for (primary, called) in primaries.iter().zip(calls) {
+            match called {
+                Ok((rows, position)) => {
+                    *affected.entry(primary.shard.clone()).or_default() += rows;
+                    outcome.success_shards.push(Success { shard: primary.shard.clone(), position });
+                }
+                Err(error) => outcome.fail(&primary.shard, &error),
+            }
+        }
+        if !outcome.failed_shards.is_empty() {
+            break;
+        }
+    }
+    reload(context, change, &outcome).await;
+    if outcome.failed_shards.is_empty() { Ok(affected) } else { Err(outcome.error()) }
+}
+
+/// Rows affected, and a position that is surely after the change.
+async fn execute(
+    context: &Context,
+    primary: &Tablet,
+    sql: &str,
+    strategy: &Strategy,
+) -> crate::tablet::Result<(u64, String)> {
+    let request = ExecuteMultiFetchAsDbaRequest {
+        sql: sql.as_bytes().to_vec(),
+        db_name: crate::tablet::db_name(primary),
+        max_rows: MAX_ROWS,
+        disable_foreign_key_checks: strategy.allow_foreign_keys,
+        ..ExecuteMultiFetchAsDbaRequest::default()
+    };
+    let results = context.tablets.execute_multi_fetch_as_dba(primary, request).await?.results;
+    let position = context.tablets.primary_position(primary, PrimaryPositionRequest {}).await?.position;
+    Ok((results.iter().map(|result| result.rows_affected).sum(), position))
+}
+
+/// Best effort, within the waiting time for replicas.
+async fn reload(context: &Context, change: &Change, outcome: &Outcome<'_>) {
+    let work = outcome.success_shards.iter().map(|done| async move {
+        let reload = Reload { wait_position: done.position.clone(), include_primary: true, concurrency: RELOADS };
+        reload::shards(context, &change.keyspace, std::slice::from_ref(&done.shard), &reload).await
+    });
+    let limit = crate::deadline::remaining(change.wait_replicas.unwrap_or(WAIT_REPLICAS));
+    if tokio::time::timeout(limit, join_all(work)).await.is_err() {
+        tracing::warn!(vitess.keyspace = change.keyspace, "not all tablets have reloaded their schema in time");
+    }
+}
+
+/// The primary of each shard: three round trips.
+async fn primaries(context: &Context, keyspace: &str) -> Result<Vec<Tablet>> {
+    let doing = |error: topo::Error| error.wrap(format!("unable to get shards for keyspace: {keyspace}, error"));
+    let shards = shard::all(context.topo.global(), keyspace).await.map_err(doing)?;
+    let mut aliases = Vec::with_capacity(shards.len());
+    for record in &shards {
+        let name = shard::name(record);
+        let alias =
+            record.value.primary_alias.clone().filter(|alias| !alias.cell.is_empty()).ok_or_else(|| {
+                Error::precondition("NO_PRIMARY", format!("shard: {name} does not have a primary"), "")
+            })?;
+        aliases.push((name, alias));
+    }
+    if aliases.is_empty() {
+        let text = format!("keyspace: {keyspace} does not contain any primary tablets");
+        return Err(Error::precondition("NO_PRIMARY", text, ""));
+    }
+    let cells = context.topo.cells().await?;
+    let wanted: Vec<TabletAlias> = aliases.iter().map(|(_, alias)| alias.clone()).collect();
+    let mut found = topo::tablet::get_many(&cells, &wanted).await?;
+    let take = |(name, alias): (&str, TabletAlias)| {
+        found.remove(&paths::alias_text(&alias)).ok_or_else(|| {
+            let missing = cells.conn(&alias.cell).map(|conn| topo::Error::NoNode(conn.full(&paths::tablet(&alias))));
+            let doing = format!("unable to get primary tablet info, keyspace: {keyspace}, shard: {name}, error");
+            missing.unwrap_or_else(|error| error).wrap(doing).into()
+        })
+    };
+    aliases.into_iter().map(take).collect()
+}
+
+/// What came out, as stock prints it.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Outcome<'a> {
+    failed_shards: Vec<Failure>,
+    success_shards: Vec<Success>,
+    #[serde(rename = "CurSQLIndex")]
+    cur_sql_index: usize,
+    sqls: &'a [String],
+    #[serde(rename = "UUIDs")]
+    uuids: Option<Vec<String>>,
+    executor_err: &'static str,
+    #[serde(skip)]
+    code: Option<Code>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failure {
+    shard: String,
+    err: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Success {
+    shard: String,
+    position: String,
+}
+
+impl Outcome<'_> {
+    fn fail(&mut self, shard: &str, error: &crate::tablet::Error) {
+        self.code = self.code.max(Some(error.code()));
+        self.failed_shards.push(Failure { shard: shard.to_owned(), err: error.to_string() });
+    }
+
+    fn error(&self) -> Error {
+        let json = serde_json::to_string_pretty(self).unwrap_or_default();
+        let text = format!("schema change failed, ExecuteResult: {json}");
+        Error::refused(self.code.unwrap_or(Code::Internal), "SCHEMA_CHANGE_FAILED", text, "")
+    }
+}

@@ -1,0 +1,351 @@
+//! Tablets: their records, and calls to one of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::{join_all, try_join};
+use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::tabletmanagerdata as manager;
+use vtmigrated_proto::topodata::shard_replication::Node;
+use vtmigrated_proto::topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType};
+
+use super::{Error, Result, cell};
+use crate::context::Context;
+use crate::topo::{self, Cells, Expect, Record, Write, paths, shard, tablet};
+
+/// Which tablets to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub keyspace: String,
+    pub shard: String,
+    /// All when empty.
+    pub cells: Vec<String>,
+    /// These only, whatever the keyspace and shard.
+    pub aliases: Vec<TabletAlias>,
+    /// All when `UNKNOWN`.
+    pub tablet_type: i32,
+    /// Fail when a cell cannot be read, instead of leaving its tablets out.
+    pub strict: bool,
+}
+
+/// A statement for one tablet.
+#[derive(Clone, Debug, Default)]
+pub struct Statement {
+    pub query: String,
+    pub max_rows: i64,
+    pub disable_binlogs: bool,
+    pub reload_schema: bool,
+}
+
+/// The alias of a request.
+///
+/// # Errors
+/// Refused when it is not there, or names no cell.
+pub fn alias(alias: Option<TabletAlias>) -> Result<TabletAlias> {
+    let alias = alias.ok_or_else(|| Error::invalid("a tablet alias is required"))?;
+    cell::check_name(&alias.cell)?;
+    Ok(alias)
+}
+
+/// One tablet's record. Two round trips.
+pub async fn get(context: &Context, alias: &TabletAlias) -> Result<Tablet> {
+    let conn = context.topo.cell(&alias.cell).await?;
+    Ok(Record::<Tablet>::get(&conn, &paths::tablet(alias)).await?.value)
+}
+
+/// Tablets, ascending by alias. A primary that is not the latest one of its shard is of type `UNKNOWN`.
+pub async fn list(context: &Context, filter: Filter) -> Result<Vec<Tablet>> {
+    let Ok(wanted) = TabletType::try_from(filter.tablet_type) else {
+        return Err(Error::invalid(format!("unknown tablet type {}", filter.tablet_type)));
+    };
+    let of_type = |tablet: &Tablet| wanted == TabletType::Unknown || tablet.r#type() == wanted;
+    let mut tablets = if !filter.aliases.is_empty() {
+        let cells = context.topo.cells().await?;
+        let (found, partial) = read(&cells, &filter.aliases).await;
+        let aliases: Vec<String> = filter.aliases.iter().map(paths::alias_text).collect();
+        whole(partial, filter.strict, || format!("GetTabletMap({}) failed", super::listed(&aliases)))?;
+        found
+    } else if !filter.keyspace.is_empty() && !filter.shard.is_empty() {
+        let doing = || format!("GetTabletMapForShard({}, {}) failed", filter.keyspace, filter.shard);
+        let read = of_shard(context, &filter.keyspace, &filter.shard, &[]).await;
+        let (found, partial) = read.map_err(|error| error.doing(doing()))?;
+        whole(partial, filter.strict, doing)?;
+        found
+    } else {
+        of_cells(context, &filter).await?
+    };
+    // as in stock, a stale primary is still found by the type that its record has
+    tablets.retain(of_type);
+    mark_stale_primaries(&mut tablets);
+    tablets.sort_by_key(crate::tablet::alias);
+    Ok(tablets)
+}
+
+/// The tablets of a shard, over the named cells or all: its primary and those of its replication graph. When some cell
+/// could not be read, its error comes along.
+///
+/// # Errors
+/// Those of reading the shard's record.
+pub async fn of_shard(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    cells: &[String],
+) -> Result<(Vec<Tablet>, Option<topo::Error>)> {
+    cell::check_names(cells)?;
+    let (record, all) = try_join(shard::get(context.topo.global(), keyspace, name), context.topo.cells()).await?;
+    let cells = if cells.is_empty() { all } else { all.only(cells)? };
+    let (aliases, partial) = aliases_of_shard(&cells, keyspace, name, &record.value).await;
+    let (tablets, missing) = read(&cells, &aliases).await;
+    Ok((tablets, partial.or(missing)))
+}
+
+/// Asks a tablet for an echo.
+pub async fn ping(context: &Context, alias: &TabletAlias) -> Result<()> {
+    let tablet = get(context, alias).await?;
+    context.tablets.ping(&tablet, manager::PingRequest { payload: "payload".into() }).await?;
+    Ok(())
+}
+
+/// Makes a tablet read its records again.
+pub async fn refresh_state(context: &Context, alias: &TabletAlias) -> Result<()> {
+    let doing = || format!("failed to get tablet {}", paths::alias_text(alias));
+    let tablet = get(context, alias).await.map_err(|error| error.doing(doing()))?;
+    context.tablets.refresh_state(&tablet, manager::RefreshStateRequest {}).await?;
+    Ok(())
+}
+
+/// Makes the tablets of a shard read their records again. Answers what went wrong with some of them, if anything did.
+pub async fn refresh_state_by_shard(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    cells: &[String],
+) -> Result<Option<String>> {
+    for (value, what) in [(keyspace, "keyspace"), (name, "shard")] {
+        if value.is_empty() {
+            return Err(Error::invalid(format!("RefreshStateByShard requires a {what}")));
+        }
+    }
+    let (tablets, partial) = of_shard(context, keyspace, name, cells)
+        .await
+        .map_err(|error| error.doing(format!("failed to get shard {keyspace}/{name}/")))?;
+    let mut problems: Vec<String> = partial
+        .into_iter()
+        .map(|error| format!("got partial results from topo server for shard {keyspace}/{name}: {error}"))
+        .collect();
+    let calls = tablets.iter().filter(|tablet| !tablet.hostname.is_empty()).map(|tablet| async move {
+        let refreshed = context.tablets.refresh_state(tablet, manager::RefreshStateRequest {}).await;
+        refreshed.err().map(|error| format!("failed to refresh tablet {}: {error}", crate::tablet::alias(tablet)))
+    });
+    problems.extend(join_all(calls).await.into_iter().flatten());
+    Ok((!problems.is_empty()).then(|| problems.join("\n")))
+}
+
+/// Asks a tablet to check its health.
+pub async fn run_health_check(context: &Context, alias: &TabletAlias) -> Result<()> {
+    let tablet = get(context, alias).await?;
+    context.tablets.run_health_check(&tablet, manager::RunHealthCheckRequest {}).await?;
+    Ok(())
+}
+
+/// Runs a statement as the application user.
+pub async fn fetch_as_app(context: &Context, alias: &TabletAlias, statement: Statement) -> Result<QueryResult> {
+    let max_rows = max_rows(&statement)?;
+    let tablet = get(context, alias).await?;
+    let request = manager::ExecuteFetchAsAppRequest { query: statement.query.into_bytes(), max_rows };
+    Ok(context.tablets.execute_fetch_as_app(&tablet, request).await?.result.unwrap_or_default())
+}
+
+/// Runs a statement as the administrator.
+pub async fn fetch_as_dba(context: &Context, alias: &TabletAlias, statement: Statement) -> Result<QueryResult> {
+    let max_rows = max_rows(&statement)?;
+    let tablet = get(context, alias).await?;
+    let request = manager::ExecuteFetchAsDbaRequest {
+        query: statement.query.into_bytes(),
+        db_name: crate::tablet::db_name(&tablet),
+        max_rows,
+        disable_binlogs: statement.disable_binlogs,
+        reload_schema: statement.reload_schema,
+        ..manager::ExecuteFetchAsDbaRequest::default()
+    };
+    Ok(context.tablets.execute_fetch_as_dba(&tablet, request).await?.result.unwrap_or_default())
+}
+
+/// The replication graph of a shard in the named cells or in all; an empty one where there is none.
+pub async fn replication(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    cells: &[String],
+) -> Result<Vec<(String, ShardReplication)>> {
+    paths::check_name(keyspace)?;
+    shard::parse_name(name)?;
+    let named = !cells.is_empty();
+    let cells = cell::select(context, cells).await?;
+    let mut found = Vec::new();
+    for (cell, record) in tablet::replication_records(&cells, keyspace, name).await? {
+        match record {
+            Some(record) => found.push((cell, record.value)),
+            None if named => {
+                let path = cells.conn(&cell)?.full(&paths::shard_replication(keyspace, name));
+                return Err(topo::Error::NoNode(path).into());
+            }
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Adds a tablet to, or removes it from, the replication graph of a shard in the tablet's cell.
+pub async fn set_replication(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    alias: &TabletAlias,
+    present: bool,
+) -> Result<()> {
+    paths::check_name(keyspace)?;
+    shard::parse_name(name)?;
+    let conn = context.topo.cell(&alias.cell).await?;
+    let path = paths::shard_replication(keyspace, name);
+    loop {
+        let old = Record::<ShardReplication>::find(&conn, &path).await?;
+        let nodes = old.as_ref().map(|record| record.value.nodes.clone()).unwrap_or_default();
+        let ours = |node: &Node| node.tablet_alias.as_ref() == Some(alias);
+        let mut graph = ShardReplication { nodes: nodes.iter().filter(|node| !ours(node)).cloned().collect() };
+        let count = nodes.len() - graph.nodes.len();
+        if count == usize::from(present) {
+            return Ok(());
+        }
+        if present {
+            graph.nodes.push(Node { tablet_alias: Some(alias.clone()) });
+        }
+        let write = match &old {
+            Some(old) => Write::put(path.clone(), old.over(&conn, &[1], &graph)?, Expect::Version(old.version)),
+            None => Write::put(path.clone(), prost::Message::encode_to_vec(&graph), Expect::Absent),
+        };
+        match conn.write_one(write, None).await {
+            Err(error) if error.is_conflict() => {}
+            other => return other.map(|_| ()).map_err(Error::from),
+        }
+    }
+}
+
+fn max_rows(statement: &Statement) -> Result<u64> {
+    if statement.query.trim().is_empty() {
+        return Err(Error::invalid("the query is empty"));
+    }
+    u64::try_from(statement.max_rows).map_err(|_| Error::invalid("max_rows is negative"))
+}
+
+/// The primary, if it is in one of the cells, and what the cells' replication graphs name.
+async fn aliases_of_shard(
+    cells: &Cells,
+    keyspace: &str,
+    name: &str,
+    record: &Shard,
+) -> (Vec<TabletAlias>, Option<topo::Error>) {
+    let path = &paths::shard_replication(keyspace, name);
+    let reads = cells.iter().map(|(_, conn)| Record::<ShardReplication>::find(conn, path));
+    let primary = record.primary_alias.iter().filter(|alias| cells.names().any(|cell| cell == alias.cell));
+    let mut found: BTreeMap<String, TabletAlias> =
+        primary.map(|alias| (paths::alias_text(alias), alias.clone())).collect();
+    let mut partial = None;
+    for read in join_all(reads).await {
+        match read {
+            Ok(graph) => {
+                let nodes = graph.map(|record| record.value.nodes).unwrap_or_default();
+                let aliases = nodes.into_iter().filter_map(|node| node.tablet_alias);
+                found.extend(aliases.map(|alias| (paths::alias_text(&alias), alias)));
+            }
+            Err(error) => {
+                tracing::warn!(
+                    vitess.keyspace = keyspace,
+                    vitess.shard = name,
+                    "a replication graph is not read: {error}"
+                );
+                partial = Some(topo::Error::PartialResult(name.to_owned()));
+            }
+        }
+    }
+    (found.into_values().collect(), partial)
+}
+
+/// Reads tablets, one round trip for each cell, all cells in parallel. Missing ones and those of unknown cells are left
+/// out; a cell that cannot be read makes the result a partial one.
+async fn read(cells: &Cells, aliases: &[TabletAlias]) -> (Vec<Tablet>, Option<topo::Error>) {
+    let names: BTreeSet<&str> = aliases.iter().map(|alias| alias.cell.as_str()).collect();
+    let reads = names.into_iter().filter(|cell| cells.conn(cell).is_ok()).map(|cell| async move {
+        let ours: Vec<TabletAlias> = aliases.iter().filter(|alias| alias.cell == cell).cloned().collect();
+        (cell, tablet::get_many(cells, &ours).await)
+    });
+    let mut tablets = Vec::new();
+    let mut partial = None;
+    for (cell, read) in join_all(reads).await {
+        match read {
+            Ok(found) => tablets.extend(found.into_values()),
+            Err(error) => {
+                tracing::warn!(vitess.cell = cell, "the tablets of a cell are not read: {error}");
+                partial = Some(topo::Error::PartialResult(cell.to_owned()));
+            }
+        }
+    }
+    (tablets, partial)
+}
+
+/// All tablets of the filter's cells and keyspace.
+async fn of_cells(context: &Context, filter: &Filter) -> Result<Vec<Tablet>> {
+    cell::check_names(&filter.cells)?;
+    let cells = context.topo.cells().await?;
+    let names: Vec<&str> = if filter.cells.is_empty() {
+        cells.names().collect()
+    } else {
+        filter.cells.iter().map(String::as_str).collect()
+    };
+    let reads = names.iter().map(|cell| {
+        let read = tablet::in_cell(&cells, cell);
+        async move { read.await.map_err(|error| error.wrap(format!("GetTabletsByCell({cell}) failed"))) }
+    });
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for read in join_all(reads).await {
+        match read {
+            Ok(records) => found.extend(records.into_iter().map(|record| record.value)),
+            Err(error) => errors.push(error),
+        }
+    }
+    let failed = !errors.is_empty() && (filter.strict || errors.len() == names.len());
+    match errors.into_iter().next() {
+        Some(error) if failed => return Err(error.into()),
+        Some(error) => tracing::warn!("the tablets of a cell are left out: {error}"),
+        None => {}
+    }
+    found.retain(|tablet| filter.keyspace.is_empty() || tablet.keyspace == filter.keyspace);
+    Ok(found)
+}
+
+fn whole(partial: Option<topo::Error>, strict: bool, doing: impl Fn() -> String) -> Result<()> {
+    match partial {
+        Some(error) if strict => Err(error.wrap(doing()).into()),
+        _ => Ok(()),
+    }
+}
+
+fn mark_stale_primaries(tablets: &mut [Tablet]) {
+    let term = |tablet: &Tablet| tablet.primary_term_start_time.as_ref().map(|time| (time.seconds, time.nanoseconds));
+    let mut latest = BTreeMap::new();
+    for tablet in tablets.iter().filter(|tablet| tablet.r#type() == TabletType::Primary) {
+        let known = latest.entry((tablet.keyspace.clone(), tablet.shard.clone())).or_insert(term(tablet));
+        *known = (*known).max(term(tablet));
+    }
+    for tablet in tablets.iter_mut().filter(|tablet| tablet.r#type() == TabletType::Primary) {
+        if latest.get(&(tablet.keyspace.clone(), tablet.shard.clone())).is_some_and(|known| term(tablet) < *known) {
+            tablet.r#type = TabletType::Unknown.into();
+        }
+    }
+}
+
+/// A tablet's record, with stock's `GetTablet(…) failed` text when there is none.
+pub(super) async fn get_named(context: &Context, alias: &TabletAlias) -> Result<Tablet> {
+    get(context, alias).await.map_err(|error| error.doing(format!("GetTablet({}) failed", paths::alias_text(alias))))
+}

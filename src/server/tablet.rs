@@ -1,0 +1,133 @@
+//! RPCs of tablets and of the replication graph.
+
+use std::sync::Arc;
+
+use vtmigrated_proto::vtctldata::get_shard_replication_response::ShardReplicationByCellEntry;
+use vtmigrated_proto::vtctldata::*;
+
+use crate::cluster::tablet::{self, Filter, Statement, alias};
+use crate::cluster::{Error, reload};
+use crate::context::Context;
+
+pub async fn get(context: &Context, request: GetTabletRequest) -> Result<GetTabletResponse, Error> {
+    let alias = alias(request.tablet_alias)?;
+    Ok(GetTabletResponse { tablet: Some(tablet::get(context, &alias).await?) })
+}
+
+pub async fn list(context: &Context, request: GetTabletsRequest) -> Result<GetTabletsResponse, Error> {
+    let filter = Filter {
+        keyspace: request.keyspace,
+        shard: request.shard,
+        cells: request.cells,
+        aliases: request.tablet_aliases,
+        tablet_type: request.tablet_type,
+        strict: request.strict,
+    };
+    Ok(GetTabletsResponse { tablets: tablet::list(context, filter).await? })
+}
+
+pub async fn ping(context: &Context, request: PingTabletRequest) -> Result<PingTabletResponse, Error> {
+    tablet::ping(context, &alias(request.tablet_alias)?).await?;
+    Ok(PingTabletResponse {})
+}
+
+pub async fn refresh_state(context: Arc<Context>, request: RefreshStateRequest) -> Result<RefreshStateResponse, Error> {
+    let Some(found) = request.tablet_alias else {
+        return Err(Error::invalid("RefreshState requires a tablet alias"));
+    };
+    tablet::refresh_state(&context, &alias(Some(found))?).await?;
+    Ok(RefreshStateResponse {})
+}
+
+pub async fn refresh_state_by_shard(
+    context: Arc<Context>,
+    request: RefreshStateByShardRequest,
+) -> Result<RefreshStateByShardResponse, Error> {
+    let RefreshStateByShardRequest { keyspace, shard, cells } = request;
+    let problems = tablet::refresh_state_by_shard(&context, &keyspace, &shard, &cells).await?;
+    Ok(RefreshStateByShardResponse {
+        is_partial_refresh: problems.is_some(),
+        partial_refresh_details: problems.unwrap_or_default(),
+    })
+}
+
+pub async fn run_health_check(
+    context: Arc<Context>,
+    request: RunHealthCheckRequest,
+) -> Result<RunHealthCheckResponse, Error> {
+    tablet::run_health_check(&context, &alias(request.tablet_alias)?).await?;
+    Ok(RunHealthCheckResponse {})
+}
+
+pub async fn execute_fetch_as_app(
+    context: Arc<Context>,
+    request: ExecuteFetchAsAppRequest,
+) -> Result<ExecuteFetchAsAppResponse, Error> {
+    let alias = alias(request.tablet_alias)?;
+    let statement = Statement { query: request.query, max_rows: request.max_rows, ..Statement::default() };
+    Ok(ExecuteFetchAsAppResponse { result: Some(tablet::fetch_as_app(&context, &alias, statement).await?) })
+}
+
+pub async fn execute_fetch_as_dba(
+    context: Arc<Context>,
+    request: ExecuteFetchAsDbaRequest,
+) -> Result<ExecuteFetchAsDbaResponse, Error> {
+    let alias = alias(request.tablet_alias)?;
+    let statement = Statement {
+        query: request.query,
+        max_rows: request.max_rows,
+        disable_binlogs: request.disable_binlogs,
+        reload_schema: request.reload_schema,
+    };
+    Ok(ExecuteFetchAsDbaResponse { result: Some(tablet::fetch_as_dba(&context, &alias, statement).await?) })
+}
+
+pub async fn reload_schema(context: Arc<Context>, request: ReloadSchemaRequest) -> Result<ReloadSchemaResponse, Error> {
+    reload::one(&context, &alias(request.tablet_alias)?).await?;
+    Ok(ReloadSchemaResponse {})
+}
+
+pub async fn reload_schema_shard(
+    context: Arc<Context>,
+    request: ReloadSchemaShardRequest,
+) -> Result<ReloadSchemaShardResponse, Error> {
+    let ReloadSchemaShardRequest { keyspace, shard, wait_position, include_primary, concurrency } = request;
+    let how = reload::Reload { wait_position, include_primary, concurrency };
+    Ok(ReloadSchemaShardResponse { events: reload::shard(&context, &keyspace, &shard, &how).await? })
+}
+
+pub async fn reload_schema_keyspace(
+    context: Arc<Context>,
+    request: ReloadSchemaKeyspaceRequest,
+) -> Result<ReloadSchemaKeyspaceResponse, Error> {
+    let ReloadSchemaKeyspaceRequest { keyspace, wait_position, include_primary, concurrency } = request;
+    let how = reload::Reload { wait_position, include_primary, concurrency };
+    Ok(ReloadSchemaKeyspaceResponse { events: reload::keyspace(&context, &keyspace, &how).await? })
+}
+
+pub async fn replication(
+    context: &Context,
+    request: GetShardReplicationRequest,
+) -> Result<GetShardReplicationResponse, Error> {
+    let found = tablet::replication(context, &request.keyspace, &request.shard, &request.cells).await?;
+    let entry = |(key, graph)| ShardReplicationByCellEntry { key, value: Some(graph) };
+    Ok(GetShardReplicationResponse { shard_replication_by_cell: found.into_iter().map(entry).collect() })
+}
+
+pub async fn replication_add(
+    context: Arc<Context>,
+    request: ShardReplicationAddRequest,
+) -> Result<ShardReplicationAddResponse, Error> {
+    let alias = alias(request.tablet_alias)?;
+    tablet::set_replication(&context, &request.keyspace, &request.shard, &alias, true).await?;
+    Ok(ShardReplicationAddResponse {})
+}
+
+pub async fn replication_remove(
+    context: Arc<Context>,
+    request: ShardReplicationRemoveRequest,
+) -> Result<ShardReplicationRemoveResponse, Error> {
+    let alias = alias(request.tablet_alias)?;
+    tablet::set_replication(&context, &request.keyspace, &request.shard, &alias, false).await?;
+    Ok(ShardReplicationRemoveResponse {})
+}

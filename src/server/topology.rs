@@ -1,0 +1,12 @@
+//! The RPC that shows the topology as a tree.
+
+use vtmigrated_proto::vtctldata::*;
+
+use crate::cluster::{Error, path};
+use crate::context::Context;
+
+pub async fn get_path(context: &Context, request: GetTopologyPathRequest) -> Result<GetTopologyPathResponse, Error> {
+    let path::Cell { name, path, data, children, version } =
+        path::get(context, &request.path, request.version, request.as_json).await?;
+    Ok(GetTopologyPathResponse { cell: Some(TopologyCell { name, path, data, children, version }) })
+}

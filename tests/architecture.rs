@@ -1,0 +1,161 @@
+//! Holds the layers of ARCHITECTURE.md, and the size of files and functions.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a module of the crate may use of the crate, besides itself.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("app", &["*"]),
+    ("cli", &["config"]),
+    ("cluster", &["context", "deadline", "error", "key_range", "sql", "tablet", "topo", "vschema"]),
+    ("config", &["cli", "context", "tablet", "topo"]),
+    ("context", &["tablet", "topo"]),
+    ("deadline", &[]),
+    ("error", &[]),
+    ("gtid", &[]),
+    ("key_range", &[]),
+    ("server", &["cluster", "context", "deadline", "error", "tablet", "topo", "vschema", "workflow"]),
+    ("sql", &["error"]),
+    ("tablet", &["deadline", "error", "topo"]),
+    ("telemetry", &[]),
+    ("topo", &["deadline", "error", "key_range"]),
+    ("vschema", &["error", "key_range"]),
+    ("web", &["context", "telemetry", "topo", "workflow"]),
+    ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
+];
+const MAX_FILE: usize = 500;
+const MAX_FUNCTION: usize = 80;
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|n| n != "target" && n != ".integration") {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn modules_use_only_what_the_table_allows() {
+    let src = root().join("src");
+    let mut wrong = Vec::new();
+    for path in sources(&src) {
+        let relative = path.strip_prefix(&src).unwrap();
+        let module = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if matches!(module.as_str(), "lib" | "main") {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else {
+            wrong.push(format!("{module} is not in the table"));
+            continue;
+        };
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("crate::") {
+            let rest = &text[at + "crate::".len()..];
+            let names: Vec<&str> = match rest.strip_prefix('{') {
+                // `use crate::{a, b::{c, d}}`: the names at the first level
+                Some(list) => first_level(list),
+                None => rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).take(1).collect(),
+            };
+            for name in names {
+                if name != module && !allowed.contains(&"*") && !allowed.contains(&name) {
+                    wrong.push(format!("{} uses {name}", relative.display()));
+                }
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "against the layers:\n{}", wrong.join("\n"));
+}
+
+fn first_level(list: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut depth = 0;
+    let mut start = 0;
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                names.push(&list[start..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                names.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    names.iter().map(|n| n.trim().split("::").next().unwrap_or_default()).filter(|n| !n.is_empty()).collect()
+}
+
+#[test]
+fn files_and_functions_are_small() {
+    let mut wrong = Vec::new();
+    for dir in ["src", "integration", "proto/src", "tests"] {
+        for path in sources(&root().join(dir)) {
+            let text = fs::read_to_string(&path).unwrap();
+            let shown = path.strip_prefix(root()).unwrap().display().to_string();
+            if text.lines().count() > MAX_FILE {
+                wrong.push(format!("{shown} has {} lines", text.lines().count()));
+            }
+            wrong.extend(
+                long_functions(&text)
+                    .into_iter()
+                    .map(|(line, length)| format!("{shown}:{line} is {length} lines long")),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "too long:\n{}", wrong.join("\n"));
+}
+
+/// First line and length of functions past the limit. Formatted code closes a function at the indent it began with.
+fn long_functions(text: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let body = line.trim_start();
+        let indent = line.len() - body.len();
+        let is_function = [
+            "fn ",
+            "pub fn ",
+            "async fn ",
+            "pub async fn ",
+            "pub(crate) fn ",
+            "pub(crate) async fn ",
+            "pub(super) fn ",
+            "pub(super) async fn ",
+        ]
+        .iter()
+        .any(|start| body.starts_with(start));
+        if !is_function || body.ends_with(';') {
+            continue;
+        }
+        let close = format!("{}}}", " ".repeat(indent));
+        let Some(length) = lines[at..].iter().position(|l| *l == close) else { continue };
+        if length + 1 > MAX_FUNCTION {
+            found.push((at + 1, length + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_checks_themselves_see_what_they_look_for() {
+    assert_eq!(first_level("a, b::{c, d}, e};"), ["a", "b", "e"]);
+    let long = format!("fn f() {{\n{}}}\n", "    x();\n".repeat(MAX_FUNCTION));
+    assert_eq!(long_functions(&long), [(1, MAX_FUNCTION + 2)]);
+}

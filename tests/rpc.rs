@@ -1,0 +1,26 @@
+//! The RPCs around a migration: a real gRPC server on a free port, a topology in memory, tablets that answer as told.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+#[path = "rpc/cells.rs"]
+mod cells;
+#[path = "rpc/keyspaces.rs"]
+mod keyspaces;
+#[path = "rpc/rules.rs"]
+mod rules;
+#[path = "rpc/schemas.rs"]
+mod schemas;
+#[path = "rpc/serving.rs"]
+mod serving;
+#[path = "rpc/shards.rs"]
+mod shards;
+#[path = "rpc/support.rs"]
+mod support;
+#[path = "rpc/tablet.rs"]
+mod tablet;
+#[path = "rpc/tablets.rs"]
+mod tablets;
+#[path = "rpc/topology.rs"]
+mod topology;
+#[path = "rpc/vschemas.rs"]
+mod vschemas;

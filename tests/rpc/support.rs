@@ -1,0 +1,152 @@
+//! A cluster to call: server, client, topology.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tonic::transport::{Channel, Server};
+use tonic::{Code, Status};
+use vtmigrated::context::{Context, Options};
+use vtmigrated::server::Vtctld;
+use vtmigrated::server::layers::call::CallLayer;
+use vtmigrated::server::routes::Router;
+use vtmigrated::tablet::{Client, TlsOptions};
+use vtmigrated::topo::external_cluster::Mounts;
+use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
+use vtmigrated_proto::topodata::shard_replication::Node as GraphNode;
+use vtmigrated_proto::topodata::{CellInfo, ShardReplication, Tablet, TabletAlias, TabletType};
+use vtmigrated_proto::vtctldata::*;
+use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
+use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
+use vtmigrated_proto::vttime::Time;
+
+/// Names that nothing may be stored under.
+pub const HOSTILE: &[&str] = &["", "a/b", "../x", "a'b", "a\"b", "a`b", "a\nb", "a b", "ä", "\u{0}"];
+
+/// A server and what it serves. Ends when dropped.
+pub struct Lab {
+    pub topo: Arc<Topo>,
+    pub client: VtctldClient<Channel>,
+    _stop: DropGuard,
+}
+
+impl Lab {
+    /// An empty cluster: not even a cell.
+    pub async fn empty() -> Self {
+        let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
+        let topo = Arc::new(Topo::open(Arc::clone(&dialer), "memory", "test", "/vitess/global").await.unwrap());
+        let options = Options { lock_timeout: Duration::from_millis(300), ..Options::default() };
+        let context = Context {
+            topo: Arc::clone(&topo),
+            mounts: Mounts::new(dialer),
+            tablets: Client::new(TlsOptions::default(), Duration::from_secs(5), 16 << 20),
+            options,
+        };
+        let stop = CancellationToken::new();
+        let service = VtctldServer::new(Vtctld::new(Arc::new(context), TaskTracker::new()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = Server::builder().layer(CallLayer).layer(Router).add_service(service);
+        let stopped = stop.clone().cancelled_owned();
+        tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
+        let client = VtctldClient::connect(address).await.unwrap();
+        Self { topo, client, _stop: stop.drop_guard() }
+    }
+
+    /// A cluster with the cells zone1 and zone2.
+    pub async fn start() -> Self {
+        let mut lab = Self::empty().await;
+        for cell in ["zone1", "zone2"] {
+            let cell_info = Some(CellInfo { server_address: cell.into(), root: format!("/vitess/{cell}") });
+            lab.client.add_cell_info(AddCellInfoRequest { name: cell.into(), cell_info }).await.unwrap();
+        }
+        lab
+    }
+
+    /// The same with a keyspace and its shards.
+    pub async fn with_keyspace(keyspace: &str, shards: &[&str]) -> Self {
+        let mut lab = Self::start().await;
+        let request = CreateKeyspaceRequest { name: keyspace.into(), ..CreateKeyspaceRequest::default() };
+        lab.client.create_keyspace(request).await.unwrap();
+        for shard in shards {
+            let request = CreateShardRequest {
+                keyspace: keyspace.into(),
+                shard_name: (*shard).into(),
+                ..CreateShardRequest::default()
+            };
+            lab.client.create_shard(request).await.unwrap();
+        }
+        lab
+    }
+
+    /// A cell's topology.
+    pub async fn cell(&self, name: &str) -> Arc<dyn Conn> {
+        self.topo.cell(name).await.unwrap()
+    }
+
+    /// Everything that is stored in the global topology.
+    pub async fn stored(&self) -> Vec<Node> {
+        self.topo.global().list("").await.unwrap()
+    }
+
+    /// Stores a record in the global topology.
+    pub async fn put(&self, path: &str, value: Vec<u8>) {
+        self.topo.global().write_one(Write::put(path, value, Expect::Any), None).await.unwrap();
+    }
+
+    /// Registers a tablet in its cell and in the replication graph, a primary also in the shard's record.
+    pub async fn add_tablet(&mut self, tablet: &Tablet) {
+        let alias = tablet.alias.clone().unwrap();
+        let conn = self.cell(&alias.cell).await;
+        let graph_path = paths::shard_replication(&tablet.keyspace, &tablet.shard);
+        let mut graph = match conn.get(&graph_path).await {
+            Ok(node) => ShardReplication::decode(node.value).unwrap(),
+            Err(_) => ShardReplication::default(),
+        };
+        graph.nodes.push(GraphNode { tablet_alias: Some(alias.clone()) });
+        let writes = vec![
+            Write::put(paths::tablet(&alias), tablet.encode_to_vec(), Expect::Any),
+            Write::put(graph_path, graph.encode_to_vec(), Expect::Any),
+        ];
+        conn.write(writes, None).await.unwrap();
+        if tablet.r#type() == TabletType::Primary {
+            let mut record =
+                vtmigrated::topo::shard::get(self.topo.global(), &tablet.keyspace, &tablet.shard).await.unwrap().value;
+            record.primary_alias = Some(alias);
+            record.primary_term_start_time = tablet.primary_term_start_time;
+            self.put(&paths::shard(&tablet.keyspace, &tablet.shard), record.encode_to_vec()).await;
+        }
+    }
+}
+
+/// A tablet record; a primary's term begins `term` seconds after the epoch.
+pub fn tablet(cell: &str, uid: u32, keyspace: &str, shard: &str, tablet_type: TabletType, port: u16) -> Tablet {
+    Tablet {
+        alias: Some(TabletAlias { cell: cell.into(), uid }),
+        hostname: "127.0.0.1".into(),
+        port_map: [("grpc".to_owned(), i32::from(port))].into(),
+        keyspace: keyspace.into(),
+        shard: shard.into(),
+        r#type: tablet_type.into(),
+        primary_term_start_time: (tablet_type == TabletType::Primary).then_some(Time { seconds: 10, nanoseconds: 0 }),
+        ..Tablet::default()
+    }
+}
+
+/// Code and text of a refusal.
+pub fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+    let status = answer.unwrap_err();
+    (status.code(), status.message().to_owned())
+}
+
+/// Asserts that a refusal's text begins so.
+#[track_caller]
+pub fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, text: &str) {
+    let (found, message) = refusal(answer);
+    assert!(message.starts_with(text), "{message}");
+    assert_eq!(found, code, "{message}");
+}
