@@ -45,7 +45,7 @@ impl Refusals {
     /// Creates and expects to be refused.
     async fn expect(&self, request: MigrateCreateRequest, code: Code, text: &str) -> Status {
         let what = format!("{:?}", request).chars().take(300).collect::<String>();
-        let error = self.life.create(request).await.expect_err(&what);
+        let Err(error) = self.life.create(request).await else { panic!("not refused: {what}") };
         self.check(&what, &error, code, text);
         self.expect_unchanged(&what).await;
         error
