@@ -15,7 +15,7 @@ const MOST: usize = 200;
 
 /// Lets every fourth dead server's lease run out by itself.
 async fn bury(rig: &Rig, number: usize) {
-    if number % 4 != 0 {
+    if !number.is_multiple_of(4) {
         rig.end_leases().await;
     }
 }
