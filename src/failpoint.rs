@@ -4,15 +4,19 @@
 //! variable `FAILPOINTS` says what it does, in the words of the crate `fail`: `effect=3*off->return` ends the process at
 //! the fourth place, as kill -9 would, and `effect=3*off->1*sleep(500)` makes it wait there.
 
-/// Reads `FAILPOINTS`. The points act while the answer lives.
-#[cfg(feature = "failpoints")]
-pub fn setup() -> impl Sized {
-    fail::FailScenario::setup()
+/// What `FAILPOINTS` asks for; it acts while this lives.
+pub struct Points {
+    #[cfg(feature = "failpoints")]
+    _scenario: fail::FailScenario<'static>,
 }
 
-/// Nothing is built in that could fail.
-#[cfg(not(feature = "failpoints"))]
-pub fn setup() {}
+/// Reads `FAILPOINTS`. Without the feature there is nothing that could act.
+pub fn setup() -> Points {
+    Points {
+        #[cfg(feature = "failpoints")]
+        _scenario: fail::FailScenario::setup(),
+    }
+}
 
 /// A place just before or just after a side effect.
 #[cfg(feature = "failpoints")]

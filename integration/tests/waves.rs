@@ -34,11 +34,11 @@ struct Trip {
     end: Option<Instant>,
 }
 
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Seen>>);
+/// All trips, and the places of those under way by the ids of their spans.
+type Kept = (Vec<Trip>, HashMap<u64, usize>);
 
-/// Trips in the order of their begin, and their places by span.
-type Seen = (Vec<Trip>, HashMap<u64, usize>);
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Kept>>);
 
 impl<S: tracing::Subscriber> Layer<S> for Recorder {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {

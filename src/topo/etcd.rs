@@ -111,7 +111,11 @@ impl Etcd {
 
     async fn range(&self, op: &'static str, key: String, options: Option<GetOptions>) -> Result<Vec<KeyValue>> {
         let mut kv = self.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
-        let mut response = self.run(op, &key, kv.get(key.as_str(), options)).await?;
+        let mut response = match self.run(op, &key, kv.get(key.as_str(), options.clone())).await {
+            // a kept connection may have broken since it was last used: a read is repeated once
+            Err(Error::Unreachable { .. }) => self.run(op, &key, kv.get(key.as_str(), options)).await?,
+            answered => answered?,
+        };
         Ok(response.take_kvs())
     }
 

@@ -63,8 +63,12 @@ fn what_nobody_serves_is_refused_with_what_there_is() {
     let error = choose("zone2", &["zone9"], &[TabletType::Replica]).unwrap_err();
     assert!(error.to_string().contains("cells zone9 of the source"), "{error}");
     assert_eq!(error.help(), "use --cells zone1");
-    let error = choose("zone2", &["zone2"], &[TabletType::Replica]).unwrap_err();
-    assert!(error.to_string().contains("cells none of the source"), "{error}");
+}
+
+#[test]
+fn all_cells_of_the_target_mean_all_cells_of_the_source_where_they_would_not_do() {
+    assert_eq!(choose("zone2", &["zone2"], &[TabletType::Replica]).unwrap(), ["zone1"]);
+    assert_eq!(choose("zone1", &["zone1"], &[TabletType::Replica]).unwrap(), ["zone1"]);
 }
 
 #[test]
