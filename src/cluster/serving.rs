@@ -194,7 +194,7 @@ async fn rebuild_locked(
     }
     lock.check().await?;
     let graph = &graph;
-    let writes = cells.iter().map(|(_, conn)| srv_keyspace::put(conn, name, graph, None));
+    let writes = cells.iter().map(|(_, conn)| srv_keyspace::put(conn, name, graph));
     let written: topo::Result<Vec<()>> = join_all(writes).await.into_iter().collect();
     written.map_err(|error| error.wrap(doing))?;
     Ok(())

@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use prost::Message;
 use vtmigrated_proto::topodata::SrvKeyspace;
 
-use super::{Cells, Conn, Expect, Lock, Record, Result, Write, paths};
+use super::{Cells, Conn, Expect, Record, Result, Write, paths};
 
 /// A keyspace's serving graph in one cell, if it has one there.
 pub async fn find(cell: &Arc<dyn Conn>, keyspace: &str) -> Result<Option<Record<SrvKeyspace>>> {
@@ -26,10 +26,9 @@ pub async fn all(cells: &Cells, keyspace: &str) -> Result<Vec<(String, Option<Re
     try_join_all(reads).await
 }
 
-/// Writes a keyspace's serving graph in one cell.
-pub async fn put(cell: &Arc<dyn Conn>, keyspace: &str, graph: &SrvKeyspace, guard: Option<&Lock>) -> Result<()> {
+/// Writes a keyspace's serving graph in one cell. No lock guards it: locks live in the global root, which may be on
+/// another server than the cell.
+pub async fn put(cell: &Arc<dyn Conn>, keyspace: &str, graph: &SrvKeyspace) -> Result<()> {
     let write = Write::put(paths::srv_keyspace(keyspace), graph.encode_to_vec(), Expect::Any);
-    // the lock lives in the global root, which may be another server than the cell's
-    let _ = guard;
     cell.write_one(write, None).await.map(|_| ())
 }
