@@ -3,19 +3,21 @@
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use vtmigrated::{app, cli::Cli, config::Config, failpoint, telemetry};
+use vtmigrated::{app, config::Config, failpoint, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::from_args();
-    telemetry::init();
+    let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(answer) => return answer.print(),
+    };
+    if let Err(error) = telemetry::init(&config.log) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
     let _points = failpoint::setup();
     rustls::crypto::ring::default_provider().install_default().ok();
-    let result = match Config::try_from(cli) {
-        Ok(config) => app::run(config, stop_signal()).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = result {
+    if let Err(error) = app::run(config, stop_signal()).await {
         tracing::error!("{error}");
         return ExitCode::FAILURE;
     }

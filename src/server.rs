@@ -5,6 +5,7 @@ mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
+mod options;
 pub mod routes;
 mod routing_rules;
 mod schema;
@@ -17,4 +18,5 @@ mod vschema;
 mod vtctld;
 mod workflow;
 
+pub use options::{Options, Services};
 pub use vtctld::Vtctld;

@@ -6,7 +6,7 @@ mod pool;
 
 pub use error::Error;
 pub use manager::{Client, GetSchema};
-pub use pool::{Pool, TlsOptions};
+pub use pool::{Options, Pool, TlsOptions, Transport};
 
 use vtmigrated_proto::topodata::Tablet;
 

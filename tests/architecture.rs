@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("cli", &["config"]),
     ("cluster", &["context", "deadline", "error", "key_range", "sql", "tablet", "topo", "vschema"]),
-    ("config", &["cli", "context", "tablet", "topo"]),
+    ("config", &["cli", "context", "server", "tablet", "telemetry", "topo", "web"]),
     ("context", &["tablet", "topo"]),
     ("deadline", &[]),
     ("error", &[]),

@@ -9,7 +9,7 @@ use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::{Error, Pool, Result, TlsOptions, address, alias, db_name};
+use super::{Error, Options, Pool, Result, address, alias, db_name};
 use crate::error::{Code, with_cause};
 use crate::{deadline, failpoint};
 
@@ -93,9 +93,10 @@ calls! {
 }
 
 impl Client {
-    /// `short` bounds calls that read or change little; `max_message` is in bytes.
-    pub fn new(tls: TlsOptions, short: Duration, max_message: usize) -> Self {
-        Self { pool: Pool::new(tls), short, max_message }
+    /// A client without connections.
+    pub fn new(options: Options) -> Self {
+        let (short, max_message) = (options.short, options.max_message);
+        Self { pool: Pool::new(options), short, max_message }
     }
 
     /// Reads tables (and views when asked): definitions sorted by name.
