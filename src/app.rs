@@ -4,7 +4,7 @@ mod listen;
 mod pid_file;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -12,6 +12,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::codec::CompressionEncoding;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
@@ -20,7 +21,9 @@ use crate::config::{Config, TopoOptions};
 use crate::context::Context;
 use crate::server::Vtctld;
 use crate::server::layers::call::CallLayer;
+use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
+use crate::server::layers::metrics::MetricsLayer;
 use crate::server::routes::Router;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
@@ -63,6 +66,7 @@ pub async fn serve(
     http: Option<TcpListener>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
+    let started = Instant::now();
     for note in &config.notes {
         tracing::warn!("{note}");
     }
@@ -77,13 +81,25 @@ pub async fn serve(
     let ended = CancellationToken::new();
     let pages = http.map(|listener| {
         tracing::info!(server.address = address(&listener), "serving HTTP");
-        let state =
-            web::Pages { context: Arc::clone(&context), options: config.pages.clone(), stopping: stopping.clone() };
+        let state = web::Pages {
+            context: Arc::clone(&context),
+            options: config.pages.clone(),
+            started,
+            stopping: stopping.clone(),
+        };
         tokio::spawn(web::serve(listener, state, ended.clone()))
     });
     let services = services(&config, &context, &tasks, stopping.clone()).await?;
     // what every call crosses, outermost first
-    let server = config.server.builder().layer(CallLayer).layer(LimitsLayer).layer(Router).add_routes(services);
+    let server = config
+        .server
+        .builder()
+        .layer(MetricsLayer)
+        .layer(CallLayer)
+        .layer(LimitsLayer)
+        .layer(Router)
+        .layer(CompressionLayer::new(config.server.max_message))
+        .add_routes(services);
     // tonic's own setting does not reach a bare listener stream
     let incoming = TcpListenerStream::new(grpc).map(|stream| {
         stream.inspect(|stream| {
@@ -138,7 +154,11 @@ async fn services(
     if config.server.services.vtctld {
         let service = VtctldServer::new(Vtctld::new(Arc::clone(context), tasks.clone()))
             .max_decoding_message_size(config.server.max_message)
-            .max_encoding_message_size(config.server.max_message);
+            .max_encoding_message_size(config.server.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd);
         reporter.set_serving::<VtctldServer<Vtctld>>().await;
         services.add_service(service);
     }
@@ -168,8 +188,8 @@ async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, p
 }
 
 async fn context(config: &Config) -> Result<Context, Error> {
-    let TopoOptions { implementation, server, root, read_concurrency: _ } = &config.topo;
-    let dialer = Arc::new(Dialer::new(config.etcd.clone()));
+    let TopoOptions { implementation, server, root, read_concurrency } = &config.topo;
+    let dialer = Arc::new(Dialer::new(config.etcd.clone()).with_reads(*read_concurrency));
     let topo = Topo::open(Arc::clone(&dialer), implementation, server, root).await?;
     Ok(Context {
         topo: Arc::new(topo),

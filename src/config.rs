@@ -73,6 +73,7 @@ impl Config {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Error> {
         let args: Vec<OsString> = args.into_iter().collect();
+        let command_line = secret::mask_args(args.iter().map(|arg| arg.to_string_lossy().into_owned()));
         let mut settings = Settings { file: Vec::new(), environment: cli::environment(variable) };
         let first = cli::given(args.clone(), &settings)?;
         if first.cli.process.version {
@@ -85,6 +86,8 @@ impl Config {
         let mut config = Self::try_from(cli)?;
         config.notes.extend(file.notes);
         config.notes.extend(without_effect(&flags)?);
+        config.pages.cell.clone_from(&config.cell);
+        config.pages.command_line = command_line;
         config.pages.settings = flags.into_iter().map(setting).collect();
         Ok(config)
     }

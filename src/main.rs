@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(answer) => return answer.print(),
     };
-    if let Err(error) = telemetry::init(&config.log) {
+    if let Err(error) = telemetry::init(&config.log, config.metrics.clone()) {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }

@@ -1,5 +1,6 @@
 //! Calls to tablet managers: dial, keep the connection, bound by the caller's deadline, name the tablet in every error.
 
+mod connection;
 mod error;
 pub mod manager;
 mod pool;

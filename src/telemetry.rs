@@ -1,6 +1,7 @@
 //! What the program tells of itself: log, metrics, facts of its build. It knows no other module.
 
 pub mod build;
+pub mod grpc_code;
 pub mod log;
 pub mod metrics;
 pub mod trace_ids;
@@ -11,20 +12,22 @@ use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Why the log cannot be written.
+/// Why the program would be mute.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write log files to {folder}: {source}")]
-pub struct Error {
-    folder: String,
-    source: std::io::Error,
+pub enum Error {
+    #[error("cannot write log files to {folder}: {source}")]
+    Log { folder: String, source: std::io::Error },
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
 }
 
-/// Installs the subscriber of the process. `RUST_LOG` overrides the levels of the flags.
+/// Installs subscriber and meters of the process. `RUST_LOG` overrides the levels of the flags.
 ///
 /// # Errors
 /// The folder of the log files cannot be written to.
-pub fn init(options: &log::Options) -> Result<(), Error> {
-    let lines = log::Lines::open(options).map_err(|source| Error {
+pub fn init(options: &log::Options, metrics: metrics::Options) -> Result<(), Error> {
+    let started = std::time::Instant::now();
+    let lines = log::Lines::open(options).map_err(|source| Error::Log {
         folder: options.folder.as_deref().unwrap_or(std::path::Path::new("")).display().to_string(),
         source,
     })?;
@@ -33,5 +36,5 @@ pub fn init(options: &log::Options) -> Result<(), Error> {
         Err(_) => FilterExt::boxed(log::Levels::new(options)),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().ok();
-    Ok(())
+    Ok(metrics::install(metrics, started)?)
 }

@@ -1,12 +1,16 @@
-//! Read-only HTTP.
+//! Read-only HTTP: health, variables, metrics, flags. Addresses and texts are those that tools know from vtctld.
 
+mod headers;
 mod health;
 mod policy;
+mod status;
+mod variables;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +24,10 @@ pub struct Options {
     pub policy: Policy,
     /// What `/debug/config` shows. Secrets are masked already.
     pub settings: Vec<Setting>,
+    /// The command line, secrets masked.
+    pub command_line: Vec<String>,
+    /// The server's cell; empty when not told.
+    pub cell: String,
 }
 
 /// A flag as it is in effect.
@@ -37,24 +45,39 @@ pub struct Setting {
 pub struct Pages {
     pub context: Arc<Context>,
     pub options: Options,
+    pub started: Instant,
     /// Cancelled when the program was told to stop: it is not ready any more.
     pub stopping: CancellationToken,
 }
 
 /// Serves the pages until `ended`.
 pub async fn serve(listener: TcpListener, pages: Pages, ended: CancellationToken) {
-    let policy = pages.options.policy;
-    let monitoring = Router::new()
-        .route("/debug/health", get(health::topology))
-        .layer(from_fn_with_state((policy, Role::Monitoring), policy::guard));
-    let router = Router::new()
-        .route("/readyz", get(health::ready))
-        .route("/healthz", get(health::alive))
-        .route("/debug/liveness", get(health::alive))
-        .merge(monitoring)
-        .with_state(Arc::new(pages));
-    let served = axum::serve(listener, router).with_graceful_shutdown(ended.cancelled_owned()).await;
+    let served = axum::serve(listener, router(pages)).with_graceful_shutdown(ended.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!("the HTTP server failed: {error}");
     }
 }
+
+/// All pages. Policies are about those that they are about in stock: variables and metrics are for everybody.
+fn router(pages: Pages) -> Router {
+    let guard = |role| from_fn_with_state((pages.options.policy, role), policy::guard);
+    let monitoring = Router::new().route("/debug/health", get(health::topology)).layer(guard(Role::Monitoring));
+    let debugging = Router::new()
+        .route("/debug/status", get(status::page))
+        .route("/debug/status.css", get(status::style))
+        .route("/debug/config", get(variables::config))
+        .layer(guard(Role::Debugging));
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/debug/liveness", get(health::liveness))
+        .route("/debug/vars", get(variables::vars))
+        .route("/metrics", get(variables::metrics))
+        .merge(monitoring)
+        .merge(debugging)
+        .layer(from_fn(headers::secure))
+        .with_state(Arc::new(pages))
+}
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,7 @@ pub(super) fn http(args: HttpArgs) -> Http {
     let policy = web::Policy::named(&security_policy);
     Http {
         address: (port != 0).then_some(Address { host: bind_address, port }),
-        pages: web::Options { policy: policy.unwrap_or(web::Policy::DenyAll), settings: Vec::new() },
+        pages: web::Options { policy: policy.unwrap_or(web::Policy::DenyAll), ..web::Options::default() },
         note: policy
             .is_none()
             .then(|| format!("security_policy {security_policy:?} not found; using fallback policy (deny-all)")),

@@ -1,16 +1,18 @@
 //! The tablet-manager RPCs that vtmigrated uses, one method each.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tonic::transport::Channel;
 use tracing::Instrument;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
 use vtmigrated_proto::topodata::Tablet;
 
+use super::connection::Connection;
 use super::{Error, Options, Pool, Result, address, alias, db_name};
 use crate::error::{Code, with_cause};
+use crate::telemetry::grpc_code::name as code_name;
+use crate::telemetry::metrics;
 use crate::{deadline, failpoint};
 
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
@@ -107,7 +109,7 @@ impl Client {
             exclude_tables: what.exclude_tables,
             table_schema_only: what.table_schema_only,
         };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.get_schema(request).await };
+        let call = |mut client: TabletManagerClient<Connection>| async move { client.get_schema(request).await };
         let kind = Kind { method: "GetSchema", limit: LONG, changes: false };
         Ok(self.call(tablet, kind, call).await?.schema_definition.unwrap_or_default())
     }
@@ -116,7 +118,8 @@ impl Client {
     pub async fn v_replication_exec(&self, tablet: &Tablet, query: String) -> Result<QueryResult> {
         let kind = Kind { method: "VReplicationExec", limit: LONG, changes: !is_select(query.as_bytes()) };
         let request = VReplicationExecRequest { query };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.v_replication_exec(request).await };
+        let call =
+            |mut client: TabletManagerClient<Connection>| async move { client.v_replication_exec(request).await };
         Ok(self.call(tablet, kind, call).await?.result.unwrap_or_default())
     }
 
@@ -139,7 +142,7 @@ impl Client {
         &self,
         tablet: &Tablet,
         Kind { method, limit, changes }: Kind,
-        send: impl FnOnce(TabletManagerClient<Channel>) -> F,
+        send: impl FnOnce(TabletManagerClient<Connection>) -> F,
     ) -> Result<T>
     where
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
@@ -158,11 +161,16 @@ impl Client {
             tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
         let limit = deadline::remaining(limit);
         let sent = tokio::time::timeout(limit, send(client).instrument(span));
-        match failpoint::around(changes, sent).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(failure(alias, address, method, &status)),
-            Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
-        }
+        let start = Instant::now();
+        let (code, result) = match failpoint::around(changes, sent).await {
+            Ok(Ok(response)) => (tonic::Code::Ok, Ok(response.into_inner())),
+            Ok(Err(status)) => (status.code(), Err(failure(alias, address, method, &status))),
+            Err(_) => {
+                (tonic::Code::DeadlineExceeded, Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }))
+            }
+        };
+        metrics::tablet_call(method, code_name(code), start.elapsed());
+        result
     }
 }
 

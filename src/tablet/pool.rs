@@ -4,7 +4,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+use super::connection::Connection;
+use crate::telemetry::metrics;
 
 /// A tablet that is down is noticed after this time at the latest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,13 +73,14 @@ pub struct Pool {
     tls: Option<ClientTlsConfig>,
     transport: Transport,
     most: usize,
-    channels: DashMap<String, (Channel, Instant)>,
+    max_message: usize,
+    channels: DashMap<String, (Connection, Instant)>,
     swept: Mutex<Instant>,
 }
 
 impl Pool {
     /// TLS is on when a CA, or a certificate with its key, is given (as in stock).
-    pub fn new(Options { tls: options, connections, transport, .. }: Options) -> Self {
+    pub fn new(Options { tls: options, connections, transport, max_message, .. }: Options) -> Self {
         let identity = options.cert.zip(options.key).map(|(cert, key)| Identity::from_pem(cert, key));
         let tls = (options.ca.is_some() || identity.is_some()).then(|| {
             let mut tls = ClientTlsConfig::new();
@@ -92,17 +96,25 @@ impl Pool {
                 _ => tls,
             }
         });
-        Self { tls, transport, most: connections, channels: DashMap::new(), swept: Mutex::new(Instant::now()) }
+        Self {
+            tls,
+            transport,
+            most: connections,
+            max_message,
+            channels: DashMap::new(),
+            swept: Mutex::new(Instant::now()),
+        }
     }
 
     /// The connection to an address; it is opened when first used, and again when it breaks.
     ///
     /// # Errors
     /// A text when the address cannot be one.
-    pub fn channel(&self, address: &str) -> Result<Channel, String> {
+    pub fn channel(&self, address: &str) -> Result<Connection, String> {
         self.sweep();
         if let Some(mut kept) = self.channels.get_mut(address) {
             kept.1 = Instant::now();
+            metrics::tablet_connection(false);
             return Ok(kept.0.clone());
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
@@ -119,7 +131,8 @@ impl Pool {
         if let Some(tls) = &self.tls {
             endpoint = endpoint.tls_config(tls.clone()).map_err(|e| e.to_string())?;
         }
-        let channel = endpoint.connect_lazy();
+        let channel = Connection::new(endpoint.connect_lazy(), self.transport.snappy, self.max_message);
+        metrics::tablet_connection(true);
         self.make_room();
         self.channels.insert(address.to_owned(), (channel.clone(), Instant::now()));
         Ok(channel)

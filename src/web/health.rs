@@ -15,6 +15,9 @@ pub async fn alive() -> &'static str {
     "ok"
 }
 
+/// The process answers; stock says nothing more.
+pub async fn liveness() {}
+
 /// The topology answers.
 pub async fn topology(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
     match tokio::time::timeout(TIMEOUT, pages.context.topo.global().probe()).await {
