@@ -243,7 +243,7 @@ pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Durat
 }
 
 /// The contents of a file that a flag names.
-fn read(flag: &'static str, path: String) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn read(flag: &'static str, path: String) -> Result<Option<Vec<u8>>, Error> {
     if path.is_empty() {
         return Ok(None);
     }

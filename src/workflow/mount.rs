@@ -21,9 +21,7 @@ const MAX_NAME: usize = 64;
 pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Result<()> {
     check_name(name)?;
     check_config(&config)?;
-    let topo =
-        Topo::open_mount(std::sync::Arc::clone(context.topo.dialer()), &config.topo_type, &config.server, &config.root)
-            .await?;
+    let topo = context.mounts.unkept(name, &config).await?;
     let global = context.topo.global();
     let (known, probe) = join(external_cluster::find(global, name), probe(&topo)).await;
     let known = known.map_err(|e| e.wrap("failed to get external vitess cluster in MountRegister"))?;
@@ -145,7 +143,7 @@ async fn probe(topo: &Topo) -> Result<()> {
     };
     let (keyspaces, cells) = (keyspaces?, cells?);
     if keyspaces.is_empty() && cells.is_empty() {
-        return Err(empty_root(topo, root, server).await);
+        return Err(empty_root(topo, root).await);
     }
     let probes = cells.iter().map(|(name, conn)| async move {
         match tokio::time::timeout(PROBE_TIMEOUT, conn.probe()).await {
@@ -161,15 +159,14 @@ async fn probe(topo: &Topo) -> Result<()> {
 }
 
 /// The answer to a root that holds nothing: what other roots there are.
-async fn empty_root(topo: &Topo, root: &str, server: &str) -> Error {
+async fn empty_root(topo: &Topo, root: &str) -> Error {
     let missing = topo::Error::NoNode(topo.global().full(paths::KEYSPACES));
     let mut help = format!("the root {root} holds neither keyspaces nor cells; check --topo-root");
     let parent = root
         .trim_end_matches('/')
         .rsplit_once('/')
         .map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
-    let kind = topo.global().endpoint().0;
-    if let Ok(conn) = topo.dialer().open(kind, server, parent).await {
+    if let Ok(conn) = topo.other_root(parent).await {
         let names = tokio::time::timeout(PROBE_TIMEOUT, conn.list_dir("")).await;
         let names = names.ok().and_then(std::result::Result::ok).unwrap_or_default();
         if !names.is_empty() {
