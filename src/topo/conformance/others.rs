@@ -8,6 +8,37 @@ fn patient() -> LockRequest {
     LockRequest { wait: Duration::from_secs(20), ..request() }
 }
 
+/// Everything that is logged on this thread while the guard lives, at every level.
+#[derive(Clone, Default)]
+struct Logged(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Logged {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let logged = Self::default();
+        let writer = logged.clone();
+        let format = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+        (logged, tracing::subscriber::set_default(format.with_writer(move || writer.clone()).finish()))
+    }
+
+    fn hides(&self, secret: &str) {
+        let text = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
+        assert!(text.contains("vitess.topo.op"), "nothing is logged");
+        let line = text.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{line:?}");
+    }
+}
+
 /// A server that ends is named; `conn` has talked to it.
 async fn dead(conn: &Arc<dyn Conn>) {
     let (_, server, _) = conn.endpoint();
@@ -63,8 +94,9 @@ mod zk2 {
         (authority, certificate, key.serialize_pem())
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test]
     async fn zookeeper_over_tls_with_credentials_of_the_mount() {
+        let (logged, _guard) = Logged::start();
         let (authority, certificate, key) = certificates();
         let server = RealZookeeper::start(Some((&authority, &format!("{key}{certificate}")))).await;
         let file = serde_json::json!({"ext1": {"servers": [server.secure_address], "zk_auth": "digest:vt:planted",
@@ -94,6 +126,7 @@ mod zk2 {
         let dialer = Dialer::with(Options { zookeeper, ..Options::default() });
         let error = dialer.open("zk2", &server.secure_address, "/tls").await.unwrap().get("a/b").await.unwrap_err();
         assert!(error.is_unreachable() && error.to_string().contains("TLS with"), "{error}");
+        logged.hides("planted");
     }
 }
 
@@ -155,6 +188,7 @@ mod consul_agent {
 
     #[tokio::test]
     async fn consul_tokens_are_shown_to_their_server_and_nowhere_else() {
+        let (logged, _guard) = Logged::start();
         let server = FakeConsul::start(Some("planted-token")).await;
         let dialer = dialer(Duration::from_secs(1), Duration::ZERO, Some("planted-token"));
         let own = dialer.open_for(&Holder::Own, None, "consul", &server.address, "r").await.unwrap();
@@ -174,5 +208,6 @@ mod consul_agent {
             let shown = format!("{error} {error:?}");
             assert!(shown.contains("token *** lacks") && !shown.contains("planted"), "{shown}");
         }
+        logged.hides("planted");
     }
 }
