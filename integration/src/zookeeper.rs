@@ -1,6 +1,11 @@
 //! A real ZooKeeper of one member with a fresh data folder, on a free port of 127.0.0.1.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     ports::Port,
@@ -53,7 +58,7 @@ impl Zookeeper {
         let program =
             Program { name: "zookeeper".into(), path: process::installed("bin/java")?, args, env: Vec::new() };
         let process = Process::start(program, folder)?;
-        let probe = async || tokio::net::TcpStream::connect(client.address()).await.map(drop);
+        let probe = async || serving(client.address()).await;
         process.until_ready(READY, probe).await?;
         Ok(Self { _process: process, client })
     }
@@ -63,4 +68,13 @@ impl Zookeeper {
     pub fn address(&self) -> String {
         self.client.address().to_string()
     }
+}
+
+/// Asks the server by its command `srvr`: connections are taken before it serves.
+async fn serving(address: SocketAddr) -> Result<(), std::io::Error> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"srvr").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    if answer.contains("Mode: standalone") { Ok(()) } else { Err(std::io::Error::other(answer)) }
 }

@@ -7,10 +7,10 @@ use clap::Args;
 use super::values::duration;
 
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Topologies zk2 and consul, and mounts")]
+#[command(next_help_heading = "Topologies of other kinds")]
 pub struct TopologiesArgs {
     /// TLS and credentials of single mounts and topology servers (JSON)
-    #[arg(long, default_value = "", value_name = "FILE")]
+    #[arg(long, default_value = "", value_name = "FILE", help_heading = "Flags that stock does not have")]
     pub mount_settings: String,
     /// Credentials for ZooKeeper: a file that holds <scheme>:<credentials>
     #[arg(long, default_value = "", value_name = "FILE")]

@@ -107,7 +107,7 @@ impl Etcd {
             let user = Some((name.clone(), password.expose().to_owned()));
             async move { client.update_user(user).await }
         };
-        self.signed_in.get_or_try_init(show).await.map(|()| ())
+        self.signed_in.get_or_try_init(show).await.copied()
     }
 
     fn convert(&self, error: &etcd_client::Error, key: &str) -> Error {
