@@ -55,7 +55,7 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::open`].
     pub async fn open_measured(&self, cell: String, kind: &str, server: &str, root: &str) -> Result<Arc<dyn Conn>> {
-        Ok(Measured::new(self.open(kind, server, root).await?, cell, self.reads))
+        Ok(Measured::wrap(self.open(kind, server, root).await?, cell, self.reads))
     }
 
     /// Prepares a connection; nothing proves yet that the server answers.
