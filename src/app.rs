@@ -2,6 +2,7 @@
 
 mod listen;
 mod pid_file;
+mod stop;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
 use listen::listen;
 use pid_file::PidFile;
+pub use stop::stop_signal;
 
 /// Why the program ended.
 #[derive(Debug, thiserror::Error)]

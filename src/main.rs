@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
 use vtmigrated::{app, config::Config, failpoint, telemetry};
 
 #[tokio::main]
@@ -17,19 +16,9 @@ async fn main() -> ExitCode {
     }
     let _points = failpoint::setup();
     rustls::crypto::ring::default_provider().install_default().ok();
-    if let Err(error) = app::run(config, stop_signal()).await {
+    if let Err(error) = app::run(config, app::stop_signal()).await {
         tracing::error!("{error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }

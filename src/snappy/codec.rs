@@ -21,8 +21,7 @@ impl Direction {
     /// Takes the whole messages off the front of `pending` and answers them rewritten.
     pub(super) fn rewrite(self, pending: &mut BytesMut) -> Result<Bytes, Status> {
         let mut whole = BytesMut::new();
-        loop {
-            let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX>() else { break };
+        while let Some((prefix, rest)) = pending.split_first_chunk::<PREFIX>() {
             let [flag, length @ ..] = *prefix;
             let length = u32::from_be_bytes(length) as usize;
             if let Self::Decompress { max_message } = self

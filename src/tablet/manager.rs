@@ -162,15 +162,18 @@ impl Client {
         let limit = deadline::remaining(limit);
         let sent = tokio::time::timeout(limit, send(client).instrument(span));
         let start = Instant::now();
-        let (code, result) = match failpoint::around(changes, sent).await {
-            Ok(Ok(response)) => (tonic::Code::Ok, Ok(response.into_inner())),
-            Ok(Err(status)) => (status.code(), Err(failure(alias, address, method, &status))),
-            Err(_) => {
-                (tonic::Code::DeadlineExceeded, Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }))
-            }
+        let answer = failpoint::around(changes, sent).await;
+        let code = match &answer {
+            Ok(Ok(_)) => tonic::Code::Ok,
+            Ok(Err(status)) => status.code(),
+            Err(_) => tonic::Code::DeadlineExceeded,
         };
         metrics::tablet_call(method, code_name(code), start.elapsed());
-        result
+        match answer {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(failure(alias, address, method, &status)),
+            Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
+        }
     }
 }
 

@@ -101,7 +101,7 @@ impl Dialer {
         let access = self.access(holder, cell, kind, server)?;
         let prefix = if matches!(holder, Holder::Mount(_)) { "mount/" } else { "" };
         let name = format!("{prefix}{}", cell.unwrap_or(GLOBAL));
-        Ok(Measured::new(self.dial(kind, server, root, access).await?, name, self.reads))
+        Ok(Measured::wrap(self.dial(kind, server, root, access).await?, name, self.reads))
     }
 
     async fn dial(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {

@@ -23,7 +23,7 @@ pub(crate) struct Measured {
 
 impl Measured {
     /// `reads` are allowed at once (`--topo_read_concurrency`).
-    pub(crate) fn new(conn: Arc<dyn Conn>, cell: String, reads: usize) -> Arc<dyn Conn> {
+    pub(crate) fn wrap(conn: Arc<dyn Conn>, cell: String, reads: usize) -> Arc<dyn Conn> {
         Arc::new(Self { conn, cell, reads: Semaphore::new(reads) })
     }
 

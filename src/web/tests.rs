@@ -5,19 +5,9 @@ use axum::http::{Request, StatusCode};
 use tower::ServiceExt;
 
 use super::*;
-use crate::tablet;
-use crate::topo::external_cluster::Mounts;
-use crate::topo::{Dialer, EtcdOptions, Topo};
 
 async fn pages(policy: Policy, kind: &str, root: &str) -> Pages {
-    let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
-    let topo = Topo::open(Arc::clone(&dialer), kind, "127.0.0.1:1", root).await.unwrap();
-    let context = Context {
-        topo: Arc::new(topo),
-        mounts: Mounts::new(dialer),
-        tablets: tablet::Client::new(tablet::Options::default()),
-        options: crate::context::Options::default(),
-    };
+    let context = Context::of(kind, "127.0.0.1:1", root).await;
     let setting = Setting { name: "port".into(), value: "1\n2: 3".into(), origin: "file", has_effect: true };
     let options = Options {
         policy,
