@@ -57,7 +57,8 @@ pub async fn show(context: &Context, keyspace: &str, workflow: &str, argument: &
         }
     }));
     let (found, answers) = join(loaded.workflows(context, &names), asked).await;
-    let targets = super::of(&loaded, workflow, found?)?;
+    let found = found.map_err(|error| unanswered(keyspace, &loaded, &answers).unwrap_or(error))?;
+    let targets = super::of(&loaded, workflow, found)?;
     let mut by_shard: BTreeMap<&str, tablet::Result<Answer>> =
         loaded.shards.iter().zip(answers).filter_map(|(s, answer)| Some((s.name.as_str(), answer?))).collect();
     let mine = targets.iter().filter_map(|target| by_shard.remove(target.shard.as_str()));
@@ -92,6 +93,19 @@ async fn ask(context: &Context, primary: &Tablet, request: VDiffRequest) -> tabl
         }
     };
     Ok(Answer { response: response?, facts })
+}
+
+/// The shards whose primaries gave no answer at all, each with its name.
+fn unanswered(keyspace: &str, loaded: &Keyspace, answers: &[Option<tablet::Result<Answer>>]) -> Option<Error> {
+    let mut errors = Vec::new();
+    for (shard, answer) in loaded.shards.iter().zip(answers) {
+        if let Some(Err(error)) = answer
+            && error.is_silent()
+        {
+            errors.push(super::error::on_shard(keyspace, &shard.name, error.clone()));
+        }
+    }
+    Error::several(errors)
 }
 
 /// The newest diff must be the same everywhere, else the client would mix two.

@@ -70,11 +70,11 @@ pub fn query(keyspace: &str, workflow: &str) -> String {
          where e.vdiff_id = d.id and e.created_at >= d.created_at and e.message like {failure})"
     );
     format!(
-        "select d.vdiff_uuid as vdiff_uuid, max(cast(d.options as char)) as options, l.message as message, \
+        "select d.vdiff_uuid as vdiff_uuid, max(cast(d.options as char)) as options, cast(l.message as binary) as message, \
          count(*) as times, max(l.id) as last_id, \
          max(unix_timestamp(l.created_at)) as at \
          from _vt.vdiff as d join _vt.vdiff_log as l on l.vdiff_id = d.id and l.created_at >= d.created_at where {of} \
-         group by d.vdiff_uuid, l.message, if(l.message like '{STOPPED}%', l.id, 0) \
+         group by d.vdiff_uuid, cast(l.message as binary), if(l.message like '{STOPPED}%', l.id, 0) \
          union all select d.vdiff_uuid, '', concat('table ', t.table_name), 0, 0, 0 \
          from _vt.vdiff as d join _vt.vdiff_table as t on t.vdiff_id = d.id where {of}"
     )
