@@ -24,6 +24,8 @@ mod tablets;
 mod topology;
 #[path = "rpc/vdiff.rs"]
 mod vdiff;
+#[path = "rpc/vdiff_rig.rs"]
+mod vdiff_rig;
 #[path = "rpc/vdiff_tablet.rs"]
 mod vdiff_tablet;
 #[path = "rpc/vschemas.rs"]
