@@ -30,6 +30,9 @@ impl Builder {
             retry_delay: Duration::from_millis(500),
             picker_delay: Duration::from_millis(500),
             rows_copied_interval: Duration::from_millis(500),
+            position_poll: Duration::from_millis(50),
+            vdiff_retry_interval: Duration::from_secs(1),
+            vdiff_restart_delay: Duration::from_millis(500),
             ..Tuning::default()
         };
         Self {

@@ -45,7 +45,8 @@ pub async fn run(shared: &Arc<Shared>, request: VStreamRowsRequest, out: &Sender
     let plan = plan(shared, &mut conn, &query).await?;
     let after = request.lastpk.as_ref().and_then(|lastpk| lastpk.rows.first()).map(value::from_row).transpose();
     let after = after.map_err(|error| Status::unknown(error.to_string()))?;
-    let sql = select::sql(&plan.table, after.as_deref()).map_err(|error| Status::unknown(error.to_string()))?;
+    let sql =
+        select::sql(&plan.table, &query.zones, after.as_deref()).map_err(|error| Status::unknown(error.to_string()))?;
     let gtid = snapshot(shared, &mut conn, &plan.table.name).await?;
     let first = VStreamRowsResponse {
         fields: plan.fields(),
