@@ -13,6 +13,7 @@ mod shard;
 mod status;
 mod tablet;
 mod topology;
+mod vdiff;
 mod vschema;
 mod vtctld;
 mod workflow;
