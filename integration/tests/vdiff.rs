@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+#[path = "vdiff/life.rs"]
+mod life;
 #[path = "vdiff/support.rs"]
 mod support;
 #[path = "vdiff/tablet.rs"]

@@ -81,6 +81,13 @@ impl Builder {
         self
     }
 
+    /// The tablets send rows slowly: so long after each packet of 250 kB.
+    #[must_use]
+    pub fn row_pause(mut self, pause: Duration) -> Self {
+        self.tuning.row_pause = pause;
+        self
+    }
+
     /// Leaves out MySQL and the tablets: records only.
     #[must_use]
     pub fn without_tablets(mut self) -> Self {

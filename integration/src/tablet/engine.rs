@@ -60,6 +60,8 @@ pub struct Tuning {
     pub position_poll: Duration,
     /// Between two looks for diffs that failed and are to be tried again.
     pub vdiff_retry_interval: Duration,
+    /// Before each packet of rows after the first, as if the server were slow; none in stock.
+    pub row_pause: Duration,
     /// Between two snapshots of a table whose diff takes longer than it may.
     pub vdiff_restart_delay: Duration,
 }
@@ -75,6 +77,7 @@ impl Default for Tuning {
             copy_state_interval: Duration::from_secs(75),
             position_poll: Duration::from_secs(1),
             vdiff_retry_interval: Duration::from_secs(30),
+            row_pause: Duration::ZERO,
             vdiff_restart_delay: Duration::from_secs(30),
         }
     }

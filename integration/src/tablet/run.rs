@@ -74,7 +74,9 @@ impl Tablet {
         let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
         let topo =
             Topo::open(Arc::clone(&dialer), "etcd2", &options.topo_global_server, &options.topo_global_root).await?;
-        let shared = Arc::new(Shared::new(options, CancellationToken::new()));
+        let mut shared = Shared::new(options, CancellationToken::new());
+        shared.row_pause = tuning.row_pause;
+        let shared = Arc::new(shared);
         shared.create_database().await?;
         let mut conn = shared.connect().await?;
         sidecar::create(&mut conn, &shared.options.sidecar_db).await?;

@@ -144,7 +144,7 @@ async fn equal(shards: &[Shard<'_>; 2]) {
         );
         assert_eq!(stored["core_options"]["max_rows"], json!(i64::MAX));
     }
-    for (table, rows) in [("item", 999), ("word", 99), ("pair", 99), ("log", 4)] {
+    for (table, rows) in [("item", 1000), ("word", 100), ("pair", 100), ("log", 4)] {
         assert_eq!(sums(shards, &uuid, table).await, [rows, rows, 0, 0, 0], "{table}");
     }
     let answer = shards[0].act_on("show", &uuid.to_uppercase()).await.unwrap();

@@ -59,7 +59,7 @@ fn columns(select: &Select, zones: &mut BTreeMap<String, (String, String)>) -> R
     if let [SelectItem::Wildcard(_)] = select.projection.as_slice() {
         return Ok(None);
     }
-    let mut column = |item: &SelectItem| match item {
+    let column = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(Expr::Identifier(name)) => Ok(name.value.clone()),
         // the field keeps the column's own name
         SelectItem::ExprWithAlias { expr: Expr::Identifier(name), .. } => Ok(name.value.clone()),

@@ -1,12 +1,15 @@
 //! What is read of one table on both sides, and by which columns rows are told apart.
 
+use std::collections::HashSet;
+
+use mysql_async::{Conn, prelude::Queryable};
 use sqlparser::{
     ast::{BinaryOperator, Expr, SelectItem, SetExpr, Statement},
     dialect::MySqlDialect,
     parser::Parser,
 };
 use tonic::Code;
-use vtmigrated::{sql::quote::filter_identifier, topo};
+use vtmigrated::{sql::quote::identifier, topo};
 use vtmigrated_proto::{
     query::{Field, QueryResult, Type},
     tabletmanagerdata::{ExecuteFetchAsAppRequest, GetSchemaRequest, TableDefinition, VDiffTableLastPk},
@@ -48,8 +51,9 @@ pub(super) struct Selected {
 pub(super) struct TablePlan {
     /// The target's table.
     pub table: Table,
-    /// The source's name.
+    /// The tables' names as they stand in the selects.
     pub source_table: String,
+    pub target_table: String,
     pub columns: Vec<Selected>,
     /// Indexes of the target's key columns into `columns`, in the key's order.
     pub key: Vec<usize>,
@@ -59,12 +63,37 @@ pub(super) struct TablePlan {
     pub target_query: String,
 }
 
+/// Words that a name must be put into back-quotes for: those that MySQL reserves. Stock quotes a few more.
+pub(super) struct Reserved(HashSet<String>);
+
+impl Reserved {
+    /// # Errors
+    /// Those of the server.
+    pub(super) async fn read(conn: &mut Conn) -> Result<Self> {
+        let sql = "select lower(word) from information_schema.keywords where reserved = 1";
+        let words: Vec<String> = conn.query(sql).await.map_err(|error| Error::mysql(&error, sql.as_bytes()))?;
+        Ok(Self(words.into_iter().collect()))
+    }
+
+    fn identifier(&self, name: &str) -> String {
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let plain = plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit());
+        if plain && !self.0.contains(&name.to_lowercase()) { name.to_owned() } else { identifier(name) }
+    }
+}
+
 /// Plans a table of the target by its rule, and asks the source for its key.
 ///
 /// # Errors
 /// Columns that the target does not have; the source cannot be asked.
-pub(super) async fn build(run: &Run, workflow: &Workflow, rule: &TableRule, table: Table) -> Result<TablePlan> {
-    let mut plan = of_rule(rule, table, &workflow.zones, run)?;
+pub(super) async fn build(
+    run: &Run,
+    workflow: &Workflow,
+    rule: &TableRule,
+    table: Table,
+    reserved: &Reserved,
+) -> Result<TablePlan> {
+    let mut plan = of_rule(rule, table, &workflow.zones, reserved, run)?;
     let of = |error: Error| {
         let keyspace = &workflow.keyspace;
         error.wrap(format!("could not get the primary key columns from the {keyspace} source keyspace"))
@@ -80,6 +109,7 @@ impl TablePlan {
     pub(super) fn for_tests(table: Table, source_table: &str, columns: Vec<Selected>) -> Self {
         Self {
             source_table: source_table.to_owned(),
+            target_table: table.name.clone(),
             key: table.key.clone(),
             source_key: table.key.clone(),
             source_query: String::new(),
@@ -124,7 +154,8 @@ impl TablePlan {
     }
 }
 
-fn of_rule(rule: &TableRule, table: Table, zones: &Zones, run: &Run) -> Result<TablePlan> {
+fn of_rule(rule: &TableRule, table: Table, zones: &Zones, reserved: &Reserved, run: &Run) -> Result<TablePlan> {
+    let filter_identifier = |name: &str| reserved.identifier(name);
     let (selection, sources) = analyze(&rule.query)?;
     let names: Vec<String> = match &rule.columns {
         None => table.columns.iter().map(|column| column.name().to_owned()).collect(),
@@ -180,7 +211,8 @@ fn of_rule(rule: &TableRule, table: Table, zones: &Zones, run: &Run) -> Result<T
             filter_identifier(&table.name),
             conditions(of_target)
         ),
-        source_table: rule.source.clone(),
+        source_table: filter_identifier(&rule.source),
+        target_table: filter_identifier(&table.name),
         source_key: Vec::new(),
         columns,
         key,

@@ -89,7 +89,7 @@ fn query<'a>(plan: &TablePlan, side: Side, row: &[Cell], text: &dyn Fn(usize) ->
     let columns: Vec<&str> = listed.iter().map(|&at| text(at)).collect();
     let table = match side {
         Side::Source => &plan.source_table,
-        Side::Target => &plan.table.name,
+        Side::Target => &plan.target_table,
     };
     let conditions: Vec<String> = plan
         .key
@@ -101,7 +101,6 @@ fn query<'a>(plan: &TablePlan, side: Side, row: &[Cell], text: &dyn Fn(usize) ->
             format!("{}={}", text(at), String::from_utf8_lossy(&value))
         })
         .collect();
-    let table = vtmigrated::sql::quote::filter_identifier(table);
     format!("select {} from {table} where {};", columns.join(", "), conditions.join(" AND "))
 }
 

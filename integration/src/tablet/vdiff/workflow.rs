@@ -110,11 +110,12 @@ async fn build(run: &Run, db: &mut Db, workflow: &Workflow) -> Result<Vec<TableP
     let mut tables = columns::read(db, &shared.options.db_name).await?;
     tables.retain(|table, _| named.is_empty() || named.contains(&table.as_str()));
     let mut conn = shared.connect().await.map_err(|error| Error::connect(&error, shared.options.mysql_port))?;
+    let reserved = plan::Reserved::read(&mut conn).await?;
     let mut plans = Vec::new();
     for rule in rules(&workflow.filter, &tables)?.into_values() {
         let table = schema::read_table(&mut conn, &shared.options.db_name, &rule.target).await;
         let Some(table) = table.map_err(|error| Error::mysql(&error, b""))? else { continue };
-        plans.push(plan::build(run, workflow, &rule, table).await?);
+        plans.push(plan::build(run, workflow, &rule, table, &reserved).await?);
     }
     // the session ends with the socket in any case
     let _ = conn.disconnect().await;
