@@ -10,19 +10,19 @@ use std::{
 
 use integration::{
     cluster::{Cluster, Shard},
-    life::{Life, WORKFLOW, migrate, until},
+    life::{Life, WORKFLOW, migrate},
 };
 use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use vtmigrated_proto::{
-    tabletmanagerdata::TabletSelectionPreference,
+    tabletmanagerdata::VDiffRequest,
     topodata::TabletType,
-    vtctldata::{VDiffCreateRequest, VDiffDeleteRequest, VDiffResumeRequest, VDiffShowRequest, VDiffStopRequest},
+    vtctldata::{VDiffCreateRequest, VDiffDeleteRequest, VDiffResumeRequest, VDiffStopRequest},
 };
 
-use crate::support::{Row, Shard as Asked, counts, report, rows};
+use crate::support::{Row, Shard as Asked, completed, counts, report, request, show, until_shown};
 
 const SCHEMA: &str = "
     CREATE TABLE customer (id BIGINT NOT NULL PRIMARY KEY, email VARCHAR(128), note TEXT);
@@ -51,59 +51,8 @@ const ROW_PAUSE: Duration = Duration::from_millis(300);
 /// On shard `-80`, and among the first rows of every table.
 const FIRST: i64 = 1;
 
-/// The answers of both shards, ascending.
-struct Shown(Vec<Vec<Row>>);
-
-impl Shown {
-    fn all(&self, column: &str, value: &str) -> bool {
-        self.0.iter().flatten().all(|row| row.get(column).is_some_and(|found| found == value))
-    }
-
-    fn sums(&self, table: &str) -> [i64; 5] {
-        self.0.iter().fold([0; 5], |mut sums, shard| {
-            let found = counts(&report(shard, table));
-            sums.iter_mut().zip(found).for_each(|(sum, count)| *sum += count);
-            sums
-        })
-    }
-
-    fn mismatches(&self) -> Vec<String> {
-        let differing = self.0.iter().flatten().filter(|row| row["has_mismatch"] == "1");
-        differing.map(|row| row["table_name"].clone()).collect()
-    }
-}
-
-fn request(tables: &[&str]) -> VDiffCreateRequest {
-    VDiffCreateRequest {
-        workflow: WORKFLOW.to_owned(),
-        target_keyspace: "customer".to_owned(),
-        tablet_types: [TabletType::Rdonly, TabletType::Replica, TabletType::Primary].map(Into::into).to_vec(),
-        tablet_selection_preference: TabletSelectionPreference::Inorder.into(),
-        tables: tables.iter().map(|table| (*table).to_owned()).collect(),
-        limit: i64::MAX,
-        max_extra_rows_to_compare: 1000,
-        auto_retry: true,
-        max_report_sample_rows: 10,
-        row_diff_column_truncate_at: 128,
-        ..VDiffCreateRequest::default()
-    }
-}
-
 async fn create(life: &Life, request: VDiffCreateRequest) -> Result<String, Status> {
     Ok(life.client().v_diff_create(request).await?.into_inner().uuid)
-}
-
-async fn show(life: &Life, uuid: &str) -> Result<Shown, Status> {
-    let request = VDiffShowRequest {
-        workflow: WORKFLOW.to_owned(),
-        target_keyspace: "customer".to_owned(),
-        arg: uuid.to_owned(),
-    };
-    let mut answers = life.client().v_diff_show(request).await?.into_inner().tablet_responses;
-    answers.sort_by(|a, b| a.key.cmp(&b.key));
-    assert_eq!(answers.iter().map(|answer| answer.key.as_str()).collect::<Vec<_>>(), ["-80", "80-"]);
-    let output = answers.into_iter().map(|answer| rows(&answer.value.unwrap().output.unwrap_or_default()));
-    Ok(Shown(output.collect()))
 }
 
 async fn stop(life: &Life, uuid: &str, shard: &str) {
@@ -135,20 +84,6 @@ async fn delete(life: &Life, argument: &str) -> Result<(), Status> {
     life.client().v_diff_delete(request).await.map(drop)
 }
 
-async fn until_shown(life: &Life, uuid: &str, what: &str, enough: impl Fn(&Shown) -> bool) -> Shown {
-    until(what, async || {
-        let shown = show(life, uuid).await.map_err(|e| e.to_string())?;
-        if enough(&shown) { Ok(()) } else { Err(format!("{:?}", shown.0)) }
-    })
-    .await
-    .unwrap();
-    show(life, uuid).await.unwrap()
-}
-
-async fn completed(life: &Life, uuid: &str) -> Shown {
-    until_shown(life, uuid, "a completed diff", |shown| shown.all("vdiff_state", "completed")).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workflow_is_compared_from_its_copy_to_its_end() {
     let life = Life::start(
@@ -162,6 +97,7 @@ async fn a_workflow_is_compared_from_its_copy_to_its_end() {
     life.until_running("customer").await.unwrap();
     refused_where_nobody_serves(&life).await;
     equal_while_writes_go_on(&life).await;
+    in_several_snapshots(&life).await;
     stopped_and_resumed(&life).await;
     started_later(&life).await;
     one_column_differs(&life).await;
@@ -206,6 +142,10 @@ async fn refused_where_nobody_serves(life: &Life) {
         assert_eq!(shard.query::<(i64,)>("select count(*) from _vt.vdiff").await[0].0, 0);
         shard.until_streams_run().await;
     }
+    // only primaries have diffs
+    let replica = &life.source.shard("commerce", "0").unwrap().tablets()[1];
+    let asked = replica.manager().await.unwrap().v_diff(VDiffRequest::default()).await.unwrap_err();
+    assert_eq!(asked.message(), "TabletManager.VDiff on zone1-0000000101: vdiff engine is closed");
 }
 
 /// Inserts, updates and deletes until it is told to end.
@@ -265,6 +205,21 @@ async fn equal_while_writes_go_on(life: &Life) {
     let shown = completed(life, &uuid).await;
     assert_eq!(shown.sums("corder"), [rows, rows, 0, 0, 0]);
     assert!(shown.mismatches().is_empty());
+}
+
+/// Snapshots do not last for the whole table; the next ones begin where the last ones ended, and have what came meanwhile.
+async fn in_several_snapshots(life: &Life) {
+    let second = Some(vtmigrated_proto::vttime::Duration { seconds: 1, nanos: 0 });
+    let uuid = create(life, VDiffCreateRequest { max_diff_duration: second, ..request(&["big"]) }).await.unwrap();
+    let begun = |row: &Row| row.get("rows_compared").is_some_and(|count| count != "0");
+    until_shown(life, &uuid, "compared rows", |shown| begun(&shown.0[1][0])).await;
+    // on shard 80-, behind all others
+    let late = i64::MAX;
+    life.source.run("commerce", &format!("INSERT INTO big VALUES ({late}, 'late', 1)")).await.unwrap();
+    let shown = completed(life, &uuid).await;
+    assert_eq!(shown.sums("big"), [100_001, 100_001, 0, 0, 0]);
+    assert!(shown.mismatches().is_empty());
+    life.source.run("commerce", &format!("DELETE FROM big WHERE id = {late}")).await.unwrap();
 }
 
 /// What was compared before the stop is not looked at again.
@@ -357,7 +312,7 @@ async fn rows_on_one_side_only(life: &Life) {
 
 async fn deleted(life: &Life) {
     let all = show(life, "all").await.unwrap();
-    assert!(all.0.iter().all(|shard| shard.len() == 7), "{:?}", all.0);
+    assert!(all.0.iter().all(|shard| shard.len() == 8), "{:?}", all.0);
     let uuid = all.0[0][0]["vdiff_uuid"].clone();
     delete(life, &uuid).await.unwrap();
     show(life, &uuid).await.err().unwrap();

@@ -1,11 +1,11 @@
 //! Diffs of a shard, asked of its tablet.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use integration::{
     client::TabletManager,
     cluster::Cluster,
-    life::{WORKFLOW, until},
+    life::{Life, WORKFLOW, until},
 };
 use mysql_async::prelude::{FromRow, Queryable};
 use serde_json::Value;
@@ -13,8 +13,11 @@ use tonic::Status;
 use vtmigrated_proto::{
     query::QueryResult,
     tabletmanagerdata::{
-        VDiffCoreOptions, VDiffOptions, VDiffPickerOptions, VDiffReportOptions, VDiffRequest, VDiffResponse,
+        TabletSelectionPreference, VDiffCoreOptions, VDiffOptions, VDiffPickerOptions, VDiffReportOptions,
+        VDiffRequest, VDiffResponse,
     },
+    topodata::TabletType,
+    vtctldata::{VDiffCreateRequest, VDiffShowRequest},
 };
 
 /// One shard of the target keyspace `customer`.
@@ -63,15 +66,20 @@ impl<'a> Shard<'a> {
         rows(&self.act_on("show", uuid).await.unwrap().output.unwrap())
     }
 
-    /// Waits until the diff is in a state, and answers what is shown of it.
+    /// Waits until the diff is in a state, and answers what is shown of it then.
     pub async fn until(&self, uuid: &str, state: &str) -> Vec<Row> {
+        let found = Mutex::new(Vec::new());
         until(&format!("{state} on {}", self.name), async || {
             let shown = self.show(uuid).await;
-            if shown[0]["vdiff_state"] == state { Ok(()) } else { Err(format!("{shown:?}")) }
+            if shown[0]["vdiff_state"] != state {
+                return Err(format!("{shown:?}"));
+            }
+            *found.lock().unwrap() = shown;
+            Ok(())
         })
         .await
         .unwrap();
-        self.show(uuid).await
+        found.into_inner().unwrap()
     }
 
     pub async fn query<T: FromRow + Send + 'static>(&self, sql: &str) -> Vec<T> {
@@ -152,4 +160,70 @@ pub fn report(shown: &[Row], table: &str) -> Value {
 pub fn counts(report: &Value) -> [i64; 5] {
     ["ProcessedRows", "MatchingRows", "MismatchedRows", "ExtraRowsSource", "ExtraRowsTarget"]
         .map(|name| report[name].as_i64().unwrap())
+}
+
+/// The answers of both shards, ascending.
+#[derive(Debug)]
+pub struct Shown(pub Vec<Vec<Row>>);
+
+impl Shown {
+    pub fn all(&self, column: &str, value: &str) -> bool {
+        self.0.iter().flatten().all(|row| row.get(column).is_some_and(|found| found == value))
+    }
+
+    pub fn sums(&self, table: &str) -> [i64; 5] {
+        self.0.iter().fold([0; 5], |mut sums, shard| {
+            let found = counts(&report(shard, table));
+            sums.iter_mut().zip(found).for_each(|(sum, count)| *sum += count);
+            sums
+        })
+    }
+
+    pub fn mismatches(&self) -> Vec<String> {
+        let differing = self.0.iter().flatten().filter(|row| row["has_mismatch"] == "1");
+        differing.map(|row| row["table_name"].clone()).collect()
+    }
+}
+
+pub fn request(tables: &[&str]) -> VDiffCreateRequest {
+    VDiffCreateRequest {
+        workflow: WORKFLOW.to_owned(),
+        target_keyspace: "customer".to_owned(),
+        tablet_types: [TabletType::Rdonly, TabletType::Replica, TabletType::Primary].map(Into::into).to_vec(),
+        tablet_selection_preference: TabletSelectionPreference::Inorder.into(),
+        tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+        limit: i64::MAX,
+        max_extra_rows_to_compare: 1000,
+        auto_retry: true,
+        max_report_sample_rows: 10,
+        row_diff_column_truncate_at: 128,
+        ..VDiffCreateRequest::default()
+    }
+}
+
+pub async fn show(life: &Life, uuid: &str) -> Result<Shown, Status> {
+    let request = VDiffShowRequest {
+        workflow: WORKFLOW.to_owned(),
+        target_keyspace: "customer".to_owned(),
+        arg: uuid.to_owned(),
+    };
+    let mut answers = life.client().v_diff_show(request).await?.into_inner().tablet_responses;
+    answers.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(answers.iter().map(|answer| answer.key.as_str()).collect::<Vec<_>>(), ["-80", "80-"]);
+    let output = answers.into_iter().map(|answer| rows(&answer.value.unwrap().output.unwrap_or_default()));
+    Ok(Shown(output.collect()))
+}
+
+pub async fn until_shown(life: &Life, uuid: &str, what: &str, enough: impl Fn(&Shown) -> bool) -> Shown {
+    until(what, async || {
+        let shown = show(life, uuid).await.map_err(|e| e.to_string())?;
+        if enough(&shown) { Ok(()) } else { Err(format!("{:?}", shown.0)) }
+    })
+    .await
+    .unwrap();
+    show(life, uuid).await.unwrap()
+}
+
+pub async fn completed(life: &Life, uuid: &str) -> Shown {
+    until_shown(life, uuid, "a completed diff", |shown| shown.all("vdiff_state", "completed")).await
 }
