@@ -50,7 +50,11 @@ pub(super) async fn diff_table(run: &Run, db: &mut Db, workflow: &Workflow, plan
             End::TooLong => {
                 tracing::warn!(table = name, "table diff was stopped due to exceeding the max-diff-duration time");
                 let delay = parts.context.tuning.vdiff_restart_delay;
-                run.unless_cancelled(async { Ok(tokio::time::sleep(delay).await) }).await?;
+                let rest = async {
+                    tokio::time::sleep(delay).await;
+                    Ok(())
+                };
+                run.unless_cancelled(rest).await?;
             }
         }
     };
