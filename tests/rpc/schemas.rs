@@ -192,7 +192,7 @@ async fn a_schema_is_copied_to_a_primary_unless_it_is_there() {
     assert_eq!(sorted(&calls), [look("p1"), look("p2")]);
     let told = Told { tables: vec!["a", "b", "copied"], ..Told::default() };
     let port = start_told("source", &calls, told.clone()).await;
-    lab.add_tablet(&tablet("zone1", 7, "other", "0", TabletType::Primary, port)).await;
+    lab.add_tablet(&tablet("zone1", 7, "other", "0", TabletType::Replica, port)).await;
     lab.client.copy_schema_shard(copy(7, "80-")).await.unwrap();
     let done = taken(&calls);
     let applied: Vec<_> = done.iter().filter(|call| call.contains("ApplySchema")).map(String::as_str).collect();
@@ -216,7 +216,7 @@ async fn a_copy_says_what_it_could_not_do() {
     let mut lab = cluster(&calls).await;
     let source = Told { tables: vec!["a", "only"], ..Told::default() };
     let port = start_told("source", &calls, source).await;
-    lab.add_tablet(&tablet("zone1", 7, "other", "0", TabletType::Primary, port)).await;
+    lab.add_tablet(&tablet("zone1", 7, "other", "0", TabletType::Replica, port)).await;
     let text = r#"CopySchemaShard was not successful because the schemas between the two tablets cell:"zone1" uid:7 and cell:"zone1" uid:3 differ: [dest has an extra table named b"#;
     assert_refused(lab.client.copy_schema_shard(copy(7, "80-")).await, Code::FailedPrecondition, text);
     let broken = Told { fails: vec![("ApplySchema", "no (errno 1050) (sqlstate 42S01)")], ..Told::default() };
