@@ -9,7 +9,7 @@ mod journal;
 
 use std::time::Duration;
 
-use futures::future::{join_all, try_join3};
+use futures::future::{join_all, try_join};
 use vtmigrated_proto::logutil::Event;
 use vtmigrated_proto::tabletmanagerdata as manager;
 use vtmigrated_proto::topodata::{Keyspace, Shard, Tablet, TabletAlias, TabletType};
@@ -20,7 +20,7 @@ use super::keyspace::finish;
 use super::{Error, Result, shard, tablet};
 use crate::context::Context;
 use crate::error::Code;
-use crate::topo::{self, Lock, keyspace as keyspaces, paths, shard as shards};
+use crate::topo::{Lock, keyspace as keyspaces, paths, shard as shards};
 
 /// Reason of the refusal of shards that have, or had, a primary. Nothing was done then, and no lock was taken.
 pub const NOT_FIRST_ELECTION: &str = "NOT_FIRST_ELECTION";
@@ -58,7 +58,7 @@ struct State {
     tablets: Vec<Tablet>,
 }
 
-/// Whether a shard can be served by [`plan`](planned): it never had a primary, or the wanted one is primary already and
+/// Whether a shard can be served by [`planned`]: it never had a primary, or the wanted one is primary already and
 /// only its replicas are to be mended. Three round trips.
 ///
 /// # Errors
@@ -198,16 +198,14 @@ fn check(wanted: &Wanted) -> Result<()> {
 }
 
 async fn read(context: &Context, keyspace: &str, name: &str) -> Result<(Shard, Vec<Tablet>, Keyspace)> {
-    let global = context.topo.global();
-    let reads = try_join3(
-        async { Ok::<_, Error>(shards::get(global, keyspace, name).await?.value) },
-        tablet::of_shard(context, keyspace, name, &[]),
-        async { Ok(keyspaces::get(global, keyspace).await?.value) },
-    );
-    let (record, (tablets, partial), keyspace) = reads.await?;
+    let (tablets, keyspace) = try_join(tablet::shard_with_tablets(context, keyspace, name, &[]), async {
+        Ok(keyspaces::get(context.topo.global(), keyspace).await?)
+    })
+    .await?;
+    let (record, tablets, partial) = tablets;
     match partial {
-        Some(error) => Err(Error::from(topo::Error::from(error))),
-        None => Ok((record, tablets, keyspace)),
+        Some(error) => Err(error.into()),
+        None => Ok((record, tablets, keyspace.value)),
     }
 }
 

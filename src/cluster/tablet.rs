@@ -99,12 +99,23 @@ pub async fn of_shard(
     name: &str,
     cells: &[String],
 ) -> Result<(Vec<Tablet>, Option<topo::Error>)> {
+    let (_, tablets, partial) = shard_with_tablets(context, keyspace, name, cells).await?;
+    Ok((tablets, partial))
+}
+
+/// The same with the shard's record.
+pub(super) async fn shard_with_tablets(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    cells: &[String],
+) -> Result<(Shard, Vec<Tablet>, Option<topo::Error>)> {
     cell::check_names(cells)?;
     let (record, all) = try_join(shard::get(context.topo.global(), keyspace, name), context.topo.cells()).await?;
     let cells = if cells.is_empty() { all } else { all.only(cells)? };
     let (aliases, partial) = aliases_of_shard(&cells, keyspace, name, &record.value).await;
     let (tablets, missing) = read(&cells, &aliases).await;
-    Ok((tablets, partial.or(missing)))
+    Ok((record.value, tablets, partial.or(missing)))
 }
 
 /// Asks a tablet for an echo.
