@@ -84,11 +84,14 @@ pub async fn all(context: &Context, keyspace: &str) -> Result<Vec<(String, Shard
 pub(super) async fn records(context: &Context, keyspace: &str) -> Result<Vec<Record<Shard>>> {
     let global = context.topo.global();
     match shard::all(global, keyspace).await {
-        Err(error) if error.is_no_node() => {
-            Err(topo::Error::NoNode(format!("{}/", global.full(&paths::shards_dir(keyspace)))).into())
-        }
+        Err(error) if error.is_no_node() => Err(no_shards(context, keyspace)),
         other => Ok(other?),
     }
+}
+
+/// The error that stock has for the shards of a keyspace that is not there.
+pub(super) fn no_shards(context: &Context, keyspace: &str) -> Error {
+    topo::Error::NoNode(format!("{}/", context.topo.global().full(&paths::shards_dir(keyspace)))).into()
 }
 
 /// Sets whether the shard's primary serves, under the keyspace's lock.

@@ -40,7 +40,10 @@ pub async fn remove(context: &Context, removal: Removal<'_>, name: &str) -> Resu
     let lock = lock(context, removal.keyspace, LOCK_ACTION).await?;
     let removed = async {
         let record = shard::get(context.topo.global(), removal.keyspace, name).await?;
-        let conn = context.topo.cell(removal.cell).await?;
+        let conn = match context.topo.cell(removal.cell).await {
+            Err(error) if error.is_no_node() => return Err(not_serving(removal, name)),
+            other => other?,
+        };
         let graph = srv_keyspace::find(&conn, removal.keyspace).await?.map(|graph| graph.value).unwrap_or_default();
         let writes = look(&conn, removal, &graph, &record).await?;
         delete(&conn, &lock, writes).await?;
@@ -54,7 +57,11 @@ pub async fn remove(context: &Context, removal: Removal<'_>, name: &str) -> Resu
 pub async fn remove_keyspace(context: &Context, removal: Removal<'_>) -> Result<()> {
     check(removal)?;
     let Removal { keyspace, cell, .. } = removal;
-    let lock = lock(context, keyspace, LOCK_ACTION).await?;
+    let lock = match lock(context, keyspace, LOCK_ACTION).await {
+        // stock lists the shards first
+        Err(Error::Topo(error)) if error.is_no_node() => return Err(shards::no_shards(context, keyspace)),
+        other => other?,
+    };
     let removed = async {
         let (records, conn) =
             try_join(shards::records(context, keyspace), async { Ok(context.topo.cell(cell).await?) }).await?;
@@ -80,14 +87,15 @@ fn check(removal: Removal<'_>) -> Result<()> {
 /// What has to be deleted from the cell.
 async fn look(
     conn: &Arc<dyn Conn>,
-    Removal { keyspace, cell, recursive, force }: Removal<'_>,
+    removal: Removal<'_>,
     serving: &SrvKeyspace,
     record: &Record<Shard>,
 ) -> Result<Vec<Write>> {
     let name = shard::name(record);
+    let Removal { keyspace, cell, recursive, force } = removal;
     let refused = |text: String, help: &str| Err(Error::precondition("CELL_IN_USE", text, help));
     if !serving.partitions.iter().flat_map(|partition| &partition.shard_references).any(|shard| shard.name == name) {
-        return refused(format!("shard {keyspace}/{name} does not have serving cell {cell}"), "");
+        return Err(not_serving(removal, name));
     }
     if let Some(primary) = record.value.primary_alias.as_ref().filter(|alias| alias.cell == cell) {
         let text = format!("cannot remove cell {cell}; shard primary {} is in cell", paths::alias_text(primary));
@@ -112,6 +120,11 @@ async fn look(
     let aliases = nodes.into_iter().filter_map(|node| node.tablet_alias).filter(|alias| alias.cell == cell);
     let tablets = aliases.map(|alias| Write::delete(paths::tablet(&alias), Expect::Any));
     Ok(tablets.chain([Write::delete(path, Expect::Any)]).collect())
+}
+
+fn not_serving(Removal { keyspace, cell, .. }: Removal<'_>, name: &str) -> Error {
+    let text = format!("shard {keyspace}/{name} does not have serving cell {cell}");
+    Error::precondition("CELL_NOT_SERVING", text, "")
 }
 
 async fn delete(conn: &Arc<dyn Conn>, lock: &Lock, writes: Vec<Write>) -> Result<()> {

@@ -97,6 +97,8 @@ async fn a_cell_is_taken_from_a_shard_with_all_that_is_there() {
     assert!(!found.iter().any(|path| path.starts_with("tablets/") || path.ends_with("ShardReplication")), "{found:?}");
     let text = "shard ks/-80 does not have serving cell zone2";
     assert_refused(lab.client.remove_shard_cell(remove("zone2", "-80", true)).await, Code::FailedPrecondition, text);
+    let text = "shard ks/80- does not have serving cell zone9";
+    assert_refused(lab.client.remove_shard_cell(remove("zone9", "80-", true)).await, Code::FailedPrecondition, text);
     for name in HOSTILE {
         assert_refused(lab.client.remove_shard_cell(remove(name, "-80", true)).await, Code::InvalidArgument, "");
         assert_refused(lab.client.remove_shard_cell(remove("zone2", name, true)).await, Code::InvalidArgument, "");
@@ -119,7 +121,8 @@ async fn a_cell_is_taken_from_a_whole_keyspace_or_from_none_of_it() {
     assert_eq!(served(&lab, "zone2").await, None);
     assert!(!left(&lab, "zone2").await.iter().any(|path| path.starts_with("tablets/")));
     let missing = RemoveKeyspaceCellRequest { keyspace: "nope".into(), ..remove("zone2") };
-    assert_refused(lab.client.remove_keyspace_cell(missing).await, Code::NotFound, "node doesn't exist: ");
+    let text = "node doesn't exist: /vitess/global/keyspaces/nope/shards/";
+    assert_refused(lab.client.remove_keyspace_cell(missing).await, Code::NotFound, text);
 }
 
 #[tokio::test]
