@@ -1,10 +1,13 @@
 //! The wire edge: decode, call, encode.
 
 mod cell;
+mod graph;
 mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
+mod reparent;
+mod replication;
 pub mod routes;
 mod routing_rules;
 mod schema;
@@ -12,7 +15,10 @@ mod serving;
 mod shard;
 mod status;
 mod tablet;
+mod throttler;
+mod time;
 mod topology;
+mod validate;
 mod vdiff;
 mod vschema;
 mod vtctld;

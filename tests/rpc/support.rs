@@ -31,6 +31,7 @@ pub const HOSTILE: &[&str] = &["", "a/b", "../x", "a'b", "a\"b", "a`b", "a\nb", 
 pub struct Lab {
     pub topo: Arc<Topo>,
     pub client: VtctldClient<Channel>,
+    pub channel: Channel,
     _stop: DropGuard,
 }
 
@@ -53,8 +54,9 @@ impl Lab {
         let router = Server::builder().layer(CallLayer).layer(Router).add_service(service);
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
-        let client = VtctldClient::connect(address).await.unwrap();
-        Self { topo, client, _stop: stop.drop_guard() }
+        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+        let client = VtctldClient::new(channel.clone());
+        Self { topo, client, channel, _stop: stop.drop_guard() }
     }
 
     /// A cluster with the cells zone1 and zone2.
