@@ -4,6 +4,7 @@
 //! `main` parses flags and calls [`app`]; [`server`] is the wire edge; [`workflow`] plans and runs Mount and Migrate;
 //! [`topo`] and [`tablet`] are the ways to the clusters; [`key_range`] and [`sql`] are pure.
 
+pub mod advise;
 pub mod app;
 pub mod cli;
 pub mod cluster;

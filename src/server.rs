@@ -1,5 +1,6 @@
 //! The wire edge: decode, call, encode.
 
+mod advisor;
 mod cell;
 mod keyspace;
 pub mod layers;
@@ -17,4 +18,5 @@ mod vschema;
 mod vtctld;
 mod workflow;
 
+pub use advisor::Advisor;
 pub use vtctld::Vtctld;

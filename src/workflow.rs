@@ -1,6 +1,8 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
 mod error;
+pub mod finding;
+pub mod leftovers;
 pub mod migrate;
 pub mod mount;
 pub mod names;
@@ -10,6 +12,7 @@ pub mod show;
 pub mod streams;
 pub mod traffic;
 pub mod update;
+pub mod verdict;
 
 pub use error::Error;
 

@@ -238,7 +238,7 @@ pub fn shown_state(stream: &Stream, copying: bool) -> &'static str {
 pub async fn users_of_mount(context: &Context, mount: &str) -> Result<Vec<String>> {
     let global = context.topo.global();
     let (names, cells, records) =
-        try_join3(topo::keyspace::names(global), context.topo.cells(), global.list("internal/vtmigrated")).await?;
+        try_join3(topo::keyspace::names(global), context.topo.cells(), global.list(paths::WORKFLOW_RECORDS)).await?;
     let mut users: Vec<String> = super::record::mounted(&records, mount);
     let cells = &cells;
     let reads = names.iter().map(|name| async move {

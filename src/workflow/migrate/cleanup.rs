@@ -78,7 +78,8 @@ impl<'a> Removal<'a> {
         delete_streams(self.context, self.lock, self.target, self.workflow).await
     }
 
-    async fn stop_streams(&self) -> Result<()> {
+    /// Stops the streams of [`Self::with_streams`].
+    pub async fn stop_streams(&self) -> Result<()> {
         self.lock.check().await?;
         let request = state_change(self.workflow, State::Stopped, None);
         let shards = self.target.keyspace.shards.iter().filter(|s| self.with_streams.contains(&s.name));

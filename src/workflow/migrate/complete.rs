@@ -6,6 +6,7 @@ use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
 use super::super::record::{self, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, WithReplicas};
+use super::super::verdict::source::Source;
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
@@ -41,10 +42,10 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
         Ok::<_, Error>((lock, found))
     };
     // the source is asked meanwhile: its position now is the one that the streams must have reached
-    let (locked, positions) = join(locked, readiness::Positions::by_record(context, keyspace, workflow)).await;
+    let (locked, source) = join(locked, readiness::source_by_record(context, keyspace, workflow)).await;
     let (lock, found) = locked?;
     let result = match found {
-        Ok(found) => complete_locked(context, &found, workflow, positions, &lock).await,
+        Ok(found) => complete_locked(context, &found, workflow, source, &lock).await,
         Err(error) => Err(error),
     };
     if let Err(error) = lock.release().await {
@@ -56,7 +57,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
 }
 
 /// A workflow with everything that ending it needs.
-pub(super) struct Found {
+pub(in crate::workflow) struct Found {
     pub target: WithReplicas,
     pub vschema: Option<Record<vtmigrated_proto::vschema::Keyspace>>,
     pub record: Option<Stored>,
@@ -111,7 +112,7 @@ async fn complete_locked(
     context: &Context,
     found: &Found,
     workflow: &str,
-    positions: Option<readiness::Positions>,
+    source: Option<std::result::Result<Source, String>>,
     lock: &Lock,
 ) -> Result<()> {
     let keyspace = &found.target.keyspace.name;
@@ -121,7 +122,7 @@ async fn complete_locked(
     }
     if !readiness::all_frozen(&found.rows) {
         if !context.options.allow_unfinished_complete {
-            readiness::check(context, &found.target.keyspace, workflow, &found.origin, positions).await?;
+            readiness::check(context, found, workflow, source).await?;
         }
         freeze(context, found, workflow, lock).await.map_err(doing)?;
     }

@@ -3,6 +3,8 @@
 mod apply;
 mod checks;
 
+pub(in crate::workflow) use checks::with_rows;
+
 use std::collections::BTreeMap;
 
 use futures::future::{join_all, try_join, try_join3, try_join4};
@@ -38,7 +40,12 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<Workflow
 }
 
 /// Takes the lock of the workflow, then that of its keyspace.
-pub(super) async fn locks(context: &Context, keyspace: &str, workflow: &str, action: &str) -> Result<Lock> {
+pub(in crate::workflow) async fn locks(
+    context: &Context,
+    keyspace: &str,
+    workflow: &str,
+    action: &str,
+) -> Result<Lock> {
     let request = context.lock_request(action);
     let request = request.named(paths::workflow_lock(keyspace, workflow)).of(paths::keyspace_dir(keyspace));
     context.topo.global().lock(request).await.map_err(|error| {
@@ -262,6 +269,7 @@ impl Situation {
             denied_tables: per_shard(&|at, t| !denied.get(at).is_some_and(|there| there.contains(t))),
             taken_back: false,
             completing: false,
+            sizes: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The side effects of create, in order, and how they are taken back.
 
-use futures::future::{join_all, try_join3};
+use futures::future::{join, join_all, try_join3};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplicationWorkflowRequest};
 
@@ -9,7 +9,7 @@ use super::super::super::streams::OnShard;
 use super::super::super::{Error, Result, refresh};
 use super::super::arguments::Arguments;
 use super::super::cleanup::{self, Removal, state_change};
-use super::super::{plan, rows};
+use super::super::{plan, rows, sizes};
 use super::Situation;
 use crate::context::Context;
 use crate::sql::ddl;
@@ -50,7 +50,11 @@ impl Creation<'_> {
     /// All side effects; each can be repeated.
     pub async fn run(&self, facts: &Facts, version: i64) -> Result<()> {
         self.lock.check().await?;
-        try_join3(self.create_tables(facts), self.deny(facts), self.add_to_vschema(facts)).await?;
+        let measured =
+            sizes::measure(self.context, &self.situation.source.keyspace, &self.situation.source_tables, facts);
+        let made = try_join3(self.create_tables(facts), self.deny(facts), self.add_to_vschema(facts));
+        let (sizes, made) = join(measured, made).await;
+        made?;
         self.lock.check().await?;
         let all = |_: &str| true;
         let refreshed = refresh::shards(self.context, &self.situation.target, &all);
@@ -66,7 +70,7 @@ impl Creation<'_> {
         if self.arguments.auto_start {
             self.start().await?;
         }
-        let done = Facts { phase: Phase::Created, ..facts.clone() };
+        let done = Facts { phase: Phase::Created, sizes, ..facts.clone() };
         record::put(self.context.topo.global(), self.names(), &done, version, self.lock).await.map(|_| ())
     }
 
