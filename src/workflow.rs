@@ -4,6 +4,7 @@ mod error;
 pub mod migrate;
 pub mod mount;
 pub mod names;
+pub mod preflight;
 pub mod record;
 pub mod refresh;
 pub mod show;

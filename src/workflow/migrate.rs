@@ -6,11 +6,11 @@ mod cleanup;
 pub mod complete;
 pub mod create;
 mod filters;
-mod gather;
+pub(in crate::workflow) mod gather;
 mod picking;
 pub mod plan;
 mod progress;
-mod readiness;
+pub(in crate::workflow) mod readiness;
 pub mod rows;
 pub mod status;
 

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
+use super::super::preflight::{Finding, check};
 use super::super::record::{self, Facts};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::{Error, Result};
@@ -95,6 +96,37 @@ pub async fn check(
         tokio::time::sleep(POLL).await;
         rows = target.workflows(context, &names).await?;
     }
+}
+
+/// The same at one moment, without waiting for anything: what stands in the way, and a source that cannot be asked.
+pub async fn look(context: &Context, target: &Keyspace, workflow: &str, origin: &Origin) -> Result<Vec<Finding>> {
+    let names = [workflow.to_owned()];
+    let source = source_positions(context, &origin.mount, &origin.keyspace, &origin.shards);
+    let (source, states, rows) =
+        futures::future::join3(source, copy_states(context, target), target.workflows(context, &names)).await;
+    let (states, rows) = (states?, rows?);
+    let mut reasons = state_reasons(target, &rows, &states, source.is_ok());
+    if let Ok(positions) = &source {
+        reasons.extend(position_reasons(target, &rows, positions));
+    }
+    let mut found: Vec<Finding> = reasons.iter().map(|reason| finding(&target.name, workflow, reason)).collect();
+    if let Err(why) = source {
+        let cause = format!("the source cannot be asked for its position: {why}");
+        let mend = "complete goes on without it when copying is over and the streams were healthy";
+        let subject = format!("mount {}", origin.mount);
+        found.push(Finding::new(&check::SOURCE_UNREACHABLE, subject, cause, mend));
+    }
+    Ok(found)
+}
+
+fn finding(keyspace: &str, workflow: &str, (kind, subject, text): &Reason) -> Finding {
+    let checks = [check::COPYING, check::ERROR, check::BEHIND, check::NOT_RUNNING];
+    let check = checks.into_iter().find(|check| check.id == kind).unwrap_or(check::NOT_RUNNING);
+    let mend = match kind.as_str() {
+        "COPYING" | "BEHIND" => format!("wait: Migrate --target-keyspace {keyspace} --workflow {workflow} status"),
+        _ => format!("mend its cause, then: Workflow --keyspace {keyspace} start --workflow {workflow}"),
+    };
+    Finding::new(&check, subject, format!("cannot complete workflow {workflow} in keyspace {keyspace}: {text}"), mend)
 }
 
 fn refusal(keyspace: &str, workflow: &str, reasons: Vec<Reason>) -> Error {
