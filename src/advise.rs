@@ -5,10 +5,15 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
+use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
+use vtmigrated_proto::topodata::TabletType;
+use vtmigrated_proto::vtctldata::{
+    MigrateCreateRequest, MountRegisterRequest, MoveTablesCompleteRequest, WorkflowDeleteRequest,
+};
 use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
 use vtmigrated_proto::vtmigrated::*;
 
-use crate::cli::advise::{Advise, Format, Question};
+use crate::cli::advise::{Advise, Create, Format, OfWorkflow, Operation, Question};
 
 /// The answer says no.
 const NO: u8 = 3;
@@ -18,6 +23,8 @@ const NO: u8 = 3;
 enum Error {
     #[error("cannot reach {server}: {source}")]
     Transport { server: String, source: tonic::transport::Error },
+    #[error("unknown tablet type {0}: replica, primary, rdonly and others of Vitess")]
+    TabletType(String),
     #[error("{0}")]
     Answered(Box<tonic::Status>),
 }
@@ -59,6 +66,20 @@ async fn ask(advise: &Advise) -> Result<(String, bool), Error> {
             let report = client.verdict(VerdictRequest { keyspace, workflow }).await?.into_inner();
             (shown(&report, advise.format), report.clear)
         }
+        Question::Preflight(of) => {
+            let request = MountRegisterRequest {
+                name: of.mount_name.clone(),
+                topo_type: of.topo_type.clone(),
+                topo_server: of.topo_server.clone(),
+                topo_root: of.topo_root.clone(),
+            };
+            let report = client.preflight_mount(request).await?.into_inner();
+            (shown(&report, advise.format), report.clear)
+        }
+        Question::DryRun { operation } => {
+            let report = dry_run(&mut client, operation).await?;
+            (shown(&report, advise.format), report.clear)
+        }
         Question::Leftovers { target_keyspace: keyspace, clean: false, .. } => {
             let request = FindLeftoversRequest { keyspace: keyspace.clone() };
             let report = client.find_leftovers(request).await?.into_inner();
@@ -82,6 +103,55 @@ async fn ask(advise: &Advise) -> Result<(String, bool), Error> {
             let all = cleaned.leftovers.iter().all(|leftover| leftover.kept.is_empty());
             (format!("{found}{}", shown_cleaned(&cleaned, advise.format)), all)
         }
+    })
+}
+
+async fn dry_run(client: &mut AdvisorClient<Channel>, operation: &Operation) -> Result<Report, Error> {
+    Ok(match operation {
+        Operation::Create(create) => client.dry_run_create(create_request(create)?).await?.into_inner(),
+        Operation::Complete(OfWorkflow { target_keyspace, workflow }) => {
+            let request = MoveTablesCompleteRequest {
+                target_keyspace: target_keyspace.clone(),
+                workflow: workflow.clone(),
+                dry_run: true,
+                ..MoveTablesCompleteRequest::default()
+            };
+            client.dry_run_complete(request).await?.into_inner()
+        }
+        Operation::Cancel { of, keep_data } => {
+            let request = WorkflowDeleteRequest {
+                keyspace: of.target_keyspace.clone(),
+                workflow: of.workflow.clone(),
+                keep_data: *keep_data,
+                ..WorkflowDeleteRequest::default()
+            };
+            client.dry_run_cancel(request).await?.into_inner()
+        }
+    })
+}
+
+fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
+    let tablet_type = |name: &String| {
+        let known = TabletType::from_str_name(&name.trim().to_uppercase());
+        known.map(i32::from).ok_or_else(|| Error::TabletType(name.clone()))
+    };
+    Ok(MigrateCreateRequest {
+        workflow: create.of.workflow.clone(),
+        target_keyspace: create.of.target_keyspace.clone(),
+        source_keyspace: create.source_keyspace.clone(),
+        mount_name: create.mount_name.clone(),
+        all_tables: create.all_tables,
+        include_tables: create.tables.clone(),
+        exclude_tables: create.exclude_tables.clone(),
+        cells: create.cells.clone(),
+        tablet_types: create.tablet_types.iter().map(tablet_type).collect::<Result<_, _>>()?,
+        tablet_selection_preference: TabletSelectionPreference::Inorder.into(),
+        source_time_zone: create.source_time_zone.clone(),
+        on_ddl: create.on_ddl.clone(),
+        defer_secondary_keys: true,
+        auto_start: true,
+        stop_after_copy: create.stop_after_copy,
+        ..MigrateCreateRequest::default()
     })
 }
 

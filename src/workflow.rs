@@ -1,11 +1,11 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
 mod error;
-pub mod finding;
 pub mod leftovers;
 pub mod migrate;
 pub mod mount;
 pub mod names;
+pub mod preflight;
 pub mod record;
 pub mod refresh;
 pub mod show;

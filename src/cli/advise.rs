@@ -33,6 +33,13 @@ pub enum Format {
 pub enum Question {
     /// Whether a workflow can be completed now: GO, or NO-GO with the reasons; exit code 3 for NO-GO
     Verdict(OfWorkflow),
+    /// Whether a mount's topology and tablets can be reached
+    Preflight(Mounted),
+    /// The checks of an operation and the steps that it would run; exit code 3 when it would be refused
+    DryRun {
+        #[command(subcommand)]
+        operation: Operation,
+    },
     /// What dead migrations left behind; with --clean it takes away what the report calls cleanable
     Leftovers {
         /// Only in this keyspace
@@ -45,6 +52,65 @@ pub enum Question {
         #[arg(long, requires = "clean")]
         only: Vec<String>,
     },
+}
+
+/// A mount: registered, or with the arguments of Mount register.
+#[derive(Args, Clone, Debug)]
+pub struct Mounted {
+    /// Name of the mount
+    #[arg(long)]
+    pub mount_name: String,
+    #[arg(long, default_value = "", requires = "topo_server")]
+    pub topo_type: String,
+    #[arg(long, default_value = "", requires = "topo_root")]
+    pub topo_server: String,
+    #[arg(long, default_value = "", requires = "topo_type")]
+    pub topo_root: String,
+}
+
+/// An operation that is not to be run.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Operation {
+    /// Migrate create
+    Create(Create),
+    /// Migrate complete
+    Complete(OfWorkflow),
+    /// Migrate cancel
+    Cancel {
+        #[command(flatten)]
+        of: OfWorkflow,
+        /// The tables stay
+        #[arg(long)]
+        keep_data: bool,
+    },
+}
+
+/// The arguments of Migrate create, as the stock client spells them.
+#[derive(Args, Clone, Debug)]
+pub struct Create {
+    #[command(flatten)]
+    pub of: OfWorkflow,
+    #[arg(long)]
+    pub source_keyspace: String,
+    #[arg(long)]
+    pub mount_name: String,
+    #[arg(long)]
+    pub all_tables: bool,
+    #[arg(long, value_delimiter = ',')]
+    pub tables: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    pub exclude_tables: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    pub cells: Vec<String>,
+    /// Kinds of tablets to read from; their order counts
+    #[arg(long, value_delimiter = ',', default_value = "replica,primary")]
+    pub tablet_types: Vec<String>,
+    #[arg(long, default_value = "")]
+    pub source_time_zone: String,
+    #[arg(long, default_value = "IGNORE")]
+    pub on_ddl: String,
+    #[arg(long)]
+    pub stop_after_copy: bool,
 }
 
 /// One workflow.

@@ -85,6 +85,9 @@ calls! {
     /// Several statements as the administrator.
     execute_multi_fetch_as_dba("ExecuteMultiFetchAsDba", long, |_| true, ExecuteMultiFetchAsDbaRequest)
         -> ExecuteMultiFetchAsDbaResponse;
+    /// Whether the user of vreplication may write the sidecar tables; tablets before 23 do not know the call.
+    validate_v_replication_permissions("ValidateVReplicationPermissions", short, |_| false, ValidateVReplicationPermissionsRequest)
+        -> ValidateVReplicationPermissionsResponse;
     /// The GTIDs that the server has executed.
     primary_position("PrimaryPosition", short, |_| false, PrimaryPositionRequest) -> PrimaryPositionResponse;
     /// One statement as the user with all privileges.
@@ -130,6 +133,17 @@ impl Client {
         Ok(self.execute_fetch_as_dba(tablet, request).await?.result.unwrap_or_default())
     }
 
+    /// The kept connection to a tablet.
+    pub(super) fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Channel> {
+        let address = address(tablet);
+        self.pool.channel(&address).map_err(|detail| Error::Unreachable {
+            alias: alias(tablet),
+            address,
+            method,
+            detail,
+        })
+    }
+
     fn limit(&self, name: &str) -> Duration {
         if name == "short" { self.short } else { LONG }
     }
@@ -144,13 +158,7 @@ impl Client {
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
     {
         let (alias, address) = (alias(tablet), address(tablet));
-        let channel = self.pool.channel(&address).map_err(|detail| Error::Unreachable {
-            alias: alias.clone(),
-            address: address.clone(),
-            method,
-            detail,
-        })?;
-        let client = TabletManagerClient::new(channel)
+        let client = TabletManagerClient::new(self.channel(tablet, method)?)
             .max_decoding_message_size(self.max_message)
             .max_encoding_message_size(self.max_message);
         let span =
@@ -169,7 +177,7 @@ fn is_select(query: &[u8]) -> bool {
     query.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"select"))
 }
 
-fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
+pub(super) fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
     let message = status.message().to_owned();
     let code = match status.code() {
         tonic::Code::Unavailable => {

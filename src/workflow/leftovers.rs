@@ -3,7 +3,6 @@
 //! Ours is what a record proves to be ours. Nothing that a live workflow uses is touched: what other streams or records
 //! name is left out, and everything is read again under the locks of the workflow before it goes.
 
-mod check;
 mod clean;
 mod locks;
 mod plan;
@@ -15,14 +14,13 @@ use futures::future::{join_all, try_join, try_join4};
 use serde::Serialize;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::finding::{Finding, Severity};
 use super::migrate::readiness;
+use super::preflight::{Finding, Severity, check};
 use super::record::{self, Facts, Phase};
 use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names};
 use crate::context::Context;
 use crate::topo::{self, Cells, paths};
-pub use check::CHECKS;
 pub use clean::{Cleaned, clean};
 use plan::Plan;
 
@@ -191,7 +189,7 @@ async fn of_record(
         let text = "its complete was interrupted";
         return Ok(Some(Leftover::new(
             Finding::new(
-                &check::COMPLETE_UNFINISHED,
+                &check::COMPLETE_INTERRUPTED,
                 subject,
                 text,
                 format!("finish it with: {}", command("complete")),
@@ -224,7 +222,7 @@ async fn of_record(
     let vschema = topo::vschema::find(context.topo.global(), keyspace).await?;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let plan = Plan::new(target, facts, rows, &remains, &others, &vschema);
-    let check = if creating { &check::CREATE_UNFINISHED } else { &check::RECORD_WITHOUT_STREAMS };
+    let check = if creating { &check::CREATE_INTERRUPTED } else { &check::RECORD_WITHOUT_STREAMS };
     let filled = remains.filled();
     if creating && !filled.is_empty() {
         let text = format!("its create was interrupted; tables that it made hold rows: {}", filled.join(", "));
@@ -249,7 +247,7 @@ fn without_record(keyspace: &str, rows: &[OnShard], records: &[&Known]) -> Vec<L
             let mend = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
             let subject = format!("workflow {keyspace}.{workflow}");
             let text = "its complete was interrupted";
-            found.push(Leftover::new(Finding::new(&check::COMPLETE_UNFINISHED, subject, text, mend), None));
+            found.push(Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, text, mend), None));
         }
     }
     found

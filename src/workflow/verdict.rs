@@ -3,7 +3,6 @@
 //! [`Evidence::judge`] is the one truth about what blocks: `complete` refuses on it, `status` shows it in short, and
 //! [`verdict`] adds what only warns.
 
-pub mod check;
 pub mod diff;
 pub mod schema;
 pub mod source;
@@ -15,9 +14,9 @@ use std::time::Duration;
 use futures::future::{join, join_all, try_join3};
 use serde::Serialize;
 
-use super::finding::{Finding, Report};
 use super::migrate::rows::{self, CopyStates};
 use super::migrate::{Found, readiness};
+use super::preflight::{Finding, Report, check};
 use super::record::Facts;
 use super::streams::{Keyspace, OnShard, Origin};
 use super::{Error, Result, names};
@@ -25,8 +24,6 @@ use crate::context::Context;
 use diff::Diffs;
 use schema::Columns;
 use source::Source;
-
-pub use check::CHECKS;
 
 /// Bound of what a verdict asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,6 +100,12 @@ impl Evidence<'_> {
     /// Streams that have not reached the position of the source.
     pub fn behind(&self) -> Vec<Finding> {
         self.source.as_ref().map_or_else(|_| Vec::new(), |source| streams::positions(self.target, self.rows, source))
+    }
+
+    /// The same as warnings: complete waits for them.
+    pub fn catching_up(&self) -> impl Iterator<Item = Finding> {
+        let (id, severity) = (check::CATCHING_UP.id, check::CATCHING_UP.severity);
+        self.behind().into_iter().map(move |finding| Finding { id, severity, ..finding })
     }
 }
 
@@ -209,12 +212,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         facts,
     };
     let mut findings = evidence.judge();
-    let behind = evidence.behind().into_iter().map(|f| Finding {
-        id: check::CATCHING_UP.id,
-        severity: check::CATCHING_UP.severity,
-        ..f
-    });
-    findings.extend(behind);
+    findings.extend(evidence.catching_up());
     findings.extend(silent);
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     findings.extend(tables::denied(target, &found.origin.tables, facts));

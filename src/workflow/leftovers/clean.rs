@@ -4,7 +4,7 @@ use futures::future::try_join;
 use serde::Serialize;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::super::migrate::cleanup::{Removal, Tables};
+use super::super::migrate::cleanup::{Removal, Tables, Traces};
 use super::super::migrate::{Found, locks};
 use super::super::record::{self, Phase};
 use super::super::streams::{Keyspace, OnShard};
@@ -108,7 +108,7 @@ fn changed() -> Error {
     }
 }
 
-/// Nothing left of a workflow is as good as cleaned.
+/// What a record tells of a workflow that is not alive.
 async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan: &Plan, lock: &Lock) -> Result<()> {
     let global = context.topo.global();
     let (found, records) = try_join(Found::read(context, keyspace, workflow), record::all(global)).await?;
@@ -119,19 +119,10 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     if facts.completing || !(creating || found.rows.is_empty()) {
         return Err(changed());
     }
-    let mut removal = Removal {
-        context,
-        lock,
-        target: &found.target,
-        workflow,
-        with_streams: plan.streams.clone(),
-        tables: Vec::new(),
-        vschema_tables: Vec::new(),
-        denied: Vec::new(),
-        restore_keys: false,
-    };
+    let streams = Traces { with_streams: plan.streams.clone(), ..Traces::default() };
+    let removal = |traces| Removal { context, lock, target: &found.target, workflow, traces };
     // before the tables are looked at: a stream could fill them
-    removal.stop_streams().await?;
+    removal(&streams).stop_streams().await?;
     let remains = Remains::read(context, target, facts).await?;
     let all = target.workflows(context, &[]).await?;
     let records: Vec<&Known> = records.iter().collect();
@@ -143,10 +134,13 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
         return Err(changed());
     }
     let drop = |(shard, drop): (String, Vec<String>)| (shard, Tables { drop, empty: Vec::new() });
-    removal.tables = now.tables.into_iter().map(drop).collect();
-    removal.vschema_tables = now.vschema;
-    removal.denied = now.denied;
-    removal.run().await
+    let traces = Traces {
+        tables: now.tables.into_iter().map(drop).collect(),
+        vschema_tables: now.vschema,
+        denied: now.denied,
+        ..streams.clone()
+    };
+    removal(&traces).run().await
 }
 
 async fn record_locked(context: &Context, keyspace: &str, workflow: &str, lock: &Lock) -> Result<()> {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::Result;
-use super::super::finding::Finding;
+use super::super::preflight::{Finding, check};
 use super::super::verdict;
-use super::{Action, CLEAN, Leftover, check};
+use super::{Action, CLEAN, Leftover};
 use crate::context::Context;
 use crate::topo::Node;
 

@@ -4,9 +4,9 @@ use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::finding::Finding;
+use super::super::preflight::{Finding, check};
 use super::super::streams::{Keyspace, OnShard};
-use super::{Action, CLEAN, Leftover, check, silent};
+use super::{Action, CLEAN, Leftover, silent};
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;

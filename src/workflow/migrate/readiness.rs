@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use futures::future::join4;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use super::super::finding::{Finding, Report};
+use super::super::preflight::{Finding, Report};
 use super::super::record::{self, Facts};
 use super::super::streams::OnShard;
+use super::super::verdict::diff::{self, Diffs};
+use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence, diff};
+use super::super::verdict::{self, Evidence};
 use super::super::{Error, Result};
+use super::rows::CopyStates;
 use super::{FROZEN, Found};
 use crate::context::Context;
 
@@ -46,6 +49,67 @@ pub fn any_frozen(rows: &[OnShard]) -> bool {
     rows.iter().flat_map(|row| &row.found.streams).any(|s| s.message == FROZEN.as_bytes())
 }
 
+/// What target and source say at about one moment.
+struct Seen {
+    source: std::result::Result<Source, String>,
+    states: Vec<CopyStates>,
+    rows: Vec<OnShard>,
+    diffs: Diffs,
+    columns: Vec<(String, Columns)>,
+}
+
+impl Seen {
+    /// One wave when the source is known, else as many as it takes to ask it.
+    async fn read(
+        context: &Context,
+        found: &Found,
+        workflow: &str,
+        known: Option<std::result::Result<Source, String>>,
+    ) -> Result<Self> {
+        let target = &found.target.keyspace;
+        let origin = &found.origin;
+        let source = async {
+            match known {
+                Some(known) => known,
+                None => {
+                    let ask = Ask {
+                        mount: origin.mount.clone(),
+                        keyspace: origin.keyspace.clone(),
+                        shards: origin.shards.clone(),
+                        tables: origin.tables.clone(),
+                        sizes: false,
+                        within: SOURCE_TIMEOUT,
+                    };
+                    source::read(context, &ask, None).await
+                }
+            }
+        };
+        let names = [workflow.to_owned()];
+        let on_target = join4(
+            verdict::copying(context, target),
+            target.workflows(context, &names),
+            diff::read(context, target, workflow),
+            verdict::columns_of(context, target, &origin.tables),
+        );
+        let (source, (states, rows, diffs, (columns, _))) = futures::future::join(source, on_target).await;
+        Ok(Self { source, states: states?, rows: rows?, diffs, columns })
+    }
+
+    fn evidence<'a>(&'a self, found: &'a Found, workflow: &'a str) -> Evidence<'a> {
+        Evidence {
+            target: &found.target.keyspace,
+            workflow,
+            origin: &found.origin,
+            rows: &self.rows,
+            copying: &self.states,
+            source: &self.source,
+            columns: Some(&self.columns),
+            diffs: &self.diffs,
+            facts: found.record.as_ref().map(|stored| &stored.facts),
+        }
+    }
+}
+
 /// Proves that nothing blocks, and that everything is applied up to the source's present position.
 ///
 /// A source that cannot be reached is a warning when copying is over and the streams were healthy.
@@ -55,61 +119,35 @@ pub async fn check(
     workflow: &str,
     known: Option<std::result::Result<Source, String>>,
 ) -> Result<()> {
-    let target = &found.target.keyspace;
-    let origin = &found.origin;
-    let source = async {
-        match known {
-            Some(known) => known,
-            None => {
-                let ask = Ask {
-                    mount: origin.mount.clone(),
-                    keyspace: origin.keyspace.clone(),
-                    shards: origin.shards.clone(),
-                    tables: origin.tables.clone(),
-                    sizes: false,
-                    within: SOURCE_TIMEOUT,
-                };
-                source::read(context, &ask, None).await
-            }
-        }
-    };
-    let names = [workflow.to_owned()];
-    let on_target = join4(
-        verdict::copying(context, target),
-        target.workflows(context, &names),
-        diff::read(context, target, workflow),
-        verdict::columns_of(context, target, &origin.tables),
-    );
-    let (source, (states, rows, diffs, (columns, _))) = futures::future::join(source, on_target).await;
-    let (states, rows) = (states?, rows?);
-    let facts = found.record.as_ref().map(|stored| &stored.facts);
-    let evidence = Evidence {
-        target,
-        workflow,
-        origin,
-        rows: &rows,
-        copying: &states,
-        source: &source,
-        columns: Some(&columns),
-        diffs: &diffs,
-        facts,
-    };
+    let keyspace = &found.target.keyspace;
+    let seen = Seen::read(context, found, workflow, known).await?;
+    let evidence = seen.evidence(found, workflow);
     let report = Report { findings: evidence.judge() };
     if !report.is_clear() {
-        return Err(refusal(&target.name, workflow, report.blocking()));
+        return Err(refusal(&keyspace.name, workflow, report.blocking()));
     }
-    report.log("complete");
+    report.log("Migrate complete");
+    let names = [workflow.to_owned()];
     let until = Instant::now() + CATCH_UP;
     let mut behind = evidence.behind();
     while !behind.is_empty() {
         if Instant::now() >= until {
-            return Err(refusal(&target.name, workflow, behind.iter()));
+            return Err(refusal(&keyspace.name, workflow, behind.iter()));
         }
         tokio::time::sleep(POLL).await;
-        let rows = target.workflows(context, &names).await?;
+        let rows = keyspace.workflows(context, &names).await?;
         behind = Evidence { rows: &rows, ..evidence }.behind();
     }
     Ok(())
+}
+
+/// The same at one moment, without waiting for anything: what stands in the way, and what is worth a warning.
+pub async fn look(context: &Context, found: &Found, workflow: &str) -> Result<Vec<Finding>> {
+    let seen = Seen::read(context, found, workflow, None).await?;
+    let evidence = seen.evidence(found, workflow);
+    let mut findings = evidence.judge();
+    findings.extend(evidence.catching_up());
+    Ok(findings)
 }
 
 fn refusal<'f>(keyspace: &str, workflow: &str, reasons: impl Iterator<Item = &'f Finding>) -> Error {

@@ -4,9 +4,8 @@ use futures::future::join_all;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::super::finding::Finding;
+use super::super::preflight::{Finding, check};
 use super::super::streams::Keyspace;
-use super::check;
 use crate::context::Context;
 use crate::sql::rows;
 

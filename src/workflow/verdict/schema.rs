@@ -6,8 +6,7 @@ use futures::future::join_all;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::finding::Finding;
-use super::check;
+use super::super::preflight::{Finding, check};
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;

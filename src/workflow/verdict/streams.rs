@@ -3,11 +3,10 @@
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::finding::{Finding, Severity};
 use super::super::migrate::rows::CopyStates;
 use super::super::migrate::{FROZEN, status};
+use super::super::preflight::{Finding, Severity, check};
 use super::super::streams::{self, Keyspace, OnShard};
-use super::check;
 use super::source::Source;
 use crate::gtid::{self, GtidSet};
 

@@ -6,10 +6,9 @@ use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::finding::Finding;
+use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
 use super::super::streams::Keyspace;
-use super::check;
 use super::schema::Columns;
 use crate::context::Context;
 use crate::sql::{quote, rows};

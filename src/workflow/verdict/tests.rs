@@ -6,7 +6,7 @@ use vtmigrated_proto::topodata::{Shard, TabletType};
 use vtmigrated_proto::vschema::{AutoIncrement, Keyspace as VSchema, Table, keyspace::TablesEntry};
 use vtmigrated_proto::vttime::Time;
 
-use super::super::finding::Severity;
+use super::super::preflight::Severity;
 use super::super::record::Phase;
 use super::super::streams::TargetShard;
 use super::source::SourceShard;
@@ -247,10 +247,4 @@ fn routing_and_sequences_matter_on_sharded_targets_only() {
     assert!(missing(&vschema(true, true), &shards).is_empty());
     assert!(missing(&vschema(false, false), &shards).is_empty());
     assert!(missing(&vschema(true, false), &shards[..1]).is_empty());
-}
-
-#[test]
-fn ids_are_unique() {
-    let ids: std::collections::BTreeSet<&str> = CHECKS.iter().map(|check| check.id).collect();
-    assert_eq!(ids.len(), CHECKS.len());
 }

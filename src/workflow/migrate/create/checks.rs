@@ -8,7 +8,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
-use super::Situation;
+use super::situation::Situation;
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet::db_name;

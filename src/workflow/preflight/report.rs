@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Error, Result};
+use super::super::{Error, Result};
+use super::check::Check;
 use crate::error::{Code, Explain};
 
 /// What a finding means for the operation.
@@ -99,6 +100,15 @@ impl Report {
         self.findings.iter().filter(|f| f.severity == Severity::Warns)
     }
 
+    /// `clear`, or how many findings block and warn.
+    pub fn summary(&self) -> String {
+        match (self.blocking().count(), self.warnings().count()) {
+            (0, 0) => "clear".into(),
+            (0, warnings) => format!("clear, {warnings} warnings"),
+            (blocking, warnings) => format!("refused: {blocking} reasons, {warnings} warnings"),
+        }
+    }
+
     /// Adds findings.
     pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
         self.findings.extend(findings);
@@ -158,6 +168,16 @@ impl Report {
     }
 }
 
+/// What an operation would do now: nothing was changed to find out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DryRun {
+    /// `create of workflow import in keyspace customer: 8 steps`.
+    pub summary: String,
+    /// The very steps that the operation runs, in their order; empty when it would be refused.
+    pub steps: Vec<String>,
+    pub report: Report,
+}
+
 fn shown(text: &str) -> String {
     if text.chars().count() <= SHOWN {
         return text.to_owned();
@@ -167,11 +187,46 @@ fn shown(text: &str) -> String {
     cut
 }
 
-/// A check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Check {
-    pub id: &'static str,
-    pub severity: Severity,
-    pub of: &'static str,
-    pub finds: &'static str,
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::*;
+
+    fn finding(check: &Check, subject: &str) -> Finding {
+        Finding::new(check, subject, format!("{subject} is bad"), format!("mend {subject}"))
+    }
+
+    #[test]
+    fn warnings_refuse_nothing() {
+        let report = Report { findings: vec![finding(&check::NOT_MOVED, "view v")] };
+        assert!(report.is_clear() && report.refuse().is_ok());
+        assert_eq!(report.warnings().count(), 1);
+    }
+
+    #[test]
+    fn one_finding_keeps_its_code_and_several_are_all_named() {
+        let mut lone = finding(&check::CELL_UNKNOWN, "cell mars");
+        lone.code = Code::NotFound;
+        let error = Report { findings: vec![lone.clone()] }.refuse().unwrap_err();
+        assert_eq!((error.code(), error.reason()), (Code::NotFound, "CELL_UNKNOWN"));
+        assert_eq!((error.to_string().as_str(), error.help().as_str()), ("cell mars is bad", "mend cell mars"));
+
+        let tables = (0..40).map(|n| finding(&check::TABLE_NOT_IN_VSCHEMA, &format!("table t{n} {}", "x".repeat(500))));
+        let report = Report { findings: std::iter::once(lone).chain(tables).collect() };
+        let error = report.refuse().unwrap_err();
+        assert_eq!((error.code(), error.reason()), (Code::FailedPrecondition, "CELL_UNKNOWN"));
+        let text = error.to_string();
+        assert!(text.starts_with("cell mars is bad\nalso TABLE_NOT_IN_VSCHEMA (table t0"), "{text}");
+        assert!(text.ends_with("\nand 29 more"), "{text}");
+        assert_eq!(error.violations().len(), NAMED);
+        assert!(error.help().starts_with("CELL_UNKNOWN: mend cell mars\nTABLE_NOT_IN_VSCHEMA: mend"));
+    }
+
+    #[test]
+    fn a_report_is_json() {
+        let report = Report { findings: vec![finding(&check::NOT_MOVED, "view v")] };
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["findings"][0]["id"], "NOT_MOVED");
+        assert_eq!(json["findings"][0]["severity"], "warns");
+    }
 }
