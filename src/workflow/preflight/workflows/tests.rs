@@ -56,6 +56,7 @@ fn leftovers_are_told() {
             denied_tables: Vec::new(),
             taken_back: false,
             completing: false,
+            sizes: Vec::new(),
         },
         version: 1,
     };
