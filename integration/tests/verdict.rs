@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Code, transport::Channel};
 use vtmigrated_proto::{
     binlogdata::VReplicationWorkflowState as State,
-    vtctldata::{MoveTablesCompleteRequest, WorkflowStatusRequest, WorkflowUpdateRequest},
+    vtctldata::{WorkflowStatusRequest, WorkflowStatusResponse, WorkflowUpdateRequest},
     vtmigrated::{
         CleanLeftoversRequest, FindLeftoversRequest, Finding, Report, Severity, VerdictRequest,
         advisor_client::AdvisorClient,
@@ -242,7 +242,14 @@ async fn leftovers_of_dead_servers_are_found_and_cleaned() {
     rig.until_copied(&server, "still alive").await;
     drop(shown);
 
-    // stock's cancel takes the rows and leaves what it does not know of
+    leave_as_stock_does(&rig).await;
+    clean_after_stock(&server).await;
+    rig.expect_as(&before, "cleaned").await;
+    rig.finish().await;
+}
+
+/// Stock's cancel takes the rows and leaves what it does not know of.
+async fn leave_as_stock_does(rig: &Rig) {
     for shard in ["-80", "80-"] {
         let primary = rig.target.primary("customer", shard).unwrap();
         let mut manager = primary.manager().await.unwrap();
@@ -253,10 +260,13 @@ async fn leftovers_of_dead_servers_are_found_and_cleaned() {
             .unwrap();
         let sql = "INSERT INTO _vt.copy_state (vrepl_id, table_name) VALUES (999, 'gone'); \
                    DROP TABLE corder, customer; TRUNCATE TABLE product";
-        on_target(&rig, shard, sql).await;
+        on_target(rig, shard, sql).await;
     }
-    put_diff(&rig, "stopped", 0).await;
-    let found = leftovers(&server).await;
+    put_diff(rig, "stopped", 0).await;
+}
+
+async fn clean_after_stock(server: &Server) {
+    let found = leftovers(server).await;
     let mut kinds: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
     kinds.sort_unstable();
     let expected =
@@ -266,11 +276,9 @@ async fn leftovers_of_dead_servers_are_found_and_cleaned() {
     assert!(record.cause.contains("empty tables that create made on -80: product"), "{record:?}");
     assert!(record.cause.contains("denied tables on 80-: corder, customer, product"), "{record:?}");
     let request = CleanLeftoversRequest { keyspace: "customer".to_owned(), keys: Vec::new() };
-    let answer = advisor(&server).await.clean_leftovers(request).await.unwrap().into_inner();
+    let answer = advisor(server).await.clean_leftovers(request).await.unwrap().into_inner();
     assert!(answer.leftovers.len() == 5 && answer.leftovers.iter().all(|l| l.kept.is_empty()), "{answer:?}");
-    assert!(leftovers(&server).await.is_empty());
-    rig.expect_as(&before, "cleaned").await;
-    rig.finish().await;
+    assert!(leftovers(server).await.is_empty());
 }
 
 const ROWS: u64 = 100_000;
@@ -331,17 +339,7 @@ async fn progress_only_grows_and_is_near_from_the_middle_on() {
         assert!(state.rows_percentage < 100.0, "{answer:?}");
         if before >= ROWS / 2 {
             from_the_middle += 1;
-            let total = u64::try_from(state.rows_total).unwrap();
-            assert!(total * 4 >= ROWS * 3 && total * 4 <= ROWS * 5, "{state:?}");
-            let shown = u64::try_from(state.rows_copied).unwrap() * 100;
-            assert!(shown >= before * 75 && shown <= after * 125, "{before} to {after} rows, shown {state:?}");
-            let copying = streams(&answer).into_iter().find(|stream| stream.status == "Copying");
-            if let Some(copying) = copying {
-                assert!(
-                    copying.info.starts_with("Copying ") && copying.info.contains("% of rows (estimate)"),
-                    "{copying:?}"
-                );
-            }
+            expect_near(&answer, before, after);
         }
         if from_the_middle == 20 {
             for mut conn in held.drain(..) {
@@ -353,17 +351,23 @@ async fn progress_only_grows_and_is_near_from_the_middle_on() {
     }
     assert!(from_the_middle >= 20 && held.is_empty(), "{from_the_middle} samples");
     assert_eq!(copied(&life).await, ROWS);
-    life.client()
-        .move_tables_complete(MoveTablesCompleteRequest {
-            workflow: WORKFLOW.to_owned(),
-            target_keyspace: "customer".to_owned(),
-            ..MoveTablesCompleteRequest::default()
-        })
-        .await
-        .unwrap();
+    life.complete("customer").await.unwrap();
     life.expect_nothing_left("customer").await.unwrap();
     drop(second);
     life.finish().await.unwrap();
+}
+
+/// What is shown is near to what was copied `before` and `after`, and so is the total.
+fn expect_near(answer: &WorkflowStatusResponse, before: u64, after: u64) {
+    let state = answer.table_copy_state[0].value.unwrap();
+    let total = u64::try_from(state.rows_total).unwrap();
+    assert!(total * 4 >= ROWS * 3 && total * 4 <= ROWS * 5, "{state:?}");
+    let shown = u64::try_from(state.rows_copied).unwrap() * 100;
+    assert!(shown >= before * 75 && shown <= after * 125, "{before} to {after} rows, shown {state:?}");
+    let copying = streams(answer).into_iter().find(|stream| stream.status == "Copying");
+    if let Some(copying) = copying {
+        assert!(copying.info.starts_with("Copying ") && copying.info.contains("% of rows (estimate)"), "{copying:?}");
+    }
 }
 
 /// Rows of `big` on the target, committed ones.
