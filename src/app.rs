@@ -8,13 +8,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
+use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::server::Vtctld;
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::routes::Router;
+use crate::server::{Advisor, Vtctld};
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
@@ -77,6 +78,11 @@ pub async fn serve(
             .max_encoding_message_size(config.max_message);
         health_reporter.set_serving::<VtctldServer<Vtctld>>().await;
         router = router.add_service(service);
+        let advisor = Advisor::new(Vtctld::new(Arc::clone(&context), tasks.clone()));
+        let advisor = AdvisorServer::new(advisor)
+            .max_decoding_message_size(config.max_message)
+            .max_encoding_message_size(config.max_message);
+        router = router.add_service(advisor);
     }
     // tonic's own setting does not reach a bare listener stream
     let incoming = TcpListenerStream::new(grpc).map(|stream| {

@@ -1,5 +1,7 @@
 //! Flags, spelled as stock spells them: `--name value`, `--name=value`, with `_` and with `-`.
 
+pub mod advise;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 //! [`vdiff`] compares what they moved;
 //! [`topo`] and [`tablet`] are the ways to the clusters; [`key_range`] and [`sql`] are pure.
 
+pub mod advise;
 pub mod app;
 pub mod cli;
 pub mod cluster;

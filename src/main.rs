@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use vtmigrated::{app, cli::Cli, config::Config, failpoint, telemetry};
+use vtmigrated::{advise, app, cli, cli::Cli, config::Config, failpoint, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Some(advise) = cli::advise::from_args() {
+        return advise::run(&advise).await;
+    }
     let cli = Cli::from_args();
     telemetry::init();
     let _points = failpoint::setup();

@@ -1,5 +1,6 @@
 //! The wire edge: decode, call, encode.
 
+mod advisor;
 mod cell;
 mod graph;
 mod keyspace;
@@ -24,4 +25,5 @@ mod vschema;
 mod vtctld;
 mod workflow;
 
+pub use advisor::Advisor;
 pub use vtctld::Vtctld;

@@ -1,5 +1,6 @@
 //! Read-only HTTP.
 
+mod api;
 mod health;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub async fn serve(listener: TcpListener, context: Arc<Context>, stopped: Cancel
         .route("/readyz", get(health::topology))
         .route("/healthz", get(health::alive))
         .route("/debug/liveness", get(health::alive))
+        .merge(api::router())
         .with_state(context);
     let served = axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await;
     if let Err(error) = served {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the crate may use of the crate, besides itself.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("advise", &["cli"]),
     ("app", &["*"]),
     ("cli", &["config"]),
     ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
@@ -24,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("topo", &["deadline", "error", "failpoint", "key_range"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
-    ("web", &["context", "telemetry", "topo", "vdiff", "workflow"]),
+    ("web", &["context", "error", "telemetry", "topo", "vdiff", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

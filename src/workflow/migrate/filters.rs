@@ -139,8 +139,7 @@ pub fn with_predicate(
 /// The unique vindex of lowest cost that needs no lookup; the first on a tie.
 fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str) -> Result<&'t ColumnVindex> {
     if listed.is_empty() {
-        let text = format!("table {table} has no vindex");
-        return Err(Error::precondition("TABLE_WITHOUT_VINDEX", text, "give it a primary vindex with ApplyVSchema"));
+        return Err(without_vindex(table));
     }
     let usable = listed.iter().filter_map(|candidate| {
         let vindex = vindexes.target.get(candidate.name.as_str())?;
@@ -152,6 +151,23 @@ fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str
         let text = format!("could not find a vindex to compute keyspace id for table {table}");
         Error::precondition("NO_USABLE_VINDEX", text, "its primary vindex must be a unique functional one")
     })
+}
+
+/// Proves that a table has a vindex at all.
+pub fn has_vindex(table: &str, in_target: &Table) -> Result<()> {
+    let pinned = !in_target.pinned.is_empty();
+    if in_target.column_vindexes.is_empty() && !pinned { Err(without_vindex(table)) } else { Ok(()) }
+}
+
+/// The text that MySQL clients of vtgate see later is repeated, for that is what users look for.
+fn without_vindex(table: &str) -> Error {
+    let text = format!(
+        "table '{table}' does not have a primary vindex: vtgate would refuse to write it, and its rows could not be told to a shard"
+    );
+    let help = format!(
+        "give it one with ApplyVSchema: alter vschema on {table} add vindex <vindex>(<column>), or make it a reference table"
+    );
+    Error::precondition("TABLE_WITHOUT_VINDEX", text, help)
 }
 
 /// The vschema with one more vindex, as JSON that `ApplyVSchema --vschema` reads.
