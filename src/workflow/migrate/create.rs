@@ -73,7 +73,12 @@ pub(super) async fn locks(context: &Context, keyspace: &str, workflow: &str, act
 
 /// What can be refused without a lock: one wave.
 async fn precheck(context: &Context, arguments: &Arguments) -> Result<Arc<Topo>> {
-    let vschema = async { Ok(topo::vschema::get(context.topo.global(), &arguments.target_keyspace).await?) };
+    let keyspace = &arguments.target_keyspace;
+    let help =
+        format!("make the keyspace if it is not in GetKeyspaces, and give it a vschema: ApplyVSchema {keyspace}");
+    let vschema = async {
+        topo::vschema::get(context.topo.global(), keyspace).await.map_err(|error| gather::missing(error, help))
+    };
     let (mount, _) = try_join(gather::mount(context, &arguments.mount), vschema).await?;
     gather::open(context, &arguments.mount, &mount.value).await
 }
