@@ -44,11 +44,14 @@ async fn read(host: &str, port: i32) -> Result<String, String> {
         let told = page.get("BuildVersion").and_then(|version| version.as_str()).filter(|version| !version.is_empty());
         told.map(str::to_owned).ok_or_else(|| "/debug/vars tells no BuildVersion".to_owned())
     };
-    tokio::pin!(connection);
+    tokio::pin!(connection, answer);
+    // the connection does the reading and writing that the answer waits for
     tokio::select! {
-        biased;
-        answer = answer => answer,
-        ended = &mut connection => Err(ended.err().map_or_else(|| "the connection ended".to_owned(), |e| e.to_string())),
+        answer = &mut answer => answer,
+        ended = &mut connection => {
+            ended.map_err(|e| e.to_string())?;
+            answer.await
+        }
     }
 }
 

@@ -80,7 +80,12 @@ pub(in crate::workflow) async fn locks(
 
 /// What can be refused without a lock: one wave.
 async fn precheck(context: &Context, arguments: &Arguments) -> Result<Arc<Topo>> {
-    let vschema = async { Ok(topo::vschema::get(context.topo.global(), &arguments.target_keyspace).await?) };
+    let keyspace = &arguments.target_keyspace;
+    let help =
+        format!("make the keyspace if it is not in GetKeyspaces, and give it a vschema: ApplyVSchema {keyspace}");
+    let vschema = async {
+        topo::vschema::get(context.topo.global(), keyspace).await.map_err(|error| gather::missing(error, help))
+    };
     let (mount, _) = try_join(gather::mount(context, &arguments.mount), vschema).await?;
     gather::open(context, &arguments.mount, &mount.value).await
 }

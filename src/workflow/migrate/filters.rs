@@ -37,12 +37,7 @@ impl<'a> Vindexes<'a> {
     /// How the filter names the target's vindex `name` so that the source tablets compute the same keyspace ids.
     fn reference(&self, name: &str, table: &str) -> Result<String> {
         let Some(wanted) = self.target.get(name) else {
-            let text = format!("vindex {name} not found for table {table}");
-            return Err(Error::precondition(
-                "VINDEX_MISSING",
-                text,
-                format!("mend the vschema of {}", self.target_keyspace),
-            ));
+            return Err(self.missing(name, table));
         };
         if !self.mounted {
             return Ok(format!("{}.{name}", self.target_keyspace));
@@ -54,6 +49,12 @@ impl<'a> Vindexes<'a> {
             return Ok(wanted.r#type.clone());
         }
         Err(self.unknown(name, wanted, table))
+    }
+
+    fn missing(&self, name: &str, table: &str) -> Error {
+        let text = format!("vindex {name} not found for table {table}");
+        let help = format!("mend the vschema: ApplyVSchema --vschema-file <file> {}", self.target_keyspace);
+        Error::precondition("VINDEX_MISSING", text, help)
     }
 
     /// The source keyspace has a vindex of this name, type and params, wherever its tablets look.
@@ -148,6 +149,9 @@ fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str
     });
     // min_by_key keeps the first of equal ones
     usable.min_by_key(|(cost, _)| *cost).map(|(_, candidate)| candidate).ok_or_else(|| {
+        if let Some(unknown) = listed.iter().find(|by| !vindexes.target.contains_key(by.name.as_str())) {
+            return vindexes.missing(&unknown.name, table);
+        }
         let text = format!("could not find a vindex to compute keyspace id for table {table}");
         Error::precondition("NO_USABLE_VINDEX", text, "its primary vindex must be a unique functional one")
     })

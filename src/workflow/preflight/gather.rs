@@ -84,7 +84,12 @@ async fn ask_version(tablet: &Tablet) -> Version {
 }
 
 async fn ask_health(context: &Context, tablet: &Tablet) -> (String, Health) {
-    let health = match context.tablets.health(tablet, TIMEOUT).await {
+    let asked = match context.tablets.health(tablet, TIMEOUT).await {
+        // a kept connection may have broken since it was used
+        Err(tablet::Error::Unreachable { .. }) => context.tablets.health(tablet, TIMEOUT).await,
+        asked => asked,
+    };
+    let health = match asked {
         Ok(health) if tablet::is_serving(&health) => Health::Serving,
         Ok(health) => {
             let why = health.realtime_stats.map(|stats| stats.health_error).filter(|why| !why.is_empty());

@@ -119,14 +119,17 @@ impl Report {
     /// # Errors
     /// What is no refusal.
     pub fn absorb<T>(&mut self, result: Result<T>, subject: impl Into<String>) -> Result<Option<T>> {
+        let is_refusal = |error: &Error| matches!(error, Error::Refused { .. });
+        let subject = subject.into();
         match result {
-            Ok(value) => Ok(Some(value)),
-            Err(error @ Error::Refused { .. }) => {
-                self.findings.push(Finding::of(&error, subject));
-                Ok(None)
+            Ok(value) => return Ok(Some(value)),
+            Err(error) if is_refusal(&error) => self.findings.push(Finding::of(&error, subject)),
+            Err(Error::Several(errors)) if errors.iter().all(is_refusal) => {
+                self.findings.extend(errors.iter().map(|error| Finding::of(error, subject.clone())));
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        Ok(None)
     }
 
     /// Refuses when something blocks: all of it in one error, whose text begins with the first finding's.
@@ -220,6 +223,19 @@ mod tests {
         assert!(text.ends_with("\nand 29 more"), "{text}");
         assert_eq!(error.violations().len(), NAMED);
         assert!(error.help().starts_with("CELL_UNKNOWN: mend cell mars\nTABLE_NOT_IN_VSCHEMA: mend"));
+    }
+
+    #[test]
+    fn refusals_of_several_shards_are_taken_in_and_failures_are_not() {
+        let refusal = || Error::precondition("TIME_ZONE_UNKNOWN", "no such zone", "load it");
+        let mut report = Report::default();
+        assert_eq!(report.absorb(Ok(7), "a").unwrap(), Some(7));
+        assert_eq!(report.absorb::<()>(Err(refusal()), "b").unwrap(), None);
+        assert_eq!(report.absorb::<()>(Err(Error::Several(vec![refusal(), refusal()])), "c").unwrap(), None);
+        assert_eq!(report.findings.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["b", "c", "c"]);
+        let failure = || Error::Topo(crate::topo::Error::Timeout("x".into()));
+        report.absorb::<()>(Err(Error::Several(vec![refusal(), failure()])), "d").unwrap_err();
+        report.absorb::<()>(Err(failure()), "e").unwrap_err();
     }
 
     #[test]

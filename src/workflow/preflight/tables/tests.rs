@@ -25,7 +25,8 @@ fn ids(found: &[Finding]) -> Vec<&'static str> {
 fn tables_are_on_every_source_shard_with_one_definition() {
     let with = |column: &str| PLAIN.replace("`c` int DEFAULT NULL", column);
     let key = PLAIN.replace("(`id`)\n)", "(`id`),\n  KEY `k` (`c`)\n)");
-    let cases: [(&[(&str, &str)], &[&Check]); 6] = [
+    type Named<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Named<'_>, &[&Check]); 6] = [
         (&[("t", PLAIN)], &[]),
         (&[("t", &PLAIN.replace("InnoDB", "InnoDB AUTO_INCREMENT=7"))], &[]),
         // another key copies all the same
