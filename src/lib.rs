@@ -17,6 +17,7 @@ pub mod failpoint;
 pub mod gtid;
 pub mod key_range;
 pub mod server;
+pub mod snappy;
 pub mod sql;
 pub mod tablet;
 pub mod telemetry;

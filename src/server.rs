@@ -7,6 +7,7 @@ mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
+mod options;
 mod reparent;
 mod replication;
 pub mod routes;
@@ -26,4 +27,5 @@ mod vtctld;
 mod workflow;
 
 pub use advisor::Advisor;
+pub use options::{Options, Services};
 pub use vtctld::Vtctld;

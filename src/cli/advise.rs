@@ -126,7 +126,7 @@ pub struct OfWorkflow {
 /// The question, if the program was called with one; ends the program as clap does when it cannot be read.
 pub fn from_args() -> Option<Advise> {
     let args: Vec<OsString> = std::env::args_os().collect();
-    (args.get(1)? == "advise").then(|| Advise::parse_from(super::normalize(args.into_iter().skip(1))))
+    (args.get(1)? == "advise").then(|| Advise::parse_from(super::parse::normalize(args.into_iter().skip(1))))
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn questions_are_read() {
         let args = ["advise", "verdict", "--target_keyspace", "customer", "--workflow=import", "--server", "h:1"];
-        let advise = Advise::parse_from(super::super::normalize(args.map(OsString::from)));
+        let advise = Advise::parse_from(super::super::parse::normalize(args.map(OsString::from)));
         assert_eq!((advise.server.as_str(), advise.format), ("h:1", Format::Text));
         assert!(matches!(advise.question, Question::Verdict(of) if of.target_keyspace == "customer"));
         assert!(Advise::try_parse_from(["advise", "leftovers", "--only", "x"]).is_err());

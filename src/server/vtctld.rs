@@ -65,7 +65,7 @@ impl Vtctld {
 }
 
 fn logged(error: &dyn Explain) -> Status {
-    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), "call failed: {error}");
+    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), detail = %error, "call failed");
     status(error)
 }
 

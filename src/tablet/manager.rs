@@ -1,16 +1,18 @@
 //! The tablet-manager RPCs that vtmigrated uses, one method each.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tonic::transport::Channel;
 use tracing::Instrument;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::{Error, Pool, Result, TlsOptions, address, alias, db_name};
+use super::connection::Connection;
+use super::{Error, Options, Pool, Result, address, alias, db_name};
 use crate::error::{Code, with_cause};
+use crate::telemetry::grpc_code::name as code_name;
+use crate::telemetry::metrics;
 use crate::{deadline, failpoint};
 
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
@@ -139,9 +141,10 @@ calls! {
 }
 
 impl Client {
-    /// `short` bounds calls that read or change little; `max_message` is in bytes.
-    pub fn new(tls: TlsOptions, short: Duration, max_message: usize) -> Self {
-        Self { pool: Pool::new(tls), short, max_message }
+    /// A client without connections.
+    pub fn new(options: Options) -> Self {
+        let (short, max_message) = (options.short, options.max_message);
+        Self { pool: Pool::new(options), short, max_message }
     }
 
     /// Reads tables (and views when asked): definitions sorted by name.
@@ -152,7 +155,7 @@ impl Client {
             exclude_tables: what.exclude_tables,
             table_schema_only: what.table_schema_only,
         };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.get_schema(request).await };
+        let call = |mut client: TabletManagerClient<Connection>| async move { client.get_schema(request).await };
         let kind = Kind { method: "GetSchema", limit: LONG, changes: false };
         Ok(self.call(tablet, kind, call).await?.schema_definition.unwrap_or_default())
     }
@@ -161,7 +164,8 @@ impl Client {
     pub async fn v_replication_exec(&self, tablet: &Tablet, query: String) -> Result<QueryResult> {
         let kind = Kind { method: "VReplicationExec", limit: LONG, changes: !is_select(query.as_bytes()) };
         let request = VReplicationExecRequest { query };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.v_replication_exec(request).await };
+        let call =
+            |mut client: TabletManagerClient<Connection>| async move { client.v_replication_exec(request).await };
         Ok(self.call(tablet, kind, call).await?.result.unwrap_or_default())
     }
 
@@ -182,7 +186,7 @@ impl Client {
     }
 
     /// The kept connection to a tablet.
-    pub(super) fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Channel> {
+    pub(super) fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Connection> {
         let address = address(tablet);
         self.pool.channel(&address).map_err(|detail| Error::Unreachable {
             alias: alias(tablet),
@@ -200,7 +204,7 @@ impl Client {
         &self,
         tablet: &Tablet,
         Kind { method, limit, changes }: Kind,
-        send: impl FnOnce(TabletManagerClient<Channel>) -> F,
+        send: impl FnOnce(TabletManagerClient<Connection>) -> F,
     ) -> Result<T>
     where
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
@@ -213,7 +217,15 @@ impl Client {
             tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
         let limit = deadline::remaining(limit);
         let sent = tokio::time::timeout(limit, send(client).instrument(span));
-        match failpoint::around(changes, sent).await {
+        let start = Instant::now();
+        let answer = failpoint::around(changes, sent).await;
+        let code = match &answer {
+            Ok(Ok(_)) => tonic::Code::Ok,
+            Ok(Err(status)) => status.code(),
+            Err(_) => tonic::Code::DeadlineExceeded,
+        };
+        metrics::tablet_call(method, code_name(code), start.elapsed());
+        match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),
             Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),

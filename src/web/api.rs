@@ -13,13 +13,13 @@ use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
 use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 
-use crate::context::Context;
+use super::Pages;
 use crate::error::{Code, Explain};
 use crate::workflow::migrate::{arguments, cancel, complete};
 use crate::workflow::{Error, leftovers, preflight, verdict};
 
 /// The routes under `/api`.
-pub fn router() -> Router<Arc<Context>> {
+pub fn router() -> Router<Arc<Pages>> {
     Router::new()
         .route("/api/verdict/{keyspace}/{workflow}", get(judge))
         .route("/api/leftovers", get(find))
@@ -30,8 +30,8 @@ pub fn router() -> Router<Arc<Context>> {
         .route("/api/dry-run/cancel/{keyspace}/{workflow}", get(dry_cancel))
 }
 
-async fn judge(State(context): State<Arc<Context>>, Path((keyspace, workflow)): Path<(String, String)>) -> Response {
-    answer(verdict::verdict(&context, &keyspace, &workflow).await)
+async fn judge(State(pages): State<Arc<Pages>>, Path((keyspace, workflow)): Path<(String, String)>) -> Response {
+    answer(verdict::verdict(&pages.context, &keyspace, &workflow).await)
 }
 
 /// `?keyspace=`: all when absent.
@@ -41,13 +41,13 @@ struct Where {
     keyspace: String,
 }
 
-async fn find(State(context): State<Arc<Context>>, Query(of): Query<Where>) -> Response {
-    let found = leftovers::find(&context, &of.keyspace).await;
+async fn find(State(pages): State<Arc<Pages>>, Query(of): Query<Where>) -> Response {
+    let found = leftovers::find(&pages.context, &of.keyspace).await;
     answer(found.map(|found| json!({ "summary": leftovers::summary(&found), "findings": found })))
 }
 
-async fn mount(State(context): State<Arc<Context>>, Path(name): Path<String>) -> Response {
-    answer(Ok(preflight::mounted(&context, &name).await))
+async fn mount(State(pages): State<Arc<Pages>>, Path(name): Path<String>) -> Response {
+    answer(Ok(preflight::mounted(&pages.context, &name).await))
 }
 
 /// The arguments of create as the stock client spells them; lists are separated by commas.
@@ -126,19 +126,16 @@ impl Create {
     }
 }
 
-async fn create(State(context): State<Arc<Context>>, Query(create): Query<Create>) -> Response {
+async fn create(State(pages): State<Arc<Pages>>, Query(create): Query<Create>) -> Response {
     match create.arguments() {
-        Ok(arguments) => answer(Ok(preflight::create(&context, &arguments).await)),
+        Ok(arguments) => answer(Ok(preflight::create(&pages.context, &arguments).await)),
         Err(error) => answer::<()>(Err(error)),
     }
 }
 
-async fn dry_complete(
-    State(context): State<Arc<Context>>,
-    Path((keyspace, workflow)): Path<(String, String)>,
-) -> Response {
+async fn dry_complete(State(pages): State<Arc<Pages>>, Path((keyspace, workflow)): Path<(String, String)>) -> Response {
     let arguments = complete::Arguments { keyspace, workflow, dry_run: true };
-    answer(Ok(preflight::complete(&context, &arguments).await))
+    answer(Ok(preflight::complete(&pages.context, &arguments).await))
 }
 
 /// `?keep-data=true`: the tables stay.
@@ -149,12 +146,12 @@ struct Cancel {
 }
 
 async fn dry_cancel(
-    State(context): State<Arc<Context>>,
+    State(pages): State<Arc<Pages>>,
     Path((keyspace, workflow)): Path<(String, String)>,
     Query(Cancel { keep_data }): Query<Cancel>,
 ) -> Response {
     let arguments = cancel::Arguments { keyspace, workflow, keep_data };
-    answer(Ok(preflight::cancel(&context, &arguments).await))
+    answer(Ok(preflight::cancel(&pages.context, &arguments).await))
 }
 
 /// 200 with the value, or the error's text, reason and help under the status that fits its code.

@@ -19,7 +19,7 @@ pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Resu
     check_name(name)?;
     check_config(&config)?;
     let topo =
-        Topo::open(std::sync::Arc::clone(context.topo.dialer()), &config.topo_type, &config.server, &config.root)
+        Topo::open_mount(std::sync::Arc::clone(context.topo.dialer()), &config.topo_type, &config.server, &config.root)
             .await?;
     let global = context.topo.global();
     let (known, probed) = join(external_cluster::find(global, name), probe(&topo)).await;

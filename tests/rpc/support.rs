@@ -14,7 +14,7 @@ use vtmigrated::context::{Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::routes::Router;
 use vtmigrated::server::{Advisor, Vtctld};
-use vtmigrated::tablet::{Client, TlsOptions};
+use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
 use vtmigrated_proto::topodata::shard_replication::Node as GraphNode;
@@ -47,7 +47,7 @@ impl Lab {
         let context = Context {
             topo: Arc::clone(&topo),
             mounts: Mounts::new(dialer),
-            tablets: Client::new(TlsOptions::default(), Duration::from_secs(5), 16 << 20),
+            tablets: Client::new(tablet::Options { short: Duration::from_secs(5), ..tablet::Options::default() }),
             options,
         };
         let stop = CancellationToken::new();
