@@ -17,15 +17,16 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
+use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
 use crate::config::{Config, TopoOptions};
 use crate::context::Context;
-use crate::server::Vtctld;
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
 use crate::server::routes::Router;
+use crate::server::{Advisor, Vtctld};
 use crate::topo::access::Holder;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
@@ -163,7 +164,10 @@ async fn services(
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         reporter.set_serving::<VtctldServer<Vtctld>>().await;
-        services.add_service(service);
+        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(context), tasks.clone())))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message);
+        services.add_service(service).add_service(advisor);
     }
     tokio::spawn(async move {
         stopping.cancelled().await;

@@ -3,6 +3,7 @@
 //!
 //! Each component has a struct of its own. Flags of stock's vtctld that mean nothing here are in [`no_effect`].
 
+pub mod advise;
 pub mod config_file;
 pub mod grpc;
 pub mod http;

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
-use vtmigrated::{app, config::Config, failpoint, telemetry};
+use vtmigrated::{advise, app, cli, config::Config, failpoint, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Some(advise) = cli::advise::from_args() {
+        return advise::run(&advise).await;
+    }
     let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(answer) => return answer.print(),

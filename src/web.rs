@@ -1,5 +1,6 @@
 //! Read-only HTTP: health, variables, metrics, flags. Addresses and texts are those that tools know from vtctld.
 
+mod api;
 mod headers;
 mod health;
 mod policy;
@@ -75,6 +76,7 @@ fn router(pages: Pages) -> Router {
         .route("/metrics", get(variables::metrics))
         .merge(monitoring)
         .merge(debugging)
+        .merge(api::router().layer(guard(Role::Monitoring)))
         .layer(from_fn(headers::secure))
         .with_state(Arc::new(pages))
 }

@@ -183,6 +183,15 @@ async fn etcd() {
     let server = RealEtcd::start().await;
     let dialer = Dialer::new(EtcdOptions::default());
     suite(dialer.open("etcd2", &server.address, "/test/root").await.unwrap()).await;
+    // through the measured connection, which the server uses
+    let own = dialer.open_for(&access::Holder::Own, None, "etcd2", &server.address, "/test/root").await.unwrap();
+    let lock = own.lock(request().named("leased")).await.unwrap();
+    for node in held(&own, "leased").await {
+        assert!(own.has_lease(&node.path).await.unwrap(), "{node:?}");
+    }
+    lock.release().await.unwrap();
+    own.create("leased/locks/1", b"left".to_vec()).await.unwrap();
+    assert!(!own.has_lease("leased/locks/1").await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

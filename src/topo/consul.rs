@@ -146,6 +146,10 @@ impl Conn for Connection {
         lock::take(&self.0, request).await
     }
 
+    async fn has_lease(&self, _path: &str) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn probe(&self) -> Result<()> {
         self.0.keys("Probe", "").await.map(|_| ())
     }

@@ -165,6 +165,10 @@ impl Conn for Zookeeper {
         lock::take(self, request).await
     }
 
+    async fn has_lease(&self, _path: &str) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn probe(&self) -> Result<()> {
         let key = self.key("");
         self.read("Probe", &key, |client| client.check_stat(&key)).await.map(|_| ())
