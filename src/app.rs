@@ -3,21 +3,28 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 
 use crate::config::Config;
 use crate::context::Context;
+use crate::guard::{self, Auth, Roles, listen};
 use crate::server::Vtctld;
+use crate::server::layers::auth::AuthLayer;
+use crate::server::layers::busy::BusyLayer;
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::routes::Router;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
+
+/// Bytes of one call's headers.
+const MAX_HEADERS: u32 = 64 << 10;
+/// Calls that a client may open and reset before its connection is closed.
+const MAX_RESETS: usize = 50;
 
 /// Why the program ended.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +35,8 @@ pub enum Error {
     Listen { address: String, source: std::io::Error },
     #[error("the gRPC server failed: {0}")]
     Grpc(#[from] tonic::transport::Error),
+    #[error(transparent)]
+    Guard(#[from] guard::Error),
     #[error("cannot describe the services: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
@@ -57,10 +66,16 @@ pub async fn serve(
         tracing::info!(server.address = %address, "serving gRPC");
     }
     let tasks = TaskTracker::new();
-    let stopped = tokio_util::sync::CancellationToken::new();
+    let stopped = CancellationToken::new();
     let pages = http.map(|listener| tokio::spawn(web::serve(listener, Arc::clone(&context), stopped.clone())));
+    let Guard { listening, auth, busy } = guard(&config.guard, &stopped)?;
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    let mut router = Server::builder().layer(CallLayer).layer(LimitsLayer).layer(Router).add_service(health);
+    let builder = Server::builder()
+        .max_concurrent_streams(config.guard.max_streams)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS));
+    let mut layers = builder.layer(CallLayer).layer(auth).layer(busy).layer(LimitsLayer).layer(Router);
+    let mut router = layers.add_service(health);
     router = router.add_service(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
@@ -78,12 +93,7 @@ pub async fn serve(
         health_reporter.set_serving::<VtctldServer<Vtctld>>().await;
         router = router.add_service(service);
     }
-    // tonic's own setting does not reach a bare listener stream
-    let incoming = TcpListenerStream::new(grpc).map(|stream| {
-        stream.inspect(|stream| {
-            stream.set_nodelay(true).ok();
-        })
-    });
+    let incoming = listen::accept(grpc, listening, stopped.clone());
     let drained = stopped.clone();
     let stop = async move {
         shutdown.await;
@@ -110,6 +120,35 @@ pub async fn serve(
         pages.await.ok();
     }
     Ok(())
+}
+
+/// What stands between the port and the services.
+struct Guard {
+    listening: listen::Listening,
+    auth: AuthLayer,
+    busy: BusyLayer,
+}
+
+/// Reads the files that guard the port, and watches them until `stopped`.
+fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard, Error> {
+    let tls = options.tls.load()?;
+    let auth = Auth::load(options.mode.clone())?;
+    let roles = options.roles.clone().map(Roles::load).transpose()?;
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch(stopped.clone()));
+    }
+    if let Auth::Static(users) = &auth {
+        tokio::spawn(Arc::clone(users).watch(stopped.clone()));
+    }
+    if let Some(roles) = &roles {
+        tokio::spawn(Arc::clone(roles).watch(stopped.clone()));
+    }
+    let (optional, max_connections) = (options.tls.optional, options.max_connections);
+    Ok(Guard {
+        listening: listen::Listening { tls, optional, max_connections },
+        auth: AuthLayer::new(auth, roles),
+        busy: BusyLayer::new(options.max_calls),
+    })
 }
 
 async fn context(config: &Config) -> Result<Context, Error> {

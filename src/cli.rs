@@ -1,10 +1,14 @@
 //! Flags, spelled as stock spells them: `--name value`, `--name=value`, with `_` and with `-`.
 
+mod guard;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
+
+pub use guard::GuardArgs;
 
 /// The flags that mean something to this program.
 #[derive(Clone, Debug, Parser)]
@@ -82,6 +86,8 @@ pub struct Cli {
     /// Let complete end workflows that are not done
     #[arg(long, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub allow_unfinished_complete: bool,
+    #[command(flatten)]
+    pub guard: GuardArgs,
     /// Log to standard error (always so)
     #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub logtostderr: bool,

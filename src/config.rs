@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, GuardArgs};
 use crate::context;
+use crate::guard;
 use crate::tablet::TlsOptions;
 use crate::topo::EtcdOptions;
 
@@ -45,6 +46,7 @@ pub struct Config {
     pub serve_vtctld: bool,
     pub onterm_timeout: Duration,
     pub operations: context::Options,
+    pub guard: guard::Options,
 }
 
 impl TryFrom<Cli> for Config {
@@ -77,6 +79,7 @@ impl TryFrom<Cli> for Config {
             allow_unreachable_mounts,
             keep_vplayer_batching,
             allow_unfinished_complete,
+            guard,
             logtostderr: _,
         } = cli;
         let topo = topology(topo_implementation, topo_global_server_address, topo_global_root)?;
@@ -121,8 +124,60 @@ impl TryFrom<Cli> for Config {
                 keep_vplayer_batching,
                 allow_unfinished_complete,
             },
+            guard: guarded(guard)?,
         })
     }
+}
+
+fn guarded(args: GuardArgs) -> Result<guard::Options, Error> {
+    let GuardArgs {
+        grpc_cert,
+        grpc_key,
+        grpc_ca,
+        grpc_crl,
+        grpc_server_ca,
+        grpc_enable_optional_tls,
+        grpc_auth_mode,
+        grpc_auth_static_password_file,
+        grpc_auth_mtls_allowed_substrings,
+        grpc_roles_file,
+        grpc_max_concurrent_calls,
+        grpc_max_connections,
+        grpc_max_concurrent_streams,
+    } = args;
+    let bad = |detail: &str| Error::BadValue { flag: "grpc_auth_mode", detail: detail.into() };
+    let mode = match grpc_auth_mode.as_str() {
+        "" => guard::Mode::Open,
+        "static" => guard::Mode::Static {
+            file: some(grpc_auth_static_password_file)
+                .ok_or_else(|| bad("static needs --grpc_auth_static_password_file"))?,
+        },
+        "mtls" => {
+            let substrings = grpc_auth_mtls_allowed_substrings.split(':').filter(|text| !text.is_empty());
+            guard::Mode::Mtls { substrings: substrings.map(str::to_owned).collect() }
+        }
+        other => return Err(bad(&format!("{other}: known are static and mtls"))),
+    };
+    Ok(guard::Options {
+        tls: guard::tls::Options {
+            cert: some(grpc_cert),
+            key: some(grpc_key),
+            ca: some(grpc_ca),
+            crl: some(grpc_crl),
+            server_ca: some(grpc_server_ca),
+            optional: grpc_enable_optional_tls,
+        },
+        mode,
+        roles: some(grpc_roles_file),
+        max_calls: grpc_max_concurrent_calls.max(1),
+        max_connections: grpc_max_connections.max(1),
+        max_streams: grpc_max_concurrent_streams.max(1),
+    })
+}
+
+/// A path that was given; an empty one was not.
+fn some(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 /// All three topology flags, or none.
@@ -145,7 +200,7 @@ fn topology(kind: Option<String>, server: Option<String>, root: Option<String>) 
 }
 
 fn read(flag: &'static str, path: Option<PathBuf>) -> Result<Option<Vec<u8>>, Error> {
-    let Some(path) = path.filter(|p| !p.as_os_str().is_empty()) else { return Ok(None) };
+    let Some(path) = some(path) else { return Ok(None) };
     std::fs::read(&path).map(Some).map_err(|source| Error::Unreadable { flag, path, source })
 }
 

@@ -1,5 +1,6 @@
 //! The wire edge: decode, call, encode.
 
+pub mod audit;
 mod cell;
 mod keyspace;
 pub mod layers;

@@ -1,4 +1,6 @@
 //! What crosses every call. The order of the stack is written once, in `app`.
 
+pub mod auth;
+pub mod busy;
 pub mod call;
 pub mod limits;
