@@ -4,6 +4,8 @@
 
 #[path = "rpc/cells.rs"]
 mod cells;
+#[path = "rpc/guard.rs"]
+mod guard;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
 #[path = "rpc/rules.rs"]

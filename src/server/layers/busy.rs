@@ -70,3 +70,36 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_beyond_the_bound_are_refused_and_health_is_not() {
+        let gate = Arc::new(tokio::sync::Notify::new());
+        let held = Arc::clone(&gate);
+        let slow = tower::service_fn(move |request: http::Request<()>| {
+            let held = Arc::clone(&held);
+            async move {
+                if request.uri().path() == "/slow" {
+                    held.notified().await;
+                }
+                Ok::<_, Infallible>(http::Response::new(Body::empty()))
+            }
+        });
+        let service = BusyLayer::new(1).layer(slow);
+        let call = |path: &'static str| service.clone().oneshot(http::Request::builder().uri(path).body(()).unwrap());
+        let first = tokio::spawn(call("/slow"));
+        tokio::task::yield_now().await;
+        let refused = call("/other").await.unwrap();
+        assert_eq!(refused.headers()["grpc-status"], i32::from(Code::ResourceExhausted).to_string().as_str());
+        assert!(call("/grpc.health.v1.Health/Check").await.unwrap().headers().get("grpc-status").is_none());
+        gate.notify_one();
+        first.await.unwrap().unwrap();
+        assert!(call("/other").await.unwrap().headers().get("grpc-status").is_none());
+    }
+}
