@@ -1,30 +1,39 @@
 //! The composition root: builds the parts, serves, drains.
 
+mod listen;
+mod pid_file;
+mod stop;
+
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Server;
+use tonic::codec::CompressionEncoding;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
+use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
-use crate::config::Config;
+use crate::config::{Config, TopoOptions};
 use crate::context::Context;
-use crate::guard::{self, Auth, Roles, listen};
-use crate::server::Vtctld;
+use crate::guard::{self, Auth, Roles};
 use crate::server::layers::auth::AuthLayer;
 use crate::server::layers::busy::BusyLayer;
 use crate::server::layers::call::CallLayer;
+use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
+use crate::server::layers::metrics::MetricsLayer;
 use crate::server::routes::Router;
+use crate::server::{Advisor, Vtctld};
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
-
-/// Bytes of one call's headers.
-const MAX_HEADERS: u32 = 64 << 10;
-/// Calls that a client may open and reset before its connection is closed.
-const MAX_RESETS: usize = 50;
+use listen::listen;
+use pid_file::PidFile;
+pub use stop::stop_signal;
 
 /// Why the program ended.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +42,8 @@ pub enum Error {
     Topo(#[from] topo::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: std::io::Error },
+    #[error("cannot write --pid_file {path}: {source}")]
+    PidFile { path: String, source: std::io::Error },
     #[error("the gRPC server failed: {0}")]
     Grpc(#[from] tonic::transport::Error),
     #[error(transparent)]
@@ -43,12 +54,15 @@ pub enum Error {
 
 /// Listens where the configuration says and serves until `shutdown`.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-    let grpc = listen(&config.grpc_address.to_string()).await?;
-    let http = match config.http_address {
-        Some(address) => Some(listen(&address.to_string()).await?),
+    let grpc = listen(&config.grpc_address).await?;
+    let http = match &config.http_address {
+        Some(address) => Some(listen(address).await?),
         None => None,
     };
-    serve(config, grpc, http, shutdown).await
+    let file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let served = serve(config, grpc, http, shutdown).await;
+    drop(file);
+    served
 }
 
 /// Serves on listeners that the caller owns, until `shutdown`; then lets calls under way end.
@@ -58,73 +72,132 @@ pub async fn serve(
     http: Option<TcpListener>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
+    let started = Instant::now();
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
     let context = Arc::new(context(&config).await?);
     if config.trying_out {
         tracing::warn!("no topology flag is given: everything is kept in memory and lost when this program ends");
     }
-    if let Ok(address) = grpc.local_addr() {
-        tracing::info!(server.address = %address, "serving gRPC");
-    }
+    let address = |listener: &TcpListener| listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    tracing::info!(server.address = address(&grpc), "serving gRPC");
     let tasks = TaskTracker::new();
-    let stopped = CancellationToken::new();
-    let pages = http.map(|listener| tokio::spawn(web::serve(listener, Arc::clone(&context), stopped.clone())));
-    let Guard { listening, auth, busy } = guard(&config.guard, &stopped)?;
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    let builder = Server::builder()
+    let stopping = CancellationToken::new();
+    let ended = CancellationToken::new();
+    let pages = http.map(|listener| {
+        tracing::info!(server.address = address(&listener), "serving HTTP");
+        let state = web::Pages {
+            context: Arc::clone(&context),
+            options: config.pages.clone(),
+            started,
+            stopping: stopping.clone(),
+        };
+        tokio::spawn(web::serve(listener, state, ended.clone()))
+    });
+    let Guard { listening, auth, busy } = guard(&config.guard, &stopping)?;
+    let services = services(&config, &context, &tasks, stopping.clone()).await?;
+    // what every call crosses, outermost first
+    let server = config
+        .server
+        .builder()
         .max_concurrent_streams(config.guard.max_streams)
-        .http2_max_header_list_size(MAX_HEADERS)
-        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS));
-    let mut layers = builder.layer(CallLayer).layer(auth).layer(busy).layer(LimitsLayer).layer(Router);
-    let mut router = layers.add_service(health);
-    router = router.add_service(
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
-            .build_v1()?,
-    );
-    router = router.add_service(
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
-            .build_v1alpha()?,
-    );
-    if config.serve_vtctld {
-        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), tasks.clone()))
-            .max_decoding_message_size(config.max_message)
-            .max_encoding_message_size(config.max_message);
-        health_reporter.set_serving::<VtctldServer<Vtctld>>().await;
-        router = router.add_service(service);
-    }
-    let incoming = listen::accept(grpc, listening, stopped.clone());
-    let drained = stopped.clone();
+        .layer(MetricsLayer)
+        .layer(CallLayer)
+        .layer(auth)
+        .layer(busy)
+        .layer(LimitsLayer)
+        .layer(Router)
+        .layer(CompressionLayer::new(config.server.max_message))
+        .add_routes(services);
+    let incoming = guard::listen::accept(grpc, listening, stopping.clone());
+    let told = stopping.clone();
     let stop = async move {
         shutdown.await;
         tracing::info!("stopping: calls under way are finished first");
-        drained.cancel();
+        told.cancel();
     };
-    let serving = router.serve_with_incoming_shutdown(incoming, stop);
+    let serving = server.serve_with_incoming_shutdown(incoming, stop);
+    let process = &config.process;
     let limit = async {
-        stopped.cancelled().await;
-        tokio::time::sleep(config.onterm_timeout).await;
+        stopping.cancelled().await;
+        tokio::time::sleep(process.onterm_timeout).await;
     };
-    tokio::select! {
-        served = serving => served?,
-        () = limit => tracing::warn!("calls under way did not end in time"),
+    let lameduck = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(process.lameduck_period).await;
+    };
+    let drained = async {
+        tokio::select! {
+            served = serving => served,
+            () = limit => {
+                tracing::warn!("calls under way did not end in time");
+                Ok(())
+            }
+        }
+    };
+    drained.await?;
+    lameduck.await;
+    close(process.onclose_timeout, &tasks, ended, pages).await;
+    Ok(())
+}
+
+/// The gRPC services. They are healthy until `stopping`.
+async fn services(
+    config: &Config,
+    context: &Arc<Context>,
+    tasks: &TaskTracker,
+    stopping: CancellationToken,
+) -> Result<Routes, Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
+    };
+    let mut services = RoutesBuilder::default();
+    services.add_service(health).add_service(described().build_v1()?).add_service(described().build_v1alpha()?);
+    if config.server.services.vtctld {
+        let service = VtctldServer::new(Vtctld::new(Arc::clone(context), tasks.clone()))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd);
+        reporter.set_serving::<VtctldServer<Vtctld>>().await;
+        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(context), tasks.clone())))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message);
+        services.add_service(service).add_service(advisor);
     }
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+        reporter.set_not_serving::<VtctldServer<Vtctld>>().await;
+    });
+    Ok(services.routes())
+}
+
+/// Waits for operations and pages under way, at most `limit`.
+async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, pages: Option<JoinHandle<()>>) {
     tasks.close();
-    if tokio::time::timeout(config.onterm_timeout, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
         tracing::warn!(
             tasks = tasks.len(),
             "operations under way did not end in time; a repeat of their commands finishes them"
         );
     }
-    if let Some(pages) = pages {
-        pages.await.ok();
+    ended.cancel();
+    if let Some(pages) = pages
+        && tokio::time::timeout(limit, pages).await.is_err()
+    {
+        tracing::warn!("pages under way did not end in time");
     }
-    Ok(())
 }
 
 /// What stands between the port and the services.
 struct Guard {
-    listening: listen::Listening,
+    listening: guard::listen::Listening,
     auth: AuthLayer,
     busy: BusyLayer,
 }
@@ -145,24 +218,20 @@ fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard,
     }
     let (optional, max_connections) = (options.tls.optional, options.max_connections);
     Ok(Guard {
-        listening: listen::Listening { tls, optional, max_connections },
+        listening: guard::listen::Listening { tls, optional, max_connections },
         auth: AuthLayer::new(auth, roles),
         busy: BusyLayer::new(options.max_calls),
     })
 }
 
 async fn context(config: &Config) -> Result<Context, Error> {
-    let dialer = Arc::new(Dialer::new(config.etcd.clone()));
-    let topo =
-        Topo::open(Arc::clone(&dialer), &config.topo.implementation, &config.topo.server, &config.topo.root).await?;
+    let TopoOptions { implementation, server, root, read_concurrency } = &config.topo;
+    let dialer = Arc::new(Dialer::new(config.etcd.clone()).with_reads(*read_concurrency));
+    let topo = Topo::open(Arc::clone(&dialer), implementation, server, root).await?;
     Ok(Context {
         topo: Arc::new(topo),
         mounts: Mounts::new(dialer),
-        tablets: tablet::Client::new(config.tablet_tls.clone(), config.remote_operation_timeout, config.max_message),
+        tablets: tablet::Client::new(config.tablet.clone()),
         options: config.operations.clone(),
     })
-}
-
-async fn listen(address: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address: address.to_owned(), source })
 }

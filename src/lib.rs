@@ -2,8 +2,10 @@
 //!
 //! # Layout
 //! `main` parses flags and calls [`app`]; [`server`] is the wire edge; [`workflow`] plans and runs Mount and Migrate;
+//! [`vdiff`] compares what they moved;
 //! [`topo`] and [`tablet`] are the ways to the clusters; [`key_range`] and [`sql`] are pure.
 
+pub mod advise;
 pub mod app;
 pub mod cli;
 pub mod cluster;
@@ -16,10 +18,12 @@ pub mod gtid;
 pub mod guard;
 pub mod key_range;
 pub mod server;
+pub mod snappy;
 pub mod sql;
 pub mod tablet;
 pub mod telemetry;
 pub mod topo;
+pub mod vdiff;
 pub mod vschema;
 pub mod web;
 pub mod workflow;

@@ -1,11 +1,16 @@
 //! The wire edge: decode, call, encode.
 
+mod advisor;
 pub mod audit;
 mod cell;
+mod graph;
 mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
+mod options;
+mod reparent;
+mod replication;
 pub mod routes;
 mod routing_rules;
 mod schema;
@@ -13,9 +18,15 @@ mod serving;
 mod shard;
 mod status;
 mod tablet;
+mod throttler;
+mod time;
 mod topology;
+mod validate;
+mod vdiff;
 mod vschema;
 mod vtctld;
 mod workflow;
 
+pub use advisor::Advisor;
+pub use options::{Options, Services};
 pub use vtctld::Vtctld;

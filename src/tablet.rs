@@ -1,12 +1,18 @@
 //! Calls to tablet managers: dial, keep the connection, bound by the caller's deadline, name the tablet in every error.
 
+mod build_version;
+mod connection;
 mod error;
+mod health;
 pub mod manager;
 mod pool;
+mod version;
 
+pub use build_version::build_version;
 pub use error::Error;
+pub use health::is_serving;
 pub use manager::{Client, GetSchema};
-pub use pool::{Pool, TlsOptions};
+pub use pool::{Options, Pool, TlsOptions, Transport};
 
 use vtmigrated_proto::topodata::Tablet;
 
@@ -27,7 +33,12 @@ pub fn db_name(tablet: &Tablet) -> String {
 
 /// `host:port` of a tablet's gRPC server; IPv6 hosts in brackets, port 0 when the record has none (as in stock).
 pub fn address(tablet: &Tablet) -> String {
-    let port = tablet.port_map.get("grpc").copied().unwrap_or_default();
+    address_of(tablet, "grpc")
+}
+
+/// `host:port` of one of a tablet's listeners, named as in its port map.
+fn address_of(tablet: &Tablet, listener: &str) -> String {
+    let port = tablet.port_map.get(listener).copied().unwrap_or_default();
     if tablet.hostname.contains(':') {
         format!("[{}]:{port}", tablet.hostname)
     } else {

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
 use integration::{
     client::{self, Vtctld},
     cluster::{Cluster, topology::GLOBAL_ROOT},
@@ -23,7 +22,7 @@ use tracing::{
     span::{Attributes, Id},
 };
 use tracing_subscriber::{Layer, layer::Context, prelude::*};
-use vtmigrated::{app, cli::Cli, config::Config};
+use vtmigrated::{app, config::Config};
 use vtmigrated_proto::vtctldata::*;
 
 /// One topology operation or tablet call.
@@ -119,12 +118,8 @@ impl Rig {
             Cluster::new("zone2").keyspace("customer", shards).vschema(&vschema(&tables, true)).first_uid(1000);
         let source = Farm::start(source, "zone1", "commerce", &["0"], &tables).await.unwrap();
         let target = Farm::start(target, "zone2", "customer", shards, &[]).await.unwrap();
-        let dashed = |flag: String| {
-            let (name, value) = flag.split_once('=').unwrap();
-            format!("{}={value}", name.replace('_', "-"))
-        };
-        let flags = ["vtmigrated".to_owned()].into_iter().chain(target.flags().into_iter().map(dashed));
-        let config = Config::try_from(Cli::parse_from(flags)).unwrap();
+        let flags = ["vtmigrated".to_owned()].into_iter().chain(target.flags()).map(Into::into);
+        let config = Config::load(flags, |_| None).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -136,6 +131,7 @@ impl Rig {
         rig.create().await;
         rig.status().await;
         rig.show().await;
+        rig.vdiff_create().await;
         rig.cancel().await;
         rig.create().await;
         rig.complete().await;
@@ -177,6 +173,18 @@ impl Rig {
         let (keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
         let request = GetWorkflowsRequest { keyspace, workflow, include_logs: true, ..GetWorkflowsRequest::default() };
         assert_eq!(self.client.get_workflows(request).await.unwrap().into_inner().workflows.len(), 1);
+    }
+
+    async fn vdiff_create(&mut self) {
+        let (target_keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = VDiffCreateRequest { workflow, target_keyspace, ..VDiffCreateRequest::default() };
+        assert_eq!(self.client.v_diff_create(request).await.unwrap().into_inner().uuid.len(), 36);
+    }
+
+    async fn vdiff_show(&mut self) {
+        let (target_keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = VDiffShowRequest { workflow, target_keyspace, arg: "last".to_owned() };
+        assert!(!self.client.v_diff_show(request).await.unwrap().into_inner().tablet_responses.is_empty());
     }
 
     async fn cancel(&mut self) {
@@ -235,6 +243,8 @@ async fn count(shards: &[&str], tables: usize, delay: Duration) -> Vec<(&'static
     count!(rig.create, counts);
     count!(rig.status, counts);
     count!(rig.show, counts);
+    count!(rig.vdiff_create, counts);
+    count!(rig.vdiff_show, counts);
     count!(rig.cancel, counts);
     rig.create().await;
     count!(rig.complete, counts);
@@ -261,6 +271,8 @@ async fn the_depth_is_within_the_bars_and_does_not_grow() {
         ("create", 20),
         ("status", 6),
         ("show", 5),
+        ("vdiff create", 9),
+        ("vdiff show", 4),
         ("cancel", 18),
         ("complete", 16),
         ("create over tables", 20),

@@ -1,49 +1,49 @@
 //! Flags about who may call, and over what.
 
-use std::path::PathBuf;
+use clap::Args;
 
-use clap::{ArgAction, Args};
+use super::ours::OURS;
 
-/// TLS, callers, roles and bounds of the gRPC port.
-#[derive(Clone, Debug, Args)]
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Callers of the gRPC server")]
 pub struct GuardArgs {
     /// Certificate of the gRPC port
-    #[arg(long)]
-    pub grpc_cert: Option<PathBuf>,
+    #[arg(long, default_value = "", value_name = "FILE")]
+    pub grpc_cert: String,
     /// Key of that certificate
-    #[arg(long)]
-    pub grpc_key: Option<PathBuf>,
+    #[arg(long, default_value = "", value_name = "FILE")]
+    pub grpc_key: String,
     /// Authorities of the clients' certificates; every client must then show one
-    #[arg(long)]
-    pub grpc_ca: Option<PathBuf>,
+    #[arg(long, default_value = "", value_name = "FILE")]
+    pub grpc_ca: String,
     /// Revoked certificates of clients
-    #[arg(long)]
-    pub grpc_crl: Option<PathBuf>,
+    #[arg(long, default_value = "", value_name = "FILE")]
+    pub grpc_crl: String,
     /// Authority to send along with the certificate
-    #[arg(long)]
-    pub grpc_server_ca: Option<PathBuf>,
+    #[arg(long, default_value = "", value_name = "FILE")]
+    pub grpc_server_ca: String,
     /// Serve clients without TLS too
-    #[arg(long, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    #[arg(long)]
     pub grpc_enable_optional_tls: bool,
     /// How callers prove who they are: static or mtls; not at all when empty
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", value_name = "MODE")]
     pub grpc_auth_mode: String,
     /// Users and passwords, for the mode static
-    #[arg(long)]
-    pub grpc_auth_static_password_file: Option<PathBuf>,
+    #[arg(long, default_value = "", value_name = "FILE")]
+    pub grpc_auth_static_password_file: String,
     /// Texts, separated by colons, one of which a client certificate's subject must hold, for the mode mtls
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", value_name = "TEXTS")]
     pub grpc_auth_mtls_allowed_substrings: String,
     /// Roles of callers: read, operate or admin
-    #[arg(long)]
-    pub grpc_roles_file: Option<PathBuf>,
+    #[arg(long, help_heading = OURS, default_value = "", value_name = "FILE")]
+    pub grpc_roles_file: String,
     /// Calls served at once; more are refused
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, help_heading = OURS, default_value_t = 1000, value_name = "COUNT")]
     pub grpc_max_concurrent_calls: usize,
     /// Connections kept at once; more wait
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, help_heading = OURS, default_value_t = 10_000, value_name = "COUNT")]
     pub grpc_max_connections: usize,
     /// Calls under way on one connection
-    #[arg(long, default_value_t = 250)]
+    #[arg(long, help_heading = OURS, default_value_t = 250, value_name = "COUNT")]
     pub grpc_max_concurrent_streams: u32,
 }

@@ -56,13 +56,13 @@ impl<T: Send + Sync + 'static> Watched<T> {
         let names = self.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
         let mut failed = false;
         while stopped.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
-            match self.refresh() {
+            let refreshed = self.refresh();
+            match &refreshed {
                 Ok(true) => tracing::info!("took up the changed {names}"),
-                Ok(false) => {}
                 Err(error) if !failed => tracing::error!("the changed files are not taken up: {error}"),
-                Err(_) => {}
+                _ => {}
             }
-            failed = self.refresh().is_err();
+            failed = refreshed.is_err();
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::error::Code;
 use crate::guard::Caller;
 use crate::guard::listen::Peer;
 use crate::server::layers::call::Rpc;
+use crate::server::status;
+use crate::telemetry::grpc_code;
 use crate::topo::json;
 
 /// Log target of the lines.
@@ -73,7 +75,7 @@ impl Entry {
     /// Writes the line.
     pub fn end(mut self, outcome: Option<Code>) {
         self.finished = true;
-        self.write(&outcome.map_or_else(|| "OK".to_owned(), |code| code.to_string()));
+        self.write(outcome.map_or("OK", |code| grpc_code::name(status::grpc(code))));
     }
 
     fn write(&self, outcome: &str) {
@@ -86,7 +88,8 @@ impl Entry {
 /// The line of a call that its caller's role does not allow.
 pub fn refused(caller: &Caller, peer: Option<&Peer>, rpc: &str) {
     let (caller, address) = (name(Some(caller)), address(peer));
-    tracing::info!(target: TARGET, caller, client.address = address, rpc.method = rpc, outcome = "PERMISSION_DENIED", "audit");
+    let outcome = grpc_code::name(tonic::Code::PermissionDenied);
+    tracing::info!(target: TARGET, caller, client.address = address, rpc.method = rpc, outcome, "audit");
 }
 
 fn name(caller: Option<&Caller>) -> String {

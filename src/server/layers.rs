@@ -3,4 +3,6 @@
 pub mod auth;
 pub mod busy;
 pub mod call;
+pub mod compression;
 pub mod limits;
+pub mod metrics;

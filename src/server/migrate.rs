@@ -19,8 +19,16 @@ pub async fn complete(context: Arc<Context>, request: MoveTablesCompleteRequest)
     complete::complete(&context, &arguments).await
 }
 
+pub async fn switch_traffic(_: &Context, _: WorkflowSwitchTrafficRequest) -> Result<WorkflowSwitchTrafficResponse> {
+    no_traffic("SwitchTraffic")
+}
+
+pub async fn mirror_traffic(_: &Context, _: WorkflowMirrorTrafficRequest) -> Result<WorkflowMirrorTrafficResponse> {
+    no_traffic("MirrorTraffic")
+}
+
 /// Switching, reversing and mirroring: a Migrate has none of them, and other workflows are not served.
-pub fn no_traffic<R>(action: &str) -> Result<R> {
+fn no_traffic<R>(action: &str) -> Result<R> {
     let text = format!("invalid action for Migrate workflow: {action}");
     Err(Error::invalid("NO_TRAFFIC", text, "a Migrate ends with complete; other workflows: use a stock vtctld"))
 }

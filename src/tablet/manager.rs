@@ -1,16 +1,18 @@
 //! The tablet-manager RPCs that vtmigrated uses, one method each.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tonic::transport::Channel;
 use tracing::Instrument;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::{Error, Pool, Result, TlsOptions, address, alias, db_name};
+use super::connection::Connection;
+use super::{Error, Options, Pool, Result, address, alias, db_name};
 use crate::error::{Code, with_cause};
+use crate::telemetry::grpc_code::name as code_name;
+use crate::telemetry::metrics;
 use crate::{deadline, failpoint};
 
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
@@ -85,17 +87,64 @@ calls! {
     /// Several statements as the administrator.
     execute_multi_fetch_as_dba("ExecuteMultiFetchAsDba", long, |_| true, ExecuteMultiFetchAsDbaRequest)
         -> ExecuteMultiFetchAsDbaResponse;
+    /// Whether the user of vreplication may write the sidecar tables; tablets before 23 do not know the call.
+    validate_v_replication_permissions("ValidateVReplicationPermissions", short, |_| false, ValidateVReplicationPermissionsRequest)
+        -> ValidateVReplicationPermissionsResponse;
     /// The GTIDs that the server has executed.
     primary_position("PrimaryPosition", short, |_| false, PrimaryPositionRequest) -> PrimaryPositionResponse;
+    /// Replication and settings of the MySQL server.
+    full_status("FullStatus", short, |_| false, FullStatusRequest) -> FullStatusResponse;
+    /// Users and grants.
+    get_permissions("GetPermissions", short, |_| false, GetPermissionsRequest) -> GetPermissionsResponse;
+    /// Counters of the MySQL server.
+    get_global_status_vars("GetGlobalStatusVars", short, |_| false, GetGlobalStatusVarsRequest)
+        -> GetGlobalStatusVarsResponse;
+    /// Where a replica is.
+    replication_status("ReplicationStatus", short, |_| false, ReplicationStatusRequest) -> ReplicationStatusResponse;
+    /// Addresses of the connected replicas.
+    get_replicas("GetReplicas", short, |_| false, GetReplicasRequest) -> GetReplicasResponse;
+    /// Asks the throttler whether an app may go on.
+    check_throttler("CheckThrottler", short, |_| false, CheckThrottlerRequest) -> CheckThrottlerResponse;
+    /// What the throttler knows.
+    get_throttler_status("GetThrottlerStatus", short, |_| false, GetThrottlerStatusRequest) -> GetThrottlerStatusResponse;
+    /// Changes the tablet's tags.
+    change_tags("ChangeTags", short, |_| true, ChangeTagsRequest) -> ChangeTagsResponse;
+    /// Changes the tablet's type.
+    change_type("ChangeType", short, |_| true, ChangeTypeRequest) -> ChangeTypeResponse;
+    /// Makes MySQL refuse writes.
+    set_read_only("SetReadOnly", short, |_| true, SetReadOnlyRequest) -> SetReadOnlyResponse;
+    /// Makes MySQL take writes.
+    set_read_write("SetReadWrite", short, |_| true, SetReadWriteRequest) -> SetReadWriteResponse;
+    /// Starts replication.
+    start_replication("StartReplication", short, |_| true, StartReplicationRequest) -> StartReplicationResponse;
+    /// Stops replication.
+    stop_replication("StopReplication", short, |_| true, StopReplicationRequest) -> StopReplicationResponse;
+    /// Forgets replication and all transactions.
+    reset_replication("ResetReplication", long, |_| true, ResetReplicationRequest) -> ResetReplicationResponse;
+    /// Makes the tablet the first primary of its shard.
+    init_primary("InitPrimary", long, |_| true, InitPrimaryRequest) -> InitPrimaryResponse;
+    /// Makes the tablet a replica of the first primary.
+    init_replica("InitReplica", long, |_| true, InitReplicaRequest) -> InitReplicaResponse;
+    /// Makes the tablet replicate from another.
+    set_replication_source("SetReplicationSource", long, |_| true, SetReplicationSourceRequest)
+        -> SetReplicationSourceResponse;
+    /// Writes the row that replicas wait for.
+    populate_reparent_journal("PopulateReparentJournal", long, |_| true, PopulateReparentJournalRequest)
+        -> PopulateReparentJournalResponse;
+    /// Holds the tablet's lock for a while.
+    sleep("Sleep", long, |_| true, SleepRequest) -> SleepResponse;
+    /// Runs a program on the tablet's host.
+    execute_hook("ExecuteHook", long, |_| true, ExecuteHookRequest) -> ExecuteHookResponse;
     /// One statement as the user with all privileges.
     execute_fetch_as_all_privs("ExecuteFetchAsAllPrivs", long, |r| !is_select(&r.query), ExecuteFetchAsAllPrivsRequest)
         -> ExecuteFetchAsAllPrivsResponse;
 }
 
 impl Client {
-    /// `short` bounds calls that read or change little; `max_message` is in bytes.
-    pub fn new(tls: TlsOptions, short: Duration, max_message: usize) -> Self {
-        Self { pool: Pool::new(tls), short, max_message }
+    /// A client without connections.
+    pub fn new(options: Options) -> Self {
+        let (short, max_message) = (options.short, options.max_message);
+        Self { pool: Pool::new(options), short, max_message }
     }
 
     /// Reads tables (and views when asked): definitions sorted by name.
@@ -106,7 +155,7 @@ impl Client {
             exclude_tables: what.exclude_tables,
             table_schema_only: what.table_schema_only,
         };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.get_schema(request).await };
+        let call = |mut client: TabletManagerClient<Connection>| async move { client.get_schema(request).await };
         let kind = Kind { method: "GetSchema", limit: LONG, changes: false };
         Ok(self.call(tablet, kind, call).await?.schema_definition.unwrap_or_default())
     }
@@ -115,7 +164,8 @@ impl Client {
     pub async fn v_replication_exec(&self, tablet: &Tablet, query: String) -> Result<QueryResult> {
         let kind = Kind { method: "VReplicationExec", limit: LONG, changes: !is_select(query.as_bytes()) };
         let request = VReplicationExecRequest { query };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.v_replication_exec(request).await };
+        let call =
+            |mut client: TabletManagerClient<Connection>| async move { client.v_replication_exec(request).await };
         Ok(self.call(tablet, kind, call).await?.result.unwrap_or_default())
     }
 
@@ -130,6 +180,22 @@ impl Client {
         Ok(self.execute_fetch_as_dba(tablet, request).await?.result.unwrap_or_default())
     }
 
+    /// Bound of calls that a healthy tablet answers at once.
+    pub(super) fn short(&self) -> Duration {
+        self.short
+    }
+
+    /// The kept connection to a tablet.
+    pub(super) fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Connection> {
+        let address = address(tablet);
+        self.pool.channel(&address).map_err(|detail| Error::Unreachable {
+            alias: alias(tablet),
+            address,
+            method,
+            detail,
+        })
+    }
+
     fn limit(&self, name: &str) -> Duration {
         if name == "short" { self.short } else { LONG }
     }
@@ -138,26 +204,28 @@ impl Client {
         &self,
         tablet: &Tablet,
         Kind { method, limit, changes }: Kind,
-        send: impl FnOnce(TabletManagerClient<Channel>) -> F,
+        send: impl FnOnce(TabletManagerClient<Connection>) -> F,
     ) -> Result<T>
     where
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
     {
         let (alias, address) = (alias(tablet), address(tablet));
-        let channel = self.pool.channel(&address).map_err(|detail| Error::Unreachable {
-            alias: alias.clone(),
-            address: address.clone(),
-            method,
-            detail,
-        })?;
-        let client = TabletManagerClient::new(channel)
+        let client = TabletManagerClient::new(self.channel(tablet, method)?)
             .max_decoding_message_size(self.max_message)
             .max_encoding_message_size(self.max_message);
         let span =
             tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
         let limit = deadline::remaining(limit);
         let sent = tokio::time::timeout(limit, send(client).instrument(span));
-        match failpoint::around(changes, sent).await {
+        let start = Instant::now();
+        let answer = failpoint::around(changes, sent).await;
+        let code = match &answer {
+            Ok(Ok(_)) => tonic::Code::Ok,
+            Ok(Err(status)) => status.code(),
+            Err(_) => tonic::Code::DeadlineExceeded,
+        };
+        metrics::tablet_call(method, code_name(code), start.elapsed());
+        match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),
             Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
@@ -169,7 +237,7 @@ fn is_select(query: &[u8]) -> bool {
     query.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"select"))
 }
 
-fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
+pub(super) fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
     let message = status.message().to_owned();
     let code = match status.code() {
         tonic::Code::Unavailable => {

@@ -9,7 +9,6 @@ mod tls;
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
     KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
@@ -18,7 +17,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use vtmigrated::app;
-use vtmigrated::cli::{Cli, normalize};
 use vtmigrated::config::Config;
 use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 
@@ -32,7 +30,7 @@ impl Server {
     async fn start(flags: &[String]) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
         let args = std::iter::once("vtmigrated".to_owned()).chain(flags.iter().cloned());
-        let config = Config::try_from(Cli::parse_from(normalize(args.map(Into::into)))).unwrap();
+        let config = Config::load(args.map(Into::into), |_| None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();

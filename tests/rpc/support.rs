@@ -11,10 +11,10 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Status};
 use vtmigrated::context::{Context, Options};
-use vtmigrated::server::Vtctld;
 use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::routes::Router;
-use vtmigrated::tablet::{Client, TlsOptions};
+use vtmigrated::server::{Advisor, Vtctld};
+use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
 use vtmigrated_proto::topodata::shard_replication::Node as GraphNode;
@@ -22,6 +22,8 @@ use vtmigrated_proto::topodata::{CellInfo, ShardReplication, Tablet, TabletAlias
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
+use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
+use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 use vtmigrated_proto::vttime::Time;
 
 /// Names that nothing may be stored under.
@@ -31,6 +33,8 @@ pub const HOSTILE: &[&str] = &["", "a/b", "../x", "a'b", "a\"b", "a`b", "a\nb", 
 pub struct Lab {
     pub topo: Arc<Topo>,
     pub client: VtctldClient<Channel>,
+    pub channel: Channel,
+    pub advisor: AdvisorClient<Channel>,
     _stop: DropGuard,
 }
 
@@ -43,18 +47,22 @@ impl Lab {
         let context = Context {
             topo: Arc::clone(&topo),
             mounts: Mounts::new(dialer),
-            tablets: Client::new(TlsOptions::default(), Duration::from_secs(5), 16 << 20),
+            tablets: Client::new(tablet::Options { short: Duration::from_secs(5), ..tablet::Options::default() }),
             options,
         };
         let stop = CancellationToken::new();
-        let service = VtctldServer::new(Vtctld::new(Arc::new(context), TaskTracker::new()));
+        let context = Arc::new(context);
+        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), TaskTracker::new()));
+        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(context, TaskTracker::new())));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = Server::builder().layer(CallLayer).layer(Router).add_service(service);
+        let router = Server::builder().layer(CallLayer).layer(Router).add_service(service).add_service(advisor);
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
-        let client = VtctldClient::connect(address).await.unwrap();
-        Self { topo, client, _stop: stop.drop_guard() }
+        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+        let client = VtctldClient::new(channel.clone());
+        let advisor = AdvisorClient::new(channel.clone());
+        Self { topo, client, channel, advisor, _stop: stop.drop_guard() }
     }
 
     /// A cluster with the cells zone1 and zone2.

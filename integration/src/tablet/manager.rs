@@ -7,10 +7,10 @@ mod ddl;
 mod permissions;
 mod query;
 mod read;
+mod reparent;
 mod schema;
 mod status;
-mod vdiff;
-mod wait;
+pub(in crate::tablet) mod wait;
 mod workflow;
 
 use std::{future::Future, sync::Arc};
@@ -20,7 +20,7 @@ use vtmigrated_proto::{tabletmanagerdata as data, tabletmanagerservice::tablet_m
 
 use super::{
     engine::{Context, Engine, error::Result},
-    records,
+    records, vdiff,
 };
 
 /// Serves one tablet.
@@ -28,12 +28,13 @@ use super::{
 pub struct Manager {
     context: Arc<Context>,
     engine: Arc<Engine>,
+    vdiff: Arc<vdiff::Engine>,
 }
 
 impl Manager {
     #[must_use]
-    pub fn new(context: Arc<Context>, engine: Arc<Engine>) -> Self {
-        Self { context, engine }
+    pub fn new(context: Arc<Context>, engine: Arc<Engine>, vdiff: Arc<vdiff::Engine>) -> Self {
+        Self { context, engine, vdiff }
     }
 
     async fn answer<T>(&self, method: &str, work: impl Future<Output = Result<T>>) -> Answer<T> {
@@ -157,11 +158,12 @@ impl TabletManager for Manager {
         &self,
         request: Request<data::VReplicationWaitForPosRequest>,
     ) -> Answer<data::VReplicationWaitForPosResponse> {
-        self.answer("VReplicationWaitForPos", wait::stream(&self.context, &request.into_inner())).await
+        let timeout = wait::timeout_of(&request);
+        self.answer("VReplicationWaitForPos", wait::stream(&self.context, &request.into_inner(), timeout)).await
     }
 
     async fn v_diff(&self, request: Request<data::VDiffRequest>) -> Answer<data::VDiffResponse> {
-        self.answer("VDiff", vdiff::perform(&self.context, &request.into_inner())).await
+        self.answer("VDiff", self.vdiff.perform(request.into_inner())).await
     }
 
     async fn refresh_state(&self, _: Request<data::RefreshStateRequest>) -> Answer<data::RefreshStateResponse> {
@@ -221,6 +223,36 @@ impl TabletManager for Manager {
         request: Request<data::GetGlobalStatusVarsRequest>,
     ) -> Answer<data::GetGlobalStatusVarsResponse> {
         self.answer("GetGlobalStatusVars", status::variables(&self.context, &request.into_inner())).await
+    }
+
+    async fn replication_status(
+        &self,
+        _: Request<data::ReplicationStatusRequest>,
+    ) -> Answer<data::ReplicationStatusResponse> {
+        self.answer("ReplicationStatus", reparent::status(&self.context)).await
+    }
+
+    async fn init_primary(&self, _: Request<data::InitPrimaryRequest>) -> Answer<data::InitPrimaryResponse> {
+        let work = async {
+            let position = reparent::init_primary(&self.context).await?;
+            self.engine.open().await?;
+            Ok(data::InitPrimaryResponse { position })
+        };
+        self.answer("InitPrimary", work).await
+    }
+
+    async fn populate_reparent_journal(
+        &self,
+        request: Request<data::PopulateReparentJournalRequest>,
+    ) -> Answer<data::PopulateReparentJournalResponse> {
+        self.answer("PopulateReparentJournal", reparent::write_journal(&self.context, &request.into_inner())).await
+    }
+
+    async fn set_replication_source(
+        &self,
+        request: Request<data::SetReplicationSourceRequest>,
+    ) -> Answer<data::SetReplicationSourceResponse> {
+        self.answer("SetReplicationSource", reparent::follow(&self.context, &request.into_inner())).await
     }
 
     async fn get_replicas(&self, _: Request<data::GetReplicasRequest>) -> Answer<data::GetReplicasResponse> {

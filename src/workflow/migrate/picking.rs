@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
+use super::super::preflight::streaming::{cell, is_one_of, name};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
 use crate::tablet;
@@ -41,7 +42,12 @@ pub fn cells(
         if !known && !candidates.aliases.iter().any(|(alias, _)| alias == cell) {
             let there: Vec<&str> = candidates.cells.iter().copied().collect();
             let text = format!("cell {cell} is unknown: the cells of the source are {}", there.join(", "));
-            return Err(Error::not_found("CELL_UNKNOWN", text, format!("use --cells {}", there.join(","))));
+            let fitting: Vec<&str> = candidates.cells_with(&arguments.tablet_types).into_iter().collect();
+            let help = match fitting.as_slice() {
+                [] => "use --tablet-types primary: no cell has a tablet of the types asked for".to_owned(),
+                cells => format!("use --cells {}", cells.join(",")),
+            };
+            return Err(Error::not_found("CELL_UNKNOWN", text, help));
         }
     }
     if arguments.tablet_types == [TabletType::Primary] {
@@ -64,7 +70,7 @@ pub fn cells(
 
 impl<'a> Candidates<'a> {
     /// The source's cells that a target tablet of the cell `own` looks in.
-    fn looked_at(&self, given: &[String], own: &str) -> BTreeSet<&'a str> {
+    pub(crate) fn looked_at(&self, given: &[String], own: &str) -> BTreeSet<&'a str> {
         let with_own = self.aliases.iter().filter(|(_, cells)| cells.iter().any(|cell| cell == own));
         let mut wanted: BTreeSet<&str> = with_own.flat_map(|(_, cells)| cells.iter().map(String::as_str)).collect();
         for name in given.iter().map(String::as_str).chain([own]) {
@@ -79,13 +85,13 @@ impl<'a> Candidates<'a> {
     }
 
     /// A source shard that has no tablet of these types in these cells.
-    fn shard_without(&self, types: &[TabletType], cells: &BTreeSet<&str>) -> Option<&'a str> {
+    pub(crate) fn shard_without(&self, types: &[TabletType], cells: &BTreeSet<&str>) -> Option<&'a str> {
         let fits = |tablet: &Tablet| is_one_of(tablet, types) && cells.contains(cell(tablet));
         self.tablets.iter().find(|(_, tablets)| !tablets.iter().any(fits)).map(|(shard, _)| shard.as_str())
     }
 
     /// Cells that have a tablet of these types, ascending.
-    fn cells_with(&self, types: &[TabletType]) -> BTreeSet<&'a str> {
+    pub(crate) fn cells_with(&self, types: &[TabletType]) -> BTreeSet<&'a str> {
         self.tablets.values().flatten().filter(|tablet| is_one_of(tablet, types)).map(cell).collect()
     }
 
@@ -111,20 +117,6 @@ impl<'a> Candidates<'a> {
         };
         Error::precondition("NO_SOURCE_TABLET", text, help)
     }
-}
-
-fn is_one_of(tablet: &Tablet, types: &[TabletType]) -> bool {
-    // without types a stock tablet takes all that serve
-    const ALL: [TabletType; 3] = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
-    if types.is_empty() { ALL.contains(&tablet.r#type()) } else { types.contains(&tablet.r#type()) }
-}
-
-fn cell(tablet: &Tablet) -> &str {
-    tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default()
-}
-
-fn name(kind: TabletType) -> String {
-    kind.as_str_name().to_lowercase()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Callers and roles.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tonic::{Code, Request};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use vtmigrated_proto::vtctldata::*;
 
 use super::{Pki, Server, flag};
@@ -15,22 +16,22 @@ fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
     request
 }
 
-fn files(roles: &str) -> (tempfile::TempDir, Vec<String>) {
-    let dir = tempfile::tempdir().unwrap();
-    let users = r#"[{"Username":"ann","Password":"a-secret"},{"Username":"rob","Password":"b-secret"},{"Username":"eve","Password":"c-secret"}]"#;
+/// Writes the files of users and roles; answers the flags that name them.
+fn guarded(dir: &tempfile::TempDir, users: &str, roles: &str) -> Vec<String> {
     std::fs::write(dir.path().join("users.json"), users).unwrap();
     std::fs::write(dir.path().join("roles.json"), roles).unwrap();
-    let flags = vec![
+    vec![
         "--grpc_auth_mode=static".into(),
         flag("grpc_auth_static_password_file", dir.path().join("users.json")),
         flag("grpc-roles-file", dir.path().join("roles.json")),
-    ];
-    (dir, flags)
+    ]
 }
 
 #[tokio::test]
 async fn callers_need_their_password_and_a_role() {
-    let (_dir, flags) = files(r#"{"callers":{"ann":"admin","rob":"read"}}"#);
+    let dir = tempfile::tempdir().unwrap();
+    let users = r#"[{"Username":"ann","Password":"a-secret"},{"Username":"rob","Password":"b-secret"},{"Username":"eve","Password":"c-secret"}]"#;
+    let flags = guarded(&dir, users, r#"{"callers":{"ann":"admin","rob":"read"}}"#);
     let server = Server::start(&flags).await;
     let mut client = server.client(None).await;
     let nobody = client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap_err();
@@ -88,29 +89,44 @@ impl std::io::Write for Log {
     }
 }
 
-/// Everything runs on this thread, so its subscriber sees the server's lines.
+/// The log of the process. Tests beside write into it too.
+fn log() -> &'static Log {
+    static LOG: LazyLock<Log> = LazyLock::new(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        let format = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let only = tracing_subscriber::filter::Targets::new().with_target("vtmigrated", tracing::Level::INFO);
+        tracing_subscriber::registry().with(only).with(format).try_init().unwrap();
+        log
+    });
+    &LOG
+}
+
 #[tokio::test]
 async fn changes_and_refusals_leave_a_line_without_secrets() {
-    let log = Log::default();
-    let writer = log.clone();
-    let format = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
-    let only = tracing_subscriber::filter::Targets::new().with_target("vtmigrated", tracing::Level::INFO);
-    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(only).with(format));
-    let (_dir, flags) = files(r#"{"default":"read","callers":{"ann":"admin"}}"#);
+    let log = log();
+    let dir = tempfile::tempdir().unwrap();
+    let users =
+        r#"[{"Username":"audited-admin","Password":"a-hidden"},{"Username":"audited-reader","Password":"b-hidden"}]"#;
+    let flags = guarded(&dir, users, r#"{"default":"read","callers":{"audited-admin":"admin"}}"#);
     let server = Server::start(&flags).await;
     let mut client = server.client(None).await;
-    let create = CreateKeyspaceRequest { name: "ks".into(), ..Default::default() };
-    client.create_keyspace(signed(create.clone(), "ann", "a-secret")).await.unwrap();
-    client.create_keyspace(signed(create.clone(), "ann", "a-secret")).await.unwrap_err();
-    client.create_keyspace(signed(create, "rob", "b-secret")).await.unwrap_err();
-    client.get_keyspaces(signed(GetKeyspacesRequest {}, "rob", "b-secret")).await.unwrap();
-    client.get_keyspaces(signed(GetKeyspacesRequest {}, "rob", "x-secret")).await.unwrap_err();
+    let create = CreateKeyspaceRequest { name: "audited".into(), ..Default::default() };
+    client.create_keyspace(signed(create.clone(), "audited-admin", "a-hidden")).await.unwrap();
+    client.create_keyspace(signed(create.clone(), "audited-admin", "a-hidden")).await.unwrap_err();
+    client.create_keyspace(signed(create, "audited-reader", "b-hidden")).await.unwrap_err();
+    client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "b-hidden")).await.unwrap();
+    client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "x-hidden")).await.unwrap_err();
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains("vtmigrated::audit")).collect();
+    let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
+    let lines: Vec<&str> = text.lines().filter(ours).collect();
     let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
     assert_eq!(lines.len(), 3, "{text}");
-    holds(lines[0], &["caller=\"ann\"", "127.0.0.1:", "Vtctld/CreateKeyspace", "name=ks", "outcome=\"OK\""]);
-    holds(lines[1], &["caller=\"ann\"", "outcome=\"AlreadyExists\""]);
-    holds(lines[2], &["caller=\"rob\"", "outcome=\"PermissionDenied\""]);
-    assert!(!text.contains("secret"), "{text}");
+    holds(
+        lines[0],
+        &["caller=\"audited-admin\"", "127.0.0.1:", "Vtctld/CreateKeyspace", "name=audited", "outcome=\"OK\""],
+    );
+    holds(lines[1], &["caller=\"audited-admin\"", "outcome=\"ALREADY_EXISTS\""]);
+    holds(lines[2], &["caller=\"audited-reader\"", "outcome=\"PERMISSION_DENIED\""]);
+    assert!(!text.contains("-hidden"), "{text}");
 }
