@@ -6,6 +6,7 @@ mod error;
 mod health;
 pub mod manager;
 mod pool;
+mod vars;
 mod version;
 
 pub use build_version::build_version;
