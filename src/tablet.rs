@@ -13,7 +13,7 @@ pub use build_version::build_version;
 pub use error::Error;
 pub use health::is_serving;
 pub use manager::{Client, GetSchema};
-pub use pool::{Options, Pool, TlsOptions, Transport};
+pub use pool::{Options, Pool, Transport};
 
 use vtmigrated_proto::topodata::Tablet;
 
