@@ -28,6 +28,7 @@ use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
 use crate::server::routes::Router;
 use crate::server::{Advisor, Vtctld};
+use crate::topo::access::Holder;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
@@ -226,8 +227,8 @@ fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard,
 
 async fn context(config: &Config) -> Result<Context, Error> {
     let TopoOptions { implementation, server, root, read_concurrency } = &config.topo;
-    let dialer = Arc::new(Dialer::new(config.etcd.clone()).with_reads(*read_concurrency));
-    let topo = Topo::open(Arc::clone(&dialer), implementation, server, root).await?;
+    let dialer = Arc::new(Dialer::with(config.topologies.clone()).with_reads(*read_concurrency));
+    let topo = Topo::open_for(Holder::Own, Arc::clone(&dialer), implementation, server, root).await?;
     Ok(Context {
         topo: Arc::new(topo),
         mounts: Mounts::new(dialer),

@@ -16,6 +16,7 @@ pub mod process;
 pub mod stats;
 pub mod tablet;
 pub mod topo;
+pub mod topologies;
 mod values;
 
 use clap::Parser;
@@ -31,6 +32,7 @@ pub use process::ProcessArgs;
 pub use stats::StatsArgs;
 pub use tablet::TabletArgs;
 pub use topo::TopoArgs;
+pub use topologies::TopologiesArgs;
 
 /// The flags that mean something to this program.
 #[derive(Clone, Debug, Parser)]
@@ -46,6 +48,8 @@ pub struct Cli {
     pub ours: OurArgs,
     #[command(flatten)]
     pub topo: TopoArgs,
+    #[command(flatten)]
+    pub topologies: TopologiesArgs,
     #[command(flatten)]
     pub grpc: GrpcArgs,
     #[command(flatten)]

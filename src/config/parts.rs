@@ -297,7 +297,7 @@ fn path(text: String) -> Option<PathBuf> {
 }
 
 /// The contents of a file that a flag names.
-fn read(flag: &'static str, file: String) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn read(flag: &'static str, file: String) -> Result<Option<Vec<u8>>, Error> {
     let Some(path) = path(file) else { return Ok(None) };
     std::fs::read(&path).map(Some).map_err(|source| Error::Unreadable { flag, path, source })
 }
