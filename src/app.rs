@@ -12,9 +12,11 @@ use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use crate::config::Config;
 use crate::context::Context;
 use crate::server::Vtctld;
+use crate::server::fallback::{self, Fallback};
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::limits::LimitsLayer;
-use crate::server::routes::Router;
+use crate::server::router::Router;
+use crate::telemetry::shadow::Counts;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
@@ -30,6 +32,8 @@ pub enum Error {
     Grpc(#[from] tonic::transport::Error),
     #[error("cannot describe the services: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    #[error(transparent)]
+    Fallback(#[from] fallback::Error),
 }
 
 /// Listens where the configuration says and serves until `shutdown`.
@@ -56,11 +60,14 @@ pub async fn serve(
     if let Ok(address) = grpc.local_addr() {
         tracing::info!(server.address = %address, "serving gRPC");
     }
+    let shadow = Arc::new(Counts::default());
+    let router = Router::new(fallback(&config, &shadow)?).hiding(hidden(&config));
     let tasks = TaskTracker::new();
     let stopped = tokio_util::sync::CancellationToken::new();
-    let pages = http.map(|listener| tokio::spawn(web::serve(listener, Arc::clone(&context), stopped.clone())));
+    let pages = http
+        .map(|listener| tokio::spawn(web::serve(listener, Arc::clone(&context), Arc::clone(&shadow), stopped.clone())));
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    let mut router = Server::builder().layer(CallLayer).layer(LimitsLayer).layer(Router).add_service(health);
+    let mut router = Server::builder().layer(CallLayer).layer(LimitsLayer).layer(router).add_service(health);
     router = router.add_service(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
@@ -122,6 +129,18 @@ async fn context(config: &Config) -> Result<Context, Error> {
         tablets: tablet::Client::new(config.tablet_tls.clone(), config.remote_operation_timeout, config.max_message),
         options: config.operations.clone(),
     })
+}
+
+fn fallback(config: &Config, shadow: &Arc<Counts>) -> Result<Option<Arc<Fallback>>, Error> {
+    let Some(options) = config.fallback.clone() else { return Ok(None) };
+    tracing::info!(server.address = options.address, "what is not served here is handed on");
+    Ok(Some(Arc::new(Fallback::new(options, Arc::clone(shadow))?)))
+}
+
+/// Services that `--service_map` leaves out: nothing of them is handed on.
+fn hidden(config: &Config) -> Vec<&'static str> {
+    let services = [(config.serve_vtctld, "vtctlservice.Vtctld"), (config.serve_vtctl, "vtctlservice.Vtctl")];
+    services.into_iter().filter(|(on, _)| !on).map(|(_, name)| name).collect()
 }
 
 async fn listen(address: &str) -> Result<TcpListener, Error> {

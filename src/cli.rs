@@ -1,5 +1,7 @@
 //! Flags, spelled as stock spells them: `--name value`, `--name=value`, with `_` and with `-`.
 
+pub mod fallback;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +87,8 @@ pub struct Cli {
     /// Log to standard error (always so)
     #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub logtostderr: bool,
+    #[command(flatten)]
+    pub fallback: fallback::Args,
 }
 
 impl Cli {

@@ -1,11 +1,14 @@
 //! Validated settings: the sum of the components' options.
 
+mod fallback;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::Cli;
 use crate::context;
+use crate::server;
 use crate::tablet::TlsOptions;
 use crate::topo::EtcdOptions;
 
@@ -43,6 +46,9 @@ pub struct Config {
     pub http_address: Option<SocketAddr>,
     pub max_message: usize,
     pub serve_vtctld: bool,
+    /// The legacy command service.
+    pub serve_vtctl: bool,
+    pub fallback: Option<server::fallback::Options>,
     pub onterm_timeout: Duration,
     pub operations: context::Options,
 }
@@ -78,12 +84,14 @@ impl TryFrom<Cli> for Config {
             keep_vplayer_batching,
             allow_unfinished_complete,
             logtostderr: _,
+            fallback,
         } = cli;
         let topo = topology(topo_implementation, topo_global_server_address, topo_global_root)?;
         let trying_out = topo.is_none();
         if topo_etcd_lease_ttl == 0 {
             return Err(Error::BadValue { flag: "topo_etcd_lease_ttl", detail: "it must be at least 1".into() });
         }
+        let offers = |service: &str| service_map.is_empty() || service_map.iter().any(|name| name.trim() == service);
         let loopback = trying_out && grpc_bind_address.is_empty();
         let http = if port == 0 { None } else { Some(address("bind-address", &bind_address, port)?) };
         Ok(Self {
@@ -112,7 +120,9 @@ impl TryFrom<Cli> for Config {
             },
             http_address: http,
             max_message: grpc_max_message_size,
-            serve_vtctld: service_map.is_empty() || service_map.iter().any(|s| s.trim() == "grpc-vtctld"),
+            serve_vtctld: offers("grpc-vtctld"),
+            serve_vtctl: offers("grpc-vtctl"),
+            fallback: fallback::options(fallback, grpc_max_message_size)?,
             onterm_timeout,
             operations: context::Options {
                 lease_ttl: Duration::from_secs(topo_etcd_lease_ttl.min(30)),
@@ -185,6 +195,8 @@ mod tests {
     fn services_follow_the_service_map() {
         assert!(config(&[]).unwrap().serve_vtctld);
         assert!(config(&["--service-map", "grpc-vtctl,grpc-vtctld"]).unwrap().serve_vtctld);
-        assert!(!config(&["--service-map", "grpc-vtctl"]).unwrap().serve_vtctld);
+        let legacy = config(&["--service-map", "grpc-vtctl"]).unwrap();
+        assert!(!legacy.serve_vtctld && legacy.serve_vtctl);
+        assert!(!config(&["--service-map", "grpc-vtctld"]).unwrap().serve_vtctl);
     }
 }

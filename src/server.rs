@@ -1,10 +1,12 @@
 //! The wire edge: decode, call, encode.
 
 mod cell;
+pub mod fallback;
 mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
+pub mod router;
 pub mod routes;
 mod routing_rules;
 mod schema;

@@ -1,5 +1,7 @@
 //! Logging to standard error; spans for every RPC, topology operation and tablet call.
 
+pub mod shadow;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;

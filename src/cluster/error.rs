@@ -18,6 +18,9 @@ pub enum Error {
     /// The request, or the state of things, does not allow it.
     #[error("{text}")]
     Refused { code: Code, reason: &'static str, text: String, help: String },
+    /// A case of an RPC that is left to stock vtctlds; said before the first side effect.
+    #[error("{text}")]
+    NotServed { reason: &'static str, text: String, help: String },
 }
 
 impl Error {
@@ -36,6 +39,11 @@ impl Error {
         Self::Refused { code, reason, text: text.into(), help: help.into() }
     }
 
+    /// A case that is handed on when a fallback is named.
+    pub fn not_served(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::NotServed { reason, text: text.into(), help: help.into() }
+    }
+
     /// The same error under a text that says what was being done.
     pub fn doing(self, doing: impl Into<String>) -> Self {
         Self::While { doing: doing.into(), inner: Box::new(self) }
@@ -47,7 +55,7 @@ impl Error {
             Self::Tablet(error) => Some(error),
             Self::VSchema(error) => Some(error),
             Self::While { inner, .. } => Some(inner.as_ref()),
-            Self::Refused { .. } => None,
+            Self::Refused { .. } | Self::NotServed { .. } => None,
         }
     }
 }
@@ -56,21 +64,26 @@ impl Explain for Error {
     fn code(&self) -> Code {
         match self {
             Self::Refused { code, .. } => *code,
+            Self::NotServed { .. } => Code::Unimplemented,
             other => other.explained().map_or(Code::Internal, Explain::code),
         }
     }
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::Refused { reason, .. } => reason,
+            Self::Refused { reason, .. } | Self::NotServed { reason, .. } => reason,
             other => other.explained().map_or("INTERNAL", Explain::reason),
         }
     }
 
     fn help(&self) -> String {
         match self {
-            Self::Refused { help, .. } => help.clone(),
+            Self::Refused { help, .. } | Self::NotServed { help, .. } => help.clone(),
             other => other.explained().map(Explain::help).unwrap_or_default(),
         }
+    }
+
+    fn handed_on(&self) -> bool {
+        matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::handed_on)
     }
 }

@@ -20,6 +20,27 @@ pub struct TlsOptions {
     pub server_name: Option<String>,
 }
 
+impl TlsOptions {
+    /// TLS is on when a CA, or a certificate with its key, is given (as in stock).
+    pub fn client(self) -> Option<ClientTlsConfig> {
+        let identity = self.cert.zip(self.key).map(|(cert, key)| Identity::from_pem(cert, key));
+        (self.ca.is_some() || identity.is_some()).then(|| {
+            let mut tls = ClientTlsConfig::new();
+            tls = match self.ca {
+                Some(ca) => tls.ca_certificate(Certificate::from_pem(ca)),
+                None => tls.with_native_roots(),
+            };
+            if let Some(identity) = identity {
+                tls = tls.identity(identity);
+            }
+            match self.server_name {
+                Some(name) if !name.is_empty() => tls.domain_name(name),
+                _ => tls,
+            }
+        })
+    }
+}
+
 /// Connections by `host:port`.
 pub struct Pool {
     tls: Option<ClientTlsConfig>,
@@ -28,24 +49,9 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// TLS is on when a CA, or a certificate with its key, is given (as in stock).
+    /// Opens nothing yet.
     pub fn new(options: TlsOptions) -> Self {
-        let identity = options.cert.zip(options.key).map(|(cert, key)| Identity::from_pem(cert, key));
-        let tls = (options.ca.is_some() || identity.is_some()).then(|| {
-            let mut tls = ClientTlsConfig::new();
-            tls = match options.ca {
-                Some(ca) => tls.ca_certificate(Certificate::from_pem(ca)),
-                None => tls.with_native_roots(),
-            };
-            if let Some(identity) = identity {
-                tls = tls.identity(identity);
-            }
-            match options.server_name {
-                Some(name) if !name.is_empty() => tls.domain_name(name),
-                _ => tls,
-            }
-        });
-        Self { tls, channels: DashMap::new(), swept: Mutex::new(Instant::now()) }
+        Self { tls: options.client(), channels: DashMap::new(), swept: Mutex::new(Instant::now()) }
     }
 
     /// The connection to an address; it is opened when first used, and again when it breaks.

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use vtmigrated::context::{Context, Options};
 use vtmigrated::server::Vtctld;
 use vtmigrated::server::layers::call::CallLayer;
-use vtmigrated::server::routes::Router;
+use vtmigrated::server::router::Router;
 use vtmigrated::tablet::{Client, TlsOptions};
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
@@ -50,7 +50,7 @@ impl Lab {
         let service = VtctldServer::new(Vtctld::new(Arc::new(context), TaskTracker::new()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = Server::builder().layer(CallLayer).layer(Router).add_service(service);
+        let router = Server::builder().layer(CallLayer).layer(Router::default()).add_service(service);
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
         let client = VtctldClient::connect(address).await.unwrap();
