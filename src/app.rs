@@ -7,15 +7,16 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
+use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::server::Vtctld;
 use crate::server::fallback::{self, Fallback};
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::router::Router;
+use crate::server::{Vtctl, Vtctld};
 use crate::telemetry::shadow::Counts;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
@@ -83,6 +84,13 @@ pub async fn serve(
             .max_decoding_message_size(config.max_message)
             .max_encoding_message_size(config.max_message);
         health_reporter.set_serving::<VtctldServer<Vtctld>>().await;
+        router = router.add_service(service);
+    }
+    if config.serve_vtctl {
+        let service = VtctlServer::new(Vtctl::new(Arc::clone(&context), tasks.clone()))
+            .max_decoding_message_size(config.max_message)
+            .max_encoding_message_size(config.max_message);
+        health_reporter.set_serving::<VtctlServer<Vtctl>>().await;
         router = router.add_service(service);
     }
     // tonic's own setting does not reach a bare listener stream

@@ -16,7 +16,9 @@ mod status;
 mod tablet;
 mod topology;
 mod vschema;
+mod vtctl;
 mod vtctld;
 mod workflow;
 
+pub use vtctl::Vtctl;
 pub use vtctld::Vtctld;

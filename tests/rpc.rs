@@ -4,16 +4,26 @@
 
 #[path = "rpc/cells.rs"]
 mod cells;
+#[path = "rpc/fallback.rs"]
+mod fallback;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
+#[path = "rpc/legacy.rs"]
+mod legacy;
+#[path = "rpc/readme.rs"]
+mod readme;
 #[path = "rpc/rules.rs"]
 mod rules;
 #[path = "rpc/schemas.rs"]
 mod schemas;
 #[path = "rpc/serving.rs"]
 mod serving;
+#[path = "rpc/shadow.rs"]
+mod shadow;
 #[path = "rpc/shards.rs"]
 mod shards;
+#[path = "rpc/stock.rs"]
+mod stock;
 #[path = "rpc/support.rs"]
 mod support;
 #[path = "rpc/tablet.rs"]

@@ -46,6 +46,12 @@ pub fn status(error: &dyn Explain) -> Status {
     status
 }
 
+/// The same, told in the log.
+pub fn logged(error: &dyn Explain) -> Status {
+    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), "call failed: {error}");
+    status(error)
+}
+
 fn grpc(code: Code) -> GrpcCode {
     match code {
         Code::Cancelled => GrpcCode::Cancelled,

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
-use super::status::status;
+use super::status::logged;
 use super::{
     cell, keyspace, migrate, mount, routing_rules, schema, serving, shard, tablet, topology, vschema, workflow,
 };
@@ -53,11 +53,6 @@ impl Vtctld {
             Err(_) => Err(Status::internal("the operation was cut short inside the server: see its log")),
         }
     }
-}
-
-fn logged(error: &dyn Explain) -> Status {
-    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), "call failed: {error}");
-    status(error)
 }
 
 #[tonic::async_trait]
