@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! `main` parses flags and calls [`app`]; [`server`] is the wire edge; [`workflow`] plans and runs Mount and Migrate;
+//! [`vdiff`] compares what they moved;
 //! [`topo`] and [`tablet`] are the ways to the clusters; [`key_range`] and [`sql`] are pure.
 
 pub mod app;
@@ -19,6 +20,7 @@ pub mod sql;
 pub mod tablet;
 pub mod telemetry;
 pub mod topo;
+pub mod vdiff;
 pub mod vschema;
 pub mod web;
 pub mod workflow;

@@ -15,6 +15,7 @@ mod shard;
 mod status;
 mod tablet;
 mod topology;
+mod vdiff;
 mod vschema;
 mod vtctl;
 mod vtctld;

@@ -17,13 +17,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("gtid", &[]),
     ("key_range", &[]),
-    ("server", &["cluster", "context", "deadline", "error", "tablet", "telemetry", "topo", "vschema", "workflow"]),
+    (
+        "server",
+        &["cluster", "context", "deadline", "error", "tablet", "telemetry", "topo", "vdiff", "vschema", "workflow"],
+    ),
     ("sql", &["error"]),
     ("tablet", &["deadline", "error", "failpoint", "topo"]),
     ("telemetry", &[]),
     ("topo", &["deadline", "error", "failpoint", "key_range"]),
+    ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
-    ("web", &["context", "telemetry", "topo", "workflow"]),
+    ("web", &["context", "telemetry", "topo", "vdiff", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

@@ -32,5 +32,9 @@ mod tablet;
 mod tablets;
 #[path = "rpc/topology.rs"]
 mod topology;
+#[path = "rpc/vdiff.rs"]
+mod vdiff;
+#[path = "rpc/vdiff_tablet.rs"]
+mod vdiff_tablet;
 #[path = "rpc/vschemas.rs"]
 mod vschemas;

@@ -136,6 +136,7 @@ impl Rig {
         rig.create().await;
         rig.status().await;
         rig.show().await;
+        rig.vdiff_create().await;
         rig.cancel().await;
         rig.create().await;
         rig.complete().await;
@@ -177,6 +178,18 @@ impl Rig {
         let (keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
         let request = GetWorkflowsRequest { keyspace, workflow, include_logs: true, ..GetWorkflowsRequest::default() };
         assert_eq!(self.client.get_workflows(request).await.unwrap().into_inner().workflows.len(), 1);
+    }
+
+    async fn vdiff_create(&mut self) {
+        let (target_keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = VDiffCreateRequest { workflow, target_keyspace, ..VDiffCreateRequest::default() };
+        assert_eq!(self.client.v_diff_create(request).await.unwrap().into_inner().uuid.len(), 36);
+    }
+
+    async fn vdiff_show(&mut self) {
+        let (target_keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+        let request = VDiffShowRequest { workflow, target_keyspace, arg: "last".to_owned() };
+        assert!(!self.client.v_diff_show(request).await.unwrap().into_inner().tablet_responses.is_empty());
     }
 
     async fn cancel(&mut self) {
@@ -235,6 +248,8 @@ async fn count(shards: &[&str], tables: usize, delay: Duration) -> Vec<(&'static
     count!(rig.create, counts);
     count!(rig.status, counts);
     count!(rig.show, counts);
+    count!(rig.vdiff_create, counts);
+    count!(rig.vdiff_show, counts);
     count!(rig.cancel, counts);
     rig.create().await;
     count!(rig.complete, counts);
@@ -261,6 +276,8 @@ async fn the_depth_is_within_the_bars_and_does_not_grow() {
         ("create", 20),
         ("status", 6),
         ("show", 5),
+        ("vdiff create", 9),
+        ("vdiff show", 4),
         ("cancel", 18),
         ("complete", 16),
         ("create over tables", 20),

@@ -10,7 +10,7 @@ use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
 use super::status::logged;
 use super::{
-    cell, keyspace, migrate, mount, routing_rules, schema, serving, shard, tablet, topology, vschema, workflow,
+    cell, keyspace, migrate, mount, routing_rules, schema, serving, shard, tablet, topology, vdiff, vschema, workflow,
 };
 use crate::context::Context;
 use crate::error::Explain;
@@ -343,6 +343,26 @@ impl Service for Vtctld {
 
     async fn move_tables_complete(&self, r: Request<MoveTablesCompleteRequest>) -> Answer<MoveTablesCompleteResponse> {
         self.change(r, migrate::complete).await
+    }
+
+    async fn v_diff_create(&self, r: Request<VDiffCreateRequest>) -> Answer<VDiffCreateResponse> {
+        self.change(r, vdiff::create).await
+    }
+
+    async fn v_diff_delete(&self, r: Request<VDiffDeleteRequest>) -> Answer<VDiffDeleteResponse> {
+        self.change(r, vdiff::delete).await
+    }
+
+    async fn v_diff_resume(&self, r: Request<VDiffResumeRequest>) -> Answer<VDiffResumeResponse> {
+        self.change(r, vdiff::resume).await
+    }
+
+    async fn v_diff_show(&self, r: Request<VDiffShowRequest>) -> Answer<VDiffShowResponse> {
+        self.read(r, vdiff::show).await
+    }
+
+    async fn v_diff_stop(&self, r: Request<VDiffStopRequest>) -> Answer<VDiffStopResponse> {
+        self.change(r, vdiff::stop).await
     }
 
     async fn workflow_delete(&self, r: Request<WorkflowDeleteRequest>) -> Answer<WorkflowDeleteResponse> {

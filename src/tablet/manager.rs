@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 use tracing::Instrument;
-use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::query::{QueryResult, StreamHealthRequest};
+use vtmigrated_proto::queryservice::query_client::QueryClient;
 use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
 use vtmigrated_proto::topodata::Tablet;
@@ -15,6 +16,8 @@ use crate::{deadline, failpoint};
 
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
+/// Bound of the question whether a tablet is healthy; stock tablets give each other as long.
+const HEALTH: Duration = Duration::from_secs(5);
 
 /// Calls tablets.
 pub struct Client {
@@ -130,6 +133,28 @@ impl Client {
         Ok(self.execute_fetch_as_dba(tablet, request).await?.result.unwrap_or_default())
     }
 
+    /// Asks a tablet's query service for its health, as the tablets do before they stream from it: the inner error says
+    /// why it would not be taken. A tablet without that service passes.
+    pub async fn health(&self, tablet: &Tablet) -> Result<std::result::Result<(), String>> {
+        let kind = Kind { method: "StreamHealth", limit: HEALTH.min(self.short), changes: false };
+        let asked = self.call_over(tablet, kind, |channel| async move {
+            let mut answers = QueryClient::new(channel).stream_health(StreamHealthRequest {}).await?.into_inner();
+            Ok(tonic::Response::new(answers.message().await?))
+        });
+        let answer = match asked.await {
+            Err(Error::Answered { code: Code::Unimplemented, .. }) => return Ok(Ok(())),
+            answer => answer?,
+        };
+        Ok(match answer {
+            None => Err("it does not tell its health".to_owned()),
+            Some(health) => match health.realtime_stats.unwrap_or_default().health_error {
+                error if !error.is_empty() => Err(error),
+                _ if !health.serving => Err("it does not serve".to_owned()),
+                _ => Ok(()),
+            },
+        })
+    }
+
     fn limit(&self, name: &str) -> Duration {
         if name == "short" { self.short } else { LONG }
     }
@@ -137,8 +162,24 @@ impl Client {
     async fn call<T, F>(
         &self,
         tablet: &Tablet,
-        Kind { method, limit, changes }: Kind,
+        kind: Kind,
         send: impl FnOnce(TabletManagerClient<Channel>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let max = self.max_message;
+        let send = |channel| {
+            send(TabletManagerClient::new(channel).max_decoding_message_size(max).max_encoding_message_size(max))
+        };
+        self.call_over(tablet, kind, send).await
+    }
+
+    async fn call_over<T, F>(
+        &self,
+        tablet: &Tablet,
+        Kind { method, limit, changes }: Kind,
+        send: impl FnOnce(Channel) -> F,
     ) -> Result<T>
     where
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
@@ -150,13 +191,10 @@ impl Client {
             method,
             detail,
         })?;
-        let client = TabletManagerClient::new(channel)
-            .max_decoding_message_size(self.max_message)
-            .max_encoding_message_size(self.max_message);
         let span =
             tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
         let limit = deadline::remaining(limit);
-        let sent = tokio::time::timeout(limit, send(client).instrument(span));
+        let sent = tokio::time::timeout(limit, send(channel).instrument(span));
         match failpoint::around(changes, sent).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),

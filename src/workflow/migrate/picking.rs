@@ -64,7 +64,7 @@ pub fn cells(
 
 impl<'a> Candidates<'a> {
     /// The source's cells that a target tablet of the cell `own` looks in.
-    fn looked_at(&self, given: &[String], own: &str) -> BTreeSet<&'a str> {
+    pub(crate) fn looked_at(&self, given: &[String], own: &str) -> BTreeSet<&'a str> {
         let with_own = self.aliases.iter().filter(|(_, cells)| cells.iter().any(|cell| cell == own));
         let mut wanted: BTreeSet<&str> = with_own.flat_map(|(_, cells)| cells.iter().map(String::as_str)).collect();
         for name in given.iter().map(String::as_str).chain([own]) {
@@ -79,13 +79,13 @@ impl<'a> Candidates<'a> {
     }
 
     /// A source shard that has no tablet of these types in these cells.
-    fn shard_without(&self, types: &[TabletType], cells: &BTreeSet<&str>) -> Option<&'a str> {
+    pub(crate) fn shard_without(&self, types: &[TabletType], cells: &BTreeSet<&str>) -> Option<&'a str> {
         let fits = |tablet: &Tablet| is_one_of(tablet, types) && cells.contains(cell(tablet));
         self.tablets.iter().find(|(_, tablets)| !tablets.iter().any(fits)).map(|(shard, _)| shard.as_str())
     }
 
     /// Cells that have a tablet of these types, ascending.
-    fn cells_with(&self, types: &[TabletType]) -> BTreeSet<&'a str> {
+    pub(crate) fn cells_with(&self, types: &[TabletType]) -> BTreeSet<&'a str> {
         self.tablets.values().flatten().filter(|tablet| is_one_of(tablet, types)).map(cell).collect()
     }
 
@@ -113,17 +113,20 @@ impl<'a> Candidates<'a> {
     }
 }
 
-fn is_one_of(tablet: &Tablet, types: &[TabletType]) -> bool {
+/// True for a tablet of these types; without types, for all that serve.
+pub(crate) fn is_one_of(tablet: &Tablet, types: &[TabletType]) -> bool {
     // without types a stock tablet takes all that serve
     const ALL: [TabletType; 3] = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
     if types.is_empty() { ALL.contains(&tablet.r#type()) } else { types.contains(&tablet.r#type()) }
 }
 
-fn cell(tablet: &Tablet) -> &str {
+/// The cell of a tablet.
+pub(crate) fn cell(tablet: &Tablet) -> &str {
     tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default()
 }
 
-fn name(kind: TabletType) -> String {
+/// A type as flags spell it.
+pub(crate) fn name(kind: TabletType) -> String {
     kind.as_str_name().to_lowercase()
 }
 

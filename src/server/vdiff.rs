@@ -1,0 +1,38 @@
+//! VDiff RPCs.
+
+use std::sync::Arc;
+
+use vtmigrated_proto::vtctldata::*;
+
+use crate::context::Context;
+use crate::vdiff::control::{self, Which};
+use crate::vdiff::{create, show};
+use crate::workflow::Result;
+
+pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Result<VDiffCreateResponse> {
+    let arguments = create::Arguments::try_from(request)?;
+    Ok(VDiffCreateResponse { uuid: create::create(&context, &arguments).await? })
+}
+
+pub async fn delete(context: Arc<Context>, request: VDiffDeleteRequest) -> Result<VDiffDeleteResponse> {
+    control::delete(&context, &request.target_keyspace, &request.workflow, &request.arg).await?;
+    Ok(VDiffDeleteResponse {})
+}
+
+pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Result<VDiffResumeResponse> {
+    let (keyspace, shards) = (request.target_keyspace, request.target_shards);
+    let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards };
+    control::resume(&context, &which).await?;
+    Ok(VDiffResumeResponse {})
+}
+
+pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VDiffStopResponse> {
+    let (keyspace, shards) = (request.target_keyspace, request.target_shards);
+    let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards };
+    control::stop(&context, &which).await?;
+    Ok(VDiffStopResponse {})
+}
+
+pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<VDiffShowResponse> {
+    show::show(context, &request.target_keyspace, &request.workflow, &request.arg).await
+}

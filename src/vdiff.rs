@@ -1,0 +1,85 @@
+//! VDiff: the rows of a workflow's tables on both sides, compared by the target's primaries. All state is theirs.
+//!
+//! # How shards could lock each other out, and why they do not
+//! For each table a target primary holds the lock named `<keyspace>/<workflow>` while it stops its streams, picks a tablet
+//! on either side, waits for positions and opens the streams of rows; it waits 45 s for that lock. Picking has no time
+//! limit (Vitess 22.0.3): where no tablet fits, the primary keeps the lock for ever with its streams stopped, and every
+//! other shard fails. So [`create`] makes the diff on all shards first, stopped, after it has proved for every shard that
+//! tablets of the wanted types are there and answer healthy on both sides ([`picking`]), and only then starts it. Set-ups
+//! that end hand the lock on in the order of asking, each holding it for a second or two, so shards that start together
+//! pass one by one. No row is compared under the lock. One whose turn comes too late fails and is tried again by its
+//! tablet (`auto_retry`).
+
+pub mod control;
+pub mod create;
+mod error;
+mod options;
+mod picking;
+pub mod report;
+mod settle;
+pub mod show;
+mod uuids;
+
+use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse as Found;
+use vtmigrated_proto::topodata::Tablet;
+
+use crate::context::Context;
+use crate::workflow::migrate::status;
+use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::{Error, Result, names};
+
+/// A target shard that the workflow has streams on.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub shard: String,
+    pub primary: Tablet,
+    pub found: Found,
+}
+
+/// Checks the names that come with every call.
+fn check_names(keyspace: &str, workflow: &str) -> Result<()> {
+    names::check_keyspace("target", keyspace)?;
+    names::check_workflow(workflow)
+}
+
+/// The shards of a workflow: three waves of round trips.
+async fn targets(context: &Context, keyspace: &str, workflow: &str) -> Result<Vec<Target>> {
+    check_names(keyspace, workflow)?;
+    let loaded = Keyspace::load(&context.topo, keyspace).await?;
+    let found = loaded.workflows(context, &[workflow.to_owned()]).await?;
+    of(&loaded, workflow, found)
+}
+
+/// The shards that have streams, ascending by name.
+///
+/// # Errors
+/// Stock's `no streams found in keyspace <keyspace> for <workflow>`.
+fn of(loaded: &Keyspace, workflow: &str, found: Vec<OnShard>) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for on_shard in found {
+        let Some(shard) = loaded.shards.get(on_shard.shard) else { continue };
+        targets.push(Target { shard: shard.name.clone(), primary: shard.primary()?.clone(), found: on_shard.found });
+    }
+    if targets.is_empty() {
+        return Err(status::missing(&loaded.name, workflow));
+    }
+    targets.sort_by(|a, b| a.shard.cmp(&b.shard));
+    Ok(targets)
+}
+
+/// All answers, or the failures of all shards together.
+fn all<T>(
+    keyspace: &str,
+    targets: &[Target],
+    answers: impl IntoIterator<Item = crate::tablet::Result<T>>,
+) -> Result<Vec<T>> {
+    let mut good = Vec::new();
+    let mut errors = Vec::new();
+    for (target, answer) in targets.iter().zip(answers) {
+        match answer {
+            Ok(answer) => good.push(answer),
+            Err(error) => errors.push(error::on_shard(keyspace, &target.shard, error)),
+        }
+    }
+    Error::several(errors).map_or(Ok(good), Err)
+}

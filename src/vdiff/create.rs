@@ -1,0 +1,222 @@
+//! Create: checks, proof that tablets can be picked, the diff made on all shards, then started on all.
+
+use std::collections::BTreeMap;
+
+use futures::future::{join_all, try_join3, try_join4};
+use prost::Message;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::{VDiffOptions, VDiffRequest};
+use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
+
+pub use super::options::Arguments;
+use super::picking::{self, Side};
+use super::{Target, error};
+use crate::context::Context;
+use crate::topo::{self, Node};
+use crate::workflow::migrate::rows::{self, CopyStates};
+use crate::workflow::migrate::{FROZEN, gather};
+use crate::workflow::streams::{self, Graphed, OnShard, Origin};
+use crate::workflow::{Error, Result};
+
+/// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
+///
+/// # Errors
+/// Nothing is left behind: a diff that was not made or not started on every shard is deleted on all.
+pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> {
+    let seen = Seen::read(context, &arguments.keyspace, &arguments.workflow).await?;
+    let targets = super::of(&seen.graphed.keyspace, &arguments.workflow, seen.found)?;
+    check_states(arguments, &targets, &seen.copying)?;
+    let on_shards: Vec<OnShard> =
+        targets.iter().enumerate().map(|(shard, t)| OnShard { shard, found: t.found.clone() }).collect();
+    let origin = streams::origin(&arguments.keyspace, &on_shards.iter().collect::<Vec<_>>())?;
+    check_tables(arguments, &origin)?;
+    let source = source(context, &origin, &seen.mounts).await?;
+    let source_cells = picking::source_cells(arguments, &origin, &source);
+    let target = Side {
+        which: "target",
+        keyspace: arguments.keyspace.clone(),
+        tablets: seen.tablets,
+        cells: seen.graphed.keyspace.cells.names().map(str::to_owned).collect(),
+        aliases: seen.aliases,
+    };
+    let cell = |t: &Target| t.primary.alias.as_ref().map(|alias| alias.cell.clone()).unwrap_or_default();
+    let own: BTreeMap<String, String> = targets.iter().map(|t| (t.shard.clone(), cell(t))).collect();
+    picking::prove(context, arguments, (&source, &source_cells), &target, &own).await?;
+    make(context, arguments, &targets, &arguments.options(&source_cells)).await?;
+    if arguments.auto_start {
+        start(context, arguments, &targets).await?;
+    }
+    Ok(arguments.uuid.clone())
+}
+
+/// What is known before anything is asked of the source.
+struct Seen {
+    graphed: Graphed,
+    found: Vec<OnShard>,
+    /// Tables to copy, by shard.
+    copying: BTreeMap<String, CopyStates>,
+    /// Every tablet of each target shard.
+    tablets: BTreeMap<String, Vec<Tablet>>,
+    aliases: Vec<(String, Vec<String>)>,
+    mounts: Vec<Node>,
+}
+
+impl Seen {
+    /// Three waves.
+    async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
+        let global = context.topo.global();
+        let (records, cells, aliases, mounts) = try_join4(
+            topo::shard::all(global, keyspace),
+            context.topo.cells(),
+            topo::cell::aliases(global),
+            global.list(topo::paths::EXTERNAL_CLUSTERS),
+        )
+        .await?;
+        let graphed = Graphed::read(keyspace, records, cells).await?;
+        let names = [workflow.to_owned()];
+        let copying = async {
+            let primaries = graphed.keyspace.primaries()?;
+            let sql = || rows::COPY_STATES.to_owned();
+            let reads = primaries.iter().map(|(_, tablet)| context.tablets.v_replication_exec(tablet, sql()));
+            let mut copying = BTreeMap::new();
+            for ((shard, _), answer) in primaries.iter().zip(join_all(reads).await) {
+                copying.insert(shard.name.clone(), rows::copy_states(&answer?));
+            }
+            Ok(copying)
+        };
+        let (found, copying, tablets) =
+            try_join3(graphed.keyspace.workflows(context, &names), copying, graphed.tablets()).await?;
+        let aliases = aliases.into_iter().map(|(name, alias)| (name, alias.cells)).collect();
+        Ok(Self { graphed, found, copying, tablets, aliases, mounts })
+    }
+}
+
+/// The cluster that the streams read from, three waves.
+async fn source(context: &Context, origin: &Origin, mounts: &[Node]) -> Result<Side> {
+    if origin.mount.is_empty() {
+        return picking::source(&context.topo, origin).await;
+    }
+    let path = topo::paths::external_cluster(&origin.mount);
+    let node = mounts.iter().find(|node| node.path == path);
+    let Some(record) = node.and_then(|node| ExternalVitessCluster::decode(node.value.clone()).ok()) else {
+        return Err(gather::mount(context, &origin.mount).await.map_or_else(
+            |error| error,
+            |_| Error::Topo(topo::Error::BadData { path, detail: "it cannot be decoded".to_owned() }),
+        ));
+    };
+    let topo = gather::open(context, &origin.mount, &record).await?;
+    picking::source(&topo, origin).await
+}
+
+/// All streams must run, and none may have been switched.
+fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<String, CopyStates>) -> Result<()> {
+    let (keyspace, workflow) = (&arguments.keyspace, &arguments.workflow);
+    let streams = || targets.iter().flat_map(|t| t.found.streams.iter().map(move |stream| (t, stream)));
+    if streams().any(|(_, stream)| stream.message == FROZEN.as_bytes() && stream.state() == State::Stopped) {
+        let text =
+            format!("invalid VDiff run: writes have been already been switched for workflow {keyspace}.{workflow}");
+        return Err(Error::precondition("FROZEN", text, "finish it with Migrate complete"));
+    }
+    let mut violations = Vec::new();
+    let mut help = "see Migrate status";
+    for (target, stream) in streams() {
+        let is_copying = copying.get(&target.shard).is_some_and(|c| c.contains_key(&i64::from(stream.id)));
+        let shown = streams::shown_state(stream, is_copying);
+        if shown == State::Running.as_str_name() {
+            continue;
+        }
+        let message = streams::message(stream);
+        help = match (shown, message.as_str()) {
+            ("Copying", _) => "wait until the copy is done: see Migrate status",
+            (_, "for vdiff") => "another VDiff is being set up at this moment: run the command again",
+            ("Stopped", _) => "start it with Workflow start, then run the command again",
+            ("Error", _) => "mend what the message says, then run the command again",
+            _ => help,
+        };
+        let subject = format!("{keyspace}/{} stream {}", target.shard, stream.id);
+        let why = if message.is_empty() { shown.to_owned() } else { format!("{shown}: {message}") };
+        violations.push(("STREAM_STATE".to_owned(), subject, why));
+    }
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = violations.iter().map(|(_, subject, why)| format!("{subject} is {why}")).collect();
+    let text = format!("not all streams are running in workflow {keyspace}.{workflow}: {}", list.join("; "));
+    Err(Error::Blocked { reason: "STREAMS_NOT_RUNNING", text, help: help.to_owned(), violations })
+}
+
+/// A tablet that finds none of the tables would try again for ever.
+fn check_tables(arguments: &Arguments, origin: &Origin) -> Result<()> {
+    let by_pattern = origin.tables.iter().any(|table| table.starts_with('/'));
+    let unknown = arguments.tables.iter().find(|table| !origin.tables.contains(table));
+    let Some(table) = unknown.filter(|_| !by_pattern) else { return Ok(()) };
+    let text = format!(
+        "no tables found to diff: {table} is no table of workflow {}.{}",
+        arguments.keyspace, arguments.workflow
+    );
+    Err(Error::not_found("TABLE_UNKNOWN", text, format!("its tables are {}", origin.tables.join(", "))))
+}
+
+/// Makes the diff, stopped, on all shards in parallel; what was made is deleted when one fails.
+async fn make(context: &Context, arguments: &Arguments, targets: &[Target], options: &VDiffOptions) -> Result<()> {
+    let request = |options: Option<VDiffOptions>| VDiffRequest {
+        vdiff_uuid: arguments.uuid.clone(),
+        options,
+        ..super::control::request(&arguments.keyspace, &arguments.workflow, "create")
+    };
+    let calls = targets.iter().map(|target| context.tablets.v_diff(&target.primary, request(Some(options.clone()))));
+    let answers = join_all(calls).await;
+    let was_there = answers.iter().any(|a| a.as_ref().is_err_and(error::is_there));
+    let mut made = Vec::new();
+    for (target, answer) in targets.iter().zip(&answers) {
+        match answer {
+            Ok(_) => made.push(target.clone()),
+            // it may have acted; but what may be an older diff of the same UUID is left alone
+            Err(error) if error.is_silent() && !was_there => made.push(target.clone()),
+            Err(_) => {}
+        }
+    }
+    match super::all(&arguments.keyspace, targets, answers) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(take_back(context, arguments, &made, error).await),
+    }
+}
+
+/// Starts the diff on all shards in parallel; it is deleted everywhere when one fails. A tablet that does not know
+/// `auto_start` (before Vitess 22) runs it already.
+async fn start(context: &Context, arguments: &Arguments, targets: &[Target]) -> Result<()> {
+    let request = VDiffRequest {
+        vdiff_uuid: arguments.uuid.clone(),
+        ..super::control::request(&arguments.keyspace, &arguments.workflow, "resume")
+    };
+    let calls = targets.iter().map(|target| context.tablets.v_diff(&target.primary, request.clone()));
+    let answers = join_all(calls).await.into_iter().map(|answer| match answer {
+        Err(error) if error::is_not_resumable(&error) => Ok(()),
+        answer => answer.map(drop),
+    });
+    match super::all(&arguments.keyspace, targets, answers) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(take_back(context, arguments, targets, error).await),
+    }
+}
+
+/// Deletes the diff on these shards; answers the error to report.
+async fn take_back(context: &Context, arguments: &Arguments, made: &[Target], error: Error) -> Error {
+    let request = VDiffRequest {
+        action_arg: arguments.uuid.clone(),
+        ..super::control::request(&arguments.keyspace, &arguments.workflow, "delete")
+    };
+    let calls = made.iter().map(|target| context.tablets.v_diff(&target.primary, request.clone()));
+    let answers = join_all(calls).await.into_iter().map(|answer| match answer {
+        Err(error) if error::is_missing(&error) => Ok(()),
+        answer => answer.map(drop),
+    });
+    match super::all(&arguments.keyspace, made, answers) {
+        Ok(_) => error,
+        Err(undo) => Error::HalfTakenBack {
+            error: Box::new(error),
+            undo: Box::new(undo),
+            help: format!("when the tablets answer again: VDiff delete {}", arguments.uuid),
+        },
+    }
+}

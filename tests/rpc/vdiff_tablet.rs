@@ -1,0 +1,282 @@
+//! A tablet that keeps diffs in memory as a stock one does, and writes down what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+use vtmigrated::sql::rows;
+use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule, VReplicationWorkflowState as State};
+use vtmigrated_proto::query::{Field, QueryResult, RealtimeStats, StreamHealthRequest, StreamHealthResponse};
+use vtmigrated_proto::queryservice::query_server::{Query, QueryServer};
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::tabletmanagerdata::*;
+use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::{TabletManager, TabletManagerServer};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// A diff on one tablet.
+#[derive(Clone, Debug, Default)]
+pub struct Diff {
+    pub uuid: String,
+    pub state: String,
+    pub last_error: String,
+    /// Table, state, report.
+    pub tables: Vec<(String, String, String)>,
+}
+
+/// What a tablet is and has; tests change it.
+#[derive(Debug, Default)]
+pub struct Contents {
+    pub alias: String,
+    pub workflow: String,
+    pub streams: Vec<Stream>,
+    /// Streams with tables to copy.
+    pub copying: Vec<i32>,
+    pub diffs: Vec<Diff>,
+    /// Answer to the question for the log.
+    pub log: QueryResult,
+    /// Actions that fail, with their texts.
+    pub fails: Vec<(String, String)>,
+    /// Behaves like tablets before Vitess 22.
+    pub ignores_auto_start: bool,
+    /// Why it is not healthy.
+    pub ill: String,
+    pub requests: Vec<VDiffRequest>,
+}
+
+/// A tablet. It ends with the test's runtime.
+#[derive(Clone, Default)]
+pub struct DiffTablet(pub Arc<Mutex<Contents>>);
+
+/// A stream that runs.
+pub fn stream(id: i32, mount: &str, keyspace: &str, shard: &str) -> Stream {
+    let rule = |table: &str| Rule { r#match: table.into(), ..Rule::default() };
+    let filter = Filter { rules: ["customer", "orders"].map(rule).into(), ..Filter::default() };
+    let bls = BinlogSource {
+        keyspace: keyspace.into(),
+        shard: shard.into(),
+        external_cluster: mount.into(),
+        filter: Some(filter),
+        ..BinlogSource::default()
+    };
+    Stream { id, bls: Some(bls), state: State::Running.into(), ..Stream::default() }
+}
+
+impl DiffTablet {
+    /// Answers its port.
+    pub async fn start(&self) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = tonic::transport::Server::builder()
+            .add_service(TabletManagerServer::new(self.clone()))
+            .add_service(QueryServer::new(self.clone()));
+        tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+        port
+    }
+
+    /// Changes what it has.
+    pub fn set(&self, change: impl FnOnce(&mut Contents)) {
+        change(&mut self.0.lock().unwrap());
+    }
+
+    /// The diff requests since the last call.
+    pub fn taken(&self) -> Vec<VDiffRequest> {
+        std::mem::take(&mut self.0.lock().unwrap().requests)
+    }
+
+    /// Actions asked for since the last call.
+    pub fn actions(&self) -> Vec<String> {
+        self.taken().into_iter().map(|r| r.action).collect()
+    }
+
+    /// UUIDs and states of its diffs.
+    pub fn diffs(&self) -> Vec<(String, String)> {
+        self.0.lock().unwrap().diffs.iter().map(|d| (d.uuid.clone(), d.state.clone())).collect()
+    }
+}
+
+/// A result set of texts; the empty ones are NULL.
+pub fn result(columns: &[&str], values: &[Vec<String>]) -> QueryResult {
+    let field = |name: &&str| Field { name: (*name).into(), ..Field::default() };
+    let row = |values: &Vec<String>| rows::row(values.iter().map(|v| (!v.is_empty()).then_some(v.as_bytes())));
+    QueryResult {
+        fields: columns.iter().map(field).collect(),
+        rows: values.iter().map(row).collect(),
+        ..QueryResult::default()
+    }
+}
+
+fn summary(diff: &Diff) -> QueryResult {
+    let columns = [
+        "vdiff_state",
+        "last_error",
+        "table_name",
+        "uuid",
+        "table_state",
+        "table_rows",
+        "started_at",
+        "rows_compared",
+        "completed_at",
+        "has_mismatch",
+        "report",
+    ];
+    let row = |(table, state, report): &(String, String, String)| {
+        let texts = [
+            &diff.state,
+            &diff.last_error,
+            table,
+            &diff.uuid,
+            state,
+            "10",
+            "2026-11-22 01:00:00",
+            "5",
+            "",
+            "0",
+            report,
+        ];
+        texts.map(str::to_owned).to_vec()
+    };
+    let none = (String::new(), String::new(), String::new());
+    let tables = if diff.tables.is_empty() { std::slice::from_ref(&none) } else { diff.tables.as_slice() };
+    result(&columns, &tables.iter().map(row).collect::<Vec<_>>())
+}
+
+impl Contents {
+    fn refused(&self, text: String) -> Status {
+        Status::unknown(format!("TabletManager.VDiff on {}: {text}", self.alias))
+    }
+
+    fn perform(&mut self, request: &VDiffRequest) -> Result<VDiffResponse, Status> {
+        self.requests.push(request.clone());
+        if let Some((_, text)) = self.fails.iter().find(|(action, _)| *action == request.action) {
+            return Err(self.refused(text.clone()));
+        }
+        let uuid = request.vdiff_uuid.clone();
+        let alias = self.alias.clone();
+        match request.action.as_str() {
+            "create" => {
+                if self.diffs.iter().any(|d| d.uuid.eq_ignore_ascii_case(&uuid)) {
+                    return Err(self.refused(format!("vdiff with UUID {uuid} already exists on tablet {alias}")));
+                }
+                let core = request.options.clone().unwrap_or_default().core_options.unwrap_or_default();
+                let stopped = core.auto_start == Some(false) && !self.ignores_auto_start;
+                let state = if stopped { "stopped" } else { "started" }.to_owned();
+                self.diffs.push(Diff { uuid: uuid.clone(), state, ..Diff::default() });
+                Ok(VDiffResponse { id: 1, vdiff_uuid: uuid, ..VDiffResponse::default() })
+            }
+            "resume" => {
+                let found = self.diffs.iter_mut().find(|d| d.uuid.eq_ignore_ascii_case(&uuid));
+                match found {
+                    Some(diff) if matches!(diff.state.as_str(), "stopped" | "completed") => {
+                        diff.state = "pending".into();
+                        Ok(VDiffResponse { id: 1, vdiff_uuid: uuid, ..VDiffResponse::default() })
+                    }
+                    Some(_) => {
+                        Err(self
+                            .refused(format!("no completed or stopped vdiff found for UUID {uuid} on tablet {alias}")))
+                    }
+                    None => Err(self.refused(format!("vdiff with UUID {uuid} not found on tablet {alias}"))),
+                }
+            }
+            "stop" => {
+                for diff in self.diffs.iter_mut().filter(|d| d.uuid == uuid && d.state != "completed") {
+                    diff.state = "stopped".into();
+                    diff.last_error.clear();
+                    diff.tables.iter_mut().for_each(|t| t.1 = "stopped".into());
+                }
+                Ok(VDiffResponse::default())
+            }
+            "delete" if request.action_arg == "all" => {
+                self.diffs.clear();
+                Ok(VDiffResponse::default())
+            }
+            "delete" => {
+                let before = self.diffs.len();
+                self.diffs.retain(|d| !d.uuid.eq_ignore_ascii_case(&request.action_arg));
+                if self.diffs.len() == before {
+                    let text = format!("no vdiff found for UUID {} on tablet {alias}", request.action_arg);
+                    return Err(self.refused(text));
+                }
+                Ok(VDiffResponse::default())
+            }
+            "show" => self.show(request),
+            action => Err(self.refused(format!("action {action} not supported"))),
+        }
+    }
+
+    fn show(&self, request: &VDiffRequest) -> Result<VDiffResponse, Status> {
+        if request.action_arg == "all" {
+            let rows: Vec<Vec<String>> =
+                self.diffs.iter().map(|d| vec![d.uuid.clone(), request.workflow.clone(), d.state.clone()]).collect();
+            let output = Some(result(&["vdiff_uuid", "workflow", "state"], &rows));
+            return Ok(VDiffResponse { output, ..VDiffResponse::default() });
+        }
+        let found = match request.action_arg.as_str() {
+            "last" => self.diffs.last(),
+            uuid => self.diffs.iter().find(|d| d.uuid.eq_ignore_ascii_case(uuid)),
+        };
+        match found {
+            Some(diff) => {
+                let (vdiff_uuid, output) = (diff.uuid.to_lowercase(), Some(summary(diff)));
+                Ok(VDiffResponse { vdiff_uuid, output, ..VDiffResponse::default() })
+            }
+            None if request.action_arg == "last" => Ok(VDiffResponse::default()),
+            None => Err(self.refused(format!(
+                "no vdiff found for UUID {} keyspace {} and workflow {} on tablet {}",
+                request.action_arg, request.keyspace, request.workflow, self.alias
+            ))),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl TabletManager for DiffTablet {
+    async fn v_diff(&self, r: Request<VDiffRequest>) -> Answer<VDiffResponse> {
+        self.0.lock().unwrap().perform(r.get_ref()).map(Response::new)
+    }
+
+    async fn read_v_replication_workflows(
+        &self,
+        r: Request<ReadVReplicationWorkflowsRequest>,
+    ) -> Answer<ReadVReplicationWorkflowsResponse> {
+        let contents = self.0.lock().unwrap();
+        let mut workflows = Vec::new();
+        if r.get_ref().include_workflows.contains(&contents.workflow) {
+            workflows.push(ReadVReplicationWorkflowResponse {
+                workflow: contents.workflow.clone(),
+                streams: contents.streams.clone(),
+                ..ReadVReplicationWorkflowResponse::default()
+            });
+        }
+        Ok(Response::new(ReadVReplicationWorkflowsResponse { workflows }))
+    }
+
+    async fn v_replication_exec(&self, _: Request<VReplicationExecRequest>) -> Answer<VReplicationExecResponse> {
+        let contents = self.0.lock().unwrap();
+        let values: Vec<Vec<String>> =
+            contents.copying.iter().map(|id| vec![id.to_string(), "customer".into(), String::new()]).collect();
+        let result = Some(result(&["vrepl_id", "table_name", "lastpk"], &values));
+        Ok(Response::new(VReplicationExecResponse { result }))
+    }
+
+    async fn execute_fetch_as_dba(&self, r: Request<ExecuteFetchAsDbaRequest>) -> Answer<ExecuteFetchAsDbaResponse> {
+        assert!(String::from_utf8_lossy(&r.get_ref().query).contains("_vt.vdiff_log"));
+        let result = Some(self.0.lock().unwrap().log.clone());
+        Ok(Response::new(ExecuteFetchAsDbaResponse { result }))
+    }
+}
+
+#[tonic::async_trait]
+impl Query for DiffTablet {
+    async fn stream_health(
+        &self,
+        _: Request<StreamHealthRequest>,
+    ) -> Answer<tonic::codegen::BoxStream<StreamHealthResponse>> {
+        let health_error = self.0.lock().unwrap().ill.clone();
+        let serving = health_error.is_empty();
+        let realtime_stats = Some(RealtimeStats { health_error, ..RealtimeStats::default() });
+        let answer = StreamHealthResponse { serving, realtime_stats, ..StreamHealthResponse::default() };
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(answer)))))
+    }
+}
