@@ -19,6 +19,7 @@ mod serving;
 mod shards;
 mod streams;
 mod tablets;
+mod vdiff;
 mod vschemas;
 mod workflow;
 

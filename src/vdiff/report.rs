@@ -4,6 +4,7 @@
 //! Where stock's folding depends on the order of a map, calls an empty diff started, or an absent one completed, this one
 //! does not: the gravest state of a table wins, a diff without rows is pending, no answer is unknown.
 
+mod listing;
 mod table;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::vtctldata::VDiffShowResponse;
 
+pub use listing::{Listing, listings};
 pub use table::TableReport;
 
 use crate::sql::rows as sql_rows;

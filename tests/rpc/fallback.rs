@@ -65,7 +65,7 @@ async fn unary_calls_pass_with_metadata_both_ways() {
     assert_eq!(seen.get("traceparent").unwrap(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert_eq!(seen.get("username").unwrap(), "caller");
     assert_eq!(seen.get_bin("data-bin").unwrap().to_bytes().unwrap().as_ref(), [0, 255]);
-    assert_eq!(seen.get("grpc-timeout").unwrap(), "600000000u");
+    assert_eq!(seen.get("grpc-timeout").unwrap(), "600000m");
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ async fn runbooks_of_old_find_their_commands() {
         "{printed}"
     );
     assert!(lab.printed("GetRoutingRules").await.contains("\"commerce.a\""));
-    assert_eq!(lab.printed("DeleteShard -recursive commerce/80-").await, "");
+    assert_eq!(lab.printed("DeleteShard -recursive -even_if_serving commerce/80-").await, "");
     assert_eq!(lab.printed("DeleteKeyspace -recursive other").await, "");
     assert_eq!(lab.printed("GetKeyspaces").await, "commerce\n");
 

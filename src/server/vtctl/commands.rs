@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::console::Console;
 use super::flags::{self, Flag, Parsed};
 use super::{Error, Result};
-use super::{cells, keyspaces, migrate, mount, rules, schemas, serving, shards, tablets, vschemas, workflow};
+use super::{cells, keyspaces, migrate, mount, rules, schemas, serving, shards, tablets, vdiff, vschemas, workflow};
 use crate::context::Context;
 use crate::deadline;
 
@@ -54,7 +54,7 @@ const HELP: Command = Command {
 const GROUPS: &[(&str, &[&[Command]])] = &[
     ("Tablets", &[tablets::COMMANDS]),
     ("Shards", &[shards::COMMANDS]),
-    ("Keyspaces", &[keyspaces::COMMANDS, migrate::COMMANDS, mount::COMMANDS]),
+    ("Keyspaces", &[keyspaces::COMMANDS, migrate::COMMANDS, vdiff::COMMANDS, mount::COMMANDS]),
     ("Generic", &[tablets::LISTS]),
     ("Schema, Version, Permissions", &[schemas::COMMANDS, vschemas::COMMANDS, rules::COMMANDS]),
     ("Serving Graph", &[serving::COMMANDS]),
