@@ -5,6 +5,7 @@
 //! - MySQL facts: [`gtid`], [`schema`], [`value`]
 //! - the source of a stream: [`vindex`], [`filter`], [`row_stream`], [`event_stream`], [`query_service`]
 //! - the target of a stream: [`sidecar`], [`prototext`], [`picker`], [`engine`]
+//! - comparing both sides: [`vdiff`]
 //! - what vtctld calls: [`manager`]; its records: [`records`]; all of it together: [`run`], over [`connection`]
 
 pub mod connection;
@@ -24,4 +25,5 @@ pub mod schema;
 pub mod shared;
 pub mod sidecar;
 pub mod value;
+pub mod vdiff;
 pub mod vindex;

@@ -30,6 +30,9 @@ impl Builder {
             retry_delay: Duration::from_millis(500),
             picker_delay: Duration::from_millis(500),
             rows_copied_interval: Duration::from_millis(500),
+            position_poll: Duration::from_millis(50),
+            vdiff_retry_interval: Duration::from_secs(1),
+            vdiff_restart_delay: Duration::from_millis(500),
             ..Tuning::default()
         };
         Self {
@@ -75,6 +78,13 @@ impl Builder {
     #[must_use]
     pub fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
+        self
+    }
+
+    /// The tablets send rows slowly: so long after each packet of 250 kB.
+    #[must_use]
+    pub fn row_pause(mut self, pause: Duration) -> Self {
+        self.tuning.row_pause = pause;
         self
     }
 

@@ -56,6 +56,14 @@ pub struct Tuning {
     pub rows_copied_interval: Duration,
     /// Between two removals of outdated rows of `copy_state`.
     pub copy_state_interval: Duration,
+    /// Between two looks at the position of a stream that is waited for.
+    pub position_poll: Duration,
+    /// Between two looks for diffs that failed and are to be tried again.
+    pub vdiff_retry_interval: Duration,
+    /// Before each packet of rows after the first, as if the server were slow; none in stock.
+    pub row_pause: Duration,
+    /// Between two snapshots of a table whose diff takes longer than it may.
+    pub vdiff_restart_delay: Duration,
 }
 
 impl Default for Tuning {
@@ -67,6 +75,10 @@ impl Default for Tuning {
             lag_tolerance: Duration::from_secs(60),
             rows_copied_interval: Duration::from_secs(30),
             copy_state_interval: Duration::from_secs(75),
+            position_poll: Duration::from_secs(1),
+            vdiff_retry_interval: Duration::from_secs(30),
+            row_pause: Duration::ZERO,
+            vdiff_restart_delay: Duration::from_secs(30),
         }
     }
 }

@@ -211,6 +211,9 @@ impl Reader {
         let name = map.table_name();
         let Some(query) = filter::query_of(&self.filter, &name)? else { return Ok(None) };
         let query = filter::parse(&query)?;
+        if let Some(column) = query.zones.keys().next() {
+            return Err(filter::Error::Function(format!("convert_tz({column})")).into());
+        }
         let options = &self.shared.options;
         let failed = |error: mysql_async::Error| Error::Sql(mysql_error(&error, "read schema"));
         let mut conn = self.shared.pool.get_conn().await.map_err(failed)?;

@@ -9,8 +9,7 @@ mod query;
 mod read;
 mod schema;
 mod status;
-mod vdiff;
-mod wait;
+pub(in crate::tablet) mod wait;
 mod workflow;
 
 use std::{future::Future, sync::Arc};
@@ -20,7 +19,7 @@ use vtmigrated_proto::{tabletmanagerdata as data, tabletmanagerservice::tablet_m
 
 use super::{
     engine::{Context, Engine, error::Result},
-    records,
+    records, vdiff,
 };
 
 /// Serves one tablet.
@@ -28,12 +27,13 @@ use super::{
 pub struct Manager {
     context: Arc<Context>,
     engine: Arc<Engine>,
+    vdiff: Arc<vdiff::Engine>,
 }
 
 impl Manager {
     #[must_use]
-    pub fn new(context: Arc<Context>, engine: Arc<Engine>) -> Self {
-        Self { context, engine }
+    pub fn new(context: Arc<Context>, engine: Arc<Engine>, vdiff: Arc<vdiff::Engine>) -> Self {
+        Self { context, engine, vdiff }
     }
 
     async fn answer<T>(&self, method: &str, work: impl Future<Output = Result<T>>) -> Answer<T> {
@@ -157,11 +157,12 @@ impl TabletManager for Manager {
         &self,
         request: Request<data::VReplicationWaitForPosRequest>,
     ) -> Answer<data::VReplicationWaitForPosResponse> {
-        self.answer("VReplicationWaitForPos", wait::stream(&self.context, &request.into_inner())).await
+        let timeout = wait::timeout_of(&request);
+        self.answer("VReplicationWaitForPos", wait::stream(&self.context, &request.into_inner(), timeout)).await
     }
 
     async fn v_diff(&self, request: Request<data::VDiffRequest>) -> Answer<data::VDiffResponse> {
-        self.answer("VDiff", vdiff::perform(&self.context, &request.into_inner())).await
+        self.answer("VDiff", self.vdiff.perform(request.into_inner())).await
     }
 
     async fn refresh_state(&self, _: Request<data::RefreshStateRequest>) -> Answer<data::RefreshStateResponse> {

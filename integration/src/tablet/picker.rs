@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tonic::Code;
 use vtmigrated::topo::{self, Topo, cell, external_cluster, shard};
 use vtmigrated_proto::topodata::{Tablet, TabletAlias, TabletType};
@@ -37,11 +37,25 @@ impl Picker {
     /// # Errors
     /// An unknown mount, types that cannot be read, missing names.
     pub async fn new(context: &Context, row: &StreamRow) -> Result<Self> {
-        let own = &context.shared.options.cell;
         let topo = open(context, &row.source.external_cluster).await?;
-        let (types, in_order) = parse_types(&row.tablet_types)?;
-        let cells = if row.cell.is_empty() { own } else { &row.cell };
-        let missing: Vec<&str> = [("Keyspace", &row.source.keyspace), ("Shard", &row.source.shard)]
+        let cells = if row.cell.is_empty() { &context.shared.options.cell } else { &row.cell };
+        Self::over(context, topo, (&row.source.keyspace, &row.source.shard), cells, &row.tablet_types)
+    }
+
+    /// For a keyspace and shard of `topo`; `cells` are separated by commas.
+    ///
+    /// # Errors
+    /// Types that cannot be read, missing names.
+    pub fn over(
+        context: &Context,
+        topo: Arc<Topo>,
+        (keyspace, shard): (&str, &str),
+        cells: &str,
+        tablet_types: &str,
+    ) -> Result<Self> {
+        let own = &context.shared.options.cell;
+        let (types, in_order) = parse_types(tablet_types)?;
+        let missing: Vec<&str> = [("Keyspace", keyspace), ("Shard", shard)]
             .iter()
             .filter_map(|(name, value)| value.is_empty().then_some(*name))
             .collect();
@@ -53,23 +67,28 @@ impl Picker {
             topo,
             cells: cells.split(',').map(str::to_owned).collect(),
             local_cell: own.clone(),
-            keyspace: row.source.keyspace.clone(),
-            shard: row.source.shard.clone(),
+            keyspace: keyspace.to_owned(),
+            shard: shard.to_owned(),
             types,
             in_order,
             delay: context.tuning.picker_delay,
         })
     }
 
-    /// The best healthy tablet; looks again after the delay, five times.
+    /// The best healthy tablet, within five delays.
     ///
     /// # Errors
     /// CANCELED `context has expired`.
     pub async fn pick(&self) -> Result<Tablet> {
-        let deadline = Instant::now() + self.delay * TRIES;
+        let picked = timeout(self.delay * TRIES, self.pick_at_last()).await;
+        picked.map_err(|_| Error::new(Code::Cancelled, "context has expired"))
+    }
+
+    /// The best healthy tablet; looks again after the delay until there is one.
+    pub async fn pick_at_last(&self) -> Tablet {
         loop {
             match self.look().await {
-                Ok(Some(tablet)) => return Ok(tablet),
+                Ok(Some(tablet)) => return tablet,
                 Ok(None) => tracing::info!(
                     keyspace = self.keyspace,
                     shard = self.shard,
@@ -80,12 +99,7 @@ impl Picker {
                     tracing::error!(keyspace = self.keyspace, shard = self.shard, %error, "looking for tablets")
                 }
             }
-            let next = Instant::now() + self.delay;
-            if next >= deadline {
-                sleep_until(deadline).await;
-                return Err(Error::new(Code::Cancelled, "context has expired"));
-            }
-            sleep_until(next).await;
+            sleep(self.delay).await;
         }
     }
 
@@ -150,7 +164,11 @@ impl Picker {
     }
 }
 
-async fn open(context: &Context, mount: &str) -> Result<Arc<Topo>> {
+/// The topology of a mounted cluster; the own one when no mount is named.
+///
+/// # Errors
+/// `no vitess cluster found with name <mount>`; the topology does not answer.
+pub async fn open(context: &Context, mount: &str) -> Result<Arc<Topo>> {
     if mount.is_empty() {
         return Ok(Arc::clone(&context.topo));
     }

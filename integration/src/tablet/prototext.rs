@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
-use vtmigrated_proto::{DESCRIPTORS, binlogdata::BinlogSource, query::QueryResult, topodata::TabletAlias};
+use vtmigrated_proto::{
+    DESCRIPTORS, binlogdata::BinlogSource, query::QueryResult, tabletmanagerdata::VDiffTableLastPk,
+    topodata::TabletAlias,
+};
 
 /// Why a text or a message could not be converted.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,10 @@ impl TextForm for BinlogSource {
 
 impl TextForm for QueryResult {
     const NAME: &'static str = "query.QueryResult";
+}
+
+impl TextForm for VDiffTableLastPk {
+    const NAME: &'static str = "tabletmanagerdata.VDiffTableLastPK";
 }
 
 impl TextForm for TabletAlias {

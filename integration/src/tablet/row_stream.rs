@@ -45,7 +45,8 @@ pub async fn run(shared: &Arc<Shared>, request: VStreamRowsRequest, out: &Sender
     let plan = plan(shared, &mut conn, &query).await?;
     let after = request.lastpk.as_ref().and_then(|lastpk| lastpk.rows.first()).map(value::from_row).transpose();
     let after = after.map_err(|error| Status::unknown(error.to_string()))?;
-    let sql = select::sql(&plan.table, after.as_deref()).map_err(|error| Status::unknown(error.to_string()))?;
+    let sql =
+        select::sql(&plan.table, &query.zones, after.as_deref()).map_err(|error| Status::unknown(error.to_string()))?;
     let gtid = snapshot(shared, &mut conn, &plan.table.name).await?;
     let first = VStreamRowsResponse {
         fields: plan.fields(),
@@ -56,7 +57,7 @@ pub async fn run(shared: &Arc<Shared>, request: VStreamRowsRequest, out: &Sender
     if out.send(Ok(first)).await.is_err() {
         return Ok(());
     }
-    copy(&mut conn, &plan, &sql, out).await?;
+    copy(shared, &mut conn, &plan, &sql, out).await?;
     guard.disarm();
     conn.disconnect().await.map_err(|error| unknown(&error, "disconnect"))
 }
@@ -106,7 +107,7 @@ struct Packet {
     lastpk: Option<Row>,
 }
 
-async fn copy(conn: &mut Conn, plan: &Plan, sql: &str, out: &Sender) -> Result<(), Status> {
+async fn copy(shared: &Shared, conn: &mut Conn, plan: &Plan, sql: &str, out: &Sender) -> Result<(), Status> {
     let failed = |error: mysql_async::Error| unknown(&error, sql);
     let mut rows = conn.query_stream::<MysqlRow, _>(sql).await.map_err(failed)?;
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
@@ -117,8 +118,11 @@ async fn copy(conn: &mut Conn, plan: &Plan, sql: &str, out: &Sender) -> Result<(
             row = rows.try_next() => match row.map_err(failed)? {
                 Some(row) => {
                     add(&mut packet, plan, &cells(row))?;
-                    if packet.bytes >= PACKET && send(&mut packet, out).await.is_err() {
-                        return Ok(());
+                    if packet.bytes >= PACKET {
+                        if send(&mut packet, out).await.is_err() {
+                            return Ok(());
+                        }
+                        tokio::time::sleep(shared.row_pause).await;
                     }
                 }
                 None => break,

@@ -18,7 +18,7 @@ use super::{
     options::Options,
     query_service, records,
     shared::Shared,
-    sidecar,
+    sidecar, vdiff,
 };
 
 /// Why a tablet could not start or did not end well.
@@ -43,6 +43,7 @@ pub struct Tablet {
     port: u16,
     context: Arc<Context>,
     engine: Arc<Engine>,
+    vdiff: Arc<vdiff::Engine>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     follower: JoinHandle<()>,
     /// Cancels `shutdown` when the tablet is dropped.
@@ -73,7 +74,9 @@ impl Tablet {
         let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
         let topo =
             Topo::open(Arc::clone(&dialer), "etcd2", &options.topo_global_server, &options.topo_global_root).await?;
-        let shared = Arc::new(Shared::new(options, CancellationToken::new()));
+        let mut shared = Shared::new(options, CancellationToken::new());
+        shared.row_pause = tuning.row_pause;
+        let shared = Arc::new(shared);
         shared.create_database().await?;
         let mut conn = shared.connect().await?;
         sidecar::create(&mut conn, &shared.options.sidecar_db).await?;
@@ -82,7 +85,8 @@ impl Tablet {
         records::publish(&context, port).await?;
         records::refresh(&context).await?;
         let engine = Arc::new(Engine::new(Arc::clone(&context)));
-        let manager = Manager::new(Arc::clone(&context), Arc::clone(&engine));
+        let vdiff = Arc::new(vdiff::Engine::new(Arc::clone(&context), Arc::clone(&engine)));
+        let manager = Manager::new(Arc::clone(&context), Arc::clone(&engine), Arc::clone(&vdiff));
         let shutdown = context.shared.shutdown.clone();
         let guard = shutdown.clone().drop_guard();
         let router = Server::builder()
@@ -96,10 +100,11 @@ impl Tablet {
         let incoming = connection::accept(listener, cut.clone());
         let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()));
         let follower = tokio::spawn(follow(Arc::clone(&context)));
-        let tablet = Self { port, context, engine, server, follower, guard, cut: cut.drop_guard() };
-        // only a primary has streams
+        let tablet = Self { port, context, engine, vdiff, server, follower, guard, cut: cut.drop_guard() };
+        // only a primary has streams and diffs of them
         if tablet.context.shared.state().tablet_type == vtmigrated_proto::topodata::TabletType::Primary {
             tablet.engine.open().await?;
+            tablet.vdiff.open().await?;
         }
         Ok(tablet)
     }
@@ -120,6 +125,7 @@ impl Tablet {
     /// # Errors
     /// A service that had failed.
     pub async fn stop(self) -> Result<(), Error> {
+        self.vdiff.close().await;
         self.engine.close().await;
         self.context.shared.shutdown.cancel();
         self.follower.await?;
@@ -130,6 +136,7 @@ impl Tablet {
 
     /// Ends everything at once, in the middle of statements and calls, as the death of the process would.
     pub async fn kill(self) {
+        self.vdiff.kill().await;
         self.engine.kill().await;
         self.server.abort();
         self.follower.abort();

@@ -1,6 +1,6 @@
 //! Tables of a database as Vitess describes them: `query.Field` per column, and the columns that order a copy.
 
-mod key;
+pub mod key;
 
 use mysql_async::{
     Column as MysqlColumn,

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
@@ -31,6 +32,8 @@ pub struct Shared {
     pub denied: RwLock<HashSet<String>>,
     /// The serving vschema of the tablet's own cell, set by whoever watches the topology.
     pub vschema: RwLock<Option<SrvVSchema>>,
+    /// Before each packet of rows after the first.
+    pub row_pause: Duration,
     /// Cancelled once, when the tablet ends: every stream ends then.
     pub shutdown: CancellationToken,
     state: watch::Sender<State>,
@@ -52,6 +55,7 @@ impl Shared {
             pool,
             denied: RwLock::default(),
             vschema: RwLock::default(),
+            row_pause: Duration::ZERO,
             shutdown,
             state: watch::Sender::new(state),
         }

@@ -1,7 +1,12 @@
 //! The select of a rule.
 
+use std::collections::BTreeMap;
+
 use sqlparser::{
-    ast::{BinaryOperator, Expr, Select, SelectItem, SetExpr, Statement, TableFactor},
+    ast::{
+        BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Select, SelectItem, SetExpr,
+        Statement, TableFactor, Value,
+    },
     dialect::MySqlDialect,
     parser::Parser,
 };
@@ -15,6 +20,8 @@ pub struct Query {
     pub table: String,
     /// `None` for `*`.
     pub columns: Option<Vec<String>>,
+    /// Columns that are read through `convert_tz`, each with the zones from which and to which.
+    pub zones: BTreeMap<String, (String, String)>,
     pub(super) conditions: Vec<Expr>,
 }
 
@@ -36,7 +43,9 @@ pub fn parse(sql: &str) -> Result<Query, Error> {
     if let Some(expr) = select.selection.clone() {
         split(expr, &mut conditions);
     }
-    Ok(Query { table: table(&select).ok_or_else(unsupported)?, columns: columns(&select)?, conditions })
+    let mut zones = BTreeMap::new();
+    let columns = columns(&select, &mut zones)?;
+    Ok(Query { table: table(&select).ok_or_else(unsupported)?, columns, zones, conditions })
 }
 
 fn table(select: &Select) -> Option<String> {
@@ -46,22 +55,41 @@ fn table(select: &Select) -> Option<String> {
     from.joins.is_empty().then(|| part.as_ident().map(|ident| ident.value.clone()))?
 }
 
-fn columns(select: &Select) -> Result<Option<Vec<String>>, Error> {
+fn columns(select: &Select, zones: &mut BTreeMap<String, (String, String)>) -> Result<Option<Vec<String>>, Error> {
     if let [SelectItem::Wildcard(_)] = select.projection.as_slice() {
         return Ok(None);
     }
     let column = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(Expr::Identifier(name)) => Ok(name.value.clone()),
-        SelectItem::ExprWithAlias { expr: Expr::Identifier(name), alias } if name.value == alias.value => {
-            Ok(name.value.clone())
+        // the field keeps the column's own name
+        SelectItem::ExprWithAlias { expr: Expr::Identifier(name), .. } => Ok(name.value.clone()),
+        SelectItem::ExprWithAlias { expr: Expr::Function(call), .. } => {
+            let (name, from, to) = conversion(call).ok_or_else(|| Error::Function(call.to_string()))?;
+            zones.insert(name.clone(), (from, to));
+            Ok(name)
         }
         SelectItem::UnnamedExpr(expr @ Expr::Function(_))
-        | SelectItem::ExprWithAlias { expr: expr @ (Expr::Function(_) | Expr::Convert { .. }), .. } => {
-            Err(Error::Function(expr.to_string()))
-        }
+        | SelectItem::ExprWithAlias { expr: expr @ Expr::Convert { .. }, .. } => Err(Error::Function(expr.to_string())),
         other => Err(Error::Unsupported(other.to_string())),
     };
     select.projection.iter().map(column).collect::<Result<_, _>>().map(Some)
+}
+
+/// Column and zones of `convert_tz(<column>, '<from>', '<to>')`.
+fn conversion(call: &Function) -> Option<(String, String, String)> {
+    let FunctionArguments::List(list) = &call.args else { return None };
+    let arg = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    let args = list.args.iter().map(arg).collect::<Option<Vec<_>>>()?;
+    let [Expr::Identifier(name), Expr::Value(from), Expr::Value(to)] = args.as_slice() else { return None };
+    let text = |value: &Value| match value {
+        Value::SingleQuotedString(text) => Some(text.clone()),
+        _ => None,
+    };
+    let is_conversion = call.name.to_string().eq_ignore_ascii_case("convert_tz");
+    is_conversion.then(|| Some((name.value.clone(), text(&from.value)?, text(&to.value)?)))?
 }
 
 /// Takes an AND apart.

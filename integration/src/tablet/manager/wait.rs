@@ -1,6 +1,6 @@
 //! Positions, and waiting for them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tonic::Request;
 use vtmigrated_proto::tabletmanagerdata as data;
@@ -75,15 +75,17 @@ pub async fn reload_schema(
 pub async fn stream(
     context: &Context,
     request: &data::VReplicationWaitForPosRequest,
+    timeout: Option<Duration>,
 ) -> Result<data::VReplicationWaitForPosResponse> {
     let target = parse(&request.position)?;
     let mut db = Db::connect(&context.shared).await?;
-    let result = poll(context, &mut db, request.id, &target).await;
+    let result = poll(context, &mut db, request.id, &target, timeout).await;
     db.close().await;
     result.map(|()| data::VReplicationWaitForPosResponse {})
 }
 
-async fn poll(context: &Context, db: &mut Db, id: i32, target: &GtidSet) -> Result<()> {
+async fn poll(context: &Context, db: &mut Db, id: i32, target: &GtidSet, timeout: Option<Duration>) -> Result<()> {
+    let started = Instant::now();
     let name = sidecar::quote(&context.shared.options.sidecar_db);
     let sql = format!("select ifnull(uncompress(pos), pos), state, message from {name}.vreplication where id = {id}");
     loop {
@@ -99,7 +101,13 @@ async fn poll(context: &Context, db: &mut Db, id: i32, target: &GtidSet) -> Resu
                 "replication has stopped at {pos} before reaching position {target}, message: {message}"
             )));
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some(timeout) = timeout.filter(|timeout| started.elapsed() >= *timeout) {
+            return Err(Error::unknown(format!(
+                "error waiting for pos: {target}, last pos: {pos}: context deadline exceeded, wait time: {timeout:?}: \
+                 possibly no tablets are available to stream in the source keyspace for your cell and tablet_types setting"
+            )));
+        }
+        tokio::time::sleep(context.tuning.position_poll).await;
     }
 }
 

@@ -1,5 +1,9 @@
 //! The select that reads a table in key order, from the start or after a key.
 
+use std::collections::BTreeMap;
+
+use vtmigrated::sql::quote::literal;
+
 use crate::tablet::{
     schema::{Column, Table, quote},
     value::{Cell, comparison_literal},
@@ -17,14 +21,23 @@ pub(super) struct WrongKey {
     columns: usize,
 }
 
-/// All columns of the table. `after` is the key that was read last.
-pub(super) fn sql(table: &Table, after: Option<&[Cell]>) -> Result<String, WrongKey> {
+/// All columns of the table, those in `zones` converted from one time zone to another. `after` is the key that was read
+/// last.
+pub(super) fn sql(
+    table: &Table,
+    zones: &BTreeMap<String, (String, String)>,
+    after: Option<&[Cell]>,
+) -> Result<String, WrongKey> {
     let names = |columns: &mut dyn Iterator<Item = &Column>| {
         columns.map(|column| quote(column.name())).collect::<Vec<_>>().join(", ")
     };
+    let read = |column: &Column| match zones.get(column.name()) {
+        None => quote(column.name()),
+        Some((from, to)) => format!("convert_tz({}, {}, {})", quote(column.name()), literal(from), literal(to)),
+    };
     let mut sql = format!(
         "select /*+ MAX_EXECUTION_TIME(3600000) */ {} from {}",
-        names(&mut table.columns.iter()),
+        table.columns.iter().map(read).collect::<Vec<_>>().join(", "),
         quote(&table.name)
     );
     if let Some(index) = &table.key_index {
@@ -81,14 +94,22 @@ mod tests {
 
     #[test]
     fn resumes_after_a_composite_key() {
+        let none = BTreeMap::new();
         let start = "select /*+ MAX_EXECUTION_TIME(3600000) */ `a`, `b` from `t`";
         let end = "order by `a`, `b`";
-        assert_eq!(sql(&table(Some("PRIMARY")), None), Ok(format!("{start} force index (`PRIMARY`) {end}")));
+        assert_eq!(sql(&table(Some("PRIMARY")), &none, None), Ok(format!("{start} force index (`PRIMARY`) {end}")));
         let after = [Some(b"1".to_vec()), Some(b"x".to_vec())];
         let beyond = "where (`a` = 1 and `b` > _utf8mb4 x'78') or (`a` > 1)";
-        assert_eq!(sql(&table(None), Some(&after)), Ok(format!("{start} {beyond} {end}")));
+        assert_eq!(sql(&table(None), &none, Some(&after)), Ok(format!("{start} {beyond} {end}")));
         let beyond = "where (`a` is null and `b` is not null) or (`a` is not null)";
-        assert_eq!(sql(&table(None), Some(&[None, None])), Ok(format!("{start} {beyond} {end}")));
-        assert_eq!(sql(&table(None), Some(&[None])).expect_err("one value").columns, 2);
+        assert_eq!(sql(&table(None), &none, Some(&[None, None])), Ok(format!("{start} {beyond} {end}")));
+        assert_eq!(sql(&table(None), &none, Some(&[None])).expect_err("one value").columns, 2);
+    }
+
+    #[test]
+    fn times_are_read_in_another_zone() {
+        let zones = [("b".to_owned(), ("UTC".to_owned(), "+02:00".to_owned()))].into();
+        let found = sql(&table(None), &zones, None).expect("a select");
+        assert!(found.contains("`a`, convert_tz(`b`, 'UTC', '+02:00') from `t`"), "{found}");
     }
 }

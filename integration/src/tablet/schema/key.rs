@@ -14,20 +14,29 @@ pub(super) async fn read(
     table: &str,
     columns: &[Column],
 ) -> mysql_async::Result<(Option<String>, Vec<usize>)> {
-    let parts: Vec<(String, Option<String>, Option<u64>)> = conn
+    let parts: Vec<Part> = conn
         .exec(
             "select index_name, column_name, sub_part from information_schema.statistics \
              where table_schema = ? and table_name = ? and non_unique = 0 order by index_name, seq_in_index",
             (db, table),
         )
         .await?;
+    Ok(choose(parts, columns))
+}
+
+/// A column of a unique index: the index, the column unless it is an expression, the length if only its beginning counts.
+pub type Part = (String, Option<String>, Option<u64>);
+
+/// The key's index and columns, from the parts of the unique indexes by index and place.
+#[must_use]
+pub fn choose(parts: Vec<Part>, columns: &[Column]) -> (Option<String>, Vec<usize>) {
     let mut indexes: BTreeMap<String, Vec<(Option<usize>, bool)>> = BTreeMap::new();
     for (index, column, prefix) in parts {
         let column = column.and_then(|name| columns.iter().position(|column| column.name() == name));
         indexes.entry(index).or_default().push((column, prefix.is_some()));
     }
     if let Some(parts) = indexes.remove("PRIMARY") {
-        return Ok((Some("PRIMARY".to_owned()), parts.into_iter().filter_map(|(column, _)| column).collect()));
+        return (Some("PRIMARY".to_owned()), parts.into_iter().filter_map(|(column, _)| column).collect());
     }
     let best = indexes
         .into_iter()
@@ -36,10 +45,10 @@ pub(super) async fn read(
             parts.into_iter().map(whole).collect::<Option<Vec<usize>>>().map(|key| (name, key))
         })
         .min_by_key(|(_, key)| (key.iter().map(|&n| cost(&columns[n])).sum::<u32>(), key.len()));
-    Ok(match best {
+    match best {
         Some((name, key)) => (Some(name), key),
         None => (None, (0..columns.len()).collect()),
-    })
+    }
 }
 
 /// How dear it is to compare values of the column: fixed numbers and times first, long text last.
