@@ -113,7 +113,7 @@ impl Shown {
         source_shards.sort();
         source_shards.dedup();
         let target = self.workflow.target.clone().unwrap_or_default();
-        let last = sources().last();
+        let last = sources().next_back();
         let on_ddl = sources().map(|source| source.on_ddl()).find(|action| *action != OnDdlAction::Ignore);
         let shown = Json {
             workflow: self.workflow.name.clone(),
