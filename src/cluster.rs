@@ -4,19 +4,30 @@
 //! is read or written, several records are read in one round trip, and what is written keeps fields of newer programs.
 
 pub mod cell;
+pub mod durability;
 mod error;
+pub mod graph;
 pub mod keyspace;
 pub mod path;
 pub mod reload;
+pub mod reparent;
+pub mod replication;
 pub mod rules;
 pub mod schema;
 pub mod serving;
 pub mod shard;
+mod shard_cell;
 mod shard_delete;
 pub mod tablet;
+pub mod throttler;
+pub mod validate;
 pub mod vschema;
 
+use std::time::SystemTime;
+
 pub use error::Error;
+use vtmigrated_proto::topodata::TabletAlias;
+use vtmigrated_proto::vttime::Time;
 
 /// Result of an operation on the cluster.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -24,4 +35,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A list as Go prints it: `[a b]`.
 fn listed(names: &[String]) -> String {
     format!("[{}]", names.join(" "))
+}
+
+/// An alias as Go prints the message: `cell:"zone1" uid:100`.
+fn shown(alias: &TabletAlias) -> String {
+    format!("cell:\"{}\" uid:{}", alias.cell, alias.uid)
+}
+
+/// The present time.
+fn now() -> Time {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
+    Time { seconds, nanoseconds: i32::try_from(now.subsec_nanos()).unwrap_or_default() }
 }

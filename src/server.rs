@@ -2,10 +2,13 @@
 
 mod cell;
 pub mod fallback;
+mod graph;
 mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
+mod reparent;
+mod replication;
 pub mod router;
 pub mod routes;
 mod routing_rules;
@@ -14,7 +17,10 @@ mod serving;
 mod shard;
 mod status;
 mod tablet;
+mod throttler;
+mod time;
 mod topology;
+mod validate;
 mod vdiff;
 mod vschema;
 mod vtctl;

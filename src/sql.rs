@@ -1,5 +1,8 @@
 //! SQL text: quoting in one place, edits of DDL by cutting token spans, reading result rows.
 
 pub mod ddl;
+mod internal;
 pub mod quote;
 pub mod rows;
+
+pub use internal::is_internal;

@@ -3,6 +3,7 @@
 mod error;
 pub mod manager;
 mod pool;
+mod version;
 
 pub use error::Error;
 pub use manager::{Client, GetSchema};
@@ -27,7 +28,12 @@ pub fn db_name(tablet: &Tablet) -> String {
 
 /// `host:port` of a tablet's gRPC server; IPv6 hosts in brackets, port 0 when the record has none (as in stock).
 pub fn address(tablet: &Tablet) -> String {
-    let port = tablet.port_map.get("grpc").copied().unwrap_or_default();
+    address_of(tablet, "grpc")
+}
+
+/// `host:port` of one of a tablet's listeners, named as in its port map.
+fn address_of(tablet: &Tablet, listener: &str) -> String {
+    let port = tablet.port_map.get(listener).copied().unwrap_or_default();
     if tablet.hostname.contains(':') {
         format!("[{}]:{port}", tablet.hostname)
     } else {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("cli", &["config"]),
-    ("cluster", &["context", "deadline", "error", "key_range", "sql", "tablet", "topo", "vschema"]),
+    ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
     ("config", &["cli", "context", "server", "tablet", "topo"]),
     ("context", &["tablet", "topo"]),
     ("deadline", &[]),

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "rpc/calls.rs"]
+mod calls;
 #[path = "rpc/cells.rs"]
 mod cells;
+#[path = "rpc/deletes.rs"]
+mod deletes;
 #[path = "rpc/fallback.rs"]
 mod fallback;
 #[path = "rpc/keyspaces.rs"]
@@ -12,6 +16,12 @@ mod keyspaces;
 mod legacy;
 #[path = "rpc/readme.rs"]
 mod readme;
+#[path = "rpc/reparents.rs"]
+mod reparents;
+#[path = "rpc/replication.rs"]
+mod replication;
+#[path = "rpc/routes.rs"]
+mod routes;
 #[path = "rpc/rules.rs"]
 mod rules;
 #[path = "rpc/schemas.rs"]
@@ -30,10 +40,16 @@ mod support;
 mod tablet;
 #[path = "rpc/tablets.rs"]
 mod tablets;
+#[path = "rpc/throttler.rs"]
+mod throttler;
 #[path = "rpc/topology.rs"]
 mod topology;
+#[path = "rpc/validate.rs"]
+mod validate;
 #[path = "rpc/vdiff.rs"]
 mod vdiff;
+#[path = "rpc/vdiff_rig.rs"]
+mod vdiff_rig;
 #[path = "rpc/vdiff_tablet.rs"]
 mod vdiff_tablet;
 #[path = "rpc/vschemas.rs"]

@@ -15,6 +15,9 @@ pub enum Error {
     /// A failure while something named was done: `doing: inner`, as stock wraps.
     #[error("{doing}: {inner}")]
     While { doing: String, inner: Box<Error> },
+    /// Several things failed at the same time; texts are sorted and joined by line ends, as stock does.
+    #[error("{}", join(.0))]
+    Several(Vec<Error>),
     /// The request, or the state of things, does not allow it.
     #[error("{text}")]
     Refused { code: Code, reason: &'static str, text: String, help: String },
@@ -49,12 +52,23 @@ impl Error {
         Self::While { doing: doing.into(), inner: Box::new(self) }
     }
 
+    /// One error out of those of parallel work: itself when it is alone.
+    pub fn several(mut errors: Vec<Error>) -> Option<Self> {
+        match errors.len() {
+            0 => None,
+            1 => errors.pop(),
+            _ => Some(Self::Several(errors)),
+        }
+    }
+
     fn explained(&self) -> Option<&dyn Explain> {
         match self {
             Self::Topo(error) => Some(error),
             Self::Tablet(error) => Some(error),
             Self::VSchema(error) => Some(error),
             Self::While { inner, .. } => Some(inner.as_ref()),
+            // the gravest code of all: the order of `Code` is from light to grave
+            Self::Several(errors) => errors.iter().max_by_key(|e| e.code()).map(|e| e as &dyn Explain),
             Self::Refused { .. } | Self::NotServed { .. } => None,
         }
     }
@@ -86,4 +100,10 @@ impl Explain for Error {
     fn handed_on(&self) -> bool {
         matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::handed_on)
     }
+}
+
+fn join(errors: &[Error]) -> String {
+    let mut texts: Vec<String> = errors.iter().map(Error::to_string).collect();
+    texts.sort();
+    texts.join("\n")
 }

@@ -4,14 +4,11 @@ use futures::future::try_join_all;
 use vtmigrated_proto::topodata::{Keyspace, KeyspaceType};
 use vtmigrated_proto::vschema;
 
+use super::durability::Durability;
 use super::{Error, Result, shard_delete};
 use crate::context::Context;
 use crate::error::Code;
 use crate::topo::{self, Expect, Lock, Write, keyspace, paths, srv_vschema};
-
-/// Durability policies that stock tablets know.
-const DURABILITY_POLICIES: &[&str] =
-    &["none", "semi_sync", "cross_cell", "semi_sync_with_rdonly_ack", "cross_cell_with_rdonly_ack", "test"];
 
 /// A keyspace to be made.
 #[derive(Clone, Debug, Default)]
@@ -170,12 +167,12 @@ fn check(new: &New) -> Result<()> {
 }
 
 fn check_policy(policy: &str) -> Result<()> {
-    if DURABILITY_POLICIES.contains(&policy) {
+    if Durability::parse(policy).is_some() {
         return Ok(());
     }
     let shown: String = policy.chars().take(64).collect();
     let text = format!("durability policy <{shown}> is not a valid policy. Please register it as a policy first");
-    let help = format!("policies: {}", DURABILITY_POLICIES.join(", "));
+    let help = format!("policies: {}", Durability::NAMES.join(", "));
     Err(Error::refused(Code::InvalidArgument, "DURABILITY_POLICY", text, help))
 }
 

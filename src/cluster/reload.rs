@@ -1,16 +1,13 @@
 //! Reloading of schemas: best effort, what goes wrong with single tablets is told as events.
 
-use std::time::SystemTime;
-
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use vtmigrated_proto::logutil::{Event, Level};
 use vtmigrated_proto::tabletmanagerdata::ReloadSchemaRequest;
 use vtmigrated_proto::topodata::{Keyspace, Tablet, TabletAlias, TabletType};
-use vtmigrated_proto::vttime::Time;
 
-use super::{Error, Result, tablet};
+use super::{Error, Result, now, tablet};
 use crate::context::Context;
 use crate::topo::{self, Record, paths, shard};
 
@@ -106,8 +103,5 @@ async fn call(context: &Context, tablet: &Tablet, reload: &Reload, turns: &Semap
 
 fn warning(value: String) -> Event {
     tracing::warn!("{value}");
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
-    let nanoseconds = i32::try_from(now.subsec_nanos()).unwrap_or_default();
-    Event { time: Some(Time { seconds, nanoseconds }), level: Level::Warning.into(), value, ..Event::default() }
+    Event { time: Some(now()), level: Level::Warning.into(), value, ..Event::default() }
 }

@@ -1,5 +1,6 @@
 //! Schemas of tablets: read from one, change on all primaries of a keyspace.
 
+mod copy;
 mod statement;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use vtmigrated_proto::tabletmanagerdata::{
 };
 use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 
+pub use self::copy::{Copy, copy};
 use self::statement::Strategy;
 use super::keyspace::{finish, lock};
 use super::reload::{self, Reload};

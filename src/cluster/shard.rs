@@ -1,10 +1,11 @@
 //! Shards: create, delete, serving flag, tablet controls.
 
 use futures::future::try_join;
-use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::shard::{SourceShard, TabletControl};
 use vtmigrated_proto::topodata::{Keyspace, Shard, TabletType};
 
-use super::keyspace::{finish, lock};
+use super::keyspace::{self as keyspaces, finish};
+pub use super::shard_cell::{Removal, remove as remove_cell, remove_keyspace as remove_keyspace_cell};
 pub use super::shard_delete::{Options as DeleteOptions, delete};
 use super::{Error, Result, cell, serving};
 use crate::context::Context;
@@ -48,7 +49,7 @@ pub async fn create(
             other => other?,
         }
     }
-    let lock = lock(context, keyspace, "CreateShard").await?;
+    let lock = keyspaces::lock(context, keyspace, "CreateShard").await?;
     let created = async {
         let others = shard::all(global, keyspace).await?;
         let overlaps =
@@ -77,6 +78,20 @@ pub async fn all(context: &Context, keyspace: &str) -> Result<Vec<(String, Shard
     paths::check_name(keyspace).map_err(|error| error.wrap(doing()))?;
     let found = shard::all(context.topo.global(), keyspace).await?;
     Ok(found.into_iter().map(|record| (shard::name(&record).to_owned(), record.value)).collect())
+}
+
+/// All shard records of a keyspace, ascending by name, with the error that stock has for a keyspace that is not there.
+pub(super) async fn records(context: &Context, keyspace: &str) -> Result<Vec<Record<Shard>>> {
+    let global = context.topo.global();
+    match shard::all(global, keyspace).await {
+        Err(error) if error.is_no_node() => Err(no_shards(context, keyspace)),
+        other => Ok(other?),
+    }
+}
+
+/// The error that stock has for the shards of a keyspace that is not there.
+pub(super) fn no_shards(context: &Context, keyspace: &str) -> Error {
+    topo::Error::NoNode(format!("{}/", context.topo.global().full(&paths::shards_dir(keyspace)))).into()
 }
 
 /// Sets whether the shard's primary serves, under the keyspace's lock.
@@ -116,30 +131,85 @@ pub async fn set_tablet_control(context: &Context, keyspace: &str, name: &str, c
     finish(changed.await, lock).await
 }
 
+/// Adds a source shard, under the keyspace's lock. Answers the shard, `None` when its number is in use already.
+pub async fn add_source(context: &Context, keyspace: &str, name: &str, source: SourceShard) -> Result<Option<Shard>> {
+    paths::check_name(&source.keyspace).map_err(|error| error.wrap("source keyspace"))?;
+    shard::parse_name(&source.shard).map_err(|error| error.wrap("source shard"))?;
+    let uid = source.uid;
+    let change = |shard: &mut Shard| {
+        if !shard.source_shards.iter().any(|other| other.uid == uid) {
+            shard.source_shards.push(source.clone());
+        }
+        Ok(())
+    };
+    change_sources(context, keyspace, name, &format!("SourceShardAdd({uid})"), change).await
+}
+
+/// Removes a source shard, under the keyspace's lock. Answers the shard, `None` when it has no such source.
+pub async fn remove_source(context: &Context, keyspace: &str, name: &str, uid: i32) -> Result<Option<Shard>> {
+    let change = |shard: &mut Shard| {
+        shard.source_shards.retain(|source| source.uid != uid);
+        Ok(())
+    };
+    change_sources(context, keyspace, name, &format!("SourceShardDelete({uid})"), change).await
+}
+
+async fn change_sources(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    action: &str,
+    change: impl Fn(&mut Shard) -> Result<()>,
+) -> Result<Option<Shard>> {
+    let lock = lock_for(context, keyspace, name, action).await?;
+    let changed = async {
+        let before = shard::get(context.topo.global(), keyspace, name).await?;
+        let after = update_from(context, before.clone(), &lock, change).await?;
+        Ok((after.source_shards != before.value.source_shards).then_some(after))
+    };
+    finish(changed.await, lock).await
+}
+
+/// Takes a shard's lock.
+pub(super) async fn lock(context: &Context, keyspace: &str, name: &str, action: &str) -> Result<Lock> {
+    let request = context.lock_request(action).of(paths::shard_dir(keyspace, name));
+    Ok(context.topo.global().lock(request).await?)
+}
+
 async fn lock_for(context: &Context, keyspace: &str, name: &str, action: &str) -> Result<Lock> {
     paths::check_name(keyspace)?;
     shard::parse_name(name)?;
-    lock(context, keyspace, action).await
+    keyspaces::lock(context, keyspace, action).await
 }
 
 /// Reads, changes and writes a shard until nobody was faster. An unchanged record is not written.
-async fn update(
+pub(super) async fn update(
     context: &Context,
     keyspace: &str,
     name: &str,
     lock: &Lock,
     change: impl Fn(&mut Shard) -> Result<()>,
 ) -> Result<Shard> {
+    let old = shard::get(context.topo.global(), keyspace, name).await?;
+    update_from(context, old, lock, change).await
+}
+
+/// The same for a record that was read under the lock.
+async fn update_from(
+    context: &Context,
+    mut old: Record<Shard>,
+    lock: &Lock,
+    change: impl Fn(&mut Shard) -> Result<()>,
+) -> Result<Shard> {
     let global = context.topo.global();
     loop {
-        let old = shard::get(global, keyspace, name).await?;
         let mut value = old.value.clone();
         change(&mut value)?;
         if value == old.value {
             return Ok(value);
         }
         match shard::update(global, &old, &value, lock).await {
-            Err(topo::Error::BadVersion(_)) => {}
+            Err(topo::Error::BadVersion(_)) => old = Record::get(global, &old.path).await?,
             other => return Ok(other.map(|()| value)?),
         }
     }

@@ -1,16 +1,24 @@
 //! Tablets: their records, and calls to one of them.
 
+mod call;
+mod delete;
+mod version;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join_all, try_join};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata as manager;
-use vtmigrated_proto::topodata::shard_replication::Node;
 use vtmigrated_proto::topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType};
 
+pub use self::call::{
+    change_tags, fetch_multi_as_dba, full_status, hook, permissions, read_permissions, set_writable, sleep,
+};
+pub use self::delete::delete;
+pub use self::version::{of_tablet as version_of, version};
 use super::{Error, Result, cell};
 use crate::context::Context;
-use crate::topo::{self, Cells, Expect, Record, Write, paths, shard, tablet};
+use crate::topo::{self, Cells, Record, paths, shard, tablet};
 
 /// Which tablets to list.
 #[derive(Clone, Debug, Default)]
@@ -91,12 +99,23 @@ pub async fn of_shard(
     name: &str,
     cells: &[String],
 ) -> Result<(Vec<Tablet>, Option<topo::Error>)> {
+    let (_, tablets, partial) = shard_with_tablets(context, keyspace, name, cells).await?;
+    Ok((tablets, partial))
+}
+
+/// The same with the shard's record.
+pub(super) async fn shard_with_tablets(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    cells: &[String],
+) -> Result<(Shard, Vec<Tablet>, Option<topo::Error>)> {
     cell::check_names(cells)?;
     let (record, all) = try_join(shard::get(context.topo.global(), keyspace, name), context.topo.cells()).await?;
     let cells = if cells.is_empty() { all } else { all.only(cells)? };
     let (aliases, partial) = aliases_of_shard(&cells, keyspace, name, &record.value).await;
     let (tablets, missing) = read(&cells, &aliases).await;
-    Ok((tablets, partial.or(missing)))
+    Ok((record.value, tablets, partial.or(missing)))
 }
 
 /// Asks a tablet for an echo.
@@ -171,67 +190,7 @@ pub async fn fetch_as_dba(context: &Context, alias: &TabletAlias, statement: Sta
     Ok(context.tablets.execute_fetch_as_dba(&tablet, request).await?.result.unwrap_or_default())
 }
 
-/// The replication graph of a shard in the named cells or in all; an empty one where there is none.
-pub async fn replication(
-    context: &Context,
-    keyspace: &str,
-    name: &str,
-    cells: &[String],
-) -> Result<Vec<(String, ShardReplication)>> {
-    paths::check_name(keyspace)?;
-    shard::parse_name(name)?;
-    let named = !cells.is_empty();
-    let cells = cell::select(context, cells).await?;
-    let mut found = Vec::new();
-    for (cell, record) in tablet::replication_records(&cells, keyspace, name).await? {
-        match record {
-            Some(record) => found.push((cell, record.value)),
-            None if named => {
-                let path = cells.conn(&cell)?.full(&paths::shard_replication(keyspace, name));
-                return Err(topo::Error::NoNode(path).into());
-            }
-            None => {}
-        }
-    }
-    Ok(found)
-}
-
-/// Adds a tablet to, or removes it from, the replication graph of a shard in the tablet's cell.
-pub async fn set_replication(
-    context: &Context,
-    keyspace: &str,
-    name: &str,
-    alias: &TabletAlias,
-    present: bool,
-) -> Result<()> {
-    paths::check_name(keyspace)?;
-    shard::parse_name(name)?;
-    let conn = context.topo.cell(&alias.cell).await?;
-    let path = paths::shard_replication(keyspace, name);
-    loop {
-        let old = Record::<ShardReplication>::find(&conn, &path).await?;
-        let nodes = old.as_ref().map(|record| record.value.nodes.clone()).unwrap_or_default();
-        let ours = |node: &Node| node.tablet_alias.as_ref() == Some(alias);
-        let mut graph = ShardReplication { nodes: nodes.iter().filter(|node| !ours(node)).cloned().collect() };
-        let count = nodes.len() - graph.nodes.len();
-        if count == usize::from(present) {
-            return Ok(());
-        }
-        if present {
-            graph.nodes.push(Node { tablet_alias: Some(alias.clone()) });
-        }
-        let write = match &old {
-            Some(old) => Write::put(path.clone(), old.over(&conn, &[1], &graph)?, Expect::Version(old.version)),
-            None => Write::put(path.clone(), prost::Message::encode_to_vec(&graph), Expect::Absent),
-        };
-        match conn.write_one(write, None).await {
-            Err(error) if error.is_conflict() => {}
-            other => return other.map(|_| ()).map_err(Error::from),
-        }
-    }
-}
-
-fn max_rows(statement: &Statement) -> Result<u64> {
+pub(super) fn max_rows(statement: &Statement) -> Result<u64> {
     if statement.query.trim().is_empty() {
         return Err(Error::invalid("the query is empty"));
     }
@@ -273,7 +232,7 @@ async fn aliases_of_shard(
 
 /// Reads tablets, one round trip for each cell, all cells in parallel. Missing ones and those of unknown cells are left
 /// out; a cell that cannot be read makes the result a partial one.
-async fn read(cells: &Cells, aliases: &[TabletAlias]) -> (Vec<Tablet>, Option<topo::Error>) {
+pub(super) async fn read(cells: &Cells, aliases: &[TabletAlias]) -> (Vec<Tablet>, Option<topo::Error>) {
     let names: BTreeSet<&str> = aliases.iter().map(|alias| alias.cell.as_str()).collect();
     let reads = names.into_iter().filter(|cell| cells.conn(cell).is_ok()).map(|cell| async move {
         let ours: Vec<TabletAlias> = aliases.iter().filter(|alias| alias.cell == cell).cloned().collect();

@@ -20,8 +20,16 @@ pub async fn complete(context: Arc<Context>, request: MoveTablesCompleteRequest)
     complete::complete(&context, &arguments).await
 }
 
+pub async fn switch_traffic(_: &Context, _: WorkflowSwitchTrafficRequest) -> Result<WorkflowSwitchTrafficResponse> {
+    no_traffic("SwitchTraffic")
+}
+
+pub async fn mirror_traffic(_: &Context, _: WorkflowMirrorTrafficRequest) -> Result<WorkflowMirrorTrafficResponse> {
+    no_traffic("MirrorTraffic")
+}
+
 /// Switching, reversing and mirroring: a Migrate has none of them, and other workflows are not served.
-pub fn no_traffic<R>(action: &str) -> Result<R> {
+fn no_traffic<R>(action: &str) -> Result<R> {
     let text = format!("invalid action for Migrate workflow: {action}");
     let help = "a Migrate ends with complete; for other workflows name a stock vtctld with --fallback-vtctld-server";
     Err(Error::NotServed { code: Code::InvalidArgument, reason: "NO_TRAFFIC", text, help: help.to_owned() })

@@ -6,7 +6,8 @@ use std::time::Duration;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime;
 
-use crate::cluster::schema::{self, Change, Detail};
+use super::time::duration;
+use crate::cluster::schema::{self, Change, Copy, Detail};
 use crate::cluster::{Error, tablet};
 use crate::context::Context;
 use crate::tablet::GetSchema;
@@ -33,15 +34,28 @@ pub async fn apply(context: Arc<Context>, request: ApplySchemaRequest) -> Result
         statements: request.sql,
         ddl_strategy: request.ddl_strategy,
         uuids: request.uuid_list,
-        wait_replicas: request.wait_replicas_timeout.map(duration).transpose()?,
+        wait_replicas: wait_replicas(request.wait_replicas_timeout)?,
         batch_size: request.batch_size,
     };
     let rows_affected_by_shard = schema::apply(&context, change).await?;
     Ok(ApplySchemaResponse { uuid_list: Vec::new(), rows_affected_by_shard })
 }
 
-fn duration(value: vttime::Duration) -> Result<Duration, Error> {
-    let bad = || Error::invalid("unable to parse WaitReplicasTimeout into a valid duration: it is negative");
-    let (seconds, nanos) = (u64::try_from(value.seconds), u32::try_from(value.nanos));
-    Ok(Duration::from_secs(seconds.map_err(|_| bad())?) + Duration::from_nanos(nanos.map_err(|_| bad())?.into()))
+pub async fn copy(context: Arc<Context>, request: CopySchemaShardRequest) -> Result<CopySchemaShardResponse, Error> {
+    let copy = Copy {
+        source: tablet::alias(request.source_tablet_alias)?,
+        tables: request.tables,
+        exclude_tables: request.exclude_tables,
+        include_views: request.include_views,
+        keyspace: request.destination_keyspace,
+        shard: request.destination_shard,
+        skip_verify: request.skip_verify,
+        wait_replicas: duration(request.wait_replicas_timeout)?,
+    };
+    schema::copy(&context, &copy).await?;
+    Ok(CopySchemaShardResponse {})
+}
+
+fn wait_replicas(value: Option<vttime::Duration>) -> Result<Option<Duration>, Error> {
+    duration(value).map_err(|error| error.doing("unable to parse WaitReplicasTimeout into a valid duration"))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vtmigrated_proto::topodata;
+use vtmigrated_proto::topodata::shard::SourceShard;
 use vtmigrated_proto::vtctldata::find_all_shards_in_keyspace_response::ShardsEntry;
 use vtmigrated_proto::vtctldata::*;
 
@@ -70,6 +71,49 @@ pub async fn set_tablet_control(
     };
     let set = shard::set_tablet_control(&context, &request.keyspace, &request.shard, control);
     Ok(SetShardTabletControlResponse { shard: Some(set.await?) })
+}
+
+pub async fn add_source(
+    context: Arc<Context>,
+    request: SourceShardAddRequest,
+) -> Result<SourceShardAddResponse, Error> {
+    let source = SourceShard {
+        uid: request.uid,
+        keyspace: request.source_keyspace,
+        shard: request.source_shard,
+        key_range: request.key_range,
+        tables: request.tables,
+    };
+    let shard = shard::add_source(&context, &request.keyspace, &request.shard, source).await?;
+    Ok(SourceShardAddResponse { shard })
+}
+
+pub async fn remove_source(
+    context: Arc<Context>,
+    request: SourceShardDeleteRequest,
+) -> Result<SourceShardDeleteResponse, Error> {
+    let shard = shard::remove_source(&context, &request.keyspace, &request.shard, request.uid).await?;
+    Ok(SourceShardDeleteResponse { shard })
+}
+
+pub async fn remove_cell(
+    context: Arc<Context>,
+    request: RemoveShardCellRequest,
+) -> Result<RemoveShardCellResponse, Error> {
+    let RemoveShardCellRequest { keyspace, shard_name, cell, force, recursive } = request;
+    let removal = shard::Removal { keyspace: &keyspace, cell: &cell, recursive, force };
+    shard::remove_cell(&context, removal, &shard_name).await?;
+    Ok(RemoveShardCellResponse {})
+}
+
+pub async fn remove_keyspace_cell(
+    context: Arc<Context>,
+    request: RemoveKeyspaceCellRequest,
+) -> Result<RemoveKeyspaceCellResponse, Error> {
+    let RemoveKeyspaceCellRequest { keyspace, cell, force, recursive } = request;
+    let removal = shard::Removal { keyspace: &keyspace, cell: &cell, recursive, force };
+    shard::remove_keyspace_cell(&context, removal).await?;
+    Ok(RemoveKeyspaceCellResponse {})
 }
 
 fn named(keyspace: String, name: String, record: topodata::Shard) -> Shard {

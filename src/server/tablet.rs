@@ -1,10 +1,10 @@
-//! RPCs of tablets and of the replication graph.
+//! RPCs of tablets.
 
 use std::sync::Arc;
 
-use vtmigrated_proto::vtctldata::get_shard_replication_response::ShardReplicationByCellEntry;
 use vtmigrated_proto::vtctldata::*;
 
+use super::time::duration;
 use crate::cluster::tablet::{self, Filter, Statement, alias};
 use crate::cluster::{Error, reload};
 use crate::context::Context;
@@ -105,29 +105,63 @@ pub async fn reload_schema_keyspace(
     Ok(ReloadSchemaKeyspaceResponse { events: reload::keyspace(&context, &keyspace, &how).await? })
 }
 
-pub async fn replication(
-    context: &Context,
-    request: GetShardReplicationRequest,
-) -> Result<GetShardReplicationResponse, Error> {
-    let found = tablet::replication(context, &request.keyspace, &request.shard, &request.cells).await?;
-    let entry = |(key, graph)| ShardReplicationByCellEntry { key, value: Some(graph) };
-    Ok(GetShardReplicationResponse { shard_replication_by_cell: found.into_iter().map(entry).collect() })
+pub async fn execute_multi_fetch_as_dba(
+    context: Arc<Context>,
+    request: ExecuteMultiFetchAsDbaRequest,
+) -> Result<ExecuteMultiFetchAsDbaResponse, Error> {
+    let alias = alias(request.tablet_alias)?;
+    let statement = Statement {
+        query: request.sql,
+        max_rows: request.max_rows,
+        disable_binlogs: request.disable_binlogs,
+        reload_schema: request.reload_schema,
+    };
+    Ok(ExecuteMultiFetchAsDbaResponse { results: tablet::fetch_multi_as_dba(&context, &alias, statement).await? })
 }
 
-pub async fn replication_add(
-    context: Arc<Context>,
-    request: ShardReplicationAddRequest,
-) -> Result<ShardReplicationAddResponse, Error> {
-    let alias = alias(request.tablet_alias)?;
-    tablet::set_replication(&context, &request.keyspace, &request.shard, &alias, true).await?;
-    Ok(ShardReplicationAddResponse {})
+pub async fn execute_hook(context: Arc<Context>, request: ExecuteHookRequest) -> Result<ExecuteHookResponse, Error> {
+    let result = tablet::hook(&context, request.tablet_alias, request.tablet_hook_request).await?;
+    Ok(ExecuteHookResponse { hook_result: Some(result) })
 }
 
-pub async fn replication_remove(
-    context: Arc<Context>,
-    request: ShardReplicationRemoveRequest,
-) -> Result<ShardReplicationRemoveResponse, Error> {
+pub async fn full_status(context: &Context, request: GetFullStatusRequest) -> Result<GetFullStatusResponse, Error> {
+    Ok(GetFullStatusResponse { status: tablet::full_status(context, &alias(request.tablet_alias)?).await? })
+}
+
+pub async fn permissions(context: &Context, request: GetPermissionsRequest) -> Result<GetPermissionsResponse, Error> {
+    let permissions = tablet::permissions(context, &alias(request.tablet_alias)?).await?;
+    Ok(GetPermissionsResponse { permissions: Some(permissions) })
+}
+
+pub async fn version(context: &Context, request: GetVersionRequest) -> Result<GetVersionResponse, Error> {
+    Ok(GetVersionResponse { version: tablet::version(context, &alias(request.tablet_alias)?).await? })
+}
+
+pub async fn set_writable(context: Arc<Context>, request: SetWritableRequest) -> Result<SetWritableResponse, Error> {
+    let Some(found) = request.tablet_alias else {
+        return Err(Error::invalid("SetWritable.TabletAlias is required"));
+    };
+    tablet::set_writable(&context, &alias(Some(found))?, request.writable).await?;
+    Ok(SetWritableResponse {})
+}
+
+pub async fn sleep(context: Arc<Context>, request: SleepTabletRequest) -> Result<SleepTabletResponse, Error> {
     let alias = alias(request.tablet_alias)?;
-    tablet::set_replication(&context, &request.keyspace, &request.shard, &alias, false).await?;
-    Ok(ShardReplicationRemoveResponse {})
+    tablet::sleep(&context, &alias, duration(request.duration)?).await?;
+    Ok(SleepTabletResponse {})
+}
+
+pub async fn change_tags(
+    context: Arc<Context>,
+    request: ChangeTabletTagsRequest,
+) -> Result<ChangeTabletTagsResponse, Error> {
+    let alias = alias(request.tablet_alias)?;
+    let (before_tags, after_tags) = tablet::change_tags(&context, &alias, request.tags, request.replace).await?;
+    Ok(ChangeTabletTagsResponse { before_tags, after_tags })
+}
+
+pub async fn delete(context: Arc<Context>, request: DeleteTabletsRequest) -> Result<DeleteTabletsResponse, Error> {
+    let aliases = request.tablet_aliases.into_iter().map(|found| alias(Some(found))).collect::<Result<Vec<_>, _>>()?;
+    tablet::delete(&context, &aliases, request.allow_primary).await?;
+    Ok(DeleteTabletsResponse {})
 }

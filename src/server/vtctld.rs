@@ -10,7 +10,8 @@ use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
 use super::status::logged;
 use super::{
-    cell, keyspace, migrate, mount, routing_rules, schema, serving, shard, tablet, topology, vdiff, vschema, workflow,
+    cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema, serving, shard, tablet,
+    throttler, topology, validate, vdiff, vschema, workflow,
 };
 use crate::context::Context;
 use crate::error::Explain;
@@ -55,339 +56,139 @@ impl Vtctld {
     }
 }
 
-#[tonic::async_trait]
-impl Service for Vtctld {
-    async fn add_cell_info(&self, r: Request<AddCellInfoRequest>) -> Answer<AddCellInfoResponse> {
-        self.change(r, cell::add).await
-    }
-
-    async fn add_cells_alias(&self, r: Request<AddCellsAliasRequest>) -> Answer<AddCellsAliasResponse> {
-        self.change(r, cell::add_alias).await
-    }
-
-    async fn apply_keyspace_routing_rules(
-        &self,
-        r: Request<ApplyKeyspaceRoutingRulesRequest>,
-    ) -> Answer<ApplyKeyspaceRoutingRulesResponse> {
-        self.change(r, routing_rules::apply_keyspaces).await
-    }
-
-    async fn apply_routing_rules(&self, r: Request<ApplyRoutingRulesRequest>) -> Answer<ApplyRoutingRulesResponse> {
-        self.change(r, routing_rules::apply).await
-    }
-
-    async fn apply_schema(&self, r: Request<ApplySchemaRequest>) -> Answer<ApplySchemaResponse> {
-        self.change(r, schema::apply).await
-    }
-
-    async fn apply_shard_routing_rules(
-        &self,
-        r: Request<ApplyShardRoutingRulesRequest>,
-    ) -> Answer<ApplyShardRoutingRulesResponse> {
-        self.change(r, routing_rules::apply_shards).await
-    }
-
-    async fn apply_v_schema(&self, r: Request<ApplyVSchemaRequest>) -> Answer<ApplyVSchemaResponse> {
-        self.change(r, vschema::apply).await
-    }
-
-    async fn create_keyspace(&self, r: Request<CreateKeyspaceRequest>) -> Answer<CreateKeyspaceResponse> {
-        self.change(r, keyspace::create).await
-    }
-
-    async fn create_shard(&self, r: Request<CreateShardRequest>) -> Answer<CreateShardResponse> {
-        self.change(r, shard::create).await
-    }
-
-    async fn delete_cell_info(&self, r: Request<DeleteCellInfoRequest>) -> Answer<DeleteCellInfoResponse> {
-        self.change(r, cell::delete).await
-    }
-
-    async fn delete_cells_alias(&self, r: Request<DeleteCellsAliasRequest>) -> Answer<DeleteCellsAliasResponse> {
-        self.change(r, cell::delete_alias).await
-    }
-
-    async fn delete_keyspace(&self, r: Request<DeleteKeyspaceRequest>) -> Answer<DeleteKeyspaceResponse> {
-        self.change(r, keyspace::delete).await
-    }
-
-    async fn delete_shards(&self, r: Request<DeleteShardsRequest>) -> Answer<DeleteShardsResponse> {
-        self.change(r, shard::delete).await
-    }
-
-    async fn delete_srv_v_schema(&self, r: Request<DeleteSrvVSchemaRequest>) -> Answer<DeleteSrvVSchemaResponse> {
-        self.change(r, serving::delete_vschema).await
-    }
-
-    async fn execute_fetch_as_app(&self, r: Request<ExecuteFetchAsAppRequest>) -> Answer<ExecuteFetchAsAppResponse> {
-        self.change(r, tablet::execute_fetch_as_app).await
-    }
-
-    async fn execute_fetch_as_dba(&self, r: Request<ExecuteFetchAsDbaRequest>) -> Answer<ExecuteFetchAsDbaResponse> {
-        self.change(r, tablet::execute_fetch_as_dba).await
-    }
-
-    async fn find_all_shards_in_keyspace(
-        &self,
-        r: Request<FindAllShardsInKeyspaceRequest>,
-    ) -> Answer<FindAllShardsInKeyspaceResponse> {
-        self.read(r, shard::all).await
-    }
-
-    async fn get_cell_info(&self, r: Request<GetCellInfoRequest>) -> Answer<GetCellInfoResponse> {
-        self.read(r, cell::get).await
-    }
-
-    async fn get_cell_info_names(&self, r: Request<GetCellInfoNamesRequest>) -> Answer<GetCellInfoNamesResponse> {
-        self.read(r, cell::names).await
-    }
-
-    async fn get_cells_aliases(&self, r: Request<GetCellsAliasesRequest>) -> Answer<GetCellsAliasesResponse> {
-        self.read(r, cell::aliases).await
-    }
-
-    async fn get_keyspace(&self, r: Request<GetKeyspaceRequest>) -> Answer<GetKeyspaceResponse> {
-        self.read(r, keyspace::get).await
-    }
-
-    async fn get_keyspace_routing_rules(
-        &self,
-        r: Request<GetKeyspaceRoutingRulesRequest>,
-    ) -> Answer<GetKeyspaceRoutingRulesResponse> {
-        self.read(r, routing_rules::get_keyspaces).await
-    }
-
-    async fn get_keyspaces(&self, r: Request<GetKeyspacesRequest>) -> Answer<GetKeyspacesResponse> {
-        self.read(r, keyspace::all).await
-    }
-
-    async fn get_mirror_rules(&self, r: Request<GetMirrorRulesRequest>) -> Answer<GetMirrorRulesResponse> {
-        self.read(r, routing_rules::get_mirror).await
-    }
-
-    async fn get_routing_rules(&self, r: Request<GetRoutingRulesRequest>) -> Answer<GetRoutingRulesResponse> {
-        self.read(r, routing_rules::get).await
-    }
-
-    async fn get_schema(&self, r: Request<GetSchemaRequest>) -> Answer<GetSchemaResponse> {
-        self.read(r, schema::get).await
-    }
-
-    async fn get_shard(&self, r: Request<GetShardRequest>) -> Answer<GetShardResponse> {
-        self.read(r, shard::get).await
-    }
-
-    async fn get_shard_replication(
-        &self,
-        r: Request<GetShardReplicationRequest>,
-    ) -> Answer<GetShardReplicationResponse> {
-        self.read(r, tablet::replication).await
-    }
-
-    async fn get_shard_routing_rules(
-        &self,
-        r: Request<GetShardRoutingRulesRequest>,
-    ) -> Answer<GetShardRoutingRulesResponse> {
-        self.read(r, routing_rules::get_shards).await
-    }
-
-    async fn get_srv_keyspace_names(
-        &self,
-        r: Request<GetSrvKeyspaceNamesRequest>,
-    ) -> Answer<GetSrvKeyspaceNamesResponse> {
-        self.read(r, serving::keyspace_names).await
-    }
-
-    async fn get_srv_keyspaces(&self, r: Request<GetSrvKeyspacesRequest>) -> Answer<GetSrvKeyspacesResponse> {
-        self.read(r, serving::keyspaces).await
-    }
-
-    async fn get_srv_v_schema(&self, r: Request<GetSrvVSchemaRequest>) -> Answer<GetSrvVSchemaResponse> {
-        self.read(r, serving::vschema).await
-    }
-
-    async fn get_srv_v_schemas(&self, r: Request<GetSrvVSchemasRequest>) -> Answer<GetSrvVSchemasResponse> {
-        self.read(r, serving::vschemas).await
-    }
-
-    async fn get_tablet(&self, r: Request<GetTabletRequest>) -> Answer<GetTabletResponse> {
-        self.read(r, tablet::get).await
-    }
-
-    async fn get_tablets(&self, r: Request<GetTabletsRequest>) -> Answer<GetTabletsResponse> {
-        self.read(r, tablet::list).await
-    }
-
-    async fn get_topology_path(&self, r: Request<GetTopologyPathRequest>) -> Answer<GetTopologyPathResponse> {
-        self.read(r, topology::get_path).await
-    }
-
-    async fn get_v_schema(&self, r: Request<GetVSchemaRequest>) -> Answer<GetVSchemaResponse> {
-        self.read(r, vschema::get).await
-    }
-
-    async fn ping_tablet(&self, r: Request<PingTabletRequest>) -> Answer<PingTabletResponse> {
-        self.read(r, tablet::ping).await
-    }
-
-    async fn rebuild_keyspace_graph(
-        &self,
-        r: Request<RebuildKeyspaceGraphRequest>,
-    ) -> Answer<RebuildKeyspaceGraphResponse> {
-        self.change(r, serving::rebuild_keyspace).await
-    }
-
-    async fn rebuild_v_schema_graph(
-        &self,
-        r: Request<RebuildVSchemaGraphRequest>,
-    ) -> Answer<RebuildVSchemaGraphResponse> {
-        self.change(r, serving::rebuild_vschema).await
-    }
-
-    async fn refresh_state(&self, r: Request<RefreshStateRequest>) -> Answer<RefreshStateResponse> {
-        self.change(r, tablet::refresh_state).await
-    }
-
-    async fn refresh_state_by_shard(
-        &self,
-        r: Request<RefreshStateByShardRequest>,
-    ) -> Answer<RefreshStateByShardResponse> {
-        self.change(r, tablet::refresh_state_by_shard).await
-    }
-
-    async fn reload_schema(&self, r: Request<ReloadSchemaRequest>) -> Answer<ReloadSchemaResponse> {
-        self.change(r, tablet::reload_schema).await
-    }
-
-    async fn reload_schema_keyspace(
-        &self,
-        r: Request<ReloadSchemaKeyspaceRequest>,
-    ) -> Answer<ReloadSchemaKeyspaceResponse> {
-        self.change(r, tablet::reload_schema_keyspace).await
-    }
-
-    async fn reload_schema_shard(&self, r: Request<ReloadSchemaShardRequest>) -> Answer<ReloadSchemaShardResponse> {
-        self.change(r, tablet::reload_schema_shard).await
-    }
-
-    async fn run_health_check(&self, r: Request<RunHealthCheckRequest>) -> Answer<RunHealthCheckResponse> {
-        self.change(r, tablet::run_health_check).await
-    }
-
-    async fn set_keyspace_durability_policy(
-        &self,
-        r: Request<SetKeyspaceDurabilityPolicyRequest>,
-    ) -> Answer<SetKeyspaceDurabilityPolicyResponse> {
-        self.change(r, keyspace::set_durability_policy).await
-    }
-
-    async fn set_shard_is_primary_serving(
-        &self,
-        r: Request<SetShardIsPrimaryServingRequest>,
-    ) -> Answer<SetShardIsPrimaryServingResponse> {
-        self.change(r, shard::set_primary_serving).await
-    }
-
-    async fn set_shard_tablet_control(
-        &self,
-        r: Request<SetShardTabletControlRequest>,
-    ) -> Answer<SetShardTabletControlResponse> {
-        self.change(r, shard::set_tablet_control).await
-    }
-
-    async fn shard_replication_add(
-        &self,
-        r: Request<ShardReplicationAddRequest>,
-    ) -> Answer<ShardReplicationAddResponse> {
-        self.change(r, tablet::replication_add).await
-    }
-
-    async fn shard_replication_remove(
-        &self,
-        r: Request<ShardReplicationRemoveRequest>,
-    ) -> Answer<ShardReplicationRemoveResponse> {
-        self.change(r, tablet::replication_remove).await
-    }
-
-    async fn update_cell_info(&self, r: Request<UpdateCellInfoRequest>) -> Answer<UpdateCellInfoResponse> {
-        self.change(r, cell::update).await
-    }
-
-    async fn update_cells_alias(&self, r: Request<UpdateCellsAliasRequest>) -> Answer<UpdateCellsAliasResponse> {
-        self.change(r, cell::update_alias).await
-    }
-
-    async fn mount_list(&self, r: Request<MountListRequest>) -> Answer<MountListResponse> {
-        self.read(r, mount::list).await
-    }
-
-    async fn mount_register(&self, r: Request<MountRegisterRequest>) -> Answer<MountRegisterResponse> {
-        self.change(r, mount::register).await
-    }
-
-    async fn mount_show(&self, r: Request<MountShowRequest>) -> Answer<MountShowResponse> {
-        self.read(r, mount::show).await
-    }
-
-    async fn mount_unregister(&self, r: Request<MountUnregisterRequest>) -> Answer<MountUnregisterResponse> {
-        self.change(r, mount::unregister).await
-    }
-
-    async fn get_workflows(&self, r: Request<GetWorkflowsRequest>) -> Answer<GetWorkflowsResponse> {
-        self.read(r, workflow::get_workflows).await
-    }
-
-    async fn migrate_create(&self, r: Request<MigrateCreateRequest>) -> Answer<WorkflowStatusResponse> {
-        self.change(r, migrate::create).await
-    }
-
-    async fn move_tables_complete(&self, r: Request<MoveTablesCompleteRequest>) -> Answer<MoveTablesCompleteResponse> {
-        self.change(r, migrate::complete).await
-    }
-
-    async fn v_diff_create(&self, r: Request<VDiffCreateRequest>) -> Answer<VDiffCreateResponse> {
-        self.change(r, vdiff::create).await
-    }
-
-    async fn v_diff_delete(&self, r: Request<VDiffDeleteRequest>) -> Answer<VDiffDeleteResponse> {
-        self.change(r, vdiff::delete).await
-    }
-
-    async fn v_diff_resume(&self, r: Request<VDiffResumeRequest>) -> Answer<VDiffResumeResponse> {
-        self.change(r, vdiff::resume).await
-    }
-
-    async fn v_diff_show(&self, r: Request<VDiffShowRequest>) -> Answer<VDiffShowResponse> {
-        self.read(r, vdiff::show).await
-    }
-
-    async fn v_diff_stop(&self, r: Request<VDiffStopRequest>) -> Answer<VDiffStopResponse> {
-        self.change(r, vdiff::stop).await
-    }
-
-    async fn workflow_delete(&self, r: Request<WorkflowDeleteRequest>) -> Answer<WorkflowDeleteResponse> {
-        self.change(r, workflow::delete).await
-    }
-
-    async fn workflow_mirror_traffic(
-        &self,
-        _: Request<WorkflowMirrorTrafficRequest>,
-    ) -> Answer<WorkflowMirrorTrafficResponse> {
-        migrate::no_traffic("MirrorTraffic").map(Response::new).map_err(|e| logged(&e))
-    }
-
-    async fn workflow_status(&self, r: Request<WorkflowStatusRequest>) -> Answer<WorkflowStatusResponse> {
-        self.read(r, workflow::status).await
-    }
-
-    async fn workflow_switch_traffic(
-        &self,
-        _: Request<WorkflowSwitchTrafficRequest>,
-    ) -> Answer<WorkflowSwitchTrafficResponse> {
-        migrate::no_traffic("SwitchTraffic").map(Response::new).map_err(|e| logged(&e))
-    }
-
-    async fn workflow_update(&self, r: Request<WorkflowUpdateRequest>) -> Answer<WorkflowUpdateResponse> {
-        self.change(r, workflow::update).await
-    }
+/// Declares the service: `rpc(request) -> response = read|change(handler)`.
+macro_rules! rpcs {
+    ($($name:ident($request:ty) -> $response:ty = $how:ident($handler:path);)*) => {
+        #[tonic::async_trait]
+        impl Service for Vtctld {
+            $(async fn $name(&self, request: Request<$request>) -> Answer<$response> {
+                self.$how(request, $handler).await
+            })*
+        }
+    };
+}
+
+rpcs! {
+    add_cell_info(AddCellInfoRequest) -> AddCellInfoResponse = change(cell::add);
+    add_cells_alias(AddCellsAliasRequest) -> AddCellsAliasResponse = change(cell::add_alias);
+    apply_keyspace_routing_rules(ApplyKeyspaceRoutingRulesRequest) -> ApplyKeyspaceRoutingRulesResponse
+        = change(routing_rules::apply_keyspaces);
+    apply_routing_rules(ApplyRoutingRulesRequest) -> ApplyRoutingRulesResponse = change(routing_rules::apply);
+    apply_schema(ApplySchemaRequest) -> ApplySchemaResponse = change(schema::apply);
+    apply_shard_routing_rules(ApplyShardRoutingRulesRequest) -> ApplyShardRoutingRulesResponse
+        = change(routing_rules::apply_shards);
+    apply_v_schema(ApplyVSchemaRequest) -> ApplyVSchemaResponse = change(vschema::apply);
+    change_tablet_tags(ChangeTabletTagsRequest) -> ChangeTabletTagsResponse = change(tablet::change_tags);
+    change_tablet_type(ChangeTabletTypeRequest) -> ChangeTabletTypeResponse = change(replication::change_type);
+    check_throttler(CheckThrottlerRequest) -> CheckThrottlerResponse = read(throttler::check);
+    copy_schema_shard(CopySchemaShardRequest) -> CopySchemaShardResponse = change(schema::copy);
+    create_keyspace(CreateKeyspaceRequest) -> CreateKeyspaceResponse = change(keyspace::create);
+    create_shard(CreateShardRequest) -> CreateShardResponse = change(shard::create);
+    delete_cell_info(DeleteCellInfoRequest) -> DeleteCellInfoResponse = change(cell::delete);
+    delete_cells_alias(DeleteCellsAliasRequest) -> DeleteCellsAliasResponse = change(cell::delete_alias);
+    delete_keyspace(DeleteKeyspaceRequest) -> DeleteKeyspaceResponse = change(keyspace::delete);
+    delete_shards(DeleteShardsRequest) -> DeleteShardsResponse = change(shard::delete);
+    delete_srv_v_schema(DeleteSrvVSchemaRequest) -> DeleteSrvVSchemaResponse = change(serving::delete_vschema);
+    delete_tablets(DeleteTabletsRequest) -> DeleteTabletsResponse = change(tablet::delete);
+    execute_fetch_as_app(ExecuteFetchAsAppRequest) -> ExecuteFetchAsAppResponse = change(tablet::execute_fetch_as_app);
+    execute_fetch_as_dba(ExecuteFetchAsDbaRequest) -> ExecuteFetchAsDbaResponse = change(tablet::execute_fetch_as_dba);
+    execute_hook(ExecuteHookRequest) -> ExecuteHookResponse = change(tablet::execute_hook);
+    execute_multi_fetch_as_dba(ExecuteMultiFetchAsDbaRequest) -> ExecuteMultiFetchAsDbaResponse
+        = change(tablet::execute_multi_fetch_as_dba);
+    find_all_shards_in_keyspace(FindAllShardsInKeyspaceRequest) -> FindAllShardsInKeyspaceResponse = read(shard::all);
+    get_cell_info(GetCellInfoRequest) -> GetCellInfoResponse = read(cell::get);
+    get_cell_info_names(GetCellInfoNamesRequest) -> GetCellInfoNamesResponse = read(cell::names);
+    get_cells_aliases(GetCellsAliasesRequest) -> GetCellsAliasesResponse = read(cell::aliases);
+    get_full_status(GetFullStatusRequest) -> GetFullStatusResponse = read(tablet::full_status);
+    get_keyspace(GetKeyspaceRequest) -> GetKeyspaceResponse = read(keyspace::get);
+    get_keyspace_routing_rules(GetKeyspaceRoutingRulesRequest) -> GetKeyspaceRoutingRulesResponse
+        = read(routing_rules::get_keyspaces);
+    get_keyspaces(GetKeyspacesRequest) -> GetKeyspacesResponse = read(keyspace::all);
+    get_mirror_rules(GetMirrorRulesRequest) -> GetMirrorRulesResponse = read(routing_rules::get_mirror);
+    get_permissions(GetPermissionsRequest) -> GetPermissionsResponse = read(tablet::permissions);
+    get_routing_rules(GetRoutingRulesRequest) -> GetRoutingRulesResponse = read(routing_rules::get);
+    get_schema(GetSchemaRequest) -> GetSchemaResponse = read(schema::get);
+    get_shard(GetShardRequest) -> GetShardResponse = read(shard::get);
+    get_shard_replication(GetShardReplicationRequest) -> GetShardReplicationResponse = read(graph::get);
+    get_shard_routing_rules(GetShardRoutingRulesRequest) -> GetShardRoutingRulesResponse
+        = read(routing_rules::get_shards);
+    get_srv_keyspace_names(GetSrvKeyspaceNamesRequest) -> GetSrvKeyspaceNamesResponse = read(serving::keyspace_names);
+    get_srv_keyspaces(GetSrvKeyspacesRequest) -> GetSrvKeyspacesResponse = read(serving::keyspaces);
+    get_srv_v_schema(GetSrvVSchemaRequest) -> GetSrvVSchemaResponse = read(serving::vschema);
+    get_srv_v_schemas(GetSrvVSchemasRequest) -> GetSrvVSchemasResponse = read(serving::vschemas);
+    get_tablet(GetTabletRequest) -> GetTabletResponse = read(tablet::get);
+    get_tablets(GetTabletsRequest) -> GetTabletsResponse = read(tablet::list);
+    get_throttler_status(GetThrottlerStatusRequest) -> GetThrottlerStatusResponse = read(throttler::status);
+    get_topology_path(GetTopologyPathRequest) -> GetTopologyPathResponse = read(topology::get_path);
+    get_v_schema(GetVSchemaRequest) -> GetVSchemaResponse = read(vschema::get);
+    get_version(GetVersionRequest) -> GetVersionResponse = read(tablet::version);
+    get_workflows(GetWorkflowsRequest) -> GetWorkflowsResponse = read(workflow::get_workflows);
+    init_shard_primary(InitShardPrimaryRequest) -> InitShardPrimaryResponse = change(reparent::init_shard_primary);
+    migrate_create(MigrateCreateRequest) -> WorkflowStatusResponse = change(migrate::create);
+    mount_list(MountListRequest) -> MountListResponse = read(mount::list);
+    mount_register(MountRegisterRequest) -> MountRegisterResponse = change(mount::register);
+    mount_show(MountShowRequest) -> MountShowResponse = read(mount::show);
+    mount_unregister(MountUnregisterRequest) -> MountUnregisterResponse = change(mount::unregister);
+    move_tables_complete(MoveTablesCompleteRequest) -> MoveTablesCompleteResponse = change(migrate::complete);
+    ping_tablet(PingTabletRequest) -> PingTabletResponse = read(tablet::ping);
+    planned_reparent_shard(PlannedReparentShardRequest) -> PlannedReparentShardResponse = change(reparent::planned);
+    rebuild_keyspace_graph(RebuildKeyspaceGraphRequest) -> RebuildKeyspaceGraphResponse
+        = change(serving::rebuild_keyspace);
+    rebuild_v_schema_graph(RebuildVSchemaGraphRequest) -> RebuildVSchemaGraphResponse
+        = change(serving::rebuild_vschema);
+    refresh_state(RefreshStateRequest) -> RefreshStateResponse = change(tablet::refresh_state);
+    refresh_state_by_shard(RefreshStateByShardRequest) -> RefreshStateByShardResponse
+        = change(tablet::refresh_state_by_shard);
+    reload_schema(ReloadSchemaRequest) -> ReloadSchemaResponse = change(tablet::reload_schema);
+    reload_schema_keyspace(ReloadSchemaKeyspaceRequest) -> ReloadSchemaKeyspaceResponse
+        = change(tablet::reload_schema_keyspace);
+    reload_schema_shard(ReloadSchemaShardRequest) -> ReloadSchemaShardResponse = change(tablet::reload_schema_shard);
+    remove_keyspace_cell(RemoveKeyspaceCellRequest) -> RemoveKeyspaceCellResponse = change(shard::remove_keyspace_cell);
+    remove_shard_cell(RemoveShardCellRequest) -> RemoveShardCellResponse = change(shard::remove_cell);
+    reparent_tablet(ReparentTabletRequest) -> ReparentTabletResponse = change(replication::reparent);
+    run_health_check(RunHealthCheckRequest) -> RunHealthCheckResponse = change(tablet::run_health_check);
+    set_keyspace_durability_policy(SetKeyspaceDurabilityPolicyRequest) -> SetKeyspaceDurabilityPolicyResponse
+        = change(keyspace::set_durability_policy);
+    set_shard_is_primary_serving(SetShardIsPrimaryServingRequest) -> SetShardIsPrimaryServingResponse
+        = change(shard::set_primary_serving);
+    set_shard_tablet_control(SetShardTabletControlRequest) -> SetShardTabletControlResponse
+        = change(shard::set_tablet_control);
+    set_writable(SetWritableRequest) -> SetWritableResponse = change(tablet::set_writable);
+    shard_replication_add(ShardReplicationAddRequest) -> ShardReplicationAddResponse = change(graph::add);
+    shard_replication_fix(ShardReplicationFixRequest) -> ShardReplicationFixResponse = change(graph::fix);
+    shard_replication_positions(ShardReplicationPositionsRequest) -> ShardReplicationPositionsResponse
+        = read(replication::positions);
+    shard_replication_remove(ShardReplicationRemoveRequest) -> ShardReplicationRemoveResponse = change(graph::remove);
+    sleep_tablet(SleepTabletRequest) -> SleepTabletResponse = change(tablet::sleep);
+    source_shard_add(SourceShardAddRequest) -> SourceShardAddResponse = change(shard::add_source);
+    source_shard_delete(SourceShardDeleteRequest) -> SourceShardDeleteResponse = change(shard::remove_source);
+    start_replication(StartReplicationRequest) -> StartReplicationResponse = change(replication::start);
+    stop_replication(StopReplicationRequest) -> StopReplicationResponse = change(replication::stop);
+    tablet_externally_reparented(TabletExternallyReparentedRequest) -> TabletExternallyReparentedResponse
+        = change(replication::externally_reparented);
+    update_cell_info(UpdateCellInfoRequest) -> UpdateCellInfoResponse = change(cell::update);
+    update_cells_alias(UpdateCellsAliasRequest) -> UpdateCellsAliasResponse = change(cell::update_alias);
+    update_throttler_config(UpdateThrottlerConfigRequest) -> UpdateThrottlerConfigResponse = change(throttler::update);
+    validate(ValidateRequest) -> ValidateResponse = read(validate::all);
+    validate_keyspace(ValidateKeyspaceRequest) -> ValidateKeyspaceResponse = read(validate::keyspace);
+    validate_permissions_keyspace(ValidatePermissionsKeyspaceRequest) -> ValidatePermissionsKeyspaceResponse
+        = read(validate::permissions);
+    validate_schema_keyspace(ValidateSchemaKeyspaceRequest) -> ValidateSchemaKeyspaceResponse = read(validate::schemas);
+    validate_shard(ValidateShardRequest) -> ValidateShardResponse = read(validate::shard);
+    validate_v_schema(ValidateVSchemaRequest) -> ValidateVSchemaResponse = read(validate::vschema);
+    validate_version_keyspace(ValidateVersionKeyspaceRequest) -> ValidateVersionKeyspaceResponse
+        = read(validate::version_keyspace);
+    validate_version_shard(ValidateVersionShardRequest) -> ValidateVersionShardResponse = read(validate::version_shard);
+    v_diff_create(VDiffCreateRequest) -> VDiffCreateResponse = change(vdiff::create);
+    v_diff_delete(VDiffDeleteRequest) -> VDiffDeleteResponse = change(vdiff::delete);
+    v_diff_resume(VDiffResumeRequest) -> VDiffResumeResponse = change(vdiff::resume);
+    v_diff_show(VDiffShowRequest) -> VDiffShowResponse = read(vdiff::show);
+    v_diff_stop(VDiffStopRequest) -> VDiffStopResponse = change(vdiff::stop);
+    workflow_delete(WorkflowDeleteRequest) -> WorkflowDeleteResponse = change(workflow::delete);
+    workflow_mirror_traffic(WorkflowMirrorTrafficRequest) -> WorkflowMirrorTrafficResponse
+        = read(migrate::mirror_traffic);
+    workflow_status(WorkflowStatusRequest) -> WorkflowStatusResponse = read(workflow::status);
+    workflow_switch_traffic(WorkflowSwitchTrafficRequest) -> WorkflowSwitchTrafficResponse
+        = read(migrate::switch_traffic);
+    workflow_update(WorkflowUpdateRequest) -> WorkflowUpdateResponse = change(workflow::update);
 }

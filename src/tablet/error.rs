@@ -28,11 +28,23 @@ impl Error {
         }
     }
 
-    /// True when MySQL said that a table is not there (errors 1146 and 1051). Vitess carries that in the text only.
-    pub fn is_missing_table(&self) -> bool {
+    /// Number and state of MySQL's error, if that is what the tablet passes on: Vitess carries them in the text only.
+    pub fn mysql(&self) -> Option<(u16, &str)> {
         static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
-        let pattern = PATTERN.get_or_init(|| Regex::new(r"\(errno (1146|1051)\) \(sqlstate [0-9A-Z]{5}\)").ok());
-        pattern.as_ref().is_some_and(|pattern| pattern.is_match(&self.to_string()))
+        let Self::Answered { message, .. } = self else { return None };
+        let pattern = PATTERN.get_or_init(|| Regex::new(r"\(errno (\d+)\) \(sqlstate ([0-9A-Z]{5})\)").ok());
+        let found = pattern.as_ref()?.captures(message)?;
+        Some((found.get(1)?.as_str().parse().ok()?, found.get(2)?.as_str()))
+    }
+
+    /// True when MySQL said that a table is not there (errors 1146 and 1051).
+    pub fn is_missing_table(&self) -> bool {
+        matches!(self.mysql(), Some((1146 | 1051, _)))
+    }
+
+    /// True when MySQL said that it replicates from nobody (Vitess's own error 100).
+    pub fn is_no_replica(&self) -> bool {
+        matches!(self.mysql(), Some((100, _)))
     }
 
     /// True when the tablet gave no answer, so that it is unknown whether it acted.
@@ -45,7 +57,13 @@ impl Explain for Error {
     fn code(&self) -> Code {
         match self {
             // tablets answer UNKNOWN for everything
-            Self::Answered { code: Code::Unknown, .. } => Code::Internal,
+            Self::Answered { code: Code::Unknown, method, .. } => match self.mysql().map(mysql_code) {
+                // a bad statement is the caller's fault only where statements are the caller's
+                Some(Code::InvalidArgument) if !method.starts_with("Execute") && *method != "ApplySchema" => {
+                    Code::Internal
+                }
+                found => found.unwrap_or(Code::Internal),
+            },
             Self::Answered { code, .. } => *code,
             Self::Unreachable { .. } => Code::Unavailable,
             Self::Slow { .. } => Code::DeadlineExceeded,
@@ -65,5 +83,64 @@ impl Explain for Error {
             Self::Answered { .. } => String::new(),
             _ => format!("check that the vttablet {} runs, then run the command again", self.alias()),
         }
+    }
+}
+
+/// What an error of MySQL means for the caller: number first, else the class of the SQL state.
+fn mysql_code((number, state): (u16, &str)) -> Code {
+    match number {
+        // database, table, column, key, index, routine, thread, user that is not there
+        1008 | 1032 | 1049 | 1051 | 1054 | 1072 | 1091 | 1094 | 1109 | 1141 | 1146 | 1147 | 1176 | 1305 => {
+            Code::NotFound
+        }
+        1007 | 1022 | 1050 | 1060 | 1061 | 1062 | 1304 | 1359 | 1396 | 1537 => Code::AlreadyExists,
+        1044 | 1045 | 1095 | 1142 | 1143 | 1211 | 1227 | 1370 | 1410 => Code::PermissionDenied,
+        1021 | 1037 | 1038 | 1040 | 1041 | 1114 | 1135 | 1203 | 1226 => Code::ResourceExhausted,
+        1205 | 3024 => Code::DeadlineExceeded,
+        1213 | 3101 => Code::Aborted,
+        1317 => Code::Cancelled,
+        // the client's numbers, and a server that is ending
+        1053 | 2002..=2006 | 2013 | 2055 => Code::Unavailable,
+        _ => match state.get(..2) {
+            Some("22" | "42") => Code::InvalidArgument,
+            Some("28") => Code::PermissionDenied,
+            Some("08") => Code::Unavailable,
+            Some("40") => Code::Aborted,
+            // MySQL has refused what was asked in the state that it is in: read only, foreign keys, wrong settings
+            _ => Code::FailedPrecondition,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(message: &str) -> Error {
+        Error::Answered { alias: "a".into(), method: "ExecuteFetchAsDba", code: Code::Unknown, message: message.into() }
+    }
+
+    #[test]
+    fn errors_of_mysql_have_the_code_of_their_meaning() {
+        for (text, code) in [
+            ("Table 'a.b' doesn't exist (errno 1146) (sqlstate 42S02) during query: x", Code::NotFound),
+            (
+                "You have an error in your SQL syntax (errno 1064) (sqlstate 42000) during query: x",
+                Code::InvalidArgument,
+            ),
+            ("Duplicate entry '1' (errno 1062) (sqlstate 23000)", Code::AlreadyExists),
+            ("foreign key constraint fails (errno 1451) (sqlstate 23000)", Code::FailedPrecondition),
+            ("running with the --read-only option (errno 1290) (sqlstate HY000)", Code::FailedPrecondition),
+            ("Access denied (errno 1045) (sqlstate 28000)", Code::PermissionDenied),
+            ("Lock wait timeout exceeded (errno 1205) (sqlstate HY000)", Code::DeadlineExceeded),
+            ("Lost connection (errno 2013) (sqlstate HY000)", Code::Unavailable),
+            ("something else", Code::Internal),
+        ] {
+            assert_eq!(answered(text).code(), code, "{text}");
+        }
+        assert!(answered("no replication status (errno 100) (sqlstate HY000)").is_no_replica());
+        assert!(answered("x (errno 1051) (sqlstate 42S02)").is_missing_table());
+        let number = "x (errno 99999999) (sqlstate 42S02)";
+        assert_eq!((answered(number).mysql(), answered(number).code()), (None, Code::Internal));
     }
 }

@@ -90,6 +90,49 @@ calls! {
         -> ExecuteMultiFetchAsDbaResponse;
     /// The GTIDs that the server has executed.
     primary_position("PrimaryPosition", short, |_| false, PrimaryPositionRequest) -> PrimaryPositionResponse;
+    /// Replication and settings of the MySQL server.
+    full_status("FullStatus", short, |_| false, FullStatusRequest) -> FullStatusResponse;
+    /// Users and grants.
+    get_permissions("GetPermissions", short, |_| false, GetPermissionsRequest) -> GetPermissionsResponse;
+    /// Counters of the MySQL server.
+    get_global_status_vars("GetGlobalStatusVars", short, |_| false, GetGlobalStatusVarsRequest)
+        -> GetGlobalStatusVarsResponse;
+    /// Where a replica is.
+    replication_status("ReplicationStatus", short, |_| false, ReplicationStatusRequest) -> ReplicationStatusResponse;
+    /// Addresses of the connected replicas.
+    get_replicas("GetReplicas", short, |_| false, GetReplicasRequest) -> GetReplicasResponse;
+    /// Asks the throttler whether an app may go on.
+    check_throttler("CheckThrottler", short, |_| false, CheckThrottlerRequest) -> CheckThrottlerResponse;
+    /// What the throttler knows.
+    get_throttler_status("GetThrottlerStatus", short, |_| false, GetThrottlerStatusRequest) -> GetThrottlerStatusResponse;
+    /// Changes the tablet's tags.
+    change_tags("ChangeTags", short, |_| true, ChangeTagsRequest) -> ChangeTagsResponse;
+    /// Changes the tablet's type.
+    change_type("ChangeType", short, |_| true, ChangeTypeRequest) -> ChangeTypeResponse;
+    /// Makes MySQL refuse writes.
+    set_read_only("SetReadOnly", short, |_| true, SetReadOnlyRequest) -> SetReadOnlyResponse;
+    /// Makes MySQL take writes.
+    set_read_write("SetReadWrite", short, |_| true, SetReadWriteRequest) -> SetReadWriteResponse;
+    /// Starts replication.
+    start_replication("StartReplication", short, |_| true, StartReplicationRequest) -> StartReplicationResponse;
+    /// Stops replication.
+    stop_replication("StopReplication", short, |_| true, StopReplicationRequest) -> StopReplicationResponse;
+    /// Forgets replication and all transactions.
+    reset_replication("ResetReplication", long, |_| true, ResetReplicationRequest) -> ResetReplicationResponse;
+    /// Makes the tablet the first primary of its shard.
+    init_primary("InitPrimary", long, |_| true, InitPrimaryRequest) -> InitPrimaryResponse;
+    /// Makes the tablet a replica of the first primary.
+    init_replica("InitReplica", long, |_| true, InitReplicaRequest) -> InitReplicaResponse;
+    /// Makes the tablet replicate from another.
+    set_replication_source("SetReplicationSource", long, |_| true, SetReplicationSourceRequest)
+        -> SetReplicationSourceResponse;
+    /// Writes the row that replicas wait for.
+    populate_reparent_journal("PopulateReparentJournal", long, |_| true, PopulateReparentJournalRequest)
+        -> PopulateReparentJournalResponse;
+    /// Holds the tablet's lock for a while.
+    sleep("Sleep", long, |_| true, SleepRequest) -> SleepResponse;
+    /// Runs a program on the tablet's host.
+    execute_hook("ExecuteHook", long, |_| true, ExecuteHookRequest) -> ExecuteHookResponse;
     /// One statement as the user with all privileges.
     execute_fetch_as_all_privs("ExecuteFetchAsAllPrivs", long, |r| !is_select(&r.query), ExecuteFetchAsAllPrivsRequest)
         -> ExecuteFetchAsAllPrivsResponse;
@@ -153,6 +196,11 @@ impl Client {
                 _ => Ok(()),
             },
         })
+    }
+
+    /// Bound of calls that a healthy tablet answers at once.
+    pub(super) fn short(&self) -> Duration {
+        self.short
     }
 
     fn limit(&self, name: &str) -> Duration {

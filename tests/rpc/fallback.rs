@@ -15,11 +15,11 @@ use vtmigrated::server::fallback::{Credentials, Fallback, Options};
 use vtmigrated::server::router::Router;
 use vtmigrated::tablet::TlsOptions;
 use vtmigrated::telemetry::shadow::Counts;
-use vtmigrated_proto::topodata::TabletAlias;
+use vtmigrated_proto::topodata::{CellInfo, TabletAlias, TabletType};
 use vtmigrated_proto::vtctldata::*;
 
 use crate::stock::{LARGE, Stock, echo};
-use crate::support::{Lab, assert_refused, refusal};
+use crate::support::{Lab, assert_refused, refusal, tablet};
 
 /// Options that name a fallback and nothing else.
 pub fn options(address: &str) -> Options {
@@ -206,12 +206,21 @@ async fn cases_that_are_not_ours_are_handed_on_with_the_same_request() {
     );
     let request = WorkflowSwitchTrafficRequest { workflow: "wf".into(), ..Default::default() };
     assert_eq!(lab.client.workflow_switch_traffic(request).await.unwrap().into_inner().summary, "switched wf");
+    let cell_info = Some(CellInfo { server_address: "zone1".into(), root: "/vitess/zone1".into() });
+    lab.client.add_cell_info(AddCellInfoRequest { name: "zone1".into(), cell_info }).await.unwrap();
+    lab.client.create_keyspace(CreateKeyspaceRequest { name: "ks".into(), ..Default::default() }).await.unwrap();
+    let shard = CreateShardRequest { keyspace: "ks".into(), shard_name: "0".into(), ..Default::default() };
+    lab.client.create_shard(shard).await.unwrap();
+    lab.add_tablet(&tablet("zone1", 100, "ks", "0", TabletType::Primary, 1)).await;
+    let again = PlannedReparentShardRequest { keyspace: "ks".into(), shard: "0".into(), ..Default::default() };
+    let answer = lab.client.planned_reparent_shard(again).await.unwrap().into_inner();
+    assert_eq!(answer.keyspace, "stock reparents ks");
     let large = ApplySchemaRequest { sql: vec!["x".repeat(LARGE)], ..ddl("vitess") };
     assert_eq!(refusal(lab.client.apply_schema(large).await).0, Code::ResourceExhausted);
 
     assert_eq!(lab.printed("Backup zone1-100").await, "stock runs Backup zone1-100\n");
     assert_eq!(lab.printed("Workflow -- ks.wf tags a").await, "stock runs Workflow -- ks.wf tags a\n");
-    assert_eq!(lab.printed("GetKeyspaces").await, "\n");
+    assert_eq!(lab.printed("GetKeyspaces").await, "ks\n");
 }
 
 #[tokio::test]

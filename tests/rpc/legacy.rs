@@ -198,7 +198,9 @@ async fn runbooks_of_old_find_their_commands() {
         ),
         ("GetSrvKeyspace zone2 nope", Code::NotFound, "missing keyspace \"nope\" in cell \"zone2\""),
     ] {
-        assert_refused(lab.run(line).await.1, code, text);
+        let (printed, failed) = lab.run(line).await;
+        assert!(failed.is_err(), "{line}: {printed}");
+        assert_refused(failed, code, text);
     }
 }
 

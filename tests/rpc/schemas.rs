@@ -6,7 +6,7 @@ use vtmigrated_proto::topodata::{TabletAlias, TabletType};
 use vtmigrated_proto::vtctldata::*;
 
 use crate::support::{HOSTILE, Lab, assert_refused, tablet};
-use crate::tablet::{Calls, sorted, start};
+use crate::tablet::{Calls, Told, sorted, start, start_told, taken};
 
 /// ks with -80 (primary p1, replica r1) and 80- (primary p2).
 async fn cluster(calls: &Calls) -> Lab {
@@ -43,8 +43,8 @@ async fn a_schema_is_read_with_all_filters() {
         ..GetSchemaRequest::default()
     };
     let full = lab.client.get_schema(request.clone()).await.unwrap().into_inner().schema.unwrap();
-    assert_eq!(full.database_schema, "create database vt_ks");
-    assert_eq!(full.table_definitions[0].schema, "create table a");
+    assert_eq!(full.database_schema, "CREATE DATABASE `{{.DatabaseName}}`");
+    assert_eq!(full.table_definitions[0].schema, "CREATE TABLE `a`");
     assert_eq!(sorted(&calls), [r#"p1 GetSchema ["a"] ["x"] true true"#]);
     let names = GetSchemaRequest { table_names_only: true, table_sizes_only: true, ..request.clone() };
     let names = lab.client.get_schema(names).await.unwrap().into_inner().schema.unwrap().table_definitions;
@@ -70,11 +70,15 @@ async fn a_change_runs_on_every_primary_and_all_tablets_reload() {
     let wanted = [
         "p1 Multi vt_ks: create table t(id int)",
         "p1 Multi vt_ks: drop table u",
+        "p1 PrimaryPosition",
+        "p1 PrimaryPosition",
         "p1 ReloadSchema ",
         "p2 Multi vt_ks: create table t(id int)",
         "p2 Multi vt_ks: drop table u",
+        "p2 PrimaryPosition",
+        "p2 PrimaryPosition",
         "p2 ReloadSchema ",
-        "r1 ReloadSchema MySQL56/x:1-7",
+        &format!("r1 ReloadSchema {}", Told::default().position),
     ];
     assert_eq!(sorted(&calls), wanted);
     let locks = lab.topo.global().list(&format!("{}/locks", paths::keyspace_dir("ks"))).await.unwrap();
@@ -166,4 +170,63 @@ async fn schemas_are_reloaded_by_shard_and_by_keyspace() {
     let missing = ReloadSchemaKeyspaceRequest { keyspace: "nope".into(), ..keyspace };
     let text = "GetShardNames(nope) failed: ";
     assert_refused(lab.client.reload_schema_keyspace(missing).await, Code::NotFound, text);
+}
+
+fn copy(uid: u32, shard: &str) -> CopySchemaShardRequest {
+    CopySchemaShardRequest {
+        source_tablet_alias: Some(TabletAlias { cell: "zone1".into(), uid }),
+        tables: vec!["copied".into()],
+        destination_keyspace: "ks".into(),
+        destination_shard: shard.into(),
+        ..CopySchemaShardRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_schema_is_copied_to_a_primary_unless_it_is_there() {
+    let calls = Calls::default();
+    let mut lab = cluster(&calls).await;
+    // what is there already
+    lab.client.copy_schema_shard(copy(1, "80-")).await.unwrap();
+    let look = |name: &str| format!(r#"{name} GetSchema ["copied"] [] false false"#);
+    assert_eq!(sorted(&calls), [look("p1"), look("p2")]);
+    let told = Told { tables: vec!["a", "b", "copied"], ..Told::default() };
+    let port = start_told("source", &calls, told.clone()).await;
+    lab.add_tablet(&tablet("zone1", 7, "other", "0", TabletType::Replica, port)).await;
+    lab.client.copy_schema_shard(copy(7, "80-")).await.unwrap();
+    let done = taken(&calls);
+    let applied: Vec<_> = done.iter().filter(|call| call.contains("ApplySchema")).map(String::as_str).collect();
+    let mode = "true NO_AUTO_VALUE_ON_ZERO";
+    assert_eq!(
+        applied,
+        [
+            format!("p2 ApplySchema CREATE DATABASE `vt_ks` {mode}"),
+            format!("p2 ApplySchema CREATE TABLE `vt_ks`.`a` {mode}"),
+            format!("p2 ApplySchema CREATE TABLE `vt_ks`.`b` {mode}"),
+            format!("p2 ApplySchema CREATE TABLE `vt_ks`.`copied` {mode}"),
+        ]
+    );
+    assert!(done.contains(&"p2 ReloadSchema ".to_owned()), "{done:?}");
+    assert_eq!(done.iter().filter(|call| call.contains("GetSchema")).count(), 4);
+}
+
+#[tokio::test]
+async fn a_copy_says_what_it_could_not_do() {
+    let calls = Calls::default();
+    let mut lab = cluster(&calls).await;
+    let source = Told { tables: vec!["a", "only"], ..Told::default() };
+    let port = start_told("source", &calls, source).await;
+    lab.add_tablet(&tablet("zone1", 7, "other", "0", TabletType::Replica, port)).await;
+    let text = r#"CopySchemaShard was not successful because the schemas between the two tablets cell:"zone1" uid:7 and cell:"zone1" uid:3 differ: [dest has an extra table named b"#;
+    assert_refused(lab.client.copy_schema_shard(copy(7, "80-")).await, Code::FailedPrecondition, text);
+    let broken = Told { fails: vec![("ApplySchema", "no (errno 1050) (sqlstate 42S01)")], ..Told::default() };
+    let port = start_told("broken", &calls, broken).await;
+    lab.add_tablet(&tablet("zone1", 8, "ks", "-80", TabletType::Primary, port)).await;
+    let text =
+        "creating a table failed. Most likely some tables already exist on the destination and differ from the source.";
+    assert_refused(lab.client.copy_schema_shard(copy(7, "-80")).await, Code::AlreadyExists, text);
+    let text = "GetShard(ks, 0) failed: node doesn't exist: ";
+    assert_refused(lab.client.copy_schema_shard(copy(7, "0")).await, Code::NotFound, text);
+    let text = r#"CopySchemaShard failed because schemas could not be compared initially: failed to get schema from tablet cell:"zone1" uid:99. err: "#;
+    assert_refused(lab.client.copy_schema_shard(copy(99, "80-")).await, Code::NotFound, text);
 }

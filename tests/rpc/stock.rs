@@ -128,6 +128,14 @@ impl Vtctld for Serving {
         }
     }
 
+    async fn planned_reparent_shard(
+        &self,
+        r: Request<PlannedReparentShardRequest>,
+    ) -> Result<Response<PlannedReparentShardResponse>, Status> {
+        let keyspace = format!("stock reparents {}", r.into_inner().keyspace);
+        Ok(Response::new(PlannedReparentShardResponse { keyspace, ..Default::default() }))
+    }
+
     async fn backup(&self, r: Request<BackupRequest>) -> Result<Response<BoxStream<BackupResponse>>, Status> {
         self.0.note(&r);
         let cell = r.into_inner().tablet_alias.unwrap_or_default().cell;

@@ -1,110 +1,20 @@
 //! VDiff: create on all shards or none, show, stop, resume, delete.
 
-use std::collections::BTreeMap;
-
-use prost::Message;
 use tonic::Code;
-use vtmigrated::topo::{Conn, Expect, Topo, Write, paths};
+use vtmigrated::topo::paths;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::*;
-use vtmigrated_proto::topodata::{
-    self, CellInfo, ExternalVitessCluster, ShardReplication, TabletType, TopoConfig, shard_replication,
-};
+use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Duration;
 
-use crate::support::{Lab, assert_refused, refusal, tablet};
-use crate::vdiff_tablet::{Diff, DiffTablet, result, stream};
+use crate::support::{assert_refused, refusal, tablet};
+use crate::vdiff_rig::Rig;
+use crate::vdiff_tablet::{Diff, result, stream};
 
 const UUID: &str = "5d52e12b-1f43-4b7c-9c46-0d2f5f9a7d10";
 const OTHER: &str = "00000000-0000-4000-8000-000000000001";
 const ERROR: &str = "failed to reconcile extra rows: node doesn't exist: /vitess/global/keyspaces/commerce/VSchema";
-
-/// A target of two shards with a workflow that reads from a mounted cluster of one shard.
-struct Rig {
-    lab: Lab,
-    /// Primaries of -80 and 80-.
-    primaries: [DiffTablet; 2],
-    source: [DiffTablet; 2],
-}
-
-impl Rig {
-    async fn start() -> Self {
-        let mut lab = Lab::with_keyspace("customer", &["-80", "80-"]).await;
-        let primaries = [DiffTablet::default(), DiffTablet::default()];
-        for ((shard, uid), primary) in [("-80", 1000), ("80-", 1100)].into_iter().zip(&primaries) {
-            primary.set(|c| {
-                c.alias = format!("zone1-{uid:010}");
-                c.workflow = "import".into();
-                c.streams = vec![stream(1, "ext1", "commerce", "0")];
-            });
-            let port = primary.start().await;
-            lab.add_tablet(&tablet("zone1", uid, "customer", shard, TabletType::Primary, port)).await;
-        }
-        let source = mount(&lab).await;
-        Self { lab, primaries, source }
-    }
-
-    /// Adds a replica to each target shard.
-    async fn with_replicas(mut self) -> Self {
-        for (shard, uid) in [("-80", 1001), ("80-", 1101)] {
-            let port = DiffTablet::default().start().await;
-            self.lab.add_tablet(&tablet("zone2", uid, "customer", shard, TabletType::Replica, port)).await;
-        }
-        self
-    }
-
-    fn taken(&self) -> Vec<Vec<String>> {
-        self.primaries.iter().map(DiffTablet::actions).collect()
-    }
-
-    /// Gives both primaries a diff.
-    fn give(&self, diff: &Diff) {
-        for primary in &self.primaries {
-            primary.set(|c| c.diffs.push(diff.clone()));
-        }
-    }
-
-    async fn show(&mut self, arg: &str) -> Result<BTreeMap<String, VDiffResponse>, tonic::Status> {
-        let request =
-            VDiffShowRequest { workflow: "import".into(), target_keyspace: "customer".into(), arg: arg.into() };
-        let answer = self.lab.client.v_diff_show(request).await?.into_inner();
-        let entries: Vec<_> = answer.tablet_responses.into_iter().map(|e| (e.key, e.value.unwrap())).collect();
-        assert!(entries.is_sorted_by(|a, b| a.0 < b.0));
-        Ok(entries.into_iter().collect())
-    }
-}
-
-/// Registers another cluster in memory as ext1: one shard, a primary in the cell src1 and a replica in src2.
-async fn mount(lab: &Lab) -> [DiffTablet; 2] {
-    let dialer = std::sync::Arc::clone(lab.topo.dialer());
-    let topo = Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap();
-    async fn put(conn: &std::sync::Arc<dyn Conn>, path: String, record: impl Message) {
-        conn.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
-    }
-    for cell in ["src1", "src2"] {
-        let info = CellInfo { server_address: format!("source-{cell}"), root: format!("/vitess/{cell}") };
-        put(topo.global(), paths::cell_info(cell), info).await;
-    }
-    let tablets = [DiffTablet::default(), DiffTablet::default()];
-    let kinds = [("src1", 100, TabletType::Primary), ("src2", 101, TabletType::Replica)];
-    for ((cell, uid, kind), fake) in kinds.into_iter().zip(&tablets) {
-        let record = tablet(cell, uid, "commerce", "0", kind, fake.start().await);
-        let conn = topo.cell(cell).await.unwrap();
-        let alias = record.alias.clone().unwrap();
-        let nodes = vec![shard_replication::Node { tablet_alias: Some(alias.clone()) }];
-        put(&conn, paths::shard_replication("commerce", "0"), ShardReplication { nodes }).await;
-        put(&conn, paths::tablet(&alias), record).await;
-        if kind == TabletType::Primary {
-            let record = topodata::Shard { primary_alias: Some(alias), ..topodata::Shard::default() };
-            put(topo.global(), paths::shard("commerce", "0"), record).await;
-        }
-    }
-    let topo_config = TopoConfig { topo_type: "memory".into(), server: "source".into(), root: "/vitess/global".into() };
-    let record = ExternalVitessCluster { topo_config: Some(topo_config) };
-    lab.put(&paths::external_cluster("ext1"), record.encode_to_vec()).await;
-    tablets
-}
 
 fn create() -> VDiffCreateRequest {
     VDiffCreateRequest {

@@ -7,6 +7,7 @@ mod ddl;
 mod permissions;
 mod query;
 mod read;
+mod reparent;
 mod schema;
 mod status;
 pub(in crate::tablet) mod wait;
@@ -222,6 +223,36 @@ impl TabletManager for Manager {
         request: Request<data::GetGlobalStatusVarsRequest>,
     ) -> Answer<data::GetGlobalStatusVarsResponse> {
         self.answer("GetGlobalStatusVars", status::variables(&self.context, &request.into_inner())).await
+    }
+
+    async fn replication_status(
+        &self,
+        _: Request<data::ReplicationStatusRequest>,
+    ) -> Answer<data::ReplicationStatusResponse> {
+        self.answer("ReplicationStatus", reparent::status(&self.context)).await
+    }
+
+    async fn init_primary(&self, _: Request<data::InitPrimaryRequest>) -> Answer<data::InitPrimaryResponse> {
+        let work = async {
+            let position = reparent::init_primary(&self.context).await?;
+            self.engine.open().await?;
+            Ok(data::InitPrimaryResponse { position })
+        };
+        self.answer("InitPrimary", work).await
+    }
+
+    async fn populate_reparent_journal(
+        &self,
+        request: Request<data::PopulateReparentJournalRequest>,
+    ) -> Answer<data::PopulateReparentJournalResponse> {
+        self.answer("PopulateReparentJournal", reparent::write_journal(&self.context, &request.into_inner())).await
+    }
+
+    async fn set_replication_source(
+        &self,
+        request: Request<data::SetReplicationSourceRequest>,
+    ) -> Answer<data::SetReplicationSourceResponse> {
+        self.answer("SetReplicationSource", reparent::follow(&self.context, &request.into_inner())).await
     }
 
     async fn get_replicas(&self, _: Request<data::GetReplicasRequest>) -> Answer<data::GetReplicasResponse> {

@@ -22,6 +22,27 @@ pub async fn publish(context: &Context, grpc_port: u16) -> Result<()> {
     write_all(context, grpc_port).await.map_err(|error| Error::unknown(error.to_string()))
 }
 
+/// Makes this tablet the primary of its shard, since now: in the shard's record and in its own.
+///
+/// # Errors
+/// Those of the topology.
+pub async fn promote(context: &Context) -> Result<()> {
+    let promoted = async {
+        let term_start = publish_shard(context, true).await?;
+        let cell = context.topo.cell(&context.shared.options.cell).await?;
+        let old = Record::<Tablet>::get(&cell, &paths::tablet(&context.shared.options.alias())).await?;
+        let tablet =
+            Tablet { r#type: TabletType::Primary.into(), primary_term_start_time: term_start, ..old.value.clone() };
+        cell.write_one(Write::put(old.path, tablet.encode_to_vec(), Expect::Any), None).await?;
+        context.shared.set_state(|state| {
+            state.tablet_type = TabletType::Primary;
+            state.primary_term_start = term_start.map(|time| time.seconds).unwrap_or_default();
+        });
+        topo::Result::Ok(())
+    };
+    promoted.await.map_err(|error| Error::unknown(error.to_string()))
+}
+
 /// Reads again what the query service and the streams go by: denied tables of the shard, and the vschema of the own cell.
 ///
 /// # Errors

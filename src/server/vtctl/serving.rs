@@ -50,7 +50,8 @@ async fn keyspace(context: Arc<Context>, console: Console, args: Parsed) -> Resu
     let request = GetSrvKeyspacesRequest { keyspace: keyspace.to_owned(), cells: vec![cell.to_owned()] };
     let found = rpc::keyspaces(&context, request).await?.srv_keyspaces;
     let served = found.into_iter().find(|entry| entry.key == cell).and_then(|entry| entry.value);
-    let Some(served) = served else {
+    // a cell that does not serve it has an empty record
+    let Some(served) = served.filter(|served| !served.partitions.is_empty()) else {
         let text = format!("missing keyspace {keyspace:?} in cell {cell:?}");
         let help = format!("RebuildKeyspaceGraph {keyspace}");
         return Err(Error::Failed { code: Code::NotFound, reason: "NOT_SERVED", text, help });

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex::Regex;
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, OnDdlAction, Rule};
 use vtmigrated_proto::topodata::KeyRange;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema, Table};
 
 use super::super::{Error, Result};
 use super::filters::{self, Vindexes};
+pub use crate::sql::is_internal;
 use crate::{key_range, vschema};
 
 /// A shard's name and range.
@@ -85,22 +85,6 @@ pub fn choose_tables(
     let mut seen = BTreeSet::new();
     chosen.retain(|table| !exclude.contains(table) && !is_internal(table) && seen.insert(table.clone()));
     if chosen.is_empty() { Err(nothing()) } else { Ok(chosen) }
-}
-
-/// True for tables that schema changes and table clean-up leave behind (patterns of Vitess 22.0.3).
-pub fn is_internal(table: &str) -> bool {
-    use std::sync::OnceLock;
-    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
-    let pattern = PATTERN.get_or_init(|| {
-        Regex::new(concat!(
-            "^_vt_([a-zA-Z0-9]{3})_([0-f]{32})_([0-9]{14})_$",
-            "|^_vt_(HOLD|PURGE|EVAC|DROP)_([0-f]{32})_([0-9]{14})$",
-            "|^_[0-f]{8}_[0-f]{4}_[0-f]{4}_[0-f]{4}_[0-f]{12}_([0-9]{14})_(gho|ghc|del|new|vrepl)$",
-            "|^_.*_old$",
-        ))
-        .ok()
-    });
-    pattern.as_ref().is_some_and(|pattern| pattern.is_match(table))
 }
 
 /// Plans the streams.
