@@ -8,6 +8,11 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 # The image's own toolchain, not the newest stable one that rust-toolchain.toml asks for.
 ENV RUSTUP_TOOLCHAIN=1.95.0
+# Facts of the build for --version and /debug/vars; the repository is not part of the context.
+ARG SOURCE_DATE_EPOCH
+ARG VTMIGRATED_BUILD_HOST
+ARG VTMIGRATED_BUILD_USER
+ARG VTMIGRATED_BUILD_NUMBER
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

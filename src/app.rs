@@ -1,26 +1,41 @@
 //! The composition root: builds the parts, serves, drains.
 
+mod listen;
+mod pid_file;
+mod stop;
+
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Server;
+use tonic::codec::CompressionEncoding;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
 use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
+use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
-use crate::config::Config;
+use crate::config::{Config, TopoOptions};
 use crate::context::Context;
 use crate::server::fallback::{self, Fallback};
 use crate::server::layers::call::CallLayer;
+use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
+use crate::server::layers::metrics::MetricsLayer;
 use crate::server::router::Router;
-use crate::server::{Vtctl, Vtctld};
+use crate::server::{Advisor, Vtctl, Vtctld};
 use crate::telemetry::shadow::Counts;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
+use listen::listen;
+use pid_file::PidFile;
+pub use stop::stop_signal;
 
 /// Why the program ended.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +44,8 @@ pub enum Error {
     Topo(#[from] topo::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: std::io::Error },
+    #[error("cannot write --pid_file {path}: {source}")]
+    PidFile { path: String, source: std::io::Error },
     #[error("the gRPC server failed: {0}")]
     Grpc(#[from] tonic::transport::Error),
     #[error("cannot describe the services: {0}")]
@@ -39,12 +56,15 @@ pub enum Error {
 
 /// Listens where the configuration says and serves until `shutdown`.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-    let grpc = listen(&config.grpc_address.to_string()).await?;
-    let http = match config.http_address {
-        Some(address) => Some(listen(&address.to_string()).await?),
+    let grpc = listen(&config.grpc_address).await?;
+    let http = match &config.http_address {
+        Some(address) => Some(listen(address).await?),
         None => None,
     };
-    serve(config, grpc, http, shutdown).await
+    let file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let served = serve(config, grpc, http, shutdown).await;
+    drop(file);
+    served
 }
 
 /// Serves on listeners that the caller owns, until `shutdown`; then lets calls under way end.
@@ -54,103 +74,165 @@ pub async fn serve(
     http: Option<TcpListener>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
+    let started = Instant::now();
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
     let context = Arc::new(context(&config).await?);
     if config.trying_out {
         tracing::warn!("no topology flag is given: everything is kept in memory and lost when this program ends");
     }
-    if let Ok(address) = grpc.local_addr() {
-        tracing::info!(server.address = %address, "serving gRPC");
-    }
+    let address = |listener: &TcpListener| listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    tracing::info!(server.address = address(&grpc), "serving gRPC");
     let shadow = Arc::new(Counts::default());
-    let router = Router::new(fallback(&config, &shadow)?).hiding(hidden(&config));
+    let router = router(&config, &shadow)?;
     let tasks = TaskTracker::new();
-    let stopped = tokio_util::sync::CancellationToken::new();
-    let pages = http
-        .map(|listener| tokio::spawn(web::serve(listener, Arc::clone(&context), Arc::clone(&shadow), stopped.clone())));
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    let mut router = Server::builder().layer(CallLayer).layer(LimitsLayer).layer(router).add_service(health);
-    router = router.add_service(
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
-            .build_v1()?,
-    );
-    router = router.add_service(
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
-            .build_v1alpha()?,
-    );
-    if config.serve_vtctld {
-        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), tasks.clone()))
-            .max_decoding_message_size(config.max_message)
-            .max_encoding_message_size(config.max_message);
-        health_reporter.set_serving::<VtctldServer<Vtctld>>().await;
-        router = router.add_service(service);
-    }
-    if config.serve_vtctl {
-        let service = VtctlServer::new(Vtctl::new(Arc::clone(&context), tasks.clone()))
-            .max_decoding_message_size(config.max_message)
-            .max_encoding_message_size(config.max_message);
-        health_reporter.set_serving::<VtctlServer<Vtctl>>().await;
-        router = router.add_service(service);
-    }
+    let stopping = CancellationToken::new();
+    let ended = CancellationToken::new();
+    let pages = http.map(|listener| {
+        tracing::info!(server.address = address(&listener), "serving HTTP");
+        let state = web::Pages {
+            context: Arc::clone(&context),
+            options: config.pages.clone(),
+            started,
+            stopping: stopping.clone(),
+            shadow,
+        };
+        tokio::spawn(web::serve(listener, state, ended.clone()))
+    });
+    let services = services(&config, &context, &tasks, stopping.clone()).await?;
+    // what every call crosses, outermost first
+    let server = config
+        .server
+        .builder()
+        .layer(MetricsLayer)
+        .layer(CallLayer)
+        .layer(LimitsLayer)
+        .layer(router)
+        .layer(CompressionLayer::new(config.server.max_message))
+        .add_routes(services);
     // tonic's own setting does not reach a bare listener stream
     let incoming = TcpListenerStream::new(grpc).map(|stream| {
         stream.inspect(|stream| {
             stream.set_nodelay(true).ok();
         })
     });
-    let drained = stopped.clone();
+    let told = stopping.clone();
     let stop = async move {
         shutdown.await;
         tracing::info!("stopping: calls under way are finished first");
-        drained.cancel();
+        told.cancel();
     };
-    let serving = router.serve_with_incoming_shutdown(incoming, stop);
+    let serving = server.serve_with_incoming_shutdown(incoming, stop);
+    let process = &config.process;
     let limit = async {
-        stopped.cancelled().await;
-        tokio::time::sleep(config.onterm_timeout).await;
+        stopping.cancelled().await;
+        tokio::time::sleep(process.onterm_timeout).await;
     };
-    tokio::select! {
-        served = serving => served?,
-        () = limit => tracing::warn!("calls under way did not end in time"),
+    let lameduck = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(process.lameduck_period).await;
+    };
+    let drained = async {
+        tokio::select! {
+            served = serving => served,
+            () = limit => {
+                tracing::warn!("calls under way did not end in time");
+                Ok(())
+            }
+        }
+    };
+    drained.await?;
+    lameduck.await;
+    close(process.onclose_timeout, &tasks, ended, pages).await;
+    Ok(())
+}
+
+/// The table of RPCs, and where it hands on to.
+fn router(config: &Config, shadow: &Arc<Counts>) -> Result<Router, Error> {
+    let fallback = match config.fallback.clone() {
+        Some(options) => {
+            tracing::info!(server.address = options.address, "what is not served here is handed on");
+            Some(Arc::new(Fallback::new(options, Arc::clone(shadow))?))
+        }
+        None => None,
+    };
+    Ok(Router::new(fallback).hiding(config.server.services.hidden()))
+}
+
+/// The gRPC services. They are healthy until `stopping`.
+async fn services(
+    config: &Config,
+    context: &Arc<Context>,
+    tasks: &TaskTracker,
+    stopping: CancellationToken,
+) -> Result<Routes, Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
+    };
+    let mut services = RoutesBuilder::default();
+    services.add_service(health).add_service(described().build_v1()?).add_service(described().build_v1alpha()?);
+    if config.server.services.vtctld {
+        let service = VtctldServer::new(Vtctld::new(Arc::clone(context), tasks.clone()))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd);
+        reporter.set_serving::<VtctldServer<Vtctld>>().await;
+        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(context), tasks.clone())))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message);
+        services.add_service(service).add_service(advisor);
     }
+    if config.server.services.vtctl {
+        let service = VtctlServer::new(Vtctl::new(Arc::clone(context), tasks.clone()))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd);
+        reporter.set_serving::<VtctlServer<Vtctl>>().await;
+        services.add_service(service);
+    }
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+        reporter.set_not_serving::<VtctldServer<Vtctld>>().await;
+        reporter.set_not_serving::<VtctlServer<Vtctl>>().await;
+    });
+    Ok(services.routes())
+}
+
+/// Waits for operations and pages under way, at most `limit`.
+async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, pages: Option<JoinHandle<()>>) {
     tasks.close();
-    if tokio::time::timeout(config.onterm_timeout, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
         tracing::warn!(
             tasks = tasks.len(),
             "operations under way did not end in time; a repeat of their commands finishes them"
         );
     }
-    if let Some(pages) = pages {
-        pages.await.ok();
+    ended.cancel();
+    if let Some(pages) = pages
+        && tokio::time::timeout(limit, pages).await.is_err()
+    {
+        tracing::warn!("pages under way did not end in time");
     }
-    Ok(())
 }
 
 async fn context(config: &Config) -> Result<Context, Error> {
-    let dialer = Arc::new(Dialer::new(config.etcd.clone()));
-    let topo =
-        Topo::open(Arc::clone(&dialer), &config.topo.implementation, &config.topo.server, &config.topo.root).await?;
+    let TopoOptions { implementation, server, root, read_concurrency } = &config.topo;
+    let dialer = Arc::new(Dialer::new(config.etcd.clone()).with_reads(*read_concurrency));
+    let topo = Topo::open(Arc::clone(&dialer), implementation, server, root).await?;
     Ok(Context {
         topo: Arc::new(topo),
         mounts: Mounts::new(dialer),
-        tablets: tablet::Client::new(config.tablet_tls.clone(), config.remote_operation_timeout, config.max_message),
+        tablets: tablet::Client::new(config.tablet.clone()),
         options: config.operations.clone(),
     })
-}
-
-fn fallback(config: &Config, shadow: &Arc<Counts>) -> Result<Option<Arc<Fallback>>, Error> {
-    let Some(options) = config.fallback.clone() else { return Ok(None) };
-    tracing::info!(server.address = options.address, "what is not served here is handed on");
-    Ok(Some(Arc::new(Fallback::new(options, Arc::clone(shadow))?)))
-}
-
-/// Services that `--service_map` leaves out: nothing of them is handed on.
-fn hidden(config: &Config) -> Vec<&'static str> {
-    let services = [(config.serve_vtctld, "vtctlservice.Vtctld"), (config.serve_vtctl, "vtctlservice.Vtctl")];
-    services.into_iter().filter(|(on, _)| !on).map(|(_, name)| name).collect()
-}
-
-async fn listen(address: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address: address.to_owned(), source })
 }

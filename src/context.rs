@@ -44,6 +44,18 @@ pub struct Context {
 }
 
 impl Context {
+    /// A context of a topology that is not a server's.
+    #[cfg(test)]
+    pub(crate) async fn of(kind: &str, server: &str, root: &str) -> Self {
+        let dialer = Arc::new(crate::topo::Dialer::new(crate::topo::EtcdOptions::default()));
+        Self {
+            topo: Arc::new(Topo::open(Arc::clone(&dialer), kind, server, root).await.unwrap()),
+            mounts: Mounts::new(dialer),
+            tablets: tablet::Client::new(tablet::Options::default()),
+            options: Options::default(),
+        }
+    }
+
     /// A lock request with this server's lease and waiting time.
     pub fn lock_request(&self, action: &str) -> LockRequest {
         LockRequest { wait: self.options.lock_timeout, ..LockRequest::new(action, self.options.lease_ttl) }

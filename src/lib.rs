@@ -5,6 +5,7 @@
 //! [`vdiff`] compares what they moved;
 //! [`topo`] and [`tablet`] are the ways to the clusters; [`key_range`] and [`sql`] are pure.
 
+pub mod advise;
 pub mod app;
 pub mod cli;
 pub mod cluster;
@@ -16,6 +17,7 @@ pub mod failpoint;
 pub mod gtid;
 pub mod key_range;
 pub mod server;
+pub mod snappy;
 pub mod sql;
 pub mod tablet;
 pub mod telemetry;

@@ -2,32 +2,26 @@
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
-use vtmigrated::{app, cli::Cli, config::Config, failpoint, telemetry};
+use vtmigrated::{advise, app, cli, config::Config, failpoint, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::from_args();
-    telemetry::init();
+    if let Some(advise) = cli::advise::from_args() {
+        return advise::run(&advise).await;
+    }
+    let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(answer) => return answer.print(),
+    };
+    if let Err(error) = telemetry::init(&config.log, config.metrics.clone()) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
     let _points = failpoint::setup();
     rustls::crypto::ring::default_provider().install_default().ok();
-    let result = match Config::try_from(cli) {
-        Ok(config) => app::run(config, stop_signal()).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = result {
+    if let Err(error) = app::run(config, app::stop_signal()).await {
         tracing::error!("{error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }

@@ -1,5 +1,6 @@
 //! The wire edge: decode, call, encode.
 
+mod advisor;
 mod cell;
 pub mod fallback;
 mod graph;
@@ -7,6 +8,7 @@ mod keyspace;
 pub mod layers;
 mod migrate;
 mod mount;
+mod options;
 mod reparent;
 mod replication;
 pub mod router;
@@ -27,5 +29,7 @@ mod vtctl;
 mod vtctld;
 mod workflow;
 
+pub use advisor::Advisor;
+pub use options::{Options, Services};
 pub use vtctl::Vtctl;
 pub use vtctld::Vtctld;

@@ -1,13 +1,18 @@
 //! Calls to tablet managers: dial, keep the connection, bound by the caller's deadline, name the tablet in every error.
 
+mod build_version;
+mod connection;
 mod error;
+mod health;
 pub mod manager;
 mod pool;
 mod version;
 
+pub use build_version::build_version;
 pub use error::Error;
+pub use health::is_serving;
 pub use manager::{Client, GetSchema};
-pub use pool::{Pool, TlsOptions};
+pub use pool::{Options, Pool, TlsOptions, Transport};
 
 use vtmigrated_proto::topodata::Tablet;
 

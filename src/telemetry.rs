@@ -1,18 +1,41 @@
-//! Logging to standard error; spans for every RPC, topology operation and tablet call.
+//! What the program tells of itself: log, metrics, facts of its build. It knows no other module.
 
+pub mod build;
+pub mod grpc_code;
+pub mod log;
+pub mod metrics;
 pub mod shadow;
-
-use std::io::IsTerminal;
+pub mod trace_ids;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Installs the subscriber of the process. `RUST_LOG` overrides the level `info`.
-pub fn init() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,h2=warn,hyper=warn,tonic=warn"));
-    let format =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    tracing_subscriber::registry().with(filter).with(format).try_init().ok();
+/// Why the program would be mute.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot write log files to {folder}: {source}")]
+    Log { folder: String, source: std::io::Error },
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+}
+
+/// Installs subscriber and meters of the process. `RUST_LOG` overrides the levels of the flags.
+///
+/// # Errors
+/// The folder of the log files cannot be written to.
+pub fn init(options: &log::Options, metrics: metrics::Options) -> Result<(), Error> {
+    let started = std::time::Instant::now();
+    let lines = log::Lines::open(options).map_err(|source| Error::Log {
+        folder: options.folder.as_deref().unwrap_or(std::path::Path::new("")).display().to_string(),
+        source,
+    })?;
+    let filter = match EnvFilter::try_from_default_env() {
+        Ok(filter) => FilterExt::boxed(filter),
+        Err(_) => FilterExt::boxed(log::Levels::new(options)),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().ok();
+    Ok(metrics::install(metrics, started)?)
 }

@@ -12,6 +12,7 @@ pub mod external_cluster;
 pub mod json;
 pub mod keyspace;
 mod lock;
+mod measured;
 mod memory;
 pub mod paths;
 pub mod record;

@@ -1,29 +1,90 @@
-//! Read-only HTTP.
+//! Read-only HTTP: health, variables, metrics, flags. Addresses and texts are those that tools know from vtctld.
 
+mod api;
+mod headers;
 mod health;
+mod policy;
 mod shadow;
+mod status;
+mod variables;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::telemetry::shadow::Counts;
+pub use policy::{Policy, Role};
 
-/// Serves the pages until `stopped`.
-pub async fn serve(listener: TcpListener, context: Arc<Context>, shadow: Arc<Counts>, stopped: CancellationToken) {
-    let router = Router::new()
-        .route("/debug/health", get(health::topology))
-        .route("/readyz", get(health::topology))
-        .route("/healthz", get(health::alive))
-        .route("/debug/liveness", get(health::alive))
-        .with_state(context)
-        .route("/debug/shadow", get(shadow::counts).with_state(shadow));
-    let served = axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await;
+/// Settings of the pages.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub policy: Policy,
+    /// What `/debug/config` shows. Secrets are masked already.
+    pub settings: Vec<Setting>,
+    /// The command line, secrets masked.
+    pub command_line: Vec<String>,
+    /// The server's cell; empty when not told.
+    pub cell: String,
+}
+
+/// A flag as it is in effect.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub name: String,
+    pub value: String,
+    /// Where the value is from: `default`, `file`, `environment` or `command line`.
+    pub origin: &'static str,
+    pub has_effect: bool,
+}
+
+/// What the pages are made of.
+#[derive(Clone)]
+pub struct Pages {
+    pub context: Arc<Context>,
+    pub options: Options,
+    pub started: Instant,
+    /// Cancelled when the program was told to stop: it is not ready any more.
+    pub stopping: CancellationToken,
+    /// What shadow mode has found.
+    pub shadow: Arc<Counts>,
+}
+
+/// Serves the pages until `ended`.
+pub async fn serve(listener: TcpListener, pages: Pages, ended: CancellationToken) {
+    let served = axum::serve(listener, router(pages)).with_graceful_shutdown(ended.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!("the HTTP server failed: {error}");
     }
 }
+
+/// All pages. Policies are about those that they are about in stock: variables and metrics are for everybody.
+fn router(pages: Pages) -> Router {
+    let guard = |role| from_fn_with_state((pages.options.policy, role), policy::guard);
+    let monitoring = Router::new().route("/debug/health", get(health::topology)).layer(guard(Role::Monitoring));
+    let debugging = Router::new()
+        .route("/debug/status", get(status::page))
+        .route("/debug/status.css", get(status::style))
+        .route("/debug/config", get(variables::config))
+        .route("/debug/shadow", get(shadow::counts))
+        .layer(guard(Role::Debugging));
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/debug/liveness", get(health::liveness))
+        .route("/debug/vars", get(variables::vars))
+        .route("/metrics", get(variables::metrics))
+        .merge(monitoring)
+        .merge(debugging)
+        .merge(api::router().layer(guard(Role::Monitoring)))
+        .layer(from_fn(headers::secure))
+        .with_state(Arc::new(pages))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,18 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
 mod error;
+pub mod leftovers;
 pub mod migrate;
 pub mod mount;
 pub mod names;
+pub mod preflight;
 pub mod record;
 pub mod refresh;
 pub mod show;
 pub mod streams;
 pub mod traffic;
 pub mod update;
+pub mod verdict;
 
 pub use error::Error;
 

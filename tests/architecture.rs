@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the crate may use of the crate, besides itself.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("advise", &["cli"]),
     ("app", &["*"]),
     ("cli", &["config"]),
     ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
-    ("config", &["cli", "context", "server", "tablet", "topo"]),
+    ("config", &["cli", "context", "server", "tablet", "telemetry", "topo", "web"]),
     ("context", &["tablet", "topo"]),
     ("deadline", &[]),
     ("error", &[]),
@@ -19,15 +20,28 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("key_range", &[]),
     (
         "server",
-        &["cluster", "context", "deadline", "error", "tablet", "telemetry", "topo", "vdiff", "vschema", "workflow"],
+        &[
+            "cluster",
+            "context",
+            "deadline",
+            "error",
+            "snappy",
+            "tablet",
+            "telemetry",
+            "topo",
+            "vdiff",
+            "vschema",
+            "workflow",
+        ],
     ),
     ("sql", &["error"]),
-    ("tablet", &["deadline", "error", "failpoint", "topo"]),
+    ("snappy", &[]),
+    ("tablet", &["deadline", "error", "failpoint", "snappy", "telemetry", "topo"]),
     ("telemetry", &[]),
-    ("topo", &["deadline", "error", "failpoint", "key_range"]),
+    ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
-    ("web", &["context", "telemetry", "topo", "vdiff", "workflow"]),
+    ("web", &["context", "error", "telemetry", "topo", "vdiff", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "rpc/advisor.rs"]
+mod advisor;
 #[path = "rpc/calls.rs"]
 mod calls;
 #[path = "rpc/cells.rs"]

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
 use integration::{
     client::{self, Vtctld},
     cluster::{Cluster, topology::GLOBAL_ROOT},
@@ -23,7 +22,7 @@ use tracing::{
     span::{Attributes, Id},
 };
 use tracing_subscriber::{Layer, layer::Context, prelude::*};
-use vtmigrated::{app, cli::Cli, config::Config};
+use vtmigrated::{app, config::Config};
 use vtmigrated_proto::vtctldata::*;
 
 /// One topology operation or tablet call.
@@ -119,12 +118,8 @@ impl Rig {
             Cluster::new("zone2").keyspace("customer", shards).vschema(&vschema(&tables, true)).first_uid(1000);
         let source = Farm::start(source, "zone1", "commerce", &["0"], &tables).await.unwrap();
         let target = Farm::start(target, "zone2", "customer", shards, &[]).await.unwrap();
-        let dashed = |flag: String| {
-            let (name, value) = flag.split_once('=').unwrap();
-            format!("{}={value}", name.replace('_', "-"))
-        };
-        let flags = ["vtmigrated".to_owned()].into_iter().chain(target.flags().into_iter().map(dashed));
-        let config = Config::try_from(Cli::parse_from(flags)).unwrap();
+        let flags = ["vtmigrated".to_owned()].into_iter().chain(target.flags()).map(Into::into);
+        let config = Config::load(flags, |_| None).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

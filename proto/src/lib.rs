@@ -47,6 +47,10 @@ pub mod vtctlservice {
 pub mod vtorcdata {
     tonic::include_proto!("vtorcdata");
 }
+/// Messages and services of this program's own.
+pub mod vtmigrated {
+    tonic::include_proto!("vtmigrated");
+}
 pub mod vtrpc {
     tonic::include_proto!("vtrpc");
 }

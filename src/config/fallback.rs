@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Error, read};
-use crate::cli::fallback::Args;
+use super::Error;
+use super::parts::read;
+use crate::cli::FallbackArgs;
 use crate::server::fallback::{Credentials, Options};
 use crate::server::routes;
 use crate::tablet::TlsOptions;
@@ -23,10 +24,10 @@ struct CredentialsFile {
 ///
 /// # Errors
 /// Flags that need a server without one, files that cannot be read, RPCs that do not exist or that do not only read.
-pub(super) fn options(args: Args, max_message: usize) -> Result<Option<Options>, Error> {
+pub(super) fn options(args: FallbackArgs, max_message: usize) -> Result<Option<Options>, Error> {
     // every flag is named here: one that nobody uses does not compile
-    let Args {
-        fallback_vtctld_server,
+    let FallbackArgs {
+        fallback_vtctld_server: address,
         fallback_vtctld_ca,
         fallback_vtctld_cert,
         fallback_vtctld_key,
@@ -35,13 +36,13 @@ pub(super) fn options(args: Args, max_message: usize) -> Result<Option<Options>,
         fallback_rpcs,
         shadow_rpcs,
     } = args;
-    let Some(address) = fallback_vtctld_server.filter(|address| !address.is_empty()) else {
+    if address.is_empty() {
         let lonely = [
-            ("fallback-vtctld-ca", fallback_vtctld_ca.is_some()),
-            ("fallback-vtctld-cert", fallback_vtctld_cert.is_some()),
-            ("fallback-vtctld-key", fallback_vtctld_key.is_some()),
-            ("fallback-vtctld-server-name", fallback_vtctld_server_name.is_some()),
-            ("fallback-vtctld-static-client-creds", fallback_vtctld_static_client_creds.is_some()),
+            ("fallback-vtctld-ca", !fallback_vtctld_ca.is_empty()),
+            ("fallback-vtctld-cert", !fallback_vtctld_cert.is_empty()),
+            ("fallback-vtctld-key", !fallback_vtctld_key.is_empty()),
+            ("fallback-vtctld-server-name", !fallback_vtctld_server_name.is_empty()),
+            ("fallback-vtctld-static-client-creds", !fallback_vtctld_static_client_creds.is_empty()),
             ("fallback-rpcs", !fallback_rpcs.is_empty()),
             ("shadow-rpcs", !shadow_rpcs.is_empty()),
         ];
@@ -49,8 +50,8 @@ pub(super) fn options(args: Args, max_message: usize) -> Result<Option<Options>,
         return given.map_or(Ok(None), |(flag, _)| {
             Err(Error::BadValue { flag, detail: "it needs --fallback-vtctld-server".into() })
         });
-    };
-    if fallback_vtctld_cert.is_some() != fallback_vtctld_key.is_some() {
+    }
+    if fallback_vtctld_cert.is_empty() != fallback_vtctld_key.is_empty() {
         let detail = "a certificate needs its key, and a key its certificate (--fallback-vtctld-key)".into();
         return Err(Error::BadValue { flag: "fallback-vtctld-cert", detail });
     }
@@ -58,9 +59,11 @@ pub(super) fn options(args: Args, max_message: usize) -> Result<Option<Options>,
         ca: read("fallback-vtctld-ca", fallback_vtctld_ca)?,
         cert: read("fallback-vtctld-cert", fallback_vtctld_cert)?,
         key: read("fallback-vtctld-key", fallback_vtctld_key)?,
-        server_name: fallback_vtctld_server_name,
+        server_name: Some(fallback_vtctld_server_name).filter(|name| !name.is_empty()),
     };
-    let credentials = fallback_vtctld_static_client_creds.as_deref().map(credentials).transpose()?;
+    let credentials = (!fallback_vtctld_static_client_creds.is_empty())
+        .then(|| credentials(Path::new(&fallback_vtctld_static_client_creds)))
+        .transpose()?;
     let rpcs = names("fallback-rpcs", fallback_rpcs, routes::is_native)?;
     let shadow = match shadow_rpcs.as_slice() {
         [all] if all == "all" => routes::shadowable().filter(|rpc| !rpcs.contains(*rpc)).map(str::to_owned).collect(),
@@ -110,13 +113,13 @@ fn credentials(path: &Path) -> Result<Credentials, Error> {
 mod tests {
     use super::*;
 
-    fn args(server: &str, fallback: &[&str], shadow: &[&str]) -> Args {
+    fn args(server: &str, fallback: &[&str], shadow: &[&str]) -> FallbackArgs {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Args {
-            fallback_vtctld_server: Some(server.to_owned()).filter(|server| !server.is_empty()),
+        FallbackArgs {
+            fallback_vtctld_server: server.to_owned(),
             fallback_rpcs: owned(fallback),
             shadow_rpcs: owned(shadow),
-            ..Args::default()
+            ..FallbackArgs::default()
         }
     }
 

@@ -1,4 +1,6 @@
 //! What crosses every call. The order of the stack is written once, in `app`.
 
 pub mod call;
+pub mod compression;
 pub mod limits;
+pub mod metrics;

@@ -48,7 +48,7 @@ pub fn status(error: &dyn Explain) -> Status {
 
 /// The same, told in the log.
 pub fn logged(error: &dyn Explain) -> Status {
-    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), "call failed: {error}");
+    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), detail = %error, "call failed");
     status(error)
 }
 

@@ -23,7 +23,7 @@ pub struct Vtctld {
     tasks: TaskTracker,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 impl Vtctld {
     /// `tasks` is closed and waited for by whoever stops the program.
@@ -32,7 +32,11 @@ impl Vtctld {
     }
 
     /// Answers a call that changes nothing; it ends when its caller goes away.
-    async fn read<'a, Q, R, E, F>(&'a self, request: Request<Q>, handler: impl FnOnce(&'a Context, Q) -> F) -> Answer<R>
+    pub(super) async fn read<'a, Q, R, E, F>(
+        &'a self,
+        request: Request<Q>,
+        handler: impl FnOnce(&'a Context, Q) -> F,
+    ) -> Answer<R>
     where
         E: Explain,
         F: Future<Output = Result<R, E>>,
@@ -41,7 +45,11 @@ impl Vtctld {
     }
 
     /// Answers a call that changes something; it goes on to its end whatever its caller does.
-    async fn change<Q, R, E, F>(&self, request: Request<Q>, handler: impl FnOnce(Arc<Context>, Q) -> F) -> Answer<R>
+    pub(super) async fn change<Q, R, E, F>(
+        &self,
+        request: Request<Q>,
+        handler: impl FnOnce(Arc<Context>, Q) -> F,
+    ) -> Answer<R>
     where
         R: Send + 'static,
         E: Explain + Send + 'static,

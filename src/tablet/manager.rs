@@ -1,23 +1,22 @@
 //! The tablet-manager RPCs that vtmigrated uses, one method each.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tonic::transport::Channel;
 use tracing::Instrument;
-use vtmigrated_proto::query::{QueryResult, StreamHealthRequest};
-use vtmigrated_proto::queryservice::query_client::QueryClient;
+use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::{Error, Pool, Result, TlsOptions, address, alias, db_name};
+use super::connection::Connection;
+use super::{Error, Options, Pool, Result, address, alias, db_name};
 use crate::error::{Code, with_cause};
+use crate::telemetry::grpc_code::name as code_name;
+use crate::telemetry::metrics;
 use crate::{deadline, failpoint};
 
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
-/// Bound of the question whether a tablet is healthy; stock tablets give each other as long.
-const HEALTH: Duration = Duration::from_secs(5);
 
 /// Calls tablets.
 pub struct Client {
@@ -88,6 +87,9 @@ calls! {
     /// Several statements as the administrator.
     execute_multi_fetch_as_dba("ExecuteMultiFetchAsDba", long, |_| true, ExecuteMultiFetchAsDbaRequest)
         -> ExecuteMultiFetchAsDbaResponse;
+    /// Whether the user of vreplication may write the sidecar tables; tablets before 23 do not know the call.
+    validate_v_replication_permissions("ValidateVReplicationPermissions", short, |_| false, ValidateVReplicationPermissionsRequest)
+        -> ValidateVReplicationPermissionsResponse;
     /// The GTIDs that the server has executed.
     primary_position("PrimaryPosition", short, |_| false, PrimaryPositionRequest) -> PrimaryPositionResponse;
     /// Replication and settings of the MySQL server.
@@ -139,9 +141,10 @@ calls! {
 }
 
 impl Client {
-    /// `short` bounds calls that read or change little; `max_message` is in bytes.
-    pub fn new(tls: TlsOptions, short: Duration, max_message: usize) -> Self {
-        Self { pool: Pool::new(tls), short, max_message }
+    /// A client without connections.
+    pub fn new(options: Options) -> Self {
+        let (short, max_message) = (options.short, options.max_message);
+        Self { pool: Pool::new(options), short, max_message }
     }
 
     /// Reads tables (and views when asked): definitions sorted by name.
@@ -152,7 +155,7 @@ impl Client {
             exclude_tables: what.exclude_tables,
             table_schema_only: what.table_schema_only,
         };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.get_schema(request).await };
+        let call = |mut client: TabletManagerClient<Connection>| async move { client.get_schema(request).await };
         let kind = Kind { method: "GetSchema", limit: LONG, changes: false };
         Ok(self.call(tablet, kind, call).await?.schema_definition.unwrap_or_default())
     }
@@ -161,7 +164,8 @@ impl Client {
     pub async fn v_replication_exec(&self, tablet: &Tablet, query: String) -> Result<QueryResult> {
         let kind = Kind { method: "VReplicationExec", limit: LONG, changes: !is_select(query.as_bytes()) };
         let request = VReplicationExecRequest { query };
-        let call = |mut client: TabletManagerClient<Channel>| async move { client.v_replication_exec(request).await };
+        let call =
+            |mut client: TabletManagerClient<Connection>| async move { client.v_replication_exec(request).await };
         Ok(self.call(tablet, kind, call).await?.result.unwrap_or_default())
     }
 
@@ -176,31 +180,20 @@ impl Client {
         Ok(self.execute_fetch_as_dba(tablet, request).await?.result.unwrap_or_default())
     }
 
-    /// Asks a tablet's query service for its health, as the tablets do before they stream from it: the inner error says
-    /// why it would not be taken. A tablet without that service passes.
-    pub async fn health(&self, tablet: &Tablet) -> Result<std::result::Result<(), String>> {
-        let kind = Kind { method: "StreamHealth", limit: HEALTH.min(self.short), changes: false };
-        let asked = self.call_over(tablet, kind, |channel| async move {
-            let mut answers = QueryClient::new(channel).stream_health(StreamHealthRequest {}).await?.into_inner();
-            Ok(tonic::Response::new(answers.message().await?))
-        });
-        let answer = match asked.await {
-            Err(Error::Answered { code: Code::Unimplemented, .. }) => return Ok(Ok(())),
-            answer => answer?,
-        };
-        Ok(match answer {
-            None => Err("it does not tell its health".to_owned()),
-            Some(health) => match health.realtime_stats.unwrap_or_default().health_error {
-                error if !error.is_empty() => Err(error),
-                _ if !health.serving => Err("it does not serve".to_owned()),
-                _ => Ok(()),
-            },
-        })
-    }
-
     /// Bound of calls that a healthy tablet answers at once.
     pub(super) fn short(&self) -> Duration {
         self.short
+    }
+
+    /// The kept connection to a tablet.
+    pub(super) fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Connection> {
+        let address = address(tablet);
+        self.pool.channel(&address).map_err(|detail| Error::Unreachable {
+            alias: alias(tablet),
+            address,
+            method,
+            detail,
+        })
     }
 
     fn limit(&self, name: &str) -> Duration {
@@ -210,40 +203,29 @@ impl Client {
     async fn call<T, F>(
         &self,
         tablet: &Tablet,
-        kind: Kind,
-        send: impl FnOnce(TabletManagerClient<Channel>) -> F,
-    ) -> Result<T>
-    where
-        F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
-    {
-        let max = self.max_message;
-        let send = |channel| {
-            send(TabletManagerClient::new(channel).max_decoding_message_size(max).max_encoding_message_size(max))
-        };
-        self.call_over(tablet, kind, send).await
-    }
-
-    async fn call_over<T, F>(
-        &self,
-        tablet: &Tablet,
         Kind { method, limit, changes }: Kind,
-        send: impl FnOnce(Channel) -> F,
+        send: impl FnOnce(TabletManagerClient<Connection>) -> F,
     ) -> Result<T>
     where
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
     {
         let (alias, address) = (alias(tablet), address(tablet));
-        let channel = self.pool.channel(&address).map_err(|detail| Error::Unreachable {
-            alias: alias.clone(),
-            address: address.clone(),
-            method,
-            detail,
-        })?;
+        let client = TabletManagerClient::new(self.channel(tablet, method)?)
+            .max_decoding_message_size(self.max_message)
+            .max_encoding_message_size(self.max_message);
         let span =
             tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
         let limit = deadline::remaining(limit);
-        let sent = tokio::time::timeout(limit, send(channel).instrument(span));
-        match failpoint::around(changes, sent).await {
+        let sent = tokio::time::timeout(limit, send(client).instrument(span));
+        let start = Instant::now();
+        let answer = failpoint::around(changes, sent).await;
+        let code = match &answer {
+            Ok(Ok(_)) => tonic::Code::Ok,
+            Ok(Err(status)) => status.code(),
+            Err(_) => tonic::Code::DeadlineExceeded,
+        };
+        metrics::tablet_call(method, code_name(code), start.elapsed());
+        match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),
             Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
@@ -255,7 +237,7 @@ fn is_select(query: &[u8]) -> bool {
     query.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"select"))
 }
 
-fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
+pub(super) fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
     let message = status.message().to_owned();
     let code = match status.code() {
         tonic::Code::Unavailable => {

@@ -4,7 +4,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+use super::connection::Connection;
+use crate::telemetry::metrics;
 
 /// A tablet that is down is noticed after this time at the latest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,27 +44,83 @@ impl TlsOptions {
     }
 }
 
+/// HTTP/2 settings of a connection to a tablet: the `--grpc_*` flags of clients.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// A silent connection is pinged after this time; `None`: never.
+    pub keepalive_time: Option<Duration>,
+    /// A ping that is not answered within this time ends the connection.
+    pub keepalive_timeout: Duration,
+    /// HTTP/2 windows in bytes; `None`: the library's.
+    pub stream_window: Option<u32>,
+    pub connection_window: Option<u32>,
+    /// Requests are compressed with snappy.
+    pub snappy: bool,
+}
+
+/// How tablets are called.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub tls: TlsOptions,
+    /// Bound of calls that a healthy tablet answers at once (`--remote_operation_timeout`).
+    pub short: Duration,
+    /// In bytes, both ways.
+    pub max_message: usize,
+    /// Connections that are kept.
+    pub connections: usize,
+    pub transport: Transport,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tls: TlsOptions::default(),
+            short: Duration::from_secs(15),
+            max_message: 16 << 20,
+            connections: 100,
+            transport: Transport {
+                keepalive_time: Some(Duration::from_secs(10)),
+                keepalive_timeout: Duration::from_secs(10),
+                stream_window: None,
+                connection_window: None,
+                snappy: false,
+            },
+        }
+    }
+}
+
 /// Connections by `host:port`.
 pub struct Pool {
     tls: Option<ClientTlsConfig>,
-    channels: DashMap<String, (Channel, Instant)>,
+    transport: Transport,
+    most: usize,
+    max_message: usize,
+    channels: DashMap<String, (Connection, Instant)>,
     swept: Mutex<Instant>,
 }
 
 impl Pool {
     /// Opens nothing yet.
-    pub fn new(options: TlsOptions) -> Self {
-        Self { tls: options.client(), channels: DashMap::new(), swept: Mutex::new(Instant::now()) }
+    pub fn new(Options { tls, connections, transport, max_message, .. }: Options) -> Self {
+        Self {
+            tls: tls.client(),
+            transport,
+            most: connections,
+            max_message,
+            channels: DashMap::new(),
+            swept: Mutex::new(Instant::now()),
+        }
     }
 
     /// The connection to an address; it is opened when first used, and again when it breaks.
     ///
     /// # Errors
     /// A text when the address cannot be one.
-    pub fn channel(&self, address: &str) -> Result<Channel, String> {
+    pub fn channel(&self, address: &str) -> Result<Connection, String> {
         self.sweep();
         if let Some(mut kept) = self.channels.get_mut(address) {
             kept.1 = Instant::now();
+            metrics::tablet_connection(false);
             return Ok(kept.0.clone());
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
@@ -69,14 +128,29 @@ impl Pool {
         let mut endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10));
+            .initial_stream_window_size(self.transport.stream_window)
+            .initial_connection_window_size(self.transport.connection_window)
+            .keep_alive_timeout(self.transport.keepalive_timeout);
+        if let Some(time) = self.transport.keepalive_time {
+            endpoint = endpoint.http2_keep_alive_interval(time);
+        }
         if let Some(tls) = &self.tls {
             endpoint = endpoint.tls_config(tls.clone()).map_err(|e| e.to_string())?;
         }
-        let channel = endpoint.connect_lazy();
+        let channel = Connection::new(endpoint.connect_lazy(), self.transport.snappy, self.max_message);
+        metrics::tablet_connection(true);
+        self.make_room();
         self.channels.insert(address.to_owned(), (channel.clone(), Instant::now()));
         Ok(channel)
+    }
+
+    /// Forgets the connections that were unused for longest; calls on them go on.
+    fn make_room(&self) {
+        while self.channels.len() >= self.most {
+            let oldest = self.channels.iter().min_by_key(|kept| kept.1).map(|kept| kept.key().clone());
+            let Some(oldest) = oldest else { return };
+            self.channels.remove(&oldest);
+        }
     }
 
     fn sweep(&self) {

@@ -121,6 +121,8 @@ async fn queues(conn: &Arc<dyn Conn>) {
 async fn memory() {
     let dialer = Dialer::new(EtcdOptions::default());
     suite(dialer.open("memory", "conformance", "/test/root").await.unwrap()).await;
+    let one_by_one = dialer.with_reads(1);
+    suite(one_by_one.open_measured("global".into(), "memory", "measured", "/test/root").await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

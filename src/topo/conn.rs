@@ -76,6 +76,12 @@ pub trait Conn: Send + Sync + 'static {
     /// Takes the locks of `request` in order, all under one lease. Two round trips when nobody else holds one.
     async fn lock(&self, request: LockRequest) -> Result<Lock>;
 
+    /// Whether the key of a lock ends with its holder; a lock without a lease stays until somebody deletes it. True when
+    /// the key is not there, and where locks cannot outlive their holder.
+    async fn has_lease(&self, _path: &str) -> Result<bool> {
+        Ok(true)
+    }
+
     /// A bounded read that proves that the server answers.
     async fn probe(&self) -> Result<()>;
 }

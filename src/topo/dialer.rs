@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use super::measured::Measured;
 use super::memory::{Memory, Store};
 use super::{Conn, Error, Result, etcd};
 
@@ -16,10 +17,14 @@ pub struct EtcdOptions {
     pub tls_ca: Option<Vec<u8>>,
 }
 
+/// Reads under way at once on one connection, unless told otherwise: as in stock.
+const READS: usize = 32;
+
 /// Knows the kinds of topology this program can talk to.
 pub struct Dialer {
     etcd: etcd::Tls,
     memory: DashMap<String, Arc<Store>>,
+    reads: usize,
 }
 
 impl Dialer {
@@ -35,7 +40,22 @@ impl Dialer {
             }
             _ => None,
         };
-        Self { etcd: etcd::Tls { config }, memory: DashMap::new() }
+        Self { etcd: etcd::Tls { config }, memory: DashMap::new(), reads: READS }
+    }
+
+    /// Bounds the reads under way at once on each measured connection (`--topo_read_concurrency`).
+    #[must_use]
+    pub fn with_reads(mut self, reads: usize) -> Self {
+        self.reads = reads;
+        self
+    }
+
+    /// The same as [`Dialer::open`], measured by the name of the cell (`global` for the global topology).
+    ///
+    /// # Errors
+    /// As [`Dialer::open`].
+    pub async fn open_measured(&self, cell: String, kind: &str, server: &str, root: &str) -> Result<Arc<dyn Conn>> {
+        Ok(Measured::wrap(self.open(kind, server, root).await?, cell, self.reads))
     }
 
     /// Prepares a connection; nothing proves yet that the server answers.

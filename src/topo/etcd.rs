@@ -251,6 +251,11 @@ impl Conn for Etcd {
         lease::take(self, request).await
     }
 
+    async fn has_lease(&self, path: &str) -> Result<bool> {
+        let kvs = self.range("GetLease", self.key(path), Some(GetOptions::new().with_keys_only())).await?;
+        Ok(kvs.first().is_none_or(|kv| kv.lease() != 0))
+    }
+
     async fn probe(&self) -> Result<()> {
         let key = paths::join(&self.root, "");
         self.range("Probe", key, Some(GetOptions::new().with_keys_only().with_limit(1))).await.map(|_| ())

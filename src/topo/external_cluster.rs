@@ -59,8 +59,9 @@ impl Mounts {
         if let Some(kept) = self.open.get(name).filter(|kept| kept.0 == *config) {
             return Ok(Arc::clone(&kept.1));
         }
-        let topo =
-            Arc::new(Topo::open(Arc::clone(&self.dialer), &config.topo_type, &config.server, &config.root).await?);
+        let topo = Arc::new(
+            Topo::open_mount(Arc::clone(&self.dialer), &config.topo_type, &config.server, &config.root).await?,
+        );
         self.open.insert(name.to_owned(), (config.clone(), Arc::clone(&topo)));
         Ok(topo)
     }

@@ -15,6 +15,10 @@ pub const KEYSPACE_ROUTING_RULES: &str = "routing_rules/keyspace/Rules";
 /// Directory of the lock that serializes changes of the keyspace routing rules.
 pub const ROUTING_RULES_DIR: &str = "routing_rules";
 pub const MIRROR_RULES: &str = "MirrorRules";
+/// Directory of the locks of single workflows.
+pub const NAMED_LOCKS: &str = "internal/named_locks";
+/// Directory of the recovery facts of workflows made by this program.
+pub const WORKFLOW_RECORDS: &str = "internal/vtmigrated";
 pub const SRV_VSCHEMA: &str = "SrvVSchema";
 
 pub fn cell_info(cell: &str) -> String {
@@ -67,17 +71,17 @@ pub fn tablet(alias: &TabletAlias) -> String {
 
 /// Directory of the lock that serializes changes of one workflow.
 pub fn workflow_lock(keyspace: &str, workflow: &str) -> String {
-    format!("internal/named_locks/{keyspace}/{workflow}")
+    format!("{NAMED_LOCKS}/{keyspace}/{workflow}")
 }
 
 /// Recovery facts of a workflow made by this program.
 pub fn workflow_record(keyspace: &str, workflow: &str) -> String {
-    format!("internal/vtmigrated/{keyspace}/{workflow}/Record")
+    format!("{WORKFLOW_RECORDS}/{keyspace}/{workflow}/Record")
 }
 
 /// Directory of all workflow records of a keyspace.
 pub fn workflow_records(keyspace: &str) -> String {
-    format!("internal/vtmigrated/{keyspace}")
+    format!("{WORKFLOW_RECORDS}/{keyspace}")
 }
 
 /// `<cell>-<uid, ten digits>`.

@@ -12,6 +12,8 @@ use super::{Conn, Dialer, Error, Node, Result, paths};
 /// A cluster's topology. Connections to its cells are opened when first used and kept.
 pub struct Topo {
     kind: String,
+    /// Before the names of cells in metrics.
+    prefix: &'static str,
     global: Arc<dyn Conn>,
     dialer: Arc<Dialer>,
     cells: DashMap<String, (CellInfo, Arc<dyn Conn>)>,
@@ -27,8 +29,17 @@ pub struct Cells {
 impl Topo {
     /// Opens the topology with the global root `root` at `server`; nothing is sent yet.
     pub async fn open(dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
-        let global = dialer.open(kind, server, root).await?;
-        Ok(Self { kind: kind.to_owned(), global, dialer, cells: DashMap::new() })
+        Self::open_as("", dialer, kind, server, root).await
+    }
+
+    /// The same for a mounted cluster. Metrics know its cells as `mount/<cell>`.
+    pub async fn open_mount(dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
+        Self::open_as("mount/", dialer, kind, server, root).await
+    }
+
+    async fn open_as(prefix: &'static str, dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
+        let global = dialer.open_measured(format!("{prefix}global"), kind, server, root).await?;
+        Ok(Self { kind: kind.to_owned(), prefix, global, dialer, cells: DashMap::new() })
     }
 
     /// The connection to the global root.
@@ -69,7 +80,8 @@ impl Topo {
         if let Some(kept) = self.cells.get(name).filter(|kept| kept.0 == info) {
             return Ok(Arc::clone(&kept.1));
         }
-        let conn = self.dialer.open(&self.kind, &info.server_address, &info.root).await?;
+        let cell = format!("{}{name}", self.prefix);
+        let conn = self.dialer.open_measured(cell, &self.kind, &info.server_address, &info.root).await?;
         self.cells.insert(name.to_owned(), (info, Arc::clone(&conn)));
         Ok(conn)
     }

@@ -8,7 +8,7 @@ use vtmigrated_proto::vtctldata::VDiffCreateRequest;
 use vtmigrated_proto::vttime::Duration;
 
 use super::uuids;
-use crate::workflow::migrate::picking;
+use crate::workflow::preflight::streaming;
 use crate::workflow::{Error, Result};
 
 /// Seconds that a position is waited for when the request says nothing.
@@ -49,7 +49,7 @@ impl Arguments {
     /// The types as tablets parse them. An order without types is a text that no tablet fits (Vitess 22.0.3): it means
     /// the tablets' own default in that order.
     fn types_text(&self) -> String {
-        let types: Vec<String> = self.tablet_types.iter().map(|kind| picking::name(*kind)).collect();
+        let types: Vec<String> = self.tablet_types.iter().map(|kind| streaming::name(*kind)).collect();
         match (self.in_order, types.is_empty()) {
             (true, true) => "in_order:replica,rdonly,primary".to_owned(),
             (true, false) => format!("in_order:{}", types.join(",")),

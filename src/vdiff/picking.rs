@@ -5,17 +5,23 @@
 //! as the only type cells do not matter (Vitess 22.0.3).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::future::{join_all, try_join};
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
 use super::options::Arguments;
 use crate::context::Context;
-use crate::tablet::alias;
+use crate::error::{Code, Explain};
+use crate::tablet::{self, alias};
 use crate::topo::{self, Record, Topo, paths};
-use crate::workflow::migrate::picking::{Candidates, cell, is_one_of, name};
+use crate::workflow::migrate::picking::Candidates;
+use crate::workflow::preflight::streaming::{cell, is_one_of, name};
 use crate::workflow::streams::{Origin, WithReplicas};
 use crate::workflow::{Error, Result};
+
+/// Bound of a health check.
+const HEALTH: Duration = Duration::from_secs(5);
 
 /// One side of the comparison.
 pub struct Side {
@@ -88,18 +94,17 @@ pub async fn prove(
         choices.push(target.choice(shard, types, &arguments.target_cells, &BTreeSet::from([cell.as_str()]))?);
     }
     let asked = join_all(choices.iter().map(|choice| {
-        join_all(choice.tablets.iter().map(|tablet| async move { (*tablet, context.tablets.health(tablet).await) }))
+        join_all(choice.tablets.iter().map(|tablet| async move { (*tablet, ill(context, tablet).await) }))
     }));
     for (choice, answers) in choices.iter().zip(asked.await) {
         let mut ill = Vec::new();
         for (tablet, answer) in answers {
             match answer {
-                Ok(Ok(())) => {
+                None => {
                     ill.clear();
                     break;
                 }
-                Ok(Err(why)) => ill.push(format!("{} ({}): {why}", alias(tablet), name(tablet.r#type()))),
-                Err(error) => ill.push(format!("{} ({}): {error}", alias(tablet), name(tablet.r#type()))),
+                Some(why) => ill.push(format!("{} ({}): {why}", alias(tablet), name(tablet.r#type()))),
             }
         }
         if !ill.is_empty() {
@@ -107,6 +112,19 @@ pub async fn prove(
         }
     }
     Ok(())
+}
+
+/// Why a tablet would not be streamed from; `None` for a healthy one, and for one without a query service.
+async fn ill(context: &Context, tablet: &Tablet) -> Option<String> {
+    match context.tablets.health(tablet, HEALTH).await {
+        Err(error) if error.code() == Code::Unimplemented => None,
+        Err(error) => Some(error.to_string()),
+        Ok(health) if tablet::is_serving(&health) => None,
+        Ok(health) => match health.realtime_stats.unwrap_or_default().health_error {
+            error if !error.is_empty() => Some(error),
+            _ => Some("it does not serve".to_owned()),
+        },
+    }
 }
 
 impl Side {

@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use crate::telemetry::shadow::Counts;
+use super::Pages;
 
 /// `{"GetKeyspaces": {"same": 3, "different": 0, "failed": 0, "skipped": 0}}`.
-pub async fn counts(State(counts): State<Arc<Counts>>) -> Response {
-    let json = serde_json::to_string_pretty(&counts.all()).unwrap_or_default();
+pub async fn counts(State(pages): State<Arc<Pages>>) -> Response {
+    let json = serde_json::to_string_pretty(&pages.shadow.all()).unwrap_or_default();
     ([(CONTENT_TYPE, "application/json")], json).into_response()
 }

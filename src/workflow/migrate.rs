@@ -2,17 +2,21 @@
 
 pub mod arguments;
 pub mod cancel;
-mod cleanup;
+pub(super) mod cleanup;
 pub mod complete;
 pub mod create;
 mod filters;
 pub(crate) mod gather;
 pub(crate) mod picking;
 pub mod plan;
-mod progress;
-mod readiness;
+pub mod progress;
+pub(in crate::workflow) mod readiness;
 pub mod rows;
+mod sizes;
 pub mod status;
+
+pub(super) use complete::Found;
+pub(super) use create::locks;
 
 /// The name under which stock takes the locks of create.
 pub(crate) const CREATE_ACTION: &str = "MoveTablesCreate";

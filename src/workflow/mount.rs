@@ -1,42 +1,43 @@
 //! Mounted clusters: register, show, list, unregister.
 
-use std::time::Duration;
-
-use futures::future::{join, join_all};
+use futures::future::join;
 use vtmigrated_proto::topodata::TopoConfig;
 
+use super::preflight::{Report, probe};
 use super::{Error, Result, streams};
 use crate::context::Context;
-use crate::error::Code;
-use crate::topo::{self, Topo, external_cluster, paths};
+use crate::topo::{self, Topo, external_cluster};
 
-/// Bound of everything that register asks of the other cluster.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest mount name.
 const MAX_NAME: usize = 64;
 
 /// Stores a mount after proving that its topology answers and holds a cluster.
 ///
-/// Registering the same mount again is a success. Two round trips.
+/// Registering the same mount again is a success. Three waves of round trips; tablets are dialled in the last one, for what
+/// they say only warns.
 pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Result<()> {
     check_name(name)?;
     check_config(&config)?;
     let topo =
-        Topo::open(std::sync::Arc::clone(context.topo.dialer()), &config.topo_type, &config.server, &config.root)
+        Topo::open_mount(std::sync::Arc::clone(context.topo.dialer()), &config.topo_type, &config.server, &config.root)
             .await?;
     let global = context.topo.global();
-    let (known, probe) = join(external_cluster::find(global, name), probe(&topo)).await;
+    let (known, probed) = join(external_cluster::find(global, name), probe(&topo)).await;
     let known = known.map_err(|e| e.wrap("failed to get external vitess cluster in MountRegister"))?;
     if let Some(known) = known {
         return same_or_taken(name, &known.value.topo_config.unwrap_or_default(), &config);
     }
-    if let Err(error) = probe {
-        if !context.options.allow_unreachable_mounts {
-            return Err(error);
+    match probed.refuse(&topo) {
+        Ok(report) => report.log("Mount register"),
+        Err(error) if context.options.allow_unreachable_mounts => {
+            tracing::warn!(vitess.mount = name, "mount registered although its topology was not proved: {error}");
         }
-        tracing::warn!(vitess.mount = name, "mount registered although its topology was not proved: {error}");
+        Err(error) => return Err(error),
     }
-    match external_cluster::create(global, name, config.clone()).await {
+    let created = external_cluster::create(global, name, config.clone());
+    let (created, dialled) = join(created, probed.dial(context)).await;
+    Report { findings: dialled }.log("Mount register");
+    match created {
         Err(topo::Error::NodeExists(_)) => {
             let known = external_cluster::get(global, name).await?;
             same_or_taken(name, &known.value.topo_config.unwrap_or_default(), &config)
@@ -132,50 +133,4 @@ fn check_config(config: &TopoConfig) -> Result<()> {
         return Err(bad("type, server and root are single lines of at most 4096 bytes"));
     }
     Ok(())
-}
-
-/// Proves that a topology answers and that its root holds a cluster; cells that do not answer are a warning.
-async fn probe(topo: &Topo) -> Result<()> {
-    let global = topo.global();
-    let (kind, server, root) = global.endpoint();
-    let asked = join(global.list_dir(paths::KEYSPACES), topo.cells());
-    let Ok((keyspaces, cells)) = tokio::time::timeout(PROBE_TIMEOUT, asked).await else {
-        let detail = format!("no answer within {} s", PROBE_TIMEOUT.as_secs());
-        return Err(topo::Error::Unreachable { kind: kind.into(), server: server.into(), detail }.into());
-    };
-    let (keyspaces, cells) = (keyspaces?, cells?);
-    if keyspaces.is_empty() && cells.is_empty() {
-        return Err(empty_root(topo, root, server).await);
-    }
-    let probes = cells.iter().map(|(name, conn)| async move {
-        match tokio::time::timeout(PROBE_TIMEOUT, conn.probe()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(vitess.cell = name, "a cell of the mounted cluster does not answer: {error}")
-            }
-            Err(_) => tracing::warn!(vitess.cell = name, "a cell of the mounted cluster does not answer in time"),
-        }
-    });
-    join_all(probes).await;
-    Ok(())
-}
-
-/// The answer to a root that holds nothing: what other roots there are.
-async fn empty_root(topo: &Topo, root: &str, server: &str) -> Error {
-    let missing = topo::Error::NoNode(topo.global().full(paths::KEYSPACES));
-    let mut help = format!("the root {root} holds neither keyspaces nor cells; check --topo-root");
-    let parent = root
-        .trim_end_matches('/')
-        .rsplit_once('/')
-        .map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
-    let kind = topo.global().endpoint().0;
-    if let Ok(conn) = topo.dialer().open(kind, server, parent).await {
-        let names = tokio::time::timeout(PROBE_TIMEOUT, conn.list_dir("")).await;
-        let names = names.ok().and_then(std::result::Result::ok).unwrap_or_default();
-        if !names.is_empty() {
-            let found: Vec<String> = names.iter().take(10).map(|name| paths::join(parent, name)).collect();
-            help = format!("{help}; found at this server: {}", found.join(", "));
-        }
-    }
-    Error::Refused { code: Code::NotFound, reason: "MOUNT_ROOT_MISSING", text: missing.to_string(), help }
 }

@@ -45,6 +45,22 @@ pub struct Facts {
     /// Complete has begun: the workflow can only be completed now.
     #[serde(default)]
     pub completing: bool,
+    /// Sizes of the source's tables; none when nobody could tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<TableSize>,
+}
+
+/// Size of a source table when the workflow was created: progress is measured against it, so that the figure never goes
+/// backwards, whichever server answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSize {
+    pub table: String,
+    /// Rows and bytes of all source shards together; estimates.
+    pub rows: i64,
+    pub bytes: i64,
+    /// Smallest and largest value of the first column of the primary key, when that holds whole numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<(i64, i64)>,
 }
 
 /// The facts with the version they were read at.
@@ -106,12 +122,26 @@ pub async fn delete(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str, guar
     Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
 }
 
+/// All records: keyspace, workflow, and the facts, or why they cannot be read.
+pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<(String, String, std::result::Result<Facts, String>)>> {
+    let records = global.list(paths::WORKFLOW_RECORDS).await?;
+    let read = |node: &Node| {
+        let (keyspace, workflow) = names(node)?;
+        let facts = serde_json::from_slice(&node.value).map_err(|e| e.to_string());
+        Some((keyspace.to_owned(), workflow.to_owned(), facts))
+    };
+    Ok(records.iter().filter_map(read).collect())
+}
+
+/// Keyspace and workflow of a record.
+fn names(node: &Node) -> Option<(&str, &str)> {
+    let inner = node.path.strip_prefix(paths::WORKFLOW_RECORDS)?.strip_prefix('/')?.strip_suffix("/Record")?;
+    inner.split_once('/')
+}
+
 /// `keyspace.workflow` of the records that name a mount; records that cannot be read count as naming it.
 pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
     let uses = |node: &&Node| serde_json::from_slice::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
-    let name = |node: &Node| {
-        let inner = node.path.strip_prefix("internal/vtmigrated/")?.strip_suffix("/Record")?;
-        inner.split_once('/').map(|(keyspace, workflow)| format!("{keyspace}.{workflow}"))
-    };
+    let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow}"));
     records.iter().filter(uses).filter_map(name).collect()
 }

@@ -21,11 +21,13 @@ pub struct Keyspace {
     pub shards: Vec<TargetShard>,
 }
 
-/// One shard. `primary` is missing when the record names none or the tablet's record is not there.
+/// One shard. `primary` is absent when the record names none or the tablet's record is not there.
 pub struct TargetShard {
     pub name: String,
     pub record: Record<Shard>,
     pub primary: Option<Tablet>,
+    /// Full key of the primary's tablet record.
+    pub missing: String,
 }
 
 /// A workflow on one shard.
@@ -47,7 +49,15 @@ impl TargetShard {
     /// `shard has no primary: <shard>`, or the missing tablet record.
     pub fn primary(&self) -> Result<&Tablet> {
         self.primary.as_ref().ok_or_else(|| match &self.record.value.primary_alias {
-            Some(alias) => Error::Topo(topo::Error::NoNode(paths::tablet(alias))),
+            Some(alias) => Error::precondition(
+                "PRIMARY_WITHOUT_RECORD",
+                format!(
+                    "{}: the record of the primary of shard {}",
+                    topo::Error::NoNode(self.missing.clone()),
+                    self.name
+                ),
+                format!("start the tablet {}, or elect another primary", paths::alias_text(alias)),
+            ),
             None => Error::precondition(
                 "SHARD_WITHOUT_PRIMARY",
                 format!("shard has no primary: {}", self.name),
@@ -71,9 +81,13 @@ impl Keyspace {
         let shards = records.into_iter().map(|record| {
             let alias = record.value.primary_alias.as_ref().map(paths::alias_text);
             let primary = alias.and_then(|alias| tablets.get(&alias).cloned());
-            TargetShard { name: topo::shard::name(&record).to_owned(), record, primary }
+            let path = record.value.primary_alias.as_ref().map(|alias| (paths::tablet(alias), cells.conn(&alias.cell)));
+            let missing = path.map(|(path, cell)| cell.map_or_else(|_| path.clone(), |cell| cell.full(&path)));
+            let name = topo::shard::name(&record).to_owned();
+            TargetShard { name, record, primary, missing: missing.unwrap_or_default() }
         });
-        Ok(Self { name: keyspace.to_owned(), cells, shards: shards.collect() })
+        let shards = shards.collect();
+        Ok(Self { name: keyspace.to_owned(), cells, shards })
     }
 
     /// Shards and primaries.
@@ -238,7 +252,7 @@ pub fn shown_state(stream: &Stream, copying: bool) -> &'static str {
 pub async fn users_of_mount(context: &Context, mount: &str) -> Result<Vec<String>> {
     let global = context.topo.global();
     let (names, cells, records) =
-        try_join3(topo::keyspace::names(global), context.topo.cells(), global.list("internal/vtmigrated")).await?;
+        try_join3(topo::keyspace::names(global), context.topo.cells(), global.list(paths::WORKFLOW_RECORDS)).await?;
     let mut users: Vec<String> = super::record::mounted(&records, mount);
     let cells = &cells;
     let reads = names.iter().map(|name| async move {

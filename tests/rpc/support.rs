@@ -13,8 +13,8 @@ use tonic::{Code, Status};
 use vtmigrated::context::{Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::router::Router;
-use vtmigrated::server::{Vtctl, Vtctld};
-use vtmigrated::tablet::{Client, TlsOptions};
+use vtmigrated::server::{Advisor, Vtctl, Vtctld};
+use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
 use vtmigrated_proto::logutil::Level;
@@ -25,6 +25,8 @@ use vtmigrated_proto::vtctlservice::vtctl_client::VtctlClient;
 use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
+use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
+use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 use vtmigrated_proto::vttime::Time;
 
 /// Names that nothing may be stored under.
@@ -36,6 +38,7 @@ pub struct Lab {
     pub client: VtctldClient<Channel>,
     pub legacy: VtctlClient<Channel>,
     pub channel: Channel,
+    pub advisor: AdvisorClient<Channel>,
     _stop: DropGuard,
 }
 
@@ -53,21 +56,25 @@ impl Lab {
         let context = Context {
             topo: Arc::clone(&topo),
             mounts: Mounts::new(dialer),
-            tablets: Client::new(TlsOptions::default(), Duration::from_secs(5), 16 << 20),
+            tablets: Client::new(tablet::Options { short: Duration::from_secs(5), ..tablet::Options::default() }),
             options,
         };
         let stop = CancellationToken::new();
         let (context, tasks) = (Arc::new(context), TaskTracker::new());
         let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), tasks.clone()));
+        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(&context), tasks.clone())));
         let legacy = VtctlServer::new(Vtctl::new(context, tasks));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = Server::builder().layer(CallLayer).layer(router).add_service(service).add_service(legacy);
+        let mut server = Server::builder().layer(CallLayer).layer(router);
+        let server = server.add_service(service).add_service(advisor).add_service(legacy);
         let stopped = stop.clone().cancelled_owned();
-        tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
+        tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
         let channel = Endpoint::from_shared(address).unwrap().connect().await.unwrap();
         let client = VtctldClient::new(channel.clone());
-        Self { topo, client, legacy: VtctlClient::new(channel.clone()), channel, _stop: stop.drop_guard() }
+        let advisor = AdvisorClient::new(channel.clone());
+        let legacy = VtctlClient::new(channel.clone());
+        Self { topo, client, legacy, channel, advisor, _stop: stop.drop_guard() }
     }
 
     /// Runs an older command, its arguments separated by blanks: what it printed, and how it failed.

@@ -50,9 +50,10 @@ pub(super) async fn take(cluster: &Cluster) -> Result<Snapshot, Error> {
 async fn take_database(conn: &mut Conn, database: &str, pieces: &mut BTreeMap<String, String>) -> Result<(), Error> {
     let tables: Vec<String> = conn.query(format!("SHOW TABLES FROM `{database}`")).await?;
     for table in tables.iter().filter(|table| !LOGS.contains(&table.as_str())) {
-        let create: Option<(String, String)> =
-            conn.query_first(format!("SHOW CREATE TABLE `{database}`.`{table}`")).await?;
-        let create = create.map(|(_, text)| without_counter(&text)).unwrap_or_default();
+        // of a view there are more columns
+        let create: Option<Row> = conn.query_first(format!("SHOW CREATE TABLE `{database}`.`{table}`")).await?;
+        let create: Option<String> = create.and_then(|row| row.get(1));
+        let create = create.map(|text| without_counter(&text)).unwrap_or_default();
         pieces.insert(format!("{database}.{table}"), create);
         let rows: Vec<Row> = conn.query(format!("SELECT * FROM `{database}`.`{table}`")).await?;
         let mut lines: Vec<String> = rows.into_iter().map(|row| line(row.unwrap())).collect();

@@ -225,11 +225,9 @@ async fn in_several_snapshots(life: &Life) {
 /// What was compared before the stop is not looked at again.
 async fn stopped_and_resumed(life: &Life) {
     let uuid = create(life, request(&["big"])).await.unwrap();
-    for (at, shard) in ["-80", "80-"].into_iter().enumerate() {
-        let count = |row: &Row| row.get("rows_compared").and_then(|count| count.parse().ok()).unwrap_or(0_i64);
-        until_shown(life, &uuid, "compared rows", |shown| count(&shown.0[at][0]) > 0).await;
-        stop(life, &uuid, shard).await;
-    }
+    let count = |row: &Row| row.get("rows_compared").and_then(|count| count.parse().ok()).unwrap_or(0_i64);
+    until_shown(life, &uuid, "compared rows", |shown| shown.0.iter().all(|rows| count(&rows[0]) > 0)).await;
+    tokio::join!(stop(life, &uuid, "-80"), stop(life, &uuid, "80-"));
     let shown = show(life, &uuid).await.unwrap();
     assert!(shown.all("vdiff_state", "stopped") && shown.all("table_state", "stopped"), "{:?}", shown.0);
     let [done, matching, ..] = shown.sums("big");

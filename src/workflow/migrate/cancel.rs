@@ -1,10 +1,12 @@
 //! Cancel: the target as it was before create. With kept data it only ends the workflow.
 
+use vtmigrated_proto::vschema::RoutingRules;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
+use super::super::preflight::{DryRun, Report};
 use super::super::{Error, Result, names, traffic};
-use super::cleanup::{Removal, Tables};
+use super::cleanup::{Removal, Tables, Traces};
 use super::complete::Found;
 use super::create::locks;
 use super::{DELETE_ACTION, readiness};
@@ -32,11 +34,38 @@ pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<Workflow
     result
 }
 
-async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<WorkflowDeleteResponse> {
-    let Arguments { keyspace, workflow, keep_data } = arguments;
-    let found = async { Found::read(context, keyspace, workflow).await };
+/// What cancel would do, without locks and without changing anything.
+///
+/// # Errors
+/// What keeps the target from being read, and a workflow that is not there.
+pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun> {
+    let Arguments { keyspace, workflow, .. } = arguments;
+    names::check_keyspace("target", keyspace)?;
+    names::check_workflow(workflow)?;
+    let (found, rules) = read(context, arguments).await?;
+    let mut report = Report::default();
+    report.absorb(may_go(&found, &rules, arguments), format!("workflow {keyspace}.{workflow}"))?;
+    let mut steps = Vec::new();
+    if report.is_clear() {
+        steps.push(format!("Lock workflow {keyspace}/{workflow} and keyspace {keyspace}"));
+        let taken = traces(&found, arguments).steps(&found.target.keyspace, workflow);
+        steps.extend(taken.iter().map(ToString::to_string));
+        steps.push(format!("Unlock keyspace {keyspace} and workflow {keyspace}/{workflow}"));
+    }
+    let verdict = if report.is_clear() { format!("{} steps", steps.len()) } else { "refused".to_owned() };
+    let summary = format!("Cancel dry run results for workflow {keyspace}.{workflow}: {verdict}");
+    Ok(DryRun { summary, steps, report })
+}
+
+async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, RoutingRules)> {
+    let found = async { Found::read(context, &arguments.keyspace, &arguments.workflow).await };
     let rules = async { Ok(topo::routing_rules::get(context.topo.global()).await?) };
-    let (found, rules) = futures::future::try_join(found, rules).await?;
+    futures::future::try_join(found, rules).await
+}
+
+/// Refuses what would lose rows that are the target's own.
+fn may_go(found: &Found, rules: &RoutingRules, arguments: &Arguments) -> Result<()> {
+    let Arguments { keyspace, workflow, keep_data } = arguments;
     let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if !keep_data && (completing || readiness::any_frozen(&found.rows)) {
         let text = format!(
@@ -45,11 +74,18 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
         let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
         return Err(Error::precondition("COMPLETE_HAS_BEGUN", text, help));
     }
-    if traffic::writes_switched(&found.origin.keyspace, &found.origin.tables, &rules) {
+    if traffic::writes_switched(&found.origin.keyspace, &found.origin.tables, rules) {
         let text = "cannot delete workflow because you have already switched write traffic";
         return Err(Error::precondition("WRITES_SWITCHED", text, "see GetRoutingRules"));
     }
-    removal(context, &found, arguments, lock).run().await?;
+    Ok(())
+}
+
+async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<WorkflowDeleteResponse> {
+    let (found, rules) = read(context, arguments).await?;
+    may_go(&found, &rules, arguments)?;
+    let traces = traces(&found, arguments);
+    Removal { context, lock, target: &found.target, workflow: &arguments.workflow, traces: &traces }.run().await?;
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
         tablet: shard.record.value.primary_alias.clone(),
@@ -58,21 +94,15 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     Ok(WorkflowDeleteResponse { summary: summary(&found, arguments), details: shards.map(detail).collect() })
 }
 
-fn removal<'a>(context: &'a Context, found: &'a Found, arguments: &'a Arguments, lock: &'a Lock) -> Removal<'a> {
-    let shards = found.target.keyspace.shards.iter();
-    let mut removal = match &found.record {
-        Some(stored) => Removal::from_facts(context, lock, &found.target, &arguments.workflow, &stored.facts),
+fn traces(found: &Found, arguments: &Arguments) -> Traces {
+    let target = &found.target.keyspace;
+    let all = || Tables { drop: found.origin.tables.clone(), empty: Vec::new() };
+    let mut traces = match &found.record {
+        Some(stored) => Traces::of(target, &stored.facts),
         // made by stock: as stock would do it, and its denied tables too
-        None => Removal {
-            context,
-            lock,
-            target: &found.target,
-            workflow: &arguments.workflow,
+        None => Traces {
             with_streams: Vec::new(),
-            tables: shards
-                .clone()
-                .map(|s| (s.name.clone(), Tables { drop: found.origin.tables.clone(), empty: Vec::new() }))
-                .collect(),
+            tables: target.shards.iter().map(|s| (s.name.clone(), all())).collect(),
             vschema_tables: match &found.vschema {
                 Some(record) if !record.value.sharded => found.origin.tables.clone(),
                 _ => Vec::new(),
@@ -82,14 +112,14 @@ fn removal<'a>(context: &'a Context, found: &'a Found, arguments: &'a Arguments,
         },
     };
     let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
-    removal.with_streams =
-        shards.enumerate().filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect();
+    let shards = target.shards.iter().enumerate();
+    traces.with_streams = shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect();
     if arguments.keep_data {
-        removal.tables = Vec::new();
-        removal.vschema_tables = Vec::new();
-        removal.restore_keys = true;
+        traces.tables = Vec::new();
+        traces.vschema_tables = Vec::new();
+        traces.restore_keys = true;
     }
-    removal
+    traces
 }
 
 fn summary(found: &Found, arguments: &Arguments) -> String {

@@ -1,12 +1,14 @@
 //! Taking a workflow away. Every step can be repeated; the rows go last but one, the record last.
 
+mod step;
+
 use futures::future::{join_all, try_join, try_join_all};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, UpdateVReplicationWorkflowRequest, VDiffRequest};
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::record::{self, Facts};
-use super::super::streams::{TargetShard, WithReplicas};
+use super::super::streams::{Keyspace, TargetShard, WithReplicas};
 use super::super::{Error, Result, refresh};
 use super::rows;
 use crate::context::Context;
@@ -14,6 +16,8 @@ use crate::sql::quote;
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Lock, Record};
+
+pub use step::Step;
 
 /// What becomes of the tables of a workflow on one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,12 +28,9 @@ pub struct Tables {
     pub empty: Vec<String>,
 }
 
-/// A workflow that is being taken away from the target.
-pub struct Removal<'a> {
-    pub context: &'a Context,
-    pub lock: &'a Lock,
-    pub target: &'a WithReplicas,
-    pub workflow: &'a str,
+/// What a workflow has on the target, and what becomes of it when it is taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
     /// Shards that hold streams, by name.
     pub with_streams: Vec<String>,
     pub tables: Vec<(String, Tables)>,
@@ -41,27 +42,16 @@ pub struct Removal<'a> {
     pub restore_keys: bool,
 }
 
-impl<'a> Removal<'a> {
-    /// Takes away all that create made, and empties the tables that were there before.
-    pub fn from_facts(
-        context: &'a Context,
-        lock: &'a Lock,
-        target: &'a WithReplicas,
-        workflow: &'a str,
-        facts: &Facts,
-    ) -> Self {
-        let shards = target.keyspace.shards.iter();
-        let tables = shards.clone().map(|shard| {
+impl Traces {
+    /// All that create made; the tables that were there before are emptied.
+    pub fn of(target: &Keyspace, facts: &Facts) -> Self {
+        let tables = target.shards.iter().map(|shard| {
             let drop = facts.created_on(&shard.name).to_vec();
             let empty = facts.tables.iter().filter(|t| !drop.contains(t)).cloned().collect();
             (shard.name.clone(), Tables { drop, empty })
         });
         Self {
-            context,
-            lock,
-            target,
-            workflow,
-            with_streams: shards.clone().map(|shard| shard.name.clone()).collect(),
+            with_streams: target.shards.iter().map(|shard| shard.name.clone()).collect(),
             tables: tables.collect(),
             vschema_tables: facts.vschema_tables.clone(),
             denied: facts.denied_tables.clone(),
@@ -69,19 +59,64 @@ impl<'a> Removal<'a> {
         }
     }
 
-    /// Stops the streams, sees to the tables, then lifts everything and deletes streams and record.
+    /// The steps that take it away, in their order: the streams go last but one, the record last.
+    pub fn steps(&self, target: &Keyspace, workflow: &str) -> Vec<Step> {
+        let all: Vec<String> = target.shards.iter().map(|shard| shard.name.clone()).collect();
+        let mut steps = vec![Step::StopStreams { shards: self.with_streams.clone() }];
+        let any = self.tables.iter().any(|(_, tables)| *tables != Tables::default());
+        if any || self.restore_keys {
+            let keys = self.restore_keys || self.tables.iter().any(|(_, tables)| !tables.empty.is_empty());
+            steps.push(Step::SeeToTables { tables: self.tables.clone(), restore_keys: keys });
+        }
+        if !self.vschema_tables.is_empty() {
+            steps.push(Step::TakeFromVSchema { keyspace: target.name.clone(), tables: self.vschema_tables.clone() });
+        }
+        let denied = self.denied.iter().filter(|(_, tables)| !tables.is_empty());
+        steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard.clone()).collect() });
+        steps.push(Step::DeleteStreams { shards: all });
+        steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
+        steps
+    }
+}
+
+/// A workflow that is being taken away from the target.
+pub struct Removal<'a> {
+    pub context: &'a Context,
+    pub lock: &'a Lock,
+    pub target: &'a WithReplicas,
+    pub workflow: &'a str,
+    pub traces: &'a Traces,
+}
+
+impl Removal<'_> {
+    /// Runs the steps.
     pub async fn run(&self) -> Result<()> {
-        self.stop_streams().await?;
-        self.see_to_tables().await?;
-        self.take_from_vschema().await?;
-        lift_denied(self.context, self.lock, self.target, &self.denied).await?;
-        delete_streams(self.context, self.lock, self.target, self.workflow).await
+        for step in self.traces.steps(&self.target.keyspace, self.workflow) {
+            tracing::info!(step = %step, "taking a workflow away");
+            self.execute(&step).await?;
+        }
+        Ok(())
     }
 
-    async fn stop_streams(&self) -> Result<()> {
+    async fn execute(&self, step: &Step) -> Result<()> {
+        let Self { context, lock, target, workflow, traces } = self;
+        match step {
+            Step::StopStreams { .. } => self.stop_streams().await,
+            Step::SeeToTables { .. } => self.see_to_tables().await,
+            Step::TakeFromVSchema { .. } => self.take_from_vschema().await,
+            Step::LiftDenied { .. } => lift_denied(context, lock, target, &traces.denied).await,
+            Step::DeleteStreams { .. } => delete_rows(context, lock, target, workflow).await,
+            Step::DeleteRecord { .. } => {
+                record::delete(context.topo.global(), &target.keyspace.name, workflow, lock).await
+            }
+        }
+    }
+
+    /// Stops the streams of [`Self::with_streams`].
+    pub async fn stop_streams(&self) -> Result<()> {
         self.lock.check().await?;
         let request = state_change(self.workflow, State::Stopped, None);
-        let shards = self.target.keyspace.shards.iter().filter(|s| self.with_streams.contains(&s.name));
+        let shards = self.target.keyspace.shards.iter().filter(|s| self.traces.with_streams.contains(&s.name));
         each(shards, |_, tablet| {
             let request = request.clone();
             async move { self.context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
@@ -92,9 +127,9 @@ impl<'a> Removal<'a> {
     async fn see_to_tables(&self) -> Result<()> {
         self.lock.check().await?;
         each(self.target.keyspace.shards.iter(), |shard, tablet| async move {
-            let found = self.tables.iter().find(|(name, _)| *name == shard.name);
+            let found = self.traces.tables.iter().find(|(name, _)| *name == shard.name);
             let tables = found.map(|(_, tables)| tables.clone()).unwrap_or_default();
-            if self.restore_keys || !tables.empty.is_empty() {
+            if self.traces.restore_keys || !tables.empty.is_empty() {
                 self.restore(tablet, &tables).await?;
             }
             let db = quote::identifier(&db_name(tablet));
@@ -102,7 +137,7 @@ impl<'a> Removal<'a> {
             let dropped: Vec<String> = tables.drop.iter().map(qualified).collect();
             let drop = (!dropped.is_empty()).then(|| format!("drop table if exists {}", dropped.join(", ")));
             let truncates = tables.empty.iter().map(|table| format!("truncate table {}", qualified(table)));
-            try_join_all(drop.into_iter().chain(truncates).map(|query| self.execute(tablet, query))).await?;
+            try_join_all(drop.into_iter().chain(truncates).map(|query| self.run_sql(tablet, query))).await?;
             Ok(())
         })
         .await
@@ -114,7 +149,7 @@ impl<'a> Removal<'a> {
         let pending = rows::actions(&self.context.tablets.read(tablet, query, 100_000).await?);
         let staying = pending.into_iter().filter(|(table, _)| !tables.drop.contains(table));
         try_join_all(staying.map(|(table, sql)| async move {
-            match self.execute(tablet, sql).await {
+            match self.run_sql(tablet, sql).await {
                 // 1061: the key is there already
                 Err(error) if error.to_string().contains("(errno 1061)") => {
                     tracing::info!(table, "the secondary keys were restored before");
@@ -128,7 +163,7 @@ impl<'a> Removal<'a> {
     }
 
     /// One statement as administrator; a table that is not there is none to care about.
-    async fn execute(&self, tablet: &Tablet, query: String) -> tablet::Result<()> {
+    async fn run_sql(&self, tablet: &Tablet, query: String) -> tablet::Result<()> {
         let request = ExecuteFetchAsDbaRequest {
             query: query.into_bytes(),
             db_name: db_name(tablet),
@@ -144,13 +179,10 @@ impl<'a> Removal<'a> {
     }
 
     async fn take_from_vschema(&self) -> Result<()> {
-        if self.vschema_tables.is_empty() {
-            return Ok(());
-        }
         let global = self.context.topo.global();
         let keyspace = &self.target.keyspace.name;
         let Some(record) = topo::vschema::find(global, keyspace).await? else { return Ok(()) };
-        topo::vschema::remove_tables(global, record, &self.vschema_tables, self.lock).await?;
+        topo::vschema::remove_tables(global, record, &self.traces.vschema_tables, self.lock).await?;
         Ok(topo::srv_vschema::rebuild(global, &self.target.keyspace.cells).await?)
     }
 }
@@ -170,12 +202,6 @@ pub async fn lift_denied(
         target.keyspace.shards.iter().filter(|s| named(&s.name)).map(|s| s.record.clone()).collect();
     shard::deny_tables(context.topo.global(), records, Deny::Remove, &of, lock).await?;
     refresh::shards(context, target, &named).await
-}
-
-/// Deletes the streams of a workflow and its diffs on every shard, then its record.
-pub async fn delete_streams(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
-    delete_rows(context, lock, target, workflow).await?;
-    record::delete(context.topo.global(), &target.keyspace.name, workflow, lock).await
 }
 
 /// Deletes the streams of a workflow and its diffs on every shard: one wave.

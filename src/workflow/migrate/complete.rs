@@ -1,19 +1,23 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
+mod step;
+
 use futures::future::{join, try_join, try_join3};
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
+use super::super::preflight::{DryRun, Report};
 use super::super::record::{self, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, WithReplicas};
+use super::super::verdict::source::Source;
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
 use super::{COMPLETE_ACTION, FROZEN, readiness, status};
 use crate::context::Context;
 use crate::error::Code;
-use crate::tablet;
 use crate::topo::{self, Lock, Record};
+use step::Step;
 
 /// What complete was asked to do.
 #[derive(Clone, Debug)]
@@ -33,7 +37,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
     names::check_workflow(workflow)?;
     if *dry_run {
         let found = Found::read(context, keyspace, workflow).await?;
-        return Ok(dry_run_answer(keyspace, workflow, &found));
+        return dry_run_answer(keyspace, workflow, &found);
     }
     let locked = async {
         let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
@@ -41,10 +45,10 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
         Ok::<_, Error>((lock, found))
     };
     // the source is asked meanwhile: its position now is the one that the streams must have reached
-    let (locked, positions) = join(locked, readiness::Positions::by_record(context, keyspace, workflow)).await;
+    let (locked, source) = join(locked, readiness::source_by_record(context, keyspace, workflow)).await;
     let (lock, found) = locked?;
     let result = match found {
-        Ok(found) => complete_locked(context, &found, workflow, positions, &lock).await,
+        Ok(found) => complete_locked(context, &found, workflow, source, &lock).await,
         Err(error) => Err(error),
     };
     if let Err(error) = lock.release().await {
@@ -56,7 +60,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
 }
 
 /// A workflow with everything that ending it needs.
-pub(super) struct Found {
+pub(in crate::workflow) struct Found {
     pub target: WithReplicas,
     pub vschema: Option<Record<vtmigrated_proto::vschema::Keyspace>>,
     pub record: Option<Stored>,
@@ -113,41 +117,52 @@ async fn complete_locked(
     context: &Context,
     found: &Found,
     workflow: &str,
-    positions: Option<readiness::Positions>,
+    source: Option<std::result::Result<Source, String>>,
     lock: &Lock,
 ) -> Result<()> {
     let keyspace = &found.target.keyspace.name;
-    let doing = |e: Error| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace"));
-    if found.rows.is_empty() {
-        return finish_without_streams(context, found, workflow, lock).await.map_err(doing);
+    let steps = step::steps(found, workflow)?;
+    if steps.contains(&Step::Freeze { shards: step::with_streams(found) }) && !context.options.allow_unfinished_complete
+    {
+        readiness::check(context, found, workflow, source).await?;
     }
-    if !readiness::all_frozen(&found.rows) {
-        if !context.options.allow_unfinished_complete {
-            readiness::check(context, &found.target.keyspace, workflow, &found.origin, positions).await?;
-        }
-        freeze(context, found, workflow, lock).await.map_err(doing)?;
+    for step in steps {
+        tracing::info!(step = %step, "complete");
+        let done = execute(context, found, workflow, lock, &step).await;
+        done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     }
-    hand_over(context, found, lock).await.map_err(doing)?;
-    cleanup::delete_streams(context, lock, &found.target, workflow).await.map_err(doing)
+    Ok(())
 }
 
-/// No stream is left, but the record is: an earlier complete or cancel ended in between, or create never got to them.
-async fn finish_without_streams(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<()> {
-    let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
-    if !completing {
-        return Err(status::missing(&found.target.keyspace.name, workflow));
+async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, step: &Step) -> Result<()> {
+    let global = context.topo.global();
+    let target = &found.target;
+    match step {
+        Step::MarkCompleting => match &found.record {
+            Some(stored) => {
+                let facts = record::Facts { completing: true, ..stored.facts.clone() };
+                let names = (target.keyspace.name.as_str(), workflow);
+                record::put(global, names, &facts, stored.version, lock).await.map(|_| ())
+            }
+            None => Ok(()),
+        },
+        Step::Freeze { .. } => freeze(context, found, workflow, lock).await,
+        Step::AddToVSchema => match found.vschema.clone() {
+            Some(record) => {
+                Ok(topo::vschema::add_tables(global, record, &found.origin.tables, lock).await.map(|_| ())?)
+            }
+            None => Ok(()),
+        },
+        Step::RebuildServing { .. } => Ok(topo::srv_vschema::rebuild(global, &target.keyspace.cells).await?),
+        Step::LiftDenied { .. } => cleanup::lift_denied(context, lock, target, &found.denied()).await,
+        Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
+        Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
     }
-    hand_over(context, found, lock).await?;
-    cleanup::delete_streams(context, lock, &found.target, workflow).await
 }
 
 /// Stops every stream, marks it so that tablets refuse to start it, and sees that it is so.
 async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<()> {
     let keyspace = &found.target.keyspace;
-    if let Some(stored) = &found.record {
-        let facts = record::Facts { completing: true, ..stored.facts.clone() };
-        record::put(context.topo.global(), (&keyspace.name, workflow), &facts, stored.version, lock).await?;
-    }
     lock.check().await?;
     let request = state_change(workflow, State::Stopped, Some(FROZEN));
     let with_streams = |at: usize| found.rows.iter().any(|row| row.shard == at);
@@ -165,47 +180,32 @@ async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -
     Err(Error::Refused { code: Code::Aborted, reason: "NOT_FROZEN", text, help: "run the command again".into() })
 }
 
-/// Gives the tables to the target: VSchema, SrvVSchema, denied tables. The streams must be stopped for good.
-async fn hand_over(context: &Context, found: &Found, lock: &Lock) -> Result<()> {
-    let global = context.topo.global();
-    let vschema = async {
-        if let Some(record) = found.vschema.clone().filter(|record| !record.value.sharded) {
-            topo::vschema::add_tables(global, record, &found.origin.tables, lock).await?;
-        }
-        Ok::<_, Error>(topo::srv_vschema::rebuild(global, &found.target.keyspace.cells).await?)
-    };
-    vschema.await?;
-    cleanup::lift_denied(context, lock, &found.target, &found.denied()).await
+/// What complete would do, without locks and without changing anything.
+///
+/// # Errors
+/// What keeps the target from being read, and a workflow that is not there.
+pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun> {
+    let Arguments { keyspace, workflow, .. } = arguments;
+    names::check_keyspace("target", keyspace)?;
+    names::check_workflow(workflow)?;
+    let found = Found::read(context, keyspace, workflow).await?;
+    let mut report = Report::default();
+    if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
+        report.extend(readiness::look(context, &found, workflow).await?);
+    }
+    let steps = report.absorb(step::steps(&found, workflow), format!("workflow {keyspace}.{workflow}"))?;
+    let steps = steps.filter(|_| report.is_clear() || context.options.allow_unfinished_complete);
+    let steps = steps.map(|steps| step::texts(keyspace, &steps)).unwrap_or_default();
+    let verdict = if steps.is_empty() { "refused".to_owned() } else { format!("{} steps", steps.len()) };
+    let summary = format!("Complete dry run results for workflow {keyspace}.{workflow}: {verdict}");
+    Ok(DryRun { summary, steps, report })
 }
 
-/// The steps that complete would run, in their order.
-fn dry_run_answer(keyspace: &str, workflow: &str, found: &Found) -> MoveTablesCompleteResponse {
+/// The steps that complete would run, as the stock client prints them.
+fn dry_run_answer(keyspace: &str, workflow: &str, found: &Found) -> Result<MoveTablesCompleteResponse> {
     let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%d %b %y %H:%M UTC").to_string();
-    let target = &found.target.keyspace;
-    let mut streams = Vec::new();
-    for row in &found.rows {
-        if let Some((shard, tablet)) = target.shards.get(row.shard).and_then(|s| Some((s, s.primary.as_ref()?))) {
-            let uid = tablet.alias.as_ref().map_or(0, |a| a.uid);
-            let line = format!(
-                "keyspace:{keyspace};shard:{};workflow:{workflow};dbname:{};tablet:{uid}",
-                shard.name,
-                tablet::db_name(tablet)
-            );
-            streams.push((uid, line));
-        }
-    }
-    streams.sort();
-    let streams: Vec<String> = streams.into_iter().map(|(_, line)| line).collect();
-    let mut steps = vec![format!("Lock keyspace {keyspace}")];
-    if found.vschema.as_ref().is_some_and(|v| !v.value.sharded) {
-        steps.push("All source tables will be added to the target keyspace vschema".into());
-    }
-    let shards: Vec<&str> = target.shards.iter().map(|s| s.name.as_str()).collect();
-    steps.push(format!("Remove the denied tables of the workflow on shards: {}", shards.join(",")));
-    steps.push(format!("Delete vreplication streams on targets: [{}]", streams.join(",")));
-    steps.push(format!("Unlock keyspace {keyspace}"));
-    MoveTablesCompleteResponse {
+    Ok(MoveTablesCompleteResponse {
         summary: format!("Complete dry run results for workflow {keyspace}.{workflow} at {now}"),
-        dry_run_results: steps,
-    }
+        dry_run_results: step::texts(keyspace, &step::steps(found, workflow)?),
+    })
 }

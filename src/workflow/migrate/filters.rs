@@ -37,12 +37,7 @@ impl<'a> Vindexes<'a> {
     /// How the filter names the target's vindex `name` so that the source tablets compute the same keyspace ids.
     fn reference(&self, name: &str, table: &str) -> Result<String> {
         let Some(wanted) = self.target.get(name) else {
-            let text = format!("vindex {name} not found for table {table}");
-            return Err(Error::precondition(
-                "VINDEX_MISSING",
-                text,
-                format!("mend the vschema of {}", self.target_keyspace),
-            ));
+            return Err(self.missing(name, table));
         };
         if !self.mounted {
             return Ok(format!("{}.{name}", self.target_keyspace));
@@ -54,6 +49,12 @@ impl<'a> Vindexes<'a> {
             return Ok(wanted.r#type.clone());
         }
         Err(self.unknown(name, wanted, table))
+    }
+
+    fn missing(&self, name: &str, table: &str) -> Error {
+        let text = format!("vindex {name} not found for table {table}");
+        let help = format!("mend the vschema: ApplyVSchema --vschema-file <file> {}", self.target_keyspace);
+        Error::precondition("VINDEX_MISSING", text, help)
     }
 
     /// The source keyspace has a vindex of this name, type and params, wherever its tablets look.
@@ -139,8 +140,7 @@ pub fn with_predicate(
 /// The unique vindex of lowest cost that needs no lookup; the first on a tie.
 fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str) -> Result<&'t ColumnVindex> {
     if listed.is_empty() {
-        let text = format!("table {table} has no vindex");
-        return Err(Error::precondition("TABLE_WITHOUT_VINDEX", text, "give it a primary vindex with ApplyVSchema"));
+        return Err(without_vindex(table));
     }
     let usable = listed.iter().filter_map(|candidate| {
         let vindex = vindexes.target.get(candidate.name.as_str())?;
@@ -149,9 +149,29 @@ fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str
     });
     // min_by_key keeps the first of equal ones
     usable.min_by_key(|(cost, _)| *cost).map(|(_, candidate)| candidate).ok_or_else(|| {
+        if let Some(unknown) = listed.iter().find(|by| !vindexes.target.contains_key(by.name.as_str())) {
+            return vindexes.missing(&unknown.name, table);
+        }
         let text = format!("could not find a vindex to compute keyspace id for table {table}");
         Error::precondition("NO_USABLE_VINDEX", text, "its primary vindex must be a unique functional one")
     })
+}
+
+/// Proves that a table has a vindex at all.
+pub fn has_vindex(table: &str, in_target: &Table) -> Result<()> {
+    let pinned = !in_target.pinned.is_empty();
+    if in_target.column_vindexes.is_empty() && !pinned { Err(without_vindex(table)) } else { Ok(()) }
+}
+
+/// The text that MySQL clients of vtgate see later is repeated, for that is what users look for.
+fn without_vindex(table: &str) -> Error {
+    let text = format!(
+        "table '{table}' does not have a primary vindex: vtgate would refuse to write it, and its rows could not be told to a shard"
+    );
+    let help = format!(
+        "give it one with ApplyVSchema: alter vschema on {table} add vindex <vindex>(<column>), or make it a reference table"
+    );
+    Error::precondition("TABLE_WITHOUT_VINDEX", text, help)
 }
 
 /// The vschema with one more vindex, as JSON that `ApplyVSchema --vschema` reads.

@@ -62,10 +62,11 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
             Ok(read) => read,
             // the missing keyspace is best named by its missing shards, as stock does
             Err(error) if error.is_no_node() => {
-                topo::shard::all(topo.global(), keyspace)
-                    .await
-                    .map_err(|e| e.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")))?;
-                return Err(error.into());
+                let error = match topo::shard::all(topo.global(), keyspace).await {
+                    Err(missing) => missing.wrap(format!("failed to get list of shards for keyspace '{keyspace}'")),
+                    Ok(_) => error,
+                };
+                return Err(missing(error, "see GetKeyspaces of the mounted cluster, and Mount show for its root"));
             }
             Err(error) => return Err(error.into()),
         };
@@ -82,6 +83,11 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
         vschema: vschema.map(|record| record.value).unwrap_or_default(),
         serving: serving.into_iter().filter_map(|(_, found)| found).collect(),
     })
+}
+
+/// A record that is not there, with what to do about it; other errors stay as they are.
+pub fn missing(error: topo::Error, help: impl Into<String>) -> Error {
+    if error.is_no_node() { Error::not_found("TOPO_NODE_MISSING", error.to_string(), help) } else { error.into() }
 }
 
 /// Names and ranges of a keyspace's shards, in their order.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
+use super::super::preflight::streaming::{cell, is_one_of, name};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
 use crate::tablet;
@@ -41,7 +42,12 @@ pub fn cells(
         if !known && !candidates.aliases.iter().any(|(alias, _)| alias == cell) {
             let there: Vec<&str> = candidates.cells.iter().copied().collect();
             let text = format!("cell {cell} is unknown: the cells of the source are {}", there.join(", "));
-            return Err(Error::not_found("CELL_UNKNOWN", text, format!("use --cells {}", there.join(","))));
+            let fitting: Vec<&str> = candidates.cells_with(&arguments.tablet_types).into_iter().collect();
+            let help = match fitting.as_slice() {
+                [] => "use --tablet-types primary: no cell has a tablet of the types asked for".to_owned(),
+                cells => format!("use --cells {}", cells.join(",")),
+            };
+            return Err(Error::not_found("CELL_UNKNOWN", text, help));
         }
     }
     if arguments.tablet_types == [TabletType::Primary] {
@@ -111,23 +117,6 @@ impl<'a> Candidates<'a> {
         };
         Error::precondition("NO_SOURCE_TABLET", text, help)
     }
-}
-
-/// True for a tablet of these types; without types, for all that serve.
-pub(crate) fn is_one_of(tablet: &Tablet, types: &[TabletType]) -> bool {
-    // without types a stock tablet takes all that serve
-    const ALL: [TabletType; 3] = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
-    if types.is_empty() { ALL.contains(&tablet.r#type()) } else { types.contains(&tablet.r#type()) }
-}
-
-/// The cell of a tablet.
-pub(crate) fn cell(tablet: &Tablet) -> &str {
-    tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default()
-}
-
-/// A type as flags spell it.
-pub(crate) fn name(kind: TabletType) -> String {
-    kind.as_str_name().to_lowercase()
 }
 
 #[cfg(test)]

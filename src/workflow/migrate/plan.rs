@@ -8,6 +8,7 @@ use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema, Table};
 
 use super::super::{Error, Result};
 use super::filters::{self, Vindexes};
+use crate::error::Explain;
 pub use crate::sql::is_internal;
 use crate::{key_range, vschema};
 
@@ -90,22 +91,18 @@ pub fn choose_tables(
 /// Plans the streams.
 ///
 /// # Errors
-/// Everything that would lose, double or misplace rows, and vindexes that the source cannot be told.
+/// The first of the [`problems`].
 pub fn streams(input: &Input<'_>) -> Result<Sources> {
-    check_target(input)?;
+    if let Some((_, error)) = problems(input).into_iter().next() {
+        return Err(error);
+    }
     let vindexes = Vindexes::new(input);
     let reduce = !primary_vindexes_differ(input);
     let target_tables = vschema::tables(input.target_vschema);
     let source_tables = vschema::tables(input.source_vschema);
     let mut plan = Sources::new();
     for target in input.target_shards {
-        let feeding: Vec<&ShardRange> = input
-            .source_shards
-            .iter()
-            .filter(|source| !reduce || key_range::intersects(source.range.as_ref(), target.range.as_ref()))
-            .collect();
-        let same_range =
-            matches!(feeding.as_slice(), [one] if key_range::equal(one.range.as_ref(), target.range.as_ref()));
+        let (feeding, same_range) = feeding(input, reduce, target);
         let mut sources = Vec::new();
         for (at, source) in feeding.iter().enumerate() {
             let mut rules = Vec::new();
@@ -130,6 +127,61 @@ pub fn streams(input: &Input<'_>) -> Result<Sources> {
     Ok(plan)
 }
 
+/// Source shards that feed a target shard, and whether it is one of the same range: then no predicate is needed.
+fn feeding<'i>(input: &'i Input<'_>, reduce: bool, target: &ShardRange) -> (Vec<&'i ShardRange>, bool) {
+    let touches = |source: &&ShardRange| !reduce || key_range::intersects(source.range.as_ref(), target.range.as_ref());
+    let feeding: Vec<&ShardRange> = input.source_shards.iter().filter(touches).collect();
+    let same = matches!(feeding.as_slice(), [one] if key_range::equal(one.range.as_ref(), target.range.as_ref()));
+    (feeding, same)
+}
+
+/// Everything that would lose, double or misplace rows, and vindexes that the source cannot be told: what it is about, and
+/// the refusal.
+pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
+    let keyspace = input.target_keyspace;
+    let mut found = Vec::new();
+    if let Err(why) = key_range::partition(input.target_shards.iter().map(|s| s.range.as_ref())) {
+        let text = format!("the serving shards of keyspace {keyspace} do not cover every row once: {why}");
+        let help = format!("see FindAllShardsInKeyspace {keyspace}");
+        found.push((format!("keyspace {keyspace}"), Error::precondition("SHARDS_NOT_A_PARTITION", text, help)));
+    }
+    if !input.target_vschema.sharded {
+        found.extend(unsharded(input).map(|error| (format!("keyspace {keyspace}"), error)));
+        return found;
+    }
+    let vindexes = Vindexes::new(input);
+    let reduce = !primary_vindexes_differ(input);
+    let predicated = input.target_shards.iter().find(|target| !feeding(input, reduce, target).1);
+    let known = vschema::tables(input.target_vschema);
+    for table in input.tables {
+        let Some(entry) = known.get(table.as_str()) else {
+            let text = format!("table {table} not found in vschema for keyspace {keyspace}");
+            let help = format!("add it with its primary vindex: ApplyVSchema --vschema-file <file> {keyspace}");
+            found.push((format!("table {table}"), Error::precondition("TABLE_NOT_IN_VSCHEMA", text, help)));
+            continue;
+        };
+        if !needs_predicate(input, Some(entry)) {
+            continue;
+        }
+        let filter = match predicated {
+            Some(shard) => filters::with_predicate(&vindexes, table, Some(entry), shard).map(drop),
+            None => filters::has_vindex(table, entry),
+        };
+        // the same vindex of several tables is one problem
+        match filter {
+            Err(error) if !found.iter().any(|(_, other)| same_mending(other, &error)) => {
+                found.push((format!("table {table}"), error));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn same_mending(a: &Error, b: &Error) -> bool {
+    a.reason() == "VINDEX_UNKNOWN_AT_SOURCE" && a.reason() == b.reason() && a.help() == b.help()
+}
+
 fn source_of(input: &Input<'_>, shard: &str, rules: Vec<Rule>) -> BinlogSource {
     let zone = input.source_time_zone;
     BinlogSource {
@@ -149,41 +201,22 @@ fn needs_predicate(input: &Input<'_>, in_target: Option<&Table>) -> bool {
     input.target_vschema.sharded && in_target.is_none_or(|t| t.r#type != "reference")
 }
 
-/// Proves that each row of a table that is no reference table has exactly one place.
-fn check_target(input: &Input<'_>) -> Result<()> {
-    let keyspace = input.target_keyspace;
-    if let Err(why) = key_range::partition(input.target_shards.iter().map(|s| s.range.as_ref())) {
-        let text = format!("the serving shards of keyspace {keyspace} do not cover every row once: {why}");
-        return Err(Error::precondition(
-            "SHARDS_NOT_A_PARTITION",
-            text,
-            format!("see FindAllShardsInKeyspace {keyspace}"),
-        ));
+/// Several shards under an unsharded vschema.
+fn unsharded(input: &Input<'_>) -> Option<Error> {
+    if input.target_shards.len() < 2 {
+        return None;
     }
-    if input.target_vschema.sharded {
-        let known = vschema::tables(input.target_vschema);
-        return match input.tables.iter().find(|table| !known.contains_key(table.as_str())) {
-            None => Ok(()),
-            Some(table) => Err(Error::precondition(
-                "TABLE_NOT_IN_VSCHEMA",
-                format!("table {table} not found in vschema for keyspace {keyspace}"),
-                format!("add it with its primary vindex: ApplyVSchema --vschema-file <file> {keyspace}"),
-            )),
-        };
-    }
-    if input.target_shards.len() > 1 {
-        let (shards, first) = (input.target_shards.len(), input.tables.first().map_or("", String::as_str));
-        let text = format!(
-            "keyspace {keyspace} has {shards} shards, but its vschema is not sharded: every row of table {first} \
-             (and of {} more) would be copied to each shard",
-            input.tables.len().saturating_sub(1)
-        );
-        let help = format!(
-            "give it a sharded vschema with a primary vindex for each table first: ApplyVSchema --vschema-file <file> {keyspace}"
-        );
-        return Err(Error::precondition("VSCHEMA_NOT_SHARDED", text, help));
-    }
-    Ok(())
+    let (keyspace, shards) = (input.target_keyspace, input.target_shards.len());
+    let first = input.tables.first().map_or("", String::as_str);
+    let text = format!(
+        "keyspace {keyspace} has {shards} shards, but its vschema is not sharded: every row of table {first} (and of {} more) \
+         would be copied to each shard",
+        input.tables.len().saturating_sub(1)
+    );
+    let help = format!(
+        "give it a sharded vschema with a primary vindex for each table first: ApplyVSchema --vschema-file <file> {keyspace}"
+    );
+    Some(Error::precondition("VSCHEMA_NOT_SHARDED", text, help))
 }
 
 /// Stock's rule for "the same row may live in differing ranges on both sides", in which case every source shard feeds

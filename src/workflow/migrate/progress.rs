@@ -22,6 +22,15 @@ pub struct Size {
     pub bytes: i64,
 }
 
+impl Size {
+    /// A part of it, from 0 to 1.
+    pub fn part(self, part: f64) -> Self {
+        #[allow(clippy::cast_possible_truncation)]
+        let of = |whole: i64| (float(whole) * part.clamp(0.0, 1.0)).floor() as i64;
+        Self { rows: of(self.rows), bytes: of(self.bytes) }
+    }
+}
+
 /// Sizes by table.
 pub type Sizes = BTreeMap<String, Size>;
 

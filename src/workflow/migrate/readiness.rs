@@ -1,43 +1,41 @@
-//! Whether a workflow can be completed: all streams running, copied, and at the source's position.
+//! Whether complete may go on: what the verdict finds blocking, and the source's position reached.
 
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::join4;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
+use super::super::preflight::{Finding, Report};
 use super::super::record::{self, Facts};
-use super::super::streams::{self, Keyspace, OnShard, Origin};
+use super::super::streams::OnShard;
+use super::super::verdict::diff::{self, Diffs};
+use super::super::verdict::schema::Columns;
+use super::super::verdict::source::{self, Ask, Source};
+use super::super::verdict::{self, Evidence};
 use super::super::{Error, Result};
-use super::rows::{self, CopyStates};
-use super::{FROZEN, gather, status};
+use super::rows::CopyStates;
+use super::{FROZEN, Found};
 use crate::context::Context;
-use crate::gtid::{self, GtidSet};
 
 /// Bound of what is asked of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long streams may take to reach the position that the source had when complete was called.
 const CATCH_UP: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
-/// A stream that has heard nothing of its source for so long is behind, in seconds.
-const MAX_LAG: i64 = 30;
 
-/// A reason against completing: what, and the text for people.
-pub type Reason = (String, String, String);
-
-/// Executed GTIDs of the source's primaries, by shard; the error is a text for people.
-pub struct Positions(std::result::Result<Vec<(String, GtidSet)>, String>);
-
-impl Positions {
-    /// Asks the source that a workflow's record tells of; `None` when no record tells.
-    pub async fn by_record(context: &Context, keyspace: &str, workflow: &str) -> Option<Self> {
-        let stored = record::find(context.topo.global(), keyspace, workflow).await.ok().flatten()?;
-        let Facts { mount, source: (source, shards), .. } = &stored.facts;
-        if shards.is_empty() {
-            return None;
-        }
-        Some(Self(source_positions(context, mount, source, shards).await))
+/// Asks the source that a workflow's record tells of; `None` when no record tells.
+pub async fn source_by_record(
+    context: &Context,
+    keyspace: &str,
+    workflow: &str,
+) -> Option<std::result::Result<Source, String>> {
+    let stored = record::find(context.topo.global(), keyspace, workflow).await.ok().flatten()?;
+    let Facts { mount, source: (keyspace, shards), tables, .. } = stored.facts;
+    if shards.is_empty() {
+        return None;
     }
+    let ask = Ask { mount, keyspace, shards, tables, sizes: false, within: SOURCE_TIMEOUT };
+    Some(source::read(context, &ask, None).await)
 }
 
 /// True when complete has begun: every stream is stopped for good.
@@ -51,147 +49,124 @@ pub fn any_frozen(rows: &[OnShard]) -> bool {
     rows.iter().flat_map(|row| &row.found.streams).any(|s| s.message == FROZEN.as_bytes())
 }
 
-/// Proves that everything is copied and applied up to the source's present position.
+/// What target and source say at about one moment.
+struct Seen {
+    source: std::result::Result<Source, String>,
+    states: Vec<CopyStates>,
+    rows: Vec<OnShard>,
+    diffs: Diffs,
+    columns: Vec<(String, Columns)>,
+}
+
+impl Seen {
+    /// One wave when the source is known, else as many as it takes to ask it.
+    async fn read(
+        context: &Context,
+        found: &Found,
+        workflow: &str,
+        known: Option<std::result::Result<Source, String>>,
+    ) -> Result<Self> {
+        let target = &found.target.keyspace;
+        let origin = &found.origin;
+        let source = async {
+            match known {
+                Some(known) => known,
+                None => {
+                    let ask = Ask {
+                        mount: origin.mount.clone(),
+                        keyspace: origin.keyspace.clone(),
+                        shards: origin.shards.clone(),
+                        tables: origin.tables.clone(),
+                        sizes: false,
+                        within: SOURCE_TIMEOUT,
+                    };
+                    source::read(context, &ask, None).await
+                }
+            }
+        };
+        let names = [workflow.to_owned()];
+        let on_target = join4(
+            verdict::copying(context, target),
+            target.workflows(context, &names),
+            diff::read(context, target, workflow),
+            verdict::columns_of(context, target, &origin.tables),
+        );
+        let (source, (states, rows, diffs, (columns, _))) = futures::future::join(source, on_target).await;
+        Ok(Self { source, states: states?, rows: rows?, diffs, columns })
+    }
+
+    fn evidence<'a>(&'a self, found: &'a Found, workflow: &'a str) -> Evidence<'a> {
+        Evidence {
+            target: &found.target.keyspace,
+            workflow,
+            origin: &found.origin,
+            rows: &self.rows,
+            copying: &self.states,
+            source: &self.source,
+            columns: Some(&self.columns),
+            diffs: &self.diffs,
+            facts: found.record.as_ref().map(|stored| &stored.facts),
+        }
+    }
+}
+
+/// Proves that nothing blocks, and that everything is applied up to the source's present position.
 ///
 /// A source that cannot be reached is a warning when copying is over and the streams were healthy.
 pub async fn check(
     context: &Context,
-    target: &Keyspace,
+    found: &Found,
     workflow: &str,
-    origin: &Origin,
-    positions: Option<Positions>,
+    known: Option<std::result::Result<Source, String>>,
 ) -> Result<()> {
-    let source = async {
-        match positions {
-            Some(Positions(known)) => known,
-            None => source_positions(context, &origin.mount, &origin.keyspace, &origin.shards).await,
-        }
-    };
-    let states = copy_states(context, target);
-    let names = [workflow.to_owned()];
-    let (source, states, rows) = futures::future::join3(source, states, target.workflows(context, &names)).await;
-    let (states, mut rows) = (states?, rows?);
-    let reachable = match &source {
-        Ok(_) => true,
-        Err(why) => {
-            tracing::warn!(vitess.workflow = workflow, "complete goes on without the source: {why}");
-            false
-        }
-    };
-    let reasons = state_reasons(target, &rows, &states, reachable);
-    if !reasons.is_empty() {
-        return Err(refusal(&target.name, workflow, reasons));
+    let keyspace = &found.target.keyspace;
+    let seen = Seen::read(context, found, workflow, known).await?;
+    let evidence = seen.evidence(found, workflow);
+    let report = Report { findings: evidence.judge() };
+    if !report.is_clear() {
+        return Err(refusal(&keyspace.name, workflow, report.blocking()));
     }
-    let Ok(positions) = source else { return Ok(()) };
+    report.log("Migrate complete");
+    let names = [workflow.to_owned()];
     let until = Instant::now() + CATCH_UP;
-    loop {
-        let behind = position_reasons(target, &rows, &positions);
-        if behind.is_empty() {
-            return Ok(());
-        }
+    let mut behind = evidence.behind();
+    while !behind.is_empty() {
         if Instant::now() >= until {
-            return Err(refusal(&target.name, workflow, behind));
+            return Err(refusal(&keyspace.name, workflow, behind.iter()));
         }
         tokio::time::sleep(POLL).await;
-        rows = target.workflows(context, &names).await?;
+        let rows = keyspace.workflows(context, &names).await?;
+        behind = Evidence { rows: &rows, ..evidence }.behind();
     }
+    Ok(())
 }
 
-fn refusal(keyspace: &str, workflow: &str, reasons: Vec<Reason>) -> Error {
-    let texts: Vec<String> = reasons.iter().map(|(_, subject, text)| format!("{subject}: {text}")).collect();
+/// The same at one moment, without waiting for anything: what stands in the way, and what is worth a warning.
+pub async fn look(context: &Context, found: &Found, workflow: &str) -> Result<Vec<Finding>> {
+    let seen = Seen::read(context, found, workflow, None).await?;
+    let evidence = seen.evidence(found, workflow);
+    let mut findings = evidence.judge();
+    findings.extend(evidence.catching_up());
+    Ok(findings)
+}
+
+fn refusal<'f>(keyspace: &str, workflow: &str, reasons: impl Iterator<Item = &'f Finding>) -> Error {
+    let reasons: Vec<&Finding> = reasons.collect();
+    let texts: Vec<String> = reasons.iter().map(|f| format!("{}: {}", f.subject, f.cause)).collect();
+    let mut mends: Vec<String> = Vec::new();
+    for finding in reasons.iter().filter(|f| !f.mend.is_empty()) {
+        let mend = format!("{}: {}", finding.id, finding.mend);
+        if !mends.contains(&mend) {
+            mends.push(mend);
+        }
+    }
+    mends.push(format!(
+        "to end it all the same and keep the data: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data"
+    ));
     Error::Blocked {
         reason: "WORKFLOW_NOT_DONE",
         text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", texts.join("; ")),
-        help: format!(
-            "wait until Migrate status shows every stream Running and caught up; to end it all the same and keep the data: \
-             Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data"
-        ),
-        violations: reasons,
-    }
-}
-
-fn state_reasons(target: &Keyspace, rows: &[OnShard], states: &[CopyStates], reachable: bool) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    for row in rows {
-        let Some(shard) = target.shards.get(row.shard) else { continue };
-        for stream in row.found.streams.iter().filter(|s| s.message != FROZEN.as_bytes()) {
-            let subject = format!("{}/{} stream {}", target.name, shard.name, stream.id);
-            let left = states.get(row.shard).and_then(|s| s.get(&i64::from(stream.id)));
-            let mut say = |kind: &str, text: String| reasons.push((kind.to_owned(), subject.clone(), text));
-            let message = streams::message(stream);
-            match stream.state() {
-                _ if left.is_some() || stream.pos.is_empty() => {
-                    let tables: Vec<&str> = left.into_iter().flatten().map(|(table, _)| table.as_str()).collect();
-                    let text = match tables.as_slice() {
-                        [] => "copying has not begun".to_owned(),
-                        tables => format!("copying is not over, left: {}", tables.join(", ")),
-                    };
-                    say("COPYING", text);
-                }
-                State::Running if streams::shown_state(stream, false) == "Error" && reachable => say("ERROR", message),
-                State::Running if status::lag(stream) > MAX_LAG && reachable => {
-                    say("BEHIND", format!("nothing heard of the source for {} s", status::lag(stream)));
-                }
-                State::Running => {}
-                // --stop-after-copy ends in this state
-                State::Stopped if message.starts_with("Stopped after copy") => {}
-                state => say("NOT_RUNNING", format!("its state is {} ({message})", state.as_str_name())),
-            }
-        }
-    }
-    reasons
-}
-
-fn position_reasons(target: &Keyspace, rows: &[OnShard], positions: &[(String, GtidSet)]) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    for row in rows {
-        let Some(shard) = target.shards.get(row.shard) else { continue };
-        for stream in row.found.streams.iter().filter(|s| s.state() == State::Running) {
-            let source = stream.bls.as_ref().map(|bls| bls.shard.as_str()).unwrap_or_default();
-            let Some((_, wanted)) = positions.iter().find(|(name, _)| name == source) else { continue };
-            let reached = gtid::stored(&stream.pos).and_then(|text| GtidSet::parse(&text)).unwrap_or_default();
-            if !reached.contains(wanted) {
-                let subject = format!("{}/{} stream {}", target.name, shard.name, stream.id);
-                let text = format!("it has not reached the position of the source, {wanted}; it is at {reached}");
-                reasons.push(("BEHIND".into(), subject, text));
-            }
-        }
-    }
-    reasons
-}
-
-/// Tables still to be copied, for each shard.
-async fn copy_states(context: &Context, target: &Keyspace) -> Result<Vec<CopyStates>> {
-    let primaries = target.primaries()?;
-    let reads =
-        primaries.iter().map(|(_, tablet)| context.tablets.v_replication_exec(tablet, rows::COPY_STATES.into()));
-    let mut states = Vec::new();
-    for read in join_all(reads).await {
-        states.push(rows::copy_states(&read?));
-    }
-    Ok(states)
-}
-
-async fn source_positions(
-    context: &Context,
-    mount: &str,
-    keyspace: &str,
-    shards: &[String],
-) -> std::result::Result<Vec<(String, GtidSet)>, String> {
-    let asked = async {
-        let record = gather::mount(context, mount).await.map_err(|e| e.to_string())?;
-        let topo = gather::open(context, mount, &record.value).await.map_err(|e| e.to_string())?;
-        let primaries = gather::primaries(&topo, keyspace, shards).await.map_err(|e| e.to_string())?;
-        let calls = primaries.iter().map(|tablet| context.tablets.primary_position(tablet, PrimaryPositionRequest {}));
-        let mut positions = Vec::new();
-        for (answer, shard) in join_all(calls).await.into_iter().zip(shards) {
-            let position = answer.map_err(|e| e.to_string())?.position;
-            positions.push((shard.clone(), GtidSet::parse(&position)?));
-        }
-        Ok(positions)
-    };
-    match tokio::time::timeout(SOURCE_TIMEOUT, asked).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", SOURCE_TIMEOUT.as_secs())),
+        help: mends.join("\n"),
+        violations: reasons.iter().map(|f| (f.id.to_owned(), f.subject.clone(), f.cause.clone())).collect(),
     }
 }

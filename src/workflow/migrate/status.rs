@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::future::{join_all, try_join, try_join4};
+use futures::future::{join, join_all, try_join, try_join3, try_join5};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
@@ -13,13 +13,18 @@ use vtmigrated_proto::vtctldata::workflow_status_response::{
     ShardStreamState, ShardStreams, ShardStreamsEntry, TableCopyStateEntry,
 };
 
+use super::super::record::{self, Stored, TableSize};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::traffic::Traffic;
+use super::super::verdict::diff::{self, Diffs};
+use super::super::verdict::schema::Columns;
+use super::super::verdict::source::{self, Ask, Source};
+use super::super::verdict::{self, Evidence};
 use super::super::{Error, Result, names};
 use super::arguments::Arguments;
-use super::gather;
 use super::progress::{self, Overall, Size, Sizes, TableState};
 use super::rows::{self, CopyStates};
+use super::sizes::Copying;
 use crate::context::Context;
 use crate::{gtid, tablet, topo, vschema};
 
@@ -36,11 +41,12 @@ pub async fn status(
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
     let global = context.topo.global();
-    let (target, mounts, rules, vschema) = try_join4(
+    let (target, mounts, rules, vschema, stored) = try_join5(
         Keyspace::load(&context.topo, keyspace),
         async { Ok(global.list(topo::paths::EXTERNAL_CLUSTERS).await?) },
         async { Ok(topo::routing_rules::get(global).await?) },
         async { Ok(topo::vschema::find(global, keyspace).await?) },
+        async { Ok(readable(record::find(global, keyspace, workflow).await)) },
     )
     .await?;
     if let Some(unknown) = shards.iter().find(|name| !target.shards.iter().any(|s| s.name == **name)) {
@@ -48,17 +54,68 @@ pub async fn status(
         return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
     }
     let serving = async { Ok(topo::srv_vschema::all(&target.cells).await?) };
-    let (seen, serving) = try_join(Seen::read(context, &target, workflow), serving).await?;
+    let facts = stored.as_ref().map(|stored| &stored.facts);
+    let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
+    let read = Seen::read(context, &target, workflow, sizes.is_empty());
+    let diffs = async { Ok(diff::read(context, &target, workflow).await) };
+    let (seen, diffs, serving) = try_join3(read, diffs, serving).await?;
     if seen.rows.is_empty() {
         return Err(missing(keyspace, workflow));
     }
     let origin = streams::origin(keyspace, &seen.rows.iter().collect::<Vec<_>>())?;
     let mount = mounts.iter().find(|node| node.path.rsplit('/').next() == Some(origin.mount.as_str()));
     let mount = mount.and_then(|node| prost::Message::decode(node.value.clone()).ok());
-    let source = source_sizes(context, &origin, mount.as_ref()).await;
+    let (source, columns) = sides(context, &target, &origin, mount.as_ref(), &seen).await;
     let traffic = Traffic::of(&origin.keyspace, &origin.tables, &serving, &rules);
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
-    Ok(seen.answer(&target, &origin, source, &vschema, shards, &traffic.to_string()))
+    let copying: Vec<CopyStates> = seen.copying.iter().map(|copying| copying.states.clone()).collect();
+    let evidence = Evidence {
+        target: &target,
+        workflow,
+        origin: &origin,
+        rows: &seen.rows,
+        copying: &copying,
+        source: &source,
+        columns: columns.as_deref(),
+        diffs: &diffs,
+        facts,
+    };
+    let verdict = verdict::summary(&evidence.judge());
+    let told = Told { source: &source, vschema: &vschema, sizes, diffs: &diffs, shards };
+    Ok(seen.answer(&target, &origin, &told, &format!("{traffic}. Complete: {verdict}")))
+}
+
+/// What the source says, and, once nothing is left to copy, the columns of both sides.
+async fn sides(
+    context: &Context,
+    target: &Keyspace,
+    origin: &Origin,
+    mount: Option<&ExternalVitessCluster>,
+    seen: &Seen,
+) -> (std::result::Result<Source, String>, Option<Vec<(String, Columns)>>) {
+    let copied = seen.copying.iter().all(|copying| copying.states.is_empty());
+    let tables = if copied { origin.tables.clone() } else { Vec::new() };
+    let source = async {
+        if mount.is_none() {
+            return Err(format!("no vitess cluster found with name {}", origin.mount));
+        }
+        let ask = Ask {
+            mount: origin.mount.clone(),
+            keyspace: origin.keyspace.clone(),
+            shards: origin.shards.clone(),
+            tables: tables.clone(),
+            sizes: seen.needs_sizes,
+            within: SOURCE_TIMEOUT,
+        };
+        source::read(context, &ask, mount).await
+    };
+    let columns = async {
+        if tables.is_empty() {
+            return None;
+        }
+        Some(verdict::columns_of(context, target, &tables).await.0)
+    };
+    join(source, columns).await
 }
 
 /// Stock's answer to a workflow that is not there.
@@ -69,25 +126,57 @@ pub fn missing(keyspace: &str, workflow: &str) -> Error {
 
 /// The status of a workflow that was just made: one wave, the source is not asked.
 pub async fn of_created(context: &Context, arguments: &Arguments, target: &Keyspace) -> Result<WorkflowStatusResponse> {
-    let seen = Seen::read(context, target, &arguments.workflow).await?;
+    let seen = Seen::read(context, target, &arguments.workflow, true).await?;
     let origin = streams::origin(&target.name, &seen.rows.iter().collect::<Vec<_>>())?;
     let traffic = Traffic::default().to_string();
-    Ok(seen.answer(target, &origin, Err(String::new()), &VSchema::default(), &[], &traffic))
+    let source = Ok(Source::default());
+    let told = Told { source: &source, vschema: &VSchema::default(), sizes: &[], diffs: &Diffs::new(), shards: &[] };
+    Ok(seen.answer(target, &origin, &told, &traffic))
+}
+
+/// A record that cannot be read is none to measure against; a status without it is better than none.
+fn readable(found: Result<Option<Stored>>) -> Option<Stored> {
+    found.unwrap_or_else(|error| {
+        tracing::warn!("the workflow's record cannot be read: {error}");
+        None
+    })
+}
+
+/// What others than the streams say.
+struct Told<'a> {
+    source: &'a std::result::Result<Source, String>,
+    vschema: &'a VSchema,
+    /// Sizes at create; none for workflows without them.
+    sizes: &'a [TableSize],
+    diffs: &'a Diffs,
+    /// Only these shards are answered; all when empty.
+    shards: &'a [String],
 }
 
 /// What the target primaries say about a workflow.
 struct Seen {
     rows: Vec<OnShard>,
-    /// For each shard: tables to copy, begin of the copies, sizes of the tables.
-    copying: Vec<(CopyStates, BTreeMap<i64, f64>, Sizes)>,
+    /// For each shard.
+    copying: Vec<Copies>,
+    /// No sizes at create are known: the present ones are needed.
+    needs_sizes: bool,
+}
+
+/// What one primary says of its copies.
+struct Copies {
+    /// Tables left.
+    states: CopyStates,
+    /// When each stream began, epoch seconds.
+    starts: BTreeMap<i64, f64>,
+    sizes: Sizes,
 }
 
 impl Seen {
-    async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Result<Self> {
+    async fn read(context: &Context, target: &Keyspace, workflow: &str, needs_sizes: bool) -> Result<Self> {
         let names = [workflow.to_owned()];
         let rows = target.workflows(context, &names);
         let primaries = target.primaries()?;
-        let copying = join_all(primaries.iter().map(|(_, tablet)| copying(context, tablet)));
+        let copying = join_all(primaries.iter().map(|(_, tablet)| copying(context, tablet, needs_sizes)));
         let (rows, copying) = try_join(rows, async { Ok(copying.await) }).await?;
         let mut read = Vec::new();
         let mut errors = Vec::new();
@@ -97,19 +186,11 @@ impl Seen {
                 Err(error) => errors.push(Error::from(error)),
             }
         }
-        Error::several(errors).map_or(Ok(Self { rows, copying: read }), Err)
+        Error::several(errors).map_or(Ok(Self { rows, copying: read, needs_sizes }), Err)
     }
 
-    fn answer(
-        &self,
-        target: &Keyspace,
-        origin: &Origin,
-        source: std::result::Result<Sizes, String>,
-        vschema: &VSchema,
-        shards: &[String],
-        traffic: &str,
-    ) -> WorkflowStatusResponse {
-        let tables = self.tables(origin, source.as_ref().ok(), vschema);
+    fn answer(&self, target: &Keyspace, origin: &Origin, told: &Told<'_>, traffic: &str) -> WorkflowStatusResponse {
+        let tables = self.tables(origin, told);
         let overall = Overall::of(tables.values(), self.seconds());
         let mut table_copy_state: Vec<TableCopyStateEntry> = Vec::new();
         for (table, state) in &tables {
@@ -117,19 +198,21 @@ impl Seen {
         }
         let mut answered: BTreeMap<String, ShardStreams> = BTreeMap::new();
         for row in &self.rows {
-            let Some(shard) = target.shards.get(row.shard).filter(|s| shards.is_empty() || shards.contains(&s.name))
-            else {
-                continue;
-            };
-            let states = self.copying.get(row.shard).map(|(states, _, _)| states);
+            let wanted = |name: &String| told.shards.is_empty() || told.shards.contains(name);
+            let Some(shard) = target.shards.get(row.shard).filter(|s| wanted(&s.name)) else { continue };
+            let states = self.copying.get(row.shard).map(|copying| &copying.states);
+            let diff =
+                told.diffs.iter().find(|(name, _)| *name == shard.name).and_then(|(_, d)| d.as_ref().ok()?.as_ref());
+            let diff = diff.and_then(|diff| diff.progress_text(verdict::now()));
             let streams = answered.entry(format!("{}/{}", target.name, shard.name)).or_default();
             for stream in &row.found.streams {
                 let copying = states.is_some_and(|s| s.contains_key(&i64::from(stream.id)));
                 let mut state = stream_state(stream, copying, &overall);
                 state.tablet = shard.primary.as_ref().and_then(|t| t.alias.clone());
-                if let Err(why) = source.as_ref()
-                    && !why.is_empty()
-                {
+                if let Some(diff) = &diff {
+                    state.info = format!("{}; {diff}", state.info);
+                }
+                if let Err(why) = told.source {
                     state.info = format!("{}; the source cannot be reached: {why}", state.info);
                 }
                 streams.streams.push(state);
@@ -144,52 +227,89 @@ impl Seen {
         }
     }
 
+    /// Each stream with its shard's number and the tables it has left.
+    fn streams(&self) -> impl Iterator<Item = Copying<'_>> {
+        self.rows.iter().flat_map(|row| {
+            let states = self.copying.get(row.shard).map(|copying| &copying.states);
+            let left = move |stream: &Stream| states.and_then(|s| s.get(&i64::from(stream.id)));
+            row.found.streams.iter().map(move |stream| Copying { stream, left: left(stream) })
+        })
+    }
+
     /// Each table of the workflow on both sides.
-    fn tables(&self, origin: &Origin, source: Option<&Sizes>, vschema: &VSchema) -> BTreeMap<String, TableState> {
-        let in_vschema = vschema::tables(vschema);
+    fn tables(&self, origin: &Origin, told: &Told<'_>) -> BTreeMap<String, TableState> {
+        let in_vschema = vschema::tables(told.vschema);
+        let everywhere = |table: &str| in_vschema.get(table).is_some_and(|t| t.r#type == "reference");
+        let started = self.streams().all(|copying| !copying.stream.pos.is_empty());
         let mut tables = BTreeMap::new();
-        let started = self.rows.iter().flat_map(|r| &r.found.streams).all(|s| !s.pos.is_empty());
         for table in &origin.tables {
-            let mut here = Size::default();
-            let (mut left, mut begun) = (false, false);
-            for (_, _, sizes) in &self.copying {
-                let size = sizes.get(table).copied().unwrap_or_default();
-                here = Size { rows: here.rows + size.rows, bytes: here.bytes + size.bytes };
-            }
-            for row in &self.rows {
-                let states = self.copying.get(row.shard).map(|(states, _, _)| states);
-                for stream in &row.found.streams {
-                    let state = states.and_then(|s| s.get(&i64::from(stream.id)));
-                    let state = state.and_then(|tables| tables.iter().find(|(name, _)| name == table));
-                    left |= state.is_some();
-                    begun |= state.is_none_or(|(_, key)| !key.is_empty());
-                }
-            }
-            let copies = i64::try_from(self.copying.len().max(1)).unwrap_or(1);
-            if in_vschema.get(table.as_str()).is_some_and(|t| t.r#type == "reference") {
-                here = Size { rows: here.rows / copies, bytes: here.bytes / copies };
-            }
-            let there = source.map(|s| s.get(table).copied().unwrap_or_default());
+            let last = |copying: &Copying<'_>| {
+                copying
+                    .left
+                    .and_then(|tables| tables.iter().find(|(name, _)| name == table))
+                    .map(|(_, key)| key.is_empty())
+            };
+            let lasts: Vec<Option<bool>> = self.streams().map(|copying| last(&copying)).collect();
+            let left = lasts.iter().any(Option::is_some);
+            let begun = lasts.iter().any(|last| *last != Some(true));
+            let (here, there) = match told.sizes.iter().find(|size| size.table == *table) {
+                Some(size) => self.measured(size, told.sizes, &everywhere),
+                None => self.present(table, told.source.as_ref().ok(), everywhere(table)),
+            };
             let state = TableState { here, there, done: started && !left, untouched: !started && !left || !begun };
             tables.insert(table.clone(), state);
         }
         tables
     }
 
+    /// A table measured against its size at create.
+    fn measured(
+        &self,
+        size: &TableSize,
+        sizes: &[TableSize],
+        everywhere: &dyn Fn(&str) -> bool,
+    ) -> (Size, Option<Size>) {
+        let count = self.streams().count().max(1);
+        #[allow(clippy::cast_precision_loss)]
+        let count = count as f64;
+        let share = |table: &str| if everywhere(table) { 1.0 } else { 1.0 / count };
+        let part = self.streams().map(|copying| copying.part(size, sizes, &share)).sum::<f64>() / count;
+        let there = Size { rows: size.rows, bytes: size.bytes };
+        (there.part(part), Some(there))
+    }
+
+    /// A table as both sides estimate it now.
+    fn present(&self, table: &str, source: Option<&Source>, everywhere: bool) -> (Size, Option<Size>) {
+        let mut here = Size::default();
+        for copying in &self.copying {
+            let size = copying.sizes.get(table).copied().unwrap_or_default();
+            here = Size { rows: here.rows + size.rows, bytes: here.bytes + size.bytes };
+        }
+        if everywhere {
+            let copies = i64::try_from(self.copying.len().max(1)).unwrap_or(1);
+            here = Size { rows: here.rows / copies, bytes: here.bytes / copies };
+        }
+        let sizes = source.and_then(|source| source.sizes.as_ref());
+        (here, sizes.map(|sizes| sizes.get(table).copied().unwrap_or_default()))
+    }
+
     /// Seconds since the first stream of the workflow began to copy.
     fn seconds(&self) -> Option<f64> {
         let streams =
             self.rows.iter().flat_map(|row| row.found.streams.iter().map(move |s| (row.shard, i64::from(s.id))));
-        let starts = streams.filter_map(|(shard, id)| self.copying.get(shard)?.1.get(&id).copied());
+        let starts = streams.filter_map(|(shard, id)| self.copying.get(shard)?.starts.get(&id).copied());
         let first = starts.fold(None, |first: Option<f64>, start| Some(first.map_or(start, |f| f.min(start))))?;
         Some((now().as_secs_f64() - first).max(0.0))
     }
 }
 
-async fn copying(context: &Context, on: &Tablet) -> tablet::Result<(CopyStates, BTreeMap<i64, f64>, Sizes)> {
+async fn copying(context: &Context, on: &Tablet, needs_sizes: bool) -> tablet::Result<Copies> {
     let states = context.tablets.v_replication_exec(on, rows::COPY_STATES.into());
     let starts = context.tablets.v_replication_exec(on, rows::COPY_STARTS.into());
     let sizes = async {
+        if !needs_sizes {
+            return Ok(Sizes::new());
+        }
         // figures only: a tablet that cannot tell them still has a status
         Ok(progress::sizes(context, on).await.unwrap_or_else(|error| {
             tracing::warn!("no table sizes: {error}");
@@ -198,25 +318,7 @@ async fn copying(context: &Context, on: &Tablet) -> tablet::Result<(CopyStates, 
     };
     let (states, starts, sizes): (QueryResult, QueryResult, Sizes) =
         futures::future::try_join3(states, starts, sizes).await?;
-    Ok((rows::copy_states(&states), rows::numbers(&starts), sizes))
-}
-
-/// Sizes of the source's tables; the error is a text for people.
-async fn source_sizes(
-    context: &Context,
-    origin: &Origin,
-    mount: Option<&ExternalVitessCluster>,
-) -> std::result::Result<Sizes, String> {
-    let Some(mount) = mount else { return Err(format!("no vitess cluster found with name {}", origin.mount)) };
-    let asked = async {
-        let topo = gather::open(context, &origin.mount, mount).await.map_err(|e| e.to_string())?;
-        let primaries = gather::primaries(&topo, &origin.keyspace, &origin.shards).await.map_err(|e| e.to_string())?;
-        progress::total(context, &primaries).await.map_err(|e| e.to_string())
-    };
-    match tokio::time::timeout(SOURCE_TIMEOUT, asked).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", SOURCE_TIMEOUT.as_secs())),
-    }
+    Ok(Copies { states: rows::copy_states(&states), starts: rows::numbers(&starts), sizes })
 }
 
 fn stream_state(stream: &Stream, copying: bool, overall: &Overall) -> ShardStreamState {

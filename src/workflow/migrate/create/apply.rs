@@ -1,16 +1,19 @@
 //! The side effects of create, in order, and how they are taken back.
 
-use futures::future::{join_all, try_join3};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use futures::future::{join, join_all, try_join_all};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplicationWorkflowRequest};
 
-use super::super::super::record::{self, Facts, Phase};
+use super::super::super::record::{self, Facts, Phase, TableSize};
 use super::super::super::streams::OnShard;
 use super::super::super::{Error, Result, refresh};
 use super::super::arguments::Arguments;
-use super::super::cleanup::{self, Removal, state_change};
-use super::super::{plan, rows};
-use super::Situation;
+use super::super::cleanup::{self, Removal, Traces, state_change};
+use super::super::{plan, rows, sizes};
+use super::situation::Situation;
+use super::step::{self, Step};
 use crate::context::Context;
 use crate::sql::ddl;
 use crate::topo::shard::{self, Deny};
@@ -35,66 +38,93 @@ impl Creation<'_> {
         (&self.arguments.target_keyspace, &self.arguments.workflow)
     }
 
-    /// Writes the facts before the first side effect; answers the record's version.
-    pub async fn write_record(&self, facts: &Facts) -> Result<i64> {
-        let known = self.situation.record.as_ref();
-        match known {
-            Some(stored) if stored.facts == *facts => Ok(stored.version),
-            known => {
-                let version = known.map_or(0, |stored| stored.version);
-                record::put(self.context.topo.global(), self.names(), facts, version, self.lock).await
+    /// Runs the steps, stage by stage; each can be repeated. What was made is taken back when one fails.
+    pub async fn run(&self, facts: &Facts) -> Result<()> {
+        let version = AtomicI64::new(self.situation.record.as_ref().map_or(0, |stored| stored.version));
+        let stages = step::stages(self.arguments, self.situation, facts, self.sources);
+        let Some((first, rest)) = stages.split_first() else { return Ok(()) };
+        // as long as the record is not written, nothing is there to be taken back
+        self.stage(first, facts, &version).await?;
+        let mut facts = facts.clone();
+        for (number, stage) in rest.iter().enumerate() {
+            let measured = async { if number == 0 { self.measure(&facts).await } else { facts.sizes.clone() } };
+            let (sizes, done) = join(measured, self.stage(stage, &facts, &version)).await;
+            if let Err(error) = done {
+                return Err(self.take_back(&facts, error).await);
             }
+            facts.sizes = sizes;
+        }
+        Ok(())
+    }
+
+    /// What the copy is measured against; the record gets it when the workflow is whole.
+    async fn measure(&self, facts: &Facts) -> Vec<TableSize> {
+        sizes::measure(self.context, &self.situation.source.keyspace, self.situation.first_source(), facts).await
+    }
+
+    async fn stage(&self, steps: &[Step], facts: &Facts, version: &AtomicI64) -> Result<()> {
+        // what only writes to the topology carries the lock in its own transaction
+        if !matches!(steps, [Step::WriteRecord { .. } | Step::MarkWhole]) {
+            self.lock.check().await?;
+        }
+        try_join_all(steps.iter().map(|step| self.execute(step, facts, version))).await.map(|_| ())
+    }
+
+    /// `version` is that of the record.
+    async fn execute(&self, step: &Step, facts: &Facts, version: &AtomicI64) -> Result<()> {
+        tracing::info!(step = %step, "Migrate create");
+        match step {
+            Step::WriteRecord { .. } => {
+                if self.situation.record.as_ref().is_none_or(|stored| stored.facts != *facts) {
+                    self.put(facts, version).await?;
+                }
+                Ok(())
+            }
+            Step::CreateTables { shard, tables } => self.create_tables(shard, tables).await,
+            Step::DenyTables { .. } => self.deny(facts).await,
+            Step::AddToVSchema { tables, .. } => {
+                let record = self.situation.target_vschema.clone();
+                topo::vschema::add_tables(self.context.topo.global(), record, tables, self.lock).await?;
+                Ok(())
+            }
+            Step::InsertStreams { .. } => {
+                self.insert_streams().await?;
+                self.no_rival().await
+            }
+            Step::RefreshTablets { .. } => refresh::shards(self.context, &self.situation.target, &|_: &str| true).await,
+            Step::RebuildServing { .. } => {
+                let cells = &self.situation.target.keyspace.cells;
+                Ok(topo::srv_vschema::rebuild(self.context.topo.global(), cells).await?)
+            }
+            Step::StartStreams { .. } => self.start().await,
+            Step::MarkWhole => self.put(&Facts { phase: Phase::Created, ..facts.clone() }, version).await,
         }
     }
 
-    /// All side effects; each can be repeated.
-    pub async fn run(&self, facts: &Facts, version: i64) -> Result<()> {
-        self.lock.check().await?;
-        try_join3(self.create_tables(facts), self.deny(facts), self.add_to_vschema(facts)).await?;
-        self.lock.check().await?;
-        let all = |_: &str| true;
-        let refreshed = refresh::shards(self.context, &self.situation.target, &all);
-        let rebuilt = async {
-            let cells = &self.situation.target.keyspace.cells;
-            Ok(topo::srv_vschema::rebuild(self.context.topo.global(), cells).await?)
-        };
-        let inserted = async {
-            self.insert_streams().await?;
-            self.no_rival().await
-        };
-        try_join3(inserted, refreshed, rebuilt).await?;
-        if self.arguments.auto_start {
-            self.start().await?;
-        }
-        let done = Facts { phase: Phase::Created, ..facts.clone() };
-        record::put(self.context.topo.global(), self.names(), &done, version, self.lock).await.map(|_| ())
+    async fn put(&self, facts: &Facts, version: &AtomicI64) -> Result<()> {
+        let known = version.load(Ordering::Relaxed);
+        let written = record::put(self.context.topo.global(), self.names(), facts, known, self.lock).await?;
+        version.store(written, Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Creates the tables that a target shard lacks: one call for each shard.
-    async fn create_tables(&self, facts: &Facts) -> Result<()> {
-        let shards = self.situation.target.keyspace.shards.iter().zip(&self.situation.target_tables);
-        let calls = shards.map(|(shard, there)| async move {
-            let missing = facts.created_on(&shard.name).iter().filter(|table| !there.contains_key(*table));
-            let statements = missing.map(|table| self.definition(table)).collect::<Result<Vec<_>>>()?;
-            if statements.is_empty() {
-                return Ok(());
-            }
-            let request = ApplySchemaRequest {
-                sql: statements.join(";\n"),
-                allow_replication: true,
-                sql_mode: "NO_AUTO_VALUE_ON_ZERO".into(),
-                disable_foreign_key_checks: true,
-                ..ApplySchemaRequest::default()
-            };
-            self.context.tablets.apply_schema(shard.primary()?, request).await?;
-            Ok(())
-        });
-        fold(join_all(calls).await)
+    async fn create_tables(&self, shard: &str, tables: &[String]) -> Result<()> {
+        let Some(shard) = self.situation.target.keyspace.shards.iter().find(|s| s.name == shard) else { return Ok(()) };
+        let statements = tables.iter().map(|table| self.definition(table)).collect::<Result<Vec<_>>>()?;
+        let request = ApplySchemaRequest {
+            sql: statements.join(";\n"),
+            allow_replication: true,
+            sql_mode: "NO_AUTO_VALUE_ON_ZERO".into(),
+            disable_foreign_key_checks: true,
+            ..ApplySchemaRequest::default()
+        };
+        self.context.tablets.apply_schema(shard.primary()?, request).await?;
+        Ok(())
     }
 
     /// The source's CREATE TABLE text, as it is or without its foreign keys.
     fn definition(&self, table: &str) -> Result<String> {
-        let Some(found) = self.situation.source_tables.get(table).filter(|t| !t.schema.is_empty()) else {
+        let Some(found) = self.situation.source_table(table).filter(|t| !t.schema.is_empty()) else {
             let text = format!("source table {table} does not exist");
             return Err(Error::precondition("TABLE_MISSING", text, "it was there a moment ago: run the command again"));
         };
@@ -122,16 +152,6 @@ impl Creation<'_> {
         denied.map(|_| ()).map_err(|e| {
             Error::Topo(e).doing("failed to put initial denied tables entries in place on the target shards")
         })
-    }
-
-    async fn add_to_vschema(&self, facts: &Facts) -> Result<()> {
-        if facts.vschema_tables.is_empty() {
-            return Ok(());
-        }
-        let record = self.situation.target_vschema.clone();
-        let global = self.context.topo.global();
-        topo::vschema::add_tables(global, record, &facts.vschema_tables, self.lock).await?;
-        Ok(())
     }
 
     /// Inserts the streams that are not there yet, stopped: one call for each shard.
@@ -212,7 +232,6 @@ impl Creation<'_> {
     }
 
     async fn start(&self) -> Result<()> {
-        self.lock.check().await?;
         let request = state_change(&self.arguments.workflow, State::Running, None);
         cleanup::each(self.situation.target.keyspace.shards.iter(), |_, tablet| {
             let request = request.clone();
@@ -223,7 +242,7 @@ impl Creation<'_> {
     }
 
     /// Takes back what this create made; answers the error to show.
-    pub async fn take_back(&self, facts: &Facts, error: Error) -> Error {
+    async fn take_back(&self, facts: &Facts, error: Error) -> Error {
         let rival = matches!(&error, Error::Refused { reason, .. } if *reason == RIVAL);
         let (keyspace, workflow) = self.names();
         let undone = async {
@@ -236,7 +255,9 @@ impl Creation<'_> {
                 let marked = Facts { taken_back: true, ..facts.clone() };
                 record::put(global, self.names(), &marked, stored.version, self.lock).await?;
             }
-            Removal::from_facts(self.context, self.lock, &self.situation.target, workflow, facts).run().await
+            let target = &self.situation.target;
+            let traces = Traces::of(&target.keyspace, facts);
+            Removal { context: self.context, lock: self.lock, target, workflow, traces: &traces }.run().await
         };
         match undone.await {
             Ok(()) => error,

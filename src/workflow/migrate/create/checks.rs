@@ -8,7 +8,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
-use super::Situation;
+use super::situation::Situation;
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet::db_name;
@@ -47,7 +47,11 @@ pub async fn tables_are_empty(context: &Context, situation: &Situation, tables: 
 }
 
 /// Those of some tables that hold a row, asked in one statement; a table that is gone meanwhile holds none.
-async fn with_rows(context: &Context, tablet: &Tablet, tables: &[&String]) -> Result<Vec<String>> {
+pub(in crate::workflow) async fn with_rows(
+    context: &Context,
+    tablet: &Tablet,
+    tables: &[&String],
+) -> Result<Vec<String>> {
     let ask = |(number, table): (usize, &&String)| {
         format!("select {number} from (select 1 from {} limit 1) as t{number}", quote::identifier(table))
     };

@@ -75,5 +75,7 @@ fn all_cells_of_the_target_mean_all_cells_of_the_source_where_they_would_not_do(
 fn a_cell_that_nobody_has_is_refused() {
     let error = choose("zone1", &["mars"], &[TabletType::Primary]).unwrap_err();
     assert_eq!(error.to_string(), "cell mars is unknown: the cells of the source are zone1, zone9");
-    assert_eq!(error.code(), Code::NotFound);
+    assert_eq!((error.code(), error.help().as_str()), (Code::NotFound, "use --cells zone1"));
+    let error = choose("zone1", &["mars"], &[TabletType::Rdonly]).unwrap_err();
+    assert!(error.help().starts_with("use --tablet-types primary"), "{}", error.help());
 }

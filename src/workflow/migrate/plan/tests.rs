@@ -67,7 +67,15 @@ impl Case {
     }
 
     fn plan(&self) -> Result<Sources> {
-        streams(&Input {
+        streams(&self.input())
+    }
+
+    fn problems(&self) -> Vec<(String, Error)> {
+        problems(&self.input())
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input {
             source_keyspace: "commerce",
             target_keyspace: "customer",
             mount: "ext1",
@@ -80,7 +88,7 @@ impl Case {
             on_ddl: OnDdlAction::Ignore,
             stop_after_copy: false,
             source_time_zone: "",
-        })
+        }
     }
 
     /// `target<-source:filter` of the first table, in order.
@@ -223,4 +231,34 @@ fn odd_names_are_quoted() {
     let plan = case.plan().unwrap();
     let filter = &plan[0].1[0].filter.as_ref().unwrap().rules[0].filter;
     assert_eq!(filter, "select * from `order` where in_keyrange(`a b`, 'hash', '-80')");
+}
+
+#[test]
+fn all_problems_are_told_and_one_vindex_of_many_tables_is_one() {
+    let mut target = vschema(
+        true,
+        &[("m", vindex("numeric_static_map", &[("json", "{}")])), ("l", vindex("lookup_unique", &[]))],
+        &[("t", Some("m")), ("u", Some("m")), ("v", Some("l")), ("w", Some("nosuch")), ("bare", Some("m"))],
+    );
+    target.tables[4].value = Some(Table::default());
+    let mut case = Case::new(&["0"], &["-80"], VSchema::default(), target);
+    case.tables = ["t", "u", "v", "w", "bare", "absent"].map(str::to_owned).into();
+    let found: Vec<_> = case.problems().iter().map(|(subject, e)| (subject.clone(), e.reason())).collect();
+    let wanted = [
+        ("keyspace customer", "SHARDS_NOT_A_PARTITION"),
+        ("table t", "VINDEX_UNKNOWN_AT_SOURCE"),
+        ("table v", "NO_USABLE_VINDEX"),
+        ("table w", "VINDEX_MISSING"),
+        ("table bare", "TABLE_WITHOUT_VINDEX"),
+        ("table absent", "TABLE_NOT_IN_VSCHEMA"),
+    ];
+    assert_eq!(found, wanted.map(|(subject, id)| (subject.to_owned(), id)));
+
+    // no filter is needed here, but vtgate will need the vindex
+    let mut target = sharded("hash");
+    target.tables[0].value = Some(Table::default());
+    let bare = Case::new(&["0"], &["0"], sharded("hash"), target.clone()).problems();
+    assert_eq!(bare[0].1.reason(), "TABLE_WITHOUT_VINDEX");
+    target.tables[0].value = Some(Table { pinned: "00".into(), ..Table::default() });
+    assert!(Case::new(&["0"], &["0"], sharded("hash"), target).problems().is_empty());
 }

@@ -1,0 +1,231 @@
+//! The client behind `vtmigrated advise`: asks a server's Advisor and prints the answer.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use serde_json::json;
+use tonic::transport::{Channel, Endpoint};
+use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
+use vtmigrated_proto::topodata::TabletType;
+use vtmigrated_proto::vtctldata::{
+    MigrateCreateRequest, MountRegisterRequest, MoveTablesCompleteRequest, WorkflowDeleteRequest,
+};
+use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
+use vtmigrated_proto::vtmigrated::*;
+
+use crate::cli::advise::{Advise, Create, Format, OfWorkflow, Operation, Question};
+
+/// The answer says no.
+const NO: u8 = 3;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot reach {server}: {source}")]
+    Transport { server: String, source: tonic::transport::Error },
+    #[error("unknown tablet type {0}: replica, primary, rdonly and others of Vitess")]
+    TabletType(String),
+    #[error("{0}")]
+    Answered(Box<tonic::Status>),
+}
+
+impl From<tonic::Status> for Error {
+    fn from(status: tonic::Status) -> Self {
+        Self::Answered(Box::new(status))
+    }
+}
+
+/// Asks and prints. The exit code is 0 for yes, 3 for no, 1 when there is no answer.
+pub async fn run(advise: &Advise) -> ExitCode {
+    match ask(advise).await {
+        Ok((text, true)) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok((text, false)) => {
+            println!("{text}");
+            ExitCode::from(NO)
+        }
+        Err(Error::Answered(status)) => {
+            eprintln!("{}", status.message());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The answer as text, and whether it is yes.
+async fn ask(advise: &Advise) -> Result<(String, bool), Error> {
+    let mut client = client(advise).await?;
+    Ok(match &advise.question {
+        Question::Verdict(of) => {
+            let (keyspace, workflow) = (of.target_keyspace.clone(), of.workflow.clone());
+            let report = client.verdict(VerdictRequest { keyspace, workflow }).await?.into_inner();
+            (shown(&report, advise.format), report.clear)
+        }
+        Question::Preflight(of) => {
+            let request = MountRegisterRequest {
+                name: of.mount_name.clone(),
+                topo_type: of.topo_type.clone(),
+                topo_server: of.topo_server.clone(),
+                topo_root: of.topo_root.clone(),
+            };
+            let report = client.preflight_mount(request).await?.into_inner();
+            (shown(&report, advise.format), report.clear)
+        }
+        Question::DryRun { operation } => {
+            let report = dry_run(&mut client, operation).await?;
+            (shown(&report, advise.format), report.clear)
+        }
+        Question::Leftovers { target_keyspace: keyspace, clean: false, .. } => {
+            let request = FindLeftoversRequest { keyspace: keyspace.clone() };
+            let report = client.find_leftovers(request).await?.into_inner();
+            (shown(&report, advise.format), true)
+        }
+        Question::Leftovers { target_keyspace: keyspace, only, .. } => {
+            let request = FindLeftoversRequest { keyspace: keyspace.clone() };
+            let report = client.find_leftovers(request).await?.into_inner();
+            let keys = if only.is_empty() {
+                let cleanable = report.findings.iter().filter(|finding| finding.cleanable);
+                cleanable.map(|finding| format!("{} {}", finding.id, finding.subject)).collect()
+            } else {
+                only.clone()
+            };
+            let found = if advise.format == Format::Text { format!("{}\n", text(&report)) } else { String::new() };
+            if keys.is_empty() {
+                return Ok((format!("{found}nothing to clean"), true));
+            }
+            let request = CleanLeftoversRequest { keyspace: keyspace.clone(), keys };
+            let cleaned = client.clean_leftovers(request).await?.into_inner();
+            let all = cleaned.leftovers.iter().all(|leftover| leftover.kept.is_empty());
+            (format!("{found}{}", shown_cleaned(&cleaned, advise.format)), all)
+        }
+    })
+}
+
+async fn dry_run(client: &mut AdvisorClient<Channel>, operation: &Operation) -> Result<Report, Error> {
+    Ok(match operation {
+        Operation::Create(create) => client.dry_run_create(create_request(create)?).await?.into_inner(),
+        Operation::Complete(OfWorkflow { target_keyspace, workflow }) => {
+            let request = MoveTablesCompleteRequest {
+                target_keyspace: target_keyspace.clone(),
+                workflow: workflow.clone(),
+                dry_run: true,
+                ..MoveTablesCompleteRequest::default()
+            };
+            client.dry_run_complete(request).await?.into_inner()
+        }
+        Operation::Cancel { of, keep_data } => {
+            let request = WorkflowDeleteRequest {
+                keyspace: of.target_keyspace.clone(),
+                workflow: of.workflow.clone(),
+                keep_data: *keep_data,
+                ..WorkflowDeleteRequest::default()
+            };
+            client.dry_run_cancel(request).await?.into_inner()
+        }
+    })
+}
+
+fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
+    let tablet_type = |name: &String| {
+        let known = TabletType::from_str_name(&name.trim().to_uppercase());
+        known.map(i32::from).ok_or_else(|| Error::TabletType(name.clone()))
+    };
+    Ok(MigrateCreateRequest {
+        workflow: create.of.workflow.clone(),
+        target_keyspace: create.of.target_keyspace.clone(),
+        source_keyspace: create.source_keyspace.clone(),
+        mount_name: create.mount_name.clone(),
+        all_tables: create.all_tables,
+        include_tables: create.tables.clone(),
+        exclude_tables: create.exclude_tables.clone(),
+        cells: create.cells.clone(),
+        tablet_types: create.tablet_types.iter().map(tablet_type).collect::<Result<_, _>>()?,
+        tablet_selection_preference: TabletSelectionPreference::Inorder.into(),
+        source_time_zone: create.source_time_zone.clone(),
+        on_ddl: create.on_ddl.clone(),
+        defer_secondary_keys: true,
+        auto_start: true,
+        stop_after_copy: create.stop_after_copy,
+        ..MigrateCreateRequest::default()
+    })
+}
+
+async fn client(advise: &Advise) -> Result<AdvisorClient<Channel>, Error> {
+    let transport = |source| Error::Transport { server: advise.server.clone(), source };
+    let endpoint = Endpoint::from_shared(format!("http://{}", advise.server)).map_err(transport)?;
+    let endpoint = endpoint.connect_timeout(advise.timeout).timeout(advise.timeout).tcp_nodelay(true);
+    Ok(AdvisorClient::new(endpoint.connect().await.map_err(transport)?))
+}
+
+fn shown(report: &Report, format: Format) -> String {
+    match format {
+        Format::Text => text(report),
+        Format::Json => pretty(&json!({
+            "clear": report.clear,
+            "summary": report.summary,
+            "vdiff": report.vdiff,
+            "steps": report.steps,
+            "findings": report.findings.iter().map(|finding| json!({
+                "id": finding.id,
+                "severity": severity(finding),
+                "subject": finding.subject,
+                "cause": finding.cause,
+                "mend": finding.mend,
+                "cleanable": finding.cleanable,
+            })).collect::<Vec<_>>(),
+        })),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut text = report.summary.clone();
+    for finding in &report.findings {
+        let Finding { id, subject, cause, mend, cleanable, .. } = finding;
+        let mark = if *cleanable { ", cleanable" } else { "" };
+        write!(text, "\n{} {id} {subject}: {cause}{mark}", severity(finding)).ok();
+        if !mend.is_empty() {
+            write!(text, "\n    {mend}").ok();
+        }
+    }
+    if !report.vdiff.is_empty() {
+        write!(text, "\nlast VDiff: {}", report.vdiff).ok();
+    }
+    for (number, step) in report.steps.iter().enumerate() {
+        write!(text, "\n{}. {step}", number + 1).ok();
+    }
+    text
+}
+
+fn severity(finding: &Finding) -> &'static str {
+    match finding.severity() {
+        Severity::Blocks => "blocks",
+        Severity::Warns => "warns",
+        Severity::Unchecked => "unchecked",
+        Severity::Unspecified => "",
+    }
+}
+
+fn shown_cleaned(cleaned: &CleanLeftoversResponse, format: Format) -> String {
+    match format {
+        Format::Text => {
+            let line = |leftover: &clean_leftovers_response::Leftover| match leftover.kept.as_str() {
+                "" => format!("cleaned {}", leftover.key),
+                why => format!("kept {}: {why}", leftover.key),
+            };
+            cleaned.leftovers.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        Format::Json => {
+            let leftover = |l: &clean_leftovers_response::Leftover| json!({ "key": l.key, "kept": l.kept });
+            pretty(&json!({ "leftovers": cleaned.leftovers.iter().map(leftover).collect::<Vec<_>>() }))
+        }
+    }
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}

@@ -1,0 +1,144 @@
+//! `vtmigrated advise …`: asks a running server. Without that word the program is the server.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Asks a vtmigrated what it knows before something is changed.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "vtmigrated advise")]
+pub struct Advise {
+    /// Address of the server's gRPC port
+    #[arg(long, global = true, default_value = "localhost:15999", env = "VTMIGRATED_SERVER")]
+    pub server: String,
+    /// How to print the answer
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// How long to wait for the answer
+    #[arg(long, global = true, default_value = "60s", value_parser = humantime::parse_duration)]
+    pub timeout: std::time::Duration,
+    #[command(subcommand)]
+    pub question: Question,
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Question {
+    /// Whether a workflow can be completed now: GO, or NO-GO with the reasons; exit code 3 for NO-GO
+    Verdict(OfWorkflow),
+    /// Whether a mount's topology and tablets can be reached
+    Preflight(Mounted),
+    /// The checks of an operation and the steps that it would run; exit code 3 when it would be refused
+    DryRun {
+        #[command(subcommand)]
+        operation: Operation,
+    },
+    /// What dead migrations left behind; with --clean it takes away what the report calls cleanable
+    Leftovers {
+        /// Only in this keyspace
+        #[arg(long, default_value = "")]
+        target_keyspace: String,
+        /// Clean what was found
+        #[arg(long)]
+        clean: bool,
+        /// Clean only these: id and subject as printed
+        #[arg(long, requires = "clean")]
+        only: Vec<String>,
+    },
+}
+
+/// A mount: registered, or with the arguments of Mount register.
+#[derive(Args, Clone, Debug)]
+pub struct Mounted {
+    /// Name of the mount
+    #[arg(long)]
+    pub mount_name: String,
+    #[arg(long, default_value = "", requires = "topo_server")]
+    pub topo_type: String,
+    #[arg(long, default_value = "", requires = "topo_root")]
+    pub topo_server: String,
+    #[arg(long, default_value = "", requires = "topo_type")]
+    pub topo_root: String,
+}
+
+/// An operation that is not to be run.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Operation {
+    /// Migrate create
+    Create(Create),
+    /// Migrate complete
+    Complete(OfWorkflow),
+    /// Migrate cancel
+    Cancel {
+        #[command(flatten)]
+        of: OfWorkflow,
+        /// The tables stay
+        #[arg(long)]
+        keep_data: bool,
+    },
+}
+
+/// The arguments of Migrate create, as the stock client spells them.
+#[derive(Args, Clone, Debug)]
+pub struct Create {
+    #[command(flatten)]
+    pub of: OfWorkflow,
+    #[arg(long)]
+    pub source_keyspace: String,
+    #[arg(long)]
+    pub mount_name: String,
+    #[arg(long)]
+    pub all_tables: bool,
+    #[arg(long, value_delimiter = ',')]
+    pub tables: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    pub exclude_tables: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    pub cells: Vec<String>,
+    /// Kinds of tablets to read from; their order counts
+    #[arg(long, value_delimiter = ',', default_value = "replica,primary")]
+    pub tablet_types: Vec<String>,
+    #[arg(long, default_value = "")]
+    pub source_time_zone: String,
+    #[arg(long, default_value = "IGNORE")]
+    pub on_ddl: String,
+    #[arg(long)]
+    pub stop_after_copy: bool,
+}
+
+/// One workflow.
+#[derive(Args, Clone, Debug)]
+pub struct OfWorkflow {
+    /// Keyspace that the workflow fills
+    #[arg(long)]
+    pub target_keyspace: String,
+    #[arg(long)]
+    pub workflow: String,
+}
+
+/// The question, if the program was called with one; ends the program as clap does when it cannot be read.
+pub fn from_args() -> Option<Advise> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    (args.get(1)? == "advise").then(|| Advise::parse_from(super::parse::normalize(args.into_iter().skip(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_read() {
+        let args = ["advise", "verdict", "--target_keyspace", "customer", "--workflow=import", "--server", "h:1"];
+        let advise = Advise::parse_from(super::super::parse::normalize(args.map(OsString::from)));
+        assert_eq!((advise.server.as_str(), advise.format), ("h:1", Format::Text));
+        assert!(matches!(advise.question, Question::Verdict(of) if of.target_keyspace == "customer"));
+        assert!(Advise::try_parse_from(["advise", "leftovers", "--only", "x"]).is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! Flags that stock does not have.
+
+use clap::Args;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Flags that stock does not have")]
+pub struct OurArgs {
+    /// Take mounts whose topology cannot be reached or is empty
+    #[arg(long)]
+    pub allow_unreachable_mounts: bool,
+    /// Leave the batching of changes to the target tablets' settings instead of switching it off
+    #[arg(long)]
+    pub keep_vplayer_batching: bool,
+    /// Let complete end workflows that are not done
+    #[arg(long)]
+    pub allow_unfinished_complete: bool,
+}

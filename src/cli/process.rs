@@ -1,0 +1,27 @@
+//! Flags of the process: its file, its end, its version.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::duration;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Process")]
+pub struct ProcessArgs {
+    /// File that holds the process id while the program runs
+    #[arg(long, default_value = "", value_name = "FILE")]
+    pub pid_file: String,
+    /// How long to go on at least when the program is told to stop
+    #[arg(long, default_value = "50ms", value_parser = duration, value_name = "DURATION")]
+    pub lameduck_period: Duration,
+    /// How long calls under way may take when the program is told to stop
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub onterm_timeout: Duration,
+    /// How long operations and pages under way may take after that
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub onclose_timeout: Duration,
+    /// Print the version and end
+    #[arg(long, short = 'v')]
+    pub version: bool,
+}

@@ -1,0 +1,186 @@
+//! Meters of the program, shown as Prometheus text and as `/debug/vars`.
+//!
+//! Names that dashboards know from stock's vtctld stay; calls have the names of OpenTelemetry. Recording is a no-op until
+//! [`install`] was called.
+
+mod process;
+mod vars;
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde_json::{Map, Value};
+
+/// Bounds of the histograms in seconds: those of stock.
+const BOUNDS: [f64; 10] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// The `--stats_*` flags.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Variables that are not shown, by their names in `/debug/vars`.
+    pub dropped: Vec<String>,
+    /// Labels whose values are summed up as `all`.
+    pub combined: Vec<String>,
+}
+
+/// Why there are no metrics.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be set up: {0}")]
+pub struct Error(#[from] opentelemetry_sdk::error::OTelSdkError);
+
+struct Installed {
+    options: Options,
+    registry: Registry,
+    meters: Meters,
+    /// Keeps the meters alive.
+    _provider: SdkMeterProvider,
+}
+
+struct Meters {
+    topology_operations: Histogram<f64>,
+    topology_errors: Counter<u64>,
+    topology_read_waits: Histogram<f64>,
+    tablet_calls: Histogram<f64>,
+    tablet_connections_new: Counter<u64>,
+    tablet_connections_reused: Counter<u64>,
+    rpcs: Histogram<f64>,
+    rpc_errors: Counter<u64>,
+    rpcs_active: UpDownCounter<i64>,
+}
+
+static INSTALLED: OnceLock<Installed> = OnceLock::new();
+
+/// Sets the meters of the process up. A second call changes nothing.
+///
+/// # Errors
+/// The exporter cannot be registered.
+pub fn install(options: Options, started: Instant) -> Result<(), Error> {
+    let registry = Registry::new();
+    let exporter = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .without_units()
+        .without_counter_suffixes()
+        .without_target_info()
+        .scope_info_enabled(false)
+        .build()?;
+    let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+    let meter = provider.meter("vtmigrated");
+    process::observe(&meter, started);
+    let meters = Meters::new(&meter);
+    INSTALLED.set(Installed { options, registry, meters, _provider: provider }).ok();
+    Ok(())
+}
+
+impl Meters {
+    fn new(meter: &Meter) -> Self {
+        let seconds = |name: &'static str, text: &'static str| {
+            meter.f64_histogram(name).with_unit("s").with_description(text).with_boundaries(BOUNDS.to_vec()).build()
+        };
+        let count = |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
+        Self {
+            topology_operations: seconds("vtctld_topology_conn_operations", "Topology operations"),
+            topology_errors: count("vtctld_topology_conn_errors", "Topology operations that failed"),
+            topology_read_waits: seconds("vtctld_topology_conn_read_waits", "Waiting before topology reads"),
+            tablet_calls: seconds("rpc.client.call.duration", "Calls to tablets"),
+            tablet_connections_new: count("vtctld_tabletmanagerclient_cachedconn_new", "Tablets connected to"),
+            tablet_connections_reused: count("vtctld_tabletmanagerclient_cachedconn_reuse", "Uses of kept connections"),
+            rpcs: seconds("rpc.server.call.duration", "Calls of clients"),
+            rpc_errors: count("vtctld_rpc_errors", "Calls of clients that did not end well"),
+            rpcs_active: meter
+                .i64_up_down_counter("vtctld_rpc_active")
+                .with_description("Calls of clients under way")
+                .build(),
+        }
+    }
+}
+
+impl Installed {
+    fn label(&self, name: &'static str, value: &str) -> KeyValue {
+        let combined = self.options.combined.iter().any(|label| label.eq_ignore_ascii_case(name));
+        KeyValue::new(name, if combined { "all".to_owned() } else { value.to_owned() })
+    }
+
+    fn is_dropped(&self, variable: &str) -> bool {
+        self.options.dropped.iter().any(|name| name.eq_ignore_ascii_case(variable))
+    }
+}
+
+/// A topology operation that took `elapsed`. `cell` is `global` or the name of a cell.
+pub fn topology_operation(operation: &'static str, cell: &str, elapsed: Duration, failed: bool) {
+    let Some(installed) = INSTALLED.get() else { return };
+    let labels = [installed.label("Operation", operation), installed.label("Cell", cell)];
+    installed.meters.topology_operations.record(elapsed.as_secs_f64(), &labels);
+    if failed {
+        installed.meters.topology_errors.add(1, &labels);
+    }
+}
+
+/// How long a topology read had to wait for others.
+pub fn topology_read_wait(operation: &'static str, cell: &str, elapsed: Duration) {
+    let Some(installed) = INSTALLED.get() else { return };
+    let labels = [installed.label("Operation", operation), installed.label("Cell", cell)];
+    installed.meters.topology_read_waits.record(elapsed.as_secs_f64(), &labels);
+}
+
+/// A call to a tablet manager; `code` as gRPC writes it, such as `NOT_FOUND`.
+pub fn tablet_call(method: &'static str, code: &'static str, elapsed: Duration) {
+    let Some(installed) = INSTALLED.get() else { return };
+    let method = format!("tabletmanagerservice.TabletManager/{method}");
+    let labels = [installed.label("rpc.method", &method), installed.label("rpc.response.status_code", code)];
+    installed.meters.tablet_calls.record(elapsed.as_secs_f64(), &labels);
+}
+
+/// A connection to a tablet was needed: a new one, or one that was kept.
+pub fn tablet_connection(is_new: bool) {
+    let Some(Installed { meters, .. }) = INSTALLED.get() else { return };
+    let counter = if is_new { &meters.tablet_connections_new } else { &meters.tablet_connections_reused };
+    counter.add(1, &[]);
+}
+
+/// Calls of clients under way: one more, or one less.
+pub fn rpc_active(change: i64) {
+    if let Some(installed) = INSTALLED.get() {
+        installed.meters.rpcs_active.add(change, &[]);
+    }
+}
+
+/// A client's call that ended. `method` is `service/method`; the caller keeps the number of different ones bounded.
+pub fn rpc(method: &str, code: &'static str, elapsed: Duration) {
+    let Some(installed) = INSTALLED.get() else { return };
+    let labels = [installed.label("rpc.method", method), installed.label("rpc.response.status_code", code)];
+    installed.meters.rpcs.record(elapsed.as_secs_f64(), &labels);
+    if code != "OK" {
+        installed.meters.rpc_errors.add(1, &labels);
+    }
+}
+
+/// Everything in Prometheus's text form; empty when nothing is installed.
+pub fn prometheus_text() -> String {
+    let Some(installed) = INSTALLED.get() else { return String::new() };
+    let families = installed.registry.gather().into_iter();
+    let shown: Vec<_> = families.filter(|family| !installed.is_dropped(&vars::name(family.name()))).collect();
+    let mut text = Vec::new();
+    // a Vec takes everything
+    TextEncoder::new().encode(&shown, &mut text).ok();
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Everything as Go's expvar shows it, by stock's names where stock has one.
+pub fn variables() -> Map<String, Value> {
+    let Some(installed) = INSTALLED.get() else { return Map::new() };
+    let mut found = vars::build();
+    for family in installed.registry.gather() {
+        if let Some((name, value)) = vars::variable(&family) {
+            found.insert(name, value);
+        }
+    }
+    found.retain(|name, _| !installed.is_dropped(name));
+    found
+}
+
+#[cfg(test)]
+mod tests;

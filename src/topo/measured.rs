@@ -1,0 +1,91 @@
+//! A connection whose operations are measured, and whose reads wait for each other when there are too many.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{Conn, Error, Expect, Lock, LockRequest, Node, Result, Write, paths};
+use crate::deadline;
+use crate::telemetry::metrics;
+
+/// As many reads as may ever wait: their callers bound the time.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Wraps a connection.
+pub(crate) struct Measured {
+    conn: Arc<dyn Conn>,
+    /// `global` or the name of a cell; after `mount/` for mounted clusters.
+    cell: String,
+    reads: Semaphore,
+}
+
+impl Measured {
+    /// `reads` are allowed at once (`--topo_read_concurrency`).
+    pub(crate) fn wrap(conn: Arc<dyn Conn>, cell: String, reads: usize) -> Arc<dyn Conn> {
+        Arc::new(Self { conn, cell, reads: Semaphore::new(reads) })
+    }
+
+    /// A place among the reads.
+    async fn place(&self, operation: &'static str, path: &str) -> Result<SemaphorePermit<'_>> {
+        let start = Instant::now();
+        let place = tokio::time::timeout(deadline::remaining(PATIENCE), self.reads.acquire()).await;
+        metrics::topology_read_wait(operation, &self.cell, start.elapsed());
+        let late = || Error::Timeout(paths::join(self.conn.endpoint().2, path));
+        // nobody closes the semaphore
+        place.ok().and_then(std::result::Result::ok).ok_or_else(late)
+    }
+
+    async fn measure<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let start = Instant::now();
+        let result = work.await;
+        metrics::topology_operation(operation, &self.cell, start.elapsed(), result.is_err());
+        result
+    }
+}
+
+#[async_trait]
+impl Conn for Measured {
+    fn endpoint(&self) -> (&str, &str, &str) {
+        self.conn.endpoint()
+    }
+
+    async fn get(&self, path: &str) -> Result<Node> {
+        let _place = self.place("Get", path).await?;
+        self.measure("Get", self.conn.get(path)).await
+    }
+
+    async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>> {
+        let _place = self.place("GetMany", paths.first().map_or("", String::as_str)).await?;
+        self.measure("GetMany", self.conn.get_many(paths)).await
+    }
+
+    async fn list(&self, dir: &str) -> Result<Vec<Node>> {
+        let _place = self.place("List", dir).await?;
+        self.measure("List", self.conn.list(dir)).await
+    }
+
+    async fn list_dir(&self, dir: &str) -> Result<Vec<String>> {
+        let _place = self.place("ListDir", dir).await?;
+        self.measure("ListDir", self.conn.list_dir(dir)).await
+    }
+
+    async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> Result<Vec<i64>> {
+        let operation = match writes.as_slice() {
+            [Write::Put { expect: Expect::Absent, .. }] => "Create",
+            [Write::Put { .. }] => "Update",
+            [Write::Delete { .. }] => "Delete",
+            _ => "Write",
+        };
+        self.measure(operation, self.conn.write(writes, guard)).await
+    }
+
+    async fn lock(&self, request: LockRequest) -> Result<Lock> {
+        self.measure("Lock", self.conn.lock(request)).await
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.measure("Probe", self.conn.probe()).await
+    }
+}

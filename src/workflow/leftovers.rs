@@ -1,0 +1,269 @@
+//! What dead migrations left behind: a report, and, when asked, a cleaner of exactly what the report listed.
+//!
+//! Ours is what a record proves to be ours. Nothing that a live workflow uses is touched: what other streams or records
+//! name is left out, and everything is read again under the locks of the workflow before it goes.
+
+mod clean;
+mod locks;
+mod plan;
+mod tablets;
+
+use std::collections::BTreeSet;
+
+use futures::future::{join_all, try_join, try_join4};
+use serde::Serialize;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
+
+use super::migrate::readiness;
+use super::preflight::{Finding, Severity, check};
+use super::record::{self, Facts, Phase};
+use super::streams::{Keyspace, OnShard};
+use super::{Error, Result, names};
+use crate::context::Context;
+use crate::topo::{self, Cells, paths};
+pub use clean::{Cleaned, clean};
+use plan::Plan;
+
+/// Something that was left, and whether it can be cleaned by itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Leftover {
+    #[serde(flatten)]
+    pub finding: Finding,
+    pub cleanable: bool,
+    #[serde(skip)]
+    action: Option<Action>,
+}
+
+/// How a leftover goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Action {
+    /// What a record tells of a workflow.
+    Workflow { keyspace: String, workflow: String, plan: Plan },
+    /// A record whose keyspace is gone.
+    Record { keyspace: String, workflow: String },
+    /// Rows of a sidecar table whose stream or diff is gone.
+    Rows { keyspace: String, shard: String, kind: tablets::Kind },
+    /// A diff whose workflow is gone.
+    Diff { keyspace: String, shard: String, workflow: String, uuid: String },
+    /// The key of a lock that would stay for ever.
+    Lock { path: String, version: i64 },
+}
+
+impl Leftover {
+    fn new(finding: Finding, action: Option<Action>) -> Self {
+        Self { finding, cleanable: action.is_some(), action }
+    }
+
+    /// Its name in requests to clean: id and subject.
+    pub fn key(&self) -> String {
+        format!("{} {}", self.finding.id, self.finding.subject)
+    }
+}
+
+/// Looks for leftovers in one keyspace, or in all when `keyspace` is empty. Nothing is changed, nothing is locked.
+///
+/// # Errors
+/// Reads of the topology that fail; a tablet that does not answer is a finding.
+pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
+    let global = context.topo.global();
+    if !keyspace.is_empty() {
+        names::check_keyspace("target", keyspace)?;
+    }
+    let (keyspaces, cells, records, named) = try_join4(
+        async { Ok(topo::keyspace::names(global).await?) },
+        async { Ok::<_, Error>(context.topo.cells().await?) },
+        record::all(global),
+        async { Ok(global.list(paths::NAMED_LOCKS).await?) },
+    )
+    .await?;
+    let wanted = |name: &String| keyspace.is_empty() || name == keyspace;
+    if !keyspace.is_empty() && !keyspaces.iter().any(wanted) && !records.iter().any(|(of, _, _)| wanted(of)) {
+        let text = format!("keyspace {keyspace} does not exist");
+        return Err(Error::not_found("KEYSPACE_UNKNOWN", text, "see GetKeyspaces"));
+    }
+    let looks = keyspaces.iter().filter(|name| wanted(name)).map(|name| {
+        let of: Vec<&Known> = records.iter().filter(|(keyspace, _, _)| keyspace == name).collect();
+        in_keyspace(context, name, cells.clone(), of, &named)
+    });
+    let mut found = Vec::new();
+    let mut mounts: BTreeSet<String> = BTreeSet::new();
+    for look in join_all(looks).await {
+        let look = look?;
+        found.extend(look.found);
+        mounts.extend(look.mounts);
+    }
+    for (of, workflow, facts) in records.iter().filter(|(of, _, _)| wanted(of)) {
+        if !keyspaces.contains(of) {
+            let subject = format!("workflow {of}.{workflow}");
+            let finding = Finding::new(&check::RECORD_OF_NO_KEYSPACE, subject, "its keyspace is gone", CLEAN);
+            let action = Action::Record { keyspace: of.clone(), workflow: workflow.clone() };
+            found.push(Leftover::new(finding, Some(action)));
+        }
+        mounts.extend(facts.as_ref().ok().map(|facts| facts.mount.clone()));
+    }
+    if keyspace.is_empty() {
+        for name in topo::external_cluster::names(global).await?.into_iter().filter(|name| !mounts.contains(name)) {
+            let mend = format!("if nobody needs it: Mount unregister --name {name}");
+            let finding =
+                Finding::new(&check::MOUNT_UNUSED, format!("mount {name}"), "no workflow reads from it", mend);
+            found.push(Leftover::new(finding, None));
+        }
+    }
+    Ok(found)
+}
+
+const CLEAN: &str = "clean it with: vtmigrated advise leftovers --clean";
+
+/// A record: keyspace, workflow, facts.
+type Known = (String, String, std::result::Result<Facts, String>);
+
+/// What was found in a keyspace, and the mounts that its streams read from.
+struct Look {
+    found: Vec<Leftover>,
+    mounts: BTreeSet<String>,
+}
+
+async fn in_keyspace(
+    context: &Context,
+    name: &str,
+    cells: Cells,
+    records: Vec<&Known>,
+    named: &[topo::Node],
+) -> Result<Look> {
+    let global = context.topo.global();
+    let shards = async {
+        let records = topo::shard::all(global, name).await?;
+        Keyspace::with_primaries(name, records, cells).await
+    };
+    let held = async { Ok(global.list(&paths::keyspace_dir(name)).await?) };
+    let (target, held) = try_join(shards, held).await?;
+    let prefix = format!("{}/{name}/", paths::NAMED_LOCKS);
+    let of_keyspace = named.iter().filter(|node| node.path.starts_with(&prefix)).chain(&held);
+    let mut found = locks::judge(context, of_keyspace).await?;
+    let seen = tablets::Seen::read(context, &target).await;
+    found.extend(seen.judge(&target));
+    let busy: BTreeSet<&str> =
+        named.iter().filter_map(|node| node.path.strip_prefix(&prefix)?.split('/').next()).collect();
+    for (_, workflow, facts) in &records {
+        let subject = format!("workflow {name}.{workflow}");
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(why) => {
+                found.push(Leftover::new(Finding::new(&check::NOT_READ, subject, why.clone(), ""), None));
+                continue;
+            }
+        };
+        if busy.contains(workflow.as_str()) {
+            let text = "a command holds its lock: it was not looked at";
+            found.push(Leftover::new(
+                Finding::new(&check::NOT_READ, subject, text, "ask again when that has ended"),
+                None,
+            ));
+            continue;
+        }
+        let rows: Vec<&OnShard> = seen.rows.iter().filter(|row| row.found.workflow == *workflow).collect();
+        if seen.all_answered {
+            found.extend(of_record(context, &target, workflow, facts, &rows, &records, &seen.rows).await?);
+        }
+    }
+    found.extend(without_record(name, &seen.rows, &records));
+    let mounts = seen.rows.iter().flat_map(|row| &row.found.streams);
+    let mounts = mounts.filter_map(|stream| Some(stream.bls.as_ref()?.external_cluster.clone())).collect();
+    Ok(Look { found, mounts })
+}
+
+/// What a record and the streams of its workflow say together.
+async fn of_record(
+    context: &Context,
+    target: &Keyspace,
+    workflow: &str,
+    facts: &Facts,
+    rows: &[&OnShard],
+    records: &[&Known],
+    all_rows: &[OnShard],
+) -> Result<Option<Leftover>> {
+    let keyspace = &target.name;
+    let subject = format!("workflow {keyspace}.{workflow}");
+    let command = |action: &str| format!("Migrate --target-keyspace {keyspace} --workflow {workflow} {action}");
+    if facts.completing {
+        let text = "its complete was interrupted";
+        return Ok(Some(Leftover::new(
+            Finding::new(
+                &check::COMPLETE_INTERRUPTED,
+                subject,
+                text,
+                format!("finish it with: {}", command("complete")),
+            ),
+            None,
+        )));
+    }
+    let creating = facts.phase == Phase::Creating || facts.taken_back;
+    if !creating && !rows.is_empty() {
+        let shards = target.shards.iter().enumerate().filter(|(_, shard)| shard.record.value.is_primary_serving);
+        let bare: Vec<&str> = shards
+            .filter(|(at, _)| !rows.iter().any(|row| row.shard == *at))
+            .map(|(_, shard)| shard.name.as_str())
+            .collect();
+        if bare.is_empty() {
+            return Ok(None);
+        }
+        let text = format!("it has no streams on {}, but on other shards", bare.join(", "));
+        let mend = format!("take it away with: {}", command("cancel"));
+        return Ok(Some(Leftover::new(Finding::new(&check::WORKFLOW_HALF_GONE, subject, text, mend), None)));
+    }
+    let remains = match plan::Remains::read(context, target, facts).await {
+        Ok(remains) => remains,
+        Err(error) => {
+            let finding = Finding::new(&check::NOT_READ, subject, error.to_string(), "");
+            return Ok(Some(Leftover::new(finding, None)));
+        }
+    };
+    let others = plan::others(keyspace, workflow, records, all_rows);
+    let vschema = topo::vschema::find(context.topo.global(), keyspace).await?;
+    let vschema = vschema.map(|record| record.value).unwrap_or_default();
+    let plan = Plan::new(target, facts, rows, &remains, &others, &vschema);
+    let check = if creating { &check::CREATE_INTERRUPTED } else { &check::RECORD_WITHOUT_STREAMS };
+    let filled = remains.filled();
+    if creating && !filled.is_empty() {
+        let text = format!("its create was interrupted; tables that it made hold rows: {}", filled.join(", "));
+        let mend = format!("repeat create with the same arguments, or drop what it made with: {}", command("cancel"));
+        return Ok(Some(Leftover::new(Finding::new(check, subject, text, mend), None)));
+    }
+    let action = Action::Workflow { keyspace: keyspace.clone(), workflow: workflow.to_owned(), plan: plan.clone() };
+    Ok(Some(Leftover::new(Finding::new(check, subject, plan.text(), CLEAN), Some(action))))
+}
+
+/// Streams of stock's that nobody can go on with.
+fn without_record(keyspace: &str, rows: &[OnShard], records: &[&Known]) -> Vec<Leftover> {
+    let of_stock = |row: &&OnShard| {
+        row.found.workflow_type() == VReplicationWorkflowType::Migrate
+            && !records.iter().any(|(_, workflow, _)| *workflow == row.found.workflow)
+    };
+    let names: BTreeSet<&str> = rows.iter().filter(of_stock).map(|row| row.found.workflow.as_str()).collect();
+    let mut found = Vec::new();
+    for workflow in names {
+        let of = rows.iter().filter(|row| row.found.workflow == workflow);
+        if of.clone().any(|row| readiness::any_frozen(std::slice::from_ref(row))) {
+            let mend = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
+            let subject = format!("workflow {keyspace}.{workflow}");
+            let text = "its complete was interrupted";
+            found.push(Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, text, mend), None));
+        }
+    }
+    found
+}
+
+/// A finding about something that could not be read.
+fn silent(subject: String, why: String) -> Leftover {
+    let finding = Finding::new(&check::NOT_READ, subject, why, "");
+    Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None)
+}
+
+/// `nothing is left`, or how many leftovers there are and how many can be cleaned.
+pub fn summary(found: &[Leftover]) -> String {
+    if found.is_empty() {
+        return "nothing is left".into();
+    }
+    let cleanable = found.iter().filter(|leftover| leftover.cleanable).count();
+    format!("{} found, {cleanable} can be cleaned", found.len())
+}

@@ -1,0 +1,159 @@
+//! Rows of the sidecar tables that belong to nothing any more.
+
+use futures::future::{join, join_all};
+use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
+use vtmigrated_proto::topodata::Tablet;
+
+use super::super::preflight::{Finding, check};
+use super::super::streams::{Keyspace, OnShard};
+use super::{Action, CLEAN, Leftover, silent};
+use crate::context::Context;
+use crate::sql::{quote, rows};
+use crate::tablet;
+
+/// A kind of rows that can be orphaned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    CopyStates,
+    Actions,
+    DiffTables,
+    DiffLogs,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::CopyStates, Self::Actions, Self::DiffTables, Self::DiffLogs];
+
+    /// Table, the column that names the owner, and the owner's table.
+    fn tables(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::CopyStates => ("copy_state", "vrepl_id", "vreplication"),
+            Self::Actions => ("post_copy_action", "vrepl_id", "vreplication"),
+            Self::DiffTables => ("vdiff_table", "vdiff_id", "vdiff"),
+            Self::DiffLogs => ("vdiff_log", "vdiff_id", "vdiff"),
+        }
+    }
+
+    fn orphans(self) -> String {
+        let (table, column, owner) = self.tables();
+        format!("from _vt.{table} where {column} not in (select id from _vt.{owner})")
+    }
+
+    /// Deletes the orphans: what has found an owner meanwhile stays.
+    pub async fn delete(self, context: &Context, on: &Tablet) -> tablet::Result<()> {
+        let request = ExecuteFetchAsDbaRequest {
+            query: format!("delete {}", self.orphans()).into_bytes(),
+            max_rows: 1,
+            ..ExecuteFetchAsDbaRequest::default()
+        };
+        context.tablets.execute_fetch_as_dba(on, request).await.map(|_| ())
+    }
+}
+
+/// A diff: uuid, workflow, state.
+pub type Diff = (String, String, String);
+
+/// What one tablet says.
+#[derive(Default)]
+struct OfTablet {
+    counts: Vec<(Kind, u64)>,
+    /// What the orphaned actions would do.
+    actions: Vec<String>,
+    diffs: Vec<Diff>,
+}
+
+/// What the primaries of a keyspace say.
+pub struct Seen {
+    pub rows: Vec<OnShard>,
+    /// True when every shard has told of its workflows.
+    pub all_answered: bool,
+    shards: Vec<(String, Result<OfTablet, String>)>,
+}
+
+impl Seen {
+    /// Asks all primaries: one wave.
+    pub async fn read(context: &Context, target: &Keyspace) -> Self {
+        let asked = target.shards.iter().map(|shard| async move {
+            let answer = match shard.primary() {
+                Ok(on) => of_tablet(context, on, &target.name).await.map_err(|e| e.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            (shard.name.clone(), answer)
+        });
+        let (shards, rows) = join(join_all(asked), target.workflows(context, &[])).await;
+        let all_answered = rows.is_ok();
+        Self { rows: rows.unwrap_or_default(), all_answered, shards }
+    }
+
+    /// The orphans of all tablets.
+    pub fn judge(&self, target: &Keyspace) -> Vec<Leftover> {
+        let mut found = Vec::new();
+        for (shard, answer) in &self.shards {
+            let subject = format!("shard {}/{shard}", target.name);
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(why) => {
+                    found.push(silent(subject, why.clone()));
+                    continue;
+                }
+            };
+            for (kind, count) in answer.counts.iter().filter(|(_, count)| *count > 0) {
+                let (table, _, owner) = kind.tables();
+                let (check, more) = match kind {
+                    Kind::CopyStates => (&check::COPY_STATE_ORPHANED, String::new()),
+                    Kind::Actions => (&check::KEYS_ORPHANED, format!(": {}", answer.actions.join("; "))),
+                    Kind::DiffTables | Kind::DiffLogs => (&check::VDIFF_ROWS_ORPHANED, String::new()),
+                };
+                let text = format!("{count} rows of _vt.{table} have no row in _vt.{owner}{more}");
+                let action = Action::Rows { keyspace: target.name.clone(), shard: shard.clone(), kind: *kind };
+                let subject = format!("{subject} {table}");
+                found.push(Leftover::new(Finding::new(check, subject, text, CLEAN), Some(action)));
+            }
+            for (uuid, workflow, state) in &answer.diffs {
+                let action = Action::Diff {
+                    keyspace: target.name.clone(),
+                    shard: shard.clone(),
+                    workflow: workflow.clone(),
+                    uuid: uuid.clone(),
+                };
+                let text = format!("it is {state}, and its workflow {workflow} is gone");
+                let finding = Finding::new(&check::VDIFF_ORPHANED, format!("{subject} vdiff {uuid}"), text, CLEAN);
+                found.push(Leftover::new(finding, Some(action)));
+            }
+        }
+        found
+    }
+}
+
+async fn of_tablet(context: &Context, on: &Tablet, keyspace: &str) -> tablet::Result<OfTablet> {
+    let counts = Kind::ALL.map(|kind| format!("select count(*) {}", kind.orphans())).join(" union all ");
+    let actions = format!("select action {}", Kind::Actions.orphans());
+    let (counts, actions, diffs) = futures::future::try_join3(
+        context.tablets.read(on, counts, 10),
+        context.tablets.read(on, actions, 1000),
+        diffs(context, on, keyspace),
+    )
+    .await?;
+    let number = |row: Vec<Option<String>>| row.into_iter().flatten().next()?.parse().ok();
+    let counts = Kind::ALL.into_iter().zip(rows::texts(&counts).into_iter().filter_map(number)).collect();
+    let task = |row: Vec<Option<String>>| {
+        let json: serde_json::Value = serde_json::from_str(&row.into_iter().flatten().next()?).ok()?;
+        Some(json.get("task")?.as_str()?.to_owned())
+    };
+    Ok(OfTablet { counts, actions: rows::texts(&actions).into_iter().filter_map(task).collect(), diffs })
+}
+
+/// Diffs of a keyspace whose workflow has no stream on this tablet.
+pub async fn diffs(context: &Context, on: &Tablet, keyspace: &str) -> tablet::Result<Vec<Diff>> {
+    let query = format!(
+        "select vdiff_uuid, workflow, state from _vt.vdiff where keyspace = {} and workflow not in \
+         (select workflow from _vt.vreplication where workflow is not null)",
+        quote::literal(keyspace)
+    );
+    let answer = context.tablets.read(on, query, 10_000).await?;
+    let diff = |row: Vec<Option<String>>| {
+        let mut row = row.into_iter();
+        let mut next = || row.next().flatten();
+        Some((next()?, next()?, next().unwrap_or_default()))
+    };
+    Ok(rows::texts(&answer).into_iter().filter_map(diff).collect())
+}

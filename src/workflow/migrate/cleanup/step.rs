@@ -1,0 +1,70 @@
+//! The steps that take a workflow away, as data.
+
+use std::fmt;
+
+use super::Tables;
+
+/// A side effect of cancel, and of taking a failed create back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    StopStreams {
+        shards: Vec<String>,
+    },
+    /// Drops, empties, and gives secondary keys back, by shard.
+    SeeToTables {
+        tables: Vec<(String, Tables)>,
+        restore_keys: bool,
+    },
+    TakeFromVSchema {
+        keyspace: String,
+        tables: Vec<String>,
+    },
+    /// In one transaction; then the tablets of these shards read their records again.
+    LiftDenied {
+        shards: Vec<String>,
+    },
+    /// With their diffs.
+    DeleteStreams {
+        shards: Vec<String>,
+    },
+    DeleteRecord {
+        workflow: String,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StopStreams { shards } => write!(f, "Stop the streams on shards: {}", shards.join(", ")),
+            Self::SeeToTables { tables, restore_keys } => {
+                let mut parts = Vec::new();
+                if *restore_keys {
+                    parts.push("give the tables that stay their secondary keys back".to_owned());
+                }
+                for (shard, Tables { drop, empty }) in tables {
+                    if !drop.is_empty() {
+                        parts.push(format!("drop on shard {shard}: {}", drop.join(", ")));
+                    }
+                    if !empty.is_empty() {
+                        parts.push(format!("empty on shard {shard}: {}", empty.join(", ")));
+                    }
+                }
+                write!(f, "Tables: {}", parts.join("; "))
+            }
+            Self::TakeFromVSchema { keyspace, tables } => {
+                write!(
+                    f,
+                    "Take from the VSchema of keyspace {keyspace}, and rebuild the SrvVSchema: {}",
+                    tables.join(", ")
+                )
+            }
+            Self::LiftDenied { shards } => {
+                write!(f, "Remove the denied tables of the workflow on shards: {}", shards.join(","))
+            }
+            Self::DeleteStreams { shards } => {
+                write!(f, "Delete vreplication streams and diffs on shards: {}", shards.join(", "))
+            }
+            Self::DeleteRecord { workflow } => write!(f, "Delete the record of workflow {workflow}"),
+        }
+    }
+}

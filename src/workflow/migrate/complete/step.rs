@@ -1,0 +1,112 @@
+//! The steps of complete, as data: what a dry run prints is what the executor runs.
+
+use std::fmt;
+
+use super::super::super::Result;
+use super::super::{readiness, status};
+use super::Found;
+use crate::tablet;
+
+/// A side effect of complete. The texts are stock's where stock has the step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// From here on the workflow can only be completed.
+    MarkCompleting,
+    /// Stopped, with a message that makes tablets refuse to start them; seen so.
+    Freeze {
+        shards: Vec<String>,
+    },
+    AddToVSchema,
+    RebuildServing {
+        cells: Vec<String>,
+    },
+    /// In one transaction; then the tablets of these shards read their records again.
+    LiftDenied {
+        shards: Vec<String>,
+    },
+    /// With their diffs.
+    DeleteStreams {
+        streams: Vec<String>,
+    },
+    DeleteRecord {
+        workflow: String,
+    },
+}
+
+/// The steps that are left of a complete.
+///
+/// # Errors
+/// There is nothing to complete: no stream, and no complete that was interrupted.
+pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
+    let target = &found.target.keyspace;
+    let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
+    if found.rows.is_empty() && !completing {
+        return Err(status::missing(&target.name, workflow));
+    }
+    let mut steps = Vec::new();
+    if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
+        if found.record.is_some() {
+            steps.push(Step::MarkCompleting);
+        }
+        steps.push(Step::Freeze { shards: with_streams(found) });
+    }
+    if found.vschema.as_ref().is_some_and(|record| !record.value.sharded) {
+        steps.push(Step::AddToVSchema);
+    }
+    steps.push(Step::RebuildServing { cells: target.cells.names().map(str::to_owned).collect() });
+    let denied = found.denied().into_iter().filter(|(_, tables)| !tables.is_empty());
+    steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard).collect() });
+    steps.push(Step::DeleteStreams { streams: streams(found, workflow) });
+    steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
+    Ok(steps)
+}
+
+/// Shards that hold streams.
+pub fn with_streams(found: &Found) -> Vec<String> {
+    let shards = found.target.keyspace.shards.iter().enumerate();
+    let with = shards.filter(|(at, _)| found.rows.iter().any(|row| row.shard == *at));
+    with.map(|(_, shard)| shard.name.clone()).collect()
+}
+
+/// The texts of steps, between those of the locks.
+pub fn texts(keyspace: &str, steps: &[Step]) -> Vec<String> {
+    let mut texts = vec![format!("Lock keyspace {keyspace}")];
+    texts.extend(steps.iter().map(ToString::to_string));
+    texts.push(format!("Unlock keyspace {keyspace}"));
+    texts
+}
+
+fn streams(found: &Found, workflow: &str) -> Vec<String> {
+    let target = &found.target.keyspace;
+    let mut streams = Vec::new();
+    for row in &found.rows {
+        if let Some((shard, primary)) = target.shards.get(row.shard).and_then(|s| Some((s, s.primary.as_ref()?))) {
+            let uid = primary.alias.as_ref().map_or(0, |a| a.uid);
+            let (keyspace, shard, db) = (&target.name, &shard.name, tablet::db_name(primary));
+            streams
+                .push((uid, format!("keyspace:{keyspace};shard:{shard};workflow:{workflow};dbname:{db};tablet:{uid}")));
+        }
+    }
+    streams.sort();
+    streams.into_iter().map(|(_, line)| line).collect()
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MarkCompleting => f.write_str("Mark the record: the workflow can only be completed from here on"),
+            Self::Freeze { shards } => {
+                write!(f, "Stop the vreplication streams for good on shards: {}", shards.join(","))
+            }
+            Self::AddToVSchema => f.write_str("All source tables will be added to the target keyspace vschema"),
+            Self::RebuildServing { cells } => write!(f, "Rebuild the SrvVSchema of cells: {}", cells.join(",")),
+            Self::LiftDenied { shards } => {
+                write!(f, "Remove the denied tables of the workflow on shards: {}", shards.join(","))
+            }
+            Self::DeleteStreams { streams } => {
+                write!(f, "Delete vreplication streams on targets: [{}]", streams.join(","))
+            }
+            Self::DeleteRecord { workflow } => write!(f, "Delete the record of workflow {workflow}"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! All checks of create, in the order in which stock would meet what they find.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join3;
+use vtmigrated_proto::topodata::TabletType;
+
+use super::super::super::Result;
+use super::super::super::preflight::tables::Definitions;
+use super::super::super::preflight::{
+    self, Finding, Report, auto_increments, streaming, tables as table_checks, vschema as vschema_checks,
+};
+use super::super::super::record::Facts;
+use super::super::arguments::Arguments;
+use super::super::{gather, plan};
+use super::checks;
+use super::situation::Situation;
+use crate::context::Context;
+use crate::topo::Topo;
+
+/// What create found out before it changes anything.
+pub struct Examined {
+    pub situation: Situation,
+    /// What it is going to make.
+    pub facts: Facts,
+    /// The planned streams; empty when the plan is refused.
+    pub sources: plan::Sources,
+    /// Cells in which the streams look for a source tablet; empty for the target tablets' own.
+    pub cells: Vec<String>,
+    pub report: Report,
+}
+
+/// Reads both clusters and runs all checks: five waves.
+///
+/// # Errors
+/// What keeps the clusters from being read, and a name that is taken; everything else is in the report.
+pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> Result<Examined> {
+    let situation = Situation::read(context, arguments, mount).await?;
+    let mut report = Report::default();
+    report.extend(preflight::same_keyspace(&situation.source.keyspace, &situation.target.keyspace));
+    let resumed = situation.resumed(arguments)?;
+    let fresh = resumed.is_none();
+    let keyspace = format!("keyspace {}", arguments.source_keyspace);
+    let tables = match &resumed {
+        Some(facts) => Some(facts.tables.clone()),
+        None => report.absorb(situation.choose(arguments), keyspace)?,
+    };
+    // without tables there is no plan, but the rest can be looked at all the same
+    let tables = tables.unwrap_or_default();
+    let (source_shards, target_shards) =
+        (gather::ranges(&situation.source.keyspace), gather::ranges(&situation.target.keyspace));
+    let input = plan::Input {
+        source_keyspace: &arguments.source_keyspace,
+        target_keyspace: &arguments.target_keyspace,
+        mount: &arguments.mount,
+        source_shards: &source_shards,
+        target_shards: &target_shards,
+        tables: &tables,
+        source_vschema: &situation.source.vschema,
+        source_serving: &situation.source.serving,
+        target_vschema: &situation.target_vschema.value,
+        on_ddl: arguments.on_ddl,
+        stop_after_copy: arguments.stop_after_copy,
+        source_time_zone: &arguments.source_time_zone,
+    };
+    let mut sources = plan::Sources::new();
+    if !tables.is_empty() {
+        let problems = plan::problems(&input);
+        if problems.is_empty() {
+            sources = plan::streams(&input)?;
+        }
+        report.extend(problems.iter().map(|(subject, error)| Finding::of(error, subject)));
+    }
+    let source = format!("keyspace {}", arguments.source_keyspace);
+    let cells = report.absorb(situation.cells(arguments), source)?;
+    let looks = Looks { situation: &situation, arguments, tables: &tables, fresh };
+    if let Some(cells) = &cells {
+        report.extend(looks.serving(cells));
+    }
+    looks.ask_tables(context, &mut report).await?;
+    looks.at_tables(&mut report);
+    looks.at_servers(&mut report);
+    let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
+    Ok(Examined { facts, sources, cells: cells.unwrap_or_default(), report, situation })
+}
+
+struct Looks<'a> {
+    situation: &'a Situation,
+    arguments: &'a Arguments,
+    tables: &'a [String],
+    /// False for a create that goes on: what it made itself is no finding.
+    fresh: bool,
+}
+
+impl Looks<'_> {
+    /// Whether the tablets that streams may pick serve now.
+    fn serving(&self, cells: &[String]) -> Vec<Finding> {
+        let candidates = self.situation.candidates();
+        let types: &[TabletType] = &self.arguments.tablet_types;
+        let mut found: BTreeMap<String, Finding> = BTreeMap::new();
+        for own in self.situation.own_cells() {
+            let looked = candidates.looked_at(cells, own);
+            let health = &self.situation.asked.health;
+            for finding in streaming::serving(candidates.keyspace, candidates.tablets, health, types, &looked) {
+                found.entry(finding.subject.clone()).or_insert(finding);
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// What is asked of tables once they are known: one wave, none when there is nothing to ask.
+    async fn ask_tables(&self, context: &Context, report: &mut Report) -> Result<()> {
+        let Self { situation, arguments, tables, fresh } = self;
+        let target = &situation.target_vschema.value;
+        let shapes = table_checks::shapes(tables, situation.first_source());
+        let several = situation.target.keyspace.shards.len() > 1;
+        let counted = if several { table_checks::auto_increment_columns(tables, &shapes) } else { Vec::new() };
+        let sequenced = vschema_checks::sequenced(target);
+        let counted: Vec<_> = counted.into_iter().filter(|(table, _)| !sequenced.contains(table.as_str())).collect();
+        let empty = async {
+            // the tables of a create that goes on may hold rows that its own streams copied
+            if *fresh { checks::tables_are_empty(context, situation, tables).await } else { Ok(()) }
+        };
+        let greatest = auto_increments(context, &situation.source.keyspace, &counted);
+        let zone = checks::time_zone(context, situation, arguments);
+        let (empty, zone, greatest) = join3(empty, zone, greatest).await;
+        let subject = format!("keyspace {}", arguments.target_keyspace);
+        report.absorb(empty, subject.clone())?;
+        report.absorb(zone, subject)?;
+        report.extend(table_checks::auto_increment(&arguments.target_keyspace, &counted, &greatest));
+        Ok(())
+    }
+
+    fn at_tables(&self, report: &mut Report) {
+        let Self { situation, arguments, tables, fresh } = self;
+        let (source, target) = (&situation.source.keyspace, &situation.target.keyspace);
+        let named = |keyspace: &str, shard: &str| format!("{keyspace}/{shard}");
+        let mut on_source: Vec<(String, &Definitions)> = Vec::new();
+        for (shard, tables) in source.shards.iter().zip(&situation.source_tables) {
+            match tables {
+                Ok(tables) => on_source.push((named(&source.name, &shard.name), tables)),
+                Err(why) => report.extend([Finding::new(
+                    &preflight::check::SOURCE_NOT_ASKED,
+                    format!("shard {}/{}", source.name, shard.name),
+                    format!("the tables of source shard {}/{} were not compared: {why}", source.name, shard.name),
+                    "compare them yourself: ValidateSchemaKeyspace of the source",
+                )]),
+            }
+        }
+        report.extend(table_checks::between_shards(tables, &on_source));
+        let shapes = table_checks::shapes(tables, situation.first_source());
+        let vschema = &situation.target_vschema.value;
+        report.extend(vschema_checks::columns(&target.name, tables, vschema, &shapes));
+        let on_target: BTreeSet<&str> =
+            situation.target_tables.iter().flat_map(|tables| tables.keys().map(String::as_str)).collect();
+        report.extend(vschema_checks::lookups(&target.name, tables, vschema, &on_target));
+        if *fresh {
+            let there = target.shards.iter().zip(&situation.target_tables);
+            let there: Vec<_> = there.map(|(shard, tables)| (named(&target.name, &shard.name), tables)).collect();
+            let without = arguments.drop_foreign_keys;
+            report.extend(table_checks::on_target(tables, situation.first_source(), &there, without));
+            let workflow = &arguments.workflow;
+            report.extend(preflight::others_on_tables(target, &situation.others, workflow, tables));
+            let (record, rows) = (situation.record.as_ref(), situation.rows.len());
+            report.extend(preflight::leftover_record(&target.name, workflow, record, rows));
+            report.extend(preflight::denied_already(target, tables));
+        }
+        if !arguments.drop_foreign_keys {
+            report.extend(table_checks::foreign_keys(tables, &shapes, &on_target, arguments.defer_secondary_keys));
+        }
+        report.extend(table_checks::without_key(tables, &shapes));
+    }
+
+    fn at_servers(&self, report: &mut Report) {
+        let Self { situation, arguments, tables, .. } = self;
+        let asked = &situation.asked;
+        report.extend(table_checks::staying(&arguments.source_keyspace, &asked.servers.source));
+        report.extend(streaming::binlogs(&asked.servers.source));
+        report.extend(preflight::leftover_copy_states(&asked.servers.target));
+        let of_tables = situation.source_tables.iter().flatten().flat_map(|definitions| {
+            tables.iter().filter_map(|table| definitions.get(table)).map(|definition| definition.data_length)
+        });
+        let bytes = of_tables.fold(0u64, u64::saturating_add);
+        report.extend(streaming::retention(&asked.servers.source, bytes));
+        report.extend(streaming::answers(asked));
+        report.extend(preflight::versions("the source", asked.source_versions.iter().cloned()));
+        report.extend(preflight::versions("the target", asked.target_versions.iter().cloned()));
+        let shards = situation.target.keyspace.shards.len();
+        report.extend([streaming::disk(&arguments.target_keyspace, shards, bytes)]);
+    }
+}

@@ -1,0 +1,235 @@
+//! The clusters as create finds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::{join, join_all, try_join, try_join3, try_join4};
+use vtmigrated_proto::binlogdata::BinlogSource;
+use vtmigrated_proto::tabletmanagerdata::{SchemaDefinition, TableDefinition};
+use vtmigrated_proto::vschema::Keyspace as VSchema;
+
+use super::super::super::preflight::gather::{Asked, ask};
+use super::super::super::preflight::tables::Definitions;
+use super::super::super::preflight::{Report, without_primary};
+use super::super::super::record::{self, Facts, Phase, Stored};
+use super::super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas};
+use super::super::super::{Error, Result};
+use super::super::arguments::Arguments;
+use super::super::gather::{self, Source};
+use super::super::{picking, plan};
+use crate::context::Context;
+use crate::tablet::GetSchema;
+use crate::topo::{self, Record, Topo};
+
+/// Both clusters.
+pub struct Situation {
+    pub target: WithReplicas,
+    pub target_vschema: Record<VSchema>,
+    pub source: Source,
+    pub record: Option<Stored>,
+    /// Streams of this workflow's name.
+    pub rows: Vec<OnShard>,
+    /// Streams of other workflows of the target.
+    pub others: Vec<OnShard>,
+    /// Tables of each source shard, in the order of the shards; the text when a shard other than the first did not tell.
+    pub source_tables: Vec<std::result::Result<Definitions, String>>,
+    /// Tables of each target shard, in the order of the shards.
+    pub target_tables: Vec<Definitions>,
+    /// What tablets said for the checks.
+    pub asked: Asked,
+}
+
+impl Situation {
+    /// Reads both clusters: four waves of round trips.
+    pub async fn read(context: &Context, arguments: &Arguments, mount: &Topo) -> Result<Self> {
+        let keyspace = &arguments.target_keyspace;
+        let target = async {
+            let shards = topo::shard::all(context.topo.global(), keyspace);
+            let (shards, cells) = try_join(shards, context.topo.cells()).await?;
+            let serving = topo::shard::serving(shards.clone());
+            if serving.is_empty() {
+                let text = format!("{keyspace} has no serving shards");
+                return Err(Error::precondition("NO_SERVING_SHARDS", text, "its shards need a primary that serves"));
+            }
+            WithReplicas::from_records(keyspace, serving, cells).await
+        };
+        let vschema = async { Ok(topo::vschema::get(context.topo.global(), keyspace).await?) };
+        let record = record::find(context.topo.global(), keyspace, &arguments.workflow);
+        let source = gather::source(mount, &arguments.source_keyspace);
+        let (target, target_vschema, record, source) = try_join4(target, vschema, record, source).await?;
+        let mut report = Report::default();
+        report.extend(without_primary(&source.keyspace));
+        report.extend(without_primary(&target.keyspace));
+        report.refuse()?;
+        let tablets = async {
+            let rows = target.keyspace.workflows(context, &[]);
+            let source_tables = source_schemas(context, &source.keyspace);
+            try_join3(rows, source_tables, target_schemas(context, &target.keyspace)).await
+        };
+        let asked = ask(context, &source.keyspace, &source.tablets, &arguments.tablet_types, &target.keyspace);
+        let (tablets, asked) = join(tablets, asked).await;
+        let (rows, source_tables, target_tables) = tablets?;
+        let (rows, others) = rows.into_iter().partition(|row| row.found.workflow == arguments.workflow);
+        Ok(Self { target, target_vschema, source, record, rows, others, source_tables, target_tables, asked })
+    }
+
+    /// The definition of a table in the first source shard.
+    pub fn source_table(&self, table: &str) -> Option<&TableDefinition> {
+        self.first_source().get(table)
+    }
+
+    /// Tables of the first source shard, from which definitions are taken.
+    pub fn first_source(&self) -> &Definitions {
+        static NONE: Definitions = BTreeMap::new();
+        self.source_tables.first().and_then(|tables| tables.as_ref().ok()).unwrap_or(&NONE)
+    }
+
+    /// The facts of an interrupted create that this one goes on with; `None` for a fresh one.
+    pub fn resumed(&self, arguments: &Arguments) -> Result<Option<Facts>> {
+        let interrupted = self.record.as_ref().filter(|stored| stored.facts.phase == Phase::Creating);
+        let (keyspace, workflow) = (&arguments.target_keyspace, &arguments.workflow);
+        let cancel = format!("Migrate --target-keyspace {keyspace} --workflow {workflow} cancel");
+        match interrupted {
+            Some(stored) if stored.facts.arguments == arguments.fingerprint() => {
+                if stored.facts.taken_back {
+                    let text = format!(
+                        "an earlier create of workflow {workflow} in keyspace {keyspace} failed and was not wholly taken back"
+                    );
+                    return Err(Error::precondition(
+                        "CREATE_HALF_TAKEN_BACK",
+                        text,
+                        format!("finish that with: {cancel}"),
+                    ));
+                }
+                Ok(Some(stored.facts.clone()))
+            }
+            Some(_) => {
+                let text = format!(
+                    "workflow {workflow} already exists in keyspace {keyspace}: a create with other arguments was interrupted"
+                );
+                Err(Error::exists(
+                    "WORKFLOW_EXISTS",
+                    text,
+                    format!("repeat it with the same arguments, or take it back with: {cancel}"),
+                ))
+            }
+            None if self.rows.is_empty() => Ok(None),
+            None => {
+                let alias = |row: &OnShard| {
+                    let shard = self.target.keyspace.shards.get(row.shard);
+                    shard.and_then(|s| s.primary.as_ref()).map(crate::tablet::alias).unwrap_or_default()
+                };
+                let line =
+                    |row| format!("workflow {workflow} already exists in keyspace {keyspace} on tablet {}", alias(row));
+                let mut lines: Vec<String> = self.rows.iter().map(line).collect();
+                lines.sort();
+                Err(Error::exists(
+                    "WORKFLOW_EXISTS",
+                    lines.join("\n"),
+                    format!("choose another name, or end it with: {cancel}"),
+                ))
+            }
+        }
+    }
+
+    pub fn choose(&self, arguments: &Arguments) -> Result<Vec<String>> {
+        let there: Vec<String> = self.first_source().keys().cloned().collect();
+        let (all, include, exclude) = (arguments.all_tables, &arguments.include_tables, &arguments.exclude_tables);
+        plan::choose_tables(&arguments.source_keyspace, &there, all, include, exclude)
+    }
+
+    /// What there is to stream from.
+    pub fn candidates(&self) -> picking::Candidates<'_> {
+        picking::Candidates {
+            keyspace: &self.source.keyspace.name,
+            tablets: &self.source.tablets,
+            cells: self.source.keyspace.cells.names().collect(),
+            aliases: &self.source.aliases,
+        }
+    }
+
+    /// Cells of the target's primaries.
+    pub fn own_cells(&self) -> BTreeSet<&str> {
+        let primaries = self.target.keyspace.shards.iter().filter_map(|shard| shard.primary.as_ref());
+        primaries.filter_map(|tablet| Some(tablet.alias.as_ref()?.cell.as_str())).collect()
+    }
+
+    /// The cells in which the streams are to look for a source tablet; empty for the target tablets' own.
+    pub fn cells(&self, arguments: &Arguments) -> Result<Vec<String>> {
+        let known = self.target.keyspace.cells.names().collect();
+        picking::cells(&self.candidates(), arguments, &self.own_cells(), &known)
+    }
+
+    /// What this create is going to make, as the record tells it.
+    pub fn facts(&self, arguments: &Arguments, tables: &[String]) -> Facts {
+        let shards = self.target.keyspace.shards.iter();
+        let per_shard = |missing: &dyn Fn(usize, &String) -> bool| {
+            let of = |(at, shard): (usize, &TargetShard)| {
+                (shard.name.clone(), tables.iter().filter(|t| missing(at, t)).cloned().collect::<Vec<_>>())
+            };
+            shards.clone().enumerate().map(of).collect::<Vec<_>>()
+        };
+        let in_vschema = |t: &String| self.target_vschema.value.tables.iter().any(|entry| entry.key == *t);
+        let denied: Vec<Vec<String>> = shards.clone().map(|s| topo::shard::denied(&s.record.value)).collect();
+        Facts {
+            phase: Phase::Creating,
+            mount: arguments.mount.clone(),
+            source: (
+                arguments.source_keyspace.clone(),
+                self.source.keyspace.shards.iter().map(|shard| shard.name.clone()).collect(),
+            ),
+            arguments: arguments.fingerprint(),
+            tables: tables.to_vec(),
+            created_tables: per_shard(&|at, t| !self.target_tables.get(at).is_some_and(|there| there.contains_key(t))),
+            vschema_tables: if self.target_vschema.value.sharded {
+                Vec::new()
+            } else {
+                tables.iter().filter(|t| !in_vschema(t)).cloned().collect()
+            },
+            denied_tables: per_shard(&|at, t| !denied.get(at).is_some_and(|there| there.contains(t))),
+            taken_back: false,
+            completing: false,
+            sizes: Vec::new(),
+        }
+    }
+
+    /// The planned sources of a target shard.
+    pub fn planned<'p>(&self, sources: &'p plan::Sources, shard: &str) -> &'p [BinlogSource] {
+        sources.iter().find(|(name, _)| name == shard).map(|(_, sources)| sources.as_slice()).unwrap_or_default()
+    }
+}
+
+/// The first shard's tables are needed; those of the others are only compared with them.
+async fn source_schemas(context: &Context, source: &Keyspace) -> Result<Vec<std::result::Result<Definitions, String>>> {
+    let primaries = source.primaries()?;
+    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, all_tables()));
+    let mut schemas = Vec::new();
+    for read in join_all(reads).await {
+        match read {
+            Err(error) if schemas.is_empty() => return Err(error.into()),
+            read => schemas.push(read.map(by_name).map_err(|error| error.to_string())),
+        }
+    }
+    Ok(schemas)
+}
+
+async fn target_schemas(context: &Context, target: &Keyspace) -> Result<Vec<Definitions>> {
+    let primaries = target.primaries()?;
+    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, all_tables()));
+    let mut schemas = Vec::new();
+    let mut errors = Vec::new();
+    for read in join_all(reads).await {
+        match read {
+            Ok(schema) => schemas.push(by_name(schema)),
+            Err(error) => errors.push(Error::from(error)),
+        }
+    }
+    Error::several(errors).map_or(Ok(schemas), Err)
+}
+
+fn all_tables() -> GetSchema {
+    GetSchema { tables: vec!["/.*/".into()], ..GetSchema::default() }
+}
+
+fn by_name(schema: SchemaDefinition) -> Definitions {
+    schema.table_definitions.into_iter().map(|table| (table.name.clone(), table)).collect()
+}

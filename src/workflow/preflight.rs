@@ -1,0 +1,26 @@
+//! Checks that find out before anything is changed whether an operation can work, and dry runs that tell its steps.
+//!
+//! A check is a pure function from gathered facts to [`Finding`]s; gathering is apart ([`gather`]). The operations
+//! themselves run the same checks: what blocks here is what they refuse, with the same words.
+
+pub mod check;
+pub mod gather;
+mod keyspaces;
+mod mount;
+mod report;
+mod runs;
+mod servers;
+pub mod streaming;
+pub mod tables;
+pub mod vschema;
+mod workflows;
+
+pub use check::{CHECKS, Check};
+pub use mount::{examine as mount, mounted};
+pub use report::{DryRun, Finding, Report, Severity};
+pub use runs::{cancel, complete, create};
+
+pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};
+pub(in crate::workflow) use mount::{probe, versions};
+pub(in crate::workflow) use servers::auto_increments;
+pub(in crate::workflow) use workflows::{denied_already, leftover_copy_states, leftover_record, others_on_tables};

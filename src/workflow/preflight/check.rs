@@ -1,0 +1,158 @@
+//! The list of all checks: id, severity, and what each finds. ARCHITECTURE.md has the same list; a test holds it.
+
+use super::report::Severity;
+
+/// A check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub id: &'static str,
+    pub severity: Severity,
+    /// The operation that it belongs to.
+    pub of: &'static str,
+    pub finds: &'static str,
+}
+
+macro_rules! checks {
+    ($($id:ident $severity:ident $of:literal $finds:literal;)*) => {
+        $(#[doc = $finds]
+        pub const $id: Check =
+            Check { id: stringify!($id), severity: Severity::$severity, of: $of, finds: $finds };)*
+
+        /// All checks, in the order of ARCHITECTURE.md.
+        pub const CHECKS: &[Check] = &[$($id),*];
+    };
+}
+
+checks! {
+    TOPO_TYPE Blocks "mount" "the type of the topology is not known";
+    TOPO_UNREACHABLE Blocks "mount" "the topology server does not answer";
+    MOUNT_ROOT_MISSING Blocks "mount" "the root holds neither keyspaces nor cells (`node doesn't exist`)";
+    MOUNT_WITHOUT_CELLS Warns "mount" "the root holds no cell";
+    MOUNT_WITHOUT_KEYSPACES Warns "mount" "the root holds no keyspace";
+    CELL_UNREACHABLE Warns "mount" "a cell's own topology server does not answer";
+    TABLET_UNREACHABLE Warns "mount" "a tablet cannot be dialled (the first 64 are tried)";
+    VERSION_UNTRIED Warns "mount" "a tablet's version is not one of 19 to 24";
+    VERSION_UNKNOWN Unchecked "mount" "tablets do not tell their version";
+
+    MOUNT_UNKNOWN Blocks "create" "no mount of that name";
+    TOPO_NODE_MISSING Blocks "create" "a keyspace, its shards or its vschema are not there";
+    NO_SERVING_SHARDS Blocks "create" "a keyspace has no serving shard";
+    SHARD_WITHOUT_PRIMARY Blocks "create" "a serving shard has no primary";
+    PRIMARY_WITHOUT_RECORD Blocks "create" "the tablet record of a primary is not there";
+    SAME_KEYSPACE Blocks "create" "source and target are the same keyspace of the same cluster";
+    SHARDS_NOT_A_PARTITION Blocks "create" "the serving shards of the target do not cover every row once";
+
+    WORKFLOW_EXISTS Blocks "create" "the name is taken";
+    CREATE_HALF_TAKEN_BACK Blocks "create" "an earlier create failed and is still to be cleaned up";
+    TABLE_IN_OTHER_WORKFLOW Blocks "create" "another workflow writes the same table of the target";
+    LEFTOVER_RECORD Warns "create" "a record of an earlier workflow of that name is there without its streams";
+    LEFTOVER_COPY_STATE Warns "create" "copy states of streams that are gone";
+    ALREADY_DENIED Warns "create" "somebody else denied writes to a table of the target: complete will not lift that";
+
+    NO_TABLES Blocks "create" "no table is left to move";
+    TABLE_MISSING Blocks "create" "a table that was named is not in the source";
+    TABLE_MISSING_ON_SHARD Blocks "create" "a table is not on every source shard";
+    TABLE_DIFFERS_BETWEEN_SHARDS Blocks "create" "source shards have other columns for the same table";
+    TARGET_NOT_EMPTY Blocks "create" "a table of the target holds rows";
+    COLUMN_MISSING_ON_TARGET Blocks "create" "the target's table lacks a column that the source's has";
+    DEFINITION_DIFFERS Warns "create" "the target's table is there and differs from the source's";
+    NOT_MOVED Warns "create" "views, triggers, routines and events of the source stay behind";
+    TABLE_WITHOUT_KEY Warns "create" "a table has neither a primary key nor a unique key without NULL";
+    FOREIGN_KEYS_DEFERRED Blocks "create" "a foreign key needs an index that deferred secondary keys take away";
+    FOREIGN_KEY_PARENT_MISSING Warns "create" "a foreign key points to a table that is neither moved nor there";
+    AUTO_INCREMENT_SHARDED Warns "create" "an AUTO_INCREMENT column on several shards needs a sequence";
+
+    VSCHEMA_NOT_SHARDED Blocks "create" "several shards, but an unsharded vschema: every row would be on each";
+    TABLE_NOT_IN_VSCHEMA Blocks "create" "a table is not in the target's vschema";
+    TABLE_WITHOUT_VINDEX Blocks "create" "a table has no primary vindex (MySQL error 1105 later)";
+    VINDEX_MISSING Blocks "create" "a table names a vindex that the vschema does not have";
+    NO_USABLE_VINDEX Blocks "create" "no vindex of the table can compute a keyspace id";
+    VINDEX_UNKNOWN_AT_SOURCE Blocks "create" "the source's tablets cannot be told the vindex";
+    VINDEX_COLUMN_MISSING Blocks "create" "a column of a vindex is not in the table";
+    VINDEX_COLUMN_TYPE Warns "create" "the vindex takes numbers and the column holds something else";
+    LOOKUP_OWNER_LEFT_OUT Warns "create" "a table needs a lookup vindex whose owner is neither moved nor there";
+    LOOKUP_NOT_FILLED Warns "create" "streams do not fill the table behind a lookup vindex";
+
+    CELL_UNKNOWN Blocks "create" "a cell that neither cluster has";
+    NO_SOURCE_TABLET Blocks "create" "no tablet of these types and cells (`No tablet found for streaming`)";
+    SOURCE_TABLET_NOT_SERVING Blocks "create" "the tablets of these types and cells are there, but none serves now";
+    SOURCE_HEALTH_UNKNOWN Unchecked "create" "a source tablet did not tell its health";
+    BINLOG_OFF Blocks "create" "a source tablet writes no binlog";
+    BINLOG_NOT_ROW Blocks "create" "a source tablet's binlog_format is not ROW";
+    ROW_IMAGE_MINIMAL Blocks "create" "a source tablet's binlog_row_image leaves columns out";
+    ROW_IMAGE_NOBLOB Warns "create" "a source tablet's binlog_row_image leaves blobs out";
+    GTID_OFF Blocks "create" "a source tablet has no GTIDs";
+    BINLOG_RETENTION Warns "create" "the source may purge binlogs before the copy is over (an estimate)";
+    SOURCE_NOT_ASKED Unchecked "create" "a source tablet did not answer what the checks ask of it";
+    TARGET_NOT_ASKED Unchecked "create" "a target tablet did not answer what the checks ask of it";
+    DISK_FREE_UNKNOWN Unchecked "create" "tablets do not tell how much disk is free; the need is estimated";
+    VREPLICATION_PERMISSIONS Blocks "create" "the user of vreplication may not write the sidecar tables";
+    TIME_ZONE_UNKNOWN Blocks "create" "the target's MySQL cannot convert from the source's time zone";
+
+    WORKFLOW_UNKNOWN Blocks "complete, cancel" "no streams of that workflow";
+    WORKFLOW_TYPE Blocks "complete, cancel" "the workflow is no Migrate";
+    CREATE_UNFINISHED Blocks "complete" "the workflow's create was interrupted or is being taken back";
+    STREAM_MISSING Blocks "complete" "a serving shard has no stream of the workflow";
+    COPYING Blocks "complete" "a stream has something left to copy";
+    NOT_RUNNING Blocks "complete" "a stream is stopped or in error";
+    ERROR Blocks "complete" "a stream reports an error (a warning while the source cannot be asked)";
+    BEHIND Blocks "complete" "a stream has heard nothing of the source for long, or does not reach its position";
+    CATCHING_UP Warns "complete" "a stream is not at the source's position yet; complete waits for it for a while";
+    GTID_PURGED Blocks "complete" "the source purged binlogs that a stream still needs: it can never catch up";
+    BINLOG_RISK Warns "complete" "a stream is so far behind that the source will soon purge what it needs";
+    SOURCE_UNREACHABLE Warns "complete" "the source cannot be asked for its position";
+    VDIFF_MISMATCH Blocks "complete" "the last VDiff found rows that differ";
+    VDIFF_NONE Warns "complete" "the rows were never compared";
+    VDIFF_UNFINISHED Warns "complete" "the last VDiff is not completed on every shard";
+    VDIFF_PARTIAL Warns "complete" "the last VDiff left tables of the workflow out";
+    VDIFF_OLD Warns "complete" "the last VDiff ended more than a day ago";
+    VDIFF_UNKNOWN Unchecked "complete" "a tablet did not tell of its VDiffs";
+    COLUMN_LOST Blocks "complete" "the source's table has a column that the target's lacks";
+    TABLE_LOST Blocks "complete" "a table of the workflow is not on a target shard";
+    TABLE_GONE Warns "complete" "a table of the workflow is not in the source any more";
+    SCHEMA_DIFFERS Warns "complete" "columns of source and target differ in type, NULL, collation or number";
+    SCHEMA_UNKNOWN Unchecked "complete" "a tablet did not tell its columns";
+    SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema";
+    TABLE_UNROUTED Warns "complete" "a table is not in the target's sharded vschema: vtgate will not find it";
+    DENIED_MISSING Warns "complete" "a table of the workflow is not denied on the target: somebody may have written to it";
+    DENIED_ELSEWHERE Warns "complete" "somebody else denied writes to a table of the workflow: complete does not lift that";
+    COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";
+    WRITES_SWITCHED Blocks "cancel" "routing rules send writes to the target";
+
+    CREATE_INTERRUPTED Warns "leftovers" "a create was interrupted (cleaned when the tables that it made are empty)";
+    COMPLETE_INTERRUPTED Warns "leftovers" "a complete was interrupted: repeating it finishes the job";
+    RECORD_WITHOUT_STREAMS Warns "leftovers" "a workflow's record without its streams: empty tables that create made, denied tables, vschema entries (cleaned)";
+    RECORD_OF_NO_KEYSPACE Warns "leftovers" "a workflow's record in a keyspace that is gone (cleaned)";
+    WORKFLOW_HALF_GONE Warns "leftovers" "a workflow has streams on some of the shards only";
+    COPY_STATE_ORPHANED Warns "leftovers" "copy states of streams that are gone (cleaned)";
+    KEYS_ORPHANED Warns "leftovers" "secondary keys that a stream took and, being gone, will not give back (the note is cleaned)";
+    VDIFF_ORPHANED Warns "leftovers" "a diff whose workflow is gone (cleaned)";
+    VDIFF_ROWS_ORPHANED Warns "leftovers" "tables or log lines of diffs that are gone (cleaned)";
+    LOCK_WITHOUT_LEASE Warns "leftovers" "a lock that would stay for ever (cleaned)";
+    LOCK_OLD Warns "leftovers" "a lock that has been held for more than an hour";
+    MOUNT_UNUSED Warns "leftovers" "no workflow reads from a mount";
+    NOT_READ Unchecked "leftovers" "something could not be looked at";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_in_the_table_of_architecture() {
+        let ids: BTreeSet<&str> = CHECKS.iter().map(|check| check.id).collect();
+        assert_eq!(ids.len(), CHECKS.len());
+        let text = include_str!("../../../ARCHITECTURE.md");
+        let (_, section) = text.split_once("## Preflight").unwrap();
+        let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let severity = |check: &Check| format!("{:?}", check.severity).to_lowercase();
+        let wanted: Vec<String> = CHECKS
+            .iter()
+            .map(|check| format!("| `{}` | {} | {} | {} |", check.id, check.of, severity(check), check.finds))
+            .collect();
+        assert_eq!(rows, wanted, "the table should be:\n{}", wanted.join("\n"));
+    }
+}

@@ -1,0 +1,160 @@
+//! What checks ask of the MySQL servers behind tablets: one statement for each, all at once.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::topodata::Tablet;
+
+use super::super::streams::Keyspace;
+use crate::context::Context;
+use crate::sql::{quote, rows};
+use crate::tablet;
+
+/// Server variables that checks look at; those that a version does not have are missing in its answer.
+const VARIABLES: &str = "'version', 'log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode', \
+     'binlog_expire_logs_seconds', 'expire_logs_days'";
+/// What a database holds besides tables. Names are brought to one collation, for `union` refuses a mix.
+const INVENTORY: &str = " union all select 'view', convert(table_name using utf8mb4), '' from information_schema.views \
+     where table_schema = database() \
+     union all select 'trigger', convert(trigger_name using utf8mb4), '' from information_schema.triggers \
+     where trigger_schema = database() \
+     union all select convert(lower(routine_type) using utf8mb4), convert(routine_name using utf8mb4), '' \
+     from information_schema.routines where routine_schema = database() \
+     union all select 'event', convert(event_name using utf8mb4), '' from information_schema.events \
+     where event_schema = database()";
+const ORPHANS: &str = " union all select 'copy_state', convert(vrepl_id using utf8mb4), '' from _vt.copy_state \
+     where vrepl_id not in (select id from _vt.vreplication)";
+const MAX_ROWS: u64 = 100_000;
+/// Tables asked for in one statement.
+const TABLES_AT_ONCE: usize = 200;
+
+/// What one server said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Global variables by name.
+    pub variables: BTreeMap<String, String>,
+    /// Kind (`view`, `trigger`, `procedure`, `function`, `event`) and name.
+    pub inventory: Vec<(String, String)>,
+    /// Ids of streams that left copy states behind.
+    pub orphans: Vec<String>,
+}
+
+/// A server with its answer, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `commerce/0`.
+    pub shard: String,
+    pub alias: String,
+    /// A stream may read from it.
+    pub candidate: bool,
+    pub answers: std::result::Result<Answers, String>,
+}
+
+/// The servers of both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Servers {
+    pub source: Vec<Server>,
+    pub target: Vec<Server>,
+}
+
+/// Asks a source tablet; what its database holds only when it is the primary.
+pub async fn ask_source(context: &Context, shard: String, tablet: &Tablet, primary: bool, candidate: bool) -> Server {
+    let query = format!("{}{}", variables(), if primary { INVENTORY } else { "" });
+    let answers = ask(context, tablet, query).await;
+    Server { shard, alias: tablet::alias(tablet), candidate, answers }
+}
+
+/// Asks a target primary.
+pub async fn ask_target(context: &Context, shard: String, tablet: &Tablet) -> Server {
+    let answers = ask(context, tablet, format!("{}{ORPHANS}", variables())).await;
+    Server { shard, alias: tablet::alias(tablet), candidate: false, answers }
+}
+
+fn variables() -> String {
+    format!(
+        "select /*+ MAX_EXECUTION_TIME(2000) */ 'variable', convert(variable_name using utf8mb4), \
+         convert(variable_value using utf8mb4) from performance_schema.global_variables where variable_name in ({VARIABLES})"
+    )
+}
+
+async fn ask(context: &Context, tablet: &Tablet, query: String) -> std::result::Result<Answers, String> {
+    context.tablets.read(tablet, query, MAX_ROWS).await.map(|result| decode(&result)).map_err(|e| e.to_string())
+}
+
+fn decode(result: &QueryResult) -> Answers {
+    let mut answers = Answers::default();
+    for row in rows::texts(result) {
+        let mut row = row.into_iter().map(Option::unwrap_or_default);
+        let (kind, name, value) = (row.next(), row.next().unwrap_or_default(), row.next().unwrap_or_default());
+        match kind.as_deref() {
+            Some("variable") => drop(answers.variables.insert(name.to_lowercase(), value)),
+            Some("copy_state") => answers.orphans.push(name),
+            Some(kind) => answers.inventory.push((kind.to_owned(), name)),
+            None => {}
+        }
+    }
+    answers.inventory.sort();
+    answers.orphans.sort();
+    answers.orphans.dedup();
+    answers
+}
+
+/// The greatest value of each AUTO_INCREMENT column over all shards of a keyspace: one wave. Tables that could not be
+/// asked are left out, empty ones have 0.
+pub async fn auto_increments(
+    context: &Context,
+    keyspace: &Keyspace,
+    columns: &[(String, String)],
+) -> BTreeMap<String, u128> {
+    let primaries: Vec<&Tablet> = keyspace.shards.iter().filter_map(|shard| shard.primary.as_ref()).collect();
+    let mut calls = Vec::new();
+    for tablet in &primaries {
+        for (number, some) in columns.chunks(TABLES_AT_ONCE).enumerate() {
+            let ask = |(at, (table, column)): (usize, &(String, String))| {
+                let at = number * TABLES_AT_ONCE + at;
+                format!("select {at}, max({}) from {}", quote::identifier(column), quote::identifier(table))
+            };
+            let query = some.iter().enumerate().map(ask).collect::<Vec<_>>().join(" union all ");
+            calls.push(context.tablets.read(tablet, query, MAX_ROWS));
+        }
+    }
+    let mut greatest = BTreeMap::new();
+    for answer in join_all(calls).await {
+        let Ok(result) = answer else { continue };
+        for row in rows::texts(&result) {
+            let mut row = row.into_iter();
+            let at = row.next().flatten().and_then(|at| at.parse::<usize>().ok());
+            let Some((table, _)) = at.and_then(|at| columns.get(at)) else { continue };
+            let value = row.next().flatten().and_then(|value| value.parse().ok()).unwrap_or(0);
+            let known = greatest.entry(table.clone()).or_insert(0);
+            *known = value.max(*known);
+        }
+    }
+    greatest
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::query::Row;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_by_what_they_tell() {
+        let row = |cells: &[&str]| Row {
+            lengths: cells.iter().map(|c| i64::try_from(c.len()).unwrap()).collect(),
+            values: cells.concat().into_bytes(),
+        };
+        let rows = vec![
+            row(&["variable", "GTID_MODE", "ON"]),
+            row(&["view", "v", ""]),
+            row(&["copy_state", "7", ""]),
+            row(&["copy_state", "7", ""]),
+        ];
+        let answers = decode(&QueryResult { rows, ..QueryResult::default() });
+        assert_eq!(answers.variables["gtid_mode"], "ON");
+        assert_eq!(answers.inventory, [("view".to_owned(), "v".to_owned())]);
+        assert_eq!(answers.orphans, ["7"]);
+    }
+}

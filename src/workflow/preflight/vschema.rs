@@ -1,0 +1,120 @@
+//! Whether the target's vschema fits the tables: columns of vindexes, and lookup vindexes with their owners.
+
+use std::collections::BTreeSet;
+
+use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema};
+
+use super::check;
+use super::report::Finding;
+use super::tables::Shapes;
+use crate::vschema::{self, vindex};
+
+/// Vindex types that take whole numbers only.
+const NUMERIC: [&str; 4] = ["hash", "numeric", "numeric_static_map", "reverse_bits"];
+const NUMBERS: [&str; 8] = ["tinyint", "smallint", "mediumint", "int", "integer", "bigint", "year", "bit"];
+
+/// Vindex columns that a table does not have, or of a type that the vindex does not take.
+pub fn columns(keyspace: &str, tables: &[String], vschema: &VSchema, shapes: &Shapes) -> Vec<Finding> {
+    if !vschema.sharded {
+        return Vec::new();
+    }
+    let (known, vindexes) = (vschema::tables(vschema), vschema::vindexes(vschema));
+    let mut found = Vec::new();
+    for table in tables {
+        let (Some(entry), Some(shape)) = (known.get(table.as_str()), shapes.get(table)) else { continue };
+        if entry.r#type == "reference" || shape.columns.is_empty() {
+            continue;
+        }
+        for by in &entry.column_vindexes {
+            let kind = vindexes.get(by.name.as_str()).map(|vindex| vindex.r#type.as_str()).unwrap_or_default();
+            for column in names(by) {
+                let subject = format!("table {table}");
+                match shape.column(column) {
+                    None => found.push(Finding::new(
+                        &check::VINDEX_COLUMN_MISSING,
+                        subject,
+                        format!("column {column} of vindex {} is not in table {table} of the source", by.name),
+                        format!("mend the columns of the vindex in the vschema: ApplyVSchema --vschema-file <file> {keyspace}"),
+                    )),
+                    Some(there) if NUMERIC.contains(&kind) && !NUMBERS.contains(&there.kind.as_str()) => {
+                        found.push(Finding::new(
+                            &check::VINDEX_COLUMN_TYPE,
+                            subject,
+                            format!(
+                                "vindex {} of type {kind} takes whole numbers, and column {column} of table {table} is {}",
+                                by.name, there.kind
+                            ),
+                            format!(
+                                "choose a vindex type that takes it, such as xxhash or unicode_loose_xxhash: ApplyVSchema \
+                                 --vschema-file <file> {keyspace}"
+                            ),
+                        ));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+    found
+}
+
+fn names(by: &ColumnVindex) -> &[String] {
+    if by.columns.is_empty() { std::slice::from_ref(&by.column) } else { &by.columns }
+}
+
+/// Lookup vindexes of the tables whose owner, or whose own table, will not be there.
+pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: &BTreeSet<&str>) -> Vec<Finding> {
+    let (known, vindexes) = (vschema::tables(vschema), vschema::vindexes(vschema));
+    let moved = |name: &str| tables.iter().any(|table| table == name);
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for table in tables {
+        let Some(entry) = known.get(table.as_str()) else { continue };
+        for by in &entry.column_vindexes {
+            let Some(lookup) = vindexes.get(by.name.as_str()) else { continue };
+            if !vindex::kind(&lookup.r#type).is_some_and(|kind| kind.lookup) {
+                continue;
+            }
+            let (owner, subject) = (lookup.owner.as_str(), format!("vindex {}", by.name));
+            let behind = lookup.params.get("table").map(String::as_str).unwrap_or_default();
+            let behind = behind.rsplit_once('.').map_or(behind, |(_, name)| name);
+            if owner == table {
+                if !moved(behind) && seen.insert((owner.to_owned(), by.name.clone())) {
+                    let cause = format!(
+                        "streams write past vtgate: table {behind} behind lookup vindex {} does not get the entries of the rows \
+                         of {table}",
+                        by.name
+                    );
+                    let mend = format!(
+                        "move {behind} too, or fill it after complete: LookupVindex --name {} --table-keyspace {keyspace} create",
+                        by.name
+                    );
+                    found.push(Finding::new(&check::LOOKUP_NOT_FILLED, subject, cause, mend));
+                }
+            } else if !owner.is_empty() && !moved(owner) && !on_target.contains(owner) {
+                let cause = format!(
+                    "table {table} is found by lookup vindex {}, whose owner {owner} is neither moved nor on the target",
+                    by.name
+                );
+                let mend = format!("move {owner} together with it: add it to --tables");
+                found.push(Finding::new(&check::LOOKUP_OWNER_LEFT_OUT, subject, cause, mend));
+            }
+        }
+    }
+    found
+}
+
+/// Tables whose vschema entry names a sequence.
+pub fn sequenced(vschema: &VSchema) -> BTreeSet<&str> {
+    let named = |entry: &&vtmigrated_proto::vschema::keyspace::TablesEntry| {
+        entry
+            .value
+            .as_ref()
+            .and_then(|table| table.auto_increment.as_ref())
+            .is_some_and(|auto| !auto.sequence.is_empty())
+    };
+    vschema.tables.iter().filter(named).map(|entry| entry.key.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests;

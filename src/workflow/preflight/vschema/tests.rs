@@ -1,0 +1,84 @@
+use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
+use vtmigrated_proto::vschema::{AutoIncrement, Table, Vindex};
+
+use super::*;
+use crate::sql::ddl;
+
+fn vschema(vindexes: &[(&str, &str, &str, &str)], tables: &[(&str, &[(&str, &str)])]) -> VSchema {
+    let vindex = |(name, kind, owner, behind): &(&str, &str, &str, &str)| VindexesEntry {
+        key: (*name).to_owned(),
+        value: Some(Vindex {
+            r#type: (*kind).to_owned(),
+            owner: (*owner).to_owned(),
+            params: [("table".to_owned(), (*behind).to_owned())].into(),
+        }),
+    };
+    let table = |(name, by): &(&str, &[(&str, &str)])| {
+        let by = by.iter().map(|(vindex, column)| ColumnVindex {
+            name: (*vindex).to_owned(),
+            columns: vec![(*column).to_owned()],
+            ..ColumnVindex::default()
+        });
+        TablesEntry {
+            key: (*name).to_owned(),
+            value: Some(Table { column_vindexes: by.collect(), ..Table::default() }),
+        }
+    };
+    VSchema {
+        sharded: true,
+        vindexes: vindexes.iter().map(vindex).collect(),
+        tables: tables.iter().map(table).collect(),
+        ..VSchema::default()
+    }
+}
+
+fn look(kind: &str, column: &str) -> Vec<&'static str> {
+    let shape =
+        ddl::shape("CREATE TABLE `t` (\n  `id` bigint NOT NULL,\n  `name` varchar(3),\n  PRIMARY KEY (`id`)\n)")
+            .unwrap();
+    let tables = ["t".to_owned()];
+    let shapes = Shapes::from([("t".to_owned(), shape)]);
+    let vschema = vschema(&[("v", kind, "", "")], &[("t", &[("v", column)])]);
+    columns("customer", &tables, &vschema, &shapes).into_iter().map(|finding| finding.id).collect()
+}
+
+#[test]
+fn columns_of_vindexes_exist_and_fit() {
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("hash", "id", &[]),
+        ("hash", "ID", &[]),
+        ("xxhash", "name", &[]),
+        ("hash", "name", &["VINDEX_COLUMN_TYPE"]),
+        ("hash", "nosuch", &["VINDEX_COLUMN_MISSING"]),
+        ("xxhash", "nosuch", &["VINDEX_COLUMN_MISSING"]),
+    ];
+    for (kind, column, wanted) in cases {
+        assert_eq!(look(kind, column), wanted, "{kind}({column})");
+    }
+}
+
+#[test]
+fn lookups_come_with_their_owners_and_their_tables() {
+    let vschema = vschema(
+        &[("v", "hash", "", ""), ("by_name", "consistent_lookup_unique", "t", "main.name_lookup")],
+        &[("t", &[("v", "id"), ("by_name", "name")]), ("u", &[("v", "id"), ("by_name", "name")])],
+    );
+    let look = |tables: &[&str], there: &[&str]| {
+        let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
+        let found = lookups("customer", &tables, &vschema, &there.iter().copied().collect());
+        found.into_iter().map(|finding| finding.id).collect::<Vec<_>>()
+    };
+    assert!(look(&["t", "u", "name_lookup"], &[]).is_empty());
+    assert!(look(&["u"], &["t"]).is_empty());
+    assert_eq!(look(&["u"], &[]), ["LOOKUP_OWNER_LEFT_OUT"]);
+    assert_eq!(look(&["t", "u"], &[]), ["LOOKUP_NOT_FILLED"]);
+}
+
+#[test]
+fn sequences_are_seen() {
+    let mut vschema = vschema(&[], &[("t", &[]), ("u", &[])]);
+    assert!(sequenced(&vschema).is_empty());
+    let auto_increment = Some(AutoIncrement { column: "id".into(), sequence: "seq".into() });
+    vschema.tables[1].value = Some(Table { auto_increment, ..Table::default() });
+    assert_eq!(sequenced(&vschema), BTreeSet::from(["u"]));
+}

@@ -1,0 +1,76 @@
+//! What other workflows, and earlier ones, have to do with the tables.
+
+use std::collections::BTreeMap;
+
+use super::super::record::{Phase, Stored};
+use super::super::streams::{Keyspace, OnShard, tables as tables_of};
+use super::check;
+use super::report::Finding;
+use super::servers::Server;
+use crate::topo;
+
+/// Streams of other workflows that write one of the tables on the target. Those that are stopped for good write no more.
+pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
+    let mut found: BTreeMap<(String, String), Finding> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.found.workflow != workflow) {
+        let writing = row.found.streams.iter().filter(|stream| stream.message != b"FROZEN");
+        for written in writing.filter_map(|stream| stream.bls.as_ref()).flat_map(tables_of) {
+            let Some(table) = tables.iter().find(|table| **table == written) else { continue };
+            let (name, keyspace) = (&row.found.workflow, &target.name);
+            let cause = format!("table {table} of keyspace {keyspace} is written by the streams of workflow {name}");
+            let mend = format!(
+                "end that workflow first: Workflow --keyspace {keyspace} show --workflow {name}; or leave the table out with \
+                 --exclude-tables"
+            );
+            let finding = Finding::new(&check::TABLE_IN_OTHER_WORKFLOW, format!("table {table}"), cause, mend);
+            found.entry((table.clone(), name.clone())).or_insert(finding);
+        }
+    }
+    found.into_values().collect()
+}
+
+/// A record of this name that no stream belongs to.
+pub fn leftover_record(keyspace: &str, workflow: &str, record: Option<&Stored>, rows: usize) -> Option<Finding> {
+    record.filter(|stored| stored.facts.phase == Phase::Created && rows == 0)?;
+    let cause = format!("an earlier workflow {workflow} of keyspace {keyspace} left its record, and no stream");
+    let mend = "create writes it anew; to end the earlier one instead, run complete or cancel first";
+    Some(Finding::new(&check::LEFTOVER_RECORD, format!("workflow {keyspace}.{workflow}"), cause, mend))
+}
+
+/// Copy states without a stream.
+pub fn leftover_copy_states(servers: &[Server]) -> Vec<Finding> {
+    let orphans = |server: &Server| {
+        let ids = &server.answers.as_ref().ok()?.orphans;
+        let cause = format!("tablet {} keeps copy states of streams that are gone: {}", server.alias, ids.join(", "));
+        let mend =
+            format!("delete them in its MySQL: delete from _vt.copy_state where vrepl_id in ({})", ids.join(", "));
+        let subject = format!("tablet {}", server.alias);
+        (!ids.is_empty()).then(|| Finding::new(&check::LEFTOVER_COPY_STATE, subject, cause, mend))
+    };
+    servers.iter().filter_map(orphans).collect()
+}
+
+/// Tables that are denied on the target before create denies them.
+pub fn denied_already(target: &Keyspace, tables: &[String]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for shard in &target.shards {
+        let denied = topo::shard::denied(&shard.record.value);
+        let denied: Vec<&str> = tables.iter().filter(|table| denied.contains(table)).map(String::as_str).collect();
+        if denied.is_empty() {
+            continue;
+        }
+        let (keyspace, name) = (&target.name, &shard.name);
+        let cause =
+            format!("shard {keyspace}/{name} denies writes to tables of this workflow already: {}", denied.join(", "));
+        let mend = format!(
+            "complete will leave that as it is; to lift it: SetShardTabletControl --remove --denied-tables {} {keyspace}/{name} \
+             primary",
+            denied.join(",")
+        );
+        found.push(Finding::new(&check::ALREADY_DENIED, format!("shard {keyspace}/{name}"), cause, mend));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
+use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::{Shard, TabletType};
+
+use super::super::super::record::Facts;
+use super::super::super::streams::TargetShard;
+use super::super::servers::Answers;
+use super::*;
+use crate::topo::{Cells, Record};
+
+fn target(denied: &[&str]) -> Keyspace {
+    let control = TabletControl {
+        tablet_type: TabletType::Primary.into(),
+        denied_tables: denied.iter().map(|table| (*table).to_owned()).collect(),
+        ..TabletControl::default()
+    };
+    let value = Shard { tablet_controls: vec![control], ..Shard::default() };
+    let record = Record { path: "keyspaces/customer/shards/0/Shard".into(), value, raw: Vec::new().into(), version: 1 };
+    let shard = TargetShard { name: "0".into(), record, primary: None, missing: String::new() };
+    Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard] }
+}
+
+fn row(workflow: &str, table: &str, message: &str) -> OnShard {
+    let rule = Rule { r#match: table.into(), ..Rule::default() };
+    let filter = Filter { rules: vec![rule], ..Filter::default() };
+    let source = BinlogSource { filter: Some(filter), ..BinlogSource::default() };
+    let stream = Stream { bls: Some(source), message: message.into(), ..Stream::default() };
+    let found =
+        ReadVReplicationWorkflowResponse { workflow: workflow.into(), streams: vec![stream], ..Default::default() };
+    OnShard { shard: 0, found }
+}
+
+#[test]
+fn one_workflow_writes_a_table() {
+    let tables = ["t".to_owned(), "u".to_owned()];
+    let look = |rows: &[OnShard]| others_on_tables(&target(&[]), rows, "import", &tables);
+    assert!(look(&[row("other", "v", ""), row("import", "t", ""), row("done", "t", "FROZEN")]).is_empty());
+    let found = look(&[row("other", "t", ""), row("other", "t", "")]);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].cause, "table t of keyspace customer is written by the streams of workflow other");
+}
+
+#[test]
+fn leftovers_are_told() {
+    let record = |phase| Stored {
+        facts: Facts {
+            phase,
+            mount: "ext1".into(),
+            source: ("commerce".into(), Vec::new()),
+            arguments: String::new(),
+            tables: Vec::new(),
+            created_tables: Vec::new(),
+            vschema_tables: Vec::new(),
+            denied_tables: Vec::new(),
+            taken_back: false,
+            completing: false,
+            sizes: Vec::new(),
+        },
+        version: 1,
+    };
+    let (whole, begun) = (record(Phase::Created), record(Phase::Creating));
+    assert_eq!(leftover_record("customer", "import", None, 0), None);
+    assert_eq!(leftover_record("customer", "import", Some(&begun), 0), None);
+    assert_eq!(leftover_record("customer", "import", Some(&whole), 1), None);
+    assert_eq!(leftover_record("customer", "import", Some(&whole), 0).unwrap().id, "LEFTOVER_RECORD");
+
+    let server = |orphans: &[&str]| Server {
+        shard: "customer/0".into(),
+        alias: "zone1-0000000200".into(),
+        candidate: false,
+        answers: Ok(Answers { orphans: orphans.iter().map(|id| (*id).to_owned()).collect(), ..Answers::default() }),
+    };
+    assert!(leftover_copy_states(&[server(&[])]).is_empty());
+    let found = leftover_copy_states(&[server(&["3", "4"])]);
+    assert!(found[0].mend.ends_with("delete from _vt.copy_state where vrepl_id in (3, 4)"), "{found:?}");
+}
+
+#[test]
+fn denied_tables_of_others_are_told() {
+    let tables = ["t".to_owned()];
+    assert!(denied_already(&target(&["other"]), &tables).is_empty());
+    let found = denied_already(&target(&["t", "other"]), &tables);
+    assert_eq!((found[0].id, found[0].subject.as_str()), ("ALREADY_DENIED", "shard customer/0"));
+    assert!(found[0].cause.ends_with(": t"), "{found:?}");
+}

@@ -1,0 +1,236 @@
+//! GO or NO-GO for `complete`, with the reasons.
+//!
+//! [`Evidence::judge`] is the one truth about what blocks: `complete` refuses on it, `status` shows it in short, and
+//! [`verdict`] adds what only warns.
+
+pub mod diff;
+pub mod schema;
+pub mod source;
+mod streams;
+mod tables;
+
+use std::time::Duration;
+
+use futures::future::{join, join_all, try_join3};
+use serde::Serialize;
+
+use super::migrate::rows::{self, CopyStates};
+use super::migrate::{Found, readiness};
+use super::preflight::{Finding, Report, check};
+use super::record::Facts;
+use super::streams::{Keyspace, OnShard, Origin};
+use super::{Error, Result, names};
+use crate::context::Context;
+use diff::Diffs;
+use schema::Columns;
+use source::Source;
+
+/// Bound of what a verdict asks of the source.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The answer to "can this be completed now?".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    pub keyspace: String,
+    pub workflow: String,
+    /// True when `complete` would not refuse.
+    pub go: bool,
+    /// `GO`, or `NO-GO (copying, 2 reasons)`.
+    pub summary: String,
+    /// What the last VDiff found, in one sentence.
+    pub vdiff: String,
+    pub report: Report,
+}
+
+/// What a judgement is made from, as read at about one moment.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    pub target: &'a Keyspace,
+    pub workflow: &'a str,
+    pub origin: &'a Origin,
+    pub rows: &'a [OnShard],
+    /// Tables still to be copied, for each shard.
+    pub copying: &'a [CopyStates],
+    /// The error is a text for people.
+    pub source: &'a std::result::Result<Source, String>,
+    /// Columns of the target's shards; `None` when they were not asked for.
+    pub columns: Option<&'a [(String, Columns)]>,
+    pub diffs: &'a Diffs,
+    pub facts: Option<&'a Facts>,
+}
+
+impl Evidence<'_> {
+    /// Everything that speaks against completing, and what else these facts tell. Whether the streams have reached the
+    /// source's position is apart, for that may be waited for: [`Self::behind`].
+    pub fn judge(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if readiness::all_frozen(self.rows) {
+            // complete has begun: it only goes on
+            return found;
+        }
+        if let Some(facts) = self.facts
+            && (facts.phase == super::record::Phase::Creating || facts.taken_back)
+        {
+            let keyspace = &self.target.name;
+            let mend = format!(
+                "repeat create with the same arguments, or take it back with: Migrate --target-keyspace {keyspace} --workflow {} cancel",
+                self.workflow
+            );
+            let subject = format!("workflow {}", self.workflow);
+            found.push(Finding::new(&check::CREATE_UNFINISHED, subject, "its create was interrupted", mend));
+        }
+        found.extend(streams::states(self.target, self.rows, self.copying, self.source.is_ok()));
+        match self.source {
+            Ok(source) => found.extend(streams::binlogs(self.target, self.rows, source)),
+            Err(why) => {
+                let mend =
+                    "complete goes on without it when copying is over: make sure that nobody writes there any more";
+                let subject = format!("keyspace {} of mount {}", self.origin.keyspace, self.origin.mount);
+                found.push(Finding::new(&check::SOURCE_UNREACHABLE, subject, why.clone(), mend));
+            }
+        }
+        found.extend(diff::judge(self.workflow, &self.target.name, self.diffs, &self.origin.tables, now()));
+        let theirs = self.source.as_ref().ok().and_then(|source| source.columns.as_ref());
+        if let (Some(theirs), Some(ours)) = (theirs, self.columns) {
+            found.extend(schema::drift(theirs, ours, &self.origin.tables));
+        }
+        found
+    }
+
+    /// Streams that have not reached the position of the source.
+    pub fn behind(&self) -> Vec<Finding> {
+        self.source.as_ref().map_or_else(|_| Vec::new(), |source| streams::positions(self.target, self.rows, source))
+    }
+
+    /// The same as warnings: complete waits for them.
+    pub fn catching_up(&self) -> impl Iterator<Item = Finding> {
+        let (id, severity) = (check::CATCHING_UP.id, check::CATCHING_UP.severity);
+        self.behind().into_iter().map(move |finding| Finding { id, severity, ..finding })
+    }
+}
+
+/// `GO`, or `NO-GO (copying, 2 reasons)`.
+pub fn summary(findings: &[Finding]) -> String {
+    let report = Report { findings: findings.to_vec() };
+    let blocking: Vec<&Finding> = report.blocking().collect();
+    match blocking.as_slice() {
+        [] => "GO".into(),
+        [only] => format!("NO-GO ({}, 1 reason)", word(only)),
+        [first, ..] => format!("NO-GO ({}, {} reasons)", word(first), blocking.len()),
+    }
+}
+
+fn word(finding: &Finding) -> String {
+    finding.id.to_lowercase().replace('_', " ")
+}
+
+/// Seconds since the epoch.
+pub(super) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Columns of some tables on every shard: one wave. Shards that do not tell are findings.
+pub async fn columns_of(
+    context: &Context,
+    target: &Keyspace,
+    tables: &[String],
+) -> (Vec<(String, Columns)>, Vec<Finding>) {
+    let asked = target.shards.iter().filter_map(|shard| Some((shard, shard.primary.as_ref()?)));
+    let asked = asked.map(|(shard, on)| async move { (&shard.name, schema::columns(context, on, tables).await) });
+    let (mut columns, mut silent) = (Vec::new(), Vec::new());
+    for (shard, answer) in join_all(asked).await {
+        match answer {
+            Ok(answer) => columns.push((shard.clone(), answer)),
+            Err(error) => {
+                let subject = format!("shard {}/{shard}", target.name);
+                silent.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, error.to_string(), ""));
+            }
+        }
+    }
+    (columns, silent)
+}
+
+/// Tables still to be copied, for each shard: one wave.
+pub async fn copying(context: &Context, target: &Keyspace) -> Result<Vec<CopyStates>> {
+    let primaries = target.primaries()?;
+    let reads =
+        primaries.iter().map(|(_, tablet)| context.tablets.v_replication_exec(tablet, rows::COPY_STATES.into()));
+    let mut states = Vec::new();
+    for read in join_all(reads).await {
+        states.push(rows::copy_states(&read?));
+    }
+    Ok(states)
+}
+
+/// Judges a workflow. Nothing is changed, nothing is locked.
+///
+/// # Errors
+/// Stock's `no streams found in keyspace … for …`, and reads of the target that fail.
+pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Result<Verdict> {
+    names::check_keyspace("target", keyspace)?;
+    names::check_workflow(workflow)?;
+    let found = Found::read(context, keyspace, workflow).await?;
+    let target = &found.target.keyspace;
+    let facts = found.record.as_ref().map(|stored| &stored.facts);
+    let frozen = readiness::all_frozen(&found.rows);
+    let completing = facts.is_some_and(|facts| facts.completing);
+    if frozen || (found.rows.is_empty() && completing) {
+        return Ok(Verdict {
+            keyspace: keyspace.to_owned(),
+            workflow: workflow.to_owned(),
+            go: true,
+            summary: "GO (complete has begun: run it again)".into(),
+            vdiff: "none".into(),
+            report: Report::default(),
+        });
+    }
+    let ask = source::Ask {
+        mount: found.origin.mount.clone(),
+        keyspace: found.origin.keyspace.clone(),
+        shards: found.origin.shards.clone(),
+        tables: found.origin.tables.clone(),
+        sizes: false,
+        within: SOURCE_TIMEOUT,
+    };
+    let names = [workflow.to_owned()];
+    let (source, (columns, silent)) =
+        join(source::read(context, &ask, None), columns_of(context, target, &found.origin.tables)).await;
+    // after the source, so that its position can have been reached
+    let (rows, states, diffs) = try_join3(target.workflows(context, &names), copying(context, target), async {
+        Ok::<_, Error>(diff::read(context, target, workflow).await)
+    })
+    .await?;
+    let evidence = Evidence {
+        target,
+        workflow,
+        origin: &found.origin,
+        rows: &rows,
+        copying: &states,
+        source: &source,
+        columns: Some(&columns),
+        diffs: &diffs,
+        facts,
+    };
+    let mut findings = evidence.judge();
+    findings.extend(evidence.catching_up());
+    findings.extend(silent);
+    let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
+    findings.extend(tables::denied(target, &found.origin.tables, facts));
+    findings.extend(tables::unrouted(&vschema, &found.origin.tables));
+    let missing = tables::without_sequence(&vschema, &columns, &found.origin.tables);
+    findings.extend(tables::sequences(context, target, &missing).await);
+    // what blocks comes first, in the order found
+    findings.sort_by_key(|finding| finding.severity);
+    let report = Report { findings };
+    Ok(Verdict {
+        keyspace: keyspace.to_owned(),
+        workflow: workflow.to_owned(),
+        go: report.is_clear(),
+        summary: summary(&report.findings),
+        vdiff: diff::sentence(&diffs, now()),
+        report,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! What the last VDiff of a workflow found.
+
+use futures::future::join_all;
+use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
+
+use super::super::preflight::{Finding, check};
+use super::super::streams::Keyspace;
+use crate::context::Context;
+use crate::sql::rows;
+
+/// An age from which on a diff says little, in seconds.
+const OLD: i64 = 86_400;
+
+/// The last diff of one shard, as its tablet's summary has it (behaviour of Vitess 22.0.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    pub uuid: String,
+    /// `pending`, `started`, `stopped`, `completed` or `error`.
+    pub state: String,
+    pub error: String,
+    pub tables: Vec<DiffTable>,
+    /// Epoch seconds.
+    pub started: Option<i64>,
+    pub completed: Option<i64>,
+}
+
+/// One table of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiffTable {
+    pub name: String,
+    pub state: String,
+    /// An estimate.
+    pub rows: i64,
+    pub compared: i64,
+    pub mismatch: bool,
+    /// Rows that differ or are on one side only, as counted so far.
+    pub differing: i64,
+}
+
+/// The last diff on each shard; `None` when there is none, a text when the tablet does not tell.
+pub type Diffs = Vec<(String, Result<Option<Diff>, String>)>;
+
+/// Asks every primary for the last diff of a workflow: one wave.
+pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Diffs {
+    let asked = target.shards.iter().map(|shard| async {
+        let Some(tablet) = &shard.primary else { return (shard.name.clone(), Ok(None)) };
+        let request = VDiffRequest {
+            keyspace: target.name.clone(),
+            workflow: workflow.to_owned(),
+            action: "show".into(),
+            action_arg: "last".into(),
+            ..VDiffRequest::default()
+        };
+        let answer = context.tablets.v_diff(tablet, request).await;
+        (shard.name.clone(), answer.map(|a| a.output.as_ref().and_then(decode)).map_err(|e| e.to_string()))
+    });
+    join_all(asked).await
+}
+
+/// Decodes a summary by the names of its columns.
+pub fn decode(output: &QueryResult) -> Option<Diff> {
+    let at = |name: &str| output.fields.iter().position(|f| f.name.eq_ignore_ascii_case(name));
+    let mut diff: Option<Diff> = None;
+    for row in rows::texts(output) {
+        let text = |name: &str| at(name).and_then(|at| row.get(at).cloned().flatten()).unwrap_or_default();
+        let number = |name: &str| text(name).parse::<i64>().unwrap_or_default();
+        let diff = diff.get_or_insert_with(|| Diff {
+            uuid: text("uuid"),
+            state: text("vdiff_state"),
+            error: text("last_error"),
+            started: seconds(&text("started_at")),
+            completed: seconds(&text("completed_at")),
+            tables: Vec::new(),
+        });
+        let name = text("table_name");
+        if name.is_empty() {
+            continue;
+        }
+        let report: serde_json::Value = serde_json::from_str(&text("report")).unwrap_or_default();
+        let counted = |key: &str| report.get(key).and_then(serde_json::Value::as_i64).unwrap_or_default();
+        diff.tables.push(DiffTable {
+            name,
+            state: text("table_state"),
+            rows: number("table_rows"),
+            compared: number("rows_compared"),
+            mismatch: number("has_mismatch") != 0,
+            differing: counted("MismatchedRows") + counted("ExtraRowsSource") + counted("ExtraRowsTarget"),
+        });
+    }
+    diff
+}
+
+/// A MySQL date and time in UTC as epoch seconds.
+fn seconds(text: &str) -> Option<i64> {
+    let civil: jiff::civil::DateTime = text.parse().ok()?;
+    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
+impl Diff {
+    /// True while it compares, or is about to.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.state.as_str(), "pending" | "started")
+    }
+
+    /// Names of the tables in which rows differ. What a diff under way has counted of rows on one side only may still
+    /// find its counterpart; what one that has ended has counted does not.
+    fn mismatches(&self) -> Vec<&str> {
+        let differs = |t: &&DiffTable| t.mismatch || (t.differing > 0 && !self.is_under_way());
+        self.tables.iter().filter(differs).map(|t| t.name.as_str()).collect()
+    }
+
+    /// Rows compared and rows to compare; estimates, the first never more than the second.
+    pub fn progress(&self) -> (i64, i64) {
+        let table = |t: &DiffTable| {
+            let total = t.rows.max(0);
+            if t.state == "completed" { (total, total) } else { (t.compared.clamp(0, total), total) }
+        };
+        let add = |(a, b): (i64, i64), (c, d): (i64, i64)| (a.saturating_add(c), b.saturating_add(d));
+        self.tables.iter().map(table).fold((0, 0), add)
+    }
+
+    /// `VDiff 43% of rows compared (estimate), about 1m left`, while it is under way.
+    pub fn progress_text(&self, now: i64) -> Option<String> {
+        if !self.is_under_way() {
+            return None;
+        }
+        let (compared, total) = self.progress();
+        if total == 0 {
+            return Some("VDiff has begun".into());
+        }
+        let percent = (compared.saturating_mul(100) / total).min(99);
+        let mut text = format!("VDiff {percent}% of rows compared (estimate)");
+        let spent = self.started.map_or(0, |started| now.saturating_sub(started));
+        if compared > 0 && spent > 0 {
+            let left = i128::from(spent) * i128::from(total - compared) / i128::from(compared);
+            let left = std::time::Duration::from_secs(u64::try_from(left).unwrap_or_default());
+            text = format!("{text}, about {} left", humantime::format_duration(left));
+        }
+        Some(text)
+    }
+}
+
+/// What the diffs of all shards say together.
+pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], now: i64) -> Vec<Finding> {
+    let command = format!("VDiff --target-keyspace {keyspace} --workflow {workflow} create --wait");
+    let subject = |shard: &str| format!("shard {keyspace}/{shard}");
+    let mut found = Vec::new();
+    let mut unfinished = Vec::new();
+    let mut known: Vec<&Diff> = Vec::new();
+    for (shard, diff) in diffs {
+        match diff {
+            Err(why) => found.push(Finding::new(&check::VDIFF_UNKNOWN, subject(shard), why.clone(), "")),
+            Ok(None) => unfinished.push(format!("{shard} has none")),
+            Ok(Some(diff)) => {
+                known.push(diff);
+                let differing = diff.mismatches();
+                if !differing.is_empty() {
+                    let text =
+                        format!("the last VDiff ({}) found rows that differ in {}", diff.uuid, differing.join(", "));
+                    let mend = format!("see VDiff show last, mend the rows, then compare again: {command}");
+                    found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));
+                } else if diff.state != "completed" {
+                    let error = if diff.error.is_empty() { String::new() } else { format!(" ({})", diff.error) };
+                    unfinished.push(format!("{shard} is {}{error}", diff.state));
+                }
+            }
+        }
+    }
+    let Some(newest) = known.iter().max_by_key(|diff| diff.started) else {
+        if found.is_empty() {
+            let subject = format!("workflow {workflow}");
+            found.push(Finding::new(&check::VDIFF_NONE, subject, "the rows were never compared", command));
+        }
+        return found;
+    };
+    let subject = format!("vdiff {}", newest.uuid);
+    if !unfinished.is_empty() {
+        let text = format!("it is not completed: {}", unfinished.join(", "));
+        found.push(Finding::new(&check::VDIFF_UNFINISHED, subject, text, format!("wait for it, or: {command}")));
+        return found;
+    }
+    let left_out: Vec<&str> =
+        tables.iter().filter(|t| !newest.tables.iter().any(|d| d.name == **t)).map(String::as_str).collect();
+    if !left_out.is_empty() {
+        let text = format!("it left out {}", left_out.join(", "));
+        found.push(Finding::new(&check::VDIFF_PARTIAL, subject.clone(), text, command.clone()));
+    }
+    if let Some(age) = age(&known, now).filter(|age| *age > OLD) {
+        let age = humantime::format_duration(std::time::Duration::from_secs(age.unsigned_abs() / 60 * 60));
+        found.push(Finding::new(
+            &check::VDIFF_OLD,
+            subject,
+            format!("it ended {age} ago; rows were written since"),
+            command,
+        ));
+    }
+    found
+}
+
+/// One sentence about the last diff, for people.
+pub fn sentence(diffs: &Diffs, now: i64) -> String {
+    let known: Vec<&Diff> = diffs.iter().filter_map(|(_, diff)| diff.as_ref().ok()?.as_ref()).collect();
+    if known.is_empty() {
+        return "none".into();
+    }
+    if known.iter().any(|diff| !diff.mismatches().is_empty()) {
+        return "rows differ".into();
+    }
+    if let Some(text) = known.iter().find_map(|diff| diff.progress_text(now)) {
+        return text;
+    }
+    let equal = known.len() == diffs.len() && known.iter().all(|diff| diff.state == "completed");
+    match age(&known, now).filter(|_| equal) {
+        Some(age) => {
+            let rows: i64 = known.iter().flat_map(|diff| &diff.tables).map(|t| t.compared).sum();
+            let age = humantime::format_duration(std::time::Duration::from_secs(age.unsigned_abs()));
+            format!("equal, {rows} rows compared, ended {age} ago")
+        }
+        None => "not completed".into(),
+    }
+}
+
+/// Seconds since the first shard completed.
+fn age(known: &[&Diff], now: i64) -> Option<i64> {
+    let first = known.iter().filter_map(|diff| diff.completed).min()?;
+    Some(now.saturating_sub(first).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::query::{Field, Row};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn table(name: &str, state: &str, rows: i64, compared: i64) -> DiffTable {
+        DiffTable { name: name.into(), state: state.into(), rows, compared, ..DiffTable::default() }
+    }
+
+    fn diff(state: &str) -> Diff {
+        Diff {
+            uuid: "u".into(),
+            state: state.into(),
+            tables: vec![table("t", state, 100, 100)],
+            started: Some(NOW - 100),
+            completed: (state == "completed").then_some(NOW - 10),
+            ..Diff::default()
+        }
+    }
+
+    fn ids(diffs: &[Result<Option<Diff>, String>]) -> Vec<&'static str> {
+        let diffs: Diffs = ["-80", "80-"].iter().zip(diffs).map(|(s, d)| ((*s).to_owned(), d.clone())).collect();
+        judge("import", "customer", &diffs, &["t".to_owned()], NOW).into_iter().map(|f| f.id).collect()
+    }
+
+    #[test]
+    fn an_equal_diff_of_all_shards_is_no_finding() {
+        assert!(ids(&[Ok(Some(diff("completed"))), Ok(Some(diff("completed")))]).is_empty());
+    }
+
+    #[test]
+    fn none_one_shard_and_silence_are_told_apart() {
+        assert_eq!(ids(&[Ok(None), Ok(None)]), ["VDIFF_NONE"]);
+        assert_eq!(ids(&[Ok(Some(diff("completed"))), Ok(None)]), ["VDIFF_UNFINISHED"]);
+        assert_eq!(ids(&[Err("down".into()), Ok(Some(diff("completed")))]), ["VDIFF_UNKNOWN"]);
+        for state in ["started", "stopped", "error", "pending"] {
+            assert_eq!(ids(&[Ok(Some(diff("completed"))), Ok(Some(diff(state)))]), ["VDIFF_UNFINISHED"], "{state}");
+        }
+    }
+
+    #[test]
+    fn rows_that_differ_block() {
+        let mut flagged = diff("started");
+        flagged.tables[0].mismatch = true;
+        let mut counted = diff("stopped");
+        counted.tables[0].differing = 1;
+        let mut under_way = diff("started");
+        under_way.tables[0].differing = 1;
+        assert_eq!(ids(&[Ok(Some(flagged)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
+        assert_eq!(ids(&[Ok(Some(counted)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
+        assert_eq!(ids(&[Ok(Some(under_way)), Ok(Some(diff("completed")))]), ["VDIFF_UNFINISHED"]);
+    }
+
+    #[test]
+    fn old_and_partial_diffs_warn() {
+        let old = Diff { completed: Some(NOW - 3 * OLD), ..diff("completed") };
+        assert_eq!(ids(&[Ok(Some(old.clone())), Ok(Some(old))]), ["VDIFF_OLD"]);
+        let other = Diff { tables: vec![table("u", "completed", 1, 1)], ..diff("completed") };
+        assert_eq!(ids(&[Ok(Some(other.clone())), Ok(Some(other))]), ["VDIFF_PARTIAL"]);
+    }
+
+    #[test]
+    fn progress_never_passes_the_total() {
+        let mut running = diff("started");
+        running.tables =
+            vec![table("a", "completed", 100, 150), table("b", "started", 100, 50), table("c", "pending", 0, 9)];
+        assert_eq!(running.progress(), (150, 200));
+        assert_eq!(running.progress_text(NOW).unwrap(), "VDiff 75% of rows compared (estimate), about 33s left");
+        running.tables[1].compared = 500;
+        assert_eq!(running.progress_text(NOW).unwrap(), "VDiff 99% of rows compared (estimate), about 0s left");
+        assert_eq!(diff("completed").progress_text(NOW), None);
+    }
+
+    #[test]
+    fn summaries_are_read_by_column_name() {
+        let names = [
+            "table_name",
+            "vdiff_state",
+            "uuid",
+            "table_rows",
+            "rows_compared",
+            "has_mismatch",
+            "report",
+            "completed_at",
+        ];
+        let cells = [
+            "t",
+            "completed",
+            "u",
+            "7",
+            "7",
+            "1",
+            r#"{"MismatchedRows":2,"ExtraRowsTarget":1}"#,
+            "2026-11-23 10:00:00",
+        ];
+        let field = |name: &str| Field { name: name.into(), ..Field::default() };
+        let row = Row {
+            lengths: cells.iter().map(|c| i64::try_from(c.len()).unwrap()).collect(),
+            values: cells.concat().into_bytes(),
+        };
+        let output = QueryResult { fields: names.map(field).to_vec(), rows: vec![row], ..QueryResult::default() };
+        let diff = decode(&output).unwrap();
+        assert_eq!((diff.uuid.as_str(), diff.completed), ("u", Some(1_795_428_000)));
+        assert_eq!(diff.tables, [DiffTable { mismatch: true, differing: 3, ..table("t", "", 7, 7) }]);
+        assert_eq!(decode(&QueryResult::default()), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! What becomes of the tables when the workflow is over: denied tables, routing, sequences.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use vtmigrated_proto::topodata::Tablet;
+use vtmigrated_proto::vschema::Keyspace as VSchema;
+
+use super::super::preflight::{Finding, check};
+use super::super::record::Facts;
+use super::super::streams::Keyspace;
+use super::schema::Columns;
+use crate::context::Context;
+use crate::sql::{quote, rows};
+use crate::topo::shard;
+use crate::{tablet, vschema};
+
+/// Tables asked for in one statement.
+const AT_ONCE: usize = 200;
+
+/// Whether the tables of the workflow are denied, and by whom. Without a record all of them should be.
+pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for target_shard in target.shards.iter().filter(|s| s.record.value.is_primary_serving) {
+        let denied = shard::denied(&target_shard.record.value);
+        let name = format!("{}/{}", target.name, target_shard.name);
+        let subject = format!("shard {name}");
+        let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(t)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            let text = format!("writes to {} were not denied", missing.join(", "));
+            let mend = format!(
+                "compare the rows with VDiff; to deny them: SetShardTabletControl --denied-tables {} {name} primary",
+                missing.join(",")
+            );
+            found.push(Finding::new(&check::DENIED_MISSING, subject.clone(), text, mend));
+        }
+        let Some(facts) = facts else { continue };
+        let ours = facts.denied_on(&target_shard.name);
+        let others: Vec<&str> =
+            tables.iter().filter(|t| denied.contains(t) && !ours.contains(t)).map(String::as_str).collect();
+        if !others.is_empty() {
+            let text = format!("{} had been denied before the workflow was created", others.join(", "));
+            let mend = format!(
+                "if nobody needs that: SetShardTabletControl --denied-tables {} --remove {name} primary",
+                others.join(",")
+            );
+            found.push(Finding::new(&check::DENIED_ELSEWHERE, subject, text, mend));
+        }
+    }
+    found
+}
+
+/// Tables that vtgate would not find.
+pub fn unrouted(target: &VSchema, tables: &[String]) -> Vec<Finding> {
+    if !target.sharded {
+        // complete adds them
+        return Vec::new();
+    }
+    let known = vschema::tables(target);
+    let unknown = tables.iter().filter(|table| !known.contains_key(table.as_str()));
+    let finding = |table: &String| {
+        let text = "it is not in the target's sharded vschema";
+        Finding::new(&check::TABLE_UNROUTED, format!("table {table}"), text, "add it with ApplyVSchema")
+    };
+    unknown.map(finding).collect()
+}
+
+/// Columns that several shards would count each for itself: table and column.
+pub fn without_sequence(target: &VSchema, columns: &[(String, Columns)], tables: &[String]) -> Vec<(String, String)> {
+    if !target.sharded || columns.len() < 2 {
+        return Vec::new();
+    }
+    let known = vschema::tables(target);
+    let counted = |table: &String| {
+        let of_table = columns.iter().find_map(|(_, columns)| columns.get(table))?;
+        let column = of_table.iter().find(|column| column.auto_increment)?;
+        let has_sequence = known.get(table.as_str()).is_some_and(|t| t.auto_increment.is_some());
+        (!has_sequence).then(|| (table.clone(), column.name.clone()))
+    };
+    tables.iter().filter_map(counted).collect()
+}
+
+/// Names the value with which each sequence has to start, as far as the shards tell it: one wave.
+pub async fn sequences(context: &Context, target: &Keyspace, missing: &[(String, String)]) -> Vec<Finding> {
+    let mut largest: BTreeMap<&str, i128> = BTreeMap::new();
+    if !missing.is_empty() {
+        let primaries: Vec<&Tablet> = target.shards.iter().filter_map(|shard| shard.primary.as_ref()).collect();
+        let reads = primaries.iter().flat_map(|on| missing.chunks(AT_ONCE).map(|some| maxima(context, on, some)));
+        for answer in join_all(reads).await.into_iter().flatten() {
+            for (table, value) in answer {
+                let known = largest.entry(table).or_insert(value);
+                *known = (*known).max(value);
+            }
+        }
+    }
+    let finding = |(table, column): &(String, String)| {
+        let text = format!("its AUTO_INCREMENT column {column} would be counted on each shard by itself");
+        let start = largest.get(table.as_str()).map_or(1, |largest| largest + 1);
+        let mend = format!(
+            "make a sequence in an unsharded keyspace, its next_id at least {start}, and name it as the table's auto_increment with ApplyVSchema"
+        );
+        Finding::new(&check::SEQUENCE_MISSING, format!("table {table}"), text, mend)
+    };
+    missing.iter().map(finding).collect()
+}
+
+async fn maxima<'t>(
+    context: &Context,
+    on: &Tablet,
+    tables: &'t [(String, String)],
+) -> tablet::Result<Vec<(&'t str, i128)>> {
+    let ask = |(number, (table, column)): (usize, &(String, String))| {
+        format!("(select {number}, max({}) from {})", quote::identifier(column), quote::identifier(table))
+    };
+    let asks: Vec<String> = tables.iter().enumerate().map(ask).collect();
+    let query = format!("select * from ({}) as maxima", asks.join(" union all "));
+    let answer = context.tablets.read(on, query, tables.len() as u64).await?;
+    let pair = |row: Vec<Option<String>>| {
+        let mut row = row.into_iter().flatten();
+        let (number, value) = (row.next()?.parse::<usize>().ok()?, row.next()?.parse().ok()?);
+        Some((tables.get(number)?.0.as_str(), value))
+    };
+    Ok(rows::texts(&answer).into_iter().filter_map(pair).collect())
+}
