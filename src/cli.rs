@@ -5,6 +5,7 @@
 
 pub mod advise;
 pub mod config_file;
+pub mod fallback;
 pub mod grpc;
 pub mod guard;
 pub mod http;
@@ -22,6 +23,7 @@ mod values;
 use clap::Parser;
 
 pub use config_file::ConfigFileArgs;
+pub use fallback::FallbackArgs;
 pub use grpc::GrpcArgs;
 pub use guard::GuardArgs;
 pub use http::HttpArgs;
@@ -46,6 +48,8 @@ pub use topologies::TopologiesArgs;
 pub struct Cli {
     #[command(flatten)]
     pub ours: OurArgs,
+    #[command(flatten)]
+    pub fallback: FallbackArgs,
     #[command(flatten)]
     pub topo: TopoArgs,
     #[command(flatten)]

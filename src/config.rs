@@ -1,6 +1,7 @@
 //! Validated settings: the sum of the components' options.
 
 mod error;
+mod fallback;
 mod file;
 mod parts;
 pub mod secret;
@@ -53,6 +54,8 @@ pub struct Config {
     pub http_address: Option<Address>,
     pub server: server::Options,
     pub guard: guard::Options,
+    /// Where what is not served here is handed on to.
+    pub fallback: Option<server::fallback::Options>,
     pub pages: web::Options,
     pub log: log::Options,
     pub metrics: metrics::Options,
@@ -99,13 +102,15 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
-        let Cli { ours, topo, topologies, grpc, guard, http, tablet, log, stats, process, config_file: _ } = cli;
+        let Cli { ours, fallback, topo, topologies, grpc, guard, http, tablet, log, stats, process, config_file: _ } =
+            cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http);
         let ProcessArgs { pid_file, lameduck_period, onterm_timeout, onclose_timeout, version: _ } = process;
         Ok(Self {
             tablet: parts::tablet(tablet, &grpc)?,
+            fallback: fallback::options(fallback, grpc.server.max_message)?,
             topo: topo.own,
             trying_out: topo.trying_out,
             topologies: topologies::options(topologies, topo.etcd)?,
