@@ -1,5 +1,6 @@
 //! An OTLP collector in the process, over gRPC or HTTP, that keeps the spans it gets.
 
+mod sink;
 mod tree;
 
 use std::{
@@ -104,6 +105,18 @@ impl Collector {
         let router = Router::new().route("/v1/traces", post(take)).with_state(kept.clone());
         let task = tokio::spawn(async { axum::serve(listener, router).await.unwrap_or_default() });
         Ok(Self { address, kept, task })
+    }
+
+    /// Takes OTLP over gRPC on a free port and throws it away unread, so that it costs the host little.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn sink() -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let serving = Server::builder().add_service(sink::Sink).serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async { serving.await.unwrap_or_default() });
+        Ok(Self { address, kept: Keeper::default(), task })
     }
 
     /// `host:port`.
