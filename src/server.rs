@@ -2,6 +2,7 @@
 
 mod about;
 mod advisor;
+pub mod audit;
 mod cell;
 mod graph;
 mod keyspace;

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::ours::OURS;
+
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
 pub struct OtelArgs {
@@ -18,6 +20,6 @@ pub struct OtelArgs {
     #[arg(long)]
     pub otel_insecure: bool,
     /// How telemetry is sent, grpc or http/protobuf; else OTEL_EXPORTER_OTLP_PROTOCOL, else grpc
-    #[arg(long, default_value = "", value_name = "NAME")]
+    #[arg(long, help_heading = OURS, default_value = "", value_name = "NAME")]
     pub otel_protocol: String,
 }

@@ -4,17 +4,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::deadline;
+use crate::guard::listen::Peer;
 use crate::telemetry::traces;
 
 /// Opens the span of a call and sets its deadline from `grpc-timeout`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallLayer;
+
+/// The name of the called RPC without its service, in the extensions of each request.
+#[derive(Clone, Debug)]
+pub struct Rpc(pub String);
 
 /// A service whose calls have a span and a deadline.
 #[derive(Clone, Debug)]
@@ -45,10 +49,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<R>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
         let timeout = request.headers().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let method = request.uri().path().trim_start_matches('/');
+        let rpc = Rpc(method.rsplit('/').next().unwrap_or_default().to_owned());
         let span = span(&request);
+        request.extensions_mut().insert(rpc);
         let answer = deadline::scope(until, self.inner.call(request)).instrument(span.clone());
         let open = traces::Open::new(span);
         Box::pin(async move {
@@ -77,9 +84,9 @@ fn span<R>(request: &http::Request<R>) -> Span {
         vitess.mount = Empty,
     );
     if traces::is_on()
-        && let Some(peer) = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
+        && let Some(address) = request.extensions().get::<Peer>().and_then(|peer| peer.address)
     {
-        span.record("client.address", peer.ip().to_string());
+        span.record("client.address", address.ip().to_string());
     }
     traces::adopt(&span, request.headers());
     span
