@@ -1,6 +1,6 @@
 //! What a tablet says of its own health, as vreplication asks before it streams from it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 use vtmigrated_proto::query::{StreamHealthRequest, StreamHealthResponse};
@@ -9,7 +9,9 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::{Client, Error, Result, address, alias};
 use crate::deadline;
+use crate::telemetry::{grpc_code, metrics};
 
+const SERVICE: &str = "queryservice.Query";
 const METHOD: &str = "StreamHealth";
 
 /// True when vreplication would stream from a tablet that says this (Vitess 22.0.3).
@@ -32,7 +34,15 @@ impl Client {
             stream.message().await?.ok_or_else(|| tonic::Status::unavailable("the health stream ended at once"))
         };
         let limit = deadline::remaining(limit);
-        match tokio::time::timeout(limit, asked.instrument(span)).await {
+        let start = Instant::now();
+        let answer = tokio::time::timeout(limit, asked.instrument(span)).await;
+        let code = match &answer {
+            Ok(Ok(_)) => tonic::Code::Ok,
+            Ok(Err(status)) => status.code(),
+            Err(_) => tonic::Code::DeadlineExceeded,
+        };
+        metrics::tablet_call(&format!("{SERVICE}/{METHOD}"), &address, grpc_code::name(code), start.elapsed());
+        match answer {
             Ok(Ok(health)) => Ok(health),
             Ok(Err(status)) => Err(super::manager::failure(alias, address, METHOD, &status)),
             Err(_) => Err(Error::Slow { alias, address, method: METHOD, seconds: limit.as_secs() }),

@@ -15,6 +15,7 @@ use crate::telemetry::grpc_code::name as code_name;
 use crate::telemetry::metrics;
 use crate::{deadline, failpoint};
 
+const SERVICE: &str = "tabletmanagerservice.TabletManager";
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -224,7 +225,7 @@ impl Client {
             Ok(Err(status)) => status.code(),
             Err(_) => tonic::Code::DeadlineExceeded,
         };
-        metrics::tablet_call(method, code_name(code), start.elapsed());
+        metrics::tablet_call(&format!("{SERVICE}/{method}"), &address, code_name(code), start.elapsed());
         match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),

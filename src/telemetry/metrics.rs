@@ -1,8 +1,10 @@
 //! Meters of the program, shown as Prometheus text and as `/debug/vars`.
 //!
-//! Names that dashboards know from stock's vtctld stay; calls have the names of OpenTelemetry. Recording is a no-op until
-//! [`install`] was called.
+//! Names that dashboards know from stock's vtctld stay, without a unit; calls have the names of OpenTelemetry; ours begin with
+//! `vtmigrated.`. Prometheus shows dots as `_` and units as suffixes: `vtmigrated.workflow.lag` in `s` is
+//! `vtmigrated_workflow_lag_seconds`. Recording is a no-op until [`install`] was called.
 
+mod clusters;
 mod process;
 mod vars;
 
@@ -14,6 +16,8 @@ use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCou
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::{Map, Value};
+
+pub use clusters::mounted_tablet;
 
 /// Bounds of the histograms in seconds: those of stock.
 const BOUNDS: [f64; 10] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
@@ -36,6 +40,7 @@ struct Installed {
     options: Options,
     registry: Registry,
     meters: Meters,
+    meter: Meter,
     /// Keeps the meters alive.
     _provider: SdkMeterProvider,
 }
@@ -62,7 +67,6 @@ pub fn install(options: Options, started: Instant) -> Result<(), Error> {
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
-        .without_units()
         .without_counter_suffixes()
         .without_target_info()
         .scope_info_enabled(false)
@@ -71,27 +75,27 @@ pub fn install(options: Options, started: Instant) -> Result<(), Error> {
     let meter = provider.meter("vtmigrated");
     process::observe(&meter, started);
     let meters = Meters::new(&meter);
-    INSTALLED.set(Installed { options, registry, meters, _provider: provider }).ok();
+    INSTALLED.set(Installed { options, registry, meters, meter, _provider: provider }).ok();
     Ok(())
 }
 
 impl Meters {
     fn new(meter: &Meter) -> Self {
-        let seconds = |name: &'static str, text: &'static str| {
-            meter.f64_histogram(name).with_unit("s").with_description(text).with_boundaries(BOUNDS.to_vec()).build()
+        let times = |name: &'static str, unit: &'static str, text: &'static str| {
+            meter.f64_histogram(name).with_unit(unit).with_description(text).with_boundaries(BOUNDS.to_vec()).build()
         };
         let count = |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
         Self {
-            topology_operations: seconds("vtctld_topology_conn_operations", "Topology operations"),
+            topology_operations: times("vtctld_topology_conn_operations", "", "Seconds that topology operations took"),
             topology_errors: count("vtctld_topology_conn_errors", "Topology operations that failed"),
-            topology_read_waits: seconds("vtctld_topology_conn_read_waits", "Waiting before topology reads"),
-            tablet_calls: seconds("rpc.client.call.duration", "Calls to tablets"),
+            topology_read_waits: times("vtctld_topology_conn_read_waits", "", "Seconds that topology reads waited"),
+            tablet_calls: times("rpc.client.call.duration", "s", "Time that calls to tablets took"),
             tablet_connections_new: count("vtctld_tabletmanagerclient_cachedconn_new", "Tablets connected to"),
             tablet_connections_reused: count("vtctld_tabletmanagerclient_cachedconn_reuse", "Uses of kept connections"),
-            rpcs: seconds("rpc.server.call.duration", "Calls of clients"),
-            rpc_errors: count("vtctld_rpc_errors", "Calls of clients that did not end well"),
+            rpcs: times("rpc.server.call.duration", "s", "Time that calls of clients took"),
+            rpc_errors: count("vtmigrated.rpc.errors.total", "Calls of clients that did not end well"),
             rpcs_active: meter
-                .i64_up_down_counter("vtctld_rpc_active")
+                .i64_up_down_counter("vtmigrated.rpc.active")
                 .with_description("Calls of clients under way")
                 .build(),
         }
@@ -107,6 +111,11 @@ impl Installed {
     fn is_dropped(&self, variable: &str) -> bool {
         self.options.dropped.iter().any(|name| name.eq_ignore_ascii_case(variable))
     }
+}
+
+/// Where gauges of other modules are made; `None` until [`install`] was called.
+pub fn meter() -> Option<&'static Meter> {
+    INSTALLED.get().map(|installed| &installed.meter)
 }
 
 /// A topology operation that took `elapsed`. `cell` is `global` or the name of a cell.
@@ -126,11 +135,14 @@ pub fn topology_read_wait(operation: &'static str, cell: &str, elapsed: Duration
     installed.meters.topology_read_waits.record(elapsed.as_secs_f64(), &labels);
 }
 
-/// A call to a tablet manager; `code` as gRPC writes it, such as `NOT_FOUND`.
-pub fn tablet_call(method: &'static str, code: &'static str, elapsed: Duration) {
+/// A call to the tablet at `address`. `method` is `service/method`, `code` as gRPC writes it, such as `NOT_FOUND`.
+pub fn tablet_call(method: &str, address: &str, code: &'static str, elapsed: Duration) {
     let Some(installed) = INSTALLED.get() else { return };
-    let method = format!("tabletmanagerservice.TabletManager/{method}");
-    let labels = [installed.label("rpc.method", &method), installed.label("rpc.response.status_code", code)];
+    let labels = [
+        installed.label("rpc.method", method),
+        installed.label("rpc.response.status_code", code),
+        installed.label("vitess.cluster", clusters::of(address)),
+    ];
     installed.meters.tablet_calls.record(elapsed.as_secs_f64(), &labels);
 }
 

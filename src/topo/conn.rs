@@ -82,6 +82,11 @@ pub trait Conn: Send + Sync + 'static {
         Ok(true)
     }
 
+    /// True when the topology is a mounted cluster's.
+    fn is_mounted(&self) -> bool {
+        false
+    }
+
     /// A bounded read that proves that the server answers.
     async fn probe(&self) -> Result<()>;
 }

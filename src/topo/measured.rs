@@ -85,6 +85,15 @@ impl Conn for Measured {
         self.measure("Lock", self.conn.lock(request)).await
     }
 
+    async fn has_lease(&self, path: &str) -> Result<bool> {
+        let _place = self.place("HasLease", path).await?;
+        self.measure("HasLease", self.conn.has_lease(path)).await
+    }
+
+    fn is_mounted(&self) -> bool {
+        self.cell.starts_with("mount/")
+    }
+
     async fn probe(&self) -> Result<()> {
         self.measure("Probe", self.conn.probe()).await
     }
