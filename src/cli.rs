@@ -9,6 +9,7 @@ pub mod grpc;
 pub mod http;
 pub mod log;
 pub mod no_effect;
+pub mod otel;
 pub mod ours;
 mod parse;
 pub mod process;
@@ -23,6 +24,7 @@ pub use config_file::ConfigFileArgs;
 pub use grpc::GrpcArgs;
 pub use http::HttpArgs;
 pub use log::LogArgs;
+pub use otel::OtelArgs;
 pub use ours::OurArgs;
 pub use parse::{Error, Flag, Given, Origin, Settings, environment, given, is_flag};
 pub use process::ProcessArgs;
@@ -54,6 +56,8 @@ pub struct Cli {
     pub log: LogArgs,
     #[command(flatten)]
     pub stats: StatsArgs,
+    #[command(flatten)]
+    pub otel: OtelArgs,
     #[command(flatten)]
     pub process: ProcessArgs,
     #[command(flatten)]

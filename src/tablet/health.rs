@@ -7,9 +7,10 @@ use vtmigrated_proto::query::{StreamHealthRequest, StreamHealthResponse};
 use vtmigrated_proto::queryservice::query_client::QueryClient;
 use vtmigrated_proto::topodata::Tablet;
 
+use super::manager::code;
 use super::{Client, Error, Result, address, alias};
 use crate::deadline;
-use crate::telemetry::{grpc_code, metrics};
+use crate::telemetry::{grpc_code, metrics, traces};
 
 const SERVICE: &str = "queryservice.Query";
 const METHOD: &str = "StreamHealth";
@@ -26,8 +27,7 @@ impl Client {
     /// No answer within `limit` counts as [`Error::Slow`].
     pub async fn health(&self, tablet: &Tablet, limit: Duration) -> Result<StreamHealthResponse> {
         let (alias, address) = (alias(tablet), address(tablet));
-        let span =
-            tracing::info_span!("tablet", rpc.method = METHOD, vitess.tablet.alias = %alias, server.address = %address);
+        let span = super::manager::span(tablet, SERVICE, METHOD, &alias);
         let channel = self.channel(tablet, METHOD)?;
         let asked = async {
             let mut stream = QueryClient::new(channel).stream_health(StreamHealthRequest {}).await?.into_inner();
@@ -35,12 +35,9 @@ impl Client {
         };
         let limit = deadline::remaining(limit);
         let start = Instant::now();
-        let answer = tokio::time::timeout(limit, asked.instrument(span)).await;
-        let code = match &answer {
-            Ok(Ok(_)) => tonic::Code::Ok,
-            Ok(Err(status)) => status.code(),
-            Err(_) => tonic::Code::DeadlineExceeded,
-        };
+        let answer = tokio::time::timeout(limit, asked.instrument(span.clone())).await;
+        let code = code(&answer);
+        traces::called(&span, code);
         metrics::tablet_call(&format!("{SERVICE}/{METHOD}"), &address, grpc_code::name(code), start.elapsed());
         match answer {
             Ok(Ok(health)) => Ok(health),

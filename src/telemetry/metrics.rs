@@ -1,4 +1,4 @@
-//! Meters of the program, shown as Prometheus text and as `/debug/vars`.
+//! Meters of the program, shown as Prometheus text and as `/debug/vars`, and sent by OTLP.
 //!
 //! Names that dashboards know from stock's vtctld stay, without a unit; calls have the names of OpenTelemetry; ours begin with
 //! `vtmigrated.`. Prometheus shows dots as `_` and units as suffixes: `vtmigrated.workflow.lag` in `s` is
@@ -6,6 +6,7 @@
 
 mod clusters;
 mod process;
+mod push;
 mod vars;
 
 use std::sync::OnceLock;
@@ -17,24 +18,33 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::{Map, Value};
 
+use super::otlp;
 pub use clusters::mounted_tablet;
 
+/// Bound of sending the last metrics.
+const LAST: Duration = Duration::from_secs(5);
 /// Bounds of the histograms in seconds: those of stock.
 const BOUNDS: [f64; 10] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// The `--stats_*` flags.
+/// The `--stats_*` flags, and `--otel-metrics`.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Variables that are not shown, by their names in `/debug/vars`.
     pub dropped: Vec<String>,
     /// Labels whose values are summed up as `all`.
     pub combined: Vec<String>,
+    /// Sent by OTLP, whatever `OTEL_METRICS_EXPORTER` says.
+    pub push: bool,
 }
 
 /// Why there are no metrics.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics cannot be set up: {0}")]
-pub struct Error(#[from] opentelemetry_sdk::error::OTelSdkError);
+pub enum Error {
+    #[error("metrics cannot be set up: {0}")]
+    Exporter(#[from] opentelemetry_sdk::error::OTelSdkError),
+    #[error("metrics cannot be sent: {0}")]
+    Push(#[from] otlp::Error),
+}
 
 struct Installed {
     options: Options,
@@ -42,7 +52,7 @@ struct Installed {
     meters: Meters,
     meter: Meter,
     /// Keeps the meters alive.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
 }
 
 struct Meters {
@@ -59,11 +69,14 @@ struct Meters {
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
-/// Sets the meters of the process up. A second call changes nothing.
+/// Sets the meters of the process up. A second call changes nothing. To be called inside the runtime when metrics are sent.
 ///
 /// # Errors
-/// The exporter cannot be registered.
-pub fn install(options: Options, started: Instant) -> Result<(), Error> {
+/// The exporter cannot be registered; metrics cannot be sent as it is asked for.
+pub fn install(options: Options, otlp: &otlp::Options, started: Instant) -> Result<(), Error> {
+    if INSTALLED.get().is_some() {
+        return Ok(());
+    }
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
@@ -71,11 +84,15 @@ pub fn install(options: Options, started: Instant) -> Result<(), Error> {
         .without_target_info()
         .scope_info_enabled(false)
         .build()?;
-    let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+    let mut provider = SdkMeterProvider::builder().with_reader(exporter).with_resource(otlp::resource());
+    if let Some(reader) = push::reader(&options, otlp)? {
+        provider = provider.with_reader(reader);
+    }
+    let provider = provider.build();
     let meter = provider.meter("vtmigrated");
     process::observe(&meter, started);
     let meters = Meters::new(&meter);
-    INSTALLED.set(Installed { options, registry, meters, meter, _provider: provider }).ok();
+    INSTALLED.set(Installed { options, registry, meters, meter, provider }).ok();
     Ok(())
 }
 
@@ -110,6 +127,19 @@ impl Installed {
 
     fn is_dropped(&self, variable: &str) -> bool {
         self.options.dropped.iter().any(|name| name.eq_ignore_ascii_case(variable))
+    }
+}
+
+/// Sends the last metrics, for five seconds at most. None are shown afterwards.
+pub(super) async fn flush() {
+    let Some(installed) = INSTALLED.get().filter(|installed| push::is_on(&installed.options, otlp::variable)) else {
+        return;
+    };
+    let sent = tokio::task::spawn_blocking(|| installed.provider.shutdown());
+    match tokio::time::timeout(LAST, sent).await {
+        Ok(Ok(Err(error))) => tracing::warn!("the last metrics were not sent: {error}"),
+        Err(_) => tracing::warn!("the last metrics were not sent in time"),
+        Ok(_) => {}
     }
 }
 

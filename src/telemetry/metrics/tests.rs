@@ -2,8 +2,8 @@ use super::*;
 
 /// All tests of the process share the meters: cells tell them apart.
 fn installed() {
-    let options = Options { dropped: vec!["buildnumber".into()], combined: Vec::new() };
-    install(options, Instant::now()).unwrap();
+    let options = Options { dropped: vec!["buildnumber".into()], ..Options::default() };
+    install(options, &otlp::Options::default(), Instant::now()).unwrap();
 }
 
 #[test]
