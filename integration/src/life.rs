@@ -105,12 +105,20 @@ impl Life {
     /// # Errors
     /// Something does not come up.
     pub async fn start(source: Builder, target: Builder) -> Result<Self> {
-        let (source, target) = tokio::try_join!(source.start(), target.start())?;
-        let server = Server::start(&target.topo_flags()).await?;
-        let client = server.client().await?;
-        let life = Self { source, target, server, client };
+        let life = Self::start_unmounted(source, target, &[]).await?;
         life.client().mount_register(life.mount(MOUNT)).await?;
         Ok(life)
+    }
+
+    /// Starts both clusters, and the server with more flags; nothing is mounted.
+    ///
+    /// # Errors
+    /// Something does not come up.
+    pub async fn start_unmounted(source: Builder, target: Builder, flags: &[String]) -> Result<Self> {
+        let (source, target) = tokio::try_join!(source.start(), target.start())?;
+        let server = Server::start(&[&target.topo_flags(), flags].concat()).await?;
+        let client = server.client().await?;
+        Ok(Self { source, target, server, client })
     }
 
     /// A client of the server; all share a connection.
