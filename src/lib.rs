@@ -24,5 +24,6 @@ pub mod telemetry;
 pub mod topo;
 pub mod vdiff;
 pub mod vschema;
+pub mod watch;
 pub mod web;
 pub mod workflow;

@@ -105,8 +105,18 @@ impl Life {
     /// # Errors
     /// Something does not come up.
     pub async fn start(source: Builder, target: Builder) -> Result<Self> {
+        Self::start_with(source, target, &[]).await
+    }
+
+    /// The same with more flags for the server.
+    ///
+    /// # Errors
+    /// As [`Life::start`].
+    pub async fn start_with(source: Builder, target: Builder, flags: &[&str]) -> Result<Self> {
         let (source, target) = tokio::try_join!(source.start(), target.start())?;
-        let server = Server::start(&target.topo_flags()).await?;
+        let mut all = target.topo_flags();
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let server = Server::start(&all).await?;
         let client = server.client().await?;
         let life = Self { source, target, server, client };
         life.client().mount_register(life.mount(MOUNT)).await?;
