@@ -14,7 +14,7 @@ pub use error::Error;
 use crate::cli::{self, Cli, Flag, Given, Origin, ProcessArgs, Settings};
 use crate::telemetry::{log, metrics, otlp, traces};
 use crate::topo::EtcdOptions;
-use crate::{context, server, tablet, web};
+use crate::{context, server, tablet, watch, web};
 
 /// Where the own cluster's topology is.
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ pub struct Config {
     pub traces: traces::Options,
     pub process: ProcessOptions,
     pub operations: context::Options,
+    pub watch: watch::Options,
     /// Name of the server's cell; empty when not told.
     pub cell: String,
     /// What the log should tell at the start.
@@ -127,6 +128,7 @@ impl TryFrom<Cli> for Config {
                 onterm_timeout,
                 onclose_timeout,
             },
+            watch: parts::watch(&ours),
             operations: parts::operations(ours, topo.lease_ttl, topo.lock_timeout),
             cell: topo.cell,
             notes: http.note.into_iter().chain(telemetry.note).collect(),

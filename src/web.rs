@@ -3,6 +3,7 @@
 mod api;
 mod headers;
 mod health;
+mod live;
 mod policy;
 mod status;
 mod variables;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+pub use live::Views;
 pub use policy::{Policy, Role};
 
 /// Settings of the pages.
@@ -49,6 +51,8 @@ pub struct Pages {
     pub started: Instant,
     /// Cancelled when the program was told to stop: it is not ready any more.
     pub stopping: CancellationToken,
+    /// What the watcher sees, drawn.
+    pub views: Arc<Views>,
 }
 
 /// Serves the pages until `ended`.
@@ -76,7 +80,7 @@ fn router(pages: Pages) -> Router {
         .route("/metrics", get(variables::metrics))
         .merge(monitoring)
         .merge(debugging)
-        .merge(api::router().layer(guard(Role::Monitoring)))
+        .merge(api::router().merge(live::router()).layer(guard(Role::Monitoring)))
         .layer(from_fn(headers::secure))
         .with_state(Arc::new(pages))
 }

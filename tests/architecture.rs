@@ -11,13 +11,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("cli", &["config"]),
     ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
-    ("config", &["cli", "context", "server", "tablet", "telemetry", "topo", "web"]),
+    ("config", &["cli", "context", "server", "tablet", "telemetry", "topo", "watch", "web"]),
     ("context", &["tablet", "topo"]),
     ("deadline", &[]),
     ("error", &[]),
     ("failpoint", &[]),
     ("gtid", &[]),
     ("key_range", &[]),
+    ("meters", &["telemetry", "watch"]),
     (
         "server",
         &[
@@ -41,7 +42,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
-    ("web", &["context", "error", "telemetry", "topo", "vdiff", "workflow"]),
+    ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
+    ("web", &["context", "error", "telemetry", "topo", "vdiff", "watch", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

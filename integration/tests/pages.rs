@@ -39,8 +39,14 @@ async fn page(address: SocketAddr, path: &str) -> (u16, String, String) {
 
 #[tokio::test]
 async fn pages_tell_of_calls_flags_and_health() {
-    let server =
-        Server::start(&["--pprof-http", "--opentsdb_uri=http://user:hidden@host/x", "--cell=zone1"]).await.unwrap();
+    let server = Server::start(&[
+        "--pprof-http",
+        "--opentsdb_uri=http://user:hidden@host/x",
+        "--cell=zone1",
+        "--watch-interval=0",
+    ])
+    .await
+    .unwrap();
     let mut client = server.client().await.unwrap();
     client.mount_list(MountListRequest {}).await.unwrap();
     let missing = client.mount_show(MountShowRequest { name: "none".to_owned() }).await.unwrap_err();

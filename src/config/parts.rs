@@ -8,7 +8,7 @@ use crate::cli::{GrpcArgs, HttpArgs, LogArgs, OurArgs, StatsArgs, TabletArgs, To
 use crate::telemetry::log::{self, Format, Severity};
 use crate::telemetry::metrics;
 use crate::topo::EtcdOptions;
-use crate::{context, server, tablet, web};
+use crate::{context, server, tablet, watch, web};
 
 /// Durations past this are none: Go's largest one means "never".
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -235,8 +235,13 @@ pub(super) fn metrics(args: StatsArgs) -> metrics::Options {
     }
 }
 
+pub(super) fn watch(args: &OurArgs) -> watch::Options {
+    watch::Options { interval: args.watch_interval }
+}
+
 pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Duration) -> context::Options {
-    let OurArgs { allow_unreachable_mounts, keep_vplayer_batching, allow_unfinished_complete } = args;
+    let OurArgs { allow_unreachable_mounts, keep_vplayer_batching, allow_unfinished_complete, watch_interval: _ } =
+        args;
     context::Options {
         lease_ttl,
         lock_timeout,
