@@ -15,7 +15,7 @@ pub use error::Error;
 
 use crate::cli::{self, Cli, Flag, Given, Origin, ProcessArgs, Settings};
 use crate::telemetry::{log, metrics, otlp, traces};
-use crate::{context, guard, server, tablet, topo, web};
+use crate::{context, guard, server, tablet, topo, watch, web};
 
 /// Where the own cluster's topology is.
 #[derive(Clone, Debug)]
@@ -65,6 +65,7 @@ pub struct Config {
     pub traces: traces::Options,
     pub process: ProcessOptions,
     pub operations: context::Options,
+    pub watch: watch::Options,
     /// Name of the server's cell; empty when not told.
     pub cell: String,
     /// What the log should tell at the start.
@@ -106,8 +107,21 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
-        let Cli { ours, fallback, topo, topologies, grpc, guard, http, tablet, log, stats, otel, process, config_file: _ } =
-            cli;
+        let Cli {
+            ours,
+            fallback,
+            topo,
+            topologies,
+            grpc,
+            guard,
+            http,
+            tablet,
+            log,
+            stats,
+            otel,
+            process,
+            config_file: _,
+        } = cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http);
@@ -125,7 +139,7 @@ impl TryFrom<Cli> for Config {
             guard: parts::guard(guard)?,
             pages: http.pages,
             log: parts::log(log)?,
-            metrics: parts::metrics(stats),
+            metrics: metrics::Options { push: telemetry.metrics, ..parts::metrics(stats) },
             otlp: telemetry.otlp,
             traces: telemetry.traces,
             process: ProcessOptions {
@@ -134,6 +148,7 @@ impl TryFrom<Cli> for Config {
                 onterm_timeout,
                 onclose_timeout,
             },
+            watch: parts::watch(&ours),
             operations: parts::operations(ours, topo.lease_ttl, topo.lock_timeout),
             cell: topo.cell,
             notes: http.note.into_iter().chain(telemetry.note).collect(),

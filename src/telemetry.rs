@@ -4,8 +4,8 @@ pub mod build;
 pub mod grpc_code;
 pub mod log;
 pub mod metrics;
-pub mod shadow;
 pub mod otlp;
+pub mod shadow;
 pub mod trace_ids;
 pub mod traces;
 
@@ -51,10 +51,10 @@ pub fn init(
         Some(layer) => subscriber.with(layer).try_init().ok(),
         None => subscriber.try_init().ok(),
     };
-    Ok(metrics::install(metrics, started)?)
+    Ok(metrics::install(metrics, otlp, started)?)
 }
 
 /// Sends what is still to be sent, for a bounded time.
 pub async fn flush() {
-    traces::flush().await;
+    tokio::join!(traces::flush(), metrics::flush());
 }

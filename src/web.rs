@@ -3,6 +3,7 @@
 mod api;
 mod headers;
 mod health;
+mod live;
 mod policy;
 mod shadow;
 mod status;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::telemetry::shadow::Counts;
+pub use live::Views;
 pub use policy::{Policy, Role};
 
 /// Settings of the pages.
@@ -53,6 +55,8 @@ pub struct Pages {
     pub stopping: CancellationToken,
     /// What shadow mode has found.
     pub shadow: Arc<Counts>,
+    /// What the watcher sees, drawn.
+    pub views: Arc<Views>,
 }
 
 /// Serves the pages until `ended`.
@@ -81,7 +85,7 @@ fn router(pages: Pages) -> Router {
         .route("/metrics", get(variables::metrics))
         .merge(monitoring)
         .merge(debugging)
-        .merge(api::router().layer(guard(Role::Monitoring)))
+        .merge(api::router().merge(live::router()).layer(guard(Role::Monitoring)))
         .layer(from_fn(headers::secure))
         .with_state(Arc::new(pages))
 }

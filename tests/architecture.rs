@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("cli", &["config"]),
     ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
-    ("config", &["cli", "context", "files", "guard", "server", "tablet", "telemetry", "tls", "topo", "web"]),
+    ("config", &["cli", "context", "files", "guard", "server", "tablet", "telemetry", "tls", "topo", "watch", "web"]),
     ("context", &["tablet", "topo"]),
     ("deadline", &[]),
     ("error", &[]),
@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gtid", &[]),
     ("guard", &["files", "tls"]),
     ("key_range", &[]),
+    ("meters", &["telemetry", "watch"]),
     (
         "server",
         &[
@@ -45,7 +46,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
-    ("web", &["context", "error", "telemetry", "topo", "vdiff", "workflow"]),
+    ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
+    ("web", &["context", "error", "telemetry", "topo", "vdiff", "watch", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

@@ -1,5 +1,6 @@
 //! An OTLP collector in the process, over gRPC or HTTP, that keeps the spans it gets.
 
+pub mod metrics;
 mod sink;
 mod tree;
 

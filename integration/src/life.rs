@@ -116,7 +116,16 @@ impl Life {
     /// # Errors
     /// Something does not come up.
     pub async fn start(source: Builder, target: Builder) -> Result<Self> {
-        let life = Self::start_unmounted(source, target, &[]).await?;
+        Self::start_with(source, target, &[]).await
+    }
+
+    /// The same with more flags for the server.
+    ///
+    /// # Errors
+    /// As [`Life::start`].
+    pub async fn start_with(source: Builder, target: Builder, flags: &[&str]) -> Result<Self> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let life = Self::start_unmounted(source, target, &flags).await?;
         life.client().mount_register(life.mount(MOUNT)).await?;
         Ok(life)
     }

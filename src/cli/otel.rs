@@ -13,6 +13,9 @@ pub struct OtelArgs {
     /// Part of the traces without a sampled parent that is kept, from 0 to 1; 0.1 unless OTEL_TRACES_SAMPLER says otherwise
     #[arg(long, value_name = "RATE")]
     pub tracing_sampling_rate: Option<f64>,
+    /// Send metrics by OTLP, too; else OTEL_METRICS_EXPORTER=otlp does
+    #[arg(long)]
+    pub otel_metrics: bool,
     /// OTLP collector, host:port or a URL; else OTEL_EXPORTER_OTLP_ENDPOINT, else one on this host
     #[arg(long, default_value = "", value_name = "ADDRESS")]
     pub otel_endpoint: String,

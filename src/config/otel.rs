@@ -13,12 +13,14 @@ const OTHER_TRACERS: [&str; 2] = ["opentracing-jaeger", "opentracing-datadog"];
 pub(super) struct Telemetry {
     pub otlp: otlp::Options,
     pub traces: traces::Options,
+    /// Metrics are sent, too.
+    pub metrics: bool,
     /// For the log.
     pub note: Option<String>,
 }
 
 pub(super) fn telemetry(args: OtelArgs) -> Result<Telemetry, Error> {
-    let OtelArgs { tracer, tracing_sampling_rate, otel_endpoint, otel_insecure, otel_protocol } = args;
+    let OtelArgs { tracer, tracing_sampling_rate, otel_metrics, otel_endpoint, otel_insecure, otel_protocol } = args;
     let bad = |flag: &'static str| move |detail: String| Error::BadValue { flag, detail };
     let mut note = None;
     let tracer = match tracer.as_deref() {
@@ -48,6 +50,7 @@ pub(super) fn telemetry(args: OtelArgs) -> Result<Telemetry, Error> {
             protocol,
         },
         traces: traces::Options { tracer, rate: tracing_sampling_rate },
+        metrics: otel_metrics,
         note,
     })
 }
@@ -67,6 +70,7 @@ mod tests {
         telemetry(OtelArgs {
             tracer: tracer.map(str::to_owned),
             tracing_sampling_rate: rate,
+            otel_metrics: false,
             otel_endpoint: endpoint.to_owned(),
             otel_insecure: false,
             otel_protocol: protocol.to_owned(),

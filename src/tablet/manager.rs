@@ -16,6 +16,7 @@ use crate::telemetry::grpc_code::name as code_name;
 use crate::telemetry::{metrics, traces};
 use crate::{deadline, failpoint};
 
+const SERVICE: &str = "tabletmanagerservice.TabletManager";
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -214,14 +215,14 @@ impl Client {
         let client = TabletManagerClient::new(self.channel(tablet, method)?)
             .max_decoding_message_size(self.max_message)
             .max_encoding_message_size(self.max_message);
-        let span = span(tablet, "tabletmanagerservice.TabletManager", method, &alias);
+        let span = span(tablet, SERVICE, method, &alias);
         let limit = deadline::remaining(limit);
         let sent = tokio::time::timeout(limit, send(client).instrument(span.clone()));
         let start = Instant::now();
         let answer = failpoint::around(changes, sent).await;
         let code = code(&answer);
         traces::called(&span, code);
-        metrics::tablet_call(method, code_name(code), start.elapsed());
+        metrics::tablet_call(&format!("{SERVICE}/{method}"), &address, code_name(code), start.elapsed());
         match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),

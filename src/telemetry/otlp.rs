@@ -5,6 +5,7 @@
 mod http_client;
 
 use std::env;
+use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
@@ -220,10 +221,11 @@ pub fn variable(name: &str) -> Option<String> {
 
 /// What is told of this process with all telemetry: `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` win.
 pub fn resource() -> Resource {
+    static INSTANCE: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
     let own = [
         KeyValue::new("service.name", SERVICE),
         KeyValue::new("service.version", build::VERSION),
-        KeyValue::new("service.instance.id", uuid::Uuid::new_v4().to_string()),
+        KeyValue::new("service.instance.id", INSTANCE.as_str()),
     ];
     let builder = Resource::builder_empty()
         .with_attributes(own)

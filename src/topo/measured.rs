@@ -122,7 +122,11 @@ impl Conn for Measured {
 
     async fn has_lease(&self, path: &str) -> Result<bool> {
         let _place = self.place("GetLease", path).await?;
-        self.measure("GetLease", self.conn.has_lease(path)).await
+        self.measure("GetLease", path, self.conn.has_lease(path)).await
+    }
+
+    fn is_mounted(&self) -> bool {
+        self.cell.starts_with("mount/")
     }
 
     async fn probe(&self) -> Result<()> {

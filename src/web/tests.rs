@@ -15,13 +15,10 @@ async fn pages(policy: Policy, kind: &str, root: &str) -> Pages {
         command_line: vec!["vtctld".into()],
         cell: "<script>alert(1)</script>".into(),
     };
-    Pages {
-        context: Arc::new(context),
-        options,
-        started: Instant::now(),
-        stopping: CancellationToken::new(),
-        shadow: Arc::default(),
-    }
+    let seen = tokio::sync::watch::channel(Arc::new(crate::watch::Snapshot::default())).1;
+    let views = Arc::new(Views::new(seen, "memory <i>test</i>".into()));
+    let (context, stopping) = (Arc::new(context), CancellationToken::new());
+    Pages { context, options, started: Instant::now(), stopping, shadow: Arc::default(), views }
 }
 
 async fn get_page(pages: &Pages, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {
@@ -33,6 +30,13 @@ async fn get_page(pages: &Pages, path: &str) -> (StatusCode, axum::http::HeaderM
 }
 
 const ALL: &[&str] = &[
+    "/",
+    "/app",
+    "/app/style.css",
+    "/app/live.js",
+    "/app/icon.svg",
+    "/api/mounts",
+    "/api/migrations",
     "/debug/health",
     "/debug/status",
     "/debug/status.css",
