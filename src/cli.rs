@@ -6,6 +6,7 @@
 pub mod advise;
 pub mod config_file;
 pub mod grpc;
+pub mod health;
 pub mod http;
 pub mod log;
 pub mod no_effect;
@@ -16,6 +17,8 @@ pub mod stats;
 pub mod tablet;
 pub mod topo;
 mod values;
+
+use std::ffi::OsString;
 
 use clap::Parser;
 
@@ -58,6 +61,13 @@ pub struct Cli {
     pub process: ProcessArgs,
     #[command(flatten)]
     pub config_file: ConfigFileArgs,
+}
+
+/// The flags behind `word` when it is the first argument: another program in the same binary. Ends the program as clap does
+/// when they cannot be read.
+pub fn called<T: Parser>(word: &str) -> Option<T> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    (args.get(1)? == word).then(|| T::parse_from(parse::normalize(args.into_iter().skip(1))))
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("deadline", &[]),
     ("error", &[]),
     ("failpoint", &[]),
+    ("fetch", &[]),
     ("gtid", &[]),
+    ("health", &["cli", "fetch"]),
     ("key_range", &[]),
     (
         "server",
@@ -36,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("sql", &["error"]),
     ("snappy", &[]),
-    ("tablet", &["deadline", "error", "failpoint", "snappy", "telemetry", "topo"]),
+    ("tablet", &["deadline", "error", "failpoint", "fetch", "snappy", "telemetry", "topo"]),
     ("telemetry", &[]),
     ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),

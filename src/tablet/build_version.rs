@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use vtmigrated_proto::topodata::Tablet;
 
-use crate::deadline;
+use crate::{deadline, fetch};
 
 /// Longest page that is read.
 const MAX_PAGE: usize = 16 << 20;
@@ -29,30 +24,13 @@ pub async fn build_version(tablet: &Tablet, limit: Duration) -> Result<String, S
 
 async fn read(host: &str, port: i32) -> Result<String, String> {
     let port = u16::try_from(port).map_err(|e| e.to_string())?;
-    let stream = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-    let request = Request::get("/debug/vars").header("host", format!("{host}:{port}")).body(Empty::<Bytes>::new());
-    let request = request.map_err(|e| e.to_string())?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("/debug/vars answers {}", response.status()));
-        }
-        let page = Limited::new(response.into_body(), MAX_PAGE).collect().await.map_err(|e| e.to_string())?;
-        let page: serde_json::Value = serde_json::from_slice(&page.to_bytes()).map_err(|e| e.to_string())?;
-        let told = page.get("BuildVersion").and_then(|version| version.as_str()).filter(|version| !version.is_empty());
-        told.map(str::to_owned).ok_or_else(|| "/debug/vars tells no BuildVersion".to_owned())
-    };
-    tokio::pin!(connection, answer);
-    // the connection does the reading and writing that the answer waits for
-    tokio::select! {
-        answer = &mut answer => answer,
-        ended = &mut connection => {
-            ended.map_err(|e| e.to_string())?;
-            answer.await
-        }
+    let (status, body) = fetch::page((host, port), &format!("{host}:{port}"), "/debug/vars", MAX_PAGE).await?;
+    if !status.is_success() {
+        return Err(format!("/debug/vars answers {status}"));
     }
+    let body: serde_json::Value = serde_json::from_slice(&body).map_err(|e| e.to_string())?;
+    let told = body.get("BuildVersion").and_then(|version| version.as_str()).filter(|version| !version.is_empty());
+    told.map(str::to_owned).ok_or_else(|| "/debug/vars tells no BuildVersion".to_owned())
 }
 
 #[cfg(test)]
