@@ -16,6 +16,7 @@ pub mod error;
 pub mod failpoint;
 pub mod fetch;
 pub mod gtid;
+pub mod guard;
 pub mod health;
 pub mod key_range;
 pub mod server;
