@@ -30,7 +30,8 @@ RUN target=$(rustc -vV | sed -n 's/^host: //p') \
     CFLAGS="-ffile-prefix-map=$CARGO_HOME/registry/src=/cargo -ffile-prefix-map=/src=." \
     cargo build --release --locked --package vtmigrated --bin vtmigrated --target "$target" \
  && install -D -m 755 "target/$target/release/vtmigrated" /out/vt/bin/vtmigrated \
- && docker/image-files /out
+ && docker/image-files /out \
+ && mkdir -p /out.vitess/vtdataroot
 
 FROM scratch
 ARG VTMIGRATED_BUILD_REVISION
@@ -41,7 +42,7 @@ LABEL org.opencontainers.image.title="vtmigrated" \
       org.opencontainers.image.revision="${VTMIGRATED_BUILD_REVISION}"
 COPY --from=build /out/ /
 # What a vtctld may write to: logs with --log_dir, a file with --pid_file.
-COPY --from=build --chown=999:999 /out/vt/vtdataroot/ /vt/vtdataroot/
+COPY --from=build --chown=999:999 /out.vitess/ /vt/
 ENV PATH=/vt/bin VTROOT=/vt VTDATAROOT=/vt/vtdataroot
 # Where Vitess's tools look for a vtctld. Flags win; `vtctld health` reads the same variable.
 ENV VTMIGRATED_PORT=15000 VTMIGRATED_GRPC_PORT=15999
