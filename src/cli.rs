@@ -8,6 +8,7 @@ pub mod config_file;
 pub mod fallback;
 pub mod grpc;
 pub mod guard;
+pub mod health;
 pub mod http;
 pub mod log;
 pub mod no_effect;
@@ -20,6 +21,8 @@ pub mod tablet;
 pub mod topo;
 pub mod topologies;
 mod values;
+
+use std::ffi::OsString;
 
 use clap::Parser;
 
@@ -74,6 +77,13 @@ pub struct Cli {
     pub process: ProcessArgs,
     #[command(flatten)]
     pub config_file: ConfigFileArgs,
+}
+
+/// The flags behind `word` when it is the first argument: another program in the same binary. Ends the program as clap does
+/// when they cannot be read.
+pub fn called<T: Parser>(word: &str) -> Option<T> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    (args.get(1)? == word).then(|| T::parse_from(parse::normalize(args.into_iter().skip(1))))
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 
-use vtmigrated::{advise, app, cli, config::Config, failpoint, telemetry};
+use vtmigrated::{advise, app, cli, config::Config, failpoint, health, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(advise) = cli::advise::from_args() {
+    if let Some(advise) = cli::called("advise") {
         return advise::run(&advise).await;
+    }
+    if let Some(health) = cli::called("health") {
+        return health::run(&health).await;
     }
     let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(config) => config,
