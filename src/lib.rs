@@ -18,6 +18,7 @@ pub mod files;
 pub mod gtid;
 pub mod guard;
 pub mod key_range;
+pub mod patience;
 pub mod server;
 pub mod snappy;
 pub mod sql;

@@ -18,8 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("files", &[]),
     ("gtid", &[]),
-    ("guard", &["files", "tls"]),
+    ("guard", &["files", "patience", "tls"]),
     ("key_range", &[]),
+    ("patience", &[]),
     (
         "server",
         &[
@@ -45,7 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
-    ("web", &["context", "error", "telemetry", "topo", "vdiff", "workflow"]),
+    ("web", &["context", "error", "patience", "telemetry", "topo", "vdiff", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

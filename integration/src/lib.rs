@@ -12,5 +12,5 @@ pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod tablet;
-pub mod zookeeper;
 pub mod writer;
+pub mod zookeeper;
