@@ -6,6 +6,7 @@
 pub mod advise;
 pub mod config_file;
 pub mod grpc;
+pub mod guard;
 pub mod http;
 pub mod log;
 pub mod no_effect;
@@ -21,6 +22,7 @@ use clap::Parser;
 
 pub use config_file::ConfigFileArgs;
 pub use grpc::GrpcArgs;
+pub use guard::GuardArgs;
 pub use http::HttpArgs;
 pub use log::LogArgs;
 pub use ours::OurArgs;
@@ -46,6 +48,8 @@ pub struct Cli {
     pub topo: TopoArgs,
     #[command(flatten)]
     pub grpc: GrpcArgs,
+    #[command(flatten)]
+    pub guard: GuardArgs,
     #[command(flatten)]
     pub http: HttpArgs,
     #[command(flatten)]

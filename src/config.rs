@@ -13,7 +13,7 @@ pub use error::Error;
 use crate::cli::{self, Cli, Flag, Given, Origin, ProcessArgs, Settings};
 use crate::telemetry::{log, metrics};
 use crate::topo::EtcdOptions;
-use crate::{context, server, tablet, watch, web};
+use crate::{context, guard, server, tablet, watch, web};
 
 /// Where the own cluster's topology is.
 #[derive(Clone, Debug)]
@@ -52,6 +52,7 @@ pub struct Config {
     pub grpc_address: Address,
     pub http_address: Option<Address>,
     pub server: server::Options,
+    pub guard: guard::Options,
     pub pages: web::Options,
     pub log: log::Options,
     pub metrics: metrics::Options,
@@ -99,7 +100,7 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
-        let Cli { ours, topo, grpc, http, tablet, log, stats, process, config_file: _ } = cli;
+        let Cli { ours, topo, grpc, guard, http, tablet, log, stats, process, config_file: _ } = cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http);
@@ -112,6 +113,7 @@ impl TryFrom<Cli> for Config {
             grpc_address: grpc.address,
             http_address: http.address,
             server: grpc.server,
+            guard: parts::guard(guard)?,
             pages: http.pages,
             log: parts::log(log)?,
             metrics: parts::metrics(stats),

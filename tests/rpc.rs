@@ -10,6 +10,8 @@ mod calls;
 mod cells;
 #[path = "rpc/deletes.rs"]
 mod deletes;
+#[path = "rpc/guard.rs"]
+mod guard;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
 #[path = "rpc/reparents.rs"]

@@ -38,7 +38,8 @@ pub fn status(error: &dyn Explain) -> Status {
     Status::with_error_details(grpc(error.code()), text, details)
 }
 
-fn grpc(code: Code) -> GrpcCode {
+/// The same code on the wire.
+pub(super) fn grpc(code: Code) -> GrpcCode {
     match code {
         Code::Cancelled => GrpcCode::Cancelled,
         Code::Unknown => GrpcCode::Unknown,
