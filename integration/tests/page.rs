@@ -67,6 +67,11 @@ async fn start() -> Life {
     life
 }
 
+/// Waits until a station of the line looks so.
+async fn until_station(browser: &Browser, number: usize, look: &str) {
+    browser.until(&format!("document.querySelector('#head .stations li:nth-child({number}).{look}') !== null")).await;
+}
+
 /// The three looks of a moment.
 async fn pictures(browser: &Browser, names: [&'static str; 3]) {
     let [light, dark, phone] = names;
@@ -103,7 +108,7 @@ async fn a_migration_is_seen_from_its_mount_to_its_end_without_a_reload() {
     compared(&browser, &life).await;
     browser.value("document.querySelector('#streams details').open = true").await;
     life.complete("customer").await.unwrap();
-    browser.until_text("#head .stations li:last-child", "Completed, done").await;
+    until_station(&browser, 5, "done").await;
     browser.until_text("#head", "completed").await;
     // what was opened stays so while parts are replaced
     assert_eq!(browser.value("document.querySelector('#streams details').open").await, Value::Bool(true));
@@ -152,7 +157,7 @@ async fn copying(browser: &Browser, root: &str, life: &Life) {
     assert!(before < 100.0);
     browser.until(&format!("(document.querySelector('#head progress')?.value ?? 100) > {before}")).await;
     life.until_running("customer").await.unwrap();
-    browser.until_text("#head .stations li:nth-child(3)", "Running, now").await;
+    until_station(browser, 3, "now").await;
     assert_eq!(browser.value("window.opened").await, Value::Bool(true));
 }
 
@@ -182,7 +187,7 @@ async fn compared(browser: &Browser, life: &Life) {
     life.client().v_diff_create(request).await.unwrap();
     browser.until_text("#vdiff", "rows compared").await;
     browser.until_text("#vdiff", "no difference").await;
-    browser.until_text("#head .stations li:nth-child(4)", "Diffed, done").await;
+    until_station(browser, 4, "done").await;
     browser.until("document.querySelector('#lag path.area') !== null").await;
     browser.until_text("#head .tiles", "Complete GO").await;
     pictures(browser, ["diffed-light", "diffed-dark", "diffed-phone"]).await;
