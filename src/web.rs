@@ -5,6 +5,7 @@ mod headers;
 mod health;
 mod live;
 mod policy;
+mod shadow;
 mod status;
 mod variables;
 
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::telemetry::shadow::Counts;
 pub use live::Views;
 pub use policy::{Policy, Role};
 
@@ -53,6 +55,8 @@ pub struct Pages {
     pub stopping: CancellationToken,
     /// What the watcher sees, drawn.
     pub views: Arc<Views>,
+    /// What shadow mode has found.
+    pub shadow: Arc<Counts>,
 }
 
 /// Serves the pages until `ended`.
@@ -71,6 +75,7 @@ fn router(pages: Pages) -> Router {
         .route("/debug/status", get(status::page))
         .route("/debug/status.css", get(status::style))
         .route("/debug/config", get(variables::config))
+        .route("/debug/shadow", get(shadow::counts))
         .layer(guard(Role::Debugging));
     Router::new()
         .route("/healthz", get(health::alive))

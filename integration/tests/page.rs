@@ -166,6 +166,8 @@ async fn stopped_and_started(browser: &Browser, life: &Life) {
     life.stop_streams("customer").await.unwrap();
     browser.until_text("#trouble", "its state is Stopped").await;
     browser.until_text("#trouble code", "NOT_RUNNING").await;
+    browser.until_text("#head .badge", "in trouble").await;
+    browser.until_text("#trouble", "8 streams: ").await;
     browser.until_text("#trouble", &format!("Workflow --keyspace customer start --workflow {WORKFLOW}")).await;
     pictures(browser, ["trouble-light", "trouble-dark", "trouble-phone"]).await;
     life.start_streams("customer").await.unwrap();
@@ -187,6 +189,7 @@ async fn compared(browser: &Browser, life: &Life) {
     life.client().v_diff_create(request).await.unwrap();
     browser.until_text("#vdiff", "rows compared").await;
     browser.until_text("#vdiff", "no difference").await;
+    browser.until("!document.querySelector('#vdiff .facts b').innerText.startsWith('0')").await;
     until_station(browser, 4, "done").await;
     browser.until("document.querySelector('#lag path.area') !== null").await;
     browser.until_text("#head .tiles", "Complete GO").await;
