@@ -34,7 +34,7 @@ use crate::telemetry::shadow::Counts;
 use crate::topo::access::Holder;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
-use crate::{tablet, watch, web};
+use crate::{meters, tablet, watch, web};
 use listen::listen;
 use pid_file::PidFile;
 pub use stop::stop_signal;
@@ -94,6 +94,7 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let ended = CancellationToken::new();
     let seen = watch::start(Arc::clone(&context), &config.watch, stopping.clone());
+    meters::observe(seen.clone());
     let pages = http.map(|listener| {
         tracing::info!(server.address = address(&listener), "serving HTTP");
         let state = web::Pages {
@@ -101,8 +102,8 @@ pub async fn serve(
             options: config.pages.clone(),
             started,
             stopping: stopping.clone(),
-            views: Arc::new(web::Views::new(seen, site(&context, &config))),
             shadow,
+            views: Arc::new(web::Views::new(seen, site(&context, &config))),
         };
         tokio::spawn(web::serve(listener, state, ended.clone()))
     });
@@ -230,13 +231,6 @@ async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, p
     }
 }
 
-/// What the status page calls this cluster.
-fn site(context: &Context, config: &Config) -> String {
-    let (kind, server, root) = context.topo.global().endpoint();
-    let cell = if config.cell.is_empty() { String::new() } else { format!("{} · ", config.cell) };
-    format!("{cell}{kind} {server} {root}")
-}
-
 /// What stands between the port and the services.
 struct Guard {
     listening: guard::listen::Listening,
@@ -264,6 +258,13 @@ fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard,
         auth: AuthLayer::new(auth, roles),
         busy: BusyLayer::new(options.max_calls),
     })
+}
+
+/// What the status page calls this cluster.
+fn site(context: &Context, config: &Config) -> String {
+    let (kind, server, root) = context.topo.global().endpoint();
+    let cell = if config.cell.is_empty() { String::new() } else { format!("{} · ", config.cell) };
+    format!("{cell}{kind} {server} {root}")
 }
 
 async fn context(config: &Config) -> Result<Context, Error> {

@@ -8,9 +8,11 @@ pub mod config_file;
 pub mod fallback;
 pub mod grpc;
 pub mod guard;
+pub mod health;
 pub mod http;
 pub mod log;
 pub mod no_effect;
+pub mod otel;
 pub mod ours;
 mod parse;
 pub mod process;
@@ -20,6 +22,8 @@ pub mod topo;
 pub mod topologies;
 mod values;
 
+use std::ffi::OsString;
+
 use clap::Parser;
 
 pub use config_file::ConfigFileArgs;
@@ -28,6 +32,7 @@ pub use grpc::GrpcArgs;
 pub use guard::GuardArgs;
 pub use http::HttpArgs;
 pub use log::LogArgs;
+pub use otel::OtelArgs;
 pub use ours::OurArgs;
 pub use parse::{Error, Flag, Given, Origin, Settings, environment, given, is_flag};
 pub use process::ProcessArgs;
@@ -67,9 +72,18 @@ pub struct Cli {
     #[command(flatten)]
     pub stats: StatsArgs,
     #[command(flatten)]
+    pub otel: OtelArgs,
+    #[command(flatten)]
     pub process: ProcessArgs,
     #[command(flatten)]
     pub config_file: ConfigFileArgs,
+}
+
+/// The flags behind `word` when it is the first argument: another program in the same binary. Ends the program as clap does
+/// when they cannot be read.
+pub fn called<T: Parser>(word: &str) -> Option<T> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    (args.get(1)? == word).then(|| T::parse_from(parse::normalize(args.into_iter().skip(1))))
 }
 
 #[cfg(test)]

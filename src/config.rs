@@ -3,6 +3,7 @@
 mod error;
 mod fallback;
 mod file;
+mod otel;
 mod parts;
 pub mod secret;
 mod topologies;
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub use error::Error;
 
 use crate::cli::{self, Cli, Flag, Given, Origin, ProcessArgs, Settings};
-use crate::telemetry::{log, metrics};
+use crate::telemetry::{log, metrics, otlp, traces};
 use crate::{context, guard, server, tablet, topo, watch, web};
 
 /// Where the own cluster's topology is.
@@ -59,6 +60,9 @@ pub struct Config {
     pub pages: web::Options,
     pub log: log::Options,
     pub metrics: metrics::Options,
+    /// Where traces and metrics are sent.
+    pub otlp: otlp::Options,
+    pub traces: traces::Options,
     pub process: ProcessOptions,
     pub operations: context::Options,
     pub watch: watch::Options,
@@ -103,11 +107,25 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
-        let Cli { ours, fallback, topo, topologies, grpc, guard, http, tablet, log, stats, process, config_file: _ } =
-            cli;
+        let Cli {
+            ours,
+            fallback,
+            topo,
+            topologies,
+            grpc,
+            guard,
+            http,
+            tablet,
+            log,
+            stats,
+            otel,
+            process,
+            config_file: _,
+        } = cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http);
+        let telemetry = otel::telemetry(otel)?;
         let ProcessArgs { pid_file, lameduck_period, onterm_timeout, onclose_timeout, version: _ } = process;
         Ok(Self {
             tablet: parts::tablet(tablet, &grpc)?,
@@ -121,7 +139,9 @@ impl TryFrom<Cli> for Config {
             guard: parts::guard(guard)?,
             pages: http.pages,
             log: parts::log(log)?,
-            metrics: parts::metrics(stats),
+            metrics: metrics::Options { push: telemetry.metrics, ..parts::metrics(stats) },
+            otlp: telemetry.otlp,
+            traces: telemetry.traces,
             process: ProcessOptions {
                 pid_file: Some(pid_file).filter(|path| !path.is_empty()),
                 lameduck_period,
@@ -131,7 +151,7 @@ impl TryFrom<Cli> for Config {
             watch: parts::watch(&ours),
             operations: parts::operations(ours, topo.lease_ttl, topo.lock_timeout),
             cell: topo.cell,
-            notes: http.note.into_iter().collect(),
+            notes: http.note.into_iter().chain(telemetry.note).collect(),
         })
     }
 }

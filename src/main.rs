@@ -2,26 +2,30 @@
 
 use std::process::ExitCode;
 
-use vtmigrated::{advise, app, cli, config::Config, failpoint, telemetry};
+use vtmigrated::{advise, app, cli, config::Config, failpoint, health, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(advise) = cli::advise::from_args() {
+    if let Some(advise) = cli::called("advise") {
         return advise::run(&advise).await;
+    }
+    if let Some(health) = cli::called("health") {
+        return health::run(&health).await;
     }
     let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(answer) => return answer.print(),
     };
-    if let Err(error) = telemetry::init(&config.log, config.metrics.clone()) {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    if let Err(error) = telemetry::init(&config.log, config.metrics.clone(), &config.traces, &config.otlp) {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
     let _points = failpoint::setup();
-    rustls::crypto::ring::default_provider().install_default().ok();
-    if let Err(error) = app::run(config, app::stop_signal()).await {
+    let ended = app::run(config, app::stop_signal()).await;
+    if let Err(error) = &ended {
         tracing::error!("{error}");
-        return ExitCode::FAILURE;
     }
-    ExitCode::SUCCESS
+    telemetry::flush().await;
+    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -53,10 +53,10 @@ pub struct Pages {
     pub started: Instant,
     /// Cancelled when the program was told to stop: it is not ready any more.
     pub stopping: CancellationToken,
-    /// What the watcher sees, drawn.
-    pub views: Arc<Views>,
     /// What shadow mode has found.
     pub shadow: Arc<Counts>,
+    /// What the watcher sees, drawn.
+    pub views: Arc<Views>,
 }
 
 /// Serves the pages until `ended`.

@@ -16,10 +16,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("deadline", &[]),
     ("error", &[]),
     ("failpoint", &[]),
+    ("fetch", &[]),
     ("files", &[]),
     ("gtid", &[]),
     ("guard", &["files", "tls"]),
+    ("health", &["cli", "fetch"]),
     ("key_range", &[]),
+    ("meters", &["telemetry", "watch"]),
     (
         "server",
         &[
@@ -39,7 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("sql", &["error"]),
     ("snappy", &[]),
-    ("tablet", &["deadline", "error", "failpoint", "snappy", "telemetry", "tls", "topo"]),
+    ("tablet", &["deadline", "error", "failpoint", "fetch", "snappy", "telemetry", "tls", "topo"]),
     ("telemetry", &[]),
     ("tls", &["files"]),
     ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),

@@ -59,7 +59,7 @@ async fn pages_tell_of_calls_flags_and_health() {
     let metrics = page(http, "/metrics").await.2;
     for (code, method) in [("OK", "MountList"), ("NOT_FOUND", "MountShow")] {
         let line = format!(
-            "rpc_server_call_duration_count{{rpc_method=\"vtctlservice.Vtctld/{method}\",rpc_response_status_code=\"{code}\"}} 1"
+            "rpc_server_call_duration_seconds_count{{rpc_method=\"vtctlservice.Vtctld/{method}\",rpc_response_status_code=\"{code}\"}} 1"
         );
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }

@@ -1,7 +1,5 @@
 //! `vtmigrated advise …`: asks a running server. Without that word the program is the server.
 
-use std::ffi::OsString;
-
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Asks a vtmigrated what it knows before something is changed.
@@ -123,14 +121,10 @@ pub struct OfWorkflow {
     pub workflow: String,
 }
 
-/// The question, if the program was called with one; ends the program as clap does when it cannot be read.
-pub fn from_args() -> Option<Advise> {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    (args.get(1)? == "advise").then(|| Advise::parse_from(super::parse::normalize(args.into_iter().skip(1))))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     #[test]

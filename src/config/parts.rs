@@ -271,7 +271,11 @@ pub(super) fn log(args: LogArgs) -> Result<log::Options, Error> {
 pub(super) fn metrics(args: StatsArgs) -> metrics::Options {
     let StatsArgs { stats_drop_variables, stats_combine_dimensions } = args;
     let list = |text: String| text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
-    metrics::Options { dropped: list(stats_drop_variables), combined: list(stats_combine_dimensions) }
+    metrics::Options {
+        dropped: list(stats_drop_variables),
+        combined: list(stats_combine_dimensions),
+        ..metrics::Options::default()
+    }
 }
 
 pub(super) fn watch(args: &OurArgs) -> watch::Options {

@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 
-use crate::deadline;
+use crate::{deadline, fetch};
 
 /// The page's path.
 pub const PATH: &str = "/debug/vars";
@@ -36,32 +32,12 @@ pub async fn read<T: DeserializeOwned>(address: &str, limit: Duration) -> Result
 }
 
 async fn page<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
-    let unreachable = |error: &dyn std::error::Error| Failure::Connection(error.to_string());
-    let bad = |detail: String| Failure::Page(detail);
-    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
-    let request = http::Request::get(PATH)
-        .header(http::header::HOST, address)
-        .header(http::header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| bad(error.to_string()))?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
-        if !response.status().is_success() {
-            return Err(Failure::Status(response.status()));
-        }
-        let body = Limited::new(response.into_body(), MAX_PAGE).collect().await;
-        let body = body.map_err(|error| bad(error.to_string()))?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))
-    };
-    tokio::pin!(connection, answer);
-    // the connection does the reading and writing that the answer waits for
-    tokio::select! {
-        answer = &mut answer => answer,
-        ended = &mut connection => {
-            ended.map_err(|error| unreachable(&error))?;
-            answer.await
-        }
+    let (status, body) = fetch::page(address, address, PATH, MAX_PAGE).await.map_err(|error| match error {
+        fetch::Error::Connection(detail) => Failure::Connection(detail),
+        fetch::Error::Page(detail) => Failure::Page(detail),
+    })?;
+    if !status.is_success() {
+        return Err(Failure::Status(status));
     }
+    serde_json::from_slice(&body).map_err(|error| Failure::Page(error.to_string()))
 }

@@ -18,7 +18,7 @@ async fn pages(policy: Policy, kind: &str, root: &str) -> Pages {
     let seen = tokio::sync::watch::channel(Arc::new(crate::watch::Snapshot::default())).1;
     let views = Arc::new(Views::new(seen, "memory <i>test</i>".into()));
     let (context, stopping) = (Arc::new(context), CancellationToken::new());
-    Pages { context, options, started: Instant::now(), stopping, views, shadow: Arc::default() }
+    Pages { context, options, started: Instant::now(), stopping, shadow: Arc::default(), views }
 }
 
 async fn get_page(pages: &Pages, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {

@@ -93,11 +93,7 @@ pub fn troubles(streams: &[Stream], most: usize) -> Markup {
 
 /// The badge of a migration.
 pub fn stage(stage: Stage, troubled: bool) -> Markup {
-    if troubled && !stage.is_over() {
-        badge(Tone::Bad, "in trouble")
-    } else {
-        badge(stage_tone(stage), stage.as_str())
-    }
+    if troubled && !stage.is_over() { badge(Tone::Bad, "in trouble") } else { badge(stage_tone(stage), stage.as_str()) }
 }
 
 /// A finding of the verdict.

@@ -107,6 +107,7 @@ async fn pages(first: Arc<Snapshot>, policy: Policy) -> (Arc<Pages>, Sender<Arc<
         options: Options { policy, ..Options::default() },
         started: Instant::now(),
         stopping: CancellationToken::new(),
+        shadow: Arc::default(),
         views: Arc::new(Views::new(seen, HOSTILE.into())),
     };
     (Arc::new(pages), sender)
