@@ -55,3 +55,6 @@ pub fn start(context: Arc<Context>, options: &Options, stopping: CancellationTok
     }
     receiver
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,10 +208,10 @@ fn vdiff(diffs: &diff::Diffs, now: i64) -> Option<VDiff> {
         if !diff.error.is_empty() {
             vdiff.errors.insert((*shard).clone(), diff.error.chars().take(MESSAGE).collect());
         }
-        let (compared, rows) = diff.progress();
-        vdiff.rows_compared = vdiff.rows_compared.saturating_add(compared);
-        vdiff.rows = vdiff.rows.saturating_add(rows);
         for table in &diff.tables {
+            // the number of rows is an estimate, and 0 where nobody made one
+            vdiff.rows_compared = vdiff.rows_compared.saturating_add(table.compared);
+            vdiff.rows = vdiff.rows.saturating_add(table.rows.max(table.compared));
             vdiff.differing = vdiff.differing.saturating_add(table.differing);
             if table.mismatch || (table.differing > 0 && !diff.is_under_way()) {
                 vdiff.mismatches.push(table.name.clone());

@@ -85,6 +85,12 @@ impl State {
         self.forget(now);
     }
 
+    /// True when a keyspace has migrations that have not ended, was never read, or could not be.
+    pub fn has_migrations(&self, keyspace: &str) -> bool {
+        let here = |((of, _), known): (&(String, String), &Known)| of == keyspace && !known.migration.stage.is_over();
+        self.migrations.iter().any(here) || self.keyspaces.get(keyspace).is_none_or(|(_, problem)| problem.is_some())
+    }
+
     /// A mount was looked at.
     pub fn mount(&mut self, mut mount: Mount) {
         if let Some(before) = self.mounts.remove(&mount.name).filter(|_| !mount.reachable) {

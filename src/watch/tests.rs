@@ -83,7 +83,7 @@ fn a_life_is_followed_to_its_end() {
         assert_eq!(stage(&copying), Stage::Copying);
         let migration = &copying.migrations[0];
         assert_eq!(migration.tables[0].rows_per_second, Some(50.0));
-        assert_eq!((migration.tables[0].seconds_left, migration.copy.seconds_left), (Some(8), Some(8)));
+        assert_eq!((migration.tables[0].seconds_left, migration.copy.seconds_left), (Some(8), Some(14)));
         assert!((migration.copy.percent - 60.0).abs() < 0.01 && migration.max_lag.is_none());
         let running = rig.round(one(Ok(observed(1000, true))));
         assert_eq!((stage(&running), running.migrations[0].max_lag), (Stage::Running, Some(2)));
@@ -107,7 +107,9 @@ fn one_that_was_completing_and_is_gone_was_completed() {
     let mut rig = Rig::new();
     let completing = rig.round(one(Ok(Observed { completing: true, ..observed(1000, true) })));
     assert_eq!(stage(&completing), Stage::Completing);
+    assert!(rig.state.has_migrations("customer") && rig.state.has_migrations("never read"));
     assert_eq!(stage(&rig.round(Vec::new())), Stage::Completed);
+    assert!(!rig.state.has_migrations("customer"));
     // a day later it is forgotten
     rig.now += 86_500_000;
     assert!(rig.round(Vec::new()).migrations.is_empty());
@@ -179,7 +181,14 @@ fn diffs_of_shards_are_folded() {
     let diff = |uuid: &str, state: &str, differing: i64| {
         let table = DiffTable { name: "t".into(), rows: 100, compared: 100, differing, ..DiffTable::default() };
         let completed = (state == "completed").then_some(20);
-        Ok(Some(Diff { uuid: uuid.into(), state: state.into(), started: Some(10), completed, tables: vec![table], ..Diff::default() }))
+        Ok(Some(Diff {
+            uuid: uuid.into(),
+            state: state.into(),
+            started: Some(10),
+            completed,
+            tables: vec![table],
+            ..Diff::default()
+        }))
     };
     let told = |diffs: [std::result::Result<Option<Diff>, String>; 2]| {
         let mut rig = Rig::new();

@@ -109,3 +109,6 @@ async fn script() -> impl IntoResponse {
 async fn icon() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "image/svg+xml")], include_str!("live/icon.svg"))
 }
+
+#[cfg(test)]
+mod tests;

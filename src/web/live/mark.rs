@@ -1,9 +1,11 @@
 //! Small pieces: badges, problems, bars, tiles.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::text;
-use crate::watch::{Copy, Problem, Stage};
+use crate::watch::{Copy, Problem, Stage, Stream};
 use crate::workflow::preflight::{Finding, Severity};
 
 /// How something is: each has a colour and a shape.
@@ -35,7 +37,7 @@ pub fn badge(tone: Tone, word: &str) -> Markup {
 }
 
 /// The tone of a stage.
-pub fn stage_tone(stage: Stage) -> Tone {
+fn stage_tone(stage: Stage) -> Tone {
     match stage {
         Stage::Copying | Stage::Creating | Stage::Completing => Tone::Busy,
         Stage::Running | Stage::Diffed | Stage::Completed => Tone::Good,
@@ -62,6 +64,36 @@ pub fn problem(title: &str, problem: &Problem, tone: Tone) -> Markup {
             @if !problem.mend.is_empty() { (mend(&problem.mend)) }
         }
     }
+}
+
+/// Names of streams in a title.
+const NAMED: usize = 4;
+
+/// What is wrong with streams; those with the same trouble together, at most `most` troubles.
+pub fn troubles(streams: &[Stream], most: usize) -> Markup {
+    let mut groups: BTreeMap<(&str, &str), (&Problem, Vec<&Stream>)> = BTreeMap::new();
+    for stream in streams {
+        if let Some(problem) = &stream.problem {
+            let group = groups.entry((&problem.reason, &problem.cause)).or_insert((problem, Vec::new()));
+            group.1.push(stream);
+        }
+    }
+    let title = |streams: &[&Stream]| {
+        let name = |stream: &&Stream| format!("{} → {}", stream.source_shard, stream.shard);
+        let names: Vec<String> = streams.iter().take(NAMED).map(name).collect();
+        let more = streams.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}: {}{more}", text::several(streams.len(), "stream"), names.join(", "))
+    };
+    html! {
+        @for (told, streams) in groups.values().take(most) { (problem(&title(streams), told, Tone::Bad)) }
+        @if groups.len() > most { p.note { "and " (groups.len() - most) " more kinds of trouble" } }
+    }
+}
+
+/// The badge of a migration.
+pub fn stage(stage: Stage, troubled: bool) -> Markup {
+    if troubled && !stage.is_over() { badge(Tone::Bad, "in trouble") } else { badge(stage_tone(stage), stage.as_str()) }
 }
 
 /// A finding of the verdict.

@@ -10,7 +10,7 @@ use crate::watch::{Migration, Snapshot, Stage, VDiff};
 
 /// Findings that are drawn.
 const FINDINGS: usize = 20;
-/// Streams whose trouble is drawn.
+/// Troubles of streams that are told.
 const TROUBLED: usize = 10;
 /// Streams in the list.
 const STREAMS: usize = 200;
@@ -50,19 +50,19 @@ pub fn content(snapshot: &Snapshot, migration: &Migration, page: usize) -> Conte
 
 fn head(snapshot: &Snapshot, migration: &Migration) -> Markup {
     let Migration { keyspace, workflow, stage, copy, .. } = migration;
-    let troubled = migration.streams.iter().filter(|stream| stream.problem.is_some()).count();
+    let troubled = migration.streams.iter().any(|stream| stream.problem.is_some());
     let lag = migration.max_lag;
     let over = stage.is_over();
     html! {
         nav.crumbs aria-label="Where you are" { a href="/" { "Migrations" } span aria-hidden="true" { "/" } span { (keyspace) } }
         div.title {
             h1 { (workflow) }
-            (mark::badge(if troubled > 0 { Tone::Bad } else { mark::stage_tone(*stage) }, stage.as_str()))
+            (mark::stage(*stage, troubled))
             (overview::route(migration))
         }
         (stations::line(migration, overview::mount_of(snapshot, migration)))
         @if *stage == Stage::Copying {
-            (mark::bar("Rows copied", copy.percent, if troubled > 0 { Tone::Warn } else { Tone::Busy }))
+            (mark::bar("Rows copied", copy.percent, if troubled { Tone::Warn } else { Tone::Busy }))
         }
         dl.tiles {
             (mark::tile("Copied", &text::percent(copy.percent), &format!("{} of {} rows", text::count(copy.rows_copied), text::count(copy.rows_total)), Tone::Quiet))
@@ -101,7 +101,7 @@ fn verdict(text: &str) -> (&str, &str) {
 }
 
 fn trouble(migration: &Migration) -> Markup {
-    let streams: Vec<_> = migration.streams.iter().filter(|stream| stream.problem.is_some()).collect();
+    let troubled = migration.streams.iter().any(|stream| stream.problem.is_some());
     // what a stream says is not said twice
     let of_stream = |subject: &str| subject.contains(" stream ");
     let findings: Vec<_> = migration.findings.iter().filter(|finding| !of_stream(&finding.subject)).collect();
@@ -109,15 +109,10 @@ fn trouble(migration: &Migration) -> Markup {
         @if let Some(problem) = &migration.stale {
             (mark::problem("This migration cannot be read now: what you see is old", problem, Tone::Warn))
         }
-        @if !streams.is_empty() {
+        @if troubled {
             section aria-labelledby="trouble-title" {
                 h2 id="trouble-title" { "Streams in trouble" }
-                @for stream in streams.iter().take(TROUBLED) {
-                    @if let Some(problem) = &stream.problem {
-                        (mark::problem(&format!("{} → {}, stream {} on {}", stream.source_shard, stream.shard, stream.id, stream.tablet), problem, Tone::Bad))
-                    }
-                }
-                @if streams.len() > TROUBLED { p { "and " (streams.len() - TROUBLED) " more" } }
+                (mark::troubles(&migration.streams, TROUBLED))
             }
         }
         @if !findings.is_empty() {

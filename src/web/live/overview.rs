@@ -93,18 +93,18 @@ pub fn mount_of<'a>(snapshot: &'a Snapshot, migration: &Migration) -> Option<&'a
 
 fn card(migration: &Migration, mount: Option<&Mount>) -> Markup {
     let Migration { keyspace, workflow, stage, copy, .. } = migration;
-    let troubled: Vec<_> = migration.streams.iter().filter(|stream| stream.problem.is_some()).collect();
+    let troubled = migration.streams.iter().any(|stream| stream.problem.is_some());
     html! {
         article.card.over[stage.is_over()] data-key={ (keyspace) "/" (workflow) } {
             header {
                 h2 { a href=(text::address(keyspace, workflow)) { (keyspace) "." (workflow) } }
                 (route(migration))
-                (mark::badge(if troubled.is_empty() { mark::stage_tone(*stage) } else { Tone::Bad }, stage.as_str()))
+                (mark::stage(*stage, troubled))
             }
             (stations::line(migration, mount))
             @if !stage.is_over() {
                 @if *stage == Stage::Copying {
-                    (mark::bar("Rows copied", copy.percent, if troubled.is_empty() { Tone::Busy } else { Tone::Warn }))
+                    (mark::bar("Rows copied", copy.percent, if troubled { Tone::Warn } else { Tone::Busy }))
                     p.facts { (mark::copy_words(copy)) }
                 } @else if *stage != Stage::Creating {
                     div.lagline {
@@ -120,12 +120,7 @@ fn card(migration: &Migration, mount: Option<&Mount>) -> Markup {
                 p.facts { span { (stage.as_str()) " " (text::moment(at)) } span { (text::count(copy.rows_total)) " rows" } }
             }
             @if let Some(problem) = &migration.stale { (mark::problem("Old: it cannot be read now", problem, Tone::Warn)) }
-            @for stream in troubled.iter().take(2) {
-                @if let Some(problem) = &stream.problem {
-                    (mark::problem(&format!("{} → {}", stream.source_shard, stream.shard), problem, Tone::Bad))
-                }
-            }
-            @if troubled.len() > 2 { p.facts { span { "and " (text::several(troubled.len() - 2, "more stream")) " in trouble" } } }
+            (mark::troubles(&migration.streams, 2))
         }
     }
 }

@@ -21,6 +21,7 @@ pub fn section(migration: &Migration, page: usize) -> Markup {
     tables.sort_by_key(|table| table.stage);
     let shown = tables.iter().skip((page.max(1) - 1) * ROWS).take(ROWS);
     let base = text::address(&migration.keyspace, &migration.workflow);
+    let copied = tables.iter().all(|table| table.stage == TableStage::Done);
     let of = |stage: TableStage| tables.iter().filter(|table| table.stage == stage).count();
     html! {
         @if !tables.is_empty() {
@@ -32,8 +33,8 @@ pub fn section(migration: &Migration, page: usize) -> Markup {
                     span { (of(TableStage::Done)) " done" }
                 }
                 table.tables {
-                    thead { tr { th scope="col" { "Table" } th scope="col" { "Copied" } th.num scope="col" { "Rows" } th.num scope="col" { "Size" } th.num scope="col" { "Rate" } th.num scope="col" { "Time left" } } }
-                    tbody { @for table in shown { (row(table)) } }
+                    thead { tr { th scope="col" { "Table" } th scope="col" { "Copied" } th.num scope="col" { "Rows" } th.num scope="col" { "Size" } @if !copied { th.num scope="col" { "Rate" } th.num scope="col" { "Time left" } } } }
+                    tbody { @for table in shown { (row(table, copied)) } }
                 }
                 (layout::pager("Pages of tables", &base, page, pages(migration)))
             }
@@ -41,7 +42,8 @@ pub fn section(migration: &Migration, page: usize) -> Markup {
     }
 }
 
-fn row(table: &Table) -> Markup {
+/// Rates are left out when everything is copied.
+fn row(table: &Table, copied: bool) -> Markup {
     let (tone, percent) = match table.stage {
         TableStage::Copying => (Tone::Busy, table.percent),
         TableStage::Pending => (Tone::Quiet, 0.0),
@@ -59,8 +61,10 @@ fn row(table: &Table) -> Markup {
                 (text::count(table.rows_total))
             }
             td.num data-label="Size" { (text::bytes(table.bytes_total)) }
-            td.num data-label="Rate" { (table.rows_per_second.map_or_else(|| "–".into(), text::rate)) }
-            td.num data-label="Time left" { (table.seconds_left.map_or_else(|| "–".into(), text::duration)) }
+            @if !copied {
+                td.num data-label="Rate" { (table.rows_per_second.map_or_else(|| "–".into(), text::rate)) }
+                td.num data-label="Time left" { (table.seconds_left.map_or_else(|| "–".into(), text::duration)) }
+            }
         }
     }
 }

@@ -32,7 +32,8 @@ fn migration(name: &str, tables: usize, shards: usize) -> Migration {
         rows_per_second: Some(1234.5),
         seconds_left: Some(405),
     };
-    let problem = || Problem { reason: "ERROR".into(), cause: format!("{name} broke"), mend: format!("Workflow {name} start") };
+    let problem =
+        || Problem { reason: "ERROR".into(), cause: format!("{name} broke"), mend: format!("Workflow {name} start") };
     let stream = |at: usize| Stream {
         id: 1,
         source_shard: format!("{name}{:02x}-", at % 16),
@@ -106,6 +107,7 @@ async fn pages(first: Arc<Snapshot>, policy: Policy) -> (Arc<Pages>, Sender<Arc<
         options: Options { policy, ..Options::default() },
         started: Instant::now(),
         stopping: CancellationToken::new(),
+        shadow: Arc::default(),
         views: Arc::new(Views::new(seen, HOSTILE.into())),
     };
     (Arc::new(pages), sender)
@@ -158,7 +160,8 @@ async fn a_thousand_tables_on_64_shards_are_a_small_page() {
         found.extend(names);
     }
     assert_eq!(found.len(), 1000);
-    let (_, rendered) = pages.views.get(&View::Migration { keyspace: "import".into(), workflow: "import".into(), page: 3 });
+    let (_, rendered) =
+        pages.views.get(&View::Migration { keyspace: "import".into(), workflow: "import".into(), page: 3 });
     assert!(rendered.parts.iter().map(|part| part.event.len()).sum::<usize>() < MOST);
     let many = (0..500).map(|at| migration(&format!("w{at}"), 2, 2)).collect();
     let (pages, _sender) = self::pages(snapshot(1, many), Policy::AllowAll).await;
@@ -180,7 +183,10 @@ async fn a_snapshot_is_rendered_once_for_all_who_look() {
     let (_, next) = pages.views.get(&view);
     let same = first.parts.iter().zip(&next.parts).filter(|(a, b)| a.hash == b.hash).count();
     assert_eq!(same, first.parts.len() - 1);
-    assert_eq!(pages.views.get(&View::Migration { keyspace: "b".into(), workflow: "a".into(), page: 1 }).0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        pages.views.get(&View::Migration { keyspace: "b".into(), workflow: "a".into(), page: 1 }).0,
+        StatusCode::NOT_FOUND
+    );
 }
 
 /// The next events of a listener, as many as come without a pause.
@@ -216,16 +222,27 @@ async fn listeners_get_what_changed_until_the_end() {
     assert!(news(&mut summaries).await.contains("event: snapshot\ndata: {"));
     // the end of the program is the end of the events
     pages.stopping.cancel();
-    assert!(tokio::time::timeout(Duration::from_secs(5), async { while events.next().await.is_some() {} }).await.is_ok());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(5), async { while events.next().await.is_some() {} }).await.is_ok()
+    );
     // and there is room for so many only
-    let all = pages.views.places.available_permits();
-    let _places = Arc::clone(&pages.views.places).acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
+    let all = u32::try_from(views::LISTENERS).unwrap();
+    let _places = Arc::clone(&pages.views.places).acquire_many_owned(all).await.unwrap();
     assert_eq!(get_page(&pages, "/api/events").await.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
 async fn policies_hide_the_page_and_its_data() {
-    let all = ["/", "/app/a/a", "/app/live.js", "/app/events", "/api/mounts", "/api/migrations", "/api/migrations/a/a", "/api/events"];
+    let all = [
+        "/",
+        "/app/a/a",
+        "/app/live.js",
+        "/app/events",
+        "/api/mounts",
+        "/api/migrations",
+        "/api/migrations/a/a",
+        "/api/events",
+    ];
     let (pages, _sender) = pages(snapshot(1, vec![migration("a", 2, 2)]), Policy::DenyAll).await;
     for path in all {
         let (status, _, text) = get_page(&pages, path).await;

@@ -14,7 +14,7 @@ use super::{json, layout, migration, overview};
 use crate::watch::{Receiver, Snapshot};
 
 /// Listeners at once: each holds a connection.
-const LISTENERS: usize = 512;
+pub const LISTENERS: usize = 512;
 
 /// What can be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -55,6 +55,11 @@ impl Common {
         })
     }
 
+    /// True when a workflow of a keyspace has a record.
+    pub fn has_record(&self, keyspace: &str) -> bool {
+        self.records.iter().any(|(of, _, _)| of == keyspace)
+    }
+
     fn facts(&self, keyspace: &str, workflow: &str) -> Option<&Facts> {
         let found = self.records.iter().find(|(k, w, _)| k == keyspace && w == workflow)?;
         found.2.as_ref().ok()
