@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::codec::CompressionEncoding;
@@ -22,7 +20,10 @@ use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
 use crate::config::{Config, TopoOptions};
 use crate::context::Context;
+use crate::guard::{self, Auth, Roles};
 use crate::server::fallback::{self, Fallback};
+use crate::server::layers::auth::AuthLayer;
+use crate::server::layers::busy::BusyLayer;
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
@@ -48,6 +49,8 @@ pub enum Error {
     PidFile { path: String, source: std::io::Error },
     #[error("the gRPC server failed: {0}")]
     Grpc(#[from] tonic::transport::Error),
+    #[error(transparent)]
+    Guard(#[from] guard::Error),
     #[error("cannot describe the services: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     #[error(transparent)]
@@ -100,23 +103,22 @@ pub async fn serve(
         };
         tokio::spawn(web::serve(listener, state, ended.clone()))
     });
+    let Guard { listening, auth, busy } = guard(&config.guard, &stopping)?;
     let services = services(&config, &context, &tasks, stopping.clone()).await?;
     // what every call crosses, outermost first
     let server = config
         .server
         .builder()
+        .max_concurrent_streams(config.guard.max_streams)
         .layer(MetricsLayer)
         .layer(CallLayer)
+        .layer(auth)
+        .layer(busy)
         .layer(LimitsLayer)
         .layer(router)
         .layer(CompressionLayer::new(config.server.max_message))
         .add_routes(services);
-    // tonic's own setting does not reach a bare listener stream
-    let incoming = TcpListenerStream::new(grpc).map(|stream| {
-        stream.inspect(|stream| {
-            stream.set_nodelay(true).ok();
-        })
-    });
+    let incoming = guard::listen::accept(grpc, listening, stopping.clone());
     let told = stopping.clone();
     let stop = async move {
         shutdown.await;
@@ -223,6 +225,35 @@ async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, p
     {
         tracing::warn!("pages under way did not end in time");
     }
+}
+
+/// What stands between the port and the services.
+struct Guard {
+    listening: guard::listen::Listening,
+    auth: AuthLayer,
+    busy: BusyLayer,
+}
+
+/// Reads the files that guard the port, and watches them until `stopped`.
+fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard, Error> {
+    let tls = options.tls.load()?;
+    let auth = Auth::load(options.mode.clone())?;
+    let roles = options.roles.clone().map(Roles::load).transpose()?;
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch(stopped.clone()));
+    }
+    if let Auth::Static(users) = &auth {
+        tokio::spawn(Arc::clone(users).watch(stopped.clone()));
+    }
+    if let Some(roles) = &roles {
+        tokio::spawn(Arc::clone(roles).watch(stopped.clone()));
+    }
+    let (optional, max_connections) = (options.tls.optional, options.max_connections);
+    Ok(Guard {
+        listening: guard::listen::Listening { tls, optional, max_connections },
+        auth: AuthLayer::new(auth, roles),
+        busy: BusyLayer::new(options.max_calls),
+    })
 }
 
 async fn context(config: &Config) -> Result<Context, Error> {

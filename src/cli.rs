@@ -7,6 +7,7 @@ pub mod advise;
 pub mod config_file;
 pub mod fallback;
 pub mod grpc;
+pub mod guard;
 pub mod http;
 pub mod log;
 pub mod no_effect;
@@ -23,6 +24,7 @@ use clap::Parser;
 pub use config_file::ConfigFileArgs;
 pub use fallback::FallbackArgs;
 pub use grpc::GrpcArgs;
+pub use guard::GuardArgs;
 pub use http::HttpArgs;
 pub use log::LogArgs;
 pub use ours::OurArgs;
@@ -50,6 +52,8 @@ pub struct Cli {
     pub topo: TopoArgs,
     #[command(flatten)]
     pub grpc: GrpcArgs,
+    #[command(flatten)]
+    pub guard: GuardArgs,
     #[command(flatten)]
     pub http: HttpArgs,
     #[command(flatten)]

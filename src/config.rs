@@ -14,7 +14,7 @@ pub use error::Error;
 use crate::cli::{self, Cli, Flag, Given, Origin, ProcessArgs, Settings};
 use crate::telemetry::{log, metrics};
 use crate::topo::EtcdOptions;
-use crate::{context, server, tablet, web};
+use crate::{context, guard, server, tablet, web};
 
 /// Where the own cluster's topology is.
 #[derive(Clone, Debug)]
@@ -55,6 +55,7 @@ pub struct Config {
     pub server: server::Options,
     /// Where what is not served here is handed on to.
     pub fallback: Option<server::fallback::Options>,
+    pub guard: guard::Options,
     pub pages: web::Options,
     pub log: log::Options,
     pub metrics: metrics::Options,
@@ -101,7 +102,7 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
-        let Cli { ours, fallback, topo, grpc, http, tablet, log, stats, process, config_file: _ } = cli;
+        let Cli { ours, fallback, topo, grpc, guard, http, tablet, log, stats, process, config_file: _ } = cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http);
@@ -115,6 +116,7 @@ impl TryFrom<Cli> for Config {
             grpc_address: grpc.address,
             http_address: http.address,
             server: grpc.server,
+            guard: parts::guard(guard)?,
             pages: http.pages,
             log: parts::log(log)?,
             metrics: parts::metrics(stats),

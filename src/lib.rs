@@ -15,6 +15,7 @@ pub mod deadline;
 pub mod error;
 pub mod failpoint;
 pub mod gtid;
+pub mod guard;
 pub mod key_range;
 pub mod server;
 pub mod snappy;

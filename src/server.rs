@@ -1,6 +1,7 @@
 //! The wire edge: decode, call, encode.
 
 mod advisor;
+pub mod audit;
 mod cell;
 pub mod fallback;
 mod graph;

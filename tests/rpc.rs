@@ -12,6 +12,8 @@ mod cells;
 mod deletes;
 #[path = "rpc/fallback.rs"]
 mod fallback;
+#[path = "rpc/guard.rs"]
+mod guard;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
 #[path = "rpc/legacy.rs"]
@@ -56,3 +58,5 @@ mod vdiff_rig;
 mod vdiff_tablet;
 #[path = "rpc/vschemas.rs"]
 mod vschemas;
+#[path = "rpc/vtadmin.rs"]
+mod vtadmin;

@@ -27,19 +27,9 @@ pub struct NoEffect {
 
 /// By subject, ascending.
 pub const NO_EFFECT: &[NoEffect] = &[
-    // TLS of the gRPC server and towards tablets.
-    guard("grpc-ca", Kind::Text),
-    guard("grpc-cert", Kind::Text),
-    guard("grpc-crl", Kind::Text),
-    flag("grpc-enable-optional-tls", Kind::Bool),
-    guard("grpc-key", Kind::Text),
-    guard("grpc-server-ca", Kind::Text),
+    // Revoked tablets are not known.
     guard("tablet-manager-grpc-crl", Kind::Text),
-    // Authentication of clients.
-    guard("grpc-auth-mode", Kind::Text),
-    guard("grpc-auth-mtls-allowed-substrings", Kind::Text),
     flag("grpc-auth-static-client-creds", Kind::Text),
-    guard("grpc-auth-static-password-file", Kind::Text),
     // Tracing.
     flag("datadog-agent-host", Kind::Text),
     flag("datadog-agent-port", Kind::Text),

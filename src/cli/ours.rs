@@ -2,8 +2,11 @@
 
 use clap::Args;
 
+/// Heading of such flags in the help.
+pub(super) const OURS: &str = "Flags that stock does not have";
+
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Flags that stock does not have")]
+#[command(next_help_heading = OURS)]
 pub struct OurArgs {
     /// Take mounts whose topology cannot be reached or is empty
     #[arg(long)]

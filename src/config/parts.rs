@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Address, Error, TopoOptions};
-use crate::cli::{GrpcArgs, HttpArgs, LogArgs, OurArgs, StatsArgs, TabletArgs, TopoArgs};
+use crate::cli::{GrpcArgs, GuardArgs, HttpArgs, LogArgs, OurArgs, StatsArgs, TabletArgs, TopoArgs};
 use crate::telemetry::log::{self, Format, Severity};
 use crate::telemetry::metrics;
 use crate::topo::EtcdOptions;
-use crate::{context, server, tablet, web};
+use crate::{context, guard, server, tablet, web};
 
 /// Durations past this are none: Go's largest one means "never".
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -138,6 +138,52 @@ pub(super) fn grpc(args: GrpcArgs, trying_out: bool) -> Result<Grpc, Error> {
     })
 }
 
+pub(super) fn guard(args: GuardArgs) -> Result<guard::Options, Error> {
+    let GuardArgs {
+        grpc_cert,
+        grpc_key,
+        grpc_ca,
+        grpc_crl,
+        grpc_server_ca,
+        grpc_enable_optional_tls,
+        grpc_auth_mode,
+        grpc_auth_static_password_file,
+        grpc_auth_mtls_allowed_substrings,
+        grpc_roles_file,
+        grpc_max_concurrent_calls,
+        grpc_max_connections,
+        grpc_max_concurrent_streams,
+    } = args;
+    let bad = |detail: &str| Error::BadValue { flag: "grpc_auth_mode", detail: detail.into() };
+    let mode = match grpc_auth_mode.as_str() {
+        "" => guard::Mode::Open,
+        "static" => guard::Mode::Static {
+            file: path(grpc_auth_static_password_file)
+                .ok_or_else(|| bad("static needs --grpc_auth_static_password_file"))?,
+        },
+        "mtls" => {
+            let substrings = grpc_auth_mtls_allowed_substrings.split(':').filter(|text| !text.is_empty());
+            guard::Mode::Mtls { substrings: substrings.map(str::to_owned).collect() }
+        }
+        other => return Err(bad(&format!("{other}: known are static and mtls"))),
+    };
+    Ok(guard::Options {
+        tls: guard::tls::Options {
+            cert: path(grpc_cert),
+            key: path(grpc_key),
+            ca: path(grpc_ca),
+            crl: path(grpc_crl),
+            server_ca: path(grpc_server_ca),
+            optional: grpc_enable_optional_tls,
+        },
+        mode,
+        roles: path(grpc_roles_file),
+        max_calls: grpc_max_concurrent_calls.max(1),
+        max_connections: grpc_max_connections.max(1),
+        max_streams: grpc_max_concurrent_streams.max(1),
+    })
+}
+
 pub(super) struct Http {
     pub address: Option<Address>,
     pub pages: web::Options,
@@ -206,7 +252,6 @@ pub(super) fn log(args: LogArgs) -> Result<log::Options, Error> {
         log_level,
     } = args;
     let bad = |flag: &'static str| move |detail: String| Error::BadValue { flag, detail };
-    let folder = |text: String| Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty());
     Ok(log::Options {
         format: Format::named(&log_format).map_err(bad("log_format"))?,
         level: log::level(&log_level).map_err(bad("log_level"))?,
@@ -215,8 +260,8 @@ pub(super) fn log(args: LogArgs) -> Result<log::Options, Error> {
         only_stderr: logtostderr,
         also_stderr: alsologtostderr,
         stderr_threshold: Severity::named(&stderrthreshold).map_err(bad("stderrthreshold"))?,
-        folder: folder(log_dir),
-        links: folder(log_link),
+        folder: path(log_dir),
+        links: path(log_link),
         max_size: log_rotate_max_size,
         keep: Some(keep_logs).filter(|age| !age.is_zero()),
         keep_by_change: Some(keep_logs_by_mtime).filter(|age| !age.is_zero()),
@@ -242,12 +287,14 @@ pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Durat
     }
 }
 
+/// A path that was given; an empty one was not.
+fn path(text: String) -> Option<PathBuf> {
+    Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty())
+}
+
 /// The contents of a file that a flag names.
-pub(super) fn read(flag: &'static str, path: String) -> Result<Option<Vec<u8>>, Error> {
-    if path.is_empty() {
-        return Ok(None);
-    }
-    let path = PathBuf::from(path);
+pub(super) fn read(flag: &'static str, file: String) -> Result<Option<Vec<u8>>, Error> {
+    let Some(path) = path(file) else { return Ok(None) };
     std::fs::read(&path).map(Some).map_err(|source| Error::Unreadable { flag, path, source })
 }
 

@@ -59,8 +59,11 @@ fn the_flags_of_vitess_operator_are_accepted() {
 
 #[test]
 fn what_would_leave_the_server_unprotected_is_refused() {
-    let error = config(&["--grpc_auth_mode=static"]).unwrap_err().to_string();
-    assert!(error.starts_with("--grpc-auth-mode is not supported"), "{error}");
+    let refused = |flag: &str| config(&[flag]).unwrap_err().to_string();
+    let error = refused("--tablet_manager_grpc_crl=/etc/revoked.pem");
+    assert!(error.starts_with("--tablet-manager-grpc-crl is not supported"), "{error}");
+    assert!(refused("--grpc_auth_mode=static").contains("static needs --grpc_auth_static_password_file"));
+    assert!(refused("--grpc_auth_mode=ldap").contains("ldap: known are static and mtls"));
     assert!(config(&["--grpc_auth_mode="]).is_ok());
 }
 

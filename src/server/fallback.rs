@@ -21,6 +21,7 @@ use tower::{Service, ServiceExt};
 use self::relay::Relayed;
 use self::shadow::Shadow;
 use crate::error::with_cause;
+use crate::server::audit;
 use crate::tablet::TlsOptions;
 use crate::telemetry::shadow::Counts;
 
@@ -131,6 +132,7 @@ impl Fallback {
     pub async fn forward(&self, request: http::Request<Body>) -> http::Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         tracing::debug!(rpc.method = path, server.address = self.options.address, "handed on");
+        audit::handed_on(request.extensions(), &path);
         match self.send(request).await {
             Ok(response) => response,
             Err(status) => {

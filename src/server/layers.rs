@@ -1,5 +1,7 @@
 //! What crosses every call. The order of the stack is written once, in `app`.
 
+pub mod auth;
+pub mod busy;
 pub mod call;
 pub mod compression;
 pub mod limits;

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use tonic::transport::Server;
 
+/// Bytes of one call's headers.
+const MAX_HEADERS: u32 = 64 << 10;
+/// Calls that a client may open and reset before its connection is closed.
+const MAX_RESETS: usize = 50;
+
 /// Services that clients may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Services {
@@ -64,7 +69,9 @@ impl Options {
             .initial_stream_window_size(self.stream_window)
             .initial_connection_window_size(self.connection_window)
             .http2_keepalive_interval(self.keepalive_time)
-            .http2_keepalive_timeout(Some(self.keepalive_timeout));
+            .http2_keepalive_timeout(Some(self.keepalive_timeout))
+            .http2_max_header_list_size(MAX_HEADERS)
+            .http2_max_pending_accept_reset_streams(Some(MAX_RESETS));
         if let Some(age) = self.max_connection_age {
             server = server.max_connection_age(age);
             if let Some(grace) = self.max_connection_age_grace {

@@ -52,7 +52,8 @@ pub fn logged(error: &dyn Explain) -> Status {
     status(error)
 }
 
-fn grpc(code: Code) -> GrpcCode {
+/// The same code on the wire.
+pub(super) fn grpc(code: Code) -> GrpcCode {
     match code {
         Code::Cancelled => GrpcCode::Cancelled,
         Code::Unknown => GrpcCode::Unknown,

@@ -10,7 +10,7 @@ use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
 use super::status::logged;
 use super::{
-    cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema, serving, shard, tablet,
+    audit, cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema, serving, shard, tablet,
     throttler, topology, validate, vdiff, vschema, workflow,
 };
 use crate::context::Context;
@@ -51,12 +51,20 @@ impl Vtctld {
         handler: impl FnOnce(Arc<Context>, Q) -> F,
     ) -> Answer<R>
     where
+        Q: prost::Message,
         R: Send + 'static,
         E: Explain + Send + 'static,
         F: Future<Output = Result<R, E>> + Send + 'static,
     {
+        let line = audit::Entry::begin(&request);
         let work = handler(Arc::clone(&self.context), request.into_inner());
-        match self.tasks.spawn(work.in_current_span()).await {
+        // the line is written when the work ends, which may be after the caller went away
+        let audited = async move {
+            let done = work.await;
+            line.end(done.as_ref().err().map(Explain::code));
+            done
+        };
+        match self.tasks.spawn(audited.in_current_span()).await {
             Ok(Ok(response)) => Ok(Response::new(response)),
             Ok(Err(error)) => Err(logged(&error)),
             Err(_) => Err(Status::internal("the operation was cut short inside the server: see its log")),

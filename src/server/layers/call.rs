@@ -13,6 +13,10 @@ use crate::deadline;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallLayer;
 
+/// The name of the called RPC without its service, in the extensions of each request.
+#[derive(Clone, Debug)]
+pub struct Rpc(pub String);
+
 /// A service whose calls have a span and a deadline.
 #[derive(Clone, Debug)]
 pub struct Call<S> {
@@ -42,11 +46,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<R>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
         let timeout = request.headers().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let method = request.uri().path().trim_start_matches('/');
         let span = tracing::info_span!("rpc", rpc.method = method);
+        let rpc = Rpc(method.rsplit('/').next().unwrap_or_default().to_owned());
+        request.extensions_mut().insert(rpc);
         Box::pin(deadline::scope(until, self.inner.call(request)).instrument(span))
     }
 }

@@ -1,0 +1,99 @@
+//! A value that is made from files and made again when they change.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Result};
+
+/// How often the files are compared with what was read.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// A value made from the contents of files.
+pub struct Watched<T> {
+    paths: Vec<PathBuf>,
+    make: Box<dyn Fn(&[Vec<u8>]) -> Result<T> + Send + Sync>,
+    current: RwLock<(Vec<Vec<u8>>, Arc<T>)>,
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Reads `paths` and makes the first value; `make` gets the contents in the same order.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or what `make` says of its contents.
+    pub fn new(
+        paths: Vec<PathBuf>,
+        make: impl Fn(&[Vec<u8>]) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>> {
+        let contents = read(&paths)?;
+        let value = Arc::new(make(&contents)?);
+        Ok(Arc::new(Self { paths, make: Box::new(make), current: RwLock::new((contents, value)) }))
+    }
+
+    /// The newest value.
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
+    /// Makes the value anew when a file has changed; true when it did.
+    ///
+    /// # Errors
+    /// As [`Watched::new`]; the old value stays.
+    pub fn refresh(&self) -> Result<bool> {
+        let contents = read(&self.paths)?;
+        if self.current.read().unwrap_or_else(PoisonError::into_inner).0 == contents {
+            return Ok(false);
+        }
+        let value = Arc::new((self.make)(&contents)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (contents, value);
+        Ok(true)
+    }
+
+    /// Looks at the files until `stopped`.
+    pub async fn watch(self: Arc<Self>, stopped: CancellationToken) {
+        let names = self.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+        let mut failed = false;
+        while stopped.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
+            let refreshed = self.refresh();
+            match &refreshed {
+                Ok(true) => tracing::info!("took up the changed {names}"),
+                Err(error) if !failed => tracing::error!("the changed files are not taken up: {error}"),
+                _ => {}
+            }
+            failed = refreshed.is_err();
+        }
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
+    let one = |path: &PathBuf| std::fs::read(path).map_err(|source| Error::Unreadable { path: path.clone(), source });
+    paths.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_taken_up_and_a_bad_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        std::fs::write(&path, "1").unwrap();
+        let parse = |contents: &[Vec<u8>]| {
+            let text = String::from_utf8_lossy(&contents[0]).into_owned();
+            text.parse::<u32>().map_err(|e| Error::Flags(e.to_string()))
+        };
+        let watched = Watched::new(vec![path.clone()], parse).unwrap();
+        assert!(!watched.refresh().unwrap());
+        std::fs::write(&path, "2").unwrap();
+        assert!(watched.refresh().unwrap());
+        assert_eq!(*watched.get(), 2);
+        std::fs::write(&path, "x").unwrap();
+        watched.refresh().unwrap_err();
+        assert_eq!(*watched.get(), 2);
+        std::fs::remove_file(&path).unwrap();
+        assert!(watched.refresh().unwrap_err().to_string().starts_with("cannot read "));
+    }
+}

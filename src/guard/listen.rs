@@ -1,0 +1,205 @@
+//! The accept loop of the gRPC port: plain, TLS, or both on one port; clients that say nothing are not waited for.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+use super::Watched;
+
+/// A client has so long to finish the TLS handshake and to send the start of its first request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of the HTTP/2 preface and the client's first settings frame: whoever sent them is a client.
+const GREETING: usize = 24 + 9;
+/// First byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What the listener offers.
+#[derive(Clone)]
+pub struct Listening {
+    /// TLS, if there is a certificate.
+    pub tls: Option<Arc<Watched<ServerConfig>>>,
+    /// Clients without TLS are served too, although there is a certificate.
+    pub optional: bool,
+    /// More connections than these wait to be accepted.
+    pub max_connections: usize,
+}
+
+/// What is known of the other side of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub address: Option<SocketAddr>,
+    pub tls: bool,
+    /// The client's certificates, its own first; empty without mutual TLS.
+    pub certificates: Arc<Vec<CertificateDer<'static>>>,
+}
+
+/// Accepts connections until `stopped`.
+pub fn accept(
+    listener: TcpListener,
+    listening: Listening,
+    stopped: CancellationToken,
+) -> ReceiverStream<io::Result<Io>> {
+    let (sender, receiver) = mpsc::channel(64);
+    let places = Arc::new(Semaphore::new(listening.max_connections));
+    tokio::spawn(stopped.clone().run_until_cancelled_owned(async move {
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let (listening, sender) = (listening.clone(), sender.clone());
+                    let greeted = stopped.clone().run_until_cancelled_owned(async move {
+                        if let Ok(Some(io)) = greet(stream, address, listening, place).await {
+                            sender.send(Ok(io)).await.ok();
+                        }
+                    });
+                    tokio::spawn(greeted);
+                }
+                Err(error) => {
+                    // too many open files, or a client that went away: nothing that ends the server
+                    tracing::warn!("a connection could not be accepted: {error}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }));
+    ReceiverStream::new(receiver)
+}
+
+/// Sets a connection up; `None` for a client that took too long or may not speak as it does.
+async fn greet(
+    stream: TcpStream,
+    address: SocketAddr,
+    listening: Listening,
+    place: OwnedSemaphorePermit,
+) -> io::Result<Option<Io>> {
+    stream.set_nodelay(true)?;
+    let mut peer = Peer { address: Some(address), tls: false, certificates: Arc::default() };
+    let Some(tls) = &listening.tls else {
+        return Ok(Some(Io::new(Socket::Plain(stream), peer, place)));
+    };
+    if listening.optional {
+        let mut first = [0];
+        match tokio::time::timeout(PATIENCE, stream.peek(&mut first)).await {
+            Ok(Ok(1)) if first == [TLS_HANDSHAKE] => {}
+            Ok(Ok(1)) => return Ok(Some(Io::new(Socket::Plain(stream), peer, place))),
+            _ => return Ok(None),
+        }
+    }
+    let accepting = TlsAcceptor::from(tls.get()).accept(stream);
+    match tokio::time::timeout(PATIENCE, accepting).await {
+        Ok(Ok(stream)) => {
+            peer.tls = true;
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            peer.certificates = Arc::new(shown.iter().map(|c| c.clone().into_owned()).collect());
+            Ok(Some(Io::new(Socket::Tls(Box::new(stream)), peer, place)))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(client.address = %address, "TLS handshake failed: {error}");
+            Ok(None)
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// An accepted connection.
+pub struct Io {
+    socket: Socket,
+    peer: Peer,
+    /// Ends a connection on which no client shows itself.
+    greeting: Option<(usize, Pin<Box<Sleep>>)>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Io {
+    fn new(socket: Socket, peer: Peer, place: OwnedSemaphorePermit) -> Self {
+        Self { socket, peer, greeting: Some((0, Box::pin(tokio::time::sleep(PATIENCE)))), _place: place }
+    }
+}
+
+impl Connected for Io {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = match &mut self.socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        let got = buf.filled().len().saturating_sub(before);
+        let Some((seen, limit)) = &mut self.greeting else { return read };
+        *seen = seen.saturating_add(got);
+        if *seen >= GREETING {
+            self.greeting = None;
+        } else if read.is_pending() && limit.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 client showed itself")));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write(cx, data),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, data),
+            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, data),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.socket {
+            Socket::Plain(stream) => stream.is_write_vectored(),
+            Socket::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

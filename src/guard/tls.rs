@@ -1,0 +1,125 @@
+//! TLS of the gRPC listener, from PEM files; 1.2 at least.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::{Error, Result, Watched};
+
+/// The `--grpc_cert`, `--grpc_key`, `--grpc_ca`, `--grpc_crl`, `--grpc_server_ca`, `--grpc_enable_optional_tls` flags.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Authorities of the clients' certificates; with it every client must show one.
+    pub ca: Option<PathBuf>,
+    /// Revoked certificates of clients.
+    pub crl: Option<PathBuf>,
+    /// Appended to the certificate, so that clients get the whole chain.
+    pub server_ca: Option<PathBuf>,
+    /// Clients without TLS are served too.
+    pub optional: bool,
+}
+
+impl Options {
+    /// The listener's TLS; `None` when no certificate is given.
+    ///
+    /// # Errors
+    /// A certificate without key or the reverse, other TLS flags without either, unreadable or unusable files.
+    pub fn load(&self) -> Result<Option<Arc<Watched<ServerConfig>>>> {
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            let given = [&self.cert, &self.key, &self.ca, &self.crl, &self.server_ca].iter().any(|path| path.is_some());
+            return if given || self.optional {
+                Err(Error::Flags("TLS needs both --grpc_cert and --grpc_key".into()))
+            } else {
+                Ok(None)
+            };
+        };
+        if self.crl.is_some() && self.ca.is_none() {
+            return Err(Error::Flags("--grpc_crl revokes clients' certificates: it needs --grpc_ca".into()));
+        }
+        let mut paths = vec![cert.clone(), key.clone()];
+        let mut place = |path: &Option<PathBuf>| {
+            path.clone().map(|path| {
+                paths.push(path);
+                paths.len() - 1
+            })
+        };
+        let (ca, crl, server_ca) = (place(&self.ca), place(&self.crl), place(&self.server_ca));
+        let names = paths.clone();
+        let make = move |contents: &[Vec<u8>]| {
+            let file = |at: usize| Pem { path: &names[at], text: &contents[at] };
+            let optional = |at: Option<usize>| at.map(file);
+            config(&file(0), &file(1), optional(ca).as_ref(), optional(crl).as_ref(), optional(server_ca).as_ref())
+        };
+        Watched::new(paths, make).map(Some)
+    }
+}
+
+struct Pem<'a> {
+    path: &'a PathBuf,
+    text: &'a [u8],
+}
+
+impl Pem<'_> {
+    fn bad(&self, what: &'static str, detail: impl ToString) -> Error {
+        Error::Bad { path: self.path.clone(), what, detail: detail.to_string() }
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
+        let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.text).collect();
+        match found {
+            Ok(found) if found.is_empty() => Err(self.bad("certificate", "there is none")),
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.bad("certificate", error)),
+        }
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>> {
+        PrivateKeyDer::from_pem_slice(self.text).map_err(|error| self.bad("private key", error))
+    }
+
+    fn revoked(&self) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+        let found: std::result::Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(self.text).collect();
+        found.map_err(|error| self.bad("revocation list", error))
+    }
+}
+
+fn config(
+    cert: &Pem<'_>,
+    key: &Pem<'_>,
+    ca: Option<&Pem<'_>>,
+    crl: Option<&Pem<'_>>,
+    server_ca: Option<&Pem<'_>>,
+) -> Result<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut chain = cert.certificates()?;
+    if let Some(server_ca) = server_ca {
+        chain.extend(server_ca.certificates()?);
+    }
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| Error::Flags(error.to_string()))?;
+    let builder = match ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let mut roots = RootCertStore::empty();
+            for authority in ca.certificates()? {
+                roots.add(authority).map_err(|error| ca.bad("certificate", error))?;
+            }
+            let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            if let Some(crl) = crl {
+                // as stock: a certificate is refused when a list names it, not when no list speaks of its issuer
+                verifier = verifier.with_crls(crl.revoked()?).allow_unknown_revocation_status();
+            }
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| ca.bad("authority", error))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key.key()?).map_err(|error| cert.bad("certificate", error))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}

@@ -1,0 +1,132 @@
+//! Callers and roles.
+
+use std::sync::{Arc, LazyLock, Mutex};
+
+use tonic::{Code, Request};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use vtmigrated_proto::vtctldata::*;
+
+use super::{Pki, Server, flag};
+
+fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("username", user.parse().unwrap());
+    request.metadata_mut().insert("password", password.parse().unwrap());
+    request
+}
+
+/// Writes the files of users and roles; answers the flags that name them.
+fn guarded(dir: &tempfile::TempDir, users: &str, roles: &str) -> Vec<String> {
+    std::fs::write(dir.path().join("users.json"), users).unwrap();
+    std::fs::write(dir.path().join("roles.json"), roles).unwrap();
+    vec![
+        "--grpc_auth_mode=static".into(),
+        flag("grpc_auth_static_password_file", dir.path().join("users.json")),
+        flag("grpc-roles-file", dir.path().join("roles.json")),
+    ]
+}
+
+#[tokio::test]
+async fn callers_need_their_password_and_a_role() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = r#"[{"Username":"ann","Password":"a-secret"},{"Username":"rob","Password":"b-secret"},{"Username":"eve","Password":"c-secret"}]"#;
+    let flags = guarded(&dir, users, r#"{"callers":{"ann":"admin","rob":"read"}}"#);
+    let server = Server::start(&flags).await;
+    let mut client = server.client(None).await;
+    let nobody = client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap_err();
+    assert_eq!((nobody.code(), nobody.message()), (Code::Unauthenticated, "username and password must be provided"));
+    let wrong = client.get_keyspaces(signed(GetKeyspacesRequest {}, "ann", "b-secret")).await.unwrap_err();
+    let text = "auth failure: caller \"ann\" provided invalid credentials";
+    assert_eq!((wrong.code(), wrong.message()), (Code::PermissionDenied, text));
+    client.get_keyspaces(signed(GetKeyspacesRequest {}, "rob", "b-secret")).await.unwrap();
+    let create = CreateKeyspaceRequest { name: "ks".into(), ..Default::default() };
+    let refused = client.create_keyspace(signed(create.clone(), "rob", "b-secret")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let text = "caller \"rob\" has the role read, and vtctlservice.Vtctld/CreateKeyspace needs admin";
+    assert!(refused.message().starts_with(text), "{}", refused.message());
+    let stranger = client.get_keyspaces(signed(GetKeyspacesRequest {}, "eve", "c-secret")).await.unwrap_err();
+    assert!(stranger.message().starts_with("caller \"eve\" has the role none"), "{}", stranger.message());
+    client.create_keyspace(signed(create, "ann", "a-secret")).await.unwrap();
+    let found = client.get_keyspaces(signed(GetKeyspacesRequest {}, "rob", "b-secret")).await.unwrap().into_inner();
+    assert_eq!(found.keyspaces.len(), 1, "what was refused did nothing, what was allowed did");
+}
+
+#[tokio::test]
+async fn certificates_name_callers() {
+    let pki = Pki::new();
+    for (name, serial) in [("server", 1), ("ops", 2), ("guest", 3)] {
+        pki.issue(name, serial);
+    }
+    let flags = [
+        pki.flags(),
+        vec![
+            flag("grpc_ca", pki.path("ca.pem")),
+            "--grpc_auth_mode=mtls".into(),
+            "--grpc_auth_mtls_allowed_substrings=CN=nobody:CN=ops,O=vt\\, inc".into(),
+        ],
+    ]
+    .concat();
+    let server = Server::start(&flags).await;
+    server.client(Some(pki.showing("ops"))).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    let mut guest = server.client(Some(pki.showing("guest"))).await;
+    let refused = guest.get_keyspaces(GetKeyspacesRequest {}).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "client certificate not authorized"));
+}
+
+/// A log kept in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log of the process. Tests beside write into it too.
+fn log() -> &'static Log {
+    static LOG: LazyLock<Log> = LazyLock::new(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        let format = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let only = tracing_subscriber::filter::Targets::new().with_target("vtmigrated", tracing::Level::INFO);
+        tracing_subscriber::registry().with(only).with(format).try_init().unwrap();
+        log
+    });
+    &LOG
+}
+
+#[tokio::test]
+async fn changes_and_refusals_leave_a_line_without_secrets() {
+    let log = log();
+    let dir = tempfile::tempdir().unwrap();
+    let users =
+        r#"[{"Username":"audited-admin","Password":"a-hidden"},{"Username":"audited-reader","Password":"b-hidden"}]"#;
+    let flags = guarded(&dir, users, r#"{"default":"read","callers":{"audited-admin":"admin"}}"#);
+    let server = Server::start(&flags).await;
+    let mut client = server.client(None).await;
+    let create = CreateKeyspaceRequest { name: "audited".into(), ..Default::default() };
+    client.create_keyspace(signed(create.clone(), "audited-admin", "a-hidden")).await.unwrap();
+    client.create_keyspace(signed(create.clone(), "audited-admin", "a-hidden")).await.unwrap_err();
+    client.create_keyspace(signed(create, "audited-reader", "b-hidden")).await.unwrap_err();
+    client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "b-hidden")).await.unwrap();
+    client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "x-hidden")).await.unwrap_err();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
+    let lines: Vec<&str> = text.lines().filter(ours).collect();
+    let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    assert_eq!(lines.len(), 3, "{text}");
+    holds(
+        lines[0],
+        &["caller=\"audited-admin\"", "127.0.0.1:", "Vtctld/CreateKeyspace", "name=audited", "outcome=\"OK\""],
+    );
+    holds(lines[1], &["caller=\"audited-admin\"", "outcome=\"ALREADY_EXISTS\""]);
+    holds(lines[2], &["caller=\"audited-reader\"", "outcome=\"PERMISSION_DENIED\""]);
+    assert!(!text.contains("-hidden"), "{text}");
+}

@@ -1,0 +1,98 @@
+//! Clients that mean no good, beside one that does.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
+
+use super::{Pki, Server};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Sends until the other side closes the connection, or all is sent; then waits for that close.
+async fn is_closed(mut stream: TcpStream, chunks: impl Iterator<Item = Vec<u8>>) -> bool {
+    for chunk in chunks {
+        if stream.write_all(&chunk).await.is_err() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest)).await.is_ok()
+}
+
+async fn connect(server: &Server) -> TcpStream {
+    TcpStream::connect(("127.0.0.1", server.port)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_clients_are_hung_up_on_and_others_are_served() {
+    let server = Server::start(&[]).await;
+    let mut client = server.client(None).await;
+    let silent = is_closed(connect(&server).await, std::iter::empty());
+    let half = is_closed(connect(&server).await, std::iter::once(PREFACE[..10].to_vec()));
+    let settings = [PREFACE.to_vec(), frame(4, 0, 0, &[])].concat();
+    // HEADERS without END_HEADERS, then CONTINUATION frames without end
+    let endless = std::iter::once(settings.clone()).chain(std::iter::once(frame(1, 0, 1, &[0x82]))).chain(
+        std::iter::repeat_n(frame(9, 0, 1, &[b"\x40\x01a\x7f\x81\x1f".as_slice(), &[b'x'; 8000]].concat()), 4000),
+    );
+    let endless = is_closed(connect(&server).await, endless);
+    // streams that are opened and reset at once
+    let resets = (0..20_000u32).map(|at| {
+        let stream = at * 2 + 1;
+        [frame(1, 4, stream, &[0x83, 0x86, 0x44, 0x01, b'/']), frame(3, 0, stream, &8u32.to_be_bytes())].concat()
+    });
+    let resets = is_closed(connect(&server).await, std::iter::once(settings.clone()).chain(resets));
+    let garbage = is_closed(connect(&server).await, std::iter::once(vec![0xff; 100_000]));
+    let served = async {
+        for _ in 0..200 {
+            client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+        }
+    };
+    let (silent, half, endless, resets, garbage, ()) = tokio::join!(silent, half, endless, resets, garbage, served);
+    assert_eq!([silent, half, endless, resets, garbage], [true; 5]);
+    client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let server = Server::start(&["--grpc-max-connections=2".into()]).await;
+    let (mut first, second) = (server.client(None).await, server.client(None).await);
+    first.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    let waiting = server.endpoint(None).connect_lazy();
+    let mut third = vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient::new(waiting);
+    let mut request = tonic::Request::new(GetKeyspacesRequest {});
+    request.set_timeout(Duration::from_millis(300));
+    let refused = third.get_keyspaces(request).await.unwrap_err();
+    assert!(matches!(refused.code(), Code::Cancelled | Code::DeadlineExceeded), "{refused}");
+    drop(second);
+    third.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_never_ends_holds_nobody_up() {
+    let pki = Pki::new();
+    pki.issue("server", 1);
+    let server = Server::start(&pki.flags()).await;
+    let silent: Vec<TcpStream> = {
+        let mut streams = Vec::new();
+        for _ in 0..100 {
+            let mut stream = connect(&server).await;
+            stream.write_all(&[0x16, 3, 1]).await.unwrap();
+            streams.push(stream);
+        }
+        streams
+    };
+    server.client(Some(pki.trusting())).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    drop(silent);
+}
