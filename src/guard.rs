@@ -4,16 +4,13 @@
 //! then is logged, and what was read before stays in force).
 
 mod auth;
-mod error;
-mod files;
 pub mod listen;
 mod options;
 mod roles;
 mod subject;
 pub mod tls;
 
+pub use crate::files::{Error, Result, Watched};
 pub use auth::{Auth, Caller, Mode, Refusal};
-pub use error::{Error, Result};
-pub use files::Watched;
 pub use options::Options;
 pub use roles::{Role, Roles, class};

@@ -6,13 +6,14 @@ mod error;
 mod health;
 pub mod manager;
 mod pool;
+mod vars;
 mod version;
 
 pub use build_version::build_version;
 pub use error::Error;
 pub use health::is_serving;
 pub use manager::{Client, GetSchema};
-pub use pool::{Options, Pool, TlsOptions, Transport};
+pub use pool::{Options, Pool, Transport};
 
 use vtmigrated_proto::topodata::Tablet;
 

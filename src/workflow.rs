@@ -12,6 +12,7 @@ pub mod show;
 pub mod streams;
 pub mod traffic;
 pub mod update;
+pub mod vdiff_summary;
 pub mod verdict;
 
 pub use error::Error;

@@ -27,6 +27,17 @@ use crate::{
 pub const MOUNT: &str = "ext1";
 /// The workflow of [`migrate`].
 pub const WORKFLOW: &str = "import";
+/// The VSchema of an unsharded source with the tables customer, corder and product: no vindex at all.
+pub const SOURCE_VSCHEMA: &str = r#"{"tables": {"customer": {}, "corder": {}, "product": {}}}"#;
+/// That of a sharded target for the same tables: by customer, and products by themselves.
+pub const TARGET_VSCHEMA: &str = r#"{
+    "sharded": true,
+    "vindexes": {"id_hash": {"type": "hash"}, "sku_md5": {"type": "binary_md5"}},
+    "tables": {
+        "customer": {"columnVindexes": [{"column": "id", "name": "id_hash"}]},
+        "corder": {"columnVindexes": [{"column": "customer_id", "name": "id_hash"}]},
+        "product": {"columnVindexes": [{"column": "sku", "name": "sku_md5"}]}
+    }}"#;
 /// How long a step may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(100);

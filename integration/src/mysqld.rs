@@ -6,7 +6,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Row, prelude::Queryable};
 
 use crate::{
     ports::Port,
-    process::{self, Process, Program, Signal},
+    process::{self, Process, Program},
 };
 
 const READY: Duration = Duration::from_secs(60);
@@ -114,22 +114,6 @@ impl Mysqld {
     pub async fn restart(&self) -> Result<(), Error> {
         self.process.start_again()?;
         self.ready().await
-    }
-
-    /// Stops the server from running (SIGSTOP): connections stay open and nothing answers.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn pause(&self) -> Result<(), Error> {
-        Ok(self.process.signal(Signal::STOP)?)
-    }
-
-    /// Lets a paused server go on.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn resume(&self) -> Result<(), Error> {
-        Ok(self.process.signal(Signal::CONT)?)
     }
 
     /// The process, for its id, folder and log.

@@ -159,6 +159,22 @@ impl Process {
         kill_process(pid, signal).map_err(|e| self.io(e.into()))
     }
 
+    /// Stops the program from running (SIGSTOP): its connections stay open and nothing answers.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a paused program go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.signal(Signal::CONT)
+    }
+
     /// Sends SIGKILL, if the program runs, and waits until it is gone.
     ///
     /// # Errors

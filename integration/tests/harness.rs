@@ -55,9 +55,9 @@ async fn etcd_keeps_its_keys_over_a_kill_and_leaves_nothing_behind() {
     server.restart().await.unwrap();
     assert_eq!(server.dump("/a").await.unwrap(), [("/a/key".to_owned(), b"value".to_vec())].into());
 
-    server.pause().unwrap();
+    server.process().pause().unwrap();
     assert!(timeout(Duration::from_millis(500), server.dump("/a")).await.is_err());
-    server.resume().unwrap();
+    server.process().resume().unwrap();
     assert_eq!(server.dump("").await.unwrap().len(), 1);
 
     let pid = server.process().pid().unwrap();

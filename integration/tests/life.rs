@@ -3,17 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use integration::{
-    cluster::{Cluster, Shard},
-    life::{Life, WORKFLOW, change, migrate, streams, until},
+    cluster::{Cluster, Error, Shard},
+    life::{Life, SOURCE_VSCHEMA, TARGET_VSCHEMA, WORKFLOW, change, migrate, streams, until},
+    writer::Writer,
 };
 use mysql_async::prelude::Queryable;
-use tokio::task::JoinHandle;
 use vtmigrated_proto::vtctldata::workflow_status_response::TableCopyState;
 
 const TABLES: [&str; 3] = ["corder", "customer", "product"];
@@ -28,59 +23,33 @@ const SCHEMA: &str = "
     INSERT INTO corder WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
         SELECT i, 1 + i % 3000, i / 100 FROM n;
     INSERT INTO product VALUES ('SKU-1', 'Monitor'), ('SKU-2', NULL), ('', 'nothing');";
-/// The source has no vindex at all.
-const SOURCE_VSCHEMA: &str = r#"{"tables": {"customer": {}, "corder": {}, "product": {}}}"#;
-const TARGET_VSCHEMA: &str = r#"{
-    "sharded": true,
-    "vindexes": {"id_hash": {"type": "hash"}, "sku_md5": {"type": "binary_md5"}},
-    "tables": {
-        "customer": {"columnVindexes": [{"column": "id", "name": "id_hash"}]},
-        "corder": {"columnVindexes": [{"column": "customer_id", "name": "id_hash"}]},
-        "product": {"columnVindexes": [{"column": "sku", "name": "sku_md5"}]}
-    }}"#;
 /// A row that every copy has to insert: whoever holds it on the target holds the copy up.
 const HELD_CUSTOMER: i64 = 2000;
 
 /// Inserts, updates and deletes until it is told to end; every tenth round an UPDATE of many rows changes their shards.
-struct Writer {
-    stop: Arc<AtomicBool>,
-    task: JoinHandle<i64>,
-}
-
-impl Writer {
-    async fn start(source: &Shard) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, mut conn) = (Arc::clone(&stop), source.connect().await.unwrap());
-        let task = tokio::spawn(async move {
-            let mut round = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                round += 1;
-                let (new, old, gone) = (100_000 + round, 1 + (round * 37) % 3000, 1 + (round * 53) % 10_000);
-                let statements = format!(
-                    "BEGIN; INSERT INTO customer VALUES ({new}, 'new@example.com', 'n'); \
-                     INSERT INTO corder VALUES ({new}, {new}, 1.5); COMMIT; \
-                     UPDATE customer SET note = CONCAT('round ', {round}) WHERE id = {old}; \
-                     UPDATE customer SET id = id + 500000 WHERE id = {}; \
-                     DELETE FROM corder WHERE order_id = {gone}; \
-                     REPLACE INTO product VALUES ('SKU-{}', 'round {round}')",
-                    100_000 + round / 2,
-                    round % 20,
-                );
-                conn.query_drop(statements).await.unwrap();
-                if round % 10 == 0 {
-                    move_rows(&mut conn).await;
-                }
+async fn write(source: &Shard) -> Writer<Error> {
+    Writer::start(source, |conn, round| {
+        let (new, old, gone) = (100_000 + round, 1 + (round * 37) % 3000, 1 + (round * 53) % 10_000);
+        let statements = format!(
+            "BEGIN; INSERT INTO customer VALUES ({new}, 'new@example.com', 'n'); \
+             INSERT INTO corder VALUES ({new}, {new}, 1.5); COMMIT; \
+             UPDATE customer SET note = CONCAT('round ', {round}) WHERE id = {old}; \
+             UPDATE customer SET id = id + 500000 WHERE id = {}; \
+             DELETE FROM corder WHERE order_id = {gone}; \
+             REPLACE INTO product VALUES ('SKU-{}', 'round {round}')",
+            100_000 + round / 2,
+            round % 20,
+        );
+        Box::pin(async move {
+            conn.query_drop(statements).await?;
+            if round % 10 == 0 {
+                move_rows(conn).await;
             }
-            conn.disconnect().await.unwrap();
-            round
-        });
-        Self { stop, task }
-    }
-
-    async fn finish(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        assert!(self.task.await.unwrap() > 10);
-    }
+            Ok(())
+        })
+    })
+    .await
+    .unwrap()
 }
 
 /// One UPDATE moves many rows, some to either shard (S16).
@@ -103,7 +72,7 @@ async fn an_unsharded_keyspace_moves_to_two_shards_while_writes_go_on() {
     life.source.run("commerce", SCHEMA).await.unwrap();
     let source_topology = life.source.etcd().dump("").await.unwrap();
     let target_topology = life.target.etcd().dump("").await.unwrap();
-    let writer = Writer::start(life.source.shard("commerce", "0").unwrap()).await;
+    let writer = write(life.source.shard("commerce", "0").unwrap()).await;
 
     let mut request = migrate("commerce", "customer");
     request.auto_start = false;
@@ -126,7 +95,7 @@ async fn an_unsharded_keyspace_moves_to_two_shards_while_writes_go_on() {
     assert_eq!(shown.target.unwrap().shards, ["-80", "80-"]);
     assert_eq!(shown.shard_streams.len(), 2);
 
-    writer.finish().await;
+    assert!(writer.stop().await.unwrap() > 10);
     let mut conn = life.source.shard("commerce", "0").unwrap().connect().await.unwrap();
     move_rows(&mut conn).await;
     conn.disconnect().await.unwrap();

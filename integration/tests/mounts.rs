@@ -49,9 +49,9 @@ async fn register_proves_what_it_is_given() {
         let request = MountRegisterRequest { topo_server: server.into(), topo_root: root.into(), ..base() };
         refused(request, Code::InvalidArgument, &["bad mount"]).await;
     }
-    life.source.etcd().pause().unwrap();
+    life.source.etcd().process().pause().unwrap();
     refused(base(), Code::Unavailable, &["context deadline exceeded", &life.source.etcd().address()]).await;
-    life.source.etcd().resume().unwrap();
+    life.source.etcd().process().resume().unwrap();
 
     // S7
     life.client().mount_register(life.mount(MOUNT)).await.unwrap();

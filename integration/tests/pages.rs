@@ -8,10 +8,9 @@ use std::{
     pin::Pin,
     process::Command,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use integration::{client, process, server::Server};
+use integration::{client, life::until, process, server::Server};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -92,7 +91,7 @@ async fn files_are_kept_as_stock_keeps_them() {
         "--logtostderr=false".to_owned(),
         format!("--log_dir={}", folder.path().display()),
         format!("--pid_file={}", pid.display()),
-        "--lameduck-period=1s".to_owned(),
+        "--onterm_timeout=60s".to_owned(),
     ];
     let server = Server::start(&flags).await.unwrap();
     assert_eq!(fs::read_to_string(&pid).unwrap().trim(), server.process().pid().unwrap().to_string());
@@ -102,13 +101,25 @@ async fn files_are_kept_as_stock_keeps_them() {
         "{info}"
     );
     assert!(!server.process().log_tail().contains("serving gRPC"), "{}", server.process().log_tail());
+    // a call under way: the server ends after the last page that is asked for here, not before
+    let stream = TcpStream::connect(server.grpc_address()).await.unwrap();
+    let (send, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    let driver = tokio::spawn(connection);
+    let (_response, _body) = send.ready().await.unwrap().send_request(mount_list(), false).unwrap();
+    pings.ping(h2::Ping::opaque()).await.unwrap();
     let http = server.http_address();
-    let (ended, ready) = tokio::join!(server.term(), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        page(http, "/readyz").await.0
+    let (ended, not_ready) = tokio::join!(server.term(), async {
+        let asked = until("not ready", async || match page(http, "/readyz").await.0 {
+            503 => Ok(()),
+            status => Err(status),
+        });
+        let asked = asked.await;
+        driver.abort();
+        asked
     });
+    not_ready.unwrap();
     assert!(ended.unwrap().success());
-    assert_eq!(ready, 503);
     assert!(!pid.exists());
 }
 
@@ -202,6 +213,12 @@ impl Service<http::Request<Body>> for Snappy {
     }
 }
 
+/// The head of a call.
+fn mount_list() -> http::Request<()> {
+    let request = http::Request::post("http://test/vtctlservice.Vtctld/MountList");
+    request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap()
+}
+
 #[tokio::test]
 async fn a_client_may_ping_without_any_call() {
     let server = Server::start::<&str>(&[]).await.unwrap();
@@ -214,12 +231,7 @@ async fn a_client_may_ping_without_any_call() {
         pings.ping(h2::Ping::opaque()).await.unwrap();
     }
     let mut send = send.ready().await.unwrap();
-    let request = http::Request::post("http://test/vtctlservice.Vtctld/MountList")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .unwrap();
-    let (response, mut body) = send.send_request(request, false).unwrap();
+    let (response, mut body) = send.send_request(mount_list(), false).unwrap();
     body.send_data(vec![0; 5].into(), true).unwrap();
     let mut response = response.await.unwrap();
     assert_eq!(response.status(), 200);

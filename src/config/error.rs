@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use crate::cli;
+use crate::files;
 use crate::telemetry::build;
 
 /// Why the program does not start with these flags, or that it was only asked something.
@@ -24,6 +25,8 @@ pub enum Error {
     BadValue { flag: &'static str, detail: String },
     #[error("cannot read --{flag} {}: {source}", path.display())]
     Unreadable { flag: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("--{flags}_ca, --{flags}_cert, --{flags}_key: {source}")]
+    Files { flags: &'static str, source: files::Error },
     #[error("--{flag} is not supported: a server without what it protects is not started")]
     NoProtection { flag: String },
     #[error("config file {name} not found in {folders}")]

@@ -6,11 +6,11 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::Error;
-use super::parts::read;
+use super::parts::path;
 use crate::cli::FallbackArgs;
 use crate::server::fallback::{Credentials, Options};
 use crate::server::routes;
-use crate::tablet::TlsOptions;
+use crate::tls;
 
 /// The form of stock's `--grpc_auth_static_client_creds` file.
 #[derive(Deserialize)]
@@ -55,12 +55,14 @@ pub(super) fn options(args: FallbackArgs, max_message: usize) -> Result<Option<O
         let detail = "a certificate needs its key, and a key its certificate (--fallback-vtctld-key)".into();
         return Err(Error::BadValue { flag: "fallback-vtctld-cert", detail });
     }
-    let tls = TlsOptions {
-        ca: read("fallback-vtctld-ca", fallback_vtctld_ca)?,
-        cert: read("fallback-vtctld-cert", fallback_vtctld_cert)?,
-        key: read("fallback-vtctld-key", fallback_vtctld_key)?,
+    let files = tls::Files {
+        ca: path(fallback_vtctld_ca),
+        identity: path(fallback_vtctld_cert).zip(path(fallback_vtctld_key)),
         server_name: Some(fallback_vtctld_server_name).filter(|name| !name.is_empty()),
     };
+    let on = files.ca.is_some() || files.identity.is_some();
+    let tls = on.then(|| files.load()).transpose();
+    let tls = tls.map_err(|source| Error::Files { flags: "fallback_vtctld", source })?;
     let credentials = (!fallback_vtctld_static_client_creds.is_empty())
         .then(|| credentials(Path::new(&fallback_vtctld_static_client_creds)))
         .transpose()?;

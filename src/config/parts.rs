@@ -8,7 +8,7 @@ use crate::cli::{GrpcArgs, GuardArgs, HttpArgs, LogArgs, OurArgs, StatsArgs, Tab
 use crate::telemetry::log::{self, Format, Severity};
 use crate::telemetry::metrics;
 use crate::topo::EtcdOptions;
-use crate::{context, guard, server, tablet, web};
+use crate::{context, guard, server, tablet, tls, web};
 
 /// Durations past this are none: Go's largest one means "never".
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -220,13 +220,17 @@ pub(super) fn tablet(args: TabletArgs, grpc: &Grpc) -> Result<tablet::Options, E
             return Err(Error::BadValue { flag, detail: format!("{protocol}: grpc is the only protocol") });
         }
     }
+    // as in stock: on when an authority, or a certificate with its key, is given
+    let files = tls::Files {
+        ca: path(tablet_manager_grpc_ca),
+        identity: path(tablet_manager_grpc_cert).zip(path(tablet_manager_grpc_key)),
+        server_name: Some(tablet_manager_grpc_server_name).filter(|name| !name.is_empty()),
+    };
+    let on = files.ca.is_some() || files.identity.is_some();
+    let tls =
+        on.then(|| files.load()).transpose().map_err(|source| Error::Files { flags: "tablet_manager_grpc", source })?;
     Ok(tablet::Options {
-        tls: tablet::TlsOptions {
-            ca: read("tablet_manager_grpc_ca", tablet_manager_grpc_ca)?,
-            cert: read("tablet_manager_grpc_cert", tablet_manager_grpc_cert)?,
-            key: read("tablet_manager_grpc_key", tablet_manager_grpc_key)?,
-            server_name: Some(tablet_manager_grpc_server_name).filter(|name| !name.is_empty()),
-        },
+        tls,
         short: remote_operation_timeout,
         max_message: grpc.server.max_message,
         connections: tablet_manager_grpc_connpool_size.max(1),
@@ -288,12 +292,12 @@ pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Durat
 }
 
 /// A path that was given; an empty one was not.
-fn path(text: String) -> Option<PathBuf> {
+pub(super) fn path(text: String) -> Option<PathBuf> {
     Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// The contents of a file that a flag names.
-pub(super) fn read(flag: &'static str, file: String) -> Result<Option<Vec<u8>>, Error> {
+fn read(flag: &'static str, file: String) -> Result<Option<Vec<u8>>, Error> {
     let Some(path) = path(file) else { return Ok(None) };
     std::fs::read(&path).map(Some).map_err(|source| Error::Unreadable { flag, path, source })
 }

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 
 use super::{Error, Result, Watched};
+use crate::tls::{Pem, VERSIONS};
 
 /// The `--grpc_cert`, `--grpc_key`, `--grpc_ca`, `--grpc_crl`, `--grpc_server_ca`, `--grpc_enable_optional_tls` flags.
 #[derive(Clone, Debug, Default)]
@@ -60,35 +59,6 @@ impl Options {
     }
 }
 
-struct Pem<'a> {
-    path: &'a PathBuf,
-    text: &'a [u8],
-}
-
-impl Pem<'_> {
-    fn bad(&self, what: &'static str, detail: impl ToString) -> Error {
-        Error::Bad { path: self.path.clone(), what, detail: detail.to_string() }
-    }
-
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
-        let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.text).collect();
-        match found {
-            Ok(found) if found.is_empty() => Err(self.bad("certificate", "there is none")),
-            Ok(found) => Ok(found),
-            Err(error) => Err(self.bad("certificate", error)),
-        }
-    }
-
-    fn key(&self) -> Result<PrivateKeyDer<'static>> {
-        PrivateKeyDer::from_pem_slice(self.text).map_err(|error| self.bad("private key", error))
-    }
-
-    fn revoked(&self) -> Result<Vec<CertificateRevocationListDer<'static>>> {
-        let found: std::result::Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(self.text).collect();
-        found.map_err(|error| self.bad("revocation list", error))
-    }
-}
-
 fn config(
     cert: &Pem<'_>,
     key: &Pem<'_>,
@@ -102,16 +72,12 @@ fn config(
         chain.extend(server_ca.certificates()?);
     }
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .with_protocol_versions(VERSIONS)
         .map_err(|error| Error::Flags(error.to_string()))?;
     let builder = match ca {
         None => builder.with_no_client_auth(),
         Some(ca) => {
-            let mut roots = RootCertStore::empty();
-            for authority in ca.certificates()? {
-                roots.add(authority).map_err(|error| ca.bad("certificate", error))?;
-            }
-            let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(ca.roots()?), provider);
             if let Some(crl) = crl {
                 // as stock: a certificate is refused when a list names it, not when no list speaks of its issuer
                 verifier = verifier.with_crls(crl.revoked()?).allow_unknown_revocation_status();

@@ -22,8 +22,8 @@ use self::relay::Relayed;
 use self::shadow::Shadow;
 use crate::error::with_cause;
 use crate::server::audit;
-use crate::tablet::TlsOptions;
 use crate::telemetry::shadow::Counts;
+use crate::tls::Tls;
 
 /// A fallback that is down is noticed after this time at the latest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,7 +62,8 @@ impl fmt::Debug for Credentials {
 pub struct Options {
     /// `host:port`.
     pub address: String,
-    pub tls: TlsOptions,
+    /// The `--fallback-vtctld-*` TLS flags; plain without.
+    pub tls: Option<Tls>,
     /// In place of the caller's.
     pub credentials: Option<Credentials>,
     /// RPCs that are handed on although they are served here.
@@ -93,24 +94,22 @@ impl Fallback {
     /// Opens nothing yet; differences are counted in `counts`.
     ///
     /// # Errors
-    /// The address cannot be one, or the certificates cannot be used.
+    /// The address cannot be one.
     pub fn new(options: Options, counts: Arc<Counts>) -> Result<Self, Error> {
         let bad = |detail: String| Error { address: options.address.clone(), detail };
-        let tls = options.tls.clone().client();
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", options.address));
-        let mut endpoint = endpoint
+        let endpoint = Endpoint::from_shared(format!("http://{}", options.address))
             .map_err(|error| bad(error.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_max_header_list_size(MAX_HEADERS)
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        if let Some(tls) = tls {
-            endpoint = endpoint.tls_config(tls).map_err(|error| bad(with_cause(&error.to_string(), &error)))?;
-        }
         let shadow = (!options.shadow.is_empty()).then(|| Shadow::new(options.shadow.clone(), counts));
-        Ok(Self { channel: endpoint.connect_lazy(), shadow, options })
+        let channel = match &options.tls {
+            Some(tls) => tls.connect_lazy(&endpoint),
+            None => endpoint.connect_lazy(),
+        };
+        Ok(Self { channel, shadow, options })
     }
 
     /// True for RPCs that go there by `--fallback-rpcs`.

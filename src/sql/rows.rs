@@ -34,6 +34,12 @@ pub fn texts(result: &QueryResult) -> Vec<Vec<Option<String>>> {
     result.rows.iter().map(|row| values(row).into_iter().map(text).collect()).collect()
 }
 
+/// Seconds since the epoch of a MySQL date and time in UTC.
+pub fn epoch_seconds(text: &str) -> Option<i64> {
+    let civil: jiff::civil::DateTime = text.parse().ok()?;
+    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

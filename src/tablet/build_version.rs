@@ -2,57 +2,26 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use vtmigrated_proto::topodata::Tablet;
 
-use crate::deadline;
-
-/// Longest page that is read.
-const MAX_PAGE: usize = 16 << 20;
+use super::address_of;
+use super::vars::{self, Failure};
 
 /// `BuildVersion` of a tablet's `/debug/vars`, such as `22.0.3`.
 ///
 /// # Errors
 /// A text: the record has no status port, nobody answers there within `limit`, or the page does not tell.
 pub async fn build_version(tablet: &Tablet, limit: Duration) -> Result<String, String> {
-    let port = tablet.port_map.get("vt").copied().filter(|port| *port > 0).ok_or("its record has no status port")?;
-    let limit = deadline::remaining(limit);
-    match tokio::time::timeout(limit, read(&tablet.hostname, port)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+    if tablet.port_map.get("vt").is_none_or(|port| *port <= 0) {
+        return Err("its record has no status port".to_owned());
     }
-}
-
-async fn read(host: &str, port: i32) -> Result<String, String> {
-    let port = u16::try_from(port).map_err(|e| e.to_string())?;
-    let stream = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-    let request = Request::get("/debug/vars").header("host", format!("{host}:{port}")).body(Empty::<Bytes>::new());
-    let request = request.map_err(|e| e.to_string())?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("/debug/vars answers {}", response.status()));
-        }
-        let page = Limited::new(response.into_body(), MAX_PAGE).collect().await.map_err(|e| e.to_string())?;
-        let page: serde_json::Value = serde_json::from_slice(&page.to_bytes()).map_err(|e| e.to_string())?;
-        let told = page.get("BuildVersion").and_then(|version| version.as_str()).filter(|version| !version.is_empty());
-        told.map(str::to_owned).ok_or_else(|| "/debug/vars tells no BuildVersion".to_owned())
-    };
-    tokio::pin!(connection, answer);
-    // the connection does the reading and writing that the answer waits for
-    tokio::select! {
-        answer = &mut answer => answer,
-        ended = &mut connection => {
-            ended.map_err(|e| e.to_string())?;
-            answer.await
-        }
-    }
+    let page: serde_json::Value = vars::read(&address_of(tablet, "vt"), limit).await.map_err(|why| match why {
+        Failure::Slow { seconds } => format!("no answer within {seconds} s"),
+        Failure::Connection(detail) | Failure::Page(detail) => detail,
+        Failure::Status(status) => format!("{} answers {status}", vars::PATH),
+    })?;
+    let told = page.get("BuildVersion").and_then(|version| version.as_str()).filter(|version| !version.is_empty());
+    told.map(str::to_owned).ok_or_else(|| format!("{} tells no BuildVersion", vars::PATH))
 }
 
 #[cfg(test)]

@@ -4,45 +4,16 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Endpoint;
 
 use super::connection::Connection;
 use crate::telemetry::metrics;
+use crate::tls::Tls;
 
 /// A tablet that is down is noticed after this time at the latest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that nobody used for so long is closed.
 const IDLE: Duration = Duration::from_secs(30 * 60);
-
-/// The `--tablet_manager_grpc_*` TLS flags as file contents (PEM).
-#[derive(Clone, Debug, Default)]
-pub struct TlsOptions {
-    pub ca: Option<Vec<u8>>,
-    pub cert: Option<Vec<u8>>,
-    pub key: Option<Vec<u8>>,
-    pub server_name: Option<String>,
-}
-
-impl TlsOptions {
-    /// TLS is on when a CA, or a certificate with its key, is given (as in stock).
-    pub fn client(self) -> Option<ClientTlsConfig> {
-        let identity = self.cert.zip(self.key).map(|(cert, key)| Identity::from_pem(cert, key));
-        (self.ca.is_some() || identity.is_some()).then(|| {
-            let mut tls = ClientTlsConfig::new();
-            tls = match self.ca {
-                Some(ca) => tls.ca_certificate(Certificate::from_pem(ca)),
-                None => tls.with_native_roots(),
-            };
-            if let Some(identity) = identity {
-                tls = tls.identity(identity);
-            }
-            match self.server_name {
-                Some(name) if !name.is_empty() => tls.domain_name(name),
-                _ => tls,
-            }
-        })
-    }
-}
 
 /// HTTP/2 settings of a connection to a tablet: the `--grpc_*` flags of clients.
 #[derive(Clone, Debug)]
@@ -61,7 +32,8 @@ pub struct Transport {
 /// How tablets are called.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub tls: TlsOptions,
+    /// The `--tablet_manager_grpc_*` TLS flags; plain without.
+    pub tls: Option<Tls>,
     /// Bound of calls that a healthy tablet answers at once (`--remote_operation_timeout`).
     pub short: Duration,
     /// In bytes, both ways.
@@ -74,7 +46,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            tls: TlsOptions::default(),
+            tls: None,
             short: Duration::from_secs(15),
             max_message: 16 << 20,
             connections: 100,
@@ -91,7 +63,7 @@ impl Default for Options {
 
 /// Connections by `host:port`.
 pub struct Pool {
-    tls: Option<ClientTlsConfig>,
+    tls: Option<Tls>,
     transport: Transport,
     most: usize,
     max_message: usize,
@@ -100,10 +72,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Opens nothing yet.
+    /// An empty pool.
     pub fn new(Options { tls, connections, transport, max_message, .. }: Options) -> Self {
         Self {
-            tls: tls.client(),
+            tls,
             transport,
             most: connections,
             max_message,
@@ -123,8 +95,7 @@ impl Pool {
             metrics::tablet_connection(false);
             return Ok(kept.0.clone());
         }
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|e| e.to_string())?;
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
         let mut endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -134,10 +105,11 @@ impl Pool {
         if let Some(time) = self.transport.keepalive_time {
             endpoint = endpoint.http2_keep_alive_interval(time);
         }
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(|e| e.to_string())?;
-        }
-        let channel = Connection::new(endpoint.connect_lazy(), self.transport.snappy, self.max_message);
+        let channel = match &self.tls {
+            Some(tls) => tls.connect_lazy(&endpoint),
+            None => endpoint.connect_lazy(),
+        };
+        let channel = Connection::new(channel, self.transport.snappy, self.max_message);
         metrics::tablet_connection(true);
         self.make_room();
         self.channels.insert(address.to_owned(), (channel.clone(), Instant::now()));

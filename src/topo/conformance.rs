@@ -2,6 +2,9 @@
 //!
 //! A missing `etcd` program fails these tests: `integration/setup` installs it.
 
+#[path = "../../integration/src/ports.rs"]
+mod ports;
+
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,16 +140,37 @@ async fn etcd_locks_end_with_their_lease_and_dead_servers_are_named() {
     let mut server = RealEtcd::start().await;
     let dialer = Dialer::new(EtcdOptions::default());
     let conn = dialer.open("etcd2", &server.address, "/test/root").await.unwrap();
-    let short = LockRequest { ttl: Duration::from_secs(1), ..request() };
+    let short = LockRequest { ttl: Duration::from_secs(3), ..request() };
     // forgotten without a release: the keeper ends with it, the lease soon after
     std::mem::drop(conn.lock(short.named("forgotten")).await.unwrap());
-    let patient = LockRequest { wait: Duration::from_secs(20), ..request() };
+    let patient = LockRequest { wait: Duration::from_secs(60), ttl: Duration::from_secs(30), ..request() };
     conn.lock(patient.named("forgotten")).await.unwrap().release().await.unwrap();
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     let error = conn.get("x").await.unwrap_err();
     assert!(error.is_unreachable(), "{error}");
     assert!(error.to_string().contains(&server.address), "{error}");
+}
+
+#[tokio::test]
+async fn calls_whose_connection_breaks_are_unreachable() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = tokio::spawn(async move {
+        let mut head = [0; 24];
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncReadExt::read(&mut stream, &mut head).await.ok();
+        }
+    });
+    let conn = Dialer::new(EtcdOptions::default()).open("etcd2", &address, "/test/root").await.unwrap();
+    for _ in 0..10 {
+        for found in futures::future::join_all((0..20).map(|_| conn.get("x"))).await {
+            let error = found.unwrap_err();
+            assert!(error.is_unreachable(), "{error:?}");
+        }
+    }
+    server.abort();
 }
 
 #[tokio::test]
@@ -160,32 +184,33 @@ async fn unknown_kinds_are_refused_by_name() {
 struct RealEtcd {
     child: Child,
     address: String,
+    _ports: [ports::Port; 2],
     _dir: tempfile::TempDir,
 }
 
 impl RealEtcd {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (client, peer) = (port(), port());
-        let address = format!("127.0.0.1:{client}");
+        let ports = [ports::Port::free().unwrap(), ports::Port::free().unwrap()];
+        let address = ports[0].address().to_string();
         let child = Command::new("etcd")
             .arg("--data-dir")
             .arg(dir.path())
             .args(["--listen-client-urls", &format!("http://{address}")])
             .args(["--advertise-client-urls", &format!("http://{address}")])
-            .args(["--listen-peer-urls", &format!("http://127.0.0.1:{peer}")])
+            .args(["--listen-peer-urls", &format!("http://{}", ports[1].address())])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("etcd must be installed: run integration/setup");
-        let server = Self { child, address, _dir: dir };
+        let mut server = Self { child, address, _ports: ports, _dir: dir };
         let dialer = Dialer::new(EtcdOptions::default());
         let conn = dialer.open("etcd2", &server.address, "/").await.unwrap();
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if conn.probe().await.is_ok() {
                 return server;
             }
+            assert_eq!(server.child.try_wait().unwrap(), None, "etcd ended by itself");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("etcd did not answer at {}", server.address);

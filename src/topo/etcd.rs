@@ -2,6 +2,7 @@
 
 mod lease;
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +97,10 @@ impl Etcd {
         let unreachable =
             |detail: String| Error::Unreachable { kind: "etcd2".into(), server: self.server.clone(), detail };
         match error {
+            // a status with a cause is not the server's: the connection broke, under whatever code
+            etcd_client::Error::GRpcStatus(status) if status.source().is_some() => {
+                unreachable(with_cause(status.message(), status))
+            }
             etcd_client::Error::GRpcStatus(status) => match status.code() {
                 tonic::Code::Unavailable | tonic::Code::Unknown => unreachable(with_cause(status.message(), status)),
                 tonic::Code::DeadlineExceeded => Error::Timeout(key.to_owned()),

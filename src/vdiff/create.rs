@@ -34,6 +34,7 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     let source_cells = picking::source_cells(arguments, &origin, &source);
     let target = Side {
         which: "target",
+        flag: "--target-cells",
         keyspace: arguments.keyspace.clone(),
         tablets: seen.tablets,
         cells: seen.graphed.keyspace.cells.names().map(str::to_owned).collect(),

@@ -15,7 +15,8 @@ use crate::context::Context;
 use crate::error::{Code, Explain};
 use crate::tablet::{self, alias};
 use crate::topo::{self, Record, Topo, paths};
-use crate::workflow::migrate::picking::Candidates;
+use crate::workflow::migrate::picking::{Candidates, Lack};
+use crate::workflow::preflight::Report;
 use crate::workflow::preflight::streaming::{cell, is_one_of, name};
 use crate::workflow::streams::{Origin, WithReplicas};
 use crate::workflow::{Error, Result};
@@ -25,8 +26,10 @@ const HEALTH: Duration = Duration::from_secs(5);
 
 /// One side of the comparison.
 pub struct Side {
-    /// `source` or `target`: also the beginning of the flag that names its cells.
+    /// `source` or `target`.
     pub which: &'static str,
+    /// The flag that names its cells.
+    pub flag: &'static str,
     pub keyspace: String,
     /// Every tablet of each shard.
     pub tablets: BTreeMap<String, Vec<Tablet>>,
@@ -49,6 +52,7 @@ pub async fn source(topo: &Topo, origin: &Origin) -> Result<Side> {
     let loaded = WithReplicas::from_records(keyspace, records, cells).await?;
     Ok(Side {
         which: "source",
+        flag: "--source-cells",
         keyspace: keyspace.clone(),
         tablets: loaded.tablets,
         cells: names,
@@ -76,7 +80,7 @@ struct Choice<'a> {
 /// target's primaries by shard.
 ///
 /// # Errors
-/// The first shard where nothing can be picked, with the tablets that it has.
+/// All shards where nothing can be picked, with the tablets that they have; else all whose tablets are not healthy.
 pub async fn prove(
     context: &Context,
     arguments: &Arguments,
@@ -87,12 +91,16 @@ pub async fn prove(
     let types = arguments.tablet_types.as_slice();
     let all_own: BTreeSet<&str> = own.values().map(String::as_str).collect();
     let mut choices = Vec::new();
+    let mut report = Report::default();
     for shard in source.tablets.keys() {
-        choices.push(source.choice(shard, types, source_cells, &all_own)?);
+        let choice = source.choice(shard, types, source_cells, &all_own);
+        choices.extend(report.absorb(choice, source.subject(shard))?);
     }
     for (shard, cell) in own {
-        choices.push(target.choice(shard, types, &arguments.target_cells, &BTreeSet::from([cell.as_str()]))?);
+        let choice = target.choice(shard, types, &arguments.target_cells, &BTreeSet::from([cell.as_str()]));
+        choices.extend(report.absorb(choice, target.subject(shard))?);
     }
+    report.refuse()?;
     let asked = join_all(choices.iter().map(|choice| {
         join_all(choice.tablets.iter().map(|tablet| async move { (*tablet, ill(context, tablet).await) }))
     }));
@@ -108,10 +116,10 @@ pub async fn prove(
             }
         }
         if !ill.is_empty() {
-            return Err(choice.ill(&ill));
+            report.absorb::<()>(Err(choice.ill(&ill)), choice.side.subject(choice.shard))?;
         }
     }
-    Ok(())
+    report.refuse()
 }
 
 /// Why a tablet would not be streamed from; `None` for a healthy one, and for one without a query service.
@@ -154,42 +162,24 @@ impl Side {
             let everywhere = types == [TabletType::Primary] || given.is_empty();
             let here: Vec<&Tablet> = of_types().filter(|t| everywhere || looked.contains(cell(t))).collect();
             if here.is_empty() {
-                let elsewhere = of_types().map(cell).collect();
-                return Err(self.nothing_to_pick(shard, types, given, &elsewhere));
+                let cells = if given.is_empty() { "all".to_owned() } else { given.join(",") };
+                let lack = Lack {
+                    reason: "NO_TABLET_TO_COMPARE",
+                    purpose: "compare rows from",
+                    side: self.which,
+                    types,
+                    cells: &cells,
+                    flag: self.flag,
+                };
+                return Err(candidates.nothing_to_pick(shard, &lack));
             }
             found.extend(here.into_iter().map(|tablet| (alias(tablet), tablet)));
         }
         Ok(Choice { side: self, shard, tablets: found.into_values().collect() })
     }
 
-    fn nothing_to_pick(
-        &self,
-        shard: &str,
-        types: &[TabletType],
-        given: &[String],
-        elsewhere: &BTreeSet<&str>,
-    ) -> Error {
-        let there = self.tablets.get(shard).map(Vec::as_slice).unwrap_or_default();
-        let shown = |t: &Tablet| format!("{} ({})", alias(t), name(t.r#type()));
-        let list: Vec<String> = there.iter().map(shown).collect();
-        let types: Vec<String> = types.iter().map(|kind| name(*kind)).collect();
-        let text = format!(
-            "no tablet found to compare rows from in {} shard {}/{shard}: tablet types {}, cells {}; its tablets are {}",
-            self.which,
-            self.keyspace,
-            if types.is_empty() { "any".to_owned() } else { types.join(",") },
-            if given.is_empty() { "all".to_owned() } else { given.join(",") },
-            if list.is_empty() { "none".to_owned() } else { list.join(", ") }
-        );
-        let cells: Vec<&str> = elsewhere.iter().copied().collect();
-        let help = if list.is_empty() {
-            "start a tablet there".to_owned()
-        } else if cells.is_empty() {
-            "use --tablet-types primary".to_owned()
-        } else {
-            format!("use --{}-cells {}", self.which, cells.join(","))
-        };
-        Error::precondition("NO_TABLET_TO_COMPARE", text, help)
+    fn subject(&self, shard: &str) -> String {
+        format!("{} shard {}/{shard}", self.which, self.keyspace)
     }
 }
 
@@ -223,7 +213,8 @@ mod tests {
             });
         }
         let cells = tablets.iter().map(|t| t.1.to_owned()).collect();
-        Side { which, keyspace: "ks".into(), tablets: by_shard, cells, aliases: vec![("all".into(), vec!["b".into()])] }
+        let aliases = vec![("all".into(), vec!["b".into()])];
+        Side { which, flag: "--target-cells", keyspace: "ks".into(), tablets: by_shard, cells, aliases }
     }
 
     fn picked(side: &Side, types: &[TabletType], given: &[&str], own: &str) -> std::result::Result<Vec<u32>, String> {

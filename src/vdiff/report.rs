@@ -5,18 +5,16 @@
 //! does not: the gravest state of a table wins, a diff without rows is pending, no answer is unknown.
 
 mod listing;
-mod table;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::vtctldata::VDiffShowResponse;
 
 pub use listing::{Listing, listings};
-pub use table::TableReport;
 
-use crate::sql::rows as sql_rows;
+use crate::sql::rows::epoch_seconds;
+pub use crate::workflow::vdiff_summary::{ShardRow, TableReport, rows};
 
 /// Error in the time left past which it is not told: a year in seconds.
 const FAR: f64 = 365.0 * 86400.0;
@@ -58,64 +56,6 @@ impl State {
             Self::Error => "error",
         }
     }
-}
-
-/// One row of a shard's answer. Texts are empty where the row has NULL.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ShardRow {
-    pub vdiff_state: String,
-    pub last_error: String,
-    pub table_name: String,
-    pub uuid: String,
-    pub table_state: String,
-    /// Estimate.
-    pub table_rows: i64,
-    /// UTC, `YYYY-MM-DD hh:mm:ss`.
-    pub started_at: String,
-    pub rows_compared: i64,
-    pub completed_at: String,
-    pub has_mismatch: bool,
-    /// JSON.
-    pub report: String,
-}
-
-/// The rows of a shard's answer; columns are found by their names.
-pub fn rows(output: &QueryResult) -> Vec<ShardRow> {
-    let place = |name: &str| output.fields.iter().position(|field| field.name == name);
-    let columns = [
-        "vdiff_state",
-        "last_error",
-        "table_name",
-        "uuid",
-        "table_state",
-        "table_rows",
-        "started_at",
-        "rows_compared",
-        "completed_at",
-        "has_mismatch",
-        "report",
-    ]
-    .map(place);
-    let read = |row: Vec<Option<String>>| {
-        let text = |column: usize| {
-            let place = columns.get(column).copied().flatten();
-            place.and_then(|at| row.get(at).cloned().flatten()).unwrap_or_default()
-        };
-        ShardRow {
-            vdiff_state: text(0),
-            last_error: text(1),
-            table_name: text(2),
-            uuid: text(3),
-            table_state: text(4),
-            table_rows: text(5).parse().unwrap_or_default(),
-            started_at: text(6),
-            rows_compared: text(7).parse().unwrap_or_default(),
-            completed_at: text(8),
-            has_mismatch: text(9) == "1",
-            report: text(10),
-        }
-    };
-    sql_rows::texts(output).into_iter().map(read).collect()
 }
 
 /// A diff over all shards.
@@ -212,7 +152,7 @@ impl Summary {
         if self.state != State::Completed {
             self.completed_at.clear();
         }
-        let since = |text: &str| epoch(text).map(|then| now.saturating_sub(then).max(0));
+        let since = |text: &str| epoch_seconds(text).map(|then| now.saturating_sub(then).max(0));
         let running = since(&self.started_at);
         self.age_seconds = since(&self.completed_at).or(running);
         if self.state == State::Started {
@@ -261,12 +201,6 @@ impl Progress {
         let seconds_left = left.filter(|left| *left < FAR).map(|left| left.round() as i64);
         Self { percent: (share * 10_000.0).floor() / 100.0, seconds_left }
     }
-}
-
-/// Seconds since the epoch of a MySQL time in UTC.
-fn epoch(text: &str) -> Option<i64> {
-    let civil: jiff::civil::DateTime = text.parse().ok()?;
-    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub fn summary(output: &mut QueryResult, facts: &Facts, reference: &Reference) -
                         row.table_name
                     ));
                 }
-                row.has_mismatch |= report.differs();
+                row.has_mismatch |= report.differing() > 0;
                 row.rows_compared = report.processed_rows;
                 row.report = serde_json::to_string(&report).unwrap_or(row.report);
             }

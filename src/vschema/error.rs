@@ -76,9 +76,7 @@ impl Error {
 impl Explain for Error {
     fn code(&self) -> Code {
         match self.root() {
-            Self::TableType(_) | Self::MissingPrimaryVindex(_) | Self::VindexNotFound { .. } | Self::Missing(_) => {
-                Code::NotFound
-            }
+            Self::TableType(_) | Self::VindexNotFound { .. } | Self::Missing(_) => Code::NotFound,
             Self::ShardedSequence(_) | Self::Refused(_) => Code::FailedPrecondition,
             Self::MultiColumnNotPrimary { .. } => Code::Unimplemented,
             Self::Exists(_) => Code::AlreadyExists,

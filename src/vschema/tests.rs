@@ -37,8 +37,8 @@ fn codes_are_asked_of_the_innermost_error() {
     let inner = Box::new(Error::MissingPrimaryVindex("t".into()));
     let error = Error::Build { keyspace: "ks".into(), inner };
     assert_eq!(error.to_string(), "BuildKeyspace(ks): missing primary col vindex for table: t");
-    assert_eq!(error.code(), Code::NotFound);
+    assert_eq!(error.code(), Code::InvalidArgument);
     assert_eq!(error.reason(), "VSCHEMA_INVALID");
     assert!(error.help().contains("column_vindexes"));
-    assert_eq!(Error::UnknownVindexType("x".into()).code(), Code::InvalidArgument);
+    assert_eq!(Error::TableType("x".into()).code(), Code::NotFound);
 }

@@ -149,9 +149,7 @@ fn logs(result: &QueryResult) -> BTreeMap<i64, Vec<Log>> {
 
 /// A MySQL date and time in UTC.
 fn time(text: &str) -> Option<Time> {
-    let civil: jiff::civil::DateTime = text.parse().ok()?;
-    let seconds = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
-    Some(Time { seconds, nanoseconds: 0 })
+    Some(Time { seconds: sql_rows::epoch_seconds(text)?, nanoseconds: 0 })
 }
 
 fn assemble(keyspace: &Keyspace, found: &[OnShard], include_logs: bool) -> Result<Vec<Workflow>> {

@@ -13,11 +13,12 @@ use tonic_types::StatusExt;
 use tower::{Service, ServiceExt};
 use vtmigrated::server::fallback::{Credentials, Fallback, Options};
 use vtmigrated::server::router::Router;
-use vtmigrated::tablet::TlsOptions;
 use vtmigrated::telemetry::shadow::Counts;
+use vtmigrated::tls::Files;
 use vtmigrated_proto::topodata::{CellInfo, TabletAlias, TabletType};
 use vtmigrated_proto::vtctldata::*;
 
+use crate::guard::Pki;
 use crate::stock::{LARGE, Stock, echo};
 use crate::support::{Lab, assert_refused, refusal, tablet};
 
@@ -25,7 +26,7 @@ use crate::support::{Lab, assert_refused, refusal, tablet};
 pub fn options(address: &str) -> Options {
     Options {
         address: address.to_owned(),
-        tls: TlsOptions::default(),
+        tls: None,
         credentials: None,
         rpcs: BTreeSet::new(),
         shadow: BTreeSet::new(),
@@ -251,39 +252,30 @@ async fn a_call_is_handed_on_once() {
 #[tokio::test]
 async fn tls_and_credentials_are_its_own() {
     rustls::crypto::ring::default_provider().install_default().ok();
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&ca_key).unwrap();
-    let issuer = rcgen::Issuer::new(params, ca_key);
-    let signed = |name: &str| {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
-    };
-    let (server_cert, server_key) = signed("stock.example");
-    let (client_cert, client_key) = signed("vtmigrated");
+    let pki = Pki::new();
+    pki.issue("server", 1);
+    pki.issue("vtmigrated", 2);
     let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(server_cert, server_key))
-        .client_ca_root(Certificate::from_pem(ca.pem()));
+        .identity(Identity::from_pem(pki.text("server.pem"), pki.text("server.key")))
+        .client_ca_root(Certificate::from_pem(pki.text("ca.pem")));
     let stock = Stock::start(Some(tls)).await;
-    let tls = TlsOptions {
-        ca: Some(ca.pem().into()),
-        cert: Some(client_cert.into()),
-        key: Some(client_key.into()),
-        server_name: Some("stock.example".into()),
+    let files = Files {
+        ca: Some(pki.path("ca.pem")),
+        identity: Some((pki.path("vtmigrated.pem"), pki.path("vtmigrated.key"))),
+        server_name: Some("localhost".into()),
     };
+    let tls = Some(files.clone().load().unwrap());
     let credentials = Credentials::new("vtmigrated", "secret");
-    let mut proved = lab(Options { tls: tls.clone(), credentials, ..options(&stock.address) }).await;
+    let mut proved = lab(Options { tls, credentials, ..options(&stock.address) }).await;
     let mut request = Request::new(reparent("ks"));
     request.metadata_mut().insert("username", "caller".parse().unwrap());
     proved.client.emergency_reparent_shard(request).await.unwrap();
     assert_eq!(stock.seen.last().get("username").unwrap(), "vtmigrated");
     assert_eq!(stock.seen.last().get("password").unwrap(), "secret");
 
-    let wrong_name = TlsOptions { server_name: Some("other.example".into()), ..tls.clone() };
-    let no_cert = TlsOptions { cert: None, key: None, ..tls };
-    for tls in [wrong_name, no_cert, TlsOptions::default()] {
+    let wrong_name = Files { server_name: Some("other.example".into()), ..files.clone() };
+    let no_cert = Files { identity: None, ..files };
+    for tls in [Some(wrong_name.load().unwrap()), Some(no_cert.load().unwrap()), None] {
         let mut refused = lab(Options { tls, ..options(&stock.address) }).await;
         let status: Status = refused.client.emergency_reparent_shard(reparent("ks")).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");

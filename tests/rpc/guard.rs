@@ -57,13 +57,13 @@ fn flag(name: &str, value: impl AsRef<Path>) -> String {
 }
 
 /// A folder with the certificates of one authority.
-struct Pki {
+pub struct Pki {
     dir: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "test authority");
@@ -75,16 +75,16 @@ impl Pki {
         Self { dir, issuer: Issuer::new(params, key) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// Writes `<name>.pem` and `<name>.key` for `localhost`.
-    fn issue(&self, name: &str, serial: u64) {
+    pub fn issue(&self, name: &str, serial: u64) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, "vt, inc");

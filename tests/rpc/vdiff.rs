@@ -174,17 +174,27 @@ async fn a_shard_without_a_tablet_to_pick_is_refused_with_those_that_there_are()
     let mut rig = Rig::start().await;
     let replica = VDiffCreateRequest { tablet_types: vec![TabletType::Replica.into()], ..create() };
     let text = "no tablet found to compare rows from in target shard customer/-80: tablet types replica, cells all; its \
-                tablets are zone1-0000001000 (primary)\nuse --tablet-types primary";
+                tablets are zone1-0000001000 (primary)\n\
+                also NO_TABLET_TO_COMPARE (target shard customer/80-): no tablet found to compare rows from in target shard \
+                customer/80-: tablet types replica, cells all; its tablets are zone1-0000001100 (primary)\n\
+                NO_TABLET_TO_COMPARE: use --tablet-types primary";
     assert_refused(rig.lab.client.v_diff_create(replica.clone()).await, Code::FailedPrecondition, text);
     let rdonly = VDiffCreateRequest { tablet_types: vec![TabletType::Rdonly.into()], ..create() };
     let text = "no tablet found to compare rows from in source shard commerce/0: tablet types rdonly, cells all; its \
-                tablets are src1-0000000100 (primary), src2-0000000101 (replica)\nuse --tablet-types primary";
-    assert_refused(rig.lab.client.v_diff_create(rdonly).await, Code::FailedPrecondition, text);
+                tablets are src1-0000000100 (primary), src2-0000000101 (replica)\nalso NO_TABLET_TO_COMPARE (target shard ";
+    let (code, message) = refusal(rig.lab.client.v_diff_create(rdonly).await);
+    assert!(code == Code::FailedPrecondition && message.starts_with(text), "{message}");
+    assert_eq!(message.matches("no tablet found to compare rows from").count(), 3, "{message}");
+    assert!(message.contains("\nNO_TABLET_TO_COMPARE: use --tablet-types replica,primary\n"), "{message}");
 
     let mut rig = rig.with_replicas().await;
     let elsewhere = VDiffCreateRequest { target_cells: vec!["zone1".into()], ..replica.clone() };
     let (code, message) = refusal(rig.lab.client.v_diff_create(elsewhere).await);
-    assert_eq!((code, message.ends_with("\nuse --target-cells zone2")), (Code::FailedPrecondition, true), "{message}");
+    assert_eq!(
+        (code, message.ends_with("\nNO_TABLET_TO_COMPARE: use --target-cells zone2")),
+        (Code::FailedPrecondition, true),
+        "{message}"
+    );
     let elsewhere = VDiffCreateRequest { source_cells: vec!["src1".into()], ..replica.clone() };
     let (code, message) = refusal(rig.lab.client.v_diff_create(elsewhere).await);
     assert_eq!((code, message.ends_with("\nuse --source-cells src2")), (Code::FailedPrecondition, true), "{message}");

@@ -58,6 +58,10 @@ async fn what_is_not_to_be_stored_is_not() {
     bad.vindexes[0].value.as_mut().unwrap().r#type = "nosuch".into();
     let text = "BuildKeyspace(ks): vindexType \"nosuch\" not found";
     assert_refused(lab.client.apply_v_schema(apply(Some(bad), "")).await, Code::InvalidArgument, text);
+    let mut bare = lookup(&[]);
+    bare.tables.push(TablesEntry { key: "t".into(), value: Some(Table::default()) });
+    let text = "BuildKeyspace(ks): missing primary col vindex for table: t\ngive the table column_vindexes";
+    assert_refused(lab.client.apply_v_schema(apply(Some(bare), "")).await, Code::InvalidArgument, text);
     let cells = ApplyVSchemaRequest { cells: vec!["zoneX".into()], ..apply(Some(lookup(&[])), "") };
     let refused = lab.client.apply_v_schema(cells).await;
     assert_refused(refused, Code::NotFound, "RebuildSrvVSchema: node doesn't exist: ");

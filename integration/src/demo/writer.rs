@@ -9,12 +9,12 @@ use std::{
 };
 
 use mysql_async::{Conn, prelude::Queryable};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Error, data::Sizes};
 use crate::{
     cluster::Shard,
     tablet::vindex::{KeyRange, Vindex},
+    writer,
 };
 
 /// Between two statements.
@@ -27,8 +27,7 @@ const MOVE: u64 = 200;
 /// A running writer; dropping it ends it.
 pub struct Writer {
     counts: Arc<Counts>,
-    stop: CancellationToken,
-    task: AbortOnDropHandle<Result<(), Error>>,
+    rounds: writer::Writer<Error>,
 }
 
 /// What was written so far.
@@ -55,10 +54,13 @@ impl Writer {
     /// # Errors
     /// MySQL's.
     pub async fn start(shard: &Shard, sizes: Sizes) -> Result<Self, Error> {
-        let (counts, stop) = (Arc::new(Counts::default()), CancellationToken::new());
-        let conn = shard.connect().await?;
-        let work = write(conn, sizes, Arc::clone(&counts), stop.clone());
-        Ok(Self { counts, stop, task: AbortOnDropHandle::new(tokio::spawn(work)) })
+        let counts = Arc::new(Counts::default());
+        let counted = Arc::clone(&counts);
+        let rounds = writer::Writer::start(shard, move |conn, round| {
+            let counts = Arc::clone(&counted);
+            Box::pin(async move { write(conn, sizes, &counts, round).await })
+        });
+        Ok(Self { counts, rounds: rounds.await? })
     }
 
     /// What was written so far.
@@ -66,19 +68,18 @@ impl Writer {
     /// # Errors
     /// The writer ended by itself.
     pub fn written(&self) -> Result<Written, Error> {
-        if self.task.is_finished() {
+        if !self.rounds.is_running() {
             return Err(Error::Writer("it ended by itself".to_owned()));
         }
         Ok(self.counts.read())
     }
 
-    /// Ends after the present statement.
+    /// Ends after the present round of statements.
     ///
     /// # Errors
     /// A statement had failed.
     pub async fn stop(self) -> Result<Written, Error> {
-        self.stop.cancel();
-        self.task.await.map_err(|error| Error::Writer(error.to_string()))??;
+        self.rounds.stop().await?;
         Ok(self.counts.read())
     }
 }
@@ -110,42 +111,38 @@ impl Counts {
     }
 }
 
-async fn write(mut conn: Conn, sizes: Sizes, counts: Arc<Counts>, stop: CancellationToken) -> Result<(), Error> {
+async fn write(conn: &mut Conn, sizes: Sizes, counts: &Counts, round: u64) -> Result<(), Error> {
     let add = |count: &AtomicU64, rows: u64| count.fetch_add(rows, Ordering::Relaxed);
     let Sizes { customers, orders, products } = sizes;
-    let mut round = 0;
-    while !stop.is_cancelled() {
-        round += 1;
-        // Steps that share no divisor with usual sizes reach rows on both sides of where the copy is.
-        let (customer, order, product) =
-            (1 + round * 7919 % customers, 1 + round * 104_729 % orders, 1 + round * 31 % products);
-        let (new_customer, new_order) = (customers + round, orders + round);
-        let inserts = [
-            format!("INSERT INTO corder VALUES ({new_order}, {customer}, 'SKU-{product}', {round} / 100, 'new')"),
-            format!(
-                "INSERT INTO customer VALUES ({new_customer}, 'new{round}@example.com', 'Öz {round}', '2024-02-29', NULL)"
-            ),
-        ];
-        let updates = [
-            format!("UPDATE corder SET price = price + 1, state = 'paid' WHERE order_id = {order}"),
-            format!("UPDATE customer SET note = 'written in round {round}' WHERE customer_id = {customer}"),
-            format!("UPDATE product SET price = price + 0.5 WHERE sku = 'SKU-{product}'"),
-        ];
-        let deletes = [format!("DELETE FROM corder WHERE order_id = {}", 1 + round * 15_485_863 % new_order)];
-        for (statements, count) in
-            [(&inserts[..], &counts.inserts), (&updates[..], &counts.updates), (&deletes[..], &counts.deletes)]
-        {
-            for statement in statements {
-                conn.query_drop(statement).await?;
-                add(count, conn.affected_rows());
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        if round % MOVE_EVERY == 1 {
-            add(&counts.moved, give_away(&mut conn, order, customers).await?);
+    // Steps that share no divisor with usual sizes reach rows on both sides of where the copy is.
+    let (customer, order, product) =
+        (1 + round * 7919 % customers, 1 + round * 104_729 % orders, 1 + round * 31 % products);
+    let (new_customer, new_order) = (customers + round, orders + round);
+    let inserts = [
+        format!("INSERT INTO corder VALUES ({new_order}, {customer}, 'SKU-{product}', {round} / 100, 'new')"),
+        format!(
+            "INSERT INTO customer VALUES ({new_customer}, 'new{round}@example.com', 'Öz {round}', '2024-02-29', NULL)"
+        ),
+    ];
+    let updates = [
+        format!("UPDATE corder SET price = price + 1, state = 'paid' WHERE order_id = {order}"),
+        format!("UPDATE customer SET note = 'written in round {round}' WHERE customer_id = {customer}"),
+        format!("UPDATE product SET price = price + 0.5 WHERE sku = 'SKU-{product}'"),
+    ];
+    let deletes = [format!("DELETE FROM corder WHERE order_id = {}", 1 + round * 15_485_863 % new_order)];
+    for (statements, count) in
+        [(&inserts[..], &counts.inserts), (&updates[..], &counts.updates), (&deletes[..], &counts.deletes)]
+    {
+        for statement in statements {
+            conn.query_drop(statement).await?;
+            add(count, conn.affected_rows());
+            tokio::time::sleep(PAUSE).await;
         }
     }
-    Ok(conn.disconnect().await?)
+    if round % MOVE_EVERY == 1 {
+        add(&counts.moved, give_away(conn, order, customers).await?);
+    }
+    Ok(())
 }
 
 /// Gives the orders from `first` on to the next customer each, in one UPDATE, and says how many rows change the shard by it.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use integration::{
     client::Vtctld,
     cluster::{Cluster, Snapshot, topology::GLOBAL_ROOT},
-    life::{MOUNT, WORKFLOW, migrate, streams, until},
+    life::{MOUNT, SOURCE_VSCHEMA, TARGET_VSCHEMA, WORKFLOW, migrate, streams, until},
     server::Server,
 };
 use tonic::{Code, Status};
@@ -23,15 +23,6 @@ const SCHEMA: &str = "
         SELECT i, CONCAT('user', i, '@example.com') FROM n;
     INSERT INTO corder SELECT id * 3, id FROM customer;
     INSERT INTO product VALUES ('SKU-1', 'Monitor'), ('SKU-2', NULL);";
-const SOURCE_VSCHEMA: &str = r#"{"tables": {"customer": {}, "corder": {}, "product": {}}}"#;
-const TARGET_VSCHEMA: &str = r#"{
-    "sharded": true,
-    "vindexes": {"id_hash": {"type": "hash"}, "sku_md5": {"type": "binary_md5"}},
-    "tables": {
-        "customer": {"columnVindexes": [{"column": "id", "name": "id_hash"}]},
-        "corder": {"columnVindexes": [{"column": "customer_id", "name": "id_hash"}]},
-        "product": {"columnVindexes": [{"column": "sku", "name": "sku_md5"}]}
-    }}"#;
 
 /// `commerce/0` with rows, mounted in a cluster with an empty `customer/-80,80-`.
 pub struct Rig {

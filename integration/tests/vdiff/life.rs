@@ -1,20 +1,14 @@
 //! Diffs of a whole workflow, asked of the server: an unsharded keyspace of another cluster on two shards.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use integration::{
-    cluster::{Cluster, Shard},
+    cluster::{Cluster, Error, Shard},
     life::{Life, WORKFLOW, migrate},
+    writer::Writer,
 };
 use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use vtmigrated_proto::{
     tabletmanagerdata::VDiffRequest,
@@ -149,46 +143,27 @@ async fn refused_where_nobody_serves(life: &Life) {
 }
 
 /// Inserts, updates and deletes until it is told to end.
-struct Writer {
-    stop: Arc<AtomicBool>,
-    task: JoinHandle<i64>,
-}
-
-impl Writer {
-    async fn start(source: &Shard) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, mut conn) = (Arc::clone(&stop), source.connect().await.unwrap());
-        let task = tokio::spawn(async move {
-            let mut round = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                round += 1;
-                let (new, old, gone) = (100_000 + round, 1 + (round * 37) % 2000, 1 + (round * 53) % 2000);
-                let statements = format!(
-                    "BEGIN; INSERT INTO customer VALUES ({new}, 'new@example.com', 'n'); \
-                     INSERT INTO corder VALUES ({new}, {new}, 1.5); COMMIT; \
-                     UPDATE customer SET note = CONCAT('round ', {round}) WHERE id = {old}; \
-                     UPDATE corder SET customer_id = customer_id + 1 WHERE order_id = {old}; \
-                     DELETE FROM corder WHERE order_id = {gone}"
-                );
-                conn.query_drop(statements).await.unwrap();
-            }
-            conn.disconnect().await.unwrap();
-            round
-        });
-        Self { stop, task }
-    }
-
-    async fn finish(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        assert!(self.task.await.unwrap() > 10);
-    }
+async fn write(source: &Shard) -> Writer<Error> {
+    Writer::start(source, |conn, round| {
+        let (new, old, gone) = (100_000 + round, 1 + (round * 37) % 2000, 1 + (round * 53) % 2000);
+        let statements = format!(
+            "BEGIN; INSERT INTO customer VALUES ({new}, 'new@example.com', 'n'); \
+             INSERT INTO corder VALUES ({new}, {new}, 1.5); COMMIT; \
+             UPDATE customer SET note = CONCAT('round ', {round}) WHERE id = {old}; \
+             UPDATE corder SET customer_id = customer_id + 1 WHERE order_id = {old}; \
+             DELETE FROM corder WHERE order_id = {gone}"
+        );
+        Box::pin(async move { Ok(conn.query_drop(statements).await?) })
+    })
+    .await
+    .unwrap()
 }
 
 async fn equal_while_writes_go_on(life: &Life) {
-    let writer = Writer::start(life.source.shard("commerce", "0").unwrap()).await;
+    let writer = write(life.source.shard("commerce", "0").unwrap()).await;
     let uuid = create(life, request(&[])).await.unwrap();
     let shown = completed(life, &uuid).await;
-    writer.finish().await;
+    assert!(writer.stop().await.unwrap() > 10);
     assert!(shown.all("has_mismatch", "0") && shown.all("table_state", "completed"), "{:?}", shown.0);
     assert_eq!(shown.sums("big"), [100_000, 100_000, 0, 0, 0]);
     for shard in &shown.0 {

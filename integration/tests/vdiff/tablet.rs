@@ -379,11 +379,11 @@ async fn over_a_restart(life: &Life, shards: &[Shard<'_>; 2]) {
     let [_, second] = shards;
     let server = life.source.mysqld().unwrap();
     let uuid = uuid(9);
-    server.pause().unwrap();
+    server.process().pause().unwrap();
     second.create(&uuid, options("item")).await;
     second.until(&uuid, "started").await;
     life.target.primary("customer", "80-").unwrap().kill().await;
-    server.resume().unwrap();
+    server.process().resume().unwrap();
     life.target.primary("customer", "80-").unwrap().restart().await.unwrap();
     let shown = second.until(&uuid, "completed").await;
     let rows: i64 = second.query::<(i64,)>("select count(*) from item").await[0].0;

@@ -1,11 +1,10 @@
 //! The code of requests that are larger than the limit: RESOURCE_EXHAUSTED, as grpc-go answers, where tonic says OUT_OF_RANGE.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use http::HeaderValue;
 use tonic::Code;
-use tower::{Layer, Service};
+use tonic::body::Body;
+use tower::Layer;
+use tower::util::MapResponse;
 
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
@@ -14,45 +13,21 @@ const MESSAGE: &str = "grpc-message";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LimitsLayer;
 
-/// A service whose oversized requests are answered with the right code.
-#[derive(Clone, Debug)]
-pub struct Limits<S> {
-    inner: S,
-}
+type Response = http::Response<Body>;
 
 impl<S> Layer<S> for LimitsLayer {
-    type Service = Limits<S>;
+    type Service = MapResponse<S, fn(Response) -> Response>;
 
-    fn layer(&self, inner: S) -> Limits<S> {
-        Limits { inner }
+    fn layer(&self, inner: S) -> Self::Service {
+        MapResponse::new(inner, mend)
     }
 }
 
-impl<S, R, B> Service<http::Request<R>> for Limits<S>
-where
-    S: Service<http::Request<R>, Response = http::Response<B>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-    B: 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+fn mend(mut response: Response) -> Response {
+    if is_oversized(response.headers()) {
+        response.headers_mut().insert(STATUS, HeaderValue::from(i32::from(Code::ResourceExhausted)));
     }
-
-    fn call(&mut self, request: http::Request<R>) -> Self::Future {
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = answer.await?;
-            if is_oversized(response.headers()) {
-                response.headers_mut().insert(STATUS, HeaderValue::from(i32::from(Code::ResourceExhausted)));
-            }
-            Ok(response)
-        })
-    }
+    response
 }
 
 fn is_oversized(headers: &http::HeaderMap) -> bool {

@@ -1,23 +1,11 @@
 use proptest::prelude::*;
-use vtmigrated_proto::query::Field;
+use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::VDiffResponse;
 use vtmigrated_proto::vtctldata::v_diff_show_response::TabletResponsesEntry;
 
 use super::*;
-
-const COLUMNS: [&str; 11] = [
-    "vdiff_state",
-    "last_error",
-    "table_name",
-    "uuid",
-    "table_state",
-    "table_rows",
-    "started_at",
-    "rows_compared",
-    "completed_at",
-    "has_mismatch",
-    "report",
-];
+use crate::sql::rows as sql_rows;
+use crate::workflow::vdiff_summary;
 
 /// A row: state of the shard, table, its state, rows, compared, mismatch, report, completed at.
 type Given<'a> = (&'a str, &'a str, &'a str, i64, i64, bool, &'a str, &'a str);
@@ -41,12 +29,7 @@ fn output(given: &[Given<'_>]) -> QueryResult {
         ];
         sql_rows::row(values.iter().map(|value| (!value.is_empty()).then_some(value.as_bytes())))
     };
-    let field = |name: &&str| Field { name: (*name).to_owned(), ..Field::default() };
-    QueryResult {
-        fields: COLUMNS.iter().map(field).collect(),
-        rows: given.iter().map(row).collect(),
-        ..QueryResult::default()
-    }
+    vdiff_summary::output(given.iter().map(row).collect())
 }
 
 fn response(shards: &[(&str, QueryResult)]) -> VDiffShowResponse {
@@ -59,7 +42,7 @@ fn response(shards: &[(&str, QueryResult)]) -> VDiffShowResponse {
 
 /// 2026-11-22 02:00:00 UTC.
 fn now() -> i64 {
-    epoch("2026-11-22 02:00:00").unwrap()
+    epoch_seconds("2026-11-22 02:00:00").unwrap()
 }
 
 #[test]
@@ -153,10 +136,8 @@ proptest! {
 
     #[test]
     fn any_bytes_can_be_folded(rows in prop::collection::vec(prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 0..12), 0..4)) {
-        let fields = COLUMNS.iter().map(|name| Field { name: (*name).to_owned(), ..Field::default() }).collect();
         let rows = rows.iter().map(|row| sql_rows::row(row.iter().map(Option::as_deref))).collect();
-        let output = QueryResult { fields, rows, ..QueryResult::default() };
-        let summary = Summary::of(&response(&[("0", output)]), now());
+        let summary = Summary::of(&response(&[("0", vdiff_summary::output(rows))]), now());
         prop_assert_eq!(summary.shards.len(), 1);
     }
 }

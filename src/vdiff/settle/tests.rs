@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use vtmigrated_proto::query::Field;
 
 use super::*;
+use crate::workflow::vdiff_summary;
 
 const UUID: &str = "5d52e12b-1f43-4b7c-9c46-0d2f5f9a7d10";
 const ERROR: &str = "failed to reconcile extra rows: node doesn't exist: /vitess/global/keyspaces/commerce/VSchema";
@@ -45,19 +46,6 @@ fn failed(table: &str) -> [String; 2] {
 
 /// A shard's answer: its state and error; tables with state and report.
 fn answer(state: &str, error: &str, tables: &[(&str, &str, Value)]) -> QueryResult {
-    let names = [
-        "vdiff_state",
-        "last_error",
-        "table_name",
-        "uuid",
-        "table_state",
-        "table_rows",
-        "started_at",
-        "rows_compared",
-        "completed_at",
-        "has_mismatch",
-        "report",
-    ];
     let row = |(table, table_state, report): &(&str, &str, Value)| {
         let compared = report["ProcessedRows"].as_i64().unwrap_or_default().to_string();
         let report = if report.is_null() { String::new() } else { report.to_string() };
@@ -76,7 +64,7 @@ fn answer(state: &str, error: &str, tables: &[(&str, &str, Value)]) -> QueryResu
         ];
         sql_rows::row(values.iter().map(|v| v.map(str::as_bytes)))
     };
-    QueryResult { fields: fields(&names), rows: tables.iter().map(row).collect(), ..QueryResult::default() }
+    vdiff_summary::output(tables.iter().map(row).collect())
 }
 
 fn extra(processed: i64, matching: i64, target: i64, samples: &[i64]) -> Value {
@@ -217,7 +205,7 @@ fn equal_extra_rows_are_pairs_and_reference_tables_may_come_several_times() {
     let output = answer("error", ERROR, &[("t", "error", both.clone()), ("u", "", json!({}))]);
     let (found, outcome) = settled(&output, &facts);
     let report = TableReport::parse(&found[0].report);
-    assert_eq!((outcome.ended, found[0].has_mismatch, report.matching_rows, report.differs()), (true, false, 4, false));
+    assert_eq!((outcome.ended, found[0].has_mismatch, report.matching_rows, report.differing()), (true, false, 4, 0));
 
     let mut several = both;
     several["ExtraRowsSource"] = json!(6);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::super::preflight::streaming::{cell, is_one_of, name};
+use super::super::preflight::streaming::{SERVING_TYPES, cell, is_one_of, name, names};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
 use crate::tablet;
@@ -30,7 +30,7 @@ pub struct Candidates<'a> {
 /// `own` are the cells of the target's primaries, `target_cells` all cells of the target.
 ///
 /// # Errors
-/// A cell that neither cluster knows; a source shard without a tablet that could be picked, with those that there are.
+/// A cell that neither cluster knows; the source shards without a tablet that could be picked, each with those that there are.
 pub fn cells(
     candidates: &Candidates<'_>,
     arguments: &Arguments,
@@ -44,7 +44,10 @@ pub fn cells(
             let text = format!("cell {cell} is unknown: the cells of the source are {}", there.join(", "));
             let fitting: Vec<&str> = candidates.cells_with(&arguments.tablet_types).into_iter().collect();
             let help = match fitting.as_slice() {
-                [] => "use --tablet-types primary: no cell has a tablet of the types asked for".to_owned(),
+                [] => format!(
+                    "{}: no cell has a tablet of the types asked for",
+                    other_types(candidates.tablets.values().flatten())
+                ),
                 cells => format!("use --cells {}", cells.join(",")),
             };
             return Err(Error::not_found("CELL_UNKNOWN", text, help));
@@ -53,19 +56,52 @@ pub fn cells(
     if arguments.tablet_types == [TabletType::Primary] {
         return Ok(arguments.cells.clone());
     }
-    let without = |looked: &BTreeSet<&str>| candidates.shard_without(&arguments.tablet_types, looked);
-    let lacking = own.iter().find_map(|own| {
-        let looked = candidates.looked_at(&arguments.cells, own);
-        without(&looked).map(|shard| (shard, looked))
-    });
-    let Some((shard, looked)) = lacking else { return Ok(arguments.cells.clone()) };
     // --all-cells of the stock client names all cells of the target
     let given: BTreeSet<&str> = arguments.cells.iter().map(String::as_str).collect();
     let unspecific = given.is_empty() || given == *target_cells;
-    if unspecific && without(&candidates.cells).is_none() {
+    let anywhere = candidates.shards_without(&arguments.tablet_types, &candidates.cells);
+    let mut lacking: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for own in own {
+        let looked = candidates.looked_at(&arguments.cells, own);
+        for shard in candidates.shards_without(&arguments.tablet_types, &looked) {
+            lacking.entry(shard).or_insert_with(|| looked.clone());
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(arguments.cells.clone());
+    }
+    if unspecific && anywhere.is_empty() {
         return Ok(candidates.cells_with(&arguments.tablet_types).into_iter().map(str::to_owned).collect());
     }
-    Err(candidates.nothing_to_pick(shard, &looked, arguments))
+    let refusals = lacking.into_iter().filter(|(shard, _)| !unspecific || anywhere.contains(shard));
+    let refusals = refusals.map(|(shard, looked)| {
+        let looked: Vec<&str> = looked.into_iter().collect();
+        let cells = format!("{} of the source", if looked.is_empty() { "none".to_owned() } else { looked.join(",") });
+        let lack = Lack {
+            reason: "NO_SOURCE_TABLET",
+            purpose: "stream from",
+            side: "source",
+            types: &arguments.tablet_types,
+            cells: &cells,
+            flag: "--cells",
+        };
+        candidates.nothing_to_pick(shard, &lack)
+    });
+    Error::several(refusals.collect()).map_or(Ok(Vec::new()), Err)
+}
+
+/// What was looked for in a shard that has no such tablet, and how the refusal speaks of it.
+pub(crate) struct Lack<'a> {
+    pub reason: &'static str,
+    /// What a tablet is looked for to do.
+    pub purpose: &'static str,
+    /// `source` or `target`.
+    pub side: &'static str,
+    pub types: &'a [TabletType],
+    /// The cells that were looked in.
+    pub cells: &'a str,
+    /// The flag that names cells.
+    pub flag: &'static str,
 }
 
 impl<'a> Candidates<'a> {
@@ -84,10 +120,10 @@ impl<'a> Candidates<'a> {
         self.cells.iter().copied().filter(|cell| wanted.contains(cell)).collect()
     }
 
-    /// A source shard that has no tablet of these types in these cells.
-    pub(crate) fn shard_without(&self, types: &[TabletType], cells: &BTreeSet<&str>) -> Option<&'a str> {
+    /// Shards that have no tablet of these types in these cells.
+    fn shards_without(&self, types: &[TabletType], cells: &BTreeSet<&str>) -> BTreeSet<&'a str> {
         let fits = |tablet: &Tablet| is_one_of(tablet, types) && cells.contains(cell(tablet));
-        self.tablets.iter().find(|(_, tablets)| !tablets.iter().any(fits)).map(|(shard, _)| shard.as_str())
+        self.tablets.iter().filter(|(_, tablets)| !tablets.iter().any(fits)).map(|(shard, _)| shard.as_str()).collect()
     }
 
     /// Cells that have a tablet of these types, ascending.
@@ -95,28 +131,36 @@ impl<'a> Candidates<'a> {
         self.tablets.values().flatten().filter(|tablet| is_one_of(tablet, types)).map(cell).collect()
     }
 
-    fn nothing_to_pick(&self, shard: &str, looked: &BTreeSet<&str>, arguments: &Arguments) -> Error {
+    /// The refusal of a shard where nothing can be picked: what it has, and the flag that would do.
+    pub(crate) fn nothing_to_pick(&self, shard: &str, lack: &Lack<'_>) -> Error {
+        let Lack { reason, purpose, side, types, cells, flag } = *lack;
         let there = self.tablets.get(shard).map(Vec::as_slice).unwrap_or_default();
         let shown = |t: &Tablet| format!("{} ({})", tablet::alias(t), name(t.r#type()));
         let list: Vec<String> = there.iter().map(shown).collect();
-        let types: Vec<String> = arguments.tablet_types.iter().map(|kind| name(*kind)).collect();
-        let cells: Vec<&str> = looked.iter().copied().collect();
         let text = format!(
-            "no tablet found to stream from in source shard {}/{shard}: tablet types {}, cells {} of the source; \
-             its tablets are {}",
+            "no tablet found to {purpose} in {side} shard {}/{shard}: tablet types {}, cells {cells}; its tablets are {}",
             self.keyspace,
-            if types.is_empty() { "any".to_owned() } else { types.join(",") },
-            if cells.is_empty() { "none".to_owned() } else { cells.join(",") },
-            list.join(", ")
+            if types.is_empty() { "any".to_owned() } else { names(types) },
+            if list.is_empty() { "none".to_owned() } else { list.join(", ") }
         );
-        let elsewhere: Vec<&str> = self.cells_with(&arguments.tablet_types).into_iter().collect();
-        let help = if self.shard_without(&arguments.tablet_types, &self.cells).is_none() {
-            format!("use --cells {}", elsewhere.join(","))
+        let help = if there.iter().any(|tablet| is_one_of(tablet, types)) {
+            let fitting: Vec<&str> = self.cells_with(types).into_iter().collect();
+            format!("use {flag} {}", fitting.join(","))
         } else {
-            "use --tablet-types primary".to_owned()
+            other_types(there)
         };
-        Error::precondition("NO_SOURCE_TABLET", text, help)
+        Error::precondition(reason, text, help)
     }
+}
+
+/// The flag that names all types that serve among these tablets.
+fn other_types<'t>(tablets: impl IntoIterator<Item = &'t Tablet>) -> String {
+    let there: Vec<TabletType> = tablets.into_iter().map(Tablet::r#type).collect();
+    let types: Vec<TabletType> = SERVING_TYPES.into_iter().filter(|kind| there.contains(kind)).collect();
+    if types.is_empty() {
+        return "start a tablet there: none is a replica, rdonly or primary".to_owned();
+    }
+    format!("use --tablet-types {}", names(&types))
 }
 
 #[cfg(test)]

@@ -23,10 +23,12 @@ pub enum Health {
     Unknown(String),
 }
 
+/// Types of tablets that serve, in the order in which they are better read from.
+pub const SERVING_TYPES: [TabletType; 3] = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
+
 /// True for a tablet of one of these types; without types a stock tablet takes all that serve.
 pub fn is_one_of(tablet: &Tablet, types: &[TabletType]) -> bool {
-    const ALL: [TabletType; 3] = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
-    if types.is_empty() { ALL.contains(&tablet.r#type()) } else { types.contains(&tablet.r#type()) }
+    if types.is_empty() { SERVING_TYPES.contains(&tablet.r#type()) } else { types.contains(&tablet.r#type()) }
 }
 
 /// The cell of a tablet.
@@ -37,6 +39,11 @@ pub fn cell(tablet: &Tablet) -> &str {
 /// A type's name as flags spell it.
 pub fn name(kind: TabletType) -> String {
     kind.as_str_name().to_lowercase()
+}
+
+/// The names of types, joined by commas.
+pub fn names(types: &[TabletType]) -> String {
+    types.iter().map(|kind| name(*kind)).collect::<Vec<_>>().join(",")
 }
 
 /// Shards of which no tablet of these types and cells serves now, by the rule of vreplication's picker. A shard without any

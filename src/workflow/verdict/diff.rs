@@ -6,8 +6,9 @@ use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
 use super::super::preflight::{Finding, check};
 use super::super::streams::Keyspace;
+use super::super::vdiff_summary::{self, ShardRow, TableReport};
 use crate::context::Context;
-use crate::sql::rows;
+use crate::sql::rows::epoch_seconds;
 
 /// An age from which on a diff says little, in seconds.
 const OLD: i64 = 86_400;
@@ -58,43 +59,31 @@ pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Diffs
     join_all(asked).await
 }
 
-/// Decodes a summary by the names of its columns.
+/// Decodes a summary; `None` when it has no row.
 pub fn decode(output: &QueryResult) -> Option<Diff> {
-    let at = |name: &str| output.fields.iter().position(|f| f.name.eq_ignore_ascii_case(name));
-    let mut diff: Option<Diff> = None;
-    for row in rows::texts(output) {
-        let text = |name: &str| at(name).and_then(|at| row.get(at).cloned().flatten()).unwrap_or_default();
-        let number = |name: &str| text(name).parse::<i64>().unwrap_or_default();
-        let diff = diff.get_or_insert_with(|| Diff {
-            uuid: text("uuid"),
-            state: text("vdiff_state"),
-            error: text("last_error"),
-            started: seconds(&text("started_at")),
-            completed: seconds(&text("completed_at")),
-            tables: Vec::new(),
-        });
-        let name = text("table_name");
-        if name.is_empty() {
-            continue;
-        }
-        let report: serde_json::Value = serde_json::from_str(&text("report")).unwrap_or_default();
-        let counted = |key: &str| report.get(key).and_then(serde_json::Value::as_i64).unwrap_or_default();
-        diff.tables.push(DiffTable {
-            name,
-            state: text("table_state"),
-            rows: number("table_rows"),
-            compared: number("rows_compared"),
-            mismatch: number("has_mismatch") != 0,
-            differing: counted("MismatchedRows") + counted("ExtraRowsSource") + counted("ExtraRowsTarget"),
-        });
-    }
-    diff
+    let rows = vdiff_summary::rows(output);
+    let first = rows.first()?;
+    Some(Diff {
+        uuid: first.uuid.clone(),
+        state: first.vdiff_state.clone(),
+        error: first.last_error.clone(),
+        started: epoch_seconds(&first.started_at),
+        completed: epoch_seconds(&first.completed_at),
+        tables: rows.iter().filter(|row| !row.table_name.is_empty()).map(DiffTable::of).collect(),
+    })
 }
 
-/// A MySQL date and time in UTC as epoch seconds.
-fn seconds(text: &str) -> Option<i64> {
-    let civil: jiff::civil::DateTime = text.parse().ok()?;
-    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+impl DiffTable {
+    fn of(row: &ShardRow) -> Self {
+        Self {
+            name: row.table_name.clone(),
+            state: row.table_state.clone(),
+            rows: row.table_rows,
+            compared: row.rows_compared,
+            mismatch: row.has_mismatch,
+            differing: TableReport::parse(&row.report).differing(),
+        }
+    }
 }
 
 impl Diff {

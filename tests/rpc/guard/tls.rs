@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use vtmigrated::tablet;
+use vtmigrated::tls::Files;
 use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
+use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 
 use super::{Pki, Server, flag};
 
 async fn answers(server: &Server, tls: Option<tonic::transport::ClientTlsConfig>) -> bool {
     let Ok(channel) = server.endpoint(tls).connect().await else { return false };
-    let mut client = vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient::new(channel);
+    let mut client = VtctldClient::new(channel);
     client.get_keyspaces(GetKeyspacesRequest {}).await.is_ok()
 }
 
@@ -74,4 +77,51 @@ async fn half_of_a_certificate_or_a_broken_one_ends_the_start() {
     assert!(missing.starts_with("cannot read ") && missing.contains("no.key"), "{missing}");
     let swapped = refused(vtmigrated::guard::tls::Options { key: Some(pki.path("server.pem")), ..options });
     assert!(swapped.contains("server.pem holds no usable private key"), "{swapped}");
+}
+
+#[tokio::test]
+async fn connections_to_tablets_show_the_certificate_that_is_there_now() {
+    let (old, new) = (Pki::new(), Pki::new());
+    for pki in [&old, &new] {
+        pki.issue("server", 1);
+        pki.issue("client", 2);
+    }
+    let files = Files {
+        ca: Some(old.path("ca.pem")),
+        identity: Some((old.path("client.pem"), old.path("client.key"))),
+        server_name: None,
+    };
+    let options = tablet::Options { tls: Some(files.load().unwrap()), ..tablet::Options::default() };
+    let pool = tablet::Pool::new(options);
+    let ask = async |pki: &Pki| {
+        let flags = [pki.flags(), vec![flag("grpc_ca", pki.path("ca.pem"))]].concat();
+        let server = Server::start(&flags).await;
+        // a Vtctld behind it, which is as good as a tablet here
+        let channel = pool.channel(&format!("localhost:{}", server.port)).unwrap();
+        VtctldClient::new(channel).get_keyspaces(GetKeyspacesRequest {}).await
+    };
+    ask(&old).await.unwrap();
+    assert!(ask(&new).await.is_err(), "the other authority is not known yet");
+    for file in ["ca.pem", "client.pem", "client.key"] {
+        std::fs::copy(new.path(file), old.path(file)).unwrap();
+    }
+    ask(&new).await.unwrap();
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_refused_by_the_names_of_files() {
+    let pki = Pki::new();
+    pki.issue("one", 1);
+    pki.issue("two", 2);
+    let load = |ca: &str, cert: &str, key: &str| {
+        let files =
+            Files { ca: Some(pki.path(ca)), identity: Some((pki.path(cert), pki.path(key))), server_name: None };
+        files.load().err().map(|error| error.to_string())
+    };
+    assert_eq!(load("ca.pem", "one.pem", "one.key"), None);
+    let unfit = load("ca.pem", "one.pem", "two.key").unwrap();
+    assert!(unfit.contains("one.pem holds no usable certificate for its key"), "{unfit}");
+    let no_key = load("ca.pem", "one.pem", "ca.pem").unwrap();
+    assert!(no_key.contains("ca.pem holds no usable private key"), "{no_key}");
+    assert!(load("none.pem", "one.pem", "one.key").unwrap().starts_with("cannot read "));
 }

@@ -59,10 +59,45 @@ fn what_nobody_serves_is_refused_with_what_there_is() {
         "no tablet found to stream from in source shard commerce/0: tablet types rdonly, cells zone1 of the source; \
          its tablets are zone1-0000000100 (primary), zone1-0000000101 (replica)"
     );
-    assert_eq!((error.code(), error.help().as_str()), (Code::FailedPrecondition, "use --tablet-types primary"));
+    assert_eq!((error.code(), error.help().as_str()), (Code::FailedPrecondition, "use --tablet-types replica,primary"));
     let error = choose("zone2", &["zone9"], &[TabletType::Replica]).unwrap_err();
     assert!(error.to_string().contains("cells zone9 of the source"), "{error}");
     assert_eq!(error.help(), "use --cells zone1");
+}
+
+#[test]
+fn every_shard_that_lacks_a_tablet_is_named() {
+    let tablets = BTreeMap::from([
+        ("-40".to_owned(), vec![tablet("zone1", 1, TabletType::Primary)]),
+        ("40-80".to_owned(), vec![tablet("zone1", 2, TabletType::Primary), tablet("zone1", 3, TabletType::Rdonly)]),
+        ("80-c0".to_owned(), vec![tablet("zone9", 4, TabletType::Replica)]),
+        ("c0-".to_owned(), vec![tablet("zone1", 5, TabletType::Spare)]),
+    ]);
+    let cells = BTreeSet::from(["zone1", "zone9"]);
+    let candidates = Candidates { keyspace: "commerce", tablets: &tablets, cells, aliases: &[] };
+    let own = BTreeSet::from(["zone1"]);
+    let lacking = |cells: &[&str]| {
+        let refused = super::cells(
+            &candidates,
+            &arguments(cells, &[TabletType::Replica]),
+            &own,
+            &BTreeSet::from(["zone1", "zone2"]),
+        )
+        .unwrap_err();
+        let Error::Several(errors) = refused else { panic!("{refused}") };
+        let lines = errors.iter().map(|e| (e.to_string().split(' ').nth(9).unwrap().to_owned(), e.help()));
+        lines.collect::<Vec<_>>()
+    };
+    let pair = |shard: &str, help: &str| (format!("commerce/{shard}:"), help.to_owned());
+    let mut expected = vec![
+        pair("-40", "use --tablet-types primary"),
+        pair("40-80", "use --tablet-types rdonly,primary"),
+        pair("c0-", "start a tablet there: none is a replica, rdonly or primary"),
+    ];
+    // the streams would be given the cell of 80-c0's tablet
+    assert_eq!(lacking(&[]), expected);
+    expected.insert(2, pair("80-c0", "use --cells zone9"));
+    assert_eq!(lacking(&["zone1"]), expected);
 }
 
 #[test]
@@ -77,5 +112,5 @@ fn a_cell_that_nobody_has_is_refused() {
     assert_eq!(error.to_string(), "cell mars is unknown: the cells of the source are zone1, zone9");
     assert_eq!((error.code(), error.help().as_str()), (Code::NotFound, "use --cells zone1"));
     let error = choose("zone1", &["mars"], &[TabletType::Rdonly]).unwrap_err();
-    assert!(error.help().starts_with("use --tablet-types primary"), "{}", error.help());
+    assert!(error.help().starts_with("use --tablet-types replica,primary: "), "{}", error.help());
 }

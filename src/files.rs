@@ -1,4 +1,4 @@
-//! A value that is made from files and made again when they change.
+//! A value that is made from files and made again when they change: certificates, passwords, roles.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,15 +6,30 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Result};
+/// Why a certificate, password or role file cannot be used. Never holds what is in the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{} holds no usable {what}: {detail}", path.display())]
+    Bad { path: PathBuf, what: &'static str, detail: String },
+    #[error("{0}")]
+    Flags(String),
+}
+
+/// What the functions of this module answer.
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// How often the files are compared with what was read.
 const PERIOD: Duration = Duration::from_secs(2);
 
+/// Makes a value of the contents of files.
+type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T> + Send + Sync>;
+
 /// A value made from the contents of files.
 pub struct Watched<T> {
     paths: Vec<PathBuf>,
-    make: Box<dyn Fn(&[Vec<u8>]) -> Result<T> + Send + Sync>,
+    make: Make<T>,
     current: RwLock<(Vec<Vec<u8>>, Arc<T>)>,
 }
 
@@ -51,9 +66,23 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(true)
     }
 
+    /// The value of the files as they are now. When they cannot be used, that is logged, and the value before is answered.
+    pub fn fresh(&self) -> Arc<T> {
+        match self.refresh() {
+            Ok(true) => tracing::info!("took up the changed {}", self.names()),
+            Ok(false) => {}
+            Err(error) => tracing::error!("the changed files are not taken up: {error}"),
+        }
+        self.get()
+    }
+
+    fn names(&self) -> String {
+        self.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Looks at the files until `stopped`.
     pub async fn watch(self: Arc<Self>, stopped: CancellationToken) {
-        let names = self.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+        let names = self.names();
         let mut failed = false;
         while stopped.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
             let refreshed = self.refresh();

@@ -1,0 +1,169 @@
+//! TLS of outgoing connections: files that are read again for each new connection, 1.2 at least, ring as provider.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::Endpoint;
+use tower::Service;
+
+use crate::files::{Error, Result, Watched};
+
+/// Versions spoken by clients and servers here.
+pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// What a connection shows and expects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Authorities that the server's certificate is checked against; those of the system when absent.
+    pub ca: Option<PathBuf>,
+    /// Certificate and key shown to the server.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Name expected in the server's certificate; its host name when absent.
+    pub server_name: Option<String>,
+}
+
+/// TLS towards servers. Connections that are open when the files change stay; those opened later use the new ones.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<Watched<ClientConfig>>,
+    server_name: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+impl Files {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// One that cannot be read or used.
+    pub fn load(self) -> Result<Tls> {
+        let Self { ca, identity, server_name } = self;
+        let (has_ca, has_identity) = (ca.is_some(), identity.is_some());
+        let paths: Vec<PathBuf> =
+            ca.into_iter().chain(identity.into_iter().flat_map(|(cert, key)| [cert, key])).collect();
+        let names = paths.clone();
+        let make = move |contents: &[Vec<u8>]| {
+            let mut pems = names.iter().zip(contents).map(|(path, text)| Pem { path, text });
+            let ca = if has_ca { pems.next() } else { None };
+            let identity = if has_identity { pems.next().zip(pems.next()) } else { None };
+            client_config(ca, identity)
+        };
+        Ok(Tls { config: Watched::new(paths, make)?, server_name: server_name.map(Into::into) })
+    }
+}
+
+fn client_config(ca: Option<Pem<'_>>, identity: Option<(Pem<'_>, Pem<'_>)>) -> Result<ClientConfig> {
+    let roots = match ca {
+        Some(ca) => ca.roots()?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        }
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(VERSIONS)
+        .map_err(|error| Error::Flags(error.to_string()))?
+        .with_root_certificates(roots);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some((cert, key)) => builder
+            .with_client_auth_cert(cert.certificates()?, key.key()?)
+            .map_err(|error| cert.bad("certificate for its key", error)),
+    }
+}
+
+impl Tls {
+    /// The settings by the files as they are now.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.config.fresh()
+    }
+
+    /// Opens gRPC connections with these settings. `endpoint` must be one of plain HTTP.
+    pub fn connect_lazy(&self, endpoint: &Endpoint) -> tonic::transport::Channel {
+        endpoint.connect_with_connector_lazy(Connector(self.clone()))
+    }
+}
+
+/// A TCP connection with TLS on it, for HTTP/2.
+#[derive(Clone)]
+struct Connector(Tls);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let tls = self.0.clone();
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+            let name = tls.server_name.as_deref().unwrap_or(host);
+            let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+            let mut config = ClientConfig::clone(&tls.config());
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
+            stream.set_nodelay(true)?;
+            TlsConnector::from(Arc::new(config)).connect(name, stream).await.map(TokioIo::new)
+        })
+    }
+}
+
+/// The contents of a PEM file, and its name for errors.
+pub(crate) struct Pem<'a> {
+    pub path: &'a Path,
+    pub text: &'a [u8],
+}
+
+impl Pem<'_> {
+    pub fn bad(&self, what: &'static str, detail: impl ToString) -> Error {
+        Error::Bad { path: self.path.to_owned(), what, detail: detail.to_string() }
+    }
+
+    pub fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
+        let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.text).collect();
+        match found {
+            Ok(found) if found.is_empty() => Err(self.bad("certificate", "there is none")),
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.bad("certificate", error)),
+        }
+    }
+
+    pub fn key(&self) -> Result<PrivateKeyDer<'static>> {
+        PrivateKeyDer::from_pem_slice(self.text).map_err(|error| self.bad("private key", error))
+    }
+
+    pub fn revoked(&self) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+        let found: std::result::Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(self.text).collect();
+        found.map_err(|error| self.bad("revocation list", error))
+    }
+
+    /// The certificates as authorities.
+    pub fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        for authority in self.certificates()? {
+            roots.add(authority).map_err(|error| self.bad("certificate", error))?;
+        }
+        Ok(roots)
+    }
+}
