@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "snappy",
             "tablet",
             "telemetry",
+            "tls",
             "topo",
             "vdiff",
             "vschema",
