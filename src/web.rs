@@ -3,8 +3,8 @@
 mod api;
 mod headers;
 mod health;
-mod live;
 mod listen;
+mod live;
 mod policy;
 mod shadow;
 mod status;
