@@ -1,7 +1,8 @@
 //! Handing calls on, byte for byte, to a stock vtctld of the same cluster.
 //!
-//! Nothing is decoded: compression that caller and fallback agree on, messages of any size, metadata, deadline and trace
-//! context pass as they are, both ways. A caller that goes away ends its call there, too.
+//! Nothing is decoded: compression that caller and fallback agree on, messages of any size, metadata and deadline pass as
+//! they are, both ways; the context of a trace is that of this program's span when there are traces, else the caller's. A
+//! caller that goes away ends its call there, too.
 
 mod compare;
 mod relay;
@@ -22,6 +23,7 @@ use self::relay::Relayed;
 use self::shadow::Shadow;
 use crate::error::with_cause;
 use crate::telemetry::shadow::Counts;
+use crate::telemetry::traces;
 use crate::tls::Tls;
 
 /// A fallback that is down is noticed after this time at the latest.
@@ -168,6 +170,7 @@ impl Fallback {
         parts.extensions.clear();
         parts.headers.insert(TE, HeaderValue::from_static("trailers"));
         parts.headers.insert(HANDED_ON, HeaderValue::from_static("1"));
+        traces::inject(&mut parts.headers);
         if let Some(credentials) = &self.options.credentials {
             parts.headers.insert("username", credentials.username.clone());
             parts.headers.insert("password", credentials.password.clone());
