@@ -14,20 +14,24 @@ use tokio_util::task::TaskTracker;
 use tonic::codec::CompressionEncoding;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
+use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
 use crate::config::{Config, TopoOptions};
 use crate::context::Context;
 use crate::guard::{self, Auth, Roles};
+use crate::server::fallback::{self, Fallback};
 use crate::server::layers::auth::AuthLayer;
 use crate::server::layers::busy::BusyLayer;
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
-use crate::server::routes::Router;
-use crate::server::{Advisor, Vtctld};
+use crate::server::router::Router;
+use crate::server::{Advisor, Vtctl, Vtctld};
+use crate::telemetry::shadow::Counts;
+use crate::topo::access::Holder;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{tablet, web};
@@ -50,6 +54,8 @@ pub enum Error {
     Guard(#[from] guard::Error),
     #[error("cannot describe the services: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    #[error(transparent)]
+    Fallback(#[from] fallback::Error),
 }
 
 /// Listens where the configuration says and serves until `shutdown`.
@@ -82,6 +88,8 @@ pub async fn serve(
     }
     let address = |listener: &TcpListener| listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
     tracing::info!(server.address = address(&grpc), "serving gRPC");
+    let shadow = Arc::new(Counts::default());
+    let router = router(&config, &shadow)?;
     let tasks = TaskTracker::new();
     let stopping = CancellationToken::new();
     let ended = CancellationToken::new();
@@ -92,6 +100,7 @@ pub async fn serve(
             options: config.pages.clone(),
             started,
             stopping: stopping.clone(),
+            shadow,
         };
         tokio::spawn(web::serve(listener, state, ended.clone()))
     });
@@ -107,7 +116,7 @@ pub async fn serve(
         .layer(auth)
         .layer(busy)
         .layer(LimitsLayer)
-        .layer(Router)
+        .layer(router)
         .layer(CompressionLayer::new(config.server.max_message))
         .add_routes(services);
     let incoming = guard::listen::accept(grpc, listening, stopping.clone());
@@ -142,6 +151,18 @@ pub async fn serve(
     Ok(())
 }
 
+/// The table of RPCs, and where it hands on to.
+fn router(config: &Config, shadow: &Arc<Counts>) -> Result<Router, Error> {
+    let fallback = match config.fallback.clone() {
+        Some(options) => {
+            tracing::info!(server.address = options.address, "what is not served here is handed on");
+            Some(Arc::new(Fallback::new(options, Arc::clone(shadow))?))
+        }
+        None => None,
+    };
+    Ok(Router::new(fallback).hiding(config.server.services.hidden()))
+}
+
 /// The gRPC services. They are healthy until `stopping`.
 async fn services(
     config: &Config,
@@ -170,10 +191,22 @@ async fn services(
             .max_encoding_message_size(config.server.max_message);
         services.add_service(service).add_service(advisor);
     }
+    if config.server.services.vtctl {
+        let service = VtctlServer::new(Vtctl::new(Arc::clone(context), tasks.clone()))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd);
+        reporter.set_serving::<VtctlServer<Vtctl>>().await;
+        services.add_service(service);
+    }
     tokio::spawn(async move {
         stopping.cancelled().await;
         reporter.set_service_status("", ServingStatus::NotServing).await;
         reporter.set_not_serving::<VtctldServer<Vtctld>>().await;
+        reporter.set_not_serving::<VtctlServer<Vtctl>>().await;
     });
     Ok(services.routes())
 }
@@ -226,8 +259,8 @@ fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard,
 
 async fn context(config: &Config) -> Result<Context, Error> {
     let TopoOptions { implementation, server, root, read_concurrency } = &config.topo;
-    let dialer = Arc::new(Dialer::new(config.etcd.clone()).with_reads(*read_concurrency));
-    let topo = Topo::open(Arc::clone(&dialer), implementation, server, root).await?;
+    let dialer = Arc::new(Dialer::with(config.topologies.clone()).with_reads(*read_concurrency));
+    let topo = Topo::open_for(Holder::Own, Arc::clone(&dialer), implementation, server, root).await?;
     Ok(Context {
         topo: Arc::new(topo),
         mounts: Mounts::new(dialer),

@@ -5,6 +5,7 @@
 
 pub mod advise;
 pub mod config_file;
+pub mod fallback;
 pub mod grpc;
 pub mod guard;
 pub mod health;
@@ -17,6 +18,7 @@ pub mod process;
 pub mod stats;
 pub mod tablet;
 pub mod topo;
+pub mod topologies;
 mod values;
 
 use std::ffi::OsString;
@@ -24,6 +26,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 pub use config_file::ConfigFileArgs;
+pub use fallback::FallbackArgs;
 pub use grpc::GrpcArgs;
 pub use guard::GuardArgs;
 pub use http::HttpArgs;
@@ -34,6 +37,7 @@ pub use process::ProcessArgs;
 pub use stats::StatsArgs;
 pub use tablet::TabletArgs;
 pub use topo::TopoArgs;
+pub use topologies::TopologiesArgs;
 
 /// The flags that mean something to this program.
 #[derive(Clone, Debug, Parser)]
@@ -48,7 +52,11 @@ pub struct Cli {
     #[command(flatten)]
     pub ours: OurArgs,
     #[command(flatten)]
+    pub fallback: FallbackArgs,
+    #[command(flatten)]
     pub topo: TopoArgs,
+    #[command(flatten)]
+    pub topologies: TopologiesArgs,
     #[command(flatten)]
     pub grpc: GrpcArgs,
     #[command(flatten)]

@@ -1,9 +1,11 @@
 //! Validated settings: the sum of the components' options.
 
 mod error;
+mod fallback;
 mod file;
 mod parts;
 pub mod secret;
+mod topologies;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -12,8 +14,7 @@ pub use error::Error;
 
 use crate::cli::{self, Cli, Flag, Given, Origin, ProcessArgs, Settings};
 use crate::telemetry::{log, metrics};
-use crate::topo::EtcdOptions;
-use crate::{context, guard, server, tablet, web};
+use crate::{context, guard, server, tablet, topo, web};
 
 /// Where the own cluster's topology is.
 #[derive(Clone, Debug)]
@@ -47,12 +48,14 @@ pub struct Config {
     pub topo: TopoOptions,
     /// True when no topology flag was given: everything is in memory and gone at the end.
     pub trying_out: bool,
-    pub etcd: EtcdOptions,
+    pub topologies: topo::Options,
     pub tablet: tablet::Options,
     pub grpc_address: Address,
     pub http_address: Option<Address>,
     pub server: server::Options,
     pub guard: guard::Options,
+    /// Where what is not served here is handed on to.
+    pub fallback: Option<server::fallback::Options>,
     pub pages: web::Options,
     pub log: log::Options,
     pub metrics: metrics::Options,
@@ -99,16 +102,18 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
-        let Cli { ours, topo, grpc, guard, http, tablet, log, stats, process, config_file: _ } = cli;
+        let Cli { ours, fallback, topo, topologies, grpc, guard, http, tablet, log, stats, process, config_file: _ } =
+            cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http);
         let ProcessArgs { pid_file, lameduck_period, onterm_timeout, onclose_timeout, version: _ } = process;
         Ok(Self {
             tablet: parts::tablet(tablet, &grpc)?,
+            fallback: fallback::options(fallback, grpc.server.max_message)?,
             topo: topo.own,
             trying_out: topo.trying_out,
-            etcd: topo.etcd,
+            topologies: topologies::options(topologies, topo.etcd)?,
             grpc_address: grpc.address,
             http_address: http.address,
             server: grpc.server,

@@ -48,6 +48,12 @@ pub trait Explain: std::error::Error {
         matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Aborted)
     }
 
+    /// True when a stock vtctld serves this case: with `--fallback-vtctld-server` the call is handed on to it. Only before
+    /// the first side effect.
+    fn handed_on(&self) -> bool {
+        false
+    }
+
     /// Ids of what stands in the way, for `PreconditionFailure` details: (type, subject, description).
     fn violations(&self) -> Vec<(String, String, String)> {
         Vec::new()

@@ -23,10 +23,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// How often the files are compared with what was read.
 const PERIOD: Duration = Duration::from_secs(2);
 
+/// Makes a value of the contents of files.
+type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T> + Send + Sync>;
+
 /// A value made from the contents of files.
 pub struct Watched<T> {
     paths: Vec<PathBuf>,
-    make: Box<dyn Fn(&[Vec<u8>]) -> Result<T> + Send + Sync>,
+    make: Make<T>,
     current: RwLock<(Vec<Vec<u8>>, Arc<T>)>,
 }
 

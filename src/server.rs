@@ -3,6 +3,7 @@
 mod advisor;
 pub mod audit;
 mod cell;
+pub mod fallback;
 mod graph;
 mod keyspace;
 pub mod layers;
@@ -11,6 +12,7 @@ mod mount;
 mod options;
 mod reparent;
 mod replication;
+pub mod router;
 pub mod routes;
 mod routing_rules;
 mod schema;
@@ -24,9 +26,11 @@ mod topology;
 mod validate;
 mod vdiff;
 mod vschema;
+mod vtctl;
 mod vtctld;
 mod workflow;
 
 pub use advisor::Advisor;
 pub use options::{Options, Services};
+pub use vtctl::Vtctl;
 pub use vtctld::Vtctld;

@@ -4,6 +4,7 @@ pub mod build;
 pub mod grpc_code;
 pub mod log;
 pub mod metrics;
+pub mod shadow;
 pub mod trace_ids;
 
 use tracing_subscriber::EnvFilter;

@@ -3,8 +3,11 @@
 //! Keys and values are those of Vitess 22.0.3, so stock programs work on the same topology at the same time. [`Conn`] is
 //! one connection under one root; [`Topo`] is a whole cluster (global root and cells); the typed modules know records.
 
+pub mod access;
 pub mod cell;
 pub mod conn;
+#[cfg(feature = "topo-consul")]
+mod consul;
 mod dialer;
 mod error;
 mod etcd;
@@ -14,26 +17,42 @@ pub mod keyspace;
 mod lock;
 mod measured;
 mod memory;
+mod options;
 pub mod paths;
 pub mod record;
 pub mod routing_rules;
+pub mod settings;
 pub mod shard;
 pub mod srv_keyspace;
 pub mod srv_vschema;
 pub mod tablet;
+#[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
+mod tls;
 mod topo_server;
 pub mod vschema;
 pub mod wire;
+#[cfg(feature = "topo-zk2")]
+mod zookeeper;
 
 #[cfg(test)]
 mod conformance;
 
 pub use conn::{Conn, Expect, Node, Write};
-pub use dialer::{Dialer, EtcdOptions};
+pub use dialer::{Dialer, EtcdOptions, Options};
 pub use error::Error;
 pub use lock::{Lock, LockRequest};
+pub use options::{ConsulOptions, ZookeeperOptions};
 pub use record::Record;
 pub use topo_server::{Cells, Topo};
+
+/// The kinds that are built in, as Vitess names them.
+pub const KINDS: &[&str] = &[
+    "etcd2",
+    #[cfg(feature = "topo-zk2")]
+    "zk2",
+    #[cfg(feature = "topo-consul")]
+    "consul",
+];
 
 /// Result of a topology operation.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -4,6 +4,7 @@ mod api;
 mod headers;
 mod health;
 mod policy;
+mod shadow;
 mod status;
 mod variables;
 
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::telemetry::shadow::Counts;
 pub use policy::{Policy, Role};
 
 /// Settings of the pages.
@@ -49,6 +51,8 @@ pub struct Pages {
     pub started: Instant,
     /// Cancelled when the program was told to stop: it is not ready any more.
     pub stopping: CancellationToken,
+    /// What shadow mode has found.
+    pub shadow: Arc<Counts>,
 }
 
 /// Serves the pages until `ended`.
@@ -67,6 +71,7 @@ fn router(pages: Pages) -> Router {
         .route("/debug/status", get(status::page))
         .route("/debug/status.css", get(status::style))
         .route("/debug/config", get(variables::config))
+        .route("/debug/shadow", get(shadow::counts))
         .layer(guard(Role::Debugging));
     Router::new()
         .route("/healthz", get(health::alive))

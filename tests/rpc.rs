@@ -10,10 +10,18 @@ mod calls;
 mod cells;
 #[path = "rpc/deletes.rs"]
 mod deletes;
+#[path = "rpc/fallback.rs"]
+mod fallback;
 #[path = "rpc/guard.rs"]
 mod guard;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
+#[path = "rpc/legacy.rs"]
+mod legacy;
+#[path = "rpc/pki.rs"]
+mod pki;
+#[path = "rpc/readme.rs"]
+mod readme;
 #[path = "rpc/reparents.rs"]
 mod reparents;
 #[path = "rpc/replication.rs"]
@@ -26,8 +34,12 @@ mod rules;
 mod schemas;
 #[path = "rpc/serving.rs"]
 mod serving;
+#[path = "rpc/shadow.rs"]
+mod shadow;
 #[path = "rpc/shards.rs"]
 mod shards;
+#[path = "rpc/stock.rs"]
+mod stock;
 #[path = "rpc/support.rs"]
 mod support;
 #[path = "rpc/tablet.rs"]

@@ -13,3 +13,4 @@ pub mod proxy;
 pub mod server;
 pub mod tablet;
 pub mod writer;
+pub mod zookeeper;

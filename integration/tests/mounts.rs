@@ -6,8 +6,13 @@ use integration::{
     cluster::Cluster,
     life::{Life, MOUNT, migrate, streams},
     ports::Port,
+    server::Server,
+    zookeeper::Zookeeper,
 };
+use prost::Message;
 use tonic::Code;
+use vtmigrated::topo::{Dialer, EtcdOptions, Expect, Write};
+use vtmigrated_proto::topodata::CellInfo;
 use vtmigrated_proto::vtctldata::{MountListRequest, MountRegisterRequest, MountShowRequest, MountUnregisterRequest};
 
 const SCHEMA: &str = "CREATE TABLE customer (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(40), KEY by_name (name)); \
@@ -41,8 +46,10 @@ async fn register_proves_what_it_is_given() {
     refused(dead, Code::Unavailable, &["context deadline exceeded", &nobody.address().to_string()]).await;
     let unknown = MountRegisterRequest { topo_type: "zk3".into(), ..base() };
     refused(unknown, Code::InvalidArgument, &["no such topology implementation zk3"]).await;
-    let unbuilt = MountRegisterRequest { topo_type: "consul".into(), ..base() };
-    refused(unbuilt, Code::Unimplemented, &["consul"]).await;
+    for kind in ["consul", "zk2"] {
+        let dead = MountRegisterRequest { topo_type: kind.into(), topo_server: nobody.address().to_string(), ..base() };
+        refused(dead, Code::Unavailable, &["context deadline exceeded", kind, &nobody.address().to_string()]).await;
+    }
     for (server, root) in
         [("", "/vitess/global"), ("127.0.0.1:1", ""), ("a\nb", "/vitess/global"), ("127.0.0.1:1", "/a\0b")]
     {
@@ -135,5 +142,74 @@ async fn a_workflow_can_be_ended_without_its_mount_and_without_its_source() {
     life.target.primary("customer", "0").unwrap().execute("UPDATE customer SET name = 'mine'").await.unwrap();
     life.target.table("shop", "customer").await.unwrap_err();
     life.client().mount_unregister(MountUnregisterRequest { name: MOUNT.into() }).await.unwrap();
+    life.finish().await.unwrap();
+}
+
+/// The source's records as they would be in ZooKeeper.
+async fn copy_to_zookeeper(life: &Life, zookeeper: &Zookeeper) {
+    let dialer = Dialer::new(EtcdOptions::default());
+    let conn = dialer.open("zk2", &zookeeper.address(), "/").await.unwrap();
+    let mut writes = Vec::new();
+    for (key, mut value) in life.source.etcd().dump("/vitess/").await.unwrap() {
+        if key.ends_with("/CellInfo") {
+            let info = CellInfo::decode(value.as_slice()).unwrap();
+            value = CellInfo { server_address: zookeeper.address(), ..info }.encode_to_vec();
+        }
+        writes.push(Write::put(key, value, Expect::Absent));
+    }
+    conn.write(writes, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_in_zookeeper_is_migrated_with_credentials_that_nobody_sees() {
+    let life = Life::start(
+        Cluster::new("zone1").keyspace("commerce", &["0"]).vschema("{}"),
+        Cluster::new("zone1").keyspace("customer", &["0"]).vschema("{}").first_uid(200),
+    )
+    .await
+    .unwrap();
+    let zookeeper = Zookeeper::start().await.unwrap();
+    copy_to_zookeeper(&life, &zookeeper).await;
+    life.source.run("commerce", SCHEMA).await.unwrap();
+
+    let settings = tempfile::NamedTempFile::new().unwrap();
+    let entries = serde_json::json!({
+        "ext3": {"servers": [zookeeper.address()], "zk_auth": "digest:vt:planted-zk"},
+        "elsewhere": {"servers": ["10.0.0.1:2379"], "user": "vt", "password": "planted-etcd", "consul_token": "planted-consul"},
+    });
+    std::fs::write(settings.path(), entries.to_string()).unwrap();
+    let mut flags = life.target.topo_flags();
+    flags.push(format!("--mount-settings={}", settings.path().display()));
+    let server = Server::start(&flags).await.unwrap();
+    let mut client = server.client().await.unwrap();
+    let zk2 = |name: &str| MountRegisterRequest {
+        topo_type: "zk2".into(),
+        topo_server: zookeeper.address(),
+        ..life.mount(name)
+    };
+    // credentials of a mount are for the servers of its entry
+    let error = client.mount_register(zk2("elsewhere")).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
+    assert!(error.message().contains("are not for the topology server"), "{error:?}");
+    assert!(!format!("{error:?}").contains("planted"), "{error:?}");
+    let wrong = MountRegisterRequest { topo_root: "/vitess/wrong".into(), ..zk2("ext3") };
+    let error = client.mount_register(wrong).await.unwrap_err();
+    assert!(error.code() == Code::NotFound && error.message().contains("/vitess/global"), "{error:?}");
+    client.mount_register(zk2("ext3")).await.unwrap();
+    let shown = client.mount_show(MountShowRequest { name: "ext3".into() }).await.unwrap().into_inner();
+    assert_eq!((shown.topo_type.as_str(), shown.topo_server), ("zk2", zookeeper.address()));
+
+    let mut request = migrate("commerce", "customer");
+    request.mount_name = "ext3".into();
+    client.migrate_create(request).await.unwrap();
+    life.until_running("customer").await.unwrap();
+    life.until_same("commerce", "customer", &["customer"]).await.unwrap();
+    life.complete("customer").await.unwrap();
+    life.expect_nothing_left("customer").await.unwrap();
+    let stored = life.target.etcd().dump("").await.unwrap();
+    assert!(stored.values().all(|value| !value.windows(7).any(|part| part == b"planted")));
+    let log = std::fs::read_to_string(server.process().log_path()).unwrap();
+    assert!(log.contains("serving gRPC") && !log.contains("planted"), "{log}");
+    drop((server, zookeeper));
     life.finish().await.unwrap();
 }

@@ -40,17 +40,6 @@ pub const NO_EFFECT: &[NoEffect] = &[
     flag("tracing-sampling-rate", Kind::Float),
     flag("tracing-sampling-type", Kind::Text),
     // Topologies of other kinds.
-    flag("consul-auth-static-file", Kind::Text),
-    flag("topo-consul-lock-delay", Kind::Duration),
-    flag("topo-consul-lock-session-checks", Kind::Text),
-    flag("topo-consul-lock-session-ttl", Kind::Text),
-    flag("topo-consul-watch-poll-duration", Kind::Duration),
-    flag("topo-zk-auth-file", Kind::Text),
-    flag("topo-zk-base-timeout", Kind::Duration),
-    flag("topo-zk-max-concurrency", Kind::Int),
-    flag("topo-zk-tls-ca", Kind::Text),
-    flag("topo-zk-tls-cert", Kind::Text),
-    flag("topo-zk-tls-key", Kind::Text),
     // Metrics pushed elsewhere.
     flag("emit-stats", Kind::Bool),
     flag("grpc-prometheus", Kind::Bool),

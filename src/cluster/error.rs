@@ -21,6 +21,9 @@ pub enum Error {
     /// The request, or the state of things, does not allow it.
     #[error("{text}")]
     Refused { code: Code, reason: &'static str, text: String, help: String },
+    /// A case of an RPC that is left to stock vtctlds; said before the first side effect.
+    #[error("{text}")]
+    NotServed { reason: &'static str, text: String, help: String },
 }
 
 impl Error {
@@ -37,6 +40,11 @@ impl Error {
     /// Any other refusal.
     pub fn refused(code: Code, reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Refused { code, reason, text: text.into(), help: help.into() }
+    }
+
+    /// A case that is handed on when a fallback is named.
+    pub fn not_served(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::NotServed { reason, text: text.into(), help: help.into() }
     }
 
     /// The same error under a text that says what was being done.
@@ -61,7 +69,7 @@ impl Error {
             Self::While { inner, .. } => Some(inner.as_ref()),
             // the gravest code of all: the order of `Code` is from light to grave
             Self::Several(errors) => errors.iter().max_by_key(|e| e.code()).map(|e| e as &dyn Explain),
-            Self::Refused { .. } => None,
+            Self::Refused { .. } | Self::NotServed { .. } => None,
         }
     }
 }
@@ -70,22 +78,27 @@ impl Explain for Error {
     fn code(&self) -> Code {
         match self {
             Self::Refused { code, .. } => *code,
+            Self::NotServed { .. } => Code::Unimplemented,
             other => other.explained().map_or(Code::Internal, Explain::code),
         }
     }
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::Refused { reason, .. } => reason,
+            Self::Refused { reason, .. } | Self::NotServed { reason, .. } => reason,
             other => other.explained().map_or("INTERNAL", Explain::reason),
         }
     }
 
     fn help(&self) -> String {
         match self {
-            Self::Refused { help, .. } => help.clone(),
+            Self::Refused { help, .. } | Self::NotServed { help, .. } => help.clone(),
             other => other.explained().map(Explain::help).unwrap_or_default(),
         }
+    }
+
+    fn handed_on(&self) -> bool {
+        matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::handed_on)
     }
 }
 

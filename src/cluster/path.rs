@@ -2,10 +2,10 @@
 
 mod print;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::{Error, Result, cell};
 use crate::context::Context;
@@ -122,9 +122,7 @@ fn decode(path: &str, value: &Bytes, as_json: bool) -> Result<String> {
 }
 
 fn descriptor(name: &str) -> Option<MessageDescriptor> {
-    static POOL: LazyLock<Option<DescriptorPool>> =
-        LazyLock::new(|| DescriptorPool::decode(vtmigrated_proto::DESCRIPTORS).ok());
-    POOL.as_ref()?.get_message_by_name(name)
+    topo::json::pool()?.get_message_by_name(name)
 }
 
 #[cfg(test)]

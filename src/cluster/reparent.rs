@@ -19,7 +19,6 @@ use super::durability::Durability;
 use super::keyspace::finish;
 use super::{Error, Result, shard, tablet};
 use crate::context::Context;
-use crate::error::Code;
 use crate::topo::{Lock, keyspace as keyspaces, paths, shard as shards};
 
 /// Reason of the refusal of shards that have, or had, a primary. Nothing was done then, and no lock was taken.
@@ -108,8 +107,8 @@ fn step(record: &Shard, tablets: &[Tablet], wanted: &Wanted) -> Option<Step> {
 fn not_first() -> Error {
     let text =
         "vtctlservice.Vtctld/PlannedReparentShard is served by vtmigrated for shards that never had a primary only";
-    let help = "send this command to a stock vtctld of the same cluster";
-    Error::refused(Code::Unimplemented, NOT_FIRST_ELECTION, text, help)
+    let help = "name a stock vtctld of the same cluster with --fallback-vtctld-server, or send this command to it";
+    Error::not_served(NOT_FIRST_ELECTION, text, help)
 }
 
 async fn planned_locked(context: &Context, wanted: &Wanted, lock: &Lock) -> Result<Elected> {

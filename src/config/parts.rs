@@ -7,8 +7,9 @@ use super::{Address, Error, TopoOptions};
 use crate::cli::{GrpcArgs, GuardArgs, HttpArgs, LogArgs, OurArgs, StatsArgs, TabletArgs, TopoArgs};
 use crate::telemetry::log::{self, Format, Severity};
 use crate::telemetry::metrics;
+use crate::tls::{self, Tls};
 use crate::topo::EtcdOptions;
-use crate::{context, guard, server, tablet, tls, web};
+use crate::{context, guard, server, tablet, web};
 
 /// Durations past this are none: Go's largest one means "never".
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -220,15 +221,8 @@ pub(super) fn tablet(args: TabletArgs, grpc: &Grpc) -> Result<tablet::Options, E
             return Err(Error::BadValue { flag, detail: format!("{protocol}: grpc is the only protocol") });
         }
     }
-    // as in stock: on when an authority, or a certificate with its key, is given
-    let files = tls::Files {
-        ca: path(tablet_manager_grpc_ca),
-        identity: path(tablet_manager_grpc_cert).zip(path(tablet_manager_grpc_key)),
-        server_name: Some(tablet_manager_grpc_server_name).filter(|name| !name.is_empty()),
-    };
-    let on = files.ca.is_some() || files.identity.is_some();
-    let tls =
-        on.then(|| files.load()).transpose().map_err(|source| Error::Files { flags: "tablet_manager_grpc", source })?;
+    let files = [tablet_manager_grpc_ca, tablet_manager_grpc_cert, tablet_manager_grpc_key];
+    let tls = client_tls("tablet_manager_grpc", files, tablet_manager_grpc_server_name)?;
     Ok(tablet::Options {
         tls,
         short: remote_operation_timeout,
@@ -291,13 +285,23 @@ pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Durat
     }
 }
 
+/// TLS of the flags `<flags>_ca`, `_cert`, `_key`, `_server_name`; on, as in stock, when an authority, or a certificate with
+/// its key, is given.
+pub(super) fn client_tls(flags: &'static str, files: [String; 3], server_name: String) -> Result<Option<Tls>, Error> {
+    let [ca, cert, key] = files.map(path);
+    let identity = cert.zip(key);
+    let on = ca.is_some() || identity.is_some();
+    let files = tls::Files { ca, identity, server_name: Some(server_name).filter(|name| !name.is_empty()) };
+    on.then(|| files.load()).transpose().map_err(|source| Error::Files { flags, source })
+}
+
 /// A path that was given; an empty one was not.
 fn path(text: String) -> Option<PathBuf> {
     Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// The contents of a file that a flag names.
-fn read(flag: &'static str, file: String) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn read(flag: &'static str, file: String) -> Result<Option<Vec<u8>>, Error> {
     let Some(path) = path(file) else { return Ok(None) };
     std::fs::read(&path).map(Some).map_err(|source| Error::Unreadable { flag, path, source })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::*;
 
 use crate::context::Context;
+use crate::error::Code;
 use crate::workflow::migrate::{arguments, complete, create};
 use crate::workflow::{Error, Result};
 
@@ -30,5 +31,6 @@ pub async fn mirror_traffic(_: &Context, _: WorkflowMirrorTrafficRequest) -> Res
 /// Switching, reversing and mirroring: a Migrate has none of them, and other workflows are not served.
 fn no_traffic<R>(action: &str) -> Result<R> {
     let text = format!("invalid action for Migrate workflow: {action}");
-    Err(Error::invalid("NO_TRAFFIC", text, "a Migrate ends with complete; other workflows: use a stock vtctld"))
+    let help = "a Migrate ends with complete; for other workflows name a stock vtctld with --fallback-vtctld-server";
+    Err(Error::NotServed { code: Code::InvalidArgument, reason: "NO_TRAFFIC", text, help: help.to_owned() })
 }

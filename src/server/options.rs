@@ -35,6 +35,12 @@ impl Services {
         }
         services
     }
+
+    /// Full names of those that are off.
+    pub fn hidden(&self) -> Vec<&'static str> {
+        let services = [(self.vtctld, "vtctlservice.Vtctld"), (self.vtctl, "vtctlservice.Vtctl")];
+        services.into_iter().filter(|(on, _)| !on).map(|(_, name)| name).collect()
+    }
 }
 
 /// The `--grpc_*` flags of the server.

@@ -1,15 +1,6 @@
-//! Which RPCs this program serves itself. The table is asked before the generated service.
+//! Which RPCs this program serves itself, which on a condition, and which it hands on.
 
-use std::convert::Infallible;
-use std::task::{Context as TaskContext, Poll};
-
-use futures::future::Either;
-use tonic::Status;
-use tonic::body::Body;
-use tower::{Layer, Service};
-
-/// Path prefix of the service that the table is about.
-const SERVICE: &str = "/vtctlservice.Vtctld/";
+use std::collections::BTreeSet;
 
 /// RPCs of `vtctlservice.Vtctld` that are served here, ascending.
 pub const NATIVE: &[&str] = &[
@@ -119,53 +110,111 @@ pub const NATIVE: &[&str] = &[
     "WorkflowUpdate",
 ];
 
-/// True when an RPC is served here.
+/// Those of them that are served here on a condition, which the request shows; every other case is handed on. Without a
+/// fallback it is refused.
+pub const CONDITIONAL: &[(&str, &str)] = &[
+    ("ApplySchema", "direct DDL"),
+    ("MoveTablesComplete", "workflows of type Migrate"),
+    ("PlannedReparentShard", "the first election of a shard's primary"),
+    ("WorkflowDelete", "workflows of type Migrate"),
+    ("WorkflowMirrorTraffic", "refused (a Migrate has no traffic to mirror), without a fallback"),
+    ("WorkflowSwitchTraffic", "refused (a Migrate has no traffic to switch), without a fallback"),
+];
+
+/// RPCs that change nothing on the cluster, ascending: those that can run in two places.
+const READS: &[&str] = &[
+    "FindAllShardsInKeyspace",
+    "GetCellInfo",
+    "GetCellInfoNames",
+    "GetCellsAliases",
+    "GetFullStatus",
+    "GetKeyspace",
+    "GetKeyspaceRoutingRules",
+    "GetKeyspaces",
+    "GetMirrorRules",
+    "GetPermissions",
+    "GetRoutingRules",
+    "GetSchema",
+    "GetShard",
+    "GetShardReplication",
+    "GetShardRoutingRules",
+    "GetSrvKeyspaceNames",
+    "GetSrvKeyspaces",
+    "GetSrvVSchema",
+    "GetSrvVSchemas",
+    "GetTablet",
+    "GetTablets",
+    "GetThrottlerStatus",
+    "GetTopologyPath",
+    "GetVSchema",
+    "GetVersion",
+    "GetWorkflows",
+    "MountList",
+    "MountShow",
+    "PingTablet",
+    "ShardReplicationPositions",
+    "VDiffShow",
+    "Validate",
+    "ValidateKeyspace",
+    "ValidatePermissionsKeyspace",
+    "ValidateSchemaKeyspace",
+    "ValidateShard",
+    "ValidateVSchema",
+    "ValidateVersionKeyspace",
+    "ValidateVersionShard",
+    "WorkflowStatus",
+];
+
+/// The way that an RPC goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Native,
+    /// Native when this holds, else handed on.
+    Conditional(&'static str),
+    HandedOn,
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Native => write!(f, "native"),
+            Self::Conditional(condition) => write!(f, "native: {condition}; else handed on"),
+            Self::HandedOn => write!(f, "handed on"),
+        }
+    }
+}
+
+/// True when an RPC is served here, be it on a condition.
 pub fn is_native(rpc: &str) -> bool {
     NATIVE.binary_search(&rpc).is_ok()
 }
 
-/// Answers UNIMPLEMENTED, naming the RPC, for those that are not served.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Router;
-
-/// A service behind the table.
-#[derive(Clone, Debug)]
-pub struct Routed<S> {
-    inner: S,
-}
-
-impl<S> Layer<S> for Router {
-    type Service = Routed<S>;
-
-    fn layer(&self, inner: S) -> Routed<S> {
-        Routed { inner }
+/// The way of an RPC of `vtctlservice.Vtctld`; RPCs of newer versions are handed on.
+pub fn way(rpc: &str) -> Way {
+    match CONDITIONAL.iter().find(|(name, _)| *name == rpc) {
+        Some((_, condition)) => Way::Conditional(condition),
+        None if is_native(rpc) => Way::Native,
+        None => Way::HandedOn,
     }
 }
 
-impl<S, R> Service<http::Request<R>> for Routed<S>
-where
-    S: Service<http::Request<R>, Response = http::Response<Body>, Error = Infallible>,
-{
-    type Response = S::Response;
-    type Error = Infallible;
-    type Future = Either<S::Future, std::future::Ready<Result<S::Response, Infallible>>>;
+/// The RPCs that `--shadow-rpcs` may name.
+pub fn shadowable() -> impl Iterator<Item = &'static str> {
+    READS.iter().copied().filter(|rpc| is_native(rpc))
+}
 
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+/// All RPCs of `vtctlservice.Vtctld` with their ways, as rows of a Markdown table.
+pub fn table() -> String {
+    let pool = crate::topo::json::pool();
+    let service = pool.and_then(|pool| pool.get_service_by_name("vtctlservice.Vtctld"));
+    let rpcs: BTreeSet<String> = service.iter().flat_map(|s| s.methods()).map(|m| m.name().to_owned()).collect();
+    let mut table = String::from("| RPC | way |\n|---|---|\n");
+    for rpc in rpcs {
+        table.push_str(&format!("| {rpc} | {} |\n", way(&rpc)));
     }
-
-    fn call(&mut self, request: http::Request<R>) -> Self::Future {
-        match request.uri().path().strip_prefix(SERVICE) {
-            Some(rpc) if !is_native(rpc) => {
-                let shown: String = rpc.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-                let status = Status::unimplemented(format!(
-                    "vtctlservice.Vtctld/{shown} is not served by vtmigrated: send this command to a stock vtctld of the same cluster"
-                ));
-                Either::Right(std::future::ready(Ok(status.into_http())))
-            }
-            _ => Either::Left(self.inner.call(request)),
-        }
-    }
+    table
+        .push_str("| ExecuteVtctlCommand (service Vtctl) | native: the commands that `help` lists; else handed on |\n");
+    table
 }
 
 #[cfg(test)]
@@ -173,9 +222,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted() {
-        assert!(NATIVE.is_sorted());
-        assert!(is_native("MountShow"));
-        assert!(!is_native("EmergencyReparentShard"));
+    fn the_tables_are_sorted_and_name_rpcs() {
+        assert!(NATIVE.is_sorted() && READS.is_sorted() && CONDITIONAL.is_sorted());
+        assert_eq!(way("MountShow"), Way::Native);
+        assert_eq!(way("ApplySchema"), Way::Conditional("direct DDL"));
+        assert_eq!(way("EmergencyReparentShard"), Way::HandedOn);
+        assert_eq!(way("RpcOfTheFuture"), Way::HandedOn);
+        let all = table();
+        let conditional = CONDITIONAL.iter().map(|(name, _)| name);
+        for rpc in NATIVE.iter().chain(READS).chain(conditional) {
+            assert!(all.contains(&format!("\n| {rpc} | ")), "{rpc}");
+        }
+        assert!(CONDITIONAL.iter().all(|(name, _)| is_native(name)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use tonic::metadata::MetadataValue;
 use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, PreconditionViolation, StatusExt};
 
@@ -9,6 +10,9 @@ use crate::error::{Code, Explain};
 
 /// Longest error text that fits into HTTP/2 headers everywhere.
 const MAX_TEXT: usize = 4096;
+
+/// Trailer by which a handler tells the router that this call is for the fallback. It never leaves the program.
+pub(super) const HAND_ON: &str = "vtmigrated-hand-on";
 
 /// Text, code and typed details (ErrorInfo, PreconditionFailure, Help) of an error.
 ///
@@ -35,7 +39,17 @@ pub fn status(error: &dyn Explain) -> Status {
     if !violations.is_empty() {
         details.set_precondition_failure(violations);
     }
-    Status::with_error_details(grpc(error.code()), text, details)
+    let mut status = Status::with_error_details(grpc(error.code()), text, details);
+    if error.handed_on() {
+        status.metadata_mut().insert(HAND_ON, MetadataValue::from_static("1"));
+    }
+    status
+}
+
+/// The same, told in the log.
+pub fn logged(error: &dyn Explain) -> Status {
+    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), detail = %error, "call failed");
+    status(error)
 }
 
 /// The same code on the wire.

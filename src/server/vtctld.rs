@@ -8,7 +8,7 @@ use tracing::Instrument;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
-use super::status::status;
+use super::status::logged;
 use super::{
     audit, cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema, serving, shard, tablet,
     throttler, topology, validate, vdiff, vschema, workflow,
@@ -70,11 +70,6 @@ impl Vtctld {
             Err(_) => Err(Status::internal("the operation was cut short inside the server: see its log")),
         }
     }
-}
-
-fn logged(error: &dyn Explain) -> Status {
-    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), detail = %error, "call failed");
-    status(error)
 }
 
 /// Declares the service: `rpc(request) -> response = read|change(handler)`.

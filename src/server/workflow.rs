@@ -38,7 +38,7 @@ pub async fn update(context: Arc<Context>, request: WorkflowUpdateRequest) -> Re
     let workflow = change.workflow.clone();
     let changed = update::update(&context, &keyspace, change).await?;
     let count = changed.len();
-    let details = changed.into_iter().map(|(alias, changed)| TabletInfo { tablet: Some(alias), changed });
+    let details = changed.into_iter().map(|(alias, rows)| TabletInfo { tablet: Some(alias), changed: rows > 0 });
     Ok(WorkflowUpdateResponse {
         summary: format!(
             "Successfully updated the {workflow} workflow on ({count}) target primary tablets in the {keyspace} keyspace"

@@ -1,6 +1,13 @@
-//! What every topology backend must do, run against memory and against a real etcd.
+//! What every topology backend must do, run against memory, a real etcd, a real ZooKeeper and a stand-in for Consul.
 //!
-//! A missing `etcd` program fails these tests: `integration/setup` installs it.
+//! A missing `etcd` program and missing classes of ZooKeeper fail these tests: `integration/setup` installs them.
+
+#[cfg(feature = "topo-consul")]
+mod consul;
+#[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
+mod others;
+#[cfg(feature = "topo-zk2")]
+mod zookeeper;
 
 #[path = "../../integration/src/ports.rs"]
 mod ports;
@@ -18,6 +25,42 @@ async fn suite(conn: Arc<dyn Conn>) {
     locks(&conn).await;
     guards(&conn).await;
     queues(&conn).await;
+    sizes(&conn).await;
+}
+
+/// Where the locks of a directory are.
+fn locks_of(conn: &Arc<dyn Conn>, dir: &str) -> String {
+    if conn.endpoint().0 == "consul" { dir.to_owned() } else { format!("{dir}/locks") }
+}
+
+/// Keys of the locks that are held in a directory.
+async fn held(conn: &Arc<dyn Conn>, dir: &str) -> Vec<Node> {
+    let is_lock = |node: &Node| node.path.contains("/locks/") || node.path.ends_with("/Lock");
+    conn.list(&locks_of(conn, dir)).await.unwrap().into_iter().filter(is_lock).collect()
+}
+
+/// Records of 100 kB, many records, and more than one transaction holds.
+async fn sizes(conn: &Arc<dyn Conn>) {
+    let large = |i: u8| vec![i; 100_000];
+    let writes = (0..12).map(|i| Write::put(format!("s/large/{i:02}"), large(i), Expect::Absent)).collect();
+    let versions = conn.write(writes, None).await.unwrap();
+    assert_eq!(versions.len(), 12);
+    let found = conn.list("s/large").await.unwrap();
+    assert!(found.iter().zip(0..).all(|(node, i)| node.value.as_ref() == large(i)), "{}", found.len());
+    let lock = conn.lock(request().named("s").named("s2")).await.unwrap();
+    let paths: Vec<String> = (0..1000).map(|i| format!("s/many/{:02}/{i:04}", i % 20)).collect();
+    let writes = paths.iter().map(|path| Write::put(path.clone(), vec![], Expect::Absent)).collect();
+    conn.write(writes, Some(&lock)).await.unwrap();
+    lock.release().await.unwrap();
+    let found = conn.list("s/many").await.unwrap();
+    assert_eq!(found.len(), 1000);
+    assert!(found.is_sorted_by(|a, b| a.path < b.path));
+    assert!(found.iter().all(|node| node.value.is_empty()));
+    assert_eq!(conn.list_dir("s/many").await.unwrap().len(), 20);
+    let known = found.iter().map(|n| Write::delete(n.path.clone(), Expect::Version(n.version))).collect();
+    conn.write(known, None).await.unwrap();
+    assert!(conn.list_dir("s/many").await.unwrap().is_empty());
+    assert!(conn.list("s/many").await.unwrap().is_empty());
 }
 
 async fn records(conn: &Arc<dyn Conn>) {
@@ -77,27 +120,37 @@ async fn locks(conn: &Arc<dyn Conn>) {
     conn.create("keyspaces/ks/Keyspace", vec![]).await.unwrap();
     let lock = conn.lock(request().named("internal/named_locks/ks/wf").of("keyspaces/ks")).await.unwrap();
     lock.check().await.unwrap();
-    let held = conn.list("keyspaces/ks/locks").await.unwrap();
-    assert_eq!(held.len(), 1);
-    let text = String::from_utf8(held[0].value.to_vec()).unwrap();
+    let found = held(conn, "keyspaces/ks").await;
+    assert_eq!(found.len(), 1);
+    let text = String::from_utf8(found[0].value.to_vec()).unwrap();
     assert!(text.starts_with("{\n  \"Action\": \"Test\",\n  \"HostName\": \""), "{text}");
     assert!(text.ends_with("\"Options\": {},\n  \"Status\": \"Running\"\n}"), "{text}");
     let waited = conn.lock(request().of("keyspaces/ks")).await.err().unwrap();
-    assert_eq!(waited.to_string(), "deadline exceeded: /test/root/keyspaces/ks/locks");
+    let text = waited.to_string();
+    assert!(text.starts_with("deadline exceeded: /test/root/keyspaces/ks/"), "{text}");
+    assert!(crate::error::Explain::help(&waited).starts_with("somebody else holds this lock"), "{text}");
     lock.release().await.unwrap();
-    assert!(conn.list("keyspaces/ks/locks").await.unwrap().is_empty());
+    assert!(held(conn, "keyspaces/ks").await.is_empty());
+    assert_eq!(conn.list_dir("keyspaces/ks").await.unwrap(), ["Keyspace"]);
     conn.lock(request().of("keyspaces/ks")).await.unwrap().release().await.unwrap();
 }
 
 async fn guards(conn: &Arc<dyn Conn>) {
     let lock = conn.lock(request().named("g")).await.unwrap();
     conn.write_one(Write::put("d/guarded", "1", Expect::Any), Some(&lock)).await.unwrap();
-    for node in conn.list("g/locks").await.unwrap() {
+    for node in held(conn, "g").await {
         conn.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
     }
     let refused = conn.write_one(Write::put("d/guarded", "2", Expect::Any), Some(&lock)).await.unwrap_err();
     assert!(matches!(refused, Error::LockLost(_)), "{refused}");
     assert_eq!(conn.get("d/guarded").await.unwrap().value.as_ref(), b"1");
+    // the next holder's key may have the very name of the lost one
+    let next = conn.lock(request().named("g")).await.unwrap();
+    let refused = conn.write_one(Write::put("d/guarded", "3", Expect::Any), Some(&lock)).await.unwrap_err();
+    assert!(matches!(refused, Error::LockLost(_)), "{refused}");
+    lock.release().await.ok();
+    conn.write_one(Write::put("d/guarded", "4", Expect::Any), Some(&next)).await.unwrap();
+    next.release().await.unwrap();
 }
 
 async fn queues(conn: &Arc<dyn Conn>) {
@@ -125,7 +178,7 @@ async fn memory() {
     let dialer = Dialer::new(EtcdOptions::default());
     suite(dialer.open("memory", "conformance", "/test/root").await.unwrap()).await;
     let one_by_one = dialer.with_reads(1);
-    suite(one_by_one.open_measured("global".into(), "memory", "measured", "/test/root").await.unwrap()).await;
+    suite(one_by_one.open_for(&access::Holder::Own, None, "memory", "measured", "/test/root").await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,6 +186,15 @@ async fn etcd() {
     let server = RealEtcd::start().await;
     let dialer = Dialer::new(EtcdOptions::default());
     suite(dialer.open("etcd2", &server.address, "/test/root").await.unwrap()).await;
+    // through the measured connection, which the server uses
+    let own = dialer.open_for(&access::Holder::Own, None, "etcd2", &server.address, "/test/root").await.unwrap();
+    let lock = own.lock(request().named("leased")).await.unwrap();
+    for node in held(&own, "leased").await {
+        assert!(own.has_lease(&node.path).await.unwrap(), "{node:?}");
+    }
+    lock.release().await.unwrap();
+    own.create("leased/locks/1", b"left".to_vec()).await.unwrap();
+    assert!(!own.has_lease("leased/locks/1").await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,7 +240,10 @@ async fn unknown_kinds_are_refused_by_name() {
     let dialer = Dialer::new(EtcdOptions::default());
     let unknown = dialer.open("zk3", "x", "/").await.err().unwrap();
     assert_eq!(unknown.to_string(), "no such topology implementation zk3");
-    assert!(matches!(dialer.open("consul", "x", "/").await.err().unwrap(), Error::Unsupported(_)));
+    for kind in KINDS.iter().filter(|kind| **kind != "etcd2") {
+        let bad = dialer.open(kind, "a://b", "/").await.err().unwrap();
+        assert!(bad.to_string().contains("bad address a://b"), "{bad}");
+    }
 }
 
 struct RealEtcd {

@@ -61,13 +61,15 @@ pub trait Conn: Send + Sync + 'static {
     /// Reads records, each absent one as `None`, in the order asked; one round trip for each 100 paths, in parallel.
     async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>>;
 
-    /// All records under `dir` (any depth), ascending by path; empty when there are none.
+    /// All records under `dir` (any depth), ascending by path; empty when there are none. ZooKeeper needs one wave of round
+    /// trips for each level.
     async fn list(&self, dir: &str) -> Result<Vec<Node>>;
 
     /// Names directly under `dir`, ascending, without duplicates; empty when there are none.
     async fn list_dir(&self, dir: &str) -> Result<Vec<String>>;
 
-    /// Applies all changes, or none (batches of more than 100 changes are applied 100 at a time).
+    /// Applies all changes, or none. Larger batches are applied in parts: 100 changes at a time; ZooKeeper also 900 kB, and
+    /// Consul 64 operations (a change is one or two, each lock of the guard is one) and 350 kB.
     ///
     /// With `guard`, only while that lock is held: [`super::Error::LockLost`] otherwise. The error of an unmet [`Expect`]
     /// names the first such path. Answers the new version of each change (0 for deletes).
@@ -78,9 +80,7 @@ pub trait Conn: Send + Sync + 'static {
 
     /// Whether the key of a lock ends with its holder; a lock without a lease stays until somebody deletes it. True when
     /// the key is not there, and where locks cannot outlive their holder.
-    async fn has_lease(&self, _path: &str) -> Result<bool> {
-        Ok(true)
-    }
+    async fn has_lease(&self, path: &str) -> Result<bool>;
 
     /// A bounded read that proves that the server answers.
     async fn probe(&self) -> Result<()>;

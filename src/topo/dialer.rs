@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use super::access::{Access, Holder, Tls};
 use super::measured::Measured;
 use super::memory::{Memory, Store};
+use super::settings::MountSettings;
 use super::{Conn, Error, Result, etcd};
+
+/// Name of the global topology where others are named by their cell, as in stock's file of Consul tokens.
+const GLOBAL: &str = "global";
 
 /// The `--topo_etcd_tls_*` flags as file contents (PEM).
 #[derive(Clone, Debug, Default)]
@@ -20,27 +24,46 @@ pub struct EtcdOptions {
 /// Reads under way at once on one connection, unless told otherwise: as in stock.
 const READS: usize = 32;
 
+impl EtcdOptions {
+    /// TLS is on when both a certificate and its key are given, as in stock.
+    fn tls(self) -> Option<Tls> {
+        let identity = self.tls_cert.zip(self.tls_key)?;
+        Some(Tls { ca: self.tls_ca, identity: Some(identity), server_name: None })
+    }
+}
+
+/// Settings of all kinds of topology.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub etcd: EtcdOptions,
+    pub zookeeper: super::ZookeeperOptions,
+    pub consul: super::ConsulOptions,
+    /// `--mount-settings`
+    pub mounts: MountSettings,
+}
+
 /// Knows the kinds of topology this program can talk to.
 pub struct Dialer {
-    etcd: etcd::Tls,
+    etcd: Option<Tls>,
+    #[cfg_attr(not(feature = "topo-zk2"), expect(dead_code))]
+    zookeeper: super::ZookeeperOptions,
+    #[cfg_attr(not(feature = "topo-consul"), expect(dead_code))]
+    consul: super::ConsulOptions,
+    mounts: MountSettings,
     memory: DashMap<String, Arc<Store>>,
     reads: usize,
 }
 
 impl Dialer {
-    /// TLS towards etcd is on when both a certificate and its key are given, as in stock.
+    /// Only the etcd flags differ from what they are when absent.
     pub fn new(etcd: EtcdOptions) -> Self {
-        let config = match (etcd.tls_cert, etcd.tls_key) {
-            (Some(cert), Some(key)) => {
-                let config = ClientTlsConfig::new().identity(Identity::from_pem(cert, key));
-                Some(match etcd.tls_ca {
-                    Some(ca) => config.ca_certificate(Certificate::from_pem(ca)),
-                    None => config.with_native_roots(),
-                })
-            }
-            _ => None,
-        };
-        Self { etcd: etcd::Tls { config }, memory: DashMap::new(), reads: READS }
+        Self::with(Options { etcd, ..Options::default() })
+    }
+
+    /// With all settings.
+    pub fn with(options: Options) -> Self {
+        let Options { etcd, zookeeper, consul, mounts } = options;
+        Self { etcd: etcd.tls(), zookeeper, consul, mounts, memory: DashMap::new(), reads: READS }
     }
 
     /// Bounds the reads under way at once on each measured connection (`--topo_read_concurrency`).
@@ -50,28 +73,98 @@ impl Dialer {
         self
     }
 
-    /// The same as [`Dialer::open`], measured by the name of the cell (`global` for the global topology).
+    /// Prepares a connection to a global topology that shows no credentials but those of `--mount-settings` for the
+    /// server; nothing proves yet that the server answers.
     ///
     /// # Errors
-    /// As [`Dialer::open`].
-    pub async fn open_measured(&self, cell: String, kind: &str, server: &str, root: &str) -> Result<Arc<dyn Conn>> {
-        Ok(Measured::wrap(self.open(kind, server, root).await?, cell, self.reads))
+    /// As [`Self::open_for`].
+    pub async fn open(&self, kind: &str, server: &str, root: &str) -> Result<Arc<dyn Conn>> {
+        let access = self.access(&Holder::Other, None, kind, server)?;
+        self.dial(kind, server, root, access).await
     }
 
-    /// Prepares a connection; nothing proves yet that the server answers.
+    /// Prepares a connection for `holder`, to the global topology or to that of `cell`. Metrics know it by the cell's name,
+    /// with `mount/` before it for mounts.
     ///
     /// # Errors
     /// [`Error::NoImplementation`] for kinds that Vitess does not know either, [`Error::Unsupported`] for those that are
-    /// not built in, [`Error::Unreachable`] for addresses that cannot be one.
-    pub async fn open(&self, kind: &str, server: &str, root: &str) -> Result<Arc<dyn Conn>> {
+    /// not built in, [`Error::Unreachable`] for addresses that cannot be one, [`Error::WrongServer`] for a mount whose
+    /// settings are for other servers.
+    pub async fn open_for(
+        &self,
+        holder: &Holder,
+        cell: Option<&str>,
+        kind: &str,
+        server: &str,
+        root: &str,
+    ) -> Result<Arc<dyn Conn>> {
+        let access = self.access(holder, cell, kind, server)?;
+        let prefix = if matches!(holder, Holder::Mount(_)) { "mount/" } else { "" };
+        let name = format!("{prefix}{}", cell.unwrap_or(GLOBAL));
+        Ok(Measured::wrap(self.dial(kind, server, root, access).await?, name, self.reads))
+    }
+
+    async fn dial(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
         match kind {
-            "etcd2" => etcd::open(server, root, &self.etcd).await,
+            "etcd2" => etcd::open(server, root, access).await,
             "memory" => {
                 let store = Arc::clone(&self.memory.entry(server.to_owned()).or_default());
                 Ok(Arc::new(Memory::new(store, server, root)))
             }
+            #[cfg(feature = "topo-zk2")]
+            "zk2" => super::zookeeper::open(server, root, access, &self.zookeeper),
+            #[cfg(feature = "topo-consul")]
+            "consul" => super::consul::open(server, root, access, &self.consul),
+            #[cfg(not(all(feature = "topo-zk2", feature = "topo-consul")))]
             "zk2" | "consul" => Err(Error::Unsupported(kind.to_owned())),
             other => Err(Error::NoImplementation(other.to_owned())),
         }
+    }
+
+    /// The flags' TLS is for every cluster, as in stock; their credentials are for the own one.
+    fn access(&self, holder: &Holder, cell: Option<&str>, kind: &str, server: &str) -> Result<Access> {
+        let own = *holder == Holder::Own;
+        let base = match kind {
+            "etcd2" => Access { tls: self.etcd.clone(), ..Access::default() },
+            "zk2" => Access {
+                tls: self.zookeeper.tls.clone(),
+                auth: self.zookeeper.auth.clone().filter(|_| own),
+                ..Access::default()
+            },
+            "consul" => {
+                let token = self.consul.tokens.get(cell.unwrap_or(GLOBAL)).or(self.consul.token.as_ref());
+                Access { tls: self.consul.tls.clone(), token: token.filter(|_| own).cloned(), ..Access::default() }
+            }
+            _ => Access::default(),
+        };
+        let mount = match holder {
+            Holder::Mount(name) => Some(name.as_str()),
+            _ => None,
+        };
+        self.mounts.access(mount, cell.is_some(), server, base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::Secret;
+    use super::*;
+
+    #[test]
+    fn credentials_of_the_flags_are_for_the_own_cluster() {
+        let consul = super::super::ConsulOptions {
+            tokens: [("zone1".to_owned(), Secret::new("of zone1"))].into(),
+            token: Some(Secret::new("of the environment")),
+            ..Default::default()
+        };
+        let zookeeper =
+            super::super::ZookeeperOptions { auth: Access::zookeeper_auth("digest:a"), ..Default::default() };
+        let dialer = Dialer::with(Options { consul, zookeeper, ..Options::default() });
+        let access = |holder: &Holder, cell, kind| dialer.access(holder, cell, kind, "x:1").unwrap();
+        assert_eq!(access(&Holder::Own, Some("zone1"), "consul").token, Some(Secret::new("of zone1")));
+        assert_eq!(access(&Holder::Own, None, "consul").token, Some(Secret::new("of the environment")));
+        assert_eq!(access(&Holder::Mount("ext1".into()), Some("zone1"), "consul").token, None);
+        assert!(access(&Holder::Own, None, "zk2").auth.is_some());
+        assert_eq!(access(&Holder::Other, None, "zk2").auth, None);
     }
 }

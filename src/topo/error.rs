@@ -2,6 +2,9 @@
 
 use crate::error::{Code, Explain};
 
+/// Beginning of a detail: the server does not let this program in.
+pub(crate) const NOT_ALLOWED: &str = "not allowed";
+
 /// Why a topology operation failed. Paths are full keys, root included.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -27,6 +30,10 @@ pub enum Error {
     Unreachable { kind: String, server: String, detail: String },
     #[error("the lock {0} was lost before the write that it protects; nothing was written")]
     LockLost(String),
+    #[error("node not empty: {0}")]
+    NotEmpty(String),
+    #[error("the settings of mount {mount} on this server are not for the topology server {server}")]
+    WrongServer { mount: String, server: String },
     #[error("bad topology data at {path}: {detail}")]
     BadData { path: String, detail: String },
     #[error("topology error at {path}: {detail}")]
@@ -77,6 +84,7 @@ impl Explain for Error {
             Self::Interrupted(_) => Code::Cancelled,
             Self::ResourceExhausted(_) => Code::ResourceExhausted,
             Self::PartialResult(_) | Self::Unreachable { .. } => Code::Unavailable,
+            Self::NotEmpty(_) | Self::WrongServer { .. } => Code::FailedPrecondition,
             Self::NoImplementation(_) | Self::BadName(_) => Code::InvalidArgument,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::BadData { .. } => Code::DataLoss,
@@ -96,6 +104,8 @@ impl Explain for Error {
             Self::NoImplementation(_) | Self::Unsupported(_) => "TOPO_TYPE",
             Self::Unreachable { .. } => "TOPO_UNREACHABLE",
             Self::LockLost(_) => "TOPO_LOCK_LOST",
+            Self::NotEmpty(_) => "TOPO_NOT_EMPTY",
+            Self::WrongServer { .. } => "MOUNT_SETTINGS",
             Self::BadData { .. } => "TOPO_BAD_DATA",
             Self::BadName(_) => "BAD_NAME",
             Self::Backend { .. } | Self::Wrapped { .. } => "TOPO_BACKEND",
@@ -106,7 +116,7 @@ impl Explain for Error {
         match self.root() {
             Self::BadVersion(_) => "somebody else changed the record at the same moment: run the command again".into(),
             Self::LockLost(_) => "run the command again; it goes on from where it stopped".into(),
-            Self::Timeout(path) if path.ends_with("/locks") => {
+            Self::Timeout(path) if path.contains("/locks") || path.ends_with("/Lock") => {
                 "somebody else holds this lock: wait until that operation ends, then run the command again".into()
             }
             Self::Unreachable { server, .. } => {
@@ -115,7 +125,13 @@ impl Explain for Error {
             Self::BadData { .. } => {
                 "the record is not what Vitess writes there: look at it with GetTopologyPath".into()
             }
-            Self::NoImplementation(_) | Self::Unsupported(_) => "supported: etcd2".into(),
+            Self::NoImplementation(_) | Self::Unsupported(_) => format!("supported: {}", super::KINDS.join(", ")),
+            Self::WrongServer { .. } => {
+                "use a server that the mount's entry in the file of --mount-settings lists, or change that file".into()
+            }
+            Self::Backend { detail, .. } if detail.starts_with(NOT_ALLOWED) => {
+                "give the credentials for this server in the file of --mount-settings".into()
+            }
             _ => String::new(),
         }
     }

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Client, Compare, CompareOp, ConnectOptions, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use futures::future::try_join_all;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tokio::sync::OnceCell;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tracing::Instrument;
 
+use super::access::{Access, Secret, Tls};
 use super::conn::{Conn, Expect, Node, Write};
+use super::error::NOT_ALLOWED;
 use super::{Error, Lock, LockRequest, Result, paths};
 use crate::error::with_cause;
 use crate::{deadline, failpoint};
@@ -25,25 +28,23 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 /// A listing may be larger than tonic's 4 MiB.
 const MAX_MESSAGE: usize = 512 << 20;
 
-/// Certificates for etcd, from the `--topo_etcd_tls_*` flags. Both certificate and key are needed to switch TLS on.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    pub config: Option<ClientTlsConfig>,
-}
-
 /// A connection to the etcd servers of one topology.
 pub(crate) struct Etcd {
     client: Client,
     server: String,
     root: String,
+    /// Name and password, and whether they have been shown: the library itself renews the token that they gave.
+    user: Option<(String, Secret)>,
+    signed_in: OnceCell<()>,
 }
 
 impl Etcd {
     /// Prepares a connection; nothing is sent yet.
     ///
     /// `server` is a comma-separated list of `host:port`.
-    pub(crate) async fn open(server: &str, root: &str, tls: &Tls) -> Result<Self> {
-        let scheme = if tls.config.is_some() { "https" } else { "http" };
+    pub(crate) async fn open(server: &str, root: &str, access: Access) -> Result<Self> {
+        let tls = access.tls.map(tls_config);
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let unreachable =
             |detail: String| Error::Unreachable { kind: "etcd2".into(), server: server.to_owned(), detail };
         let mut endpoints = Vec::new();
@@ -56,7 +57,7 @@ impl Etcd {
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(Duration::from_secs(10))
                 .keep_alive_timeout(Duration::from_secs(6));
-            if let Some(config) = &tls.config {
+            if let Some(config) = &tls {
                 endpoint =
                     endpoint.tls_config(config.clone()).map_err(|e| unreachable(with_cause(&e.to_string(), &e)))?;
             }
@@ -67,10 +68,12 @@ impl Etcd {
             [one] => one.connect_lazy(),
             _ => Channel::balance_list(endpoints.into_iter()),
         };
-        let client = Client::from_channel(etcd_client::Channel::Tonic(channel), None)
+        let options = ConnectOptions::new().with_auto_token_refresh(access.user.is_some());
+        let client = Client::from_channel(etcd_client::Channel::Tonic(channel), Some(options))
             .await
             .map_err(|e| unreachable(with_cause(&e.to_string(), &e)))?;
-        Ok(Self { client, server: server.to_owned(), root: root.to_owned() })
+        let (server, root) = (server.to_owned(), root.to_owned());
+        Ok(Self { client, server, root, user: access.user, signed_in: OnceCell::new() })
     }
 
     fn key(&self, path: &str) -> String {
@@ -86,11 +89,26 @@ impl Etcd {
     ) -> Result<T> {
         let span =
             tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %self.server);
+        let call = async {
+            self.sign_in().await?;
+            call.await
+        };
         match tokio::time::timeout(deadline::remaining(OPERATION_TIMEOUT), call.instrument(span)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.convert(&error, key)),
             Err(_) => Err(Error::Timeout(key.to_owned())),
         }
+    }
+
+    /// Shows name and password before the first call, when there are any.
+    async fn sign_in(&self) -> std::result::Result<(), etcd_client::Error> {
+        let Some((name, password)) = &self.user else { return Ok(()) };
+        let show = || {
+            let mut client = self.client.clone();
+            let user = Some((name.clone(), password.expose().to_owned()));
+            async move { client.update_user(user).await }
+        };
+        self.signed_in.get_or_try_init(show).await.copied()
     }
 
     fn convert(&self, error: &etcd_client::Error, key: &str) -> Error {
@@ -107,6 +125,9 @@ impl Etcd {
                 tonic::Code::NotFound => Error::NoNode(key.to_owned()),
                 tonic::Code::ResourceExhausted => Error::ResourceExhausted(key.to_owned()),
                 tonic::Code::Cancelled => Error::Interrupted(key.to_owned()),
+                _ if is_refusal(status.message()) => {
+                    Error::Backend { path: key.to_owned(), detail: format!("{NOT_ALLOWED}: {}", status.message()) }
+                }
                 _ => Error::Backend { path: key.to_owned(), detail: status.message().to_owned() },
             },
             etcd_client::Error::TransportError(e) => unreachable(with_cause(&e.to_string(), e)),
@@ -268,6 +289,25 @@ impl Conn for Etcd {
 }
 
 /// Opens a connection as a trait object.
-pub(crate) async fn open(server: &str, root: &str, tls: &Tls) -> Result<Arc<dyn Conn>> {
-    Ok(Arc::new(Etcd::open(server, root, tls).await?))
+pub(crate) async fn open(server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
+    Ok(Arc::new(Etcd::open(server, root, access).await?))
+}
+
+/// What etcd 3.4 and later say of credentials that are missing or wrong, under several codes.
+fn is_refusal(text: &str) -> bool {
+    ["user name is empty", "authentication failed", "permission denied"].iter().any(|part| text.contains(part))
+}
+
+fn tls_config(tls: Tls) -> ClientTlsConfig {
+    let mut config = match tls.ca {
+        Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    if let Some((certificate, key)) = tls.identity {
+        config = config.identity(Identity::from_pem(certificate, key));
+    }
+    match tls.server_name {
+        Some(name) => config.domain_name(name),
+        None => config,
+    }
 }

@@ -6,6 +6,7 @@ use dashmap::DashMap;
 use prost::Message;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
+use super::access::Holder;
 use super::{Conn, Dialer, Error, Expect, Record, Result, Topo, Write, paths};
 
 /// A mount's record.
@@ -50,7 +51,7 @@ impl Mounts {
     /// The topology that a mount's record names. Nothing is sent: a dead server shows at the first read.
     ///
     /// # Errors
-    /// [`Error::NoImplementation`], [`Error::Unsupported`], and bad addresses.
+    /// [`Error::NoImplementation`], [`Error::Unsupported`], [`Error::WrongServer`], and bad addresses.
     pub async fn open(&self, name: &str, record: &ExternalVitessCluster) -> Result<Arc<Topo>> {
         let Some(config) = &record.topo_config else {
             let detail = "the record has no topo_config".to_owned();
@@ -59,11 +60,18 @@ impl Mounts {
         if let Some(kept) = self.open.get(name).filter(|kept| kept.0 == *config) {
             return Ok(Arc::clone(&kept.1));
         }
-        let topo = Arc::new(
-            Topo::open_mount(Arc::clone(&self.dialer), &config.topo_type, &config.server, &config.root).await?,
-        );
+        let topo = Arc::new(self.unkept(name, config).await?);
         self.open.insert(name.to_owned(), (config.clone(), Arc::clone(&topo)));
         Ok(topo)
+    }
+
+    /// The topology that a mount of this name would have; it is not kept.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn unkept(&self, name: &str, config: &TopoConfig) -> Result<Topo> {
+        let TopoConfig { topo_type, server, root } = config;
+        Topo::open_for(Holder::Mount(name.to_owned()), Arc::clone(&self.dialer), topo_type, server, root).await
     }
 
     /// Closes the connections to a mount; calls under way keep theirs until they end.

@@ -10,7 +10,8 @@ use super::Result;
 /// Locks to take, in order, under one lease.
 #[derive(Clone, Debug)]
 pub struct LockRequest {
-    /// Directories; the keys are `<dir>/locks/<lease id in decimal>`.
+    /// Directories; the keys are `<dir>/locks/<lease id in decimal>` (etcd), `<dir>/locks/<ten digits>` (ZooKeeper),
+    /// `<dir>/Lock` (Consul).
     pub dirs: Vec<LockDir>,
     /// Stored as `Action`, for people who look at the key.
     pub action: String,
@@ -78,13 +79,18 @@ impl LockRequest {
 pub(crate) trait Lease: Send + Sync {
     /// Proves that the lease is alive; without a round trip when that was seen a moment ago.
     async fn check(&self) -> Result<()>;
+    /// Name of the lease, for kinds that check it in a guarded write.
+    fn name(&self) -> &str {
+        ""
+    }
     /// Ends the lease, and with it the locks.
     async fn release(&self) -> Result<()>;
 }
 
 /// Held locks. Dropping it without [`Lock::release`] leaves them to the end of their lease.
 pub struct Lock {
-    /// Keys and creation revisions: a guarded write compares them in its own transaction.
+    /// Keys and what proves in a guarded write's own transaction that they are ours: etcd's creation revision, the version
+    /// of a ZooKeeper node; nothing for Consul, where the lease's name does.
     pub(crate) fences: Vec<(String, i64)>,
     pub(crate) lease: Box<dyn Lease>,
 }

@@ -85,6 +85,11 @@ impl Conn for Measured {
         self.measure("Lock", self.conn.lock(request)).await
     }
 
+    async fn has_lease(&self, path: &str) -> Result<bool> {
+        let _place = self.place("GetLease", path).await?;
+        self.measure("GetLease", self.conn.has_lease(path)).await
+    }
+
     async fn probe(&self) -> Result<()> {
         self.measure("Probe", self.conn.probe()).await
     }

@@ -169,6 +169,10 @@ impl Conn for Memory {
         Ok(Lock { fences, lease: Box::new(lease) })
     }
 
+    async fn has_lease(&self, _path: &str) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn probe(&self) -> Result<()> {
         Ok(())
     }

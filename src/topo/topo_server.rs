@@ -6,14 +6,14 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use vtmigrated_proto::topodata::CellInfo;
 
+use super::access::Holder;
 use super::record::Record;
 use super::{Conn, Dialer, Error, Node, Result, paths};
 
 /// A cluster's topology. Connections to its cells are opened when first used and kept.
 pub struct Topo {
     kind: String,
-    /// Before the names of cells in metrics.
-    prefix: &'static str,
+    holder: Holder,
     global: Arc<dyn Conn>,
     dialer: Arc<Dialer>,
     cells: DashMap<String, (CellInfo, Arc<dyn Conn>)>,
@@ -27,19 +27,22 @@ pub struct Cells {
 }
 
 impl Topo {
-    /// Opens the topology with the global root `root` at `server`; nothing is sent yet.
+    /// Opens the topology with the global root `root` at `server`, without the credentials of the flags; nothing is sent
+    /// yet.
     pub async fn open(dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
-        Self::open_as("", dialer, kind, server, root).await
+        Self::open_for(Holder::Other, dialer, kind, server, root).await
     }
 
-    /// The same for a mounted cluster. Metrics know its cells as `mount/<cell>`.
-    pub async fn open_mount(dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
-        Self::open_as("mount/", dialer, kind, server, root).await
+    /// Opens the topology of `holder`, which decides what its servers are shown.
+    pub async fn open_for(holder: Holder, dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
+        let global = dialer.open_for(&holder, None, kind, server, root).await?;
+        Ok(Self { kind: kind.to_owned(), holder, global, dialer, cells: DashMap::new() })
     }
 
-    async fn open_as(prefix: &'static str, dialer: Arc<Dialer>, kind: &str, server: &str, root: &str) -> Result<Self> {
-        let global = dialer.open_measured(format!("{prefix}global"), kind, server, root).await?;
-        Ok(Self { kind: kind.to_owned(), prefix, global, dialer, cells: DashMap::new() })
+    /// A connection to another root of the same global server.
+    pub async fn other_root(&self, root: &str) -> Result<Arc<dyn Conn>> {
+        let (kind, server, _) = self.global.endpoint();
+        self.dialer.open_for(&self.holder, None, kind, server, root).await
     }
 
     /// The connection to the global root.
@@ -80,8 +83,7 @@ impl Topo {
         if let Some(kept) = self.cells.get(name).filter(|kept| kept.0 == info) {
             return Ok(Arc::clone(&kept.1));
         }
-        let cell = format!("{}{name}", self.prefix);
-        let conn = self.dialer.open_measured(cell, &self.kind, &info.server_address, &info.root).await?;
+        let conn = self.dialer.open_for(&self.holder, Some(name), &self.kind, &info.server_address, &info.root).await?;
         self.cells.insert(name.to_owned(), (info, Arc::clone(&conn)));
         Ok(conn)
     }

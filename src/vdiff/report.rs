@@ -4,10 +4,14 @@
 //! Where stock's folding depends on the order of a map, calls an empty diff started, or an absent one completed, this one
 //! does not: the gravest state of a table wins, a diff without rows is pending, no answer is unknown.
 
+mod listing;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use vtmigrated_proto::vtctldata::VDiffShowResponse;
+
+pub use listing::{Listing, listings};
 
 use crate::sql::rows::epoch_seconds;
 pub use crate::workflow::vdiff_summary::{ShardRow, TableReport, rows};

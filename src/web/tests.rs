@@ -15,7 +15,13 @@ async fn pages(policy: Policy, kind: &str, root: &str) -> Pages {
         command_line: vec!["vtctld".into()],
         cell: "<script>alert(1)</script>".into(),
     };
-    Pages { context: Arc::new(context), options, started: Instant::now(), stopping: CancellationToken::new() }
+    Pages {
+        context: Arc::new(context),
+        options,
+        started: Instant::now(),
+        stopping: CancellationToken::new(),
+        shadow: Arc::default(),
+    }
 }
 
 async fn get_page(pages: &Pages, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {
@@ -32,6 +38,7 @@ const ALL: &[&str] = &[
     "/debug/status.css",
     "/debug/vars",
     "/debug/config",
+    "/debug/shadow",
     "/debug/liveness",
     "/metrics",
     "/healthz",

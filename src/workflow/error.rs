@@ -21,6 +21,9 @@ pub enum Error {
     /// The request, or the state of things, does not allow it.
     #[error("{text}")]
     Refused { code: Code, reason: &'static str, text: String, help: String },
+    /// A case of an RPC that is left to stock vtctlds; said before the first side effect.
+    #[error("{text}")]
+    NotServed { code: Code, reason: &'static str, text: String, help: String },
     /// A failed create whose traces could not all be removed.
     #[error("{error}\nsome of what it had made could not be taken back: {undo}")]
     HalfTakenBack { error: Box<Error>, undo: Box<Error>, help: String },
@@ -72,7 +75,7 @@ impl Error {
             Self::While { inner, .. } | Self::HalfTakenBack { error: inner, .. } => Some(inner.as_ref()),
             // the gravest code of all: the order of `Code` is from light to grave
             Self::Several(errors) => errors.iter().max_by_key(|e| e.code()).map(|e| e as &dyn Explain),
-            Self::Refused { .. } | Self::Blocked { .. } => None,
+            Self::Refused { .. } | Self::NotServed { .. } | Self::Blocked { .. } => None,
         }
     }
 }
@@ -80,7 +83,7 @@ impl Error {
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Refused { code, .. } => *code,
+            Self::Refused { code, .. } | Self::NotServed { code, .. } => *code,
             Self::Blocked { .. } => Code::FailedPrecondition,
             other => other.explained().map_or(Code::Internal, Explain::code),
         }
@@ -88,15 +91,26 @@ impl Explain for Error {
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::Refused { reason, .. } | Self::Blocked { reason, .. } => reason,
+            Self::Refused { reason, .. } | Self::NotServed { reason, .. } | Self::Blocked { reason, .. } => reason,
             other => other.explained().map_or("INTERNAL", Explain::reason),
         }
     }
 
     fn help(&self) -> String {
         match self {
-            Self::Refused { help, .. } | Self::Blocked { help, .. } | Self::HalfTakenBack { help, .. } => help.clone(),
+            Self::Refused { help, .. }
+            | Self::NotServed { help, .. }
+            | Self::Blocked { help, .. }
+            | Self::HalfTakenBack { help, .. } => help.clone(),
             other => other.explained().map(Explain::help).unwrap_or_default(),
+        }
+    }
+
+    fn handed_on(&self) -> bool {
+        match self {
+            Self::NotServed { .. } => true,
+            Self::While { inner, .. } => inner.handed_on(),
+            _ => false,
         }
     }
 

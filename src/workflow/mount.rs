@@ -6,7 +6,7 @@ use vtmigrated_proto::topodata::TopoConfig;
 use super::preflight::{Report, probe};
 use super::{Error, Result, streams};
 use crate::context::Context;
-use crate::topo::{self, Topo, external_cluster};
+use crate::topo::{self, external_cluster};
 
 /// Longest mount name.
 const MAX_NAME: usize = 64;
@@ -18,9 +18,7 @@ const MAX_NAME: usize = 64;
 pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Result<()> {
     check_name(name)?;
     check_config(&config)?;
-    let topo =
-        Topo::open_mount(std::sync::Arc::clone(context.topo.dialer()), &config.topo_type, &config.server, &config.root)
-            .await?;
+    let topo = context.mounts.unkept(name, &config).await?;
     let global = context.topo.global();
     let (known, probed) = join(external_cluster::find(global, name), probe(&topo)).await;
     let known = known.map_err(|e| e.wrap("failed to get external vitess cluster in MountRegister"))?;

@@ -11,7 +11,7 @@ use super::{Error, Result, names};
 use crate::context::Context;
 use crate::topo;
 
-/// Forwards the change to every primary in parallel; answers whether something changed on each, ascending by alias.
+/// Forwards the change to every primary in parallel; answers the rows that changed on each, ascending by alias.
 ///
 /// Config overrides are merged with those that the workflow has, for a tablet replaces the whole set (Vitess 22.0.3). A
 /// request that does not speak of the tablet selection preference keeps the order of tablet types.
@@ -19,7 +19,7 @@ pub async fn update(
     context: &Context,
     keyspace: &str,
     request: UpdateVReplicationWorkflowRequest,
-) -> Result<Vec<(TabletAlias, bool)>> {
+) -> Result<Vec<(TabletAlias, u64)>> {
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(&request.workflow)?;
     let loaded = load(context, keyspace, &request.shards).await?;
@@ -33,7 +33,7 @@ pub async fn update(
         match answer {
             Ok(answer) => {
                 let alias = tablet.alias.clone().unwrap_or_default();
-                changed.extend(answer.result.map(|result| (alias, result.rows_affected > 0)));
+                changed.extend(answer.result.map(|result| (alias, result.rows_affected)));
             }
             Err(error) => errors.push(Error::from(error)),
         }

@@ -7,15 +7,9 @@ mod connections;
 #[path = "guard/tls.rs"]
 mod tls;
 
-use std::path::{Path, PathBuf};
-
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
-};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use vtmigrated::app;
 use vtmigrated::config::Config;
 use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
@@ -49,82 +43,5 @@ impl Server {
 
     async fn client(&self, tls: Option<ClientTlsConfig>) -> VtctldClient<Channel> {
         VtctldClient::new(self.endpoint(tls).connect().await.unwrap())
-    }
-}
-
-fn flag(name: &str, value: impl AsRef<Path>) -> String {
-    format!("--{name}={}", value.as_ref().display())
-}
-
-/// A folder with the certificates of one authority.
-struct Pki {
-    dir: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "test authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().unwrap();
-        let own = params.self_signed(&key).unwrap();
-        std::fs::write(dir.path().join("ca.pem"), own.pem()).unwrap();
-        Self { dir, issuer: Issuer::new(params, key) }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// Writes `<name>.pem` and `<name>.key` for `localhost`.
-    fn issue(&self, name: &str, serial: u64) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.distinguished_name.push(DnType::OrganizationName, "vt, inc");
-        params.serial_number = Some(SerialNumber::from(serial));
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-
-    /// Writes `crl.pem`, which revokes one serial number.
-    fn revoke(&self, serial: u64) {
-        let revoked = RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: date_time_ymd(2026, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2026, 1, 1),
-            next_update: date_time_ymd(2096, 1, 1),
-            crl_number: SerialNumber::from(1u64),
-            issuing_distribution_point: None,
-            revoked_certs: vec![revoked],
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        std::fs::write(self.path("crl.pem"), list.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
-    }
-
-    fn trusting(&self) -> ClientTlsConfig {
-        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(self.text("ca.pem")))
-    }
-
-    fn showing(&self, name: &str) -> ClientTlsConfig {
-        let (cert, key) = (self.text(&format!("{name}.pem")), self.text(&format!("{name}.key")));
-        self.trusting().identity(Identity::from_pem(cert, key))
-    }
-
-    /// `--grpc_cert` and `--grpc_key` of the certificate `server`.
-    fn flags(&self) -> Vec<String> {
-        vec![flag("grpc_cert", self.path("server.pem")), flag("grpc_key", self.path("server.key"))]
     }
 }

@@ -8,18 +8,21 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tonic::transport::{Channel, Server};
+use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Status};
 use vtmigrated::context::{Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
-use vtmigrated::server::routes::Router;
-use vtmigrated::server::{Advisor, Vtctld};
+use vtmigrated::server::router::Router;
+use vtmigrated::server::{Advisor, Vtctl, Vtctld};
 use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
+use vtmigrated_proto::logutil::Level;
 use vtmigrated_proto::topodata::shard_replication::Node as GraphNode;
 use vtmigrated_proto::topodata::{CellInfo, ShardReplication, Tablet, TabletAlias, TabletType};
 use vtmigrated_proto::vtctldata::*;
+use vtmigrated_proto::vtctlservice::vtctl_client::VtctlClient;
+use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
@@ -33,6 +36,7 @@ pub const HOSTILE: &[&str] = &["", "a/b", "../x", "a'b", "a\"b", "a`b", "a\nb", 
 pub struct Lab {
     pub topo: Arc<Topo>,
     pub client: VtctldClient<Channel>,
+    pub legacy: VtctlClient<Channel>,
     pub channel: Channel,
     pub advisor: AdvisorClient<Channel>,
     _stop: DropGuard,
@@ -41,6 +45,11 @@ pub struct Lab {
 impl Lab {
     /// An empty cluster: not even a cell.
     pub async fn empty() -> Self {
+        Self::routed(Router::default()).await
+    }
+
+    /// The same behind a router of the test's own.
+    pub async fn routed(router: Router) -> Self {
         let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
         let topo = Arc::new(Topo::open(Arc::clone(&dialer), "memory", "test", "/vitess/global").await.unwrap());
         let options = Options { lock_timeout: Duration::from_millis(300), ..Options::default() };
@@ -51,18 +60,60 @@ impl Lab {
             options,
         };
         let stop = CancellationToken::new();
-        let context = Arc::new(context);
-        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), TaskTracker::new()));
-        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(context, TaskTracker::new())));
+        let (context, tasks) = (Arc::new(context), TaskTracker::new());
+        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), tasks.clone()));
+        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(&context), tasks.clone())));
+        let legacy = VtctlServer::new(Vtctl::new(context, tasks));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = Server::builder().layer(CallLayer).layer(Router).add_service(service).add_service(advisor);
+        let mut server = Server::builder().layer(CallLayer).layer(router);
+        let server = server.add_service(service).add_service(advisor).add_service(legacy);
         let stopped = stop.clone().cancelled_owned();
-        tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+        tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
+        let channel = Endpoint::from_shared(address).unwrap().connect().await.unwrap();
         let client = VtctldClient::new(channel.clone());
         let advisor = AdvisorClient::new(channel.clone());
-        Self { topo, client, channel, advisor, _stop: stop.drop_guard() }
+        let legacy = VtctlClient::new(channel.clone());
+        Self { topo, client, legacy, channel, advisor, _stop: stop.drop_guard() }
+    }
+
+    /// Runs an older command, its arguments separated by blanks: what it printed, and how it failed.
+    pub async fn run(&mut self, line: &str) -> (String, Result<(), Status>) {
+        self.run_args(line.split(' ').map(str::to_owned).collect()).await
+    }
+
+    /// The same with arguments that may hold blanks. Log lines begin with their level.
+    pub async fn run_args(&mut self, args: Vec<String>) -> (String, Result<(), Status>) {
+        let mut printed = String::new();
+        let request = ExecuteVtctlCommandRequest { args, action_timeout: 60_000_000_000 };
+        let mut events = match self.legacy.execute_vtctl_command(request).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => return (printed, Err(status)),
+        };
+        loop {
+            match events.message().await {
+                Ok(Some(answer)) => {
+                    let event = answer.event.unwrap();
+                    match event.level() {
+                        Level::Console => printed.push_str(&event.value),
+                        level => printed.push_str(&format!("{}: {}\n", level.as_str_name(), event.value)),
+                    }
+                }
+                Ok(None) => return (printed, Ok(())),
+                Err(status) => return (printed, Err(status)),
+            }
+        }
+    }
+
+    /// What a command prints that succeeds.
+    #[track_caller]
+    pub fn printed(&mut self, line: &str) -> impl Future<Output = String> {
+        let run = self.run(line);
+        async move {
+            let (printed, result) = run.await;
+            result.unwrap();
+            printed
+        }
     }
 
     /// A cluster with the cells zone1 and zone2.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions, Value};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value as Json;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+
+use crate::topo::json::{self, Style};
 
 /// One line of text format: `name:"x" range:{end:"\x80"} cells:"a" cells:"b"`.
 pub(super) fn text(message: &DynamicMessage) -> String {
@@ -17,9 +17,8 @@ pub(super) fn text(message: &DynamicMessage) -> String {
 /// # Errors
 /// Values that JSON cannot hold.
 pub(super) fn json(message: &DynamicMessage, descriptor: &MessageDescriptor) -> serde_json::Result<String> {
-    let options = SerializeOptions::new().use_proto_field_name(true);
-    let value = message.serialize_with_options(serde_json::value::Serializer, &options)?;
-    serde_json::to_string_pretty(&ordered(value, Some(descriptor)))
+    let style = Style { proto_names: true, ..Style::default() };
+    serde_json::to_string_pretty(&json::ordered_message(message, descriptor, style)?)
 }
 
 fn field_texts(field: &FieldDescriptor, value: &Value) -> Vec<String> {
@@ -73,53 +72,4 @@ fn quoted(bytes: &[u8]) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// JSON whose objects keep the order that they were given.
-enum Ordered {
-    Leaf(Json),
-    List(Vec<Ordered>),
-    Object(Vec<(String, Ordered)>),
-}
-
-fn ordered(value: Json, descriptor: Option<&MessageDescriptor>) -> Ordered {
-    match (value, descriptor) {
-        (Json::Array(values), _) => Ordered::List(values.into_iter().map(|value| ordered(value, descriptor)).collect()),
-        (Json::Object(mut values), Some(descriptor)) => {
-            let fields = descriptor.fields().filter_map(|field| {
-                let value = values.remove(field.name())?;
-                Some((field.name().to_owned(), field_ordered(value, &field)))
-            });
-            Ordered::Object(fields.collect())
-        }
-        (leaf, _) => Ordered::Leaf(leaf),
-    }
-}
-
-fn field_ordered(value: Json, field: &FieldDescriptor) -> Ordered {
-    let Kind::Message(message) = field.kind() else { return Ordered::Leaf(value) };
-    match value {
-        Json::Object(values) if field.is_map() => {
-            let kind = message.map_entry_value_field().kind();
-            let entries = values.into_iter().map(|(key, value)| (key, ordered(value, kind.as_message())));
-            Ordered::Object(entries.collect())
-        }
-        other => ordered(other, Some(&message)),
-    }
-}
-
-impl Serialize for Ordered {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Leaf(value) => value.serialize(serializer),
-            Self::List(values) => serializer.collect_seq(values),
-            Self::Object(fields) => {
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                for (name, value) in fields {
-                    map.serialize_entry(name, value)?;
-                }
-                map.end()
-            }
-        }
-    }
 }

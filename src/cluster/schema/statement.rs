@@ -6,7 +6,6 @@ use sqlparser::dialect::MySqlDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::{Error, Result, SHOWN};
-use crate::error::Code;
 
 /// Options that stock knows; those that matter to direct changes are fields of [`Strategy`].
 const OPTIONS: &[&str] = &[
@@ -56,8 +55,8 @@ impl Strategy {
             "" | "direct" => {}
             "vitess" | "online" | "mysql" => {
                 let text = format!("ddl strategy {name} is not served by vtmigrated: schema changes are direct ones");
-                let help = "use --ddl-strategy direct, or send this command to a stock vtctld of the same cluster";
-                return Err(Error::refused(Code::Unimplemented, "DDL_STRATEGY", text, help));
+                let help = "use --ddl-strategy direct, or name a stock vtctld with --fallback-vtctld-server";
+                return Err(Error::not_served("DDL_STRATEGY", text, help));
             }
             _ => {
                 return Err(Error::invalid(format!(
@@ -132,7 +131,7 @@ fn check(sql: &str) -> Result<Statement> {
     if second == "vitess_migration" {
         let text = format!("online schema changes are not served by vtmigrated: {shown}");
         let help = "send this command to a stock vtctld of the same cluster";
-        return Err(Error::refused(Code::Unimplemented, "DDL_STRATEGY", text, help));
+        return Err(Error::not_served("DDL_STRATEGY", text, help));
     }
     if first == "alter" && second == "vschema" {
         return Err(bad("use ApplyVSchema for alter vschema".into()));
@@ -159,7 +158,7 @@ mod tests {
     use proptest::prelude::proptest;
 
     use super::*;
-    use crate::error::Explain;
+    use crate::error::{Code, Explain};
 
     fn checked(sql: &[&str]) -> Result<Vec<Statement>> {
         check_all(&sql.iter().map(|sql| (*sql).to_owned()).collect::<Vec<_>>())

@@ -90,8 +90,10 @@ impl Found {
             let kind = row.found.workflow_type().as_str_name();
             let text =
                 format!("workflow {workflow} in keyspace {keyspace} is a {kind}, which vtmigrated does not serve");
-            let help = "send this command to a stock vtctld of the same cluster".to_owned();
-            return Err(Error::Refused { code: Code::Unimplemented, reason: "WORKFLOW_TYPE", text, help });
+            let help =
+                "name a stock vtctld of the same cluster with --fallback-vtctld-server, or send this command to it";
+            let (code, help) = (Code::Unimplemented, help.to_owned());
+            return Err(Error::NotServed { code, reason: "WORKFLOW_TYPE", text, help });
         }
         let mut origin = streams::origin(keyspace, &rows.iter().collect::<Vec<_>>())?;
         if let (true, Some(stored)) = (rows.is_empty(), &record) {

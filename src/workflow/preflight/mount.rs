@@ -89,7 +89,7 @@ pub async fn probe(topo: &Topo) -> Probed {
     };
     let mut probed = Probed { keyspaces, cells, ..Probed::default() };
     if probed.keyspaces.is_empty() && probed.cells.is_empty() {
-        probed.siblings = siblings(topo, kind, server, root).await;
+        probed.siblings = siblings(topo, root).await;
         return probed;
     }
     let names: Vec<String> = probed.cells.names().map(str::to_owned).collect();
@@ -108,12 +108,12 @@ pub async fn probe(topo: &Topo) -> Probed {
     probed
 }
 
-async fn siblings(topo: &Topo, kind: &str, server: &str, root: &str) -> Vec<String> {
+async fn siblings(topo: &Topo, root: &str) -> Vec<String> {
     let parent = root
         .trim_end_matches('/')
         .rsplit_once('/')
         .map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
-    let Ok(conn) = topo.dialer().open(kind, server, parent).await else { return Vec::new() };
+    let Ok(conn) = topo.other_root(parent).await else { return Vec::new() };
     let names = tokio::time::timeout(TIMEOUT, conn.list_dir("")).await;
     let names = names.ok().and_then(topo::Result::ok).unwrap_or_default();
     names.iter().take(10).map(|name| paths::join(parent, name)).collect()

@@ -7,7 +7,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vtmigrated_proto::vtctldata::*;
 
-use super::{Pki, Server, flag};
+use super::Server;
+use crate::pki::{Pki, flag};
 
 fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
     let mut request = Request::new(message);

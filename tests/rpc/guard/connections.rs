@@ -7,7 +7,8 @@ use tokio::net::TcpStream;
 use tonic::Code;
 use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
 
-use super::{Pki, Server};
+use super::Server;
+use crate::pki::Pki;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

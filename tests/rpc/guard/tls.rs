@@ -7,7 +7,8 @@ use vtmigrated::tls::Files;
 use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
 use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 
-use super::{Pki, Server, flag};
+use super::Server;
+use crate::pki::{Pki, flag};
 
 async fn answers(server: &Server, tls: Option<tonic::transport::ClientTlsConfig>) -> bool {
     let Ok(channel) = server.endpoint(tls).connect().await else { return false };

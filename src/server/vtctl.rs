@@ -1,0 +1,89 @@
+//! `vtctlservice.Vtctl`: the older command service, which `vtctlclient` and `LegacyVtctlCommand` call.
+//!
+//! A command is a line of arguments; its answer is a stream of log events. The commands run the same operations as the
+//! RPCs of `vtctlservice.Vtctld`; those that are not here are for a stock vtctld.
+
+mod arguments;
+mod cells;
+mod commands;
+mod console;
+mod error;
+mod flags;
+mod keyspaces;
+mod migrate;
+mod mount;
+mod print;
+mod rules;
+mod schemas;
+mod serving;
+mod shards;
+mod streams;
+mod tablets;
+mod vdiff;
+mod vschemas;
+mod workflow;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+use tracing::Instrument;
+use vtmigrated_proto::vtctldata::ExecuteVtctlCommandRequest;
+use vtmigrated_proto::vtctlservice::vtctl_server::Vtctl as Service;
+
+use self::console::{Console, Sent};
+use self::error::Error;
+use super::status::logged;
+use crate::context::Context;
+use crate::deadline;
+
+/// Result of a command.
+type Result<T> = std::result::Result<T, Error>;
+
+/// The service. Commands run on `tasks`: those that change something are finished even when their caller goes away.
+pub struct Vtctl {
+    context: Arc<Context>,
+    tasks: TaskTracker,
+}
+
+impl Vtctl {
+    /// `tasks` is closed and waited for by whoever stops the program.
+    pub fn new(context: Arc<Context>, tasks: TaskTracker) -> Self {
+        Self { context, tasks }
+    }
+}
+
+#[tonic::async_trait]
+impl Service for Vtctl {
+    async fn execute_vtctl_command(
+        &self,
+        request: Request<ExecuteVtctlCommandRequest>,
+    ) -> std::result::Result<Response<BoxStream<'static, Sent>>, Status> {
+        let ExecuteVtctlCommandRequest { args, action_timeout } = request.into_inner();
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let console = Console::new(sender, until(action_timeout));
+        let context = Arc::clone(&self.context);
+        let work = async move {
+            if let Err(error) = commands::run(context, &console, args).await {
+                console.fail(logged(&error));
+            }
+        };
+        self.tasks.spawn(work.in_current_span());
+        // a failure before the first line answers the call itself, so that it can be handed on
+        let first = events.recv().await.transpose()?;
+        let rest = UnboundedReceiverStream::new(events);
+        Ok(Response::new(stream::iter(first.map(Ok)).chain(rest).boxed()))
+    }
+}
+
+/// When the client stops waiting: by its deadline or its `--action_timeout`, in nanoseconds.
+fn until(action_timeout: i64) -> Option<Instant> {
+    let timeout = u64::try_from(action_timeout).ok().filter(|nanoseconds| *nanoseconds > 0);
+    let timeout = timeout.and_then(|nanoseconds| Instant::now().checked_add(Duration::from_nanos(nanoseconds)));
+    [deadline::current(), timeout].into_iter().flatten().min()
+}

@@ -1,0 +1,179 @@
+//! `GetVSchema`, `ApplyVSchema`, `RebuildVSchemaGraph`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use prost::Message;
+use prost_reflect::{DeserializeOptions, DynamicMessage};
+use vtmigrated_proto::vschema::Keyspace;
+use vtmigrated_proto::vtctldata::*;
+
+use super::arguments::{none, only, shown};
+use super::commands::{Action, Command, handler};
+use super::console::Console;
+use super::flags::{Kind, Parsed, flag};
+use super::{Error, Result, print};
+use crate::context::Context;
+use crate::server::{serving, vschema as rpc};
+use crate::topo::json;
+
+/// Largest file that a command reads, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+/// What stock says when the serving graph stays as it is.
+pub const SKIPPED: &str =
+    "Skipping rebuild of SrvVSchema, will need to run RebuildVSchemaGraph for changes to take effect";
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "GetVSchema",
+        params: "<keyspace>",
+        help: "Prints the VSchema of a keyspace.",
+        flags: &[],
+        action: Action::Read(handler!(get)),
+    },
+    Command {
+        name: "ApplyVSchema",
+        params: "{--vschema=<JSON> || --vschema_file=<file> || --sql=<statement> || --sql_file=<file>} [--cells=<cells>] \
+                 [--skip_rebuild] [--dry-run] <keyspace>",
+        help: "Replaces or alters the VSchema of a keyspace and prints what it became. Files are read by the server.",
+        flags: &[
+            flag(Kind::Text, "vschema", "", "The VSchema as JSON"),
+            flag(Kind::Text, "vschema_file", "", "A file with it, on the server's host"),
+            flag(Kind::Text, "sql", "", "An alter vschema statement"),
+            flag(Kind::Text, "sql_file", "", "A file with it, on the server's host"),
+            flag(Kind::Bool, "dry-run", "false", "Only print what it would become"),
+            flag(Kind::Bool, "skip_rebuild", "false", "Leave the serving graph as it is"),
+            flag(Kind::List, "cells", "", "Rebuild the serving graph of these cells only"),
+        ],
+        action: Action::Change(handler!(apply)),
+    },
+    Command {
+        name: "RebuildVSchemaGraph",
+        params: "[--cells=<cells>]",
+        help: "Writes the serving graph of each cell, or of some, anew.",
+        flags: &[flag(Kind::List, "cells", "", "Only these cells")],
+        action: Action::Change(handler!(rebuild)),
+    },
+];
+
+async fn get(context: Arc<Context>, console: Console, args: Parsed) -> Result<()> {
+    let keyspace = only(&args, "keyspace", "GetVSchema")?.to_owned();
+    let found = rpc::get(&context, GetVSchemaRequest { keyspace }).await?;
+    console.print(print::document("vschema.Keyspace", &found.v_schema.unwrap_or_default()));
+    Ok(())
+}
+
+async fn apply(context: Arc<Context>, console: Console, args: Parsed) -> Result<()> {
+    let keyspace = only(&args, "keyspace", "ApplyVSchema")?.to_owned();
+    let given = |name: &str| !args.text(name).is_empty();
+    let by_sql = given("sql") || given("sql_file");
+    let by_json = given("vschema") || given("vschema_file");
+    let flags = "of the --sql, --sql_file, --vschema, or --vschema_file flags";
+    let command = "when calling the ApplyVSchema command";
+    let given = ["sql", "sql_file", "vschema", "vschema_file"].iter().filter(|name| given(name)).count();
+    match given {
+        0 => return Err(Error::usage(format!("one {flags} must be specified {command}"), "")),
+        1 => {}
+        _ => return Err(Error::usage(format!("only one {flags} may be specified {command}"), "")),
+    }
+    let text = |inline: &str, file: &str| match args.text(file) {
+        "" => Ok(args.text(inline).to_owned()),
+        path => read(path),
+    };
+    let dry_run = args.is_on("dry-run");
+    let mut request = ApplyVSchemaRequest {
+        keyspace,
+        skip_rebuild: args.is_on("skip_rebuild"),
+        dry_run,
+        cells: args.list("cells"),
+        ..ApplyVSchemaRequest::default()
+    };
+    if by_json {
+        let vschema: Keyspace = parse("vschema.Keyspace", &text("vschema", "vschema_file")?, "the VSchema")?;
+        console.print(new_object(&vschema));
+        request.v_schema = Some(vschema);
+    } else if by_sql {
+        request.sql = text("sql", "sql_file")?;
+    }
+    let changed = rpc::apply(context, request).await?;
+    if by_sql {
+        console.print(new_object(&changed.v_schema.unwrap_or_default()));
+    }
+    let mut unknown = changed.unknown_vindex_params;
+    unknown.sort_by(|a, b| a.key.cmp(&b.key));
+    for vindex in unknown {
+        for param in vindex.value.unwrap_or_default().params {
+            console.warn(format!("Unknown parameter in vindex {}: {param}", vindex.key));
+        }
+    }
+    if dry_run {
+        console.print("Dry run: Skipping update of VSchema\n");
+    } else if args.is_on("skip_rebuild") {
+        console.warn(SKIPPED);
+    }
+    Ok(())
+}
+
+fn new_object(vschema: &Keyspace) -> String {
+    format!("New VSchema object:\n{}{SKIPS}", print::document("vschema.Keyspace", vschema))
+}
+
+/// What stock says below an object that it has read.
+pub const SKIPS: &str =
+    "If this is not what you expected, check the input data (as JSON parsing will skip unexpected fields).\n";
+
+async fn rebuild(context: Arc<Context>, _: Console, args: Parsed) -> Result<()> {
+    none(&args, "RebuildVSchemaGraph")?;
+    serving::rebuild_vschema(context, RebuildVSchemaGraphRequest { cells: args.list("cells") }).await?;
+    Ok(())
+}
+
+/// A file of the server's host; errors tell nothing of what is in it.
+pub fn read(path: &str) -> Result<String> {
+    let bad = |why: String| Error::usage(format!("open {}: {why}", shown(path)), "files are read on the server's host");
+    let metadata = std::fs::metadata(Path::new(path)).map_err(|error| bad(error.to_string()))?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return Err(bad(format!("it is no file of at most {MAX_FILE} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))
+}
+
+/// A message from JSON; fields that are not known are left out.
+pub fn parse<M: Message + Default>(name: &str, text: &str, what: &str) -> Result<M> {
+    let bad = |at: String| Error::usage(format!("cannot read {what} as JSON{at}"), "");
+    let descriptor = json::pool().and_then(|pool| pool.get_message_by_name(name)).ok_or_else(|| bad(String::new()))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let message = DynamicMessage::deserialize_with_options(descriptor, &mut deserializer, &options)
+        .and_then(|message| deserializer.end().map(|()| message));
+    // the text of the error may repeat what is in a file
+    let message = message.map_err(|error| bad(format!(": line {}, column {}", error.line(), error.column())))?;
+    M::decode(message.encode_to_vec().as_slice()).map_err(|error| bad(format!(": {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_read_and_its_errors_tell_no_secrets() {
+        let text = r#"{"sharded": true, "nope": 1, "vindexes": {"hash": {"type": "hash"}}, "tables": {"t": {}}}"#;
+        let vschema: Keyspace = parse("vschema.Keyspace", text, "the VSchema").unwrap();
+        assert!(vschema.sharded && vschema.tables[0].value.is_some());
+        for bad in ["root:secret:0:0", r#"{"sharded": "secret"}"#, r#"{} secret"#] {
+            let error = parse::<Keyspace>("vschema.Keyspace", bad, "the VSchema").unwrap_err().to_string();
+            assert!(error.starts_with("cannot read the VSchema as JSON: line 1, column "), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_files_are_read() {
+        for (bad, text) in
+            [("/nope/x", "open /nope/x: No such file"), ("/dev/zero", "open /dev/zero: it is no file of")]
+        {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.starts_with(text), "{error}");
+        }
+    }
+}

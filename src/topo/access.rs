@@ -1,0 +1,102 @@
+//! What a connection shows to a topology server: TLS and credentials.
+//!
+//! It comes from flags and from files of this server. It is in no record, and neither logs nor errors print it.
+
+use std::fmt;
+
+/// Something that must not be seen; its `Debug` is `***`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the wire only.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// TLS towards a server, as file contents (PEM).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Authorities that the server's certificate is checked against; those of the system when absent.
+    pub ca: Option<Vec<u8>>,
+    /// Certificate and key shown to the server.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Name expected in the server's certificate; its host name when absent.
+    pub server_name: Option<String>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("ca", &self.ca.is_some())
+            .field("identity", &self.identity.is_some())
+            .field("server_name", &self.server_name)
+            .finish()
+    }
+}
+
+/// Everything that one server is shown. Each kind of topology uses what it knows of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    pub tls: Option<Tls>,
+    /// etcd: name and password.
+    pub user: Option<(String, Secret)>,
+    /// Consul: ACL token.
+    pub token: Option<Secret>,
+    /// ZooKeeper: scheme and credentials, such as `digest` and `user:password`.
+    pub auth: Option<(String, Secret)>,
+}
+
+impl Access {
+    /// Splits ZooKeeper's `<scheme>:<credentials>`; `None` when there is no colon.
+    pub fn zookeeper_auth(text: &str) -> Option<(String, Secret)> {
+        let (scheme, credentials) = text.trim_end_matches('\n').split_once(':')?;
+        Some((scheme.to_owned(), Secret::new(credentials)))
+    }
+}
+
+/// Whose topology a connection is for. Only the own cluster's connections show the credentials of the flags: the servers
+/// of mounts are named by whoever registers them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Holder {
+    /// This server's own cluster.
+    Own,
+    /// The mount of this name.
+    Mount(String),
+    /// Not known.
+    #[default]
+    Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let tls = Tls { identity: Some((b"cert".to_vec(), b"planted-key".to_vec())), ..Tls::default() };
+        let access = Access {
+            tls: Some(tls),
+            user: Some(("vt".into(), Secret::new("planted-password"))),
+            token: Some(Secret::new("planted-token")),
+            auth: Access::zookeeper_auth("digest:vt:planted-digest\n"),
+        };
+        let printed = format!("{access:?} {access:#?}");
+        assert!(!printed.contains("planted"), "{printed}");
+        assert!(printed.contains("digest") && printed.contains("\"vt\""), "{printed}");
+        assert_eq!(access.auth.unwrap().1.expose(), "vt:planted-digest");
+        assert!(Access::zookeeper_auth("nothing").is_none());
+    }
+}

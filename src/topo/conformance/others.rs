@@ -1,0 +1,213 @@
+//! The suite and what is particular to ZooKeeper and to Consul.
+
+use super::super::access::{Holder, Secret, Tls};
+use super::super::settings::MountSettings;
+use super::*;
+
+fn patient() -> LockRequest {
+    LockRequest { wait: Duration::from_secs(20), ..request() }
+}
+
+/// Everything that is logged on this thread while the guard lives, at every level.
+#[derive(Clone, Default)]
+struct Logged(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Logged {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let logged = Self::default();
+        let writer = logged.clone();
+        let format = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+        (logged, tracing::subscriber::set_default(format.with_writer(move || writer.clone()).finish()))
+    }
+
+    fn hides(&self, secret: &str) {
+        let text = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
+        assert!(text.contains("vitess.topo.op"), "nothing is logged");
+        let line = text.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{line:?}");
+    }
+}
+
+/// A server that ends is named; `conn` has talked to it.
+async fn dead(conn: &Arc<dyn Conn>) {
+    let (_, server, _) = conn.endpoint();
+    for error in [conn.get("x").await.unwrap_err(), conn.create("x", vec![]).await.unwrap_err()] {
+        assert!(error.is_unreachable() && error.to_string().contains(server), "{error}");
+    }
+}
+
+#[cfg(feature = "topo-zk2")]
+mod zk2 {
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+
+    use super::super::zookeeper::RealZookeeper;
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn zookeeper() {
+        let server = RealZookeeper::start(None).await;
+        let dialer = Dialer::new(EtcdOptions::default());
+        let conn = dialer.open("zk2", &server.address, "/test/root").await.unwrap();
+        suite(Arc::clone(&conn)).await;
+        assert!(matches!(conn.get("keyspaces").await.unwrap_err(), Error::NoNode(_)), "directories are no records");
+        assert!(conn.list("").await.unwrap().iter().all(|node| !node.path.contains("locks")), "locks are left");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn zookeeper_locks_end_with_their_session_and_dead_servers_are_named() {
+        let mut server = RealZookeeper::start(None).await;
+        let dialer = Dialer::new(EtcdOptions::default());
+        let conn = dialer.open("zk2", &server.address, "/test/root").await.unwrap();
+        let short = LockRequest { ttl: Duration::from_secs(1), ..request() };
+        std::mem::drop(conn.lock(short.clone().named("forgotten")).await.unwrap());
+        conn.lock(patient().named("forgotten")).await.unwrap().release().await.unwrap();
+        let lock = conn.lock(short.named("lost")).await.unwrap();
+        lock.check().await.unwrap();
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+        dead(&conn).await;
+        assert!(matches!(lock.check().await.unwrap_err(), Error::LockLost(_)));
+    }
+
+    /// An authority, and one certificate under it for both sides.
+    fn certificates() -> (String, String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "zk.test".into()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+        (authority, certificate, key.serialize_pem())
+    }
+
+    #[tokio::test]
+    async fn zookeeper_over_tls_with_credentials_of_the_mount() {
+        let (logged, _guard) = Logged::start();
+        let (authority, certificate, key) = certificates();
+        let server = RealZookeeper::start(Some((&authority, &format!("{key}{certificate}")))).await;
+        let file = serde_json::json!({"ext1": {"servers": [server.secure_address], "zk_auth": "digest:vt:planted",
+            "tls": {"ca": "ca", "cert": "cert", "key": "key", "server_name": "zk.test"}}});
+        let read = |path: &std::path::Path| {
+            Ok(match path.to_str() {
+                Some("ca") => authority.clone().into_bytes(),
+                Some("cert") => certificate.clone().into_bytes(),
+                _ => key.clone().into_bytes(),
+            })
+        };
+        let mounts = MountSettings::parse(file.to_string().as_bytes(), &read).unwrap();
+        let dialer = Dialer::with(Options { mounts, ..Options::default() });
+        let open = async |name: &str| {
+            let holder = Holder::Mount(name.into());
+            dialer.open_for(&holder, None, "zk2", &server.secure_address, "/tls").await.unwrap()
+        };
+        let conn = open("ext1").await;
+        conn.create("a/b", b"over tls".to_vec()).await.unwrap();
+        assert_eq!(conn.get("a/b").await.unwrap().value.as_ref(), b"over tls");
+        conn.lock(request().named("l")).await.unwrap().release().await.unwrap();
+        let error = open("other").await.get("a/b").await.unwrap_err();
+        assert!(error.is_unreachable() && !error.to_string().contains("planted"), "{error}");
+        // another authority's server is not talked to
+        let tls = Tls { ca: Some(certificates().0.into_bytes()), ..Tls::default() };
+        let zookeeper = ZookeeperOptions { tls: Some(tls), ..ZookeeperOptions::default() };
+        let dialer = Dialer::with(Options { zookeeper, ..Options::default() });
+        let error = dialer.open("zk2", &server.secure_address, "/tls").await.unwrap().get("a/b").await.unwrap_err();
+        assert!(error.is_unreachable() && error.to_string().contains("TLS with"), "{error}");
+        logged.hides("planted");
+    }
+}
+
+#[cfg(feature = "topo-consul")]
+mod consul_agent {
+    use super::super::consul::FakeConsul;
+    use super::*;
+
+    fn dialer(ttl: Duration, delay: Duration, token: Option<&str>) -> Dialer {
+        let consul = ConsulOptions {
+            lock_session_ttl: Some(ttl),
+            lock_delay: delay,
+            token: token.map(Secret::new),
+            ..ConsulOptions::default()
+        };
+        Dialer::with(Options { consul, ..Options::default() })
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn consul() {
+        let server = FakeConsul::start(None).await;
+        let dialer = Dialer::new(EtcdOptions::default());
+        suite(dialer.open("consul", &server.address, "/test/root").await.unwrap()).await;
+        let conn = dialer.open("consul", &server.address, "test/root").await.unwrap();
+        assert_eq!(conn.get("none").await.unwrap_err().to_string(), "node doesn't exist: test/root/none");
+        let lock = conn.lock(request().named("l")).await.unwrap();
+        let (flags, session) = server.lock_of("test/root/l/Lock").unwrap();
+        assert!(flags == 3_304_740_253_564_472_344 && !session.is_empty(), "{flags} {session}");
+        lock.release().await.unwrap();
+        assert_eq!(server.lock_of("test/root/l/Lock"), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn consul_locks_end_with_their_session_and_dead_servers_are_named() {
+        let mut server = FakeConsul::start(None).await;
+        let dialer = dialer(Duration::from_millis(300), Duration::from_millis(500), None);
+        let conn = dialer.open("consul", &server.address, "test/root").await.unwrap();
+        std::mem::drop(conn.lock(request().named("forgotten")).await.unwrap());
+        conn.lock(patient().named("forgotten")).await.unwrap().release().await.unwrap();
+        // outlives its lifetime by being renewed
+        let lock = conn.lock(request().named("g")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        lock.check().await.unwrap();
+        conn.write_one(Write::put("g/x", "1", Expect::Any), Some(&lock)).await.unwrap();
+        server.end_sessions();
+        let refused = conn.write_one(Write::put("g/x", "2", Expect::Any), Some(&lock)).await.unwrap_err();
+        assert!(matches!(refused, Error::LockLost(_)), "{refused}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(matches!(lock.check().await.unwrap_err(), Error::LockLost(_)));
+        conn.lock(patient().named("g")).await.unwrap().release().await.unwrap();
+        drop(server.stop.take());
+        // connections that are open still answer
+        let fresh = dialer.open("consul", &server.address, "test/root").await.unwrap();
+        while fresh.probe().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        dead(&dialer.open("consul", &server.address, "test/root").await.unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn consul_tokens_are_shown_to_their_server_and_nowhere_else() {
+        let (logged, _guard) = Logged::start();
+        let server = FakeConsul::start(Some("planted-token")).await;
+        let dialer = dialer(Duration::from_secs(1), Duration::ZERO, Some("planted-token"));
+        let own = dialer.open_for(&Holder::Own, None, "consul", &server.address, "r").await.unwrap();
+        own.create("a", vec![1]).await.unwrap();
+        assert_eq!(own.get("a").await.unwrap().value.as_ref(), [1]);
+        let mount = Holder::Mount("ext1".into());
+        let refused = dialer.open_for(&mount, None, "consul", &server.address, "r").await.unwrap();
+        let error = refused.get("a").await.unwrap_err();
+        assert!(error.to_string().contains("not allowed: Permission denied: token anonymous"), "{error}");
+        assert!(crate::error::Explain::help(&error).contains("--mount-settings"));
+        let file = serde_json::json!({"ext1": {"servers": [server.address], "consul_token": "planted-wrong"}});
+        let mounts = MountSettings::parse(file.to_string().as_bytes(), &|_| unreachable!()).unwrap();
+        let dialer = Dialer::with(Options { mounts, ..Options::default() });
+        let conn = dialer.open_for(&mount, None, "consul", &server.address, "r").await.unwrap();
+        let errors = [conn.get("a").await.unwrap_err(), conn.create("b", vec![]).await.unwrap_err()];
+        for error in errors {
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("token *** lacks") && !shown.contains("planted"), "{shown}");
+        }
+        logged.hides("planted");
+    }
+}

@@ -1,0 +1,89 @@
+//! A real ZooKeeper of one member: Debian's classes (`libzookeeper-java`), without its service.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::super::{Dialer, EtcdOptions};
+
+const JARS: &[&str] = &[
+    "zookeeper",
+    "zookeeper-jute",
+    "slf4j-api",
+    "slf4j-nop",
+    "snappy-java",
+    "metrics-core",
+    "netty-buffer",
+    "netty-codec",
+    "netty-common",
+    "netty-handler",
+    "netty-resolver",
+    "netty-transport",
+    "netty-transport-native-unix-common",
+    "netty-transport-native-epoll",
+];
+
+/// A running server; killed when dropped.
+pub struct RealZookeeper {
+    pub child: Child,
+    pub address: String,
+    pub secure_address: String,
+    dir: tempfile::TempDir,
+}
+
+fn port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl RealZookeeper {
+    /// Starts a server; with `tls` (authority, then certificate and key, PEM) it also has a port that asks for clients'
+    /// certificates.
+    pub async fn start(tls: Option<(&str, &str)>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (client, secure) = (port(), port());
+        let mut settings = format!(
+            "tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=60000\ndataDir={}\nclientPort={client}\n\
+             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n",
+            dir.path().join("data").display()
+        );
+        if let Some((authority, identity)) = tls {
+            for (name, text) in [("ca.pem", authority), ("server.pem", identity)] {
+                std::fs::write(dir.path().join(name), text).unwrap();
+            }
+            settings += &format!(
+                "secureClientPort={secure}\nsecureClientPortAddress=127.0.0.1\n\
+                 serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
+                 ssl.keyStore.location={0}/server.pem\nssl.trustStore.location={0}/ca.pem\n",
+                dir.path().display()
+            );
+        }
+        let file = dir.path().join("zoo.cfg");
+        std::fs::write(&file, settings).unwrap();
+        let classes: Vec<String> = JARS.iter().map(|jar| format!("/usr/share/java/{jar}.jar")).collect();
+        let child = Command::new("java")
+            .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m", "-cp", &classes.join(":")])
+            .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("java must be installed: run integration/setup");
+        let (address, secure_address) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{secure}"));
+        let server = Self { child, address, secure_address, dir };
+        for _ in 0..400 {
+            let dialer = Dialer::new(EtcdOptions::default());
+            let conn = dialer.open("zk2", &server.address, "/").await.unwrap();
+            if conn.probe().await.is_ok() {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("ZooKeeper did not answer at {} (data in {})", server.address, server.dir.path().display());
+    }
+}
+
+impl Drop for RealZookeeper {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

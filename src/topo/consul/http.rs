@@ -1,0 +1,237 @@
+//! Requests to Consul's agents: kept connections, TLS, token, and errors that name server and cause.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::HeaderValue;
+use ::http::{Method, Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use tracing::Instrument;
+
+use super::OPERATION_TIMEOUT;
+use crate::deadline;
+use crate::error::with_cause;
+use crate::topo::access::{Access, Secret, Tls};
+use crate::topo::error::NOT_ALLOWED;
+use crate::topo::tls::client_config;
+use crate::topo::{Error, Result};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A listing may be large.
+const MAX_ANSWER: usize = 512 << 20;
+/// What stays as it is in the path of a key.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A client of the agents of one topology.
+pub(super) struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    server: String,
+    /// Beginnings of the agents' URLs.
+    agents: Vec<String>,
+    token: Option<(HeaderValue, Secret)>,
+}
+
+/// What an agent answered.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    /// `X-Consul-Index`: where a blocking query goes on.
+    pub index: u64,
+    pub body: Bytes,
+}
+
+/// Path and query of a key.
+pub(super) fn kv(key: &str, query: &str) -> String {
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("/v1/kv/{}{mark}{query}", utf8_percent_encode(key, PLAIN))
+}
+
+impl Http {
+    pub(super) fn new(server: &str, access: Access) -> Result<Self> {
+        let unreachable =
+            |detail: String| Error::Unreachable { kind: "consul".into(), server: server.to_owned(), detail };
+        let scheme = if access.tls.is_some() { "https" } else { "http" };
+        let mut agents = Vec::new();
+        for address in server.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+            let agent = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") };
+            let known = agent.starts_with("http://") || agent.starts_with("https://");
+            if !known || agent.parse::<::http::Uri>().is_err() {
+                return Err(unreachable(format!("bad address {address}")));
+            }
+            agents.push(agent.trim_end_matches('/').to_owned());
+        }
+        if agents.is_empty() {
+            return Err(unreachable("no address is given".into()));
+        }
+        let token = match access.token {
+            Some(token) => {
+                let header = HeaderValue::from_str(token.expose());
+                let mut header = header.map_err(|_| unreachable("the token cannot be one".into()))?;
+                header.set_sensitive(true);
+                Some((header, token))
+            }
+            None => None,
+        };
+        let client = client(&access.tls.unwrap_or_default()).map_err(unreachable)?;
+        Ok(Self { client, server: server.to_owned(), agents, token })
+    }
+
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// A read that answers JSON; `None` when there is nothing. It is repeated once when a kept connection has broken.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        op: &'static str,
+        target: &str,
+        path: &str,
+    ) -> Result<Option<T>> {
+        let answer = match self.send(op, Method::GET, target, None, OPERATION_TIMEOUT).await {
+            Err(Error::Unreachable { .. }) => self.send(op, Method::GET, target, None, OPERATION_TIMEOUT).await,
+            answered => answered,
+        };
+        let answer = answer.map_err(|error| at(error, path))?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        self.json(&self.good(answer, path)?.body, path).map(Some)
+    }
+
+    /// Sends a request to the first agent that takes the connection, within `limit` and the caller's deadline. Any status
+    /// is an answer.
+    pub(super) async fn send(
+        &self,
+        op: &'static str,
+        method: Method,
+        target: &str,
+        body: Option<Vec<u8>>,
+        limit: Duration,
+    ) -> Result<Answer> {
+        let body = Bytes::from(body.unwrap_or_default());
+        let span =
+            tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = target, server.address = %self.server);
+        let ask = async {
+            let mut failure = None;
+            for agent in &self.agents {
+                match self.ask(agent, method.clone(), target, body.clone()).await {
+                    Err(Failure::Connect(detail)) => failure = Some(detail),
+                    Err(Failure::Broken(detail)) => return Err(self.unreachable(detail)),
+                    Ok(answer) => return Ok(answer),
+                }
+            }
+            Err(self.unreachable(failure.unwrap_or_default()))
+        };
+        match tokio::time::timeout(deadline::remaining(limit), ask.instrument(span)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Error::Timeout(target.to_owned())),
+        }
+    }
+
+    async fn ask(
+        &self,
+        agent: &str,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> std::result::Result<Answer, Failure> {
+        let broken = |detail: String| Failure::Broken(detail);
+        let mut request = Request::builder().method(method).uri(format!("{agent}{target}"));
+        if let Some((token, _)) = &self.token {
+            request = request.header("X-Consul-Token", token);
+        }
+        let request = request.body(Full::new(body)).map_err(|e| broken(e.to_string()))?;
+        let answer = self.client.request(request).await.map_err(|error| {
+            let detail = with_cause(&error.to_string(), &error);
+            if error.is_connect() { Failure::Connect(detail) } else { Failure::Broken(detail) }
+        })?;
+        let status = answer.status();
+        let index = answer.headers().get("X-Consul-Index").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| broken(error.to_string()))?.to_bytes();
+        Ok(Answer { status, index: index.unwrap_or_default(), body })
+    }
+
+    /// The answer, when its status is one of success.
+    ///
+    /// # Errors
+    /// What the status means for the record at `path`.
+    pub(super) fn good(&self, answer: Answer, path: &str) -> Result<Answer> {
+        let status = answer.status;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = self.text(&answer.body);
+        let path = path.to_owned();
+        Err(match status {
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                Error::Backend { path, detail: format!("{NOT_ALLOWED}: {text}") }
+            }
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => {
+                Error::ResourceExhausted(format!("{path}: {text}"))
+            }
+            _ if status.is_server_error() => self.unreachable(format!("{status}: {text}")),
+            _ => Error::Backend { path, detail: format!("{status}: {text}") },
+        })
+    }
+
+    /// Decodes an answer.
+    pub(super) fn json<T: DeserializeOwned>(&self, body: &[u8], path: &str) -> Result<T> {
+        serde_json::from_slice(body)
+            .map_err(|e| Error::Backend { path: path.to_owned(), detail: format!("bad answer of Consul: {e}") })
+    }
+
+    fn unreachable(&self, detail: String) -> Error {
+        Error::Unreachable { kind: "consul".into(), server: self.server.clone(), detail }
+    }
+
+    /// The beginning of an answer's text on one line. Some versions quote the token.
+    fn text(&self, body: &[u8]) -> String {
+        let text: String = String::from_utf8_lossy(body).split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = match &self.token {
+            Some((_, token)) if !token.expose().is_empty() => text.replace(token.expose(), "***"),
+            _ => text,
+        };
+        text.chars().take(300).collect()
+    }
+}
+
+/// The error with the record's path in place of the request's.
+fn at(error: Error, path: &str) -> Error {
+    match error {
+        Error::Timeout(_) => Error::Timeout(path.to_owned()),
+        other => other,
+    }
+}
+
+enum Failure {
+    /// No connection came about; another agent may be asked.
+    Connect(String),
+    Broken(String),
+}
+
+fn client(tls: &Tls) -> std::result::Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, String> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.enforce_http(false);
+    let config = Arc::unwrap_or_clone(client_config(tls)?);
+    let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+    let https = match &tls.server_name {
+        Some(name) => {
+            let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|e| e.to_string())?;
+            builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name)).enable_http1()
+        }
+        None => builder.enable_http1(),
+    };
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .build(https.wrap_connector(tcp)))
+}

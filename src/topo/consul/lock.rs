@@ -1,0 +1,264 @@
+//! Locks in Consul: the key `<dir>/Lock`, held by a session; stock's flags, name and value.
+//!
+//! Sessions are short and renewed, for named locks too (stock: 24 hours). When one ends with its program, Consul removes
+//! its keys and bars them for the lock delay.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ::http::{Method, StatusCode};
+use async_trait::async_trait;
+use futures::future::{join_all, try_join};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use super::txn::{Operation, Outcome, commit, holder, remove_locks};
+use super::{Consul, OPERATION_TIMEOUT};
+use crate::topo::lock::{Lease, Lock, LockRequest};
+use crate::topo::{Error, Result, paths};
+use crate::{deadline, failpoint};
+
+/// Marks a key as a lock's (`LockFlagValue` of Consul's Go client); with any other, stock says that the key is no lock.
+const FLAGS: u64 = 0x2ddc_cbc0_58a5_0c18;
+/// Name of a lock's session (`DefaultLockSessionName`).
+const NAME: &str = "Consul API Lock";
+/// Consul refuses shorter lifetimes unless its `session_ttl_min` is set.
+const MIN_TTL: Duration = Duration::from_secs(10);
+const MAX_TTL: Duration = Duration::from_secs(30);
+/// Pause between tries at a key that the lock delay bars.
+const BARRED: Duration = Duration::from_secs(1);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Takes the locks of `request`.
+///
+/// One transaction takes all when nobody holds any of them. Else they are taken one after the other, each as soon as the
+/// one before is held, so that two callers never wait for each other.
+pub(super) async fn take(consul: &Arc<Consul>, request: LockRequest) -> Result<Lock> {
+    let until = Instant::now() + deadline::remaining(request.wait);
+    let ttl = match consul.options.lock_session_ttl {
+        Some(ttl) => ttl.min(MAX_TTL),
+        None => request.ttl.clamp(MIN_TTL, MAX_TTL),
+    };
+    let locks: Vec<(String, i64)> = request.dirs.iter().map(|dir| (paths::join(&dir.dir, "Lock"), 0)).collect();
+    let first = locks.first().map(|(path, _)| consul.full(path)).unwrap_or_default();
+    let start = async {
+        let id = create_session(consul, ttl, &first).await?;
+        Ok(ConsulLease::start(Arc::clone(consul), id, ttl, locks.clone()))
+    };
+    let (lease, ()) = try_join(start, must_exist(consul, &request)).await?;
+    let mut taking = Taking { consul, session: lease.session.clone(), contents: request.contents(), held: 0 };
+    match taking.all(&locks, until).await {
+        Ok(()) => Ok(Lock { fences: locks, lease: Box::new(lease) }),
+        Err(error) => {
+            let held = locks.get(..taking.held).unwrap_or_default();
+            if !held.is_empty() {
+                remove_locks(consul, held, &lease.session).await.ok();
+            }
+            lease.end().await.ok();
+            Err(error)
+        }
+    }
+}
+
+async fn must_exist(consul: &Consul, request: &LockRequest) -> Result<()> {
+    let checks = request.dirs.iter().filter(|dir| dir.must_exist).map(|dir| async move {
+        if consul.keys("Exists", &dir.dir).await?.is_empty() {
+            return Err(Error::NoNode(format!("{}/", consul.full(&dir.dir))));
+        }
+        Ok(())
+    });
+    join_all(checks.collect::<Vec<_>>()).await.into_iter().collect()
+}
+
+async fn create_session(consul: &Consul, ttl: Duration, path: &str) -> Result<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Body<'a> {
+        name: &'a str,
+        #[serde(rename = "TTL")]
+        ttl: String,
+        lock_delay: String,
+        /// Its keys go with it; stock's stay, without a session.
+        behavior: &'a str,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        checks: &'a [String],
+    }
+    #[derive(Deserialize)]
+    struct Created {
+        #[serde(rename = "ID")]
+        id: String,
+    }
+    let millis = |duration: Duration| format!("{}ms", duration.as_millis());
+    let body = Body {
+        name: NAME,
+        ttl: millis(ttl),
+        lock_delay: millis(consul.options.lock_delay),
+        behavior: "delete",
+        checks: &consul.options.lock_session_checks,
+    };
+    let bad = |e: serde_json::Error| Error::Backend { path: path.to_owned(), detail: e.to_string() };
+    let body = serde_json::to_vec(&body).map_err(bad)?;
+    let send = consul.http.send("SessionCreate", Method::PUT, "/v1/session/create", Some(body), OPERATION_TIMEOUT);
+    let answer = consul.http.good(failpoint::around(true, send).await?, path)?;
+    Ok(consul.http.json::<Created>(&answer.body, path)?.id)
+}
+
+/// Locks in the making: the first `held` of them are ours.
+struct Taking<'a> {
+    consul: &'a Consul,
+    session: String,
+    contents: Vec<u8>,
+    held: usize,
+}
+
+impl Taking<'_> {
+    async fn all(&mut self, locks: &[(String, i64)], until: Instant) -> Result<()> {
+        if self.acquire(locks).await? {
+            return Ok(());
+        }
+        for lock in locks.chunks(1) {
+            let path = lock.first().map(|(path, _)| path.as_str()).unwrap_or_default();
+            let left = until.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, self.wait_turn(lock, path)).await {
+                Ok(done) => done?,
+                Err(_) => return Err(Error::Timeout(self.consul.full(path))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes locks, all or none; false when somebody holds one of them or it is barred.
+    async fn acquire(&mut self, locks: &[(String, i64)]) -> Result<bool> {
+        let operation = |path: &String| {
+            let mut operation =
+                Operation::new("lock", self.consul.key(path)).value(&self.contents).session(&self.session);
+            operation.flags = FLAGS;
+            operation
+        };
+        let operations: Vec<Operation> = locks.iter().map(|(path, _)| operation(path)).collect();
+        let first = locks.first().map(|(path, _)| self.consul.full(path)).unwrap_or_default();
+        let taken = matches!(commit(self.consul, "Lock", &operations, &first).await?, Outcome::Done(_));
+        self.held += if taken { locks.len() } else { 0 };
+        Ok(taken)
+    }
+
+    async fn wait_turn(&mut self, lock: &[(String, i64)], path: &str) -> Result<()> {
+        while !self.acquire(lock).await? {
+            let (mut session, mut index) = holder(self.consul, path, None).await?;
+            if session.is_empty() {
+                tokio::time::sleep(BARRED).await;
+            }
+            while !session.is_empty() {
+                (session, index) = holder(self.consul, path, Some((index, self.consul.options.poll))).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A session that is renewed by a task of its own, which ends with it.
+struct ConsulLease {
+    consul: Arc<Consul>,
+    session: String,
+    locks: Vec<(String, i64)>,
+    ttl: Duration,
+    started: Instant,
+    /// Milliseconds after `started` of the newest proof of life.
+    seen: Arc<AtomicU64>,
+    keeper: JoinHandle<()>,
+}
+
+impl ConsulLease {
+    fn start(consul: Arc<Consul>, session: String, ttl: Duration, locks: Vec<(String, i64)>) -> Self {
+        let started = Instant::now();
+        let seen = Arc::new(AtomicU64::new(0));
+        let keeper = tokio::spawn(keep_alive(Arc::clone(&consul), session.clone(), ttl, started, Arc::clone(&seen)));
+        Self { consul, session, locks, ttl, started, seen, keeper }
+    }
+
+    fn age(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.seen.load(Ordering::Acquire)))
+    }
+
+    fn path(&self) -> String {
+        self.locks.first().map(|(path, _)| self.consul.full(path)).unwrap_or_default()
+    }
+
+    /// Ends the session.
+    async fn end(&self) -> Result<()> {
+        self.keeper.abort();
+        let target = format!("/v1/session/destroy/{}", self.session);
+        let send = self.consul.http.send("SessionDestroy", Method::PUT, &target, None, RELEASE_TIMEOUT);
+        self.consul.http.good(failpoint::around(true, send).await?, &self.path()).map(|_| ())
+    }
+}
+
+impl Drop for ConsulLease {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+#[async_trait]
+impl Lease for ConsulLease {
+    fn name(&self) -> &str {
+        &self.session
+    }
+
+    async fn check(&self) -> Result<()> {
+        if self.age() < self.ttl / 2 {
+            return Ok(());
+        }
+        let asked = self.started.elapsed();
+        match renew(&self.consul, &self.session, self.ttl).await {
+            Ok(true) => {
+                self.seen.store(millis(asked), Ordering::Release);
+                Ok(())
+            }
+            _ => Err(Error::LockLost(self.path())),
+        }
+    }
+
+    async fn release(&self) -> Result<()> {
+        self.keeper.abort();
+        // a session that ends while it holds keys leaves them barred for the lock delay
+        let held = remove_locks(&self.consul, &self.locks, &self.session).await;
+        let ended = self.end().await;
+        match held {
+            Ok(true) => ended,
+            Ok(false) => Err(Error::LockLost(self.path())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Renews a session; false when there is none.
+async fn renew(consul: &Consul, session: &str, limit: Duration) -> Result<bool> {
+    let target = format!("/v1/session/renew/{session}");
+    let answer = consul.http.send("SessionRenew", Method::PUT, &target, None, limit).await?;
+    if answer.status == StatusCode::NOT_FOUND {
+        return Ok(false);
+    }
+    consul.http.good(answer, session).map(|_| true)
+}
+
+/// Renews the session three times in its lifetime until it is gone.
+async fn keep_alive(consul: Arc<Consul>, session: String, ttl: Duration, started: Instant, seen: Arc<AtomicU64>) {
+    let mut pause = tokio::time::interval(ttl / 3);
+    pause.tick().await;
+    loop {
+        pause.tick().await;
+        let asked = started.elapsed();
+        match renew(&consul, &session, ttl).await {
+            Ok(true) => seen.store(millis(asked), Ordering::Release),
+            Ok(false) => return,
+            // tried again: the agent may come back in time
+            Err(_) => {}
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
