@@ -1,6 +1,7 @@
 //! The composition root: builds the parts, serves, drains.
 
 mod listen;
+mod open_files;
 mod pid_file;
 mod stop;
 
@@ -19,7 +20,7 @@ use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
 use crate::config::{Config, TopoOptions};
-use crate::context::Context;
+use crate::context::{Changes, Context};
 use crate::guard::{self, Auth, Roles};
 use crate::server::fallback::{self, Fallback};
 use crate::server::layers::auth::AuthLayer;
@@ -34,7 +35,7 @@ use crate::telemetry::shadow::Counts;
 use crate::topo::access::Holder;
 use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
-use crate::{tablet, web};
+use crate::{meters, tablet, watch, web};
 use listen::listen;
 use pid_file::PidFile;
 pub use stop::stop_signal;
@@ -60,6 +61,7 @@ pub enum Error {
 
 /// Listens where the configuration says and serves until `shutdown`.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+    open_files::raise();
     let grpc = listen(&config.grpc_address).await?;
     let http = match &config.http_address {
         Some(address) => Some(listen(address).await?),
@@ -93,6 +95,8 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     let stopping = CancellationToken::new();
     let ended = CancellationToken::new();
+    let seen = watch::start(Arc::clone(&context), &config.watch, stopping.clone());
+    meters::observe(seen.clone());
     let pages = http.map(|listener| {
         tracing::info!(server.address = address(&listener), "serving HTTP");
         let state = web::Pages {
@@ -101,6 +105,7 @@ pub async fn serve(
             started,
             stopping: stopping.clone(),
             shadow,
+            views: Arc::new(web::Views::new(seen, site(&context, &config))),
         };
         tokio::spawn(web::serve(listener, state, ended.clone()))
     });
@@ -257,6 +262,13 @@ fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard,
     })
 }
 
+/// What the status page calls this cluster.
+fn site(context: &Context, config: &Config) -> String {
+    let (kind, server, root) = context.topo.global().endpoint();
+    let cell = if config.cell.is_empty() { String::new() } else { format!("{} · ", config.cell) };
+    format!("{cell}{kind} {server} {root}")
+}
+
 async fn context(config: &Config) -> Result<Context, Error> {
     let TopoOptions { implementation, server, root, read_concurrency } = &config.topo;
     let dialer = Arc::new(Dialer::with(config.topologies.clone()).with_reads(*read_concurrency));
@@ -266,5 +278,6 @@ async fn context(config: &Config) -> Result<Context, Error> {
         mounts: Mounts::new(dialer),
         tablets: tablet::Client::new(config.tablet.clone()),
         options: config.operations.clone(),
+        changes: Changes::default(),
     })
 }

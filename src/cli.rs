@@ -12,6 +12,7 @@ pub mod health;
 pub mod http;
 pub mod log;
 pub mod no_effect;
+pub mod otel;
 pub mod ours;
 mod parse;
 pub mod process;
@@ -31,6 +32,7 @@ pub use grpc::GrpcArgs;
 pub use guard::GuardArgs;
 pub use http::HttpArgs;
 pub use log::LogArgs;
+pub use otel::OtelArgs;
 pub use ours::OurArgs;
 pub use parse::{Error, Flag, Given, Origin, Settings, environment, given, is_flag};
 pub use process::ProcessArgs;
@@ -69,6 +71,8 @@ pub struct Cli {
     pub log: LogArgs,
     #[command(flatten)]
     pub stats: StatsArgs,
+    #[command(flatten)]
+    pub otel: OtelArgs,
     #[command(flatten)]
     pub process: ProcessArgs,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 mod error;
 mod fallback;
 mod file;
+mod otel;
 mod parts;
 pub mod secret;
 mod topologies;
@@ -13,8 +14,8 @@ use std::time::Duration;
 pub use error::Error;
 
 use crate::cli::{self, Cli, Flag, Given, Origin, ProcessArgs, Settings};
-use crate::telemetry::{log, metrics};
-use crate::{context, guard, server, tablet, topo, web};
+use crate::telemetry::{log, metrics, otlp, traces};
+use crate::{context, guard, server, tablet, topo, watch, web};
 
 /// Where the own cluster's topology is.
 #[derive(Clone, Debug)]
@@ -59,8 +60,12 @@ pub struct Config {
     pub pages: web::Options,
     pub log: log::Options,
     pub metrics: metrics::Options,
+    /// Where traces and metrics are sent.
+    pub otlp: otlp::Options,
+    pub traces: traces::Options,
     pub process: ProcessOptions,
     pub operations: context::Options,
+    pub watch: watch::Options,
     /// Name of the server's cell; empty when not told.
     pub cell: String,
     /// What the log should tell at the start.
@@ -102,11 +107,25 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
-        let Cli { ours, fallback, topo, topologies, grpc, guard, http, tablet, log, stats, process, config_file: _ } =
-            cli;
+        let Cli {
+            ours,
+            fallback,
+            topo,
+            topologies,
+            grpc,
+            guard,
+            http,
+            tablet,
+            log,
+            stats,
+            otel,
+            process,
+            config_file: _,
+        } = cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http);
+        let telemetry = otel::telemetry(otel)?;
         let ProcessArgs { pid_file, lameduck_period, onterm_timeout, onclose_timeout, version: _ } = process;
         Ok(Self {
             tablet: parts::tablet(tablet, &grpc)?,
@@ -120,16 +139,19 @@ impl TryFrom<Cli> for Config {
             guard: parts::guard(guard)?,
             pages: http.pages,
             log: parts::log(log)?,
-            metrics: parts::metrics(stats),
+            metrics: metrics::Options { push: telemetry.metrics, ..parts::metrics(stats) },
+            otlp: telemetry.otlp,
+            traces: telemetry.traces,
             process: ProcessOptions {
                 pid_file: Some(pid_file).filter(|path| !path.is_empty()),
                 lameduck_period,
                 onterm_timeout,
                 onclose_timeout,
             },
+            watch: parts::watch(&ours),
             operations: parts::operations(ours, topo.lease_ttl, topo.lock_timeout),
             cell: topo.cell,
-            notes: http.note.into_iter().collect(),
+            notes: http.note.into_iter().chain(telemetry.note).collect(),
         })
     }
 }

@@ -1,7 +1,11 @@
 //! The handles that every operation works with. Nothing in here is state of a workflow.
 
+mod changes;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use changes::{Changes, End};
 
 use crate::tablet;
 use crate::topo::external_cluster::Mounts;
@@ -41,6 +45,8 @@ pub struct Context {
     pub mounts: Mounts,
     pub tablets: tablet::Client,
     pub options: Options,
+    /// News for those who watch.
+    pub changes: Changes,
 }
 
 impl Context {
@@ -53,6 +59,7 @@ impl Context {
             mounts: Mounts::new(dialer),
             tablets: tablet::Client::new(tablet::Options::default()),
             options: Options::default(),
+            changes: Changes::default(),
         }
     }
 

@@ -16,15 +16,16 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(answer) => return answer.print(),
     };
-    if let Err(error) = telemetry::init(&config.log, config.metrics.clone()) {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    if let Err(error) = telemetry::init(&config.log, config.metrics.clone(), &config.traces, &config.otlp) {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
     let _points = failpoint::setup();
-    rustls::crypto::ring::default_provider().install_default().ok();
-    if let Err(error) = app::run(config, app::stop_signal()).await {
+    let ended = app::run(config, app::stop_signal()).await;
+    if let Err(error) = &ended {
         tracing::error!("{error}");
-        return ExitCode::FAILURE;
     }
-    ExitCode::SUCCESS
+    telemetry::flush().await;
+    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

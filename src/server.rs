@@ -1,5 +1,6 @@
 //! The wire edge: decode, call, encode.
 
+mod about;
 mod advisor;
 pub mod audit;
 mod cell;

@@ -18,6 +18,7 @@ pub use pool::{Options, Pool, Transport};
 use vtmigrated_proto::topodata::Tablet;
 
 use crate::topo::paths::alias_text;
+use crate::topo::tablet::address_of;
 
 /// Result of a tablet call.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -35,14 +36,4 @@ pub fn db_name(tablet: &Tablet) -> String {
 /// `host:port` of a tablet's gRPC server; IPv6 hosts in brackets, port 0 when the record has none (as in stock).
 pub fn address(tablet: &Tablet) -> String {
     address_of(tablet, "grpc")
-}
-
-/// `host:port` of one of a tablet's listeners, named as in its port map.
-fn address_of(tablet: &Tablet, listener: &str) -> String {
-    let port = tablet.port_map.get(listener).copied().unwrap_or_default();
-    if tablet.hostname.contains(':') {
-        format!("[{}]:{port}", tablet.hostname)
-    } else {
-        format!("{}:{port}", tablet.hostname)
-    }
 }

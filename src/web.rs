@@ -3,6 +3,8 @@
 mod api;
 mod headers;
 mod health;
+mod live;
+mod listen;
 mod policy;
 mod shadow;
 mod status;
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::telemetry::shadow::Counts;
+pub use live::Views;
 pub use policy::{Policy, Role};
 
 /// Settings of the pages.
@@ -53,14 +56,13 @@ pub struct Pages {
     pub stopping: CancellationToken,
     /// What shadow mode has found.
     pub shadow: Arc<Counts>,
+    /// What the watcher sees, drawn.
+    pub views: Arc<Views>,
 }
 
 /// Serves the pages until `ended`.
 pub async fn serve(listener: TcpListener, pages: Pages, ended: CancellationToken) {
-    let served = axum::serve(listener, router(pages)).with_graceful_shutdown(ended.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!("the HTTP server failed: {error}");
-    }
+    listen::serve(listener, router(pages), ended).await;
 }
 
 /// All pages. Policies are about those that they are about in stock: variables and metrics are for everybody.
@@ -81,7 +83,7 @@ fn router(pages: Pages) -> Router {
         .route("/metrics", get(variables::metrics))
         .merge(monitoring)
         .merge(debugging)
-        .merge(api::router().layer(guard(Role::Monitoring)))
+        .merge(api::router().merge(live::router()).layer(guard(Role::Monitoring)))
         .layer(from_fn(headers::secure))
         .with_state(Arc::new(pages))
 }

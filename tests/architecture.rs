@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("cli", &["config"]),
     ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
-    ("config", &["cli", "context", "files", "guard", "server", "tablet", "telemetry", "tls", "topo", "web"]),
+    ("config", &["cli", "context", "files", "guard", "server", "tablet", "telemetry", "tls", "topo", "watch", "web"]),
     ("context", &["tablet", "topo"]),
     ("deadline", &[]),
     ("error", &[]),
@@ -19,9 +19,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fetch", &[]),
     ("files", &[]),
     ("gtid", &[]),
-    ("guard", &["files", "tls"]),
+    ("guard", &["files", "patience", "tls"]),
     ("health", &["cli", "fetch"]),
     ("key_range", &[]),
+    ("meters", &["telemetry", "watch"]),
+    ("patience", &[]),
     (
         "server",
         &[
@@ -33,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "snappy",
             "tablet",
             "telemetry",
+            "tls",
             "topo",
             "vdiff",
             "vschema",
@@ -47,7 +50,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
-    ("web", &["context", "error", "telemetry", "topo", "vdiff", "workflow"]),
+    ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
+    ("web", &["context", "error", "patience", "telemetry", "topo", "vdiff", "watch", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod demo;
 pub mod etcd;
 pub mod farm;

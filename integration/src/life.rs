@@ -116,12 +116,29 @@ impl Life {
     /// # Errors
     /// Something does not come up.
     pub async fn start(source: Builder, target: Builder) -> Result<Self> {
-        let (source, target) = tokio::try_join!(source.start(), target.start())?;
-        let server = Server::start(&target.topo_flags()).await?;
-        let client = server.client().await?;
-        let life = Self { source, target, server, client };
+        Self::start_with(source, target, &[]).await
+    }
+
+    /// The same with more flags for the server.
+    ///
+    /// # Errors
+    /// As [`Life::start`].
+    pub async fn start_with(source: Builder, target: Builder, flags: &[&str]) -> Result<Self> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let life = Self::start_unmounted(source, target, &flags).await?;
         life.client().mount_register(life.mount(MOUNT)).await?;
         Ok(life)
+    }
+
+    /// Starts both clusters, and the server with more flags; nothing is mounted.
+    ///
+    /// # Errors
+    /// Something does not come up.
+    pub async fn start_unmounted(source: Builder, target: Builder, flags: &[String]) -> Result<Self> {
+        let (source, target) = tokio::try_join!(source.start(), target.start())?;
+        let server = Server::start(&[&target.topo_flags(), flags].concat()).await?;
+        let client = server.client().await?;
+        Ok(Self { source, target, server, client })
     }
 
     /// A client of the server; all share a connection.

@@ -59,6 +59,14 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with_points<S: AsRef<str>>(flags: &[S], points: &str) -> Result<Self, Error> {
+        Self::start_with_environment(flags, &[("FAILPOINTS", points)]).await
+    }
+
+    /// The same with variables of the environment.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with_environment<S: AsRef<str>>(flags: &[S], variables: &[(&str, &str)]) -> Result<Self, Error> {
         let path = binary()?;
         let (grpc, http) = (Port::free()?, Port::free()?);
         let mut args = vec![
@@ -70,7 +78,8 @@ impl Server {
         ];
         args.extend(flags.iter().map(|flag| flag.as_ref().to_owned()));
         let args = args.into_iter().map(Into::into).collect();
-        let env = vec![("RUST_BACKTRACE".into(), "1".into()), ("FAILPOINTS".into(), points.into())];
+        let mut env = vec![("RUST_BACKTRACE".into(), "1".into())];
+        env.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
         let program = Program { name: "vtmigrated".to_owned(), path, args, env };
         let server = Self { process: Process::start(program, process::folder("vtmigrated")?)?, grpc, http };
         server.ready().await?;

@@ -38,8 +38,14 @@ async fn page(address: SocketAddr, path: &str) -> (u16, String, String) {
 
 #[tokio::test]
 async fn pages_tell_of_calls_flags_and_health() {
-    let server =
-        Server::start(&["--pprof-http", "--opentsdb_uri=http://user:hidden@host/x", "--cell=zone1"]).await.unwrap();
+    let server = Server::start(&[
+        "--pprof-http",
+        "--opentsdb_uri=http://user:hidden@host/x",
+        "--cell=zone1",
+        "--watch-interval=0",
+    ])
+    .await
+    .unwrap();
     let mut client = server.client().await.unwrap();
     client.mount_list(MountListRequest {}).await.unwrap();
     let missing = client.mount_show(MountShowRequest { name: "none".to_owned() }).await.unwrap_err();
@@ -53,7 +59,7 @@ async fn pages_tell_of_calls_flags_and_health() {
     let metrics = page(http, "/metrics").await.2;
     for (code, method) in [("OK", "MountList"), ("NOT_FOUND", "MountShow")] {
         let line = format!(
-            "rpc_server_call_duration_count{{rpc_method=\"vtctlservice.Vtctld/{method}\",rpc_response_status_code=\"{code}\"}} 1"
+            "rpc_server_call_duration_seconds_count{{rpc_method=\"vtctlservice.Vtctld/{method}\",rpc_response_status_code=\"{code}\"}} 1"
         );
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }

@@ -16,7 +16,7 @@ use tonic::Code;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{Layer, layer, prelude::*};
 use vtmigrated::{
-    context::{Context, Options},
+    context::{Changes, Context, Options},
     tablet::{self, Client},
     topo::{Dialer, EtcdOptions, Topo, external_cluster::Mounts},
     workflow::{
@@ -51,6 +51,7 @@ async fn context(life: &Life) -> Context {
         mounts: Mounts::new(dialer),
         tablets: Client::new(tablet::Options { max_message: 64 << 20, ..tablet::Options::default() }),
         options: Options::default(),
+        changes: Changes::default(),
     }
 }
 

@@ -118,7 +118,10 @@ impl Rig {
             Cluster::new("zone2").keyspace("customer", shards).vschema(&vschema(&tables, true)).first_uid(1000);
         let source = Farm::start(source, "zone1", "commerce", &["0"], &tables).await.unwrap();
         let target = Farm::start(target, "zone2", "customer", shards, &[]).await.unwrap();
-        let flags = ["vtmigrated".to_owned()].into_iter().chain(target.flags()).map(Into::into);
+        let flags = ["vtmigrated".to_owned(), "--watch-interval=0".to_owned()]
+            .into_iter()
+            .chain(target.flags())
+            .map(Into::into);
         let config = Config::load(flags, |_| None).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

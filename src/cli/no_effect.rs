@@ -35,9 +35,7 @@ pub const NO_EFFECT: &[NoEffect] = &[
     flag("datadog-agent-port", Kind::Text),
     flag("grpc-enable-tracing", Kind::Bool),
     flag("jaeger-agent-host", Kind::Text),
-    flag("tracer", Kind::Text),
     flag("tracing-enable-logging", Kind::Bool),
-    flag("tracing-sampling-rate", Kind::Float),
     flag("tracing-sampling-type", Kind::Text),
     // Topologies of other kinds.
     // Metrics pushed elsewhere.

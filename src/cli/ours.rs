@@ -17,4 +17,7 @@ pub struct OurArgs {
     /// Let complete end workflows that are not done
     #[arg(long)]
     pub allow_unfinished_complete: bool,
+    /// Time between two looks at mounts and migrations, for the status page and the metrics; 0: none is taken
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = super::values::duration)]
+    pub watch_interval: std::time::Duration,
 }

@@ -21,6 +21,8 @@ const OTHER_VERSIONS: &[&str] = &[
     "log-link",
     "log-structured",
     "logbuflevel",
+    "otel-endpoint",
+    "otel-insecure",
     "s2a-enable-appengine-dialer",
     "s2a-timeout",
 ];

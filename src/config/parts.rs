@@ -9,7 +9,7 @@ use crate::telemetry::log::{self, Format, Severity};
 use crate::telemetry::metrics;
 use crate::tls::{self, Tls};
 use crate::topo::EtcdOptions;
-use crate::{context, guard, server, tablet, web};
+use crate::{context, guard, server, tablet, watch, web};
 
 /// Durations past this are none: Go's largest one means "never".
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -271,11 +271,20 @@ pub(super) fn log(args: LogArgs) -> Result<log::Options, Error> {
 pub(super) fn metrics(args: StatsArgs) -> metrics::Options {
     let StatsArgs { stats_drop_variables, stats_combine_dimensions } = args;
     let list = |text: String| text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
-    metrics::Options { dropped: list(stats_drop_variables), combined: list(stats_combine_dimensions) }
+    metrics::Options {
+        dropped: list(stats_drop_variables),
+        combined: list(stats_combine_dimensions),
+        ..metrics::Options::default()
+    }
+}
+
+pub(super) fn watch(args: &OurArgs) -> watch::Options {
+    watch::Options { interval: args.watch_interval }
 }
 
 pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Duration) -> context::Options {
-    let OurArgs { allow_unreachable_mounts, keep_vplayer_batching, allow_unfinished_complete } = args;
+    let OurArgs { allow_unreachable_mounts, keep_vplayer_batching, allow_unfinished_complete, watch_interval: _ } =
+        args;
     context::Options {
         lease_ttl,
         lock_timeout,

@@ -85,14 +85,17 @@ fn gos_largest_duration_means_never() {
 fn files_of_three_forms_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let texts = [
-        ("a.yaml", "grpc_port: 1\nlog-dir: /x\nservice_map:\n  - grpc-vtctl\n  - grpc-vtctld\ntracer: noop\n"),
+        (
+            "a.yaml",
+            "grpc_port: 1\nlog-dir: /x\nservice_map:\n  - grpc-vtctl\n  - grpc-vtctld\ntracing-sampling-type: const\n",
+        ),
         (
             "a.json",
-            r#"{"grpc_port": 1, "log-dir": "/x", "service_map": ["grpc-vtctl", "grpc-vtctld"], "tracer": "noop"}"#,
+            r#"{"grpc_port": 1, "log-dir": "/x", "service_map": ["grpc-vtctl", "grpc-vtctld"], "tracing-sampling-type": "const"}"#,
         ),
         (
             "a.toml",
-            "grpc_port = 1\nlog-dir = '/x'\nservice_map = ['grpc-vtctl', 'grpc-vtctld']\ntrace.service = 'noop'\n",
+            "grpc_port = 1\nlog-dir = '/x'\nservice_map = ['grpc-vtctl', 'grpc-vtctld']\ntrace.jaeger.sampling_type = 'const'\n",
         ),
     ];
     for (name, text) in texts {
@@ -103,7 +106,11 @@ fn files_of_three_forms_say_the_same() {
         assert_eq!(config.grpc_address.port, 1, "{name}");
         assert_eq!(config.log.folder.unwrap().display().to_string(), "/x", "{name}");
         assert!(config.server.services.vtctl, "{name}");
-        assert!(config.notes.iter().any(|note| note.ends_with("no effect: --tracer")), "{:?}", config.notes);
+        assert!(
+            config.notes.iter().any(|note| note.ends_with("no effect: --tracing-sampling-type")),
+            "{:?}",
+            config.notes
+        );
     }
 }
 

@@ -131,9 +131,23 @@ impl Fallback {
     pub async fn forward(&self, request: http::Request<Body>) -> http::Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         tracing::debug!(rpc.method = path, server.address = self.options.address, "handed on");
+        let line = Entry::handed_on(request.extensions(), &path, &self.options.address);
         match self.send(request).await {
-            Ok(response) => response,
+            Ok(response) => {
+                let line = match (line, Status::from_header_map(response.headers())) {
+                    (Some(line), Some(status)) => {
+                        line.end_with(status.code());
+                        None
+                    }
+                    (line, _) => line,
+                };
+                let address: Arc<str> = self.options.address.as_str().into();
+                response.map(|body| Body::new(Relayed::new(body, address, line)))
+            }
             Err(status) => {
+                if let Some(line) = line {
+                    line.end_with(status.code());
+                }
                 tracing::warn!(rpc.method = path, "not handed on: {}", status.message());
                 status.into_http()
             }
@@ -160,9 +174,7 @@ impl Fallback {
         }
         let mut channel = self.channel.clone();
         let sent = async { channel.ready().await?.call(http::Request::from_parts(parts, body)).await };
-        let response = sent.await.map_err(|error| self.failure(&error))?;
-        let address: Arc<str> = self.options.address.as_str().into();
-        Ok(response.map(|body| Body::new(Relayed::new(body, address))))
+        sent.await.map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &tonic::transport::Error) -> Status {

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use vtmigrated_proto::vtctldata::*;
 
+use super::about;
 use crate::context::Context;
 use crate::error::Code;
 use crate::workflow::migrate::{arguments, complete, create};
 use crate::workflow::{Error, Result};
 
 pub async fn create(context: Arc<Context>, request: MigrateCreateRequest) -> Result<WorkflowStatusResponse> {
+    about::workflow(&request.target_keyspace, &request.workflow);
+    about::mount(&request.mount_name);
     let arguments = arguments::Arguments::try_from(request)?;
     create::create(&context, &arguments).await
 }
 
 pub async fn complete(context: Arc<Context>, request: MoveTablesCompleteRequest) -> Result<MoveTablesCompleteResponse> {
+    about::workflow(&request.target_keyspace, &request.workflow);
     let arguments =
         complete::Arguments { keyspace: request.target_keyspace, workflow: request.workflow, dry_run: request.dry_run };
     complete::complete(&context, &arguments).await

@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use vtmigrated_proto::vtctldata::*;
 
+use super::about;
 use crate::context::Context;
 use crate::vdiff::control::{self, Which};
 use crate::vdiff::{create, show};
 use crate::workflow::Result;
 
 pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Result<VDiffCreateResponse> {
+    about::workflow(&request.target_keyspace, &request.workflow);
     let arguments = create::Arguments::try_from(request)?;
     Ok(VDiffCreateResponse { uuid: create::create(&context, &arguments).await? })
 }
 
 pub async fn delete(context: Arc<Context>, request: VDiffDeleteRequest) -> Result<VDiffDeleteResponse> {
+    about::workflow(&request.target_keyspace, &request.workflow);
     control::delete(&context, &request.target_keyspace, &request.workflow, &request.arg).await?;
     Ok(VDiffDeleteResponse {})
 }
 
 pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Result<VDiffResumeResponse> {
+    about::workflow(&request.target_keyspace, &request.workflow);
     let (keyspace, shards) = (request.target_keyspace, request.target_shards);
     let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards };
     control::resume(&context, &which).await?;
@@ -27,6 +31,7 @@ pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Resul
 }
 
 pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VDiffStopResponse> {
+    about::workflow(&request.target_keyspace, &request.workflow);
     let (keyspace, shards) = (request.target_keyspace, request.target_shards);
     let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards };
     control::stop(&context, &which).await?;
@@ -34,5 +39,6 @@ pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VD
 }
 
 pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<VDiffShowResponse> {
+    about::workflow(&request.target_keyspace, &request.workflow);
     show::show(context, &request.target_keyspace, &request.workflow, &request.arg).await
 }

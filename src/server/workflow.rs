@@ -5,11 +5,13 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::workflow_update_response::TabletInfo;
 use vtmigrated_proto::vtctldata::*;
 
+use super::about;
 use crate::context::Context;
 use crate::workflow::migrate::{cancel, status};
 use crate::workflow::{Error, Result, show, update};
 
 pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> Result<GetWorkflowsResponse> {
+    about::workflow(&request.keyspace, &request.workflow);
     let query = show::Query {
         keyspace: request.keyspace,
         workflow: request.workflow,
@@ -21,10 +23,12 @@ pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> R
 }
 
 pub async fn status(context: &Context, request: WorkflowStatusRequest) -> Result<WorkflowStatusResponse> {
+    about::workflow(&request.keyspace, &request.workflow);
     status::status(context, &request.keyspace, &request.workflow, &request.shards).await
 }
 
 pub async fn delete(context: Arc<Context>, request: WorkflowDeleteRequest) -> Result<WorkflowDeleteResponse> {
+    about::workflow(&request.keyspace, &request.workflow);
     let arguments =
         cancel::Arguments { keyspace: request.keyspace, workflow: request.workflow, keep_data: request.keep_data };
     cancel::cancel(&context, &arguments).await
@@ -36,6 +40,7 @@ pub async fn update(context: Arc<Context>, request: WorkflowUpdateRequest) -> Re
         return Err(Error::invalid("NO_CHANGE", "no tablet_request is given", ""));
     };
     let workflow = change.workflow.clone();
+    about::workflow(&keyspace, &workflow);
     let changed = update::update(&context, &keyspace, change).await?;
     let count = changed.len();
     let details = changed.into_iter().map(|(alias, rows)| TabletInfo { tablet: Some(alias), changed: rows > 0 });

@@ -1,4 +1,4 @@
-//! A connection to a tablet, with snappy when asked for.
+//! A connection to a tablet: calls carry the context of their trace; with snappy when asked for.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +8,7 @@ use tonic::transport::{Channel, Error};
 use tower::Service;
 
 use crate::snappy;
+use crate::telemetry::traces;
 
 /// A channel whose requests may be compressed.
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ impl Service<http::Request<Body>> for Connection {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        traces::inject(request.headers_mut());
         if !self.snappy {
             return Box::pin(self.channel.call(request));
         }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::Instrument;
+use tokio::time::error::Elapsed;
+use tracing::{Instrument, Span};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
@@ -12,9 +13,10 @@ use super::connection::Connection;
 use super::{Error, Options, Pool, Result, address, alias, db_name};
 use crate::error::{Code, with_cause};
 use crate::telemetry::grpc_code::name as code_name;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, traces};
 use crate::{deadline, failpoint};
 
+const SERVICE: &str = "tabletmanagerservice.TabletManager";
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -213,24 +215,46 @@ impl Client {
         let client = TabletManagerClient::new(self.channel(tablet, method)?)
             .max_decoding_message_size(self.max_message)
             .max_encoding_message_size(self.max_message);
-        let span =
-            tracing::info_span!("tablet", rpc.method = method, vitess.tablet.alias = %alias, server.address = %address);
+        let span = span(tablet, SERVICE, method, &alias);
         let limit = deadline::remaining(limit);
-        let sent = tokio::time::timeout(limit, send(client).instrument(span));
+        let sent = tokio::time::timeout(limit, send(client).instrument(span.clone()));
         let start = Instant::now();
         let answer = failpoint::around(changes, sent).await;
-        let code = match &answer {
-            Ok(Ok(_)) => tonic::Code::Ok,
-            Ok(Err(status)) => status.code(),
-            Err(_) => tonic::Code::DeadlineExceeded,
-        };
-        metrics::tablet_call(method, code_name(code), start.elapsed());
+        let code = code(&answer);
+        traces::called(&span, code);
+        metrics::tablet_call(&format!("{SERVICE}/{method}"), &address, code_name(code), start.elapsed());
         match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure(alias, address, method, &status)),
             Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
         }
     }
+}
+
+/// How a call with a time limit ended.
+pub(super) fn code<T>(answer: &std::result::Result<std::result::Result<T, tonic::Status>, Elapsed>) -> tonic::Code {
+    match answer {
+        Ok(Ok(_)) => tonic::Code::Ok,
+        Ok(Err(status)) => status.code(),
+        Err(_) => tonic::Code::DeadlineExceeded,
+    }
+}
+
+/// The span of a call, by OpenTelemetry's conventions.
+pub(super) fn span(tablet: &Tablet, service: &str, method: &str, alias: &str) -> Span {
+    let method = format!("{service}/{method}");
+    tracing::info_span!(
+        traces::TABLET,
+        otel.name = method,
+        otel.kind = "client",
+        rpc.system.name = "grpc",
+        rpc.method = method,
+        vitess.tablet.alias = alias,
+        vitess.keyspace = tablet.keyspace,
+        vitess.shard = tablet.shard,
+        server.address = tablet.hostname,
+        server.port = tablet.port_map.get("grpc").copied().unwrap_or_default(),
+    )
 }
 
 fn is_select(query: &[u8]) -> bool {

@@ -1,9 +1,12 @@
-//! Meters of the program, shown as Prometheus text and as `/debug/vars`.
+//! Meters of the program, shown as Prometheus text and as `/debug/vars`, and sent by OTLP.
 //!
-//! Names that dashboards know from stock's vtctld stay; calls have the names of OpenTelemetry. Recording is a no-op until
-//! [`install`] was called.
+//! Names that dashboards know from stock's vtctld stay, without a unit; calls have the names of OpenTelemetry; ours begin with
+//! `vtmigrated.`. Prometheus shows dots as `_` and units as suffixes: `vtmigrated.workflow.lag` in `s` is
+//! `vtmigrated_workflow_lag_seconds`. Recording is a no-op until [`install`] was called.
 
+mod clusters;
 mod process;
+mod push;
 mod vars;
 
 use std::sync::OnceLock;
@@ -15,29 +18,41 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::{Map, Value};
 
+use super::otlp;
+pub use clusters::mounted_tablet;
+
+/// Bound of sending the last metrics.
+const LAST: Duration = Duration::from_secs(5);
 /// Bounds of the histograms in seconds: those of stock.
 const BOUNDS: [f64; 10] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// The `--stats_*` flags.
+/// The `--stats_*` flags, and `--otel-metrics`.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Variables that are not shown, by their names in `/debug/vars`.
     pub dropped: Vec<String>,
     /// Labels whose values are summed up as `all`.
     pub combined: Vec<String>,
+    /// Sent by OTLP, whatever `OTEL_METRICS_EXPORTER` says.
+    pub push: bool,
 }
 
 /// Why there are no metrics.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics cannot be set up: {0}")]
-pub struct Error(#[from] opentelemetry_sdk::error::OTelSdkError);
+pub enum Error {
+    #[error("metrics cannot be set up: {0}")]
+    Exporter(#[from] opentelemetry_sdk::error::OTelSdkError),
+    #[error("metrics cannot be sent: {0}")]
+    Push(#[from] otlp::Error),
+}
 
 struct Installed {
     options: Options,
     registry: Registry,
     meters: Meters,
+    meter: Meter,
     /// Keeps the meters alive.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
 }
 
 struct Meters {
@@ -54,44 +69,50 @@ struct Meters {
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
-/// Sets the meters of the process up. A second call changes nothing.
+/// Sets the meters of the process up. A second call changes nothing. To be called inside the runtime when metrics are sent.
 ///
 /// # Errors
-/// The exporter cannot be registered.
-pub fn install(options: Options, started: Instant) -> Result<(), Error> {
+/// The exporter cannot be registered; metrics cannot be sent as it is asked for.
+pub fn install(options: Options, otlp: &otlp::Options, started: Instant) -> Result<(), Error> {
+    if INSTALLED.get().is_some() {
+        return Ok(());
+    }
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
-        .without_units()
         .without_counter_suffixes()
         .without_target_info()
         .scope_info_enabled(false)
         .build()?;
-    let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+    let mut provider = SdkMeterProvider::builder().with_reader(exporter).with_resource(otlp::resource());
+    if let Some(reader) = push::reader(&options, otlp)? {
+        provider = provider.with_reader(reader);
+    }
+    let provider = provider.build();
     let meter = provider.meter("vtmigrated");
     process::observe(&meter, started);
     let meters = Meters::new(&meter);
-    INSTALLED.set(Installed { options, registry, meters, _provider: provider }).ok();
+    INSTALLED.set(Installed { options, registry, meters, meter, provider }).ok();
     Ok(())
 }
 
 impl Meters {
     fn new(meter: &Meter) -> Self {
-        let seconds = |name: &'static str, text: &'static str| {
-            meter.f64_histogram(name).with_unit("s").with_description(text).with_boundaries(BOUNDS.to_vec()).build()
+        let times = |name: &'static str, unit: &'static str, text: &'static str| {
+            meter.f64_histogram(name).with_unit(unit).with_description(text).with_boundaries(BOUNDS.to_vec()).build()
         };
         let count = |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
         Self {
-            topology_operations: seconds("vtctld_topology_conn_operations", "Topology operations"),
+            topology_operations: times("vtctld_topology_conn_operations", "", "Seconds that topology operations took"),
             topology_errors: count("vtctld_topology_conn_errors", "Topology operations that failed"),
-            topology_read_waits: seconds("vtctld_topology_conn_read_waits", "Waiting before topology reads"),
-            tablet_calls: seconds("rpc.client.call.duration", "Calls to tablets"),
+            topology_read_waits: times("vtctld_topology_conn_read_waits", "", "Seconds that topology reads waited"),
+            tablet_calls: times("rpc.client.call.duration", "s", "Time that calls to tablets took"),
             tablet_connections_new: count("vtctld_tabletmanagerclient_cachedconn_new", "Tablets connected to"),
             tablet_connections_reused: count("vtctld_tabletmanagerclient_cachedconn_reuse", "Uses of kept connections"),
-            rpcs: seconds("rpc.server.call.duration", "Calls of clients"),
-            rpc_errors: count("vtctld_rpc_errors", "Calls of clients that did not end well"),
+            rpcs: times("rpc.server.call.duration", "s", "Time that calls of clients took"),
+            rpc_errors: count("vtmigrated.rpc.errors.total", "Calls of clients that did not end well"),
             rpcs_active: meter
-                .i64_up_down_counter("vtctld_rpc_active")
+                .i64_up_down_counter("vtmigrated.rpc.active")
                 .with_description("Calls of clients under way")
                 .build(),
         }
@@ -107,6 +128,24 @@ impl Installed {
     fn is_dropped(&self, variable: &str) -> bool {
         self.options.dropped.iter().any(|name| name.eq_ignore_ascii_case(variable))
     }
+}
+
+/// Sends the last metrics, for five seconds at most. None are shown afterwards.
+pub(super) async fn flush() {
+    let Some(installed) = INSTALLED.get().filter(|installed| push::is_on(&installed.options, otlp::variable)) else {
+        return;
+    };
+    let sent = tokio::task::spawn_blocking(|| installed.provider.shutdown());
+    match tokio::time::timeout(LAST, sent).await {
+        Ok(Ok(Err(error))) => tracing::warn!("the last metrics were not sent: {error}"),
+        Err(_) => tracing::warn!("the last metrics were not sent in time"),
+        Ok(_) => {}
+    }
+}
+
+/// Where gauges of other modules are made; `None` until [`install`] was called.
+pub fn meter() -> Option<&'static Meter> {
+    INSTALLED.get().map(|installed| &installed.meter)
 }
 
 /// A topology operation that took `elapsed`. `cell` is `global` or the name of a cell.
@@ -126,11 +165,14 @@ pub fn topology_read_wait(operation: &'static str, cell: &str, elapsed: Duration
     installed.meters.topology_read_waits.record(elapsed.as_secs_f64(), &labels);
 }
 
-/// A call to a tablet manager; `code` as gRPC writes it, such as `NOT_FOUND`.
-pub fn tablet_call(method: &'static str, code: &'static str, elapsed: Duration) {
+/// A call to the tablet at `address`. `method` is `service/method`, `code` as gRPC writes it, such as `NOT_FOUND`.
+pub fn tablet_call(method: &str, address: &str, code: &'static str, elapsed: Duration) {
     let Some(installed) = INSTALLED.get() else { return };
-    let method = format!("tabletmanagerservice.TabletManager/{method}");
-    let labels = [installed.label("rpc.method", &method), installed.label("rpc.response.status_code", code)];
+    let labels = [
+        installed.label("rpc.method", method),
+        installed.label("rpc.response.status_code", code),
+        installed.label("vitess.cluster", clusters::of(address)),
+    ];
     installed.meters.tablet_calls.record(elapsed.as_secs_f64(), &labels);
 }
 

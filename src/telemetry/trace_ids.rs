@@ -2,7 +2,9 @@
 
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-/// W3C ids in lower-case hexadecimal. A layer that traces puts them into the extensions of each span it samples.
+use super::traces;
+
+/// W3C ids in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceIds {
     /// 32 digits.
@@ -11,7 +13,8 @@ pub struct TraceIds {
     pub span: String,
 }
 
-/// The ids of the innermost span that has some.
+/// The ids of the call around a span, whether it is sampled or not.
 pub fn of<'a, S: LookupSpan<'a>>(span: Option<SpanRef<'a, S>>) -> Option<TraceIds> {
-    span?.scope().find_map(|span| span.extensions().get::<TraceIds>().cloned())
+    let ids = traces::ids(span)?;
+    Some(TraceIds { trace: ids.trace_id().to_string(), span: ids.span_id().to_string() })
 }

@@ -82,6 +82,11 @@ pub trait Conn: Send + Sync + 'static {
     /// the key is not there, and where locks cannot outlive their holder.
     async fn has_lease(&self, path: &str) -> Result<bool>;
 
+    /// True when the topology is a mounted cluster's.
+    fn is_mounted(&self) -> bool {
+        false
+    }
+
     /// A bounded read that proves that the server answers.
     async fn probe(&self) -> Result<()>;
 }

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::{Instrument, Span};
 
 use super::{Conn, Error, Expect, Lock, LockRequest, Node, Result, Write, paths};
 use crate::deadline;
-use crate::telemetry::metrics;
+use crate::error::Explain;
+use crate::telemetry::{metrics, traces};
 
 /// As many reads as may ever wait: their callers bound the time.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -37,11 +39,41 @@ impl Measured {
         place.ok().and_then(std::result::Result::ok).ok_or_else(late)
     }
 
-    async fn measure<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    async fn measure<T>(
+        &self,
+        operation: &'static str,
+        path: &str,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         let start = Instant::now();
-        let result = work.await;
+        let span = self.span(operation, path);
+        let result = work.instrument(span.clone()).await;
         metrics::topology_operation(operation, &self.cell, start.elapsed(), result.is_err());
+        match &result {
+            // that there is nothing is an answer
+            Err(error) if !error.is_no_node() => traces::failed(&span, error.reason()),
+            _ => {}
+        }
         result
+    }
+
+    /// The span of an operation; none when nobody traces. Of several paths it tells the first.
+    fn span(&self, operation: &'static str, path: &str) -> Span {
+        if !traces::is_on() {
+            return Span::none();
+        }
+        let (kind, server, root) = self.conn.endpoint();
+        let path = paths::join(root, path);
+        tracing::info_span!(
+            traces::TOPO,
+            otel.name = %format_args!("topo {operation}"),
+            otel.kind = "client",
+            vitess.topo.op = operation,
+            vitess.topo.path = path,
+            vitess.topo.cell = self.cell,
+            vitess.topo.implementation = kind,
+            server.address = server,
+        )
     }
 }
 
@@ -53,22 +85,23 @@ impl Conn for Measured {
 
     async fn get(&self, path: &str) -> Result<Node> {
         let _place = self.place("Get", path).await?;
-        self.measure("Get", self.conn.get(path)).await
+        self.measure("Get", path, self.conn.get(path)).await
     }
 
     async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>> {
-        let _place = self.place("GetMany", paths.first().map_or("", String::as_str)).await?;
-        self.measure("GetMany", self.conn.get_many(paths)).await
+        let first = paths.first().cloned().unwrap_or_default();
+        let _place = self.place("GetMany", &first).await?;
+        self.measure("GetMany", &first, self.conn.get_many(paths)).await
     }
 
     async fn list(&self, dir: &str) -> Result<Vec<Node>> {
         let _place = self.place("List", dir).await?;
-        self.measure("List", self.conn.list(dir)).await
+        self.measure("List", dir, self.conn.list(dir)).await
     }
 
     async fn list_dir(&self, dir: &str) -> Result<Vec<String>> {
         let _place = self.place("ListDir", dir).await?;
-        self.measure("ListDir", self.conn.list_dir(dir)).await
+        self.measure("ListDir", dir, self.conn.list_dir(dir)).await
     }
 
     async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> Result<Vec<i64>> {
@@ -78,19 +111,25 @@ impl Conn for Measured {
             [Write::Delete { .. }] => "Delete",
             _ => "Write",
         };
-        self.measure(operation, self.conn.write(writes, guard)).await
+        let first = writes.first().map(|write| write.parts().0.to_owned()).unwrap_or_default();
+        self.measure(operation, &first, self.conn.write(writes, guard)).await
     }
 
     async fn lock(&self, request: LockRequest) -> Result<Lock> {
-        self.measure("Lock", self.conn.lock(request)).await
+        let first = request.dirs.first().map(|dir| dir.dir.clone()).unwrap_or_default();
+        self.measure("Lock", &first, self.conn.lock(request)).await
     }
 
     async fn has_lease(&self, path: &str) -> Result<bool> {
         let _place = self.place("GetLease", path).await?;
-        self.measure("GetLease", self.conn.has_lease(path)).await
+        self.measure("GetLease", path, self.conn.has_lease(path)).await
+    }
+
+    fn is_mounted(&self) -> bool {
+        self.cell.starts_with("mount/")
     }
 
     async fn probe(&self) -> Result<()> {
-        self.measure("Probe", self.conn.probe()).await
+        self.measure("Probe", "", self.conn.probe()).await
     }
 }

@@ -1,11 +1,13 @@
 //! Tablet records and the replication graph of a cell.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use vtmigrated_proto::topodata::{ShardReplication, Tablet, TabletAlias};
 
-use super::{Cells, Error, Record, Result, paths};
+use super::{Cells, Conn, Error, Node, Record, Result, paths};
+use crate::telemetry::metrics;
 
 /// Reads tablets in parallel, one round trip for each cell; missing ones are left out. Keys are alias texts.
 pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap<String, Tablet>> {
@@ -18,7 +20,7 @@ pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap
         wanted.dedup();
         let conn = cells.conn(cell)?;
         let nodes = conn.get_many(wanted).await?;
-        nodes.into_iter().flatten().map(|node| Record::<Tablet>::decode(node, conn)).collect::<Result<Vec<_>>>()
+        nodes.into_iter().flatten().map(|node| decode(node, conn)).collect::<Result<Vec<_>>>()
     });
     let mut found = BTreeMap::new();
     for record in try_join_all(reads).await?.into_iter().flatten() {
@@ -29,17 +31,26 @@ pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap
     Ok(found)
 }
 
+/// A tablet's record; metrics are told when it is a mounted cluster's.
+fn decode(node: Node, conn: &Arc<dyn Conn>) -> Result<Record<Tablet>> {
+    let record = Record::<Tablet>::decode(node, conn)?;
+    if conn.is_mounted() {
+        metrics::mounted_tablet(address_of(&record.value, "grpc"));
+    }
+    Ok(record)
+}
+
 /// Reads one tablet.
 pub async fn get(cells: &Cells, alias: &TabletAlias) -> Result<Tablet> {
     let conn = cells.conn(&alias.cell)?;
-    Ok(Record::<Tablet>::get(conn, &paths::tablet(alias)).await?.value)
+    Ok(decode(conn.get(&paths::tablet(alias)).await?, conn)?.value)
 }
 
 /// All tablet records of one cell, ascending by alias.
 pub async fn in_cell(cells: &Cells, cell: &str) -> Result<Vec<Record<Tablet>>> {
     let conn = cells.conn(cell)?;
     let nodes = conn.list(paths::TABLETS).await?;
-    nodes.into_iter().filter(|n| n.path.ends_with("/Tablet")).map(|node| Record::decode(node, conn)).collect()
+    nodes.into_iter().filter(|n| n.path.ends_with("/Tablet")).map(|node| decode(node, conn)).collect()
 }
 
 /// Aliases in the replication graph of some shards, over all cells, in parallel; the key is the shard.
@@ -71,4 +82,14 @@ pub async fn replication_records(
         Ok::<_, Error>((name.to_owned(), Record::<ShardReplication>::find(conn, path).await?))
     });
     try_join_all(reads).await
+}
+
+/// `host:port` of one of a tablet's listeners, named as in its port map.
+pub fn address_of(tablet: &Tablet, listener: &str) -> String {
+    let port = tablet.port_map.get(listener).copied().unwrap_or_default();
+    if tablet.hostname.contains(':') {
+        format!("[{}]:{port}", tablet.hostname)
+    } else {
+        format!("{}:{port}", tablet.hostname)
+    }
 }

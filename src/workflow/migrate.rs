@@ -7,6 +7,7 @@ pub mod complete;
 pub mod create;
 mod filters;
 pub(crate) mod gather;
+pub mod observe;
 pub(crate) mod picking;
 pub mod plan;
 pub mod progress;

@@ -35,6 +35,7 @@ pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Resu
     let created = external_cluster::create(global, name, config.clone());
     let (created, dialled) = join(created, probed.dial(context)).await;
     Report { findings: dialled }.log("Mount register");
+    context.changes.make();
     match created {
         Err(topo::Error::NodeExists(_)) => {
             let known = external_cluster::get(global, name).await?;
@@ -62,6 +63,7 @@ pub async fn unregister(context: &Context, name: &str) -> Result<()> {
     }
     external_cluster::delete(global, name, found.version).await?;
     context.mounts.close(name);
+    context.changes.make();
     Ok(())
 }
 

@@ -41,6 +41,7 @@ pub async fn update(
     if let Some(error) = Error::several(errors) {
         return Err(error);
     }
+    context.changes.make();
     if changed.is_empty() {
         let text = format!("the {} workflow does not exist in the {keyspace} keyspace", merged.workflow);
         return Err(Error::not_found("WORKFLOW_UNKNOWN", text, format!("see Workflow --keyspace {keyspace} list")));

@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Status};
-use vtmigrated::context::{Context, Options};
+use vtmigrated::context::{Changes, Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::router::Router;
 use vtmigrated::server::{Advisor, Vtctl, Vtctld};
@@ -58,6 +58,7 @@ impl Lab {
             mounts: Mounts::new(dialer),
             tablets: Client::new(tablet::Options { short: Duration::from_secs(5), ..tablet::Options::default() }),
             options,
+            changes: Changes::default(),
         };
         let stop = CancellationToken::new();
         let (context, tasks) = (Arc::new(context), TaskTracker::new());

@@ -52,6 +52,13 @@ impl Member {
         self.port.address().to_string()
     }
 
+    /// Calls that the running tablet got with the context of a trace: method (`service/method`) and `traceparent`.
+    pub async fn traced(&self) -> Vec<(String, String)> {
+        let running = self.running.lock().await;
+        let traced = running.as_ref().map(|tablet| tablet.shared().traced.lock().map(|calls| calls.clone()));
+        traced.and_then(Result::ok).unwrap_or_default()
+    }
+
     /// A client of its tablet manager.
     ///
     /// # Errors

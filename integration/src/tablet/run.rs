@@ -7,7 +7,8 @@ use std::{
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::Server;
+use tonic::{body::Body, transport::Server};
+use tower::util::MapRequestLayer;
 use vtmigrated::topo::{Dialer, EtcdOptions, Topo, external_cluster::Mounts};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::TabletManagerServer;
 
@@ -89,7 +90,12 @@ impl Tablet {
         let manager = Manager::new(Arc::clone(&context), Arc::clone(&engine), Arc::clone(&vdiff));
         let shutdown = context.shared.shutdown.clone();
         let guard = shutdown.clone().drop_guard();
+        let seen = Arc::clone(&context.shared);
         let router = Server::builder()
+            .layer(MapRequestLayer::new(move |request: http::Request<Body>| {
+                seen.see(&request);
+                request
+            }))
             .add_service(query_service::QueryService::server(Arc::clone(&context.shared)))
             .add_service(
                 TabletManagerServer::new(manager)

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -34,6 +34,8 @@ pub struct Shared {
     pub vschema: RwLock<Option<SrvVSchema>>,
     /// Before each packet of rows after the first.
     pub row_pause: Duration,
+    /// Calls that came with the context of a trace: method (`service/method`) and `traceparent`.
+    pub traced: Mutex<Vec<(String, String)>>,
     /// Cancelled once, when the tablet ends: every stream ends then.
     pub shutdown: CancellationToken,
     state: watch::Sender<State>,
@@ -56,8 +58,17 @@ impl Shared {
             denied: RwLock::default(),
             vschema: RwLock::default(),
             row_pause: Duration::ZERO,
+            traced: Mutex::default(),
             shutdown,
             state: watch::Sender::new(state),
+        }
+    }
+
+    /// Remembers the context of a call's trace.
+    pub fn see<B>(&self, request: &http::Request<B>) {
+        if let Some(Ok(parent)) = request.headers().get("traceparent").map(http::HeaderValue::to_str) {
+            let method = request.uri().path().trim_start_matches('/').to_owned();
+            self.traced.lock().unwrap_or_else(PoisonError::into_inner).push((method, parent.to_owned()));
         }
     }
 

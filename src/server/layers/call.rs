@@ -5,9 +5,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tower::{Layer, Service};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::deadline;
+use crate::guard::listen::Peer;
+use crate::telemetry::traces;
 
 /// Opens the span of a call and sets its deadline from `grpc-timeout`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,12 +34,12 @@ impl<S> Layer<S> for CallLayer {
     }
 }
 
-impl<S, R> Service<http::Request<R>> for Call<S>
+impl<S, R, B> Service<http::Request<R>> for Call<S>
 where
-    S: Service<http::Request<R>>,
+    S: Service<http::Request<R>, Response = http::Response<B>>,
     S::Future: Send + 'static,
-    S::Response: 'static,
     S::Error: 'static,
+    B: 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -50,11 +53,43 @@ where
         let timeout = request.headers().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let method = request.uri().path().trim_start_matches('/');
-        let span = tracing::info_span!("rpc", rpc.method = method);
         let rpc = Rpc(method.rsplit('/').next().unwrap_or_default().to_owned());
+        let span = span(&request);
         request.extensions_mut().insert(rpc);
-        Box::pin(deadline::scope(until, self.inner.call(request)).instrument(span))
+        let answer = deadline::scope(until, self.inner.call(request)).instrument(span.clone());
+        let open = traces::Open::new(span);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            // how it ends is seen by whoever sees the end of its body
+            if let Some(span) = open.answered() {
+                response.extensions_mut().insert(span);
+            }
+            Ok(response)
+        })
     }
+}
+
+/// The span of a call, by OpenTelemetry's conventions; handlers add what it is about.
+fn span<R>(request: &http::Request<R>) -> Span {
+    let method = request.uri().path().trim_start_matches('/');
+    let span = tracing::info_span!(
+        traces::SERVER,
+        otel.name = method,
+        otel.kind = "server",
+        rpc.system.name = "grpc",
+        rpc.method = method,
+        client.address = Empty,
+        vitess.keyspace = Empty,
+        vitess.workflow = Empty,
+        vitess.mount = Empty,
+    );
+    if traces::is_on()
+        && let Some(address) = request.extensions().get::<Peer>().and_then(|peer| peer.address)
+    {
+        span.record("client.address", address.ip().to_string());
+    }
+    traces::adopt(&span, request.headers());
+    span
 }
 
 /// A `grpc-timeout` value: at most eight digits and a unit.

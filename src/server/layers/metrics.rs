@@ -12,9 +12,10 @@ use std::sync::LazyLock;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::Span;
 
 use crate::telemetry::grpc_code;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, traces};
 
 /// Methods with numbers of their own: more than there are. The rest of them, made up by clients, count together.
 const MOST_METHODS: usize = 400;
@@ -58,7 +59,8 @@ where
         let mut call = Call::begin(request.uri().path());
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            call.span = response.extensions_mut().remove();
             call.see(response.headers());
             Ok(response.map(|body| Body::new(Watched { body, call })))
         })
@@ -70,12 +72,13 @@ struct Call {
     method: String,
     start: Instant,
     code: Option<Code>,
+    span: Option<Span>,
 }
 
 impl Call {
     fn begin(path: &str) -> Self {
         metrics::rpc_active(1);
-        Self { method: path.trim_start_matches('/').to_owned(), start: Instant::now(), code: None }
+        Self { method: path.trim_start_matches('/').to_owned(), start: Instant::now(), code: None, span: None }
     }
 
     fn see(&mut self, headers: &HeaderMap) {
@@ -88,6 +91,9 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
+        if let Some(span) = &self.span {
+            traces::served(span, code);
+        }
         metrics::rpc_active(-1);
         metrics::rpc(known(&self.method, code), grpc_code::name(code), self.start.elapsed());
     }

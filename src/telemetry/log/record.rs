@@ -15,6 +15,9 @@ use crate::telemetry::trace_ids::{self, TraceIds};
 /// The field with what an error says: it may quote requests and statements.
 const DETAIL: &str = "detail";
 
+/// Fields that are for traces only: every line would repeat them.
+const FOR_TRACES: [&str; 3] = ["otel.kind", "otel.name", "rpc.system.name"];
+
 /// Names and values, in the order they were given. A later value takes the place of an earlier one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields(pub Vec<(&'static str, Value)>);
@@ -36,6 +39,11 @@ impl Fields {
     }
 }
 
+/// Whether lines do without a field.
+fn is_for_traces(field: &Field) -> bool {
+    FOR_TRACES.contains(&field.name())
+}
+
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, value.into());
@@ -54,11 +62,15 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.into());
+        if !is_for_traces(field) {
+            self.put(field, value.into());
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}").into());
+        if !is_for_traces(field) {
+            self.put(field, format!("{value:?}").into());
+        }
     }
 }
 

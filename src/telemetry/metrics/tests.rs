@@ -2,8 +2,8 @@ use super::*;
 
 /// All tests of the process share the meters: cells tell them apart.
 fn installed() {
-    let options = Options { dropped: vec!["buildnumber".into()], combined: Vec::new() };
-    install(options, Instant::now()).unwrap();
+    let options = Options { dropped: vec!["buildnumber".into()], ..Options::default() };
+    install(options, &otlp::Options::default(), Instant::now()).unwrap();
 }
 
 #[test]
@@ -13,7 +13,10 @@ fn stocks_names_are_in_both_forms() {
     topology_operation("Get", "zone-a", Duration::from_secs(60), false);
     topology_read_wait("Get", "zone-a", Duration::ZERO);
     tablet_connection(true);
-    tablet_call("Ping", "OK", Duration::from_millis(1));
+    mounted_tablet("source:1".into());
+    for address in ["source:1", "target:1"] {
+        tablet_call("tabletmanagerservice.TabletManager/Ping", address, "OK", Duration::from_millis(1));
+    }
     rpc("vtctlservice.Vtctld/MountShow", "NOT_FOUND", Duration::from_millis(1));
     let text = prometheus_text();
     for line in [
@@ -21,8 +24,10 @@ fn stocks_names_are_in_both_forms() {
         "vtctld_topology_conn_operations_bucket{Cell=\"zone-a\",Operation=\"Get\",le=\"0.005\"} 1",
         "vtctld_topology_conn_operations_count{Cell=\"zone-a\",Operation=\"Get\"} 2",
         "vtctld_topology_conn_read_waits_count{Cell=\"zone-a\",Operation=\"Get\"} 1",
-        "rpc_server_call_duration_count{rpc_method=\"vtctlservice.Vtctld/MountShow\",rpc_response_status_code=\"NOT_FOUND\"} 1",
-        "rpc_client_call_duration_count{rpc_method=\"tabletmanagerservice.TabletManager/Ping\",rpc_response_status_code=\"OK\"} 1",
+        "rpc_server_call_duration_seconds_count{rpc_method=\"vtctlservice.Vtctld/MountShow\",rpc_response_status_code=\"NOT_FOUND\"} 1",
+        "rpc_client_call_duration_seconds_count{rpc_method=\"tabletmanagerservice.TabletManager/Ping\",rpc_response_status_code=\"OK\",vitess_cluster=\"local\"} 1",
+        "rpc_client_call_duration_seconds_count{rpc_method=\"tabletmanagerservice.TabletManager/Ping\",rpc_response_status_code=\"OK\",vitess_cluster=\"mount\"} 1",
+        "vtmigrated_rpc_errors_total{rpc_method=\"vtctlservice.Vtctld/MountShow\",rpc_response_status_code=\"NOT_FOUND\"} 1",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

@@ -18,10 +18,14 @@ const STOCK: &[(&str, &str, &[&str])] = &[
     ("vtctld_build_number", "BuildNumber", &[]),
     ("vtctld_build_timestamp", "BuildTimestamp", &[]),
     ("vtctld_build_information", "BuildInformation", BUILD_LABELS),
-    ("rpc_server_call_duration", "GRPCServerCalls", &["rpc_method", "rpc_response_status_code"]),
-    ("rpc_client_call_duration", "GRPCTabletCalls", &["rpc_method", "rpc_response_status_code"]),
-    ("vtctld_rpc_errors", "GRPCServerErrors", &["rpc_method", "rpc_response_status_code"]),
-    ("vtctld_rpc_active", "GRPCServerActive", &[]),
+    ("rpc_server_call_duration_seconds", "GRPCServerCalls", &["rpc_method", "rpc_response_status_code"]),
+    (
+        "rpc_client_call_duration_seconds",
+        "GRPCTabletCalls",
+        &["rpc_method", "rpc_response_status_code", "vitess_cluster"],
+    ),
+    ("vtmigrated_rpc_errors_total", "GRPCServerErrors", &["rpc_method", "rpc_response_status_code"]),
+    ("vtmigrated_rpc_active", "GRPCServerActive", &[]),
 ];
 
 const BUILD_LABELS: &[&str] =

@@ -13,6 +13,7 @@ use super::super::lock::{Lease, Lock, LockRequest};
 use super::super::{Error, Result};
 use super::Etcd;
 use crate::failpoint;
+use crate::telemetry::traces;
 
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -161,7 +162,13 @@ impl Lease for EtcdLease {
             keeper.keep_alive().await?;
             answers.message().await
         };
-        let span = tracing::info_span!("topo", vitess.topo.op = "LeaseCheck", vitess.topo.path = %self.path);
+        let span = tracing::info_span!(
+            traces::TOPO,
+            otel.name = "topo CheckLease",
+            otel.kind = "client",
+            vitess.topo.op = "LeaseCheck",
+            vitess.topo.path = self.path
+        );
         match tokio::time::timeout(self.ttl, once.instrument(span)).await {
             Ok(Ok(Some(answer))) if answer.ttl() > 0 => {
                 self.seen.store(millis(asked), Ordering::Release);
@@ -174,7 +181,13 @@ impl Lease for EtcdLease {
     async fn release(&self) -> Result<()> {
         self.keeper.abort();
         let mut leases = self.client.lease_client();
-        let span = tracing::info_span!("topo", vitess.topo.op = "LeaseRevoke", vitess.topo.path = %self.path);
+        let span = tracing::info_span!(
+            traces::TOPO,
+            otel.name = "topo Unlock",
+            otel.kind = "client",
+            vitess.topo.op = "LeaseRevoke",
+            vitess.topo.path = self.path
+        );
         let revoke = tokio::time::timeout(RELEASE_TIMEOUT, leases.revoke(self.id).instrument(span));
         match failpoint::around(true, revoke).await {
             Ok(Ok(_)) => Ok(()),

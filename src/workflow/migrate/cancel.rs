@@ -10,7 +10,7 @@ use super::cleanup::{Removal, Tables, Traces};
 use super::complete::Found;
 use super::create::locks;
 use super::{DELETE_ACTION, readiness};
-use crate::context::Context;
+use crate::context::{Context, End};
 use crate::topo::{self, Lock};
 
 /// What cancel was asked to do.
@@ -30,6 +30,10 @@ pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<Workflow
     let result = cancel_locked(context, arguments, &lock).await;
     if let Err(error) = lock.release().await {
         tracing::warn!("the locks of cancel were not given back: {error}");
+    }
+    match &result {
+        Ok(_) => context.changes.end(keyspace, workflow, End::Cancelled),
+        Err(_) => context.changes.make(),
     }
     result
 }

@@ -14,7 +14,7 @@ use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
 use super::{COMPLETE_ACTION, FROZEN, readiness, status};
-use crate::context::Context;
+use crate::context::{Context, End};
 use crate::error::Code;
 use crate::topo::{self, Lock, Record};
 use step::Step;
@@ -54,7 +54,9 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
     if let Err(error) = lock.release().await {
         tracing::warn!("the locks of complete were not given back: {error}");
     }
+    context.changes.make();
     result?;
+    context.changes.end(keyspace, workflow, End::Completed);
     let summary = format!("Successfully completed the {workflow} workflow in the {keyspace} keyspace");
     Ok(MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() })
 }

@@ -34,6 +34,7 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<Workflow
     if let Err(error) = lock.release().await {
         tracing::warn!("the locks of create were not given back: {error}");
     }
+    context.changes.make();
     result
 }
 

@@ -1,19 +1,21 @@
 //! Status: streams of each shard, copy progress of each table. The source is asked too, but not needed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::{join, join_all, try_join, try_join3, try_join5};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
-use vtmigrated_proto::vschema::Keyspace as VSchema;
+use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules, SrvVSchema};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 use vtmigrated_proto::vtctldata::workflow_status_response::{
     ShardStreamState, ShardStreams, ShardStreamsEntry, TableCopyStateEntry,
 };
 
-use super::super::record::{self, Stored, TableSize};
+use super::super::preflight::Finding;
+use super::super::record::{self, Facts, Stored, TableSize};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::traffic::Traffic;
 use super::super::verdict::diff::{self, Diffs};
@@ -26,6 +28,7 @@ use super::progress::{self, Overall, Size, Sizes, TableState};
 use super::rows::{self, CopyStates};
 use super::sizes::Copying;
 use crate::context::Context;
+use crate::topo::Node;
 use crate::{gtid, tablet, topo, vschema};
 
 /// Bound of what status asks of the source.
@@ -62,27 +65,64 @@ pub async fn status(
     if seen.rows.is_empty() {
         return Err(missing(keyspace, workflow));
     }
-    let origin = streams::origin(keyspace, &seen.rows.iter().collect::<Vec<_>>())?;
-    let mount = mounts.iter().find(|node| node.path.rsplit('/').next() == Some(origin.mount.as_str()));
-    let mount = mount.and_then(|node| prost::Message::decode(node.value.clone()).ok());
-    let (source, columns) = sides(context, &target, &origin, mount.as_ref(), &seen).await;
-    let traffic = Traffic::of(&origin.keyspace, &origin.tables, &serving, &rules);
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
+    let around = Around { mounts: &mounts, rules: &rules, serving: &serving, diffs: &diffs, facts, columns: true };
+    let weighed = weigh(context, &target, workflow, &seen, &around).await?;
+    let verdict = verdict::summary(&weighed.findings);
+    let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
+    Ok(seen.answer(&target, &weighed.origin, &told, &format!("{}. Complete: {verdict}", weighed.traffic)))
+}
+
+/// What is around a workflow.
+pub(super) struct Around<'a> {
+    /// The records of all mounts.
+    pub mounts: &'a [Node],
+    pub rules: &'a RoutingRules,
+    /// The serving vschema of each cell.
+    pub serving: &'a [(String, Option<SrvVSchema>)],
+    pub diffs: &'a Diffs,
+    pub facts: Option<&'a Facts>,
+    /// Whether the columns of both sides are compared once nothing is left to copy.
+    pub columns: bool,
+}
+
+/// A workflow as it was judged.
+pub(super) struct Weighed {
+    pub origin: Origin,
+    pub source: std::result::Result<Source, String>,
+    pub traffic: Traffic,
+    pub findings: Vec<Finding>,
+    /// Whether columns were compared.
+    pub compared: bool,
+}
+
+/// Asks the source of a workflow, and judges: at most three waves.
+pub(super) async fn weigh(
+    context: &Context,
+    target: &Keyspace,
+    workflow: &str,
+    seen: &Seen,
+    around: &Around<'_>,
+) -> Result<Weighed> {
+    let origin = streams::origin(&target.name, &seen.rows.iter().collect::<Vec<_>>())?;
+    let mount = around.mounts.iter().find(|node| node.path.rsplit('/').next() == Some(origin.mount.as_str()));
+    let mount = mount.and_then(|node| prost::Message::decode(node.value.clone()).ok());
+    let (source, columns) = sides(context, target, &origin, mount.as_ref(), seen, around.columns).await;
+    let traffic = Traffic::of(&origin.keyspace, &origin.tables, around.serving, around.rules);
     let copying: Vec<CopyStates> = seen.copying.iter().map(|copying| copying.states.clone()).collect();
     let evidence = Evidence {
-        target: &target,
+        target,
         workflow,
         origin: &origin,
         rows: &seen.rows,
         copying: &copying,
         source: &source,
         columns: columns.as_deref(),
-        diffs: &diffs,
-        facts,
+        diffs: around.diffs,
+        facts: around.facts,
     };
-    let verdict = verdict::summary(&evidence.judge());
-    let told = Told { source: &source, vschema: &vschema, sizes, diffs: &diffs, shards };
-    Ok(seen.answer(&target, &origin, &told, &format!("{traffic}. Complete: {verdict}")))
+    let findings = evidence.judge();
+    Ok(Weighed { traffic, findings, compared: columns.is_some(), source, origin })
 }
 
 /// What the source says, and, once nothing is left to copy, the columns of both sides.
@@ -92,9 +132,10 @@ async fn sides(
     origin: &Origin,
     mount: Option<&ExternalVitessCluster>,
     seen: &Seen,
+    columns: bool,
 ) -> (std::result::Result<Source, String>, Option<Vec<(String, Columns)>>) {
-    let copied = seen.copying.iter().all(|copying| copying.states.is_empty());
-    let tables = if copied { origin.tables.clone() } else { Vec::new() };
+    let ask = columns && !seen.is_copying();
+    let tables = if ask { origin.tables.clone() } else { Vec::new() };
     let source = async {
         if mount.is_none() {
             return Err(format!("no vitess cluster found with name {}", origin.mount));
@@ -143,29 +184,29 @@ fn readable(found: Result<Option<Stored>>) -> Option<Stored> {
 }
 
 /// What others than the streams say.
-struct Told<'a> {
-    source: &'a std::result::Result<Source, String>,
-    vschema: &'a VSchema,
+pub(super) struct Told<'a> {
+    pub source: &'a std::result::Result<Source, String>,
+    pub vschema: &'a VSchema,
     /// Sizes at create; none for workflows without them.
-    sizes: &'a [TableSize],
-    diffs: &'a Diffs,
+    pub sizes: &'a [TableSize],
+    pub diffs: &'a Diffs,
     /// Only these shards are answered; all when empty.
-    shards: &'a [String],
+    pub shards: &'a [String],
 }
 
 /// What the target primaries say about a workflow.
-struct Seen {
-    rows: Vec<OnShard>,
+pub(super) struct Seen {
+    pub rows: Vec<OnShard>,
     /// For each shard.
-    copying: Vec<Copies>,
+    pub copying: Arc<Vec<Copies>>,
     /// No sizes at create are known: the present ones are needed.
-    needs_sizes: bool,
+    pub needs_sizes: bool,
 }
 
 /// What one primary says of its copies.
-struct Copies {
+pub(super) struct Copies {
     /// Tables left.
-    states: CopyStates,
+    pub states: CopyStates,
     /// When each stream began, epoch seconds.
     starts: BTreeMap<i64, f64>,
     sizes: Sizes,
@@ -175,18 +216,13 @@ impl Seen {
     async fn read(context: &Context, target: &Keyspace, workflow: &str, needs_sizes: bool) -> Result<Self> {
         let names = [workflow.to_owned()];
         let rows = target.workflows(context, &names);
-        let primaries = target.primaries()?;
-        let copying = join_all(primaries.iter().map(|(_, tablet)| copying(context, tablet, needs_sizes)));
-        let (rows, copying) = try_join(rows, async { Ok(copying.await) }).await?;
-        let mut read = Vec::new();
-        let mut errors = Vec::new();
-        for answer in copying {
-            match answer {
-                Ok(answer) => read.push(answer),
-                Err(error) => errors.push(Error::from(error)),
-            }
-        }
-        Error::several(errors).map_or(Ok(Self { rows, copying: read, needs_sizes }), Err)
+        let (rows, copying) = try_join(rows, copies(context, target, needs_sizes)).await?;
+        Ok(Self { rows, copying: Arc::new(copying), needs_sizes })
+    }
+
+    /// True while a stream of the workflow has tables left.
+    pub fn is_copying(&self) -> bool {
+        self.streams().any(|copying| copying.left.is_some())
     }
 
     fn answer(&self, target: &Keyspace, origin: &Origin, told: &Told<'_>, traffic: &str) -> WorkflowStatusResponse {
@@ -237,7 +273,7 @@ impl Seen {
     }
 
     /// Each table of the workflow on both sides.
-    fn tables(&self, origin: &Origin, told: &Told<'_>) -> BTreeMap<String, TableState> {
+    pub fn tables(&self, origin: &Origin, told: &Told<'_>) -> BTreeMap<String, TableState> {
         let in_vschema = vschema::tables(told.vschema);
         let everywhere = |table: &str| in_vschema.get(table).is_some_and(|t| t.r#type == "reference");
         let started = self.streams().all(|copying| !copying.stream.pos.is_empty());
@@ -281,7 +317,7 @@ impl Seen {
     /// A table as both sides estimate it now.
     fn present(&self, table: &str, source: Option<&Source>, everywhere: bool) -> (Size, Option<Size>) {
         let mut here = Size::default();
-        for copying in &self.copying {
+        for copying in self.copying.iter() {
             let size = copying.sizes.get(table).copied().unwrap_or_default();
             here = Size { rows: here.rows + size.rows, bytes: here.bytes + size.bytes };
         }
@@ -294,13 +330,28 @@ impl Seen {
     }
 
     /// Seconds since the first stream of the workflow began to copy.
-    fn seconds(&self) -> Option<f64> {
+    pub fn seconds(&self) -> Option<f64> {
         let streams =
             self.rows.iter().flat_map(|row| row.found.streams.iter().map(move |s| (row.shard, i64::from(s.id))));
         let starts = streams.filter_map(|(shard, id)| self.copying.get(shard)?.starts.get(&id).copied());
         let first = starts.fold(None, |first: Option<f64>, start| Some(first.map_or(start, |f| f.min(start))))?;
         Some((now().as_secs_f64() - first).max(0.0))
     }
+}
+
+/// What all primaries say of their copies: one wave.
+pub(super) async fn copies(context: &Context, target: &Keyspace, needs_sizes: bool) -> Result<Vec<Copies>> {
+    let primaries = target.primaries()?;
+    let asked = primaries.iter().map(|(_, tablet)| copying(context, tablet, needs_sizes));
+    let mut read = Vec::new();
+    let mut errors = Vec::new();
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(answer) => read.push(answer),
+            Err(error) => errors.push(Error::from(error)),
+        }
+    }
+    Error::several(errors).map_or(Ok(read), Err)
 }
 
 async fn copying(context: &Context, on: &Tablet, needs_sizes: bool) -> tablet::Result<Copies> {

@@ -77,6 +77,11 @@ fn plain_type(kind: &str) -> String {
     kind
 }
 
+/// True for what [`drift`] finds.
+pub fn is_drift(finding: &Finding) -> bool {
+    [check::TABLE_GONE, check::TABLE_LOST, check::COLUMN_LOST, check::SCHEMA_DIFFERS].iter().any(|c| c.id == finding.id)
+}
+
 /// How the tables of the target's shards differ from the source's.
 pub fn drift(source: &Columns, target: &[(String, Columns)], tables: &[String]) -> Vec<Finding> {
     if source.is_empty() && target.iter().all(|(_, columns)| columns.is_empty()) {

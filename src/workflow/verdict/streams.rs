@@ -59,7 +59,9 @@ pub fn states(target: &Keyspace, rows: &[OnShard], copying: &[CopyStates], reach
             State::Stopped if message.starts_with("Stopped after copy") => continue,
             state => {
                 let text = format!("its state is {} ({message})", state.as_str_name());
-                Finding::new(&check::NOT_RUNNING, subject, text, "start it with Workflow start")
+                let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
+                let mend = format!("start it with: Workflow --keyspace {} start --workflow {workflow}", target.name);
+                Finding::new(&check::NOT_RUNNING, subject, text, mend)
             }
         };
         found.push(finding);

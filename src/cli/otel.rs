@@ -1,0 +1,28 @@
+//! Flags of traces, and of where telemetry is sent.
+
+use clap::Args;
+
+use super::ours::OURS;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Telemetry")]
+pub struct OtelArgs {
+    /// What is done with traces: noop or opentelemetry. Others of vtctld are taken and send nothing
+    #[arg(long, value_name = "NAME")]
+    pub tracer: Option<String>,
+    /// Part of the traces without a sampled parent that is kept, from 0 to 1; 0.1 unless OTEL_TRACES_SAMPLER says otherwise
+    #[arg(long, value_name = "RATE")]
+    pub tracing_sampling_rate: Option<f64>,
+    /// Send metrics by OTLP, too; else OTEL_METRICS_EXPORTER=otlp does
+    #[arg(long)]
+    pub otel_metrics: bool,
+    /// OTLP collector, host:port or a URL; else OTEL_EXPORTER_OTLP_ENDPOINT, else one on this host
+    #[arg(long, default_value = "", value_name = "ADDRESS")]
+    pub otel_endpoint: String,
+    /// Send without TLS to an OTLP collector that is given as host:port
+    #[arg(long)]
+    pub otel_insecure: bool,
+    /// How telemetry is sent, grpc or http/protobuf; else OTEL_EXPORTER_OTLP_PROTOCOL, else grpc
+    #[arg(long, help_heading = OURS, default_value = "", value_name = "NAME")]
+    pub otel_protocol: String,
+}

@@ -1,0 +1,226 @@
+//! A snapshot in the order and the bounds of the gauges: pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+
+use crate::watch::{Migration, Mount, Snapshot, Stage, Stream};
+
+/// Migrations with series of their own. Each has some fifteen.
+const MOST_WORKFLOWS: usize = 500;
+/// Target shards of migrations with series of their own, all migrations together. Below the 2,000 series that OpenTelemetry's
+/// meters take for one instrument.
+const MOST_SHARDS: usize = 1000;
+/// Mounts with series of their own.
+const MOST_MOUNTS: usize = 500;
+
+/// States of streams, the gravest first.
+const STATES: &[&str] = &["Error", "Stopped", "Init", "Lagging", "Copying", "Running"];
+
+/// What the gauges show of a snapshot.
+pub struct Figures {
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Those that have not ended and are not left out, with their labels.
+    pub(super) migrations: Vec<(Vec<KeyValue>, Arc<Migration>)>,
+    pub(super) shards: Vec<Shard>,
+    /// Migrations by stage, all of them.
+    pub(super) stages: Vec<(&'static str, usize)>,
+    /// Streams by state, all of them.
+    pub(super) states: BTreeMap<String, usize>,
+    pub(super) left_out: LeftOut,
+    /// When the own topology was last read, as far as somebody looked.
+    last_success: Option<i64>,
+}
+
+/// Numbers of what has no series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    pub workflows: usize,
+    pub shards: usize,
+    pub mounts: usize,
+}
+
+/// All streams into one target shard.
+pub(super) struct Shard {
+    pub labels: Vec<KeyValue>,
+    /// The gravest.
+    pub state: String,
+    /// The gravest, in seconds.
+    pub lag: Option<i64>,
+    pub rows_copied: i64,
+    /// Tables that the stream with the most of them has left to copy.
+    pub tables_left: usize,
+    /// Streams with a problem.
+    pub in_trouble: usize,
+}
+
+impl Figures {
+    /// Sorts a snapshot. Of too many migrations and shards those in trouble are shown first, then by name.
+    pub fn of(snapshot: Arc<Snapshot>, last_success: Option<i64>) -> Self {
+        Self::bounded(snapshot, last_success, (MOST_WORKFLOWS, MOST_SHARDS))
+    }
+
+    pub(super) fn bounded(
+        snapshot: Arc<Snapshot>,
+        last_success: Option<i64>,
+        (most_workflows, most_shards): (usize, usize),
+    ) -> Self {
+        let count = |stage: Stage| snapshot.migrations.iter().filter(|migration| migration.stage == stage).count();
+        let stages = Stage::ALL.into_iter().map(|stage| (stage.as_str(), count(stage))).collect();
+        let mut live: Vec<_> = snapshot.migrations.iter().filter(|migration| !migration.stage.is_over()).collect();
+        let mut states: BTreeMap<String, usize> = STATES.iter().map(|state| ((*state).to_owned(), 0)).collect();
+        for stream in live.iter().flat_map(|migration| &migration.streams) {
+            *states.entry(stream.state.clone()).or_default() += 1;
+        }
+        live.sort_by_key(|migration| !migration.streams.iter().any(is_in_trouble));
+        let mut shards: Vec<Shard> = live.iter().flat_map(|migration| shards(migration)).collect();
+        shards.sort_by_key(|shard| shard.in_trouble == 0);
+        let left_out = LeftOut {
+            workflows: live.len().saturating_sub(most_workflows),
+            shards: shards.len().saturating_sub(most_shards),
+            mounts: snapshot.mounts.len().saturating_sub(MOST_MOUNTS),
+        };
+        shards.truncate(most_shards);
+        let migrations =
+            live.into_iter().take(most_workflows).map(|migration| (labels(migration), Arc::clone(migration))).collect();
+        let well = snapshot.sequence > 0 && snapshot.problem.is_none();
+        let last_success = if well { Some(snapshot.taken_at) } else { last_success };
+        Self { snapshot, migrations, shards, stages, states, left_out, last_success }
+    }
+
+    /// True when it was made of this very snapshot.
+    pub(super) fn is_of(&self, snapshot: &Arc<Snapshot>) -> bool {
+        Arc::ptr_eq(&self.snapshot, snapshot)
+    }
+
+    /// True when somebody watches and has looked.
+    pub(super) fn is_something(&self) -> bool {
+        self.snapshot.sequence > 0
+    }
+
+    pub(super) fn last_success(&self) -> Option<i64> {
+        self.last_success
+    }
+
+    /// Mounts with series of their own.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.snapshot.mounts.iter().take(MOST_MOUNTS)
+    }
+}
+
+fn labels(migration: &Migration) -> Vec<KeyValue> {
+    vec![KeyValue::new("keyspace", migration.keyspace.clone()), KeyValue::new("workflow", migration.workflow.clone())]
+}
+
+fn is_in_trouble(stream: &Stream) -> bool {
+    stream.problem.is_some()
+}
+
+/// The target shards of a migration, ascending.
+fn shards(migration: &Migration) -> Vec<Shard> {
+    let mut by_shard: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
+    for stream in &migration.streams {
+        by_shard.entry(stream.shard.as_str()).or_default().push(stream);
+    }
+    let gravity = |state: &str| STATES.iter().position(|known| *known == state).unwrap_or(STATES.len());
+    let shard = |(name, streams): (&str, Vec<&Stream>)| {
+        let mut labels = labels(migration);
+        labels.push(KeyValue::new("shard", name.to_owned()));
+        let gravest = streams.iter().map(|stream| stream.state.as_str()).min_by_key(|state| gravity(state));
+        Shard {
+            labels,
+            state: gravest.unwrap_or_default().to_owned(),
+            lag: streams.iter().filter_map(|stream| stream.lag).max(),
+            rows_copied: streams.iter().map(|stream| stream.rows_copied).fold(0, i64::saturating_add),
+            tables_left: streams.iter().map(|stream| stream.tables_left).max().unwrap_or_default(),
+            in_trouble: streams.iter().filter(|stream| is_in_trouble(stream)).count(),
+        }
+    };
+    by_shard.into_iter().map(shard).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::Problem;
+
+    fn stream(shard: &str, state: &str, lag: Option<i64>) -> Stream {
+        Stream {
+            shard: shard.into(),
+            state: state.into(),
+            lag,
+            rows_copied: 10,
+            problem: (state == "Error").then(Problem::default),
+            ..Stream::default()
+        }
+    }
+
+    fn migration(workflow: &str, stage: Stage, streams: Vec<Stream>) -> Arc<Migration> {
+        Arc::new(Migration {
+            keyspace: "customer".into(),
+            workflow: workflow.into(),
+            stage,
+            streams,
+            ..Migration::default()
+        })
+    }
+
+    fn snapshot(migrations: Vec<Arc<Migration>>) -> Arc<Snapshot> {
+        Arc::new(Snapshot { sequence: 1, taken_at: 1000, migrations, ..Snapshot::default() })
+    }
+
+    fn names(figures: &Figures) -> Vec<String> {
+        let name = |labels: &[KeyValue]| labels.iter().map(|l| l.value.to_string()).collect::<Vec<_>>().join(".");
+        let migrations = figures.migrations.iter().map(|(labels, _)| name(labels));
+        migrations.chain(figures.shards.iter().map(|shard| name(&shard.labels))).collect()
+    }
+
+    #[test]
+    fn streams_into_one_shard_are_one_series_of_the_gravest() {
+        let streams = vec![
+            stream("-80", "Running", Some(1)),
+            stream("-80", "Error", Some(7)),
+            stream("80-", "Copying", None),
+            stream("80-", "Running", Some(3)),
+        ];
+        let figures = Figures::of(snapshot(vec![migration("a", Stage::Copying, streams)]), None);
+        let [low, high] = figures.shards.as_slice() else { panic!("two shards") };
+        assert_eq!((low.state.as_str(), low.lag, low.rows_copied, low.in_trouble), ("Error", Some(7), 20, 1));
+        assert_eq!((high.state.as_str(), high.lag, high.in_trouble), ("Copying", Some(3), 0));
+        assert_eq!((figures.states["Running"], figures.states["Error"], figures.states["Stopped"]), (2, 1, 0));
+    }
+
+    #[test]
+    fn what_has_ended_has_no_series() {
+        let running = || vec![stream("0", "Running", Some(0))];
+        let over = [Stage::Completed, Stage::Cancelled, Stage::Ended];
+        let mut migrations: Vec<_> = over.iter().map(|stage| migration(stage.as_str(), *stage, running())).collect();
+        migrations.push(migration("lives", Stage::Running, running()));
+        let figures = Figures::of(snapshot(migrations), None);
+        assert_eq!(names(&figures), ["customer.lives", "customer.lives.0"]);
+        assert_eq!(figures.states["Running"], 1);
+        assert_eq!(figures.stages.iter().map(|(_, count)| count).sum::<usize>(), 4);
+    }
+
+    #[test]
+    fn of_too_many_those_in_trouble_are_shown_and_the_rest_is_counted() {
+        let streams = |state| vec![stream("-80", "Running", Some(1)), stream("80-", state, Some(1))];
+        let migrations = ["a", "b", "c"].map(|name| migration(name, Stage::Running, streams("Running")));
+        let mut migrations = migrations.to_vec();
+        migrations.push(migration("z", Stage::Running, streams("Error")));
+        let figures = Figures::bounded(snapshot(migrations), None, (2, 3));
+        let expected = ["customer.z", "customer.a", "customer.z.80-", "customer.z.-80", "customer.a.-80"];
+        assert_eq!(names(&figures), expected);
+        assert_eq!(figures.left_out, LeftOut { workflows: 2, shards: 5, mounts: 0 });
+    }
+
+    #[test]
+    fn the_last_success_is_remembered_while_the_topology_is_silent() {
+        let good = Figures::of(snapshot(Vec::new()), None);
+        assert_eq!(good.last_success(), Some(1000));
+        let silent = Snapshot { sequence: 2, taken_at: 2000, problem: Some(Problem::default()), ..Snapshot::default() };
+        assert_eq!(Figures::of(Arc::new(silent), good.last_success()).last_success(), Some(1000));
+        assert!(!Figures::of(Arc::new(Snapshot::default()), None).is_something());
+    }
+}

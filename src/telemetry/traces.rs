@@ -1,0 +1,200 @@
+//! Traces: from the caller's context (W3C `traceparent`, `tracestate`, `baggage`) through the span of a call to a span for
+//! each topology operation and each call to a tablet that it causes, sent by OTLP.
+//!
+//! Spans are those of the crate `tracing` with the names below; calls that are not sampled have only the span of the
+//! call, which carries the ids for the log and for what is called. Nothing costs anything until [`layer`] was installed.
+
+mod context;
+mod exporter;
+mod filter;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry::trace::{Status, TracerProvider};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider};
+use tonic::Code;
+use tracing::{Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::otlp;
+use super::{build, grpc_code};
+pub use context::{Ids, adopt, ids, inject};
+use exporter::Watched;
+use filter::Caused;
+
+/// Name of the span of a client's call.
+pub const SERVER: &str = "rpc";
+/// Names of the spans of calls that it causes.
+pub const TOPO: &str = "topology";
+pub const TABLET: &str = "tablet";
+/// Events with this field are told in traces, too.
+pub const STEP: &str = "step";
+
+/// Part of the traces that is kept, unless told otherwise: as in stock.
+const RATE: f64 = 0.1;
+/// Spans that wait to be sent, and spans sent at once; more are dropped. For a create of 64 shards with room to spare.
+const QUEUE: usize = 8192;
+const BATCH: usize = 1024;
+/// Bound of sending the last spans.
+const LAST: Duration = Duration::from_secs(5);
+
+static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+
+/// What is done with traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracer {
+    Noop,
+    OpenTelemetry,
+}
+
+/// The flags `--tracer` and `--tracing-sampling-rate`.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// None: `OTEL_TRACES_EXPORTER` decides.
+    pub tracer: Option<Tracer>,
+    /// From 0 to 1. None: `OTEL_TRACES_SAMPLER` decides.
+    pub rate: Option<f64>,
+}
+
+impl Options {
+    /// Whether there are traces, with the environment's variables by `variable`. `OTEL_SDK_DISABLED` has the last word.
+    pub fn is_on(&self, variable: impl Fn(&str) -> Option<String>) -> bool {
+        if variable("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+            return false;
+        }
+        match self.tracer {
+            Some(tracer) => tracer == Tracer::OpenTelemetry,
+            None => variable("OTEL_TRACES_EXPORTER").is_some_and(|name| name == "otlp"),
+        }
+    }
+}
+
+/// The layer that makes spans into traces, and the sender behind it; `None` when traces are off. To be called inside the
+/// runtime.
+///
+/// # Errors
+/// They cannot be sent as it is asked for.
+pub fn layer<S>(options: &Options, otlp: &otlp::Options) -> otlp::Result<Option<impl Layer<S> + use<S>>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    if !options.is_on(otlp::variable) {
+        return Ok(None);
+    }
+    let target = otlp.target(otlp::Signal::Traces, otlp::variable)?;
+    let exporter = Watched::new(otlp.span_exporter()?, target.url);
+    let mut batches = BatchConfigBuilder::default();
+    if otlp::variable("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
+        batches = batches.with_max_queue_size(QUEUE);
+    }
+    if otlp::variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").is_none() {
+        batches = batches.with_max_export_batch_size(BATCH);
+    }
+    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches.build()).build();
+    let mut provider = SdkTracerProvider::builder().with_span_processor(processor).with_resource(otlp::resource());
+    // else the builder has read the environment
+    if options.rate.is_some() || otlp::variable("OTEL_TRACES_SAMPLER").is_none() {
+        let rate = Sampler::TraceIdRatioBased(options.rate.unwrap_or(RATE));
+        provider = provider.with_sampler(Sampler::ParentBased(Box::new(rate)));
+    }
+    let provider = provider.build();
+    let layer = of(&provider);
+    PROVIDER.set(provider).ok();
+    Ok(Some(layer))
+}
+
+fn of<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let scope = InstrumentationScope::builder("vtmigrated").with_version(build::VERSION).build();
+    let tracer: SdkTracer = provider.tracer_with_scope(scope);
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+    let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false).with_target(false);
+    // contexts are handed over in headers, nobody asks for the thread's
+    layer.with_context_activation(false).with_filter(Caused)
+}
+
+/// Whether there are traces.
+pub fn is_on() -> bool {
+    PROVIDER.get().is_some()
+}
+
+/// The code with which a client's call ended.
+pub fn served(span: &Span, code: Code) {
+    // by the semantic conventions, the others are the caller's mistakes
+    let is_error = matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    );
+    answered(span, code, is_error);
+}
+
+/// The code with which a call to another server ended.
+pub fn called(span: &Span, code: Code) {
+    answered(span, code, code != Code::Ok);
+}
+
+fn answered(span: &Span, code: Code, is_error: bool) {
+    if !is_on() {
+        return;
+    }
+    let name = grpc_code::name(code);
+    span.set_attribute("rpc.response.status_code", name);
+    if is_error {
+        failed(span, name);
+    }
+}
+
+/// What a span stands for failed; `kind` is one of few, and quotes nothing.
+pub fn failed(span: &Span, kind: &'static str) {
+    if is_on() {
+        span.set_attribute("error.type", kind);
+        span.set_status(Status::error(kind));
+    }
+}
+
+/// A client's call that may still be given up. Dropped without [`Open::answered`], it ended as cancelled.
+#[derive(Debug)]
+pub struct Open(Option<Span>);
+
+impl Open {
+    /// A call that began.
+    pub fn new(span: Span) -> Self {
+        Self(Some(span))
+    }
+
+    /// The call has an answer, whose end is to be told by [`served`].
+    pub fn answered(mut self) -> Option<Span> {
+        self.0.take().filter(|_| is_on())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(span) = &self.0 {
+            served(span, Code::Cancelled);
+        }
+    }
+}
+
+/// Sends the last spans, for five seconds at most.
+pub(super) async fn flush() {
+    let Some(provider) = PROVIDER.get() else { return };
+    let sent = tokio::task::spawn_blocking(|| provider.shutdown_with_timeout(LAST)).await;
+    if let Ok(Err(error)) = sent {
+        tracing::warn!("the last spans were not sent: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

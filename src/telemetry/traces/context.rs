@@ -1,0 +1,99 @@
+//! The context of a trace: taken from a caller, kept with the span of its call, handed to whatever is called.
+
+use std::sync::LazyLock;
+
+use http::HeaderMap;
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+
+use super::is_on;
+
+const PARENT: &str = "traceparent";
+const STATE: &str = "tracestate";
+const BAGGAGE: &str = "baggage";
+
+static PROPAGATOR: LazyLock<TraceContextPropagator> = LazyLock::new(TraceContextPropagator::new);
+static BAGGAGES: LazyLock<BaggagePropagator> = LazyLock::new(BaggagePropagator::new);
+
+/// Kept with the span of a call, sampled or not.
+struct Call(Context);
+
+/// The ids of a call's span.
+pub type Ids = SpanContext;
+
+/// Makes the span of a call a part of its caller's trace, or the begin of one.
+pub fn adopt(span: &Span, headers: &HeaderMap) {
+    if !is_on() {
+        return;
+    }
+    let mut caller = Context::new();
+    let carrier = HeaderExtractor(headers);
+    if headers.contains_key(PARENT) {
+        caller = PROPAGATOR.extract_with_context(&caller, &carrier);
+    }
+    if headers.contains_key(BAGGAGE) {
+        caller = BAGGAGES.extract_with_context(&caller, &carrier);
+    }
+    // the span was made a moment ago: it is there and has not begun
+    span.set_parent(caller).ok();
+    let context = span.context();
+    span.with_subscriber(|(id, dispatch)| {
+        if let Some(span) = dispatch.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
+            span.extensions_mut().replace(Call(context));
+        }
+    });
+}
+
+/// Puts the context of what is being done into the headers of a call, in place of any other. Without traces, headers stay
+/// as they are.
+pub fn inject(headers: &mut HeaderMap) {
+    if !is_on() {
+        return;
+    }
+    let Some(context) = current() else { return };
+    let mut carrier = HeaderInjector(headers);
+    PROPAGATOR.inject_context(&context, &mut carrier);
+    if !context.baggage().is_empty() {
+        BAGGAGES.inject_context(&context, &mut carrier);
+    }
+    if headers.get(STATE).is_some_and(http::HeaderValue::is_empty) {
+        headers.remove(STATE);
+    }
+}
+
+/// The context of the innermost span that is part of a trace.
+fn current() -> Option<Context> {
+    let span = Span::current();
+    let own = span.context();
+    if own.span().span_context().is_valid() {
+        return Some(own);
+    }
+    // a call that is not sampled has no spans below its own
+    let kept = span.with_subscriber(|(id, dispatch)| {
+        let registry = dispatch.downcast_ref::<Registry>()?;
+        of(registry.span(id), Context::clone)
+    });
+    kept.flatten()
+}
+
+/// Whether the call around a span is sampled; false when there is none.
+pub(super) fn is_sampled<'a, S: LookupSpan<'a>>(span: Option<SpanRef<'a, S>>) -> bool {
+    of(span, |context| context.span().span_context().is_sampled()).unwrap_or_default()
+}
+
+/// Ids of the call around a span.
+pub fn ids<'a, S: LookupSpan<'a>>(span: Option<SpanRef<'a, S>>) -> Option<Ids> {
+    of(span, |context| context.span().span_context().clone())
+}
+
+fn of<'a, S: LookupSpan<'a>, T>(span: Option<SpanRef<'a, S>>, take: impl Fn(&Context) -> T) -> Option<T> {
+    span?.scope().find_map(|span| span.extensions().get::<Call>().map(|call| take(&call.0)))
+}

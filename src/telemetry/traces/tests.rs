@@ -1,0 +1,157 @@
+use std::sync::{Arc, Mutex};
+
+use http::HeaderMap;
+use opentelemetry::Value;
+use opentelemetry::trace::{SpanKind, TraceId};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::*;
+
+const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const NOT_SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-00";
+
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Kept {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap().extend(batch);
+        Ok(())
+    }
+}
+
+/// Runs `work` with traces and answers the spans that would be sent; the process has one provider for all tests.
+fn traced(work: impl FnOnce()) -> Vec<SpanData> {
+    let kept = Kept::default();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(kept.clone())
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .build();
+    let subscriber = tracing_subscriber::registry().with(of(&provider));
+    PROVIDER.set(provider.clone()).ok();
+    tracing::subscriber::with_default(subscriber, work);
+    provider.force_flush().unwrap();
+    let spans = kept.0.lock().unwrap();
+    spans.clone()
+}
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), (*value).parse().unwrap())).collect()
+}
+
+fn call(headers: &HeaderMap) -> Span {
+    let span = tracing::info_span!(SERVER, otel.name = "s.S/M", otel.kind = "server", rpc.method = "s.S/M");
+    adopt(&span, headers);
+    span
+}
+
+fn below() -> (Span, HeaderMap) {
+    let span = tracing::info_span!(TABLET, otel.name = "t.T/N", otel.kind = "client");
+    let mut sent = HeaderMap::new();
+    span.in_scope(|| inject(&mut sent));
+    (span, sent)
+}
+
+fn attribute(span: &SpanData, key: &str) -> Option<Value> {
+    span.attributes.iter().find(|kv| kv.key.as_str() == key).map(|kv| kv.value.clone())
+}
+
+#[test]
+fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
+    let given = [("traceparent", SAMPLED), ("tracestate", "a=1,b=2"), ("baggage", "team=blue")];
+    let mut sent = HeaderMap::new();
+    let spans = traced(|| {
+        let span = call(&headers(&given));
+        span.in_scope(|| {
+            let (below, injected) = below();
+            called(&below, Code::NotFound);
+            sent = injected;
+            tracing::info!(step = "Freeze", "complete");
+            tracing::info!(detail = "secret", "something else");
+        });
+        served(&span, Code::Ok);
+    });
+    let [below, server] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!(server.span_context.trace_id(), TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap());
+    assert_eq!(
+        (server.parent_span_id.to_string().as_str(), &server.span_kind),
+        ("b7ad6b7169203331", &SpanKind::Server)
+    );
+    assert_eq!(server.name, "s.S/M");
+    assert_eq!(attribute(server, "rpc.response.status_code"), Some("OK".into()));
+    assert_eq!(server.status, Status::Unset);
+    let events: Vec<&str> = server.events.iter().map(|event| event.name.as_ref()).collect();
+    assert_eq!(events, ["complete"]);
+    assert_eq!((below.parent_span_id, &below.span_kind), (server.span_context.span_id(), &SpanKind::Client));
+    assert_eq!(below.status, Status::error("NOT_FOUND"));
+    assert_eq!(attribute(below, "error.type"), Some("NOT_FOUND".into()));
+    let id = below.span_context.span_id();
+    assert_eq!(sent["traceparent"].to_str().unwrap(), format!("00-0af7651916cd43dd8448eb211c80319c-{id}-01"));
+    assert_eq!(sent["tracestate"], "a=1,b=2");
+    assert_eq!(sent["baggage"], "team=blue");
+}
+
+#[test]
+fn what_is_not_sampled_is_handed_on_and_logged_but_not_sent() {
+    let mut sent = HeaderMap::new();
+    let mut logged = None;
+    let spans = traced(|| {
+        let span = call(&headers(&[("traceparent", NOT_SAMPLED)]));
+        span.in_scope(|| {
+            sent = below().1;
+            logged = Span::current().with_subscriber(|(id, dispatch)| {
+                let registry = dispatch.downcast_ref::<tracing_subscriber::Registry>().unwrap();
+                ids(registry.span(id)).unwrap()
+            });
+        });
+    });
+    assert!(spans.is_empty(), "{spans:?}");
+    let ids = logged.unwrap();
+    assert_eq!(ids.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319d");
+    let expected = format!("00-0af7651916cd43dd8448eb211c80319d-{}-00", ids.span_id());
+    assert_eq!(sent["traceparent"].to_str().unwrap(), expected);
+    assert!(!sent.contains_key("tracestate"));
+}
+
+#[test]
+fn a_header_that_is_none_begins_a_trace_and_so_does_none() {
+    for given in [&[][..], &[("traceparent", "garbage")]] {
+        let spans = traced(|| drop(call(&headers(given))));
+        assert!(spans[0].parent_span_id == opentelemetry::trace::SpanId::INVALID, "{spans:?}");
+    }
+}
+
+#[test]
+fn spans_that_no_call_caused_stay_out() {
+    let spans = traced(|| {
+        let (_, sent) = below();
+        assert!(sent.is_empty());
+    });
+    assert!(spans.is_empty(), "{spans:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_ends_as_cancelled() {
+    let spans = traced(|| {
+        let span = call(&HeaderMap::new());
+        let open = Open::new(span.clone());
+        let waiting = std::future::pending::<()>().instrument(span);
+        drop((waiting, open));
+    });
+    assert_eq!(attribute(&spans[0], "rpc.response.status_code"), Some("CANCELLED".into()));
+}
+
+#[test]
+fn flags_win_over_the_environment() {
+    let on = |tracer, pairs: &[(&str, &str)]| {
+        let options = Options { tracer, rate: None };
+        options.is_on(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    };
+    let otlp = ("OTEL_TRACES_EXPORTER", "otlp");
+    assert!(!on(None, &[]) && on(None, &[otlp]) && !on(Some(Tracer::Noop), &[otlp]));
+    assert!(on(Some(Tracer::OpenTelemetry), &[("OTEL_TRACES_EXPORTER", "none")]));
+    assert!(!on(Some(Tracer::OpenTelemetry), &[("OTEL_SDK_DISABLED", "true")]));
+}

@@ -1,0 +1,239 @@
+//! What watchers see of a keyspace's migrations: the reads of status, with what several workflows share read once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::{join_all, try_join3, try_join4};
+use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
+use vtmigrated_proto::topodata::ExternalVitessCluster;
+use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
+
+use super::super::preflight::Finding;
+use super::super::record::{self, Facts, Phase};
+use super::super::streams::{self, Keyspace, OnShard, Origin};
+use super::super::verdict::diff::{self, Diffs};
+use super::super::{Result, verdict};
+use super::progress::{Overall, TableState};
+use super::status::{self, Around, Seen, Told};
+use super::{FROZEN, readiness};
+use crate::context::Context;
+use crate::topo::{self, Node, paths};
+use crate::{gtid, tablet};
+
+/// Longest position kept, in characters.
+const POSITION: usize = 400;
+
+/// What is the same for all keyspaces.
+pub struct Common {
+    /// Names of all keyspaces, ascending.
+    pub keyspaces: Vec<String>,
+    mounts: Vec<Node>,
+    rules: RoutingRules,
+    /// Keyspace, workflow and what create noted down.
+    records: Vec<(String, String, std::result::Result<Facts, String>)>,
+}
+
+impl Common {
+    /// Reads it: one wave.
+    pub async fn read(context: &Context) -> Result<Self> {
+        let global = context.topo.global();
+        let (keyspaces, mounts, rules, records) = try_join4(
+            async { Ok(topo::keyspace::names(global).await?) },
+            async { Ok(global.list(paths::EXTERNAL_CLUSTERS).await?) },
+            async { Ok(topo::routing_rules::get(global).await?) },
+            record::all(global),
+        )
+        .await?;
+        Ok(Self { keyspaces, mounts, rules, records })
+    }
+
+    /// Names and records of all mounts, ascending. A record that cannot be read is one without a configuration.
+    pub fn mounts(&self) -> impl Iterator<Item = (String, ExternalVitessCluster)> {
+        self.mounts.iter().map(|node| {
+            let name = node.path.rsplit('/').next().unwrap_or_default().to_owned();
+            (name, prost::Message::decode(node.value.clone()).unwrap_or_default())
+        })
+    }
+
+    /// True when a workflow of a keyspace has a record.
+    pub fn has_record(&self, keyspace: &str) -> bool {
+        self.records.iter().any(|(of, _, _)| of == keyspace)
+    }
+
+    fn facts(&self, keyspace: &str, workflow: &str) -> Option<&Facts> {
+        let found = self.records.iter().find(|(k, w, _)| k == keyspace && w == workflow)?;
+        found.2.as_ref().ok()
+    }
+}
+
+/// A migration at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub workflow: String,
+    pub origin: Origin,
+    pub streams: Vec<ObservedStream>,
+    /// None when there is no stream yet.
+    pub tables: BTreeMap<String, TableState>,
+    pub overall: Overall,
+    /// What speaks against complete, or only warns.
+    pub findings: Vec<Finding>,
+    /// Whether the columns of both sides were compared for that.
+    pub compared: bool,
+    pub traffic: String,
+    pub diffs: Diffs,
+    /// Create has begun and not ended well.
+    pub creating: bool,
+    /// Complete has begun.
+    pub completing: bool,
+}
+
+/// A stream at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct ObservedStream {
+    pub id: i32,
+    pub source_shard: String,
+    pub shard: String,
+    pub tablet: String,
+    /// As status shows it.
+    pub state: &'static str,
+    pub message: String,
+    /// Stopped for good by complete.
+    pub frozen: bool,
+    /// `None` while it copies, and before it has started.
+    pub lag: Option<i64>,
+    pub position: String,
+    pub rows_copied: i64,
+    pub tables_left: usize,
+}
+
+/// The migrations of a keyspace, ascending by name, or why one cannot be told: at most seven waves. `columns`: those of
+/// both sides are compared, as status does.
+///
+/// # Errors
+/// Every primary must answer: a part of a migration would look like a whole one.
+pub async fn keyspace(
+    context: &Context,
+    name: &str,
+    common: &Common,
+    columns: bool,
+) -> Result<Vec<(String, Result<Observed>)>> {
+    let mut target = Keyspace::load(&context.topo, name).await?;
+    // shards that are being made or taken away
+    target.shards.retain(|s| s.record.value.primary_alias.is_some() || s.record.value.is_primary_serving);
+    let rows = target.workflows(context, &[]).await?;
+    let mut workflows: BTreeMap<String, Vec<OnShard>> = BTreeMap::new();
+    for row in rows.into_iter().filter(|row| row.found.workflow_type() == VReplicationWorkflowType::Migrate) {
+        workflows.entry(row.found.workflow.clone()).or_default().push(row);
+    }
+    let mut observed = unborn(name, common, &workflows);
+    if workflows.is_empty() {
+        return Ok(observed);
+    }
+    let sized = |workflow: &String| common.facts(name, workflow).is_some_and(|facts| !facts.sizes.is_empty());
+    let needs_sizes = !workflows.keys().all(sized);
+    let (copying, serving, vschema) = try_join3(
+        status::copies(context, &target, needs_sizes),
+        async { Ok(topo::srv_vschema::all(&target.cells).await?) },
+        async { Ok(topo::vschema::find(context.topo.global(), name).await?) },
+    )
+    .await?;
+    let copying = Arc::new(copying);
+    let vschema = vschema.map(|record| record.value).unwrap_or_default();
+    let (target, serving, vschema) = (&target, &serving, &vschema);
+    let asked = workflows.into_iter().map(|(workflow, rows)| {
+        let seen = Seen { rows, copying: Arc::clone(&copying), needs_sizes };
+        async move {
+            let diffs = diff::read(context, target, &workflow).await;
+            let facts = common.facts(name, &workflow);
+            let around =
+                Around { mounts: &common.mounts, rules: &common.rules, serving, diffs: &diffs, facts, columns };
+            let observed = observe(context, target, &workflow, &seen, &around, vschema).await;
+            (workflow, observed)
+        }
+    });
+    observed.extend(join_all(asked.collect::<Vec<_>>()).await);
+    observed.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(observed)
+}
+
+/// Workflows that have a record and no stream: their create or their complete did not end.
+fn unborn(keyspace: &str, common: &Common, alive: &BTreeMap<String, Vec<OnShard>>) -> Vec<(String, Result<Observed>)> {
+    let mine = common.records.iter().filter(|(k, w, _)| k == keyspace && !alive.contains_key(w));
+    mine.filter_map(|(_, workflow, facts)| {
+        let facts = facts.as_ref().ok()?;
+        let (source, shards) = facts.source.clone();
+        let origin = Origin { keyspace: source, mount: facts.mount.clone(), shards, tables: facts.tables.clone() };
+        let observed = Observed {
+            workflow: workflow.clone(),
+            origin,
+            creating: !facts.completing,
+            completing: facts.completing,
+            ..Observed::default()
+        };
+        Some((workflow.clone(), Ok(observed)))
+    })
+    .collect()
+}
+
+async fn observe(
+    context: &Context,
+    target: &Keyspace,
+    workflow: &str,
+    seen: &Seen,
+    around: &Around<'_>,
+    vschema: &VSchema,
+) -> Result<Observed> {
+    let weighed = status::weigh(context, target, workflow, seen, around).await?;
+    let sizes = around.facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
+    let told = Told { source: &weighed.source, vschema, sizes, diffs: around.diffs, shards: &[] };
+    let tables = seen.tables(&weighed.origin, &told);
+    let overall = Overall::of(tables.values(), seen.seconds());
+    let facts = around.facts;
+    Ok(Observed {
+        workflow: workflow.to_owned(),
+        streams: streams(target, seen),
+        tables,
+        overall,
+        findings: weighed.findings,
+        compared: weighed.compared,
+        traffic: weighed.traffic.to_string(),
+        diffs: around.diffs.clone(),
+        creating: facts.is_some_and(|facts| facts.phase == Phase::Creating || facts.taken_back),
+        completing: readiness::any_frozen(&seen.rows) || facts.is_some_and(|facts| facts.completing),
+        origin: weighed.origin,
+    })
+}
+
+fn streams(target: &Keyspace, seen: &Seen) -> Vec<ObservedStream> {
+    let mut found = Vec::new();
+    for row in &seen.rows {
+        let Some(shard) = target.shards.get(row.shard) else { continue };
+        let states = seen.copying.get(row.shard).map(|copying| &copying.states);
+        for stream in &row.found.streams {
+            let left = states.and_then(|states| states.get(&i64::from(stream.id)));
+            let replicates = left.is_none() && !stream.pos.is_empty();
+            let position = gtid::stored(&stream.pos).and_then(|text| gtid::GtidSet::parse(&text));
+            let position = position.map(|set| set.to_string()).unwrap_or_default();
+            found.push(ObservedStream {
+                id: stream.id,
+                source_shard: stream.bls.as_ref().map(|bls| bls.shard.clone()).unwrap_or_default(),
+                shard: shard.name.clone(),
+                tablet: shard.primary.as_ref().map(tablet::alias).unwrap_or_default(),
+                state: streams::shown_state(stream, left.is_some()),
+                message: streams::message(stream),
+                frozen: stream.message == FROZEN.as_bytes(),
+                lag: replicates.then(|| status::lag(stream)),
+                position: position.chars().take(POSITION).collect(),
+                rows_copied: stream.rows_copied,
+                tables_left: left.map_or(0, Vec::len),
+            });
+        }
+    }
+    found.sort_by(|a, b| (&a.shard, &a.source_shard, a.id).cmp(&(&b.shard, &b.source_shard, b.id)));
+    found
+}
+
+/// In short whether complete would refuse: `GO`, or `NO-GO (copying, 2 reasons)`.
+pub fn verdict_of(findings: &[Finding]) -> String {
+    verdict::summary(findings)
+}
