@@ -31,7 +31,7 @@ const TABLES: [(&str, u32); 8] = [
 const SOURCE: [&str; 2] = ["-80", "80-"];
 const TARGET: [&str; 4] = ["-40", "40-80", "80-c0", "c0-"];
 /// Between two packets of rows: the copy takes some seconds.
-const ROW_PAUSE: Duration = Duration::from_millis(250);
+const ROW_PAUSE: Duration = Duration::from_millis(200);
 
 /// Tables whose rows are odd on the first source shard and even on the second one.
 fn schema(shard: usize) -> String {
@@ -59,12 +59,17 @@ fn vschema(vindex: &str) -> String {
 
 async fn start() -> Life {
     let source = Cluster::new("zone1").keyspace("commerce", &SOURCE).vschema(&vschema("hash")).row_pause(ROW_PAUSE);
-    let target = Cluster::new("zone2").keyspace("customer", &TARGET).vschema(&vschema("hash")).first_uid(200);
+    let target = Cluster::new("zone2").keyspace("customer", &TARGET).vschema(&vschema("xxhash")).first_uid(200);
     let life = Life::start_with(source, target, &["--watch-interval=1s"]).await.unwrap();
     for (number, name) in SOURCE.iter().enumerate() {
         life.source.shard("commerce", name).unwrap().run(&schema(number)).await.unwrap();
     }
     life
+}
+
+/// Waits until a station of the line looks so.
+async fn until_station(browser: &Browser, number: usize, look: &str) {
+    browser.until(&format!("document.querySelector('#head .stations li:nth-child({number}).{look}') !== null")).await;
 }
 
 /// The three looks of a moment.
@@ -91,7 +96,8 @@ async fn a_migration_is_seen_from_its_mount_to_its_end_without_a_reload() {
     keyboard(&browser).await;
 
     life.create(migrate("commerce", "customer")).await.unwrap();
-    browser.until_text("#migrations", "customer.import copying").await;
+    browser.until_text("#migrations .card h2", "customer.import").await;
+    browser.until_text("#migrations .card .badge", "copying").await;
     browser.until_text("#mounts", "Used by customer.import").await;
     browser.until("document.querySelector('#migrations progress')?.value > 3").await;
     pictures(&browser, ["overview-light", "overview-dark", "overview-phone"]).await;
@@ -102,7 +108,7 @@ async fn a_migration_is_seen_from_its_mount_to_its_end_without_a_reload() {
     compared(&browser, &life).await;
     browser.value("document.querySelector('#streams details').open = true").await;
     life.complete("customer").await.unwrap();
-    browser.until_text("#head .stations li:last-child", "Completed, done").await;
+    until_station(&browser, 5, "done").await;
     browser.until_text("#head", "completed").await;
     // what was opened stays so while parts are replaced
     assert_eq!(browser.value("document.querySelector('#streams details').open").await, Value::Bool(true));
@@ -112,11 +118,14 @@ async fn a_migration_is_seen_from_its_mount_to_its_end_without_a_reload() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 
     // a server that comes back is found again
+    browser.open(&format!("{root}/")).await;
+    browser.value("window.opened = true").await;
+    browser.until_text("#live", "live").await;
     life.server.kill9().unwrap();
     browser.until_text("#live", "connection lost").await;
     life.server.restart().await.unwrap();
-    browser.open(&format!("{root}/")).await;
     browser.until_text("#live", "live").await;
+    assert_eq!(browser.value("window.opened").await, Value::Bool(true));
     browser.close().await;
     life.finish().await.unwrap();
 }
@@ -148,7 +157,7 @@ async fn copying(browser: &Browser, root: &str, life: &Life) {
     assert!(before < 100.0);
     browser.until(&format!("(document.querySelector('#head progress')?.value ?? 100) > {before}")).await;
     life.until_running("customer").await.unwrap();
-    browser.until_text("#head .stations li:nth-child(3)", "Running, now").await;
+    until_station(browser, 3, "now").await;
     assert_eq!(browser.value("window.opened").await, Value::Bool(true));
 }
 
@@ -157,6 +166,8 @@ async fn stopped_and_started(browser: &Browser, life: &Life) {
     life.stop_streams("customer").await.unwrap();
     browser.until_text("#trouble", "its state is Stopped").await;
     browser.until_text("#trouble code", "NOT_RUNNING").await;
+    browser.until_text("#head .badge", "in trouble").await;
+    browser.until_text("#trouble", "8 streams: ").await;
     browser.until_text("#trouble", &format!("Workflow --keyspace customer start --workflow {WORKFLOW}")).await;
     pictures(browser, ["trouble-light", "trouble-dark", "trouble-phone"]).await;
     life.start_streams("customer").await.unwrap();
@@ -172,12 +183,14 @@ async fn compared(browser: &Browser, life: &Life) {
         tablet_selection_preference: TabletSelectionPreference::Any.into(),
         limit: i64::MAX,
         max_extra_rows_to_compare: 1000,
+        auto_retry: true,
         ..VDiffCreateRequest::default()
     };
     life.client().v_diff_create(request).await.unwrap();
     browser.until_text("#vdiff", "rows compared").await;
     browser.until_text("#vdiff", "no difference").await;
-    browser.until_text("#head .stations li:nth-child(4)", "Diffed, done").await;
+    browser.until("!document.querySelector('#vdiff .facts b').innerText.startsWith('0')").await;
+    until_station(browser, 4, "done").await;
     browser.until("document.querySelector('#lag path.area') !== null").await;
     browser.until_text("#head .tiles", "Complete GO").await;
     pictures(browser, ["diffed-light", "diffed-dark", "diffed-phone"]).await;

@@ -163,7 +163,7 @@ impl Browser {
         }
     }
 
-    /// Takes a picture of the whole page.
+    /// Takes a picture of the whole page, and keeps its source.
     pub async fn screenshot(&self, look: &Look) {
         let scheme = if look.dark { "dark" } else { "light" };
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
@@ -179,6 +179,8 @@ impl Browser {
         let folder = screenshots();
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(format!("{}.png", look.name)), picture).unwrap();
+        let html = self.value("document.documentElement.outerHTML").await;
+        fs::write(folder.join(format!("{}.html", look.name)), html.as_str().unwrap()).unwrap();
     }
 
     /// What the page complained of since it was asked last.
