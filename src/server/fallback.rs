@@ -22,6 +22,7 @@ use tower::{Service, ServiceExt};
 use self::relay::Relayed;
 use self::shadow::Shadow;
 use crate::error::with_cause;
+use crate::server::audit::Entry;
 use crate::telemetry::shadow::Counts;
 use crate::telemetry::traces;
 use crate::tls::Tls;
