@@ -241,8 +241,10 @@ async fn what_a_migrate_cannot_do_is_refused_before_anything_is_read() {
     }
     let unknown = lab.run("Migrate --all --source ext1.commerce Create customer.wf").await.1;
     assert_refused(unknown, Code::NotFound, "no vitess cluster found with name ext1");
-    let no_primary = lab.run("Workflow customer listall").await.1;
-    assert_refused(no_primary, Code::FailedPrecondition, "no primary found for shard customer/0");
+    for line in ["Workflow customer listall", "Workflow List customer", "Workflow customer.wf list"] {
+        let no_primary = lab.run(line).await.1;
+        assert_refused(no_primary, Code::FailedPrecondition, "no primary found for shard customer/0");
+    }
     assert_refused(lab.run("Workflow nope listall").await.1, Code::NotFound, "node doesn't exist");
 }
 

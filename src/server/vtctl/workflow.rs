@@ -62,7 +62,8 @@ async fn workflow(context: Arc<Context>, console: Console, args: Parsed) -> Resu
         return Err(Error::usage(USAGE, ""));
     }
     if matches!(action.as_str(), "list" | "listall") {
-        return list(&context, &console, &target).await;
+        let keyspace = target.split_once('.').map_or(target.as_str(), |(keyspace, _)| keyspace);
+        return list(&context, &console, keyspace).await;
     }
     let (keyspace, workflow) = arguments::workflow(&target)?;
     if workflow.is_empty() {
