@@ -39,13 +39,13 @@ fn migration(name: &str, tables: usize, shards: usize) -> Migration {
         source_shard: format!("{name}{:02x}-", at % 16),
         shard: format!("{name}{:02x}-", at),
         tablet: format!("{name}-0000000100"),
-        state: if at % 5 == 0 { "Error".into() } else { "Running".into() },
+        state: if at.is_multiple_of(5) { "Error".into() } else { "Running".into() },
         lag: Some(3),
         message: name.into(),
         position: format!("{name}:1-5"),
         rows_copied: 77,
         tables_left: at % 2,
-        problem: (at % 5 == 0).then(problem),
+        problem: (at.is_multiple_of(5)).then(problem),
         history: (0..120).map(|at| Point { at: at * 10, lag: at % 7 }).collect(),
     };
     let vdiff = VDiff {
