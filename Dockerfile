@@ -16,8 +16,7 @@ RUN apt-get update \
 ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_HOME=/usr/local/cargo
 WORKDIR /src
 COPY . .
-# Facts of the build for --version and /debug/vars: the repository is not part of the context. The same facts and the same
-# BUILD_IMAGE give the same binary.
+# Facts of the build for --version and /debug/vars: the repository is not part of the context.
 ARG SOURCE_DATE_EPOCH
 ARG VTMIGRATED_BUILD_HOST
 ARG VTMIGRATED_BUILD_USER

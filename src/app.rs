@@ -1,6 +1,7 @@
 //! The composition root: builds the parts, serves, drains.
 
 mod listen;
+mod open_files;
 mod pid_file;
 mod stop;
 
@@ -60,6 +61,7 @@ pub enum Error {
 
 /// Listens where the configuration says and serves until `shutdown`.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+    open_files::raise();
     let grpc = listen(&config.grpc_address).await?;
     let http = match &config.http_address {
         Some(address) => Some(listen(address).await?),

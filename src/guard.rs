@@ -4,6 +4,7 @@
 //! then is logged, and what was read before stays in force).
 
 mod auth;
+mod frames;
 pub mod listen;
 mod options;
 mod roles;

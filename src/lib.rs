@@ -21,6 +21,7 @@ pub mod guard;
 pub mod health;
 pub mod key_range;
 pub mod meters;
+pub mod patience;
 pub mod server;
 pub mod snappy;
 pub mod sql;

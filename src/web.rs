@@ -3,6 +3,7 @@
 mod api;
 mod headers;
 mod health;
+mod listen;
 mod live;
 mod policy;
 mod shadow;
@@ -61,10 +62,7 @@ pub struct Pages {
 
 /// Serves the pages until `ended`.
 pub async fn serve(listener: TcpListener, pages: Pages, ended: CancellationToken) {
-    let served = axum::serve(listener, router(pages)).with_graceful_shutdown(ended.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!("the HTTP server failed: {error}");
-    }
+    listen::serve(listener, router(pages), ended).await;
 }
 
 /// All pages. Policies are about those that they are about in stock: variables and metrics are for everybody.

@@ -19,10 +19,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fetch", &[]),
     ("files", &[]),
     ("gtid", &[]),
-    ("guard", &["files", "tls"]),
+    ("guard", &["files", "patience", "tls"]),
     ("health", &["cli", "fetch"]),
     ("key_range", &[]),
     ("meters", &["telemetry", "watch"]),
+    ("patience", &[]),
     (
         "server",
         &[
@@ -34,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "snappy",
             "tablet",
             "telemetry",
+            "tls",
             "topo",
             "vdiff",
             "vschema",
@@ -49,7 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
     ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
-    ("web", &["context", "error", "telemetry", "topo", "vdiff", "watch", "workflow"]),
+    ("web", &["context", "error", "patience", "telemetry", "topo", "vdiff", "watch", "workflow"]),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;

@@ -60,3 +60,5 @@ mod vdiff_rig;
 mod vdiff_tablet;
 #[path = "rpc/vschemas.rs"]
 mod vschemas;
+#[path = "rpc/vtadmin.rs"]
+mod vtadmin;

@@ -10,6 +10,7 @@ use integration::{
     zookeeper::Zookeeper,
 };
 use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use vtmigrated::topo::{Dialer, EtcdOptions, Expect, Write};
 use vtmigrated_proto::topodata::CellInfo;
@@ -49,6 +50,11 @@ async fn register_proves_what_it_is_given() {
     for kind in ["consul", "zk2"] {
         let dead = MountRegisterRequest { topo_type: kind.into(), topo_server: nobody.address().to_string(), ..base() };
         refused(dead, Code::Unavailable, &["context deadline exceeded", kind, &nobody.address().to_string()]).await;
+    }
+    // a server of another kind than was said
+    for kind in ["consul", "zk2"] {
+        let other = MountRegisterRequest { topo_type: kind.into(), ..base() };
+        refused(other, Code::Unavailable, &["context deadline exceeded", kind, &base().topo_server]).await;
     }
     for (server, root) in
         [("", "/vitess/global"), ("127.0.0.1:1", ""), ("a\nb", "/vitess/global"), ("127.0.0.1:1", "/a\0b")]
@@ -160,6 +166,17 @@ async fn copy_to_zookeeper(life: &Life, zookeeper: &Zookeeper) {
     conn.write(writes, None).await.unwrap();
 }
 
+/// What a page of the server shows.
+async fn page(server: &Server, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(server.http_address()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_in_zookeeper_is_migrated_with_credentials_that_nobody_sees() {
     let life = Life::start(
@@ -210,6 +227,13 @@ async fn a_source_in_zookeeper_is_migrated_with_credentials_that_nobody_sees() {
     assert!(stored.values().all(|value| !value.windows(7).any(|part| part == b"planted")));
     let log = std::fs::read_to_string(server.process().log_path()).unwrap();
     assert!(log.contains("serving gRPC") && !log.contains("planted"), "{log}");
+    for path in ["/debug/config", "/debug/vars", "/debug/status", "/metrics", "/api/preflight/mount/ext3"] {
+        let text = page(&server, path).await;
+        assert!(!text.contains("planted"), "{text}");
+        assert_eq!(text.contains("mount-settings: "), path == "/debug/config", "{text}");
+    }
+    let command_line = std::fs::read(format!("/proc/{}/cmdline", server.process().pid().unwrap())).unwrap();
+    assert!(!String::from_utf8_lossy(&command_line).contains("planted"));
     drop((server, zookeeper));
     life.finish().await.unwrap();
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+#[path = "pages/secrets.rs"]
+mod secrets;
+
 use std::{
     fs,
     net::SocketAddr,

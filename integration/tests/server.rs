@@ -2,9 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
-use integration::{cluster::Cluster, server::Server};
+use std::{collections::BTreeMap, time::Duration};
+
+use integration::{client::Vtctld, cluster::Cluster, life::until, server::Server};
+use prost::Message;
+use tokio::time::timeout;
 use tonic::Code;
-use vtmigrated_proto::vtctldata::{MountListRequest, MountRegisterRequest, MountShowRequest};
+use vtmigrated_proto::{
+    topodata::Keyspace,
+    vtctldata::{
+        CreateKeyspaceRequest, MountListRequest, MountRegisterRequest, MountShowRequest,
+        SetKeyspaceDurabilityPolicyRequest,
+    },
+};
 
 #[tokio::test]
 async fn a_killed_server_finds_its_mounts_again() {
@@ -54,4 +64,82 @@ async fn half_of_the_topology_flags_is_an_error() {
     let error = Server::start(&["--topo_implementation=etcd2"]).await.unwrap_err().to_string();
     assert!(error.contains("ended by itself"), "{error}");
     assert!(error.contains("topo_global_server_address"), "{error}");
+}
+
+fn durability(keyspace: &str, policy: &str) -> SetKeyspaceDurabilityPolicyRequest {
+    SetKeyspaceDurabilityPolicyRequest { keyspace: keyspace.to_owned(), durability_policy: policy.to_owned() }
+}
+
+/// Makes keyspaces and changes them under their locks until the server takes no more calls; what was answered.
+async fn load(mut client: Vtctld, caller: usize) -> BTreeMap<String, &'static str> {
+    let mut answered = BTreeMap::new();
+    for at in 0.. {
+        let name = format!("load_{caller}_{at}");
+        if client.create_keyspace(CreateKeyspaceRequest { name: name.clone(), ..Default::default() }).await.is_err() {
+            break;
+        }
+        answered.insert(name.clone(), "");
+        if client.set_keyspace_durability_policy(durability(&name, "semi_sync")).await.is_err() {
+            // it may have been done all the same
+            answered.remove(&name);
+            break;
+        }
+        answered.insert(name, "semi_sync");
+    }
+    answered
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_under_load_it_keeps_what_it_answered_and_gives_its_locks_back() {
+    let cluster = Cluster::new("zone1").keyspace("customer", &["0"]).without_tablets().start().await.unwrap();
+    let server = Server::start(&cluster.topo_flags()).await.unwrap();
+    let mut callers = Vec::new();
+    for caller in 0..20 {
+        callers.push(tokio::spawn(load(server.client().await.unwrap(), caller)));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(server.term().await.unwrap().success(), "{}", server.process().log_tail());
+    assert!(!server.process().log_tail().contains("did not end in time"), "{}", server.process().log_tail());
+    let stored = cluster.etcd().dump("/vitess/global/").await.unwrap();
+    let mut answers = 0;
+    for caller in callers {
+        // nobody is left waiting
+        for (name, policy) in timeout(Duration::from_secs(30), caller).await.unwrap().unwrap() {
+            let record = &stored[&format!("/vitess/global/keyspaces/{name}/Keyspace")];
+            assert_eq!(Keyspace::decode(record.as_slice()).unwrap().durability_policy, policy, "{name}");
+            answers += 1;
+        }
+    }
+    assert!(answers > 20, "{answers}");
+    let locks: Vec<_> = stored.keys().filter(|key| key.contains("/locks/")).collect();
+    assert!(locks.is_empty(), "{locks:?}");
+    cluster.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_cannot_end_does_not_hold_the_stop_up() {
+    let cluster = Cluster::new("zone1").keyspace("customer", &["0"]).without_tablets().start().await.unwrap();
+    let mut flags = cluster.topo_flags();
+    flags.extend(["--onterm_timeout=1s", "--onclose_timeout=1s", "--topo_etcd_lease_ttl=2"].map(str::to_owned));
+    let server = Server::start(&flags).await.unwrap();
+    // somebody else's lock, which never ends
+    let theirs = "/vitess/global/keyspaces/customer/locks/1";
+    cluster.etcd().connect().await.unwrap().put(theirs, "{}", None).await.unwrap();
+    let mut client = server.client().await.unwrap();
+    let waiting =
+        tokio::spawn(async move { client.set_keyspace_durability_policy(durability("customer", "none")).await });
+    let locks = async || {
+        let stored = cluster.etcd().dump("/vitess/global/").await.unwrap();
+        stored.into_keys().filter(|key| key.contains("/locks/")).collect::<Vec<_>>()
+    };
+    let held = async |count: usize| {
+        let locks = locks().await;
+        if locks.len() == count { Ok(()) } else { Err(format!("{locks:?}")) }
+    };
+    until("its place in the queue", async || held(2).await).await.unwrap();
+    assert!(server.term().await.unwrap().success(), "{}", server.process().log_tail());
+    assert!(timeout(Duration::from_secs(30), waiting).await.unwrap().unwrap().is_err());
+    until("the end of its lock", async || held(1).await).await.unwrap();
+    cluster.etcd().connect().await.unwrap().delete(theirs, None).await.unwrap();
+    cluster.finish().await.unwrap();
 }

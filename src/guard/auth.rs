@@ -25,7 +25,7 @@ pub enum Mode {
 }
 
 /// A caller as the audit log names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// User name, or common name of the certificate; empty when nobody has to say who he is.
     pub name: String,

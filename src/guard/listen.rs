@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
@@ -20,9 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::Watched;
+use super::frames::Frames;
+use crate::patience::Patient;
 
 /// A client has so long to finish the TLS handshake and to send the start of its first request.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A client has so long to take some of what is written to it.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of the HTTP/2 preface and the client's first settings frame: whoever sent them is a client.
 const GREETING: usize = 24 + 9;
 /// First byte of a TLS handshake.
@@ -90,17 +94,17 @@ async fn greet(
     stream.set_nodelay(true)?;
     let mut peer = Peer { address: Some(address), tls: false, certificates: Arc::default() };
     let Some(tls) = &listening.tls else {
-        return Ok(Some(Io::new(Socket::Plain(stream), peer, place)));
+        return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, place)));
     };
     if listening.optional {
         let mut first = [0];
         match tokio::time::timeout(PATIENCE, stream.peek(&mut first)).await {
             Ok(Ok(1)) if first == [TLS_HANDSHAKE] => {}
-            Ok(Ok(1)) => return Ok(Some(Io::new(Socket::Plain(stream), peer, place))),
+            Ok(Ok(1)) => return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, place))),
             _ => return Ok(None),
         }
     }
-    let accepting = TlsAcceptor::from(tls.get()).accept(stream);
+    let accepting = TlsAcceptor::from(tls.get()).accept(Patient::new(stream, READ_PATIENCE));
     match tokio::time::timeout(PATIENCE, accepting).await {
         Ok(Ok(stream)) => {
             peer.tls = true;
@@ -117,8 +121,8 @@ async fn greet(
 }
 
 enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Patient<TcpStream>),
+    Tls(Box<TlsStream<Patient<TcpStream>>>),
 }
 
 /// An accepted connection.
@@ -127,12 +131,14 @@ pub struct Io {
     peer: Peer,
     /// Ends a connection on which no client shows itself.
     greeting: Option<(usize, Pin<Box<Sleep>>)>,
+    frames: Frames,
     _place: OwnedSemaphorePermit,
 }
 
 impl Io {
     fn new(socket: Socket, peer: Peer, place: OwnedSemaphorePermit) -> Self {
-        Self { socket, peer, greeting: Some((0, Box::pin(tokio::time::sleep(PATIENCE)))), _place: place }
+        let greeting = Some((0, Box::pin(tokio::time::sleep(PATIENCE))));
+        Self { socket, peer, greeting, frames: Frames::new(Instant::now()), _place: place }
     }
 }
 
@@ -151,7 +157,12 @@ impl AsyncRead for Io {
             Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
-        let got = buf.filled().len().saturating_sub(before);
+        let new = buf.filled().get(before..).unwrap_or_default();
+        if !new.is_empty() && !self.frames.allow(new, Instant::now()) {
+            tracing::info!(client.address = ?self.peer.address, "hung up on a client that sends a flood of empty frames");
+            return Poll::Ready(Err(io::Error::other("a flood of frames that carry nothing")));
+        }
+        let got = new.len();
         let Some((seen, limit)) = &mut self.greeting else { return read };
         *seen = seen.saturating_add(got);
         if *seen >= GREETING {

@@ -6,8 +6,8 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use crate::error::Code;
-use crate::guard::Caller;
 use crate::guard::listen::Peer;
+use crate::guard::{Caller, Role, class};
 use crate::server::layers::call::Rpc;
 use crate::server::status;
 use crate::telemetry::grpc_code;
@@ -39,6 +39,7 @@ const SUBJECTS: &[&str] = &[
 ];
 
 /// A call that changes something, from its begin.
+#[derive(Debug)]
 pub struct Entry {
     caller: String,
     address: String,
@@ -46,6 +47,20 @@ pub struct Entry {
     on: String,
     begun: Instant,
     finished: bool,
+}
+
+/// Who calls, kept while a command is read.
+pub struct Who {
+    caller: Option<Caller>,
+    peer: Option<Peer>,
+}
+
+impl Who {
+    /// What the layers before have found out.
+    pub fn of<Q>(request: &tonic::Request<Q>) -> Self {
+        let extensions = request.extensions();
+        Self { caller: extensions.get().cloned(), peer: extensions.get().cloned() }
+    }
 }
 
 impl Drop for Entry {
@@ -62,20 +77,40 @@ impl Entry {
     pub fn begin<Q: Message>(request: &tonic::Request<Q>) -> Self {
         let caller = request.extensions().get::<Caller>();
         let rpc = request.extensions().get::<Rpc>().map(|rpc| rpc.0.as_str()).unwrap_or_default();
-        Self {
-            finished: false,
-            caller: name(caller),
-            address: address(request.extensions().get::<Peer>()),
-            rpc: format!("vtctlservice.Vtctld/{rpc}"),
-            on: subject(rpc, &request.get_ref().encode_to_vec()),
-            begun: Instant::now(),
-        }
+        let on = subject(rpc, &request.get_ref().encode_to_vec());
+        Self::new(caller, request.extensions().get(), format!("vtctlservice.Vtctld/{rpc}"), on)
+    }
+
+    /// The same for a call that a stock vtctld at `to` answers; what it is about is not looked at. `None` for reads.
+    pub fn handed_on(extensions: &http::Extensions, path: &str, to: &str) -> Option<Self> {
+        let rpc = path.trim_start_matches('/');
+        let changes = class(rpc) > Role::Read;
+        changes.then(|| Self::new(extensions.get(), extensions.get(), rpc.to_owned(), format!("handed on to {to}")))
+    }
+
+    /// The same for a command of the older service. Of `words` only those are shown that can be names.
+    pub fn command(who: &Who, name: &str, words: &[String]) -> Self {
+        let is_name = |word: &&String| {
+            word.len() <= 128 && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-:/,".contains(c))
+        };
+        let names = words.iter().take(3).filter(is_name).fold(name.to_owned(), |on, word| on + " " + word);
+        let Who { caller, peer } = who;
+        Self::new(caller.as_ref(), peer.as_ref(), "vtctlservice.Vtctl/ExecuteVtctlCommand".into(), names)
+    }
+
+    fn new(caller: Option<&Caller>, peer: Option<&Peer>, rpc: String, on: String) -> Self {
+        Self { caller: name(caller), address: address(peer), rpc, on, begun: Instant::now(), finished: false }
     }
 
     /// Writes the line.
-    pub fn end(mut self, outcome: Option<Code>) {
+    pub fn end(self, outcome: Option<Code>) {
+        self.end_with(outcome.map_or(tonic::Code::Ok, status::grpc));
+    }
+
+    /// The same with a code of the wire.
+    pub fn end_with(mut self, outcome: tonic::Code) {
         self.finished = true;
-        self.write(outcome.map_or("OK", |code| grpc_code::name(status::grpc(code))));
+        self.write(grpc_code::name(outcome));
     }
 
     fn write(&self, outcome: &str) {

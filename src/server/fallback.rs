@@ -1,7 +1,8 @@
 //! Handing calls on, byte for byte, to a stock vtctld of the same cluster.
 //!
-//! Nothing is decoded: compression that caller and fallback agree on, messages of any size, metadata, deadline and trace
-//! context pass as they are, both ways. A caller that goes away ends its call there, too.
+//! Nothing is decoded: compression that caller and fallback agree on, messages of any size, metadata and deadline pass as
+//! they are, both ways; the context of a trace is that of this program's span when there are traces, else the caller's. A
+//! caller that goes away ends its call there, too.
 
 mod compare;
 mod relay;
@@ -21,7 +22,9 @@ use tower::{Service, ServiceExt};
 use self::relay::Relayed;
 use self::shadow::Shadow;
 use crate::error::with_cause;
+use crate::server::audit::Entry;
 use crate::telemetry::shadow::Counts;
+use crate::telemetry::traces;
 use crate::tls::Tls;
 
 /// A fallback that is down is noticed after this time at the latest.
@@ -131,9 +134,23 @@ impl Fallback {
     pub async fn forward(&self, request: http::Request<Body>) -> http::Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         tracing::debug!(rpc.method = path, server.address = self.options.address, "handed on");
+        let line = Entry::handed_on(request.extensions(), &path, &self.options.address);
         match self.send(request).await {
-            Ok(response) => response,
+            Ok(response) => {
+                let line = match (line, Status::from_header_map(response.headers())) {
+                    (Some(line), Some(status)) => {
+                        line.end_with(status.code());
+                        None
+                    }
+                    (line, _) => line,
+                };
+                let address: Arc<str> = self.options.address.as_str().into();
+                response.map(|body| Body::new(Relayed::new(body, address, line)))
+            }
             Err(status) => {
+                if let Some(line) = line {
+                    line.end_with(status.code());
+                }
                 tracing::warn!(rpc.method = path, "not handed on: {}", status.message());
                 status.into_http()
             }
@@ -154,15 +171,14 @@ impl Fallback {
         parts.extensions.clear();
         parts.headers.insert(TE, HeaderValue::from_static("trailers"));
         parts.headers.insert(HANDED_ON, HeaderValue::from_static("1"));
+        traces::inject(&mut parts.headers);
         if let Some(credentials) = &self.options.credentials {
             parts.headers.insert("username", credentials.username.clone());
             parts.headers.insert("password", credentials.password.clone());
         }
         let mut channel = self.channel.clone();
         let sent = async { channel.ready().await?.call(http::Request::from_parts(parts, body)).await };
-        let response = sent.await.map_err(|error| self.failure(&error))?;
-        let address: Arc<str> = self.options.address.as_str().into();
-        Ok(response.map(|body| Body::new(Relayed::new(body, address))))
+        sent.await.map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &tonic::transport::Error) -> Status {

@@ -38,6 +38,7 @@ use vtmigrated_proto::vtctlservice::vtctl_server::Vtctl as Service;
 
 use self::console::{Console, Sent};
 use self::error::Error;
+use super::audit::Who;
 use super::status::logged;
 use crate::context::Context;
 use crate::deadline;
@@ -64,12 +65,13 @@ impl Service for Vtctl {
         &self,
         request: Request<ExecuteVtctlCommandRequest>,
     ) -> std::result::Result<Response<BoxStream<'static, Sent>>, Status> {
+        let who = Who::of(&request);
         let ExecuteVtctlCommandRequest { args, action_timeout } = request.into_inner();
         let (sender, mut events) = mpsc::unbounded_channel();
         let console = Console::new(sender, until(action_timeout));
         let context = Arc::clone(&self.context);
         let work = async move {
-            if let Err(error) = commands::run(context, &console, args).await {
+            if let Err(error) = commands::run(context, &console, &who, args).await {
                 console.fail(logged(&error));
             }
         };

@@ -1,11 +1,14 @@
-//! What every topology backend must do, run against memory, a real etcd, a real ZooKeeper and a stand-in for Consul.
+//! What every topology backend must do, run against memory, a real etcd, a real ZooKeeper and a real Consul, and against a
+//! stand-in for Consul whose sessions end sooner than a real one's may.
 //!
-//! A missing `etcd` program and missing classes of ZooKeeper fail these tests: `integration/setup` installs them.
+//! A missing server fails these tests: `integration/setup` installs them all.
 
 #[cfg(feature = "topo-consul")]
 mod consul;
 #[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
 mod others;
+#[cfg(feature = "topo-consul")]
+mod real_consul;
 #[cfg(feature = "topo-zk2")]
 mod zookeeper;
 

@@ -94,3 +94,72 @@ async fn a_server_that_stops_is_not_ready_and_one_without_topology_is_not_health
         assert_eq!(answer.0.as_u16(), expected, "{path}");
     }
 }
+
+#[tokio::test]
+async fn clients_that_are_slow_to_ask_are_hung_up_on_and_others_are_served() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    let pages = pages(Policy::AllowAll, "memory", "/").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ended = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, pages, ended.clone()));
+    let mut slow = Vec::new();
+    for start in ["", "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "].repeat(100) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let mut endless = TcpStream::connect(address).await.unwrap();
+    let header = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(1 << 20));
+    // the server may hang up in the middle of it
+    endless.write_all(header.as_bytes()).await.ok();
+    slow.push(endless);
+    let mut good = TcpStream::connect(address).await.unwrap();
+    good.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    good.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.ok();
+        assert!(!rest.starts_with(b"HTTP/1.1 2"), "{rest:?}");
+    }
+    ended.cancel();
+    serving.await.unwrap();
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_name_becomes_markup(name in "[<>&\"'/=a-z \\n\u{0}\u{e9}-]{0,40}") {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (page, config, refused) = runtime.block_on(async {
+            let mut pages = pages(Policy::AllowAll, "memory", &name).await;
+            pages.options.cell.clone_from(&name);
+            pages.options.settings[0].value.clone_from(&name);
+            let path: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let (_, headers, refused) = get_page(&pages, &format!("/api/verdict/{path}/{path}")).await;
+            let kind = headers.get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+            let page = get_page(&pages, "/debug/status").await.2;
+            (page, get_page(&pages, "/debug/config").await.2, (kind, refused))
+        });
+        let empty = runtime.block_on(async {
+            let mut pages = pages(Policy::AllowAll, "memory", "").await;
+            pages.options.cell.clear();
+            get_page(&pages, "/debug/status").await.2
+        });
+        // names add no tag, and none ends the attribute or the cell that it stands in
+        for mark in ["<", ">", "\""] {
+            proptest::prop_assert_eq!(page.matches(mark).count(), empty.matches(mark).count(), "{}", page);
+        }
+        proptest::prop_assert_eq!(config.lines().count(), 1, "{}", config);
+        // what is not JSON is text to every browser
+        let (kind, refused) = refused;
+        let json = serde_json::from_str::<serde_json::Value>(&refused).is_ok();
+        let kind = kind.unwrap_or_default();
+        proptest::prop_assert!(if json { kind == "application/json" } else { !kind.contains("html") }, "{} {}", kind, refused);
+    }
+}

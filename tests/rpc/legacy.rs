@@ -183,7 +183,11 @@ async fn runbooks_of_old_find_their_commands() {
     assert_eq!(lab.printed("DeleteShard -recursive -even_if_serving commerce/80-").await, "");
     assert_eq!(lab.printed("DeleteKeyspace -recursive other").await, "");
     assert_eq!(lab.printed("GetKeyspaces").await, "commerce\n");
+}
 
+#[tokio::test]
+async fn bad_arguments_of_old_commands_are_refused() {
+    let mut lab = Lab::with_keyspace("commerce", &["-80"]).await;
     for (line, code, text) in [
         ("GetTablet x", Code::InvalidArgument, "invalid tablet alias: 'x', expecting format: '<cell>-<uid>'"),
         ("GetShard commerce", Code::InvalidArgument, "invalid shard path: commerce"),

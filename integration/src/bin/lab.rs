@@ -1,11 +1,12 @@
 //! Starts programs for a client that is not written in Rust, and prints one line of JSON with their addresses when all serve:
-//! a server that keeps its topology in memory; two clusters, the source with rows; a server on the target's topology.
+//! a server that keeps its topology in memory; one that hands on to a port where the client itself serves; two clusters, the source with rows; a server on the target's topology.
 //! They end when the standard input is closed; then it fails if something was left that must not be.
 
 use std::{error::Error, io};
 
 use integration::{
     cluster::{Cluster, topology::GLOBAL_ROOT},
+    ports::Port,
     server::Server,
 };
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ const TABLES: &str = "
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let memory = Server::start::<&str>(&[]).await?;
+    let fallback = Port::free()?;
+    let fallback_address = format!("127.0.0.1:{}", fallback.number());
+    let front = Server::start(&[format!("--fallback-vtctld-server={fallback_address}")]).await?;
     let (source, target) = tokio::try_join!(
         Cluster::new("zone1").keyspace("commerce", &["0"]).replicas(1).start(),
         Cluster::new("zone2").keyspace("customer", &["-80", "80-"]).first_uid(200).start(),
@@ -35,13 +39,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "{}",
         json!({
             "memory": addresses(&memory),
+            "front": addresses(&front),
+            "fallback": {"grpc": fallback_address},
             "server": addresses(&server),
             "source": describe(&source, "commerce"),
             "target": describe(&target, "customer"),
         })
     );
     tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await??;
-    drop((memory, server));
+    drop((memory, front, server));
     target.finish().await?;
     source.finish().await?;
     Ok(())

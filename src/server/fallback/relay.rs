@@ -9,16 +9,28 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::server::audit::Entry;
+
 /// The frames as they come. When the fallback goes away before the end, the caller gets a status instead of a cut stream.
 pub struct Relayed {
     inner: Body,
     address: Arc<str>,
     ended: bool,
+    /// Written when the status is seen.
+    line: Option<Entry>,
 }
 
 impl Relayed {
-    pub fn new(inner: Body, address: Arc<str>) -> Self {
-        Self { inner, address, ended: false }
+    pub fn new(inner: Body, address: Arc<str>, line: Option<Entry>) -> Self {
+        Self { inner, address, ended: false, line }
+    }
+
+    fn see(&mut self, trailers: &http::HeaderMap) {
+        if let Some(status) = Status::from_header_map(trailers)
+            && let Some(line) = self.line.take()
+        {
+            line.end_with(status.code());
+        }
     }
 
     fn trailers(&self, error: &Status) -> http::HeaderMap {
@@ -45,9 +57,16 @@ impl HttpBody for Relayed {
             return Poll::Ready(None);
         }
         let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        let Some(Err(error)) = frame else { return Poll::Ready(frame) };
+        let Some(Err(error)) = frame else {
+            if let Some(trailers) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref()) {
+                self.see(trailers);
+            }
+            return Poll::Ready(frame);
+        };
         self.ended = true;
-        Poll::Ready(Some(Ok(Frame::trailers(self.trailers(&error)))))
+        let trailers = self.trailers(&error);
+        self.see(&trailers);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -72,7 +91,7 @@ mod tests {
             Err(Status::new(Code::Unknown, "connection reset")),
         ];
         let cut = Body::new(StreamBody::new(tokio_stream::iter(frames)));
-        let mut relayed = Relayed::new(cut, "h:1".into());
+        let mut relayed = Relayed::new(cut, "h:1".into(), None);
         let data = relayed.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(data, Bytes::from_static(b"\0\0\0\0\x01a"));
         let trailers = relayed.frame().await.unwrap().unwrap().into_trailers().unwrap();

@@ -1,25 +1,39 @@
-//! A bound on the calls that are served at once: more are answered RESOURCE_EXHAUSTED instead of being queued.
+//! A bound on the calls that are served at once, and on the time that a request may take to arrive.
+//!
+//! More calls are answered RESOURCE_EXHAUSTED instead of being queued. A call takes its place when its request is whole: who
+//! begins calls and does not finish them takes none away, and is sent off after a while.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
+
+/// A request has so long to arrive.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Services without a bound: health is what tells a balancer that the server is busy but alive; the requests of a
+/// reflection's stream may come at any time.
+const EXEMPT: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Bounds the calls under way.
 #[derive(Clone)]
 pub struct BusyLayer {
     places: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl BusyLayer {
     /// At most `calls` at once.
     pub fn new(calls: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))) }
+        Self { places: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))), patience: PATIENCE }
     }
 }
 
@@ -27,20 +41,20 @@ impl BusyLayer {
 #[derive(Clone)]
 pub struct Bounded<S> {
     inner: S,
-    places: Arc<Semaphore>,
+    layer: BusyLayer,
 }
 
 impl<S> Layer<S> for BusyLayer {
     type Service = Bounded<S>;
 
     fn layer(&self, inner: S) -> Bounded<S> {
-        Bounded { inner, places: Arc::clone(&self.places) }
+        Bounded { inner, layer: self.clone() }
     }
 }
 
-impl<S, R> Service<http::Request<R>> for Bounded<S>
+impl<S> Service<http::Request<Body>> for Bounded<S>
 where
-    S: Service<http::Request<R>, Response = http::Response<Body>, Error = Infallible>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -51,38 +65,134 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<R>) -> Self::Future {
-        // health is what tells a balancer that the server is busy but alive
-        let exempt = request.uri().path().starts_with("/grpc.health.v1.Health/");
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Err(_) if !exempt => {
-                let text = "the server serves as many calls as it may (--grpc-max-concurrent-calls): try again later";
-                Box::pin(std::future::ready(Ok(Status::resource_exhausted(text).into_http())))
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if EXEMPT.iter().any(|service| request.uri().path().starts_with(service)) {
+            return Box::pin(self.inner.call(request));
+        }
+        let arrival = Arc::new(Arrival { layer: self.layer.clone(), state: Mutex::default() });
+        if request.body().is_end_stream()
+            && let Err(refusal) = arrival.whole()
+        {
+            return Box::pin(std::future::ready(Ok(refusal.into_http())));
+        }
+        let whole = request.body().is_end_stream();
+        let arriving = |inner| Body::new(Arriving { inner, whole, arrival: Arc::clone(&arrival), limit: None });
+        let answer = self.inner.call(request.map(arriving));
+        Box::pin(async move {
+            let answered = answer.await;
+            match arrival.end() {
+                // whatever the service made of the broken request
+                State::Refused(status) => Ok(status.into_http()),
+                State::Coming | State::Placed { .. } => answered,
             }
-            place => {
-                let answer = self.inner.call(request);
-                Box::pin(async move {
-                    let answered = answer.await;
-                    drop(place);
-                    answered
-                })
+        })
+    }
+}
+
+/// What has become of one call's request.
+#[derive(Default)]
+enum State {
+    #[default]
+    Coming,
+    /// It is whole, and this is its place.
+    Placed {
+        _place: OwnedSemaphorePermit,
+    },
+    Refused(Status),
+}
+
+struct Arrival {
+    layer: BusyLayer,
+    state: Mutex<State>,
+}
+
+impl Arrival {
+    fn set(&self, state: State) -> State {
+        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
+    }
+
+    /// Takes a place.
+    fn whole(&self) -> Result<(), Status> {
+        if let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() {
+            self.set(State::Placed { _place: place });
+            return Ok(());
+        }
+        let text = "the server serves as many calls as it may (--grpc-max-concurrent-calls): try again later";
+        Err(self.refuse(Status::resource_exhausted(text)))
+    }
+
+    fn refuse(&self, status: Status) -> Status {
+        self.set(State::Refused(status.clone()));
+        status
+    }
+
+    /// Gives the place back.
+    fn end(&self) -> State {
+        self.set(State::Coming)
+    }
+}
+
+/// A request's body that tells when it is whole, and fails when it takes too long.
+struct Arriving {
+    inner: Body,
+    whole: bool,
+    arrival: Arc<Arrival>,
+    /// Runs from the first wait on.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if this.whole {
+            return polled;
+        }
+        if polled.is_pending() {
+            let patience = this.arrival.layer.patience;
+            ready!(this.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx));
+            let text = format!("the request did not arrive within {} s", patience.as_secs());
+            return Poll::Ready(Some(Err(this.arrival.refuse(Status::deadline_exceeded(text)))));
+        }
+        let last = matches!(polled, Poll::Ready(None)) || this.inner.is_end_stream();
+        if last {
+            this.whole = true;
+            if let Err(refusal) = this.arrival.whole() {
+                return Poll::Ready(Some(Err(refusal)));
             }
         }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.whole && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt, StreamBody};
     use tonic::Code;
     use tower::ServiceExt;
 
     use super::*;
 
+    fn code(answer: &http::Response<Body>) -> Option<i32> {
+        Some(answer.headers().get("grpc-status")?.to_str().unwrap().parse().unwrap())
+    }
+
     #[tokio::test]
     async fn calls_beyond_the_bound_are_refused_and_health_is_not() {
         let gate = Arc::new(tokio::sync::Notify::new());
         let held = Arc::clone(&gate);
-        let slow = tower::service_fn(move |request: http::Request<()>| {
+        let slow = tower::service_fn(move |request: http::Request<Body>| {
             let held = Arc::clone(&held);
             async move {
                 if request.uri().path() == "/slow" {
@@ -92,14 +202,40 @@ mod tests {
             }
         });
         let service = BusyLayer::new(1).layer(slow);
-        let call = |path: &'static str| service.clone().oneshot(http::Request::builder().uri(path).body(()).unwrap());
+        let call = |path: &'static str| {
+            service.clone().oneshot(http::Request::builder().uri(path).body(Body::empty()).unwrap())
+        };
         let first = tokio::spawn(call("/slow"));
         tokio::task::yield_now().await;
-        let refused = call("/other").await.unwrap();
-        assert_eq!(refused.headers()["grpc-status"], i32::from(Code::ResourceExhausted).to_string().as_str());
-        assert!(call("/grpc.health.v1.Health/Check").await.unwrap().headers().get("grpc-status").is_none());
+        assert_eq!(code(&call("/other").await.unwrap()), Some(Code::ResourceExhausted.into()));
+        assert_eq!(code(&call("/grpc.health.v1.Health/Check").await.unwrap()), None);
         gate.notify_one();
         first.await.unwrap().unwrap();
-        assert!(call("/other").await.unwrap().headers().get("grpc-status").is_none());
+        assert_eq!(code(&call("/other").await.unwrap()), None);
+    }
+
+    #[tokio::test]
+    async fn requests_that_do_not_arrive_take_no_place_and_are_sent_off() {
+        let reading = tower::service_fn(|request: http::Request<Body>| async move {
+            let read = request.into_body().collect().await;
+            let status = read.err().unwrap_or_else(|| Status::ok(""));
+            Ok::<_, Infallible>(status.into_http::<Body>())
+        });
+        let layer = BusyLayer { patience: Duration::from_secs(1), ..BusyLayer::new(1) };
+        let service = layer.clone().layer(reading);
+        let call = |body: Body| {
+            tokio::spawn(service.clone().oneshot(http::Request::builder().uri("/x.Y/Z").body(body).unwrap()))
+        };
+        let part = || futures::stream::iter([Ok::<_, Status>(Frame::data(Bytes::from_static(b"part")))]);
+        let unfinished = || Body::new(StreamBody::new(futures::StreamExt::chain(part(), futures::stream::pending())));
+        let hanging: Vec<_> = (0..10).map(|_| call(unfinished())).collect();
+        tokio::task::yield_now().await;
+        for _ in 0..3 {
+            assert_eq!(code(&call(Body::new(StreamBody::new(part()))).await.unwrap().unwrap()), Some(0));
+        }
+        for hanging in hanging {
+            assert_eq!(code(&hanging.await.unwrap().unwrap()), Some(Code::DeadlineExceeded.into()));
+        }
+        assert_eq!(layer.places.available_permits(), 1);
     }
 }

@@ -83,12 +83,11 @@ fn span<R>(request: &http::Request<R>) -> Span {
         vitess.workflow = Empty,
         vitess.mount = Empty,
     );
-    if traces::is_on()
+    if traces::adopt(&span, request.headers())
         && let Some(address) = request.extensions().get::<Peer>().and_then(|peer| peer.address)
     {
         span.record("client.address", address.ip().to_string());
     }
-    traces::adopt(&span, request.headers());
     span
 }
 

@@ -10,6 +10,8 @@ use super::{Error, Result};
 use super::{cells, keyspaces, migrate, mount, rules, schemas, serving, shards, tablets, vdiff, vschemas, workflow};
 use crate::context::Context;
 use crate::deadline;
+use crate::error::Explain;
+use crate::server::audit::{Entry, Who};
 
 /// What runs a command.
 pub type Handler = fn(Arc<Context>, Console, Parsed) -> BoxFuture<'static, Result<()>>;
@@ -64,7 +66,7 @@ const GROUPS: &[(&str, &[&[Command]])] = &[
 ];
 
 /// Runs a line of arguments.
-pub async fn run(context: Arc<Context>, console: &Console, args: Vec<String>) -> Result<()> {
+pub async fn run(context: Arc<Context>, console: &Console, who: &Who, args: Vec<String>) -> Result<()> {
     let Some((name, args)) = args.split_first() else {
         console.print(format!("No command specified. Please see the list below:\n\n{}", list()));
         return Err(Error::usage("no command was specified", ""));
@@ -90,7 +92,12 @@ pub async fn run(context: Arc<Context>, console: &Console, args: Vec<String>) ->
                 () = console.gone() => Ok(()),
             }
         }
-        Action::Change(handler) => handler(context, console.clone(), parsed).await,
+        Action::Change(handler) => {
+            let line = Entry::command(who, command.name, &parsed.rest);
+            let done = handler(context, console.clone(), parsed).await;
+            line.end(done.as_ref().err().map(Explain::code));
+            done
+        }
         Action::Help => help(console, &parsed),
     }
 }

@@ -29,10 +29,10 @@ struct Call(Context);
 /// The ids of a call's span.
 pub type Ids = SpanContext;
 
-/// Makes the span of a call a part of its caller's trace, or the begin of one.
-pub fn adopt(span: &Span, headers: &HeaderMap) {
+/// Makes the span of a call a part of its caller's trace, or the begin of one; answers whether it is sampled.
+pub fn adopt(span: &Span, headers: &HeaderMap) -> bool {
     if !is_on() {
-        return;
+        return false;
     }
     let mut caller = Context::new();
     let carrier = HeaderExtractor(headers);
@@ -45,11 +45,13 @@ pub fn adopt(span: &Span, headers: &HeaderMap) {
     // the span was made a moment ago: it is there and has not begun
     span.set_parent(caller).ok();
     let context = span.context();
+    let is_sampled = context.span().span_context().is_sampled();
     span.with_subscriber(|(id, dispatch)| {
         if let Some(span) = dispatch.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
             span.extensions_mut().replace(Call(context));
         }
     });
+    is_sampled
 }
 
 /// Puts the context of what is being done into the headers of a call, in place of any other. Without traces, headers stay

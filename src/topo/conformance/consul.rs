@@ -1,5 +1,5 @@
 //! A stand-in for a Consul agent: the part of its HTTP API that the topology uses, written after the documented behaviour of
-//! Consul 1.x. No registry that this project may use has a real server.
+//! Consul 1.x. It ends sessions at a word and after less than the ten seconds that a real agent insists on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -133,6 +133,7 @@ mod zk2 {
 #[cfg(feature = "topo-consul")]
 mod consul_agent {
     use super::super::consul::FakeConsul;
+    use super::super::real_consul::RealConsul;
     use super::*;
 
     fn dialer(ttl: Duration, delay: Duration, token: Option<&str>) -> Dialer {
@@ -143,6 +144,22 @@ mod consul_agent {
             ..ConsulOptions::default()
         };
         Dialer::with(Options { consul, ..Options::default() })
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn real_consul() {
+        let mut server = RealConsul::start().await;
+        let dialer = dialer(Duration::from_secs(10), Duration::ZERO, None);
+        let conn = dialer.open("consul", &server.address, "/test/root").await.unwrap();
+        suite(Arc::clone(&conn)).await;
+        let lock = conn.lock(request().named("l")).await.unwrap();
+        lock.check().await.unwrap();
+        let left = conn.list("").await.unwrap();
+        let held: Vec<_> = left.iter().filter(|node| node.path.ends_with("/Lock")).collect();
+        assert!(matches!(held.as_slice(), [node] if node.path == "l/Lock"), "{held:?}");
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+        dead(&conn).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -99,6 +99,10 @@ impl Http {
         };
         let answer = answer.map_err(|error| at(error, path))?;
         if answer.status == StatusCode::NOT_FOUND {
+            // an agent tells its index with every answer
+            if answer.index == 0 {
+                return Err(self.unreachable("what answers there is no Consul agent".into()));
+            }
             return Ok(None);
         }
         self.json(&self.good(answer, path)?.body, path).map(Some)

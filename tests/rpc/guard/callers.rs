@@ -6,6 +6,7 @@ use tonic::{Code, Request};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vtmigrated_proto::vtctldata::*;
+use vtmigrated_proto::vtctlservice::vtctl_client::VtctlClient;
 
 use super::Server;
 use crate::pki::{Pki, flag};
@@ -109,7 +110,9 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let users =
         r#"[{"Username":"audited-admin","Password":"a-hidden"},{"Username":"audited-reader","Password":"b-hidden"}]"#;
-    let flags = guarded(&dir, users, r#"{"default":"read","callers":{"audited-admin":"admin"}}"#);
+    let mut flags = guarded(&dir, users, r#"{"default":"read","callers":{"audited-admin":"admin"}}"#);
+    // nobody listens there
+    flags.push("--fallback-vtctld-server=127.0.0.1:1".into());
     let server = Server::start(&flags).await;
     let mut client = server.client(None).await;
     let create = CreateKeyspaceRequest { name: "audited".into(), ..Default::default() };
@@ -118,16 +121,28 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
     client.create_keyspace(signed(create, "audited-reader", "b-hidden")).await.unwrap_err();
     client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "b-hidden")).await.unwrap();
     client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "x-hidden")).await.unwrap_err();
+    let reparent = EmergencyReparentShardRequest { keyspace: "audited".into(), ..Default::default() };
+    client.emergency_reparent_shard(signed(reparent, "audited-admin", "a-hidden")).await.unwrap_err();
+    let mut older = VtctlClient::new(server.endpoint(None).connect().await.unwrap());
+    for args in [vec!["DeleteKeyspace", "audited"], vec!["GetKeyspaces"]] {
+        let args = args.into_iter().map(str::to_owned).collect();
+        let command = ExecuteVtctlCommandRequest { args, action_timeout: 0 };
+        let mut events =
+            older.execute_vtctl_command(signed(command, "audited-admin", "a-hidden")).await.unwrap().into_inner();
+        while events.message().await.unwrap().is_some() {}
+    }
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
     let lines: Vec<&str> = text.lines().filter(ours).collect();
     let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
-    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
     holds(
         lines[0],
         &["caller=\"audited-admin\"", "127.0.0.1:", "Vtctld/CreateKeyspace", "name=audited", "outcome=\"OK\""],
     );
     holds(lines[1], &["caller=\"audited-admin\"", "outcome=\"ALREADY_EXISTS\""]);
     holds(lines[2], &["caller=\"audited-reader\"", "outcome=\"PERMISSION_DENIED\""]);
+    holds(lines[3], &["Vtctld/EmergencyReparentShard", "on=\"handed on to 127.0.0.1:1\"", "outcome=\"UNAVAILABLE\""]);
+    holds(lines[4], &["Vtctl/ExecuteVtctlCommand", "on=\"DeleteKeyspace audited\"", "outcome=\"OK\""]);
     assert!(!text.contains("-hidden"), "{text}");
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -18,6 +19,28 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame.extend_from_slice(&stream.to_be_bytes());
     frame.extend_from_slice(payload);
     frame
+}
+
+/// The header of a call, each field in no table.
+fn head(rpc: &str) -> Vec<u8> {
+    let path = format!("/vtctlservice.Vtctld/{rpc}");
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", &path),
+        (":authority", "test"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let mut head = Vec::new();
+    for (name, value) in fields {
+        head.push(0);
+        for text in [name, value] {
+            head.push(u8::try_from(text.len()).unwrap());
+            head.extend_from_slice(text.as_bytes());
+        }
+    }
+    head
 }
 
 /// Sends until the other side closes the connection, or all is sent; then waits for that close.
@@ -55,13 +78,26 @@ async fn hostile_clients_are_hung_up_on_and_others_are_served() {
     });
     let resets = is_closed(connect(&server).await, std::iter::once(settings.clone()).chain(resets));
     let garbage = is_closed(connect(&server).await, std::iter::once(vec![0xff; 100_000]));
+    let pings = std::iter::repeat_n(frame(6, 0, 0, &[0; 8]).repeat(100), 200);
+    let pings = is_closed(connect(&server).await, std::iter::once(settings.clone()).chain(pings));
+    let updates = std::iter::repeat_n(frame(4, 0, 0, &[]).repeat(100), 200);
+    let updates = is_closed(connect(&server).await, std::iter::once(settings).chain(updates));
     let served = async {
         for _ in 0..200 {
             client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
         }
     };
-    let (silent, half, endless, resets, garbage, ()) = tokio::join!(silent, half, endless, resets, garbage, served);
-    assert_eq!([silent, half, endless, resets, garbage], [true; 5]);
+    let hostile = futures::future::join_all([
+        silent.boxed(),
+        half.boxed(),
+        endless.boxed(),
+        resets.boxed(),
+        garbage.boxed(),
+        pings.boxed(),
+        updates.boxed(),
+    ]);
+    let (closed, ()) = tokio::join!(hostile, served);
+    assert_eq!(closed, [true; 7]);
     client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
 }
 
@@ -96,4 +132,22 @@ async fn a_tls_handshake_that_never_ends_holds_nobody_up() {
     };
     server.client(Some(pki.trusting())).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_and_unread_calls_take_no_place_from_others() {
+    let server = Server::start(&["--grpc-max-concurrent-calls=200".into()]).await;
+    let mut client = server.client(None).await;
+    let call = |at: u32| frame(1, 4, at * 2 + 1, &head("GetKeyspaces"));
+    let mut unfinished = connect(&server).await;
+    let calls: Vec<u8> = (0..240).flat_map(call).collect();
+    unfinished.write_all(&[PREFACE, &frame(4, 0, 0, &[]), &calls].concat()).await.unwrap();
+    // an initial window of nothing: no answer has room
+    let mut unread = connect(&server).await;
+    let calls: Vec<u8> = (0..100).flat_map(|at| [call(at), frame(0, 1, at * 2 + 1, &[0; 5])].concat()).collect();
+    unread.write_all(&[PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]), &calls].concat()).await.unwrap();
+    for _ in 0..100 {
+        client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    }
+    drop((unfinished, unread));
 }

@@ -11,73 +11,114 @@ import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCalls;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import vtctldata.Vtctldata;
 import vtctlservice.VtctldGrpc;
 
-/** Every RPC of the official service against a server that keeps its topology in memory. */
+/** Every RPC of the official service goes the way that the README's table says. */
 class EveryRpcTest {
   /** What no request, however empty, may be answered with. */
   private static final EnumSet<Status.Code> FAULTS = EnumSet.of(
       Status.Code.UNKNOWN, Status.Code.INTERNAL, Status.Code.DATA_LOSS, Status.Code.DEADLINE_EXCEEDED,
       Status.Code.CANCELLED);
+  private static final Collection<MethodDescriptor<?, ?>> METHODS = VtctldGrpc.getServiceDescriptor().getMethods();
 
-  private static Vtctld vtctld;
-
-  @BeforeAll
-  static void dial() {
-    vtctld = new Vtctld("memory");
+  @Test
+  void theTableNamesEveryRpc() throws Exception {
+    var ways = Way.table();
+    var names = METHODS.stream().map(MethodDescriptor::getBareMethodName).collect(Collectors.toCollection(TreeSet::new));
+    assertEquals(names, ways.keySet());
   }
 
-  @AfterAll
-  static void close() throws Exception {
+  @Test
+  void withoutAFallbackTheRestIsUnimplemented() throws Exception {
+    var ways = Way.table();
+    var vtctld = new Vtctld("memory");
+    var faults = new ArrayList<String>();
+    for (MethodDescriptor<?, ?> method : METHODS) {
+      var answer = callEmpty(vtctld, method);
+      var name = method.getBareMethodName();
+      var line = name + ": " + answer.status();
+      if (FAULTS.contains(answer.status().getCode())) {
+        faults.add(line);
+      }
+      boolean unimplemented = answer.status().getCode() == Status.Code.UNIMPLEMENTED;
+      switch (ways.get(name)) {
+        case NATIVE -> check(faults, !unimplemented, line);
+        case HANDED_ON -> check(faults, unimplemented, line);
+        case CONDITIONAL -> { }
+      }
+      if (unimplemented) {
+        var text = answer.status().getDescription() == null ? "" : answer.status().getDescription();
+        check(faults, text.contains(name) && text.contains("--fallback-vtctld-server"), line);
+      }
+    }
+    assertEquals(List.of(), faults);
+    // The server is still there.
+    vtctld.stub().mountList(Vtctldata.MountListRequest.getDefaultInstance());
     vtctld.close();
   }
 
   @Test
-  void everyRpcAnswersAnEmptyRequest() {
+  void withAFallbackTheRestIsHandedOn() throws Exception {
+    var ways = Way.table();
+    var address = Settings.lab().getAsJsonObject("fallback").get("grpc").getAsString();
+    var vtctld = new Vtctld("front");
     var faults = new ArrayList<String>();
-    var methods = VtctldGrpc.getServiceDescriptor().getMethods();
-    int unimplemented = 0;
-    for (MethodDescriptor<?, ?> method : methods) {
-      var status = callEmpty(method);
-      var line = method.getFullMethodName() + ": " + status;
-      if (FAULTS.contains(status.getCode())) {
-        faults.add(line);
-      }
-      if (status.getCode() == Status.Code.UNIMPLEMENTED) {
-        unimplemented++;
-        var text = status.getDescription() == null ? "" : status.getDescription();
-        if (!text.contains(method.getBareMethodName())) {
-          faults.add(line + " (does not name the RPC)");
+    try (var stock = new Stock(Integer.parseInt(address.substring(address.lastIndexOf(':') + 1)))) {
+      for (MethodDescriptor<?, ?> method : METHODS) {
+        var answer = callEmpty(vtctld, method);
+        var name = method.getBareMethodName();
+        var line = name + ": " + answer;
+        check(faults, answer.status().getCode() != Status.Code.UNIMPLEMENTED, line);
+        boolean there = stock.called().contains(name);
+        switch (ways.get(name)) {
+          case NATIVE -> check(faults, !there, line);
+          case HANDED_ON -> {
+            int messages = method.getType() == MethodType.UNARY ? 1 : 2;
+            check(faults, there && answer.status().isOk() && answer.messages() == messages, line);
+          }
+          case CONDITIONAL -> { }
         }
       }
     }
-    System.out.printf("%d of %d RPCs are served%n", methods.size() - unimplemented, methods.size());
     assertEquals(List.of(), faults);
-    // The server is still there.
-    vtctld.stub().mountList(Vtctldata.MountListRequest.getDefaultInstance());
+    vtctld.close();
   }
 
+  private static void check(List<String> faults, boolean good, String line) {
+    if (!good) {
+      faults.add(line);
+    }
+  }
+
+  /** How a call ended, and how many messages came before that. */
+  private record Answer(Status status, int messages) {}
+
   /** Calls a method with the default instance of its request; a stream is read to its end. */
-  private static <Q, A> Status callEmpty(MethodDescriptor<Q, A> method) {
+  private static <Q, A> Answer callEmpty(Vtctld vtctld, MethodDescriptor<Q, A> method) {
     var request = ((PrototypeMarshaller<Q>) method.getRequestMarshaller()).getMessagePrototype();
     assertEquals(0, ((Message) request).getSerializedSize());
     var options = CallOptions.DEFAULT.withDeadlineAfter(Vtctld.DEADLINE_SECONDS, TimeUnit.SECONDS);
+    var messages = new AtomicInteger();
     try {
       if (method.getType() == MethodType.UNARY) {
         ClientCalls.blockingUnaryCall(vtctld.channel(), method, options, request);
+        messages.incrementAndGet();
       } else {
-        ClientCalls.blockingServerStreamingCall(vtctld.channel(), method, options, request).forEachRemaining(answer -> {});
+        ClientCalls.blockingServerStreamingCall(vtctld.channel(), method, options, request)
+            .forEachRemaining(answer -> messages.incrementAndGet());
       }
-      return Status.OK;
+      return new Answer(Status.OK, messages.get());
     } catch (StatusRuntimeException error) {
-      return error.getStatus();
+      return new Answer(error.getStatus(), messages.get());
     }
   }
 }

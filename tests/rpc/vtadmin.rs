@@ -1,0 +1,98 @@
+//! VTAdmin 22's pages work without a fallback, but for what is for a stock vtctld.
+
+use std::collections::BTreeSet;
+
+use vtmigrated::server::routes::{Way, way};
+
+/// The RPCs behind VTAdmin's pages, by page (read from its API, 22.0.3).
+const PAGES: &[(&str, &[&str])] = &[
+    (
+        "keyspaces",
+        &[
+            "CreateKeyspace",
+            "DeleteKeyspace",
+            "FindAllShardsInKeyspace",
+            "GetKeyspace",
+            "GetKeyspaces",
+            "GetSrvKeyspaces",
+            "RebuildKeyspaceGraph",
+            "ReloadSchemaKeyspace",
+            "RemoveKeyspaceCell",
+            "Validate",
+            "ValidateKeyspace",
+            "ValidateSchemaKeyspace",
+            "ValidateVersionKeyspace",
+        ],
+    ),
+    (
+        "shards",
+        &[
+            "CreateShard",
+            "DeleteShards",
+            "ReloadSchemaShard",
+            "ShardReplicationPositions",
+            "ValidateShard",
+            "ValidateVersionShard",
+        ],
+    ),
+    (
+        "tablets",
+        &[
+            "DeleteTablets",
+            "GetFullStatus",
+            "PingTablet",
+            "RefreshState",
+            "ReparentTablet",
+            "RunHealthCheck",
+            "SetWritable",
+            "StartReplication",
+            "StopReplication",
+            "TabletExternallyReparented",
+        ],
+    ),
+    ("schemas", &["GetSchema", "ReloadSchema"]),
+    ("vschemas", &["GetSrvVSchema", "GetSrvVSchemas", "GetVSchema"]),
+    ("workflows", &["GetWorkflows", "VDiffCreate", "VDiffShow", "WorkflowStatus", "WorkflowUpdate"]),
+    ("cells and topology", &["GetCellInfo", "GetCellInfoNames", "GetCellsAliases", "GetTopologyPath"]),
+];
+
+/// Native in the case that is ours: direct DDL, workflows of type Migrate, the first election.
+const ON_A_CONDITION: &[&str] =
+    &["ApplySchema", "MoveTablesComplete", "PlannedReparentShard", "WorkflowDelete", "WorkflowSwitchTraffic"];
+
+/// Pages and buttons for what is handed on: failovers, backups, Online DDL, transactions, other workflows.
+const HANDED_ON: &[&str] = &[
+    "CancelSchemaMigration",
+    "CleanupSchemaMigration",
+    "CompleteSchemaMigration",
+    "ConcludeTransaction",
+    "EmergencyReparentShard",
+    "GetBackups",
+    "GetSchemaMigrations",
+    "GetTransactionInfo",
+    "GetUnresolvedTransactions",
+    "LaunchSchemaMigration",
+    "MaterializeCreate",
+    "MoveTablesCreate",
+    "ReshardCreate",
+    "RetrySchemaMigration",
+];
+
+#[test]
+fn pages_of_vtadmin_are_served_here() {
+    for (page, rpcs) in PAGES {
+        for rpc in *rpcs {
+            assert_eq!(way(rpc), Way::Native, "{page}: {rpc}");
+        }
+    }
+    for rpc in ON_A_CONDITION {
+        assert!(matches!(way(rpc), Way::Conditional(_)), "{rpc}");
+    }
+    for rpc in HANDED_ON {
+        assert_eq!(way(rpc), Way::HandedOn, "{rpc}");
+    }
+    let pages = PAGES.iter().flat_map(|(_, rpcs)| rpcs.iter());
+    let all: Vec<&&str> = pages.chain(ON_A_CONDITION).chain(HANDED_ON).collect();
+    assert_eq!(all.len(), all.iter().collect::<BTreeSet<_>>().len());
+    assert_eq!(all.len(), 62, "calls of VTAdmin 22.0.3");
+}
