@@ -19,7 +19,7 @@ use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
-use crate::config::{Config, TopoOptions};
+use crate::config::{Config, ProcessOptions, TopoOptions};
 use crate::context::{Changes, Context};
 use crate::guard::{self, Auth, Roles};
 use crate::server::fallback::{self, Fallback};
@@ -132,27 +132,27 @@ pub async fn serve(
         told.cancel();
     };
     let serving = server.serve_with_incoming_shutdown(incoming, stop);
-    let process = &config.process;
+    drain(serving, &config.process, &stopping).await?;
+    close(config.process.onclose_timeout, &tasks, ended, pages).await;
+    Ok(())
+}
+
+/// Serves until `stopping`, then as long as calls under way may take, and at least for the lameduck period.
+async fn drain(
+    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+    process: &ProcessOptions,
+    stopping: &CancellationToken,
+) -> Result<(), Error> {
     let limit = async {
         stopping.cancelled().await;
         tokio::time::sleep(process.onterm_timeout).await;
     };
-    let lameduck = async {
-        stopping.cancelled().await;
-        tokio::time::sleep(process.lameduck_period).await;
-    };
-    let drained = async {
-        tokio::select! {
-            served = serving => served,
-            () = limit => {
-                tracing::warn!("calls under way did not end in time");
-                Ok(())
-            }
-        }
-    };
-    drained.await?;
-    lameduck.await;
-    close(process.onclose_timeout, &tasks, ended, pages).await;
+    tokio::select! {
+        served = serving => served?,
+        () = limit => tracing::warn!("calls under way did not end in time"),
+    }
+    stopping.cancelled().await;
+    tokio::time::sleep(process.lameduck_period).await;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ pub struct OtelArgs {
     #[arg(long, value_name = "RATE")]
     pub tracing_sampling_rate: Option<f64>,
     /// Send metrics by OTLP, too; else OTEL_METRICS_EXPORTER=otlp does
-    #[arg(long)]
+    #[arg(long, help_heading = OURS)]
     pub otel_metrics: bool,
     /// OTLP collector, host:port or a URL; else OTEL_EXPORTER_OTLP_ENDPOINT, else one on this host
     #[arg(long, default_value = "", value_name = "ADDRESS")]

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use integration::{collector::Collector, life::until, server::Server};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 use vtmigrated_proto::{
     topodata::TabletAlias,
     vtctldata::{
@@ -41,30 +41,8 @@ fn files(dir: &Path) -> Vec<String> {
     .into()
 }
 
-#[tokio::test]
-async fn no_secret_is_seen_anywhere() {
-    let dir = tempfile::tempdir().unwrap();
-    let logs = dir.path().join("logs");
-    fs::create_dir(&logs).unwrap();
-    let collector = Collector::grpc().await.unwrap();
-    let mut flags = files(dir.path());
-    flags.extend(collector.flags());
-    flags.extend(
-        [
-            "--grpc_auth_mode=static",
-            "--fallback-vtctld-server=127.0.0.1:1",
-            "--opentsdb_uri=http://vt:planted-uri@host/x",
-            "--watch-interval=1s",
-            "--v=9",
-            "--alsologtostderr",
-            "--logtostderr=false",
-        ]
-        .map(str::to_owned),
-    );
-    flags.push(format!("--log_dir={}", logs.display()));
-    let variables =
-        [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=planted-header"), ("CONSUL_HTTP_TOKEN", "planted-token")];
-    let server = Server::start_with_environment(&flags, &variables).await.unwrap();
+/// Calls that carry secrets; answers the errors that they were told.
+async fn calls(server: &Server) -> Vec<Status> {
     let mut client = server.client().await.unwrap();
     let mut told = Vec::new();
 
@@ -93,7 +71,34 @@ async fn no_secret_is_seen_anywhere() {
     let command = ExecuteVtctlCommandRequest { args, action_timeout: 0 };
     told.push(older.execute_vtctl_command(signed(command, "planted-password")).await.unwrap_err());
     told.push(refused);
+    told
+}
 
+#[tokio::test]
+async fn no_secret_is_seen_anywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let collector = Collector::grpc().await.unwrap();
+    let mut flags = files(dir.path());
+    flags.extend(collector.flags());
+    flags.extend(
+        [
+            "--grpc_auth_mode=static",
+            "--fallback-vtctld-server=127.0.0.1:1",
+            "--opentsdb_uri=http://vt:planted-uri@host/x",
+            "--watch-interval=1s",
+            "--v=9",
+            "--alsologtostderr",
+            "--logtostderr=false",
+        ]
+        .map(str::to_owned),
+    );
+    flags.push(format!("--log_dir={}", logs.display()));
+    let variables =
+        [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=planted-header"), ("CONSUL_HTTP_TOKEN", "planted-token")];
+    let server = Server::start_with_environment(&flags, &variables).await.unwrap();
+    let told = calls(&server).await;
     let mut seen: Vec<(String, String)> = told.iter().map(|error| ("an error".into(), format!("{error:?}"))).collect();
     for path in [
         "/",
