@@ -154,6 +154,10 @@ fn subject(rpc: &str, request: &[u8]) -> String {
             found.push(format!("{field}={}", shown(&message.get_field(&descriptor))));
         }
     }
+    // of WorkflowUpdate
+    let inner = message.get_field_by_name("tablet_request");
+    let inner = inner.as_ref().and_then(|inner| inner.as_message()?.get_field_by_name("workflow"));
+    found.extend(inner.map(|workflow| format!("workflow={}", shown(&workflow))));
     found.join(" ")
 }
 
@@ -174,6 +178,7 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
     use vtmigrated_proto::topodata::TabletAlias;
     use vtmigrated_proto::vtctldata::*;
 
@@ -194,6 +199,9 @@ mod tests {
             text,
             "target_keyspace=customer workflow=import source_keyspace=commerce mount_name=ext1 all_tables=true"
         );
+        let request = UpdateVReplicationWorkflowRequest { workflow: "import".into(), ..Default::default() };
+        let update = WorkflowUpdateRequest { keyspace: "customer".into(), tablet_request: Some(request) };
+        assert_eq!(subject("WorkflowUpdate", &update.encode_to_vec()), "keyspace=customer workflow=import");
         let fetch = ExecuteFetchAsDbaRequest {
             tablet_alias: Some(TabletAlias { cell: "zone1".into(), uid: 100 }),
             query: "set password = 'secret'".into(),

@@ -135,8 +135,9 @@ fn dashboard_and_alerts_ask_for_what_there_is_and_leave_nothing_of_ours_out() {
     let mut variables = Vec::new();
     texts(&dashboard["templating"], "definition", &mut variables);
     assert_eq!(variables.len(), 3);
+    let form = Regex::new(r"^label_values\((.*), (\w+)\)$").unwrap();
     for variable in variables {
-        let parts = Regex::new(r"^label_values\((.*), (\w+)\)$").unwrap().captures(variable).unwrap();
+        let parts = form.captures(variable).unwrap();
         wrong.extend(check(&parts[1], &[parts[2].to_owned()].into(), &scrape, &mut used));
     }
     let alerts = yaml("docker/prometheus/alerts.yml");
