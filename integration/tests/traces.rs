@@ -119,9 +119,10 @@ async fn migration(life: &Life) -> Calls {
     let show = VDiffShowRequest { workflow: workflow(), target_keyspace: keyspace(), arg: uuid };
     until("a diff that ended", async || {
         let shown = life.client().v_diff_show(show.clone()).await.map_err(|e| e.to_string())?.into_inner();
-        let text = format!("{shown:?}");
-        let completed = text.matches("completed").count() - text.matches("completed_").count();
-        if completed >= 2 { Ok(()) } else { Err(text) }
+        let outputs = shown.tablet_responses.iter().filter_map(|entry| entry.value.as_ref()?.output.as_ref());
+        // the state is the first column
+        let states: Vec<_> = outputs.filter_map(|output| output.rows.first()?.values.get(..9)).collect();
+        if states == [b"completed"; 2] { Ok(()) } else { Err(format!("{states:?}")) }
     })
     .await
     .unwrap();
