@@ -143,14 +143,14 @@ async fn a_migration_is_measured_from_its_first_row_to_its_end() {
     watcher.until("a mount that answers again", &[("vtmigrated_mount_reachable", mount, Some(1.0))]).await;
 
     promtool::expect_good_metrics(&page(watcher.server.http_address()).await);
-    life.complete("customer").await.unwrap();
-    gone(&watcher).await;
     let sent = watcher.sent();
     assert_eq!((sent.resource["service.name"].as_str(), sent.resource["site"].as_str()), ("vtmigrated", "test"));
     assert_eq!(
         (sent.units["vtmigrated.shard.lag"].as_str(), sent.units["rpc.client.call.duration"].as_str()),
         ("s", "s")
     );
+    life.complete("customer").await.unwrap();
+    gone(&watcher).await;
     drop(watcher);
     life.finish().await.unwrap();
 }
