@@ -45,8 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rounds: usize = arguments.next().map_or(Ok(15), |text| text.parse())?;
     let turn = Duration::from_millis(arguments.next().map_or(Ok(1500), |text| text.parse())?);
     let life = Life::start(
-        Cluster::new("zone1").keyspace("commerce", &["0"]).replicas(1),
-        Cluster::new("zone2").keyspace("customer", &["0"]).first_uid(200),
+        Cluster::new("zone1").keyspace("commerce", &["0"]).vschema("{}").replicas(1),
+        Cluster::new("zone2").keyspace("customer", &["0"]).vschema("{}").first_uid(200),
     )
     .await?;
     life.source.run("commerce", "CREATE TABLE customer (id BIGINT NOT NULL PRIMARY KEY)").await?;
