@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -15,10 +17,13 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tower::Service;
 
 use crate::files::{Error, Result, Watched};
+
+/// A server that does not take a connection for so long is passed over, where there are others.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Versions spoken by clients and servers here.
 pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -37,13 +42,21 @@ pub struct Files {
 /// TLS towards servers. Connections that are open when the files change stay; those opened later use the new ones.
 #[derive(Clone)]
 pub struct Tls {
+    files: Arc<Files>,
     config: Arc<Watched<ClientConfig>>,
-    server_name: Option<Arc<str>>,
 }
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+}
+
+impl Eq for Tls {}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+        self.files.fmt(f)
     }
 }
 
@@ -53,10 +66,9 @@ impl Files {
     /// # Errors
     /// One that cannot be read or used.
     pub fn load(self) -> Result<Tls> {
-        let Self { ca, identity, server_name } = self;
-        let (has_ca, has_identity) = (ca.is_some(), identity.is_some());
-        let paths: Vec<PathBuf> =
-            ca.into_iter().chain(identity.into_iter().flat_map(|(cert, key)| [cert, key])).collect();
+        let (has_ca, has_identity) = (self.ca.is_some(), self.identity.is_some());
+        let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        let paths: Vec<PathBuf> = self.ca.iter().chain(identity).cloned().collect();
         let names = paths.clone();
         let make = move |contents: &[Vec<u8>]| {
             let mut pems = names.iter().zip(contents).map(|(path, text)| Pem { path, text });
@@ -64,7 +76,7 @@ impl Files {
             let identity = if has_identity { pems.next().zip(pems.next()) } else { None };
             client_config(ca, identity)
         };
-        Ok(Tls { config: Watched::new(paths, make)?, server_name: server_name.map(Into::into) })
+        Ok(Tls { config: Watched::new(paths, make)?, files: Arc::new(self) })
     }
 }
 
@@ -95,15 +107,36 @@ impl Tls {
         self.config.fresh()
     }
 
-    /// Opens gRPC connections with these settings. `endpoint` must be one of plain HTTP.
-    pub fn connect_lazy(&self, endpoint: &Endpoint) -> tonic::transport::Channel {
-        endpoint.connect_with_connector_lazy(Connector(self.clone()))
+    /// Name expected in the server's certificate, if it is not its host name.
+    pub fn server_name(&self) -> Option<&str> {
+        self.files.server_name.as_deref()
     }
+
+    /// Opens gRPC connections with these settings. `endpoint` must be one of plain HTTP.
+    pub fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
+        endpoint.connect_with_connector_lazy(Connector { tls: self.clone(), servers: None })
+    }
+
+    /// The same to whichever of `servers` (`host:port`) takes the connection, beginning with another one each time.
+    pub fn connect_lazy_to(&self, endpoint: &Endpoint, servers: Vec<Uri>) -> Channel {
+        let servers = Some(Arc::new(Servers { addresses: servers, next: AtomicUsize::new(0) }));
+        endpoint.connect_with_connector_lazy(Connector { tls: self.clone(), servers })
+    }
+}
+
+/// Several servers of one kind.
+struct Servers {
+    addresses: Vec<Uri>,
+    next: AtomicUsize,
 }
 
 /// A TCP connection with TLS on it, for HTTP/2.
 #[derive(Clone)]
-struct Connector(Tls);
+struct Connector {
+    tls: Tls,
+    /// In place of the server of the request.
+    servers: Option<Arc<Servers>>,
+}
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<TlsStream<TcpStream>>;
@@ -115,18 +148,33 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let tls = self.0.clone();
+        let Self { tls, servers } = self.clone();
         Box::pin(async move {
-            let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-            let name = tls.server_name.as_deref().unwrap_or(host);
-            let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
             let mut config = ClientConfig::clone(&tls.config());
             config.alpn_protocols = vec![b"h2".to_vec()];
-            let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
-            stream.set_nodelay(true)?;
-            TlsConnector::from(Arc::new(config)).connect(name, stream).await.map(TokioIo::new)
+            let config = Arc::new(config);
+            let Some(servers) = servers else { return connect(&tls, &config, &uri).await };
+            let mut last = io::Error::other("no server is named");
+            for _ in &servers.addresses {
+                let at = servers.next.fetch_add(1, Ordering::Relaxed) % servers.addresses.len();
+                let Some(server) = servers.addresses.get(at) else { continue };
+                match tokio::time::timeout(PATIENCE, connect(&tls, &config, server)).await {
+                    Ok(Ok(stream)) => return Ok(stream),
+                    Ok(Err(error)) => last = error,
+                    Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{server} does not answer")),
+                }
+            }
+            Err(last)
         })
     }
+}
+
+async fn connect(tls: &Tls, config: &Arc<ClientConfig>, server: &Uri) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let host = server.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(tls.server_name().unwrap_or(host).to_owned()).map_err(io::Error::other)?;
+    let stream = TcpStream::connect((host, server.port_u16().unwrap_or(443))).await?;
+    stream.set_nodelay(true)?;
+    TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map(TokioIo::new)
 }
 
 /// The contents of a PEM file, and its name for errors.

@@ -27,7 +27,6 @@ pub mod srv_keyspace;
 pub mod srv_vschema;
 pub mod tablet;
 #[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
-mod tls;
 mod topo_server;
 pub mod vschema;
 pub mod wire;

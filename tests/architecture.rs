@@ -47,7 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tablet", &["deadline", "error", "failpoint", "fetch", "snappy", "telemetry", "tls", "topo"]),
     ("telemetry", &[]),
     ("tls", &["files"]),
-    ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry"]),
+    ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry", "tls"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
     ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),

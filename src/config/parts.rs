@@ -55,11 +55,7 @@ pub(super) fn topology(args: TopoArgs) -> Result<Topology, Error> {
     Ok(Topology {
         own: TopoOptions { implementation, server, root, read_concurrency: topo_read_concurrency },
         trying_out,
-        etcd: EtcdOptions {
-            tls_cert: read("topo_etcd_tls_cert", topo_etcd_tls_cert)?,
-            tls_key: read("topo_etcd_tls_key", topo_etcd_tls_key)?,
-            tls_ca: read("topo_etcd_tls_ca", topo_etcd_tls_ca)?,
-        },
+        etcd: EtcdOptions { tls: topo_tls("topo_etcd_tls", topo_etcd_tls_ca, topo_etcd_tls_cert, topo_etcd_tls_key)? },
         lease_ttl: Duration::from_secs(topo_etcd_lease_ttl.min(30)),
         lock_timeout,
         cell,
@@ -302,6 +298,13 @@ pub(super) fn client_tls(flags: &'static str, files: [String; 3], server_name: S
     let on = ca.is_some() || identity.is_some();
     let files = tls::Files { ca, identity, server_name: Some(server_name).filter(|name| !name.is_empty()) };
     on.then(|| files.load()).transpose().map_err(|source| Error::Files { flags, source })
+}
+
+/// TLS of the flags `<flags>_ca`, `_cert` and `_key` of a topology; on, as in stock, when a certificate and its key are given.
+pub(super) fn topo_tls(flags: &'static str, ca: String, cert: String, key: String) -> Result<Option<Tls>, Error> {
+    let (Some(cert), Some(key)) = (path(cert), path(key)) else { return Ok(None) };
+    let files = tls::Files { ca: path(ca), identity: Some((cert, key)), server_name: None };
+    files.load().map(Some).map_err(|source| Error::Files { flags, source })
 }
 
 /// A path that was given; an empty one was not.

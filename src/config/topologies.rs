@@ -1,15 +1,16 @@
 //! From the flags of the topologies, and what Consul's own clients take from the environment, to their options.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::Error;
-use super::parts::read;
+use super::parts::{read, topo_tls};
 use crate::cli::TopologiesArgs;
-use crate::topo::access::{Access, Secret, Tls};
+use crate::tls::{Files, Tls};
+use crate::topo::access::{Access, Secret};
 use crate::topo::settings::MountSettings;
 use crate::topo::{ConsulOptions, EtcdOptions, Options, ZookeeperOptions};
 
@@ -32,9 +33,6 @@ pub(super) fn options(args: TopologiesArgs, etcd: EtcdOptions) -> Result<Options
         topo_consul_lock_session_checks,
         topo_consul_lock_delay,
     } = args;
-    let cert = read("topo_zk_tls_cert", topo_zk_tls_cert)?;
-    let key = read("topo_zk_tls_key", topo_zk_tls_key)?;
-    let ca = read("topo_zk_tls_ca", topo_zk_tls_ca)?;
     let mounts = match read("mount_settings", mount_settings)? {
         Some(text) => MountSettings::parse(&text, &|path: &Path| std::fs::read(path))
             .map_err(|detail| Error::BadValue { flag: "mount_settings", detail })?,
@@ -43,7 +41,7 @@ pub(super) fn options(args: TopologiesArgs, etcd: EtcdOptions) -> Result<Options
     let zookeeper = ZookeeperOptions {
         base_timeout: topo_zk_base_timeout,
         max_concurrency: topo_zk_max_concurrency,
-        tls: cert.zip(key).map(|identity| Tls { ca, identity: Some(identity), server_name: None }),
+        tls: topo_tls("topo_zk_tls", topo_zk_tls_ca, topo_zk_tls_cert, topo_zk_tls_key)?,
         auth: zookeeper_auth(read("topo_zk_auth_file", topo_zk_auth_file)?)?,
     };
     let consul = ConsulOptions {
@@ -105,9 +103,12 @@ fn consul_tls() -> Result<Option<Tls>, Error> {
     if !on {
         return Ok(None);
     }
-    let file = |flag, name| read(flag, environment(name).unwrap_or_default());
-    let ca = file("CONSUL_CACERT", "CONSUL_CACERT")?;
-    let cert = file("CONSUL_CLIENT_CERT", "CONSUL_CLIENT_CERT")?;
-    let key = file("CONSUL_CLIENT_KEY", "CONSUL_CLIENT_KEY")?;
-    Ok(Some(Tls { ca, identity: cert.zip(key), server_name: environment("CONSUL_TLS_SERVER_NAME") }))
+    let file = |name| environment(name).map(PathBuf::from);
+    let files = Files {
+        ca: file("CONSUL_CACERT"),
+        identity: file("CONSUL_CLIENT_CERT").zip(file("CONSUL_CLIENT_KEY")),
+        server_name: environment("CONSUL_TLS_SERVER_NAME"),
+    };
+    let bad = |error: crate::files::Error| Error::BadValue { flag: "CONSUL_HTTP_SSL", detail: error.to_string() };
+    files.load().map(Some).map_err(bad)
 }

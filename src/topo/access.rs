@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+pub use crate::tls::Tls;
+
 /// Something that must not be seen; its `Debug` is `***`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -23,27 +25,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
-    }
-}
-
-/// TLS towards a server, as file contents (PEM).
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Authorities that the server's certificate is checked against; those of the system when absent.
-    pub ca: Option<Vec<u8>>,
-    /// Certificate and key shown to the server.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// Name expected in the server's certificate; its host name when absent.
-    pub server_name: Option<String>,
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("ca", &self.ca.is_some())
-            .field("identity", &self.identity.is_some())
-            .field("server_name", &self.server_name)
-            .finish()
     }
 }
 
@@ -86,9 +67,8 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let tls = Tls { identity: Some((b"cert".to_vec(), b"planted-key".to_vec())), ..Tls::default() };
         let access = Access {
-            tls: Some(tls),
+            tls: None,
             user: Some(("vt".into(), Secret::new("planted-password"))),
             token: Some(Secret::new("planted-token")),
             auth: Access::zookeeper_auth("digest:vt:planted-digest\n"),

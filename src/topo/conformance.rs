@@ -5,6 +5,7 @@
 
 #[cfg(feature = "topo-consul")]
 mod consul;
+mod etcd_tls;
 #[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
 mod others;
 #[cfg(feature = "topo-consul")]

@@ -13,24 +13,15 @@ use super::{Conn, Error, Result, etcd};
 /// Name of the global topology where others are named by their cell, as in stock's file of Consul tokens.
 const GLOBAL: &str = "global";
 
-/// The `--topo_etcd_tls_*` flags as file contents (PEM).
+/// The `--topo_etcd_tls_*` flags.
 #[derive(Clone, Debug, Default)]
 pub struct EtcdOptions {
-    pub tls_cert: Option<Vec<u8>>,
-    pub tls_key: Option<Vec<u8>>,
-    pub tls_ca: Option<Vec<u8>>,
+    /// On when both a certificate and its key are given, as in stock.
+    pub tls: Option<Tls>,
 }
 
 /// Reads under way at once on one connection, unless told otherwise: as in stock.
 const READS: usize = 32;
-
-impl EtcdOptions {
-    /// TLS is on when both a certificate and its key are given, as in stock.
-    fn tls(self) -> Option<Tls> {
-        let identity = self.tls_cert.zip(self.tls_key)?;
-        Some(Tls { ca: self.tls_ca, identity: Some(identity), server_name: None })
-    }
-}
 
 /// Settings of all kinds of topology.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +54,7 @@ impl Dialer {
     /// With all settings.
     pub fn with(options: Options) -> Self {
         let Options { etcd, zookeeper, consul, mounts } = options;
-        Self { etcd: etcd.tls(), zookeeper, consul, mounts, memory: DashMap::new(), reads: READS }
+        Self { etcd: etcd.tls, zookeeper, consul, mounts, memory: DashMap::new(), reads: READS }
     }
 
     /// Bounds the reads under way at once on each measured connection (`--topo_read_concurrency`).

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use etcd_client::{Client, Compare, CompareOp, ConnectOptions, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use futures::future::try_join_all;
 use tokio::sync::OnceCell;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 use tracing::Instrument;
 
 use super::access::{Access, Secret, Tls};
@@ -23,6 +23,8 @@ use crate::{deadline, failpoint};
 
 /// etcd refuses more operations in one transaction than its `--max-txn-ops`, 128 unless set.
 const BATCH: usize = 100;
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(6);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 /// A listing may be larger than tonic's 4 MiB.
@@ -43,8 +45,7 @@ impl Etcd {
     ///
     /// `server` is a comma-separated list of `host:port`.
     pub(crate) async fn open(server: &str, root: &str, access: Access) -> Result<Self> {
-        let tls = access.tls.map(tls_config);
-        let scheme = if tls.is_some() { "https" } else { "http" };
+        let scheme = if access.tls.is_some() { "https" } else { "http" };
         let unreachable =
             |detail: String| Error::Unreachable { kind: "etcd2".into(), server: server.to_owned(), detail };
         let mut endpoints = Vec::new();
@@ -52,22 +53,11 @@ impl Etcd {
             let uri = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") };
             let endpoint =
                 Endpoint::from_shared(uri).map_err(|e| unreachable(format!("bad address {address}: {e}")))?;
-            let mut endpoint = endpoint
-                .connect_timeout(CONNECT_TIMEOUT)
-                .tcp_nodelay(true)
-                .http2_keep_alive_interval(Duration::from_secs(10))
-                .keep_alive_timeout(Duration::from_secs(6));
-            if let Some(config) = &tls {
-                endpoint =
-                    endpoint.tls_config(config.clone()).map_err(|e| unreachable(with_cause(&e.to_string(), &e)))?;
-            }
+            let endpoint =
+                endpoint.tcp_nodelay(true).http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
             endpoints.push(endpoint);
         }
-        let channel = match endpoints.as_slice() {
-            [] => return Err(unreachable("no address is given".into())),
-            [one] => one.connect_lazy(),
-            _ => Channel::balance_list(endpoints.into_iter()),
-        };
+        let channel = channel(endpoints, access.tls).ok_or_else(|| unreachable("no address is given".into()))?;
         let options = ConnectOptions::new().with_auto_token_refresh(access.user.is_some());
         let client = Client::from_channel(etcd_client::Channel::Tonic(channel), Some(options))
             .await
@@ -298,16 +288,21 @@ fn is_refusal(text: &str) -> bool {
     ["user name is empty", "authentication failed", "permission denied"].iter().any(|part| text.contains(part))
 }
 
-fn tls_config(tls: Tls) -> ClientTlsConfig {
-    let mut config = match tls.ca {
-        Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
-        None => ClientTlsConfig::new().with_native_roots(),
-    };
-    if let Some((certificate, key)) = tls.identity {
-        config = config.identity(Identity::from_pem(certificate, key));
-    }
-    match tls.server_name {
-        Some(name) => config.domain_name(name),
-        None => config,
+/// One channel to all servers; `None` without any. An address with `http://` is asked without TLS.
+fn channel(endpoints: Vec<Endpoint>, tls: Option<Tls>) -> Option<Channel> {
+    let first = endpoints.first()?.clone();
+    let plain = endpoints.iter().any(|endpoint| endpoint.uri().scheme_str() == Some("http"));
+    match tls {
+        Some(tls) if !plain => {
+            let servers = endpoints.iter().map(|endpoint| endpoint.uri().clone()).collect();
+            let uri = format!("http://{}", first.uri().authority()?);
+            let endpoint = Endpoint::from_shared(uri).ok()?.origin(first.uri().clone());
+            let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+            Some(tls.connect_lazy_to(&endpoint, servers))
+        }
+        _ if endpoints.len() == 1 => Some(first.connect_timeout(CONNECT_TIMEOUT).connect_lazy()),
+        _ => {
+            Some(Channel::balance_list(endpoints.into_iter().map(|endpoint| endpoint.connect_timeout(CONNECT_TIMEOUT))))
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::access::{Access, Secret, Tls};
 use super::{Error, Result};
+use crate::tls::Files;
 
 /// The entries of the file.
 #[derive(Clone, Debug, Default)]
@@ -129,23 +130,21 @@ fn entry(key: &str, written: Written, read: ReadFile<'_>) -> std::result::Result
         None => None,
     };
     let token = secret("consul_token", written.consul_token, written.consul_token_file)?.map(Secret::new);
-    let tls = written.tls.map(|tls| tls_of(tls, read)).transpose()?;
+    let tls = written.tls.map(tls_of).transpose()?;
     if tls.is_some() && written.plaintext {
         return Err("tls and plaintext are both given".into());
     }
     Ok(Entry { servers, plaintext: written.plaintext, access: Access { tls, user, token, auth } })
 }
 
-fn tls_of(written: WrittenTls, read: ReadFile<'_>) -> std::result::Result<Tls, String> {
-    let file = |field: &str, path: Option<PathBuf>| {
-        path.map(|path| read(&path).map_err(|e| format!("tls.{field} {}: {e}", path.display()))).transpose()
-    };
-    let identity = match (file("cert", written.cert)?, file("key", written.key)?) {
+fn tls_of(written: WrittenTls) -> std::result::Result<Tls, String> {
+    let WrittenTls { ca, cert, key, server_name } = written;
+    let identity = match (cert, key) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
         _ => return Err("tls.cert and tls.key belong together".into()),
     };
-    Ok(Tls { ca: file("ca", written.ca)?, identity, server_name: written.server_name })
+    Files { ca, identity, server_name }.load().map_err(|error| format!("tls: {error}"))
 }
 
 /// The addresses of a server list, without schemes. `|` stands before ZooKeeper's observers.

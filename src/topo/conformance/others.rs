@@ -1,8 +1,9 @@
 //! The suite and what is particular to ZooKeeper and to Consul.
 
-use super::super::access::{Holder, Secret, Tls};
+use super::super::access::{Holder, Secret};
 use super::super::settings::MountSettings;
 use super::*;
+use crate::tls::Files;
 
 fn patient() -> LockRequest {
     LockRequest { wait: Duration::from_secs(20), ..request() }
@@ -49,8 +50,7 @@ async fn dead(conn: &Arc<dyn Conn>) {
 
 #[cfg(feature = "topo-zk2")]
 mod zk2 {
-    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-
+    use super::super::etcd_tls::certificates;
     use super::super::zookeeper::RealZookeeper;
     use super::*;
 
@@ -80,35 +80,21 @@ mod zk2 {
         assert!(matches!(lock.check().await.unwrap_err(), Error::LockLost(_)));
     }
 
-    /// An authority, and one certificate under it for both sides.
-    fn certificates() -> (String, String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "zk.test".into()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &issuer).unwrap().pem();
-        (authority, certificate, key.serialize_pem())
-    }
-
     #[tokio::test]
     async fn zookeeper_over_tls_with_credentials_of_the_mount() {
         let (logged, _guard) = Logged::start();
         let (authority, certificate, key) = certificates();
         let server = RealZookeeper::start(Some((&authority, &format!("{key}{certificate}")))).await;
-        let file = serde_json::json!({"ext1": {"servers": [server.secure_address], "zk_auth": "digest:vt:planted",
-            "tls": {"ca": "ca", "cert": "cert", "key": "key", "server_name": "zk.test"}}});
-        let read = |path: &std::path::Path| {
-            Ok(match path.to_str() {
-                Some("ca") => authority.clone().into_bytes(),
-                Some("cert") => certificate.clone().into_bytes(),
-                _ => key.clone().into_bytes(),
-            })
+        let dir = tempfile::tempdir().unwrap();
+        let written = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
         };
-        let mounts = MountSettings::parse(file.to_string().as_bytes(), &read).unwrap();
+        let file = serde_json::json!({"ext1": {"servers": [server.secure_address], "zk_auth": "digest:vt:planted",
+            "tls": {"ca": written("ca", &authority), "cert": written("cert", &certificate), "key": written("key", &key),
+                    "server_name": "zk.test"}}});
+        let mounts = MountSettings::parse(file.to_string().as_bytes(), &|path| std::fs::read(path)).unwrap();
         let dialer = Dialer::with(Options { mounts, ..Options::default() });
         let open = async |name: &str| {
             let holder = Holder::Mount(name.into());
@@ -121,7 +107,7 @@ mod zk2 {
         let error = open("other").await.get("a/b").await.unwrap_err();
         assert!(error.is_unreachable() && !error.to_string().contains("planted"), "{error}");
         // another authority's server is not talked to
-        let tls = Tls { ca: Some(certificates().0.into_bytes()), ..Tls::default() };
+        let tls = Files { ca: Some(written("other", &certificates().0)), ..Files::default() }.load().unwrap();
         let zookeeper = ZookeeperOptions { tls: Some(tls), ..ZookeeperOptions::default() };
         let dialer = Dialer::with(Options { zookeeper, ..Options::default() });
         let error = dialer.open("zk2", &server.secure_address, "/tls").await.unwrap().get("a/b").await.unwrap_err();

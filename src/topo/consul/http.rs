@@ -18,9 +18,9 @@ use tracing::Instrument;
 use super::OPERATION_TIMEOUT;
 use crate::deadline;
 use crate::error::with_cause;
+use crate::tls::Files;
 use crate::topo::access::{Access, Secret, Tls};
 use crate::topo::error::NOT_ALLOWED;
-use crate::topo::tls::client_config;
 use crate::topo::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,7 +78,9 @@ impl Http {
             }
             None => None,
         };
-        let client = client(&access.tls.unwrap_or_default()).map_err(unreachable)?;
+        let tls =
+            access.tls.map_or_else(|| Files::default().load(), Ok).map_err(|error| unreachable(error.to_string()))?;
+        let client = client(&tls).map_err(unreachable)?;
         Ok(Self { client, server: server.to_owned(), agents, token })
     }
 
@@ -225,11 +227,11 @@ fn client(tls: &Tls) -> std::result::Result<Client<HttpsConnector<HttpConnector>
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.enforce_http(false);
-    let config = Arc::unwrap_or_clone(client_config(tls)?);
+    let config = Arc::unwrap_or_clone(tls.config());
     let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
-    let https = match &tls.server_name {
+    let https = match tls.server_name() {
         Some(name) => {
-            let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|e| e.to_string())?;
+            let name = rustls::pki_types::ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
             builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name)).enable_http1()
         }
         None => builder.enable_http1(),

@@ -5,19 +5,22 @@ use super::*;
 fn files(path: &Path) -> io::Result<Vec<u8>> {
     match path.to_str() {
         Some("/run/password") => Ok(b"planted-file\n".to_vec()),
-        Some("/run/ca.pem") => Ok(b"ca".to_vec()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
 
 const FILE: &str = r#"{
-    "ext1": {"servers": ["a:2379", "b:2379"], "user": "vt", "password_file": "/run/password", "tls": {"ca": "/run/ca.pem"}},
+    "ext1": {"servers": ["a:2379", "b:2379"], "user": "vt", "password_file": "/run/password", "tls": {"server_name": "etcd"}},
     "c:8500": {"consul_token": "planted-token", "plaintext": true},
     "ext2": {"servers": ["z:2181"], "zk_auth": "digest:u:planted"}
 }"#;
 
+fn tls(server_name: &str) -> Option<Tls> {
+    Some(Files { server_name: Some(server_name.into()), ..Files::default() }.load().unwrap())
+}
+
 fn flags() -> Access {
-    Access { tls: Some(Tls { server_name: Some("flag".into()), ..Tls::default() }), ..Access::default() }
+    Access { tls: tls("flag"), ..Access::default() }
 }
 
 #[test]
@@ -25,7 +28,7 @@ fn settings_are_found_by_mount_and_by_server() {
     let settings = MountSettings::parse(FILE.as_bytes(), &files).unwrap();
     let ext1 = settings.access(Some("ext1"), false, "b:2379, http://a:2379", flags()).unwrap();
     assert_eq!(ext1.user, Some(("vt".into(), Secret::new("planted-file"))));
-    assert_eq!(ext1.tls.unwrap().ca.unwrap(), b"ca");
+    assert_eq!(ext1.tls, tls("etcd"));
     let consul = settings.access(Some("other"), false, "c:8500", flags()).unwrap();
     assert_eq!((consul.token, consul.tls), (Some(Secret::new("planted-token")), None));
     let zk = settings.access(Some("ext2"), true, "z:2181", flags()).unwrap();
@@ -58,7 +61,8 @@ fn mistakes_are_named_without_values() {
         (r#"{"e:1": {"user": "u", "password": "planted", "password_file": "/x"}}"#, "both given"),
         (r#"{"e:1": {"zk_auth": "planted"}}"#, "zk_auth is not <scheme>:<credentials>"),
         (r#"{"e:1": {"consul_token_file": "/gone"}}"#, "consul_token_file /gone: "),
-        (r#"{"e:1": {"tls": {"cert": "/run/ca.pem"}}}"#, "tls.cert and tls.key belong together"),
+        (r#"{"e:1": {"tls": {"cert": "/run/cert.pem"}}}"#, "tls.cert and tls.key belong together"),
+        (r#"{"e:1": {"tls": {"ca": "/gone.pem"}}}"#, "entry e:1: tls: cannot read /gone.pem: "),
         (r#"{"e:1": {"plaintext": true, "tls": {}}}"#, "tls and plaintext are both given"),
     ] {
         let error = MountSettings::parse(file.as_bytes(), &files).unwrap_err();

@@ -8,14 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::topo::access::Tls;
-use crate::topo::tls::client_config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -32,7 +30,7 @@ type Failure = Arc<Mutex<Option<String>>>;
 struct Target {
     address: String,
     name: ServerName<'static>,
-    config: Arc<ClientConfig>,
+    tls: Tls,
 }
 
 impl Drop for Tunnels {
@@ -44,16 +42,15 @@ impl Drop for Tunnels {
 impl Tunnels {
     /// Opens one port for each of `addresses` (`host:port`).
     pub(super) async fn open(addresses: &[String], tls: &Tls) -> Result<Self, String> {
-        let config = client_config(tls)?;
         let failure = Failure::default();
         let mut ports = Vec::new();
         for address in addresses {
             let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-            let name = tls.server_name.as_deref().unwrap_or(host).trim_matches(['[', ']']).to_owned();
+            let name = tls.server_name().unwrap_or(host).trim_matches(['[', ']']).to_owned();
             let name = ServerName::try_from(name).map_err(|_| format!("{address} has no name that TLS could check"))?;
             let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| format!("no local port: {e}"))?;
             let port = listener.local_addr().map_err(|e| format!("no local port: {e}"))?;
-            let target = Target { address: address.clone(), name, config: Arc::clone(&config) };
+            let target = Target { address: address.clone(), name, tls: tls.clone() };
             ports.push((port, tokio::spawn(accept(listener, target, Arc::clone(&failure)))));
         }
         Ok(Self { ports, failure })
@@ -89,7 +86,7 @@ async fn carry(mut local: TcpStream, peer: SocketAddr, port: SocketAddr, target:
     let connect = async {
         let stream = TcpStream::connect(&target.address).await.map_err(|e| e.to_string())?;
         stream.set_nodelay(true).ok();
-        let connector = TlsConnector::from(Arc::clone(&target.config));
+        let connector = TlsConnector::from(target.tls.config());
         connector.connect(target.name.clone(), stream).await.map_err(|e| format!("TLS with {}: {e}", target.address))
     };
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
