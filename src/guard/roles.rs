@@ -173,6 +173,7 @@ mod tests {
         let pool = prost_reflect::DescriptorPool::decode(vtmigrated_proto::DESCRIPTORS).unwrap();
         let service = pool.get_service_by_name("vtctlservice.Vtctld").unwrap();
         let methods: Vec<String> = service.methods().map(|m| m.name().to_owned()).collect();
+        assert!(READS.is_sorted());
         for named in READS.iter().chain(OPERATES) {
             assert!(methods.iter().any(|m| m == named), "{named} is no RPC");
         }
