@@ -42,9 +42,16 @@ pub struct Facts {
     /// Create failed and is being taken back: it cannot be gone on with, only cancelled.
     #[serde(default)]
     pub taken_back: bool,
-    /// Complete has begun: the workflow can only be completed now.
+    /// Complete has begun: streams are being stopped for good. Until [`Self::handed_over`] there is a way back.
     #[serde(default)]
     pub completing: bool,
+    /// Complete has lifted the denied tables, in the transaction that wrote this: clients may have written since. From
+    /// here on the workflow can only be completed.
+    #[serde(default)]
+    pub handed_over: bool,
+    /// Every source shard feeds every target shard, those too whose key ranges do not overlap.
+    #[serde(default)]
+    pub every_pair: bool,
     /// Sizes of the source's tables; none when nobody could tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<TableSize>,

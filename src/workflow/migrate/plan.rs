@@ -97,7 +97,7 @@ pub fn streams(input: &Input<'_>) -> Result<Sources> {
         return Err(error);
     }
     let vindexes = Vindexes::new(input);
-    let reduce = !primary_vindexes_differ(input);
+    let reduce = !primary_vindexes_differ(input.source_vschema, input.target_vschema, input.tables);
     let target_tables = vschema::tables(input.target_vschema);
     let source_tables = vschema::tables(input.source_vschema);
     let mut plan = Sources::new();
@@ -150,7 +150,7 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
         return found;
     }
     let vindexes = Vindexes::new(input);
-    let reduce = !primary_vindexes_differ(input);
+    let reduce = !primary_vindexes_differ(input.source_vschema, input.target_vschema, input.tables);
     let predicated = input.target_shards.iter().find(|target| !feeding(input, reduce, target).1);
     let known = vschema::tables(input.target_vschema);
     for table in input.tables {
@@ -221,14 +221,13 @@ fn unsharded(input: &Input<'_>) -> Option<Error> {
 
 /// Stock's rule for "the same row may live in differing ranges on both sides", in which case every source shard feeds
 /// every target shard.
-fn primary_vindexes_differ(input: &Input<'_>) -> bool {
-    if input.source_vschema.sharded != input.target_vschema.sharded {
+pub fn primary_vindexes_differ(source: &VSchema, target: &VSchema, tables: &[String]) -> bool {
+    if source.sharded != target.sharded {
         return false;
     }
-    let (source, target) = (vschema::tables(input.source_vschema), vschema::tables(input.target_vschema));
-    let (source_vindexes, target_vindexes) =
-        (vschema::vindexes(input.source_vschema), vschema::vindexes(input.target_vschema));
-    for table in input.tables {
+    let (source_vindexes, target_vindexes) = (vschema::vindexes(source), vschema::vindexes(target));
+    let (source, target) = (vschema::tables(source), vschema::tables(target));
+    for table in tables {
         let of = |tables: &BTreeMap<&str, Table>| {
             tables.get(table.as_str()).and_then(|t| t.column_vindexes.first().cloned())
         };

@@ -73,6 +73,8 @@ fn facts() -> Facts {
         denied_tables: by_shard(&["t"]),
         taken_back: false,
         completing: false,
+        handed_over: false,
+        every_pair: false,
         sizes: Vec::new(),
     }
 }

@@ -188,6 +188,8 @@ impl Situation {
             denied_tables: per_shard(&|at, t| !denied.get(at).is_some_and(|there| there.contains(t))),
             taken_back: false,
             completing: false,
+            handed_over: false,
+            every_pair: plan::primary_vindexes_differ(&self.source.vschema, &self.target_vschema.value, tables),
             sizes: Vec::new(),
         }
     }

@@ -56,6 +56,8 @@ fn leftovers_are_told() {
             denied_tables: Vec::new(),
             taken_back: false,
             completing: false,
+            handed_over: false,
+            every_pair: false,
             sizes: Vec::new(),
         },
         version: 1,
