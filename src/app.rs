@@ -21,7 +21,7 @@ use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 
 use crate::config::{Config, ProcessOptions, TopoOptions};
 use crate::context::{Changes, Context};
-use crate::guard::{self, Auth, Roles};
+use crate::guard::{self, Gate};
 use crate::server::fallback::{self, Fallback};
 use crate::server::layers::auth::AuthLayer;
 use crate::server::layers::busy::BusyLayer;
@@ -97,6 +97,7 @@ pub async fn serve(
     let ended = CancellationToken::new();
     let seen = watch::start(Arc::clone(&context), &config.watch, stopping.clone());
     meters::observe(seen.clone());
+    let Guard { listening, gate, busy } = guard(&config.guard, &stopping)?;
     let pages = http.map(|listener| {
         tracing::info!(server.address = address(&listener), "serving HTTP");
         let state = web::Pages {
@@ -105,11 +106,11 @@ pub async fn serve(
             started,
             stopping: stopping.clone(),
             shadow,
+            callers: (!config.pages.open).then(|| gate.clone()),
             views: Arc::new(web::Views::new(seen, site(&context, &config))),
         };
-        tokio::spawn(web::serve(listener, state, ended.clone()))
+        tokio::spawn(web::serve(listener, listening.tls.clone(), state, ended.clone()))
     });
-    let Guard { listening, auth, busy } = guard(&config.guard, &stopping)?;
     let services = services(&config, &context, &tasks, stopping.clone()).await?;
     // what every call crosses, outermost first
     let server = config
@@ -118,7 +119,7 @@ pub async fn serve(
         .max_concurrent_streams(config.guard.max_streams)
         .layer(MetricsLayer)
         .layer(CallLayer)
-        .layer(auth)
+        .layer(AuthLayer::new(gate))
         .layer(busy)
         .layer(LimitsLayer)
         .layer(router)
@@ -236,29 +237,24 @@ async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, p
 /// What stands between the port and the services.
 struct Guard {
     listening: guard::listen::Listening,
-    auth: AuthLayer,
+    gate: Gate,
     busy: BusyLayer,
 }
 
 /// Reads the files that guard the port, and watches them until `stopped`.
 fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard, Error> {
     let tls = options.tls.load()?;
-    let auth = Auth::load(options.mode.clone())?;
-    let roles = options.roles.clone().map(Roles::load).transpose()?;
+    let gate = Gate::load(options)?;
+    gate.watch(stopped);
     if let Some(tls) = &tls {
         tokio::spawn(Arc::clone(tls).watch(stopped.clone()));
     }
-    if let Auth::Static(users) = &auth {
-        tokio::spawn(Arc::clone(users).watch(stopped.clone()));
-    }
-    if let Some(roles) = &roles {
-        tokio::spawn(Arc::clone(roles).watch(stopped.clone()));
-    }
     let (optional, max_connections) = (options.tls.optional, options.max_connections);
+    let places = guard::Places::new(options.max_calls);
     Ok(Guard {
-        listening: guard::listen::Listening { tls, optional, max_connections },
-        auth: AuthLayer::new(auth, roles),
-        busy: BusyLayer::new(options.max_calls),
+        listening: guard::listen::Listening { tls, optional, max_connections, places: places.clone() },
+        gate,
+        busy: BusyLayer::new(places),
     })
 }
 

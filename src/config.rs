@@ -124,7 +124,7 @@ impl TryFrom<Cli> for Config {
         } = cli;
         let topo = parts::topology(topo)?;
         let grpc = parts::grpc(grpc, topo.trying_out)?;
-        let http = parts::http(http);
+        let http = parts::http(http)?;
         let telemetry = otel::telemetry(otel)?;
         let ProcessArgs { pid_file, lameduck_period, onterm_timeout, onclose_timeout, version: _ } = process;
         Ok(Self {

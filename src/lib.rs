@@ -19,6 +19,7 @@ pub mod files;
 pub mod gtid;
 pub mod guard;
 pub mod health;
+pub mod host;
 pub mod key_range;
 pub mod meters;
 pub mod patience;

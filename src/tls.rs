@@ -20,7 +20,8 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::Service;
 
-use crate::files::{Error, Result, Watched};
+pub(crate) use crate::files::Result;
+use crate::files::{Error, Watched};
 
 /// A server that does not take a connection for so long is passed over, where there are others.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -105,6 +106,17 @@ impl Tls {
     /// The settings by the files as they are now.
     pub fn config(&self) -> Arc<ClientConfig> {
         self.config.fresh()
+    }
+
+    /// The same authorities, without a certificate to show.
+    ///
+    /// # Errors
+    /// Files that cannot be read any more.
+    pub(crate) fn without_identity(self) -> Result<Self> {
+        match self.files.identity {
+            None => Ok(self),
+            Some(_) => Files { identity: None, ..Files::clone(&self.files) }.load(),
+        }
     }
 
     /// Name expected in the server's certificate, if it is not its host name.

@@ -4,7 +4,9 @@
 //! one connection under one root; [`Topo`] is a whole cluster (global root and cells); the typed modules know records.
 
 pub mod access;
+pub mod address;
 pub mod cell;
+mod checked;
 pub mod conn;
 #[cfg(feature = "topo-consul")]
 mod consul;

@@ -11,9 +11,11 @@ mod round;
 mod snapshot;
 mod state;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -49,11 +51,22 @@ pub fn start(context: Arc<Context>, options: &Options, stopping: CancellationTok
         tokio::spawn(async move {
             tokio::select! {
                 () = stopping.cancelled() => {}
-                () = round::run(context, interval, sender) => {}
+                () = for_ever(context, interval, &sender) => {}
             }
         });
     }
     receiver
+}
+
+/// Goes round; a round that panics ends, not those after it.
+async fn for_ever(context: Arc<Context>, interval: Duration, sender: &watch::Sender<Arc<Snapshot>>) {
+    loop {
+        let rounds = AssertUnwindSafe(round::run(Arc::clone(&context), interval, sender)).catch_unwind();
+        if rounds.await.is_err() {
+            tracing::error!("a look at mounts and migrations failed inside the server: see the lines before");
+        }
+        tokio::time::sleep(interval).await;
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fetch", &[]),
     ("files", &[]),
     ("gtid", &[]),
-    ("guard", &["files", "patience", "tls"]),
+    ("guard", &["files", "patience", "telemetry", "tls"]),
     ("health", &["cli", "fetch"]),
+    ("host", &[]),
     ("key_range", &[]),
     ("meters", &["telemetry", "watch"]),
     ("patience", &[]),
@@ -45,13 +46,28 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sql", &["error"]),
     ("snappy", &[]),
     ("tablet", &["deadline", "error", "failpoint", "fetch", "snappy", "telemetry", "tls", "topo"]),
-    ("telemetry", &[]),
+    ("telemetry", &["host"]),
     ("tls", &["files"]),
-    ("topo", &["deadline", "error", "failpoint", "key_range", "telemetry", "tls"]),
+    ("topo", &["deadline", "error", "failpoint", "host", "key_range", "telemetry", "tls"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range"]),
     ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
-    ("web", &["context", "error", "patience", "telemetry", "topo", "vdiff", "watch", "workflow"]),
+    (
+        "web",
+        &[
+            "context",
+            "deadline",
+            "error",
+            "guard",
+            "host",
+            "patience",
+            "telemetry",
+            "topo",
+            "vdiff",
+            "watch",
+            "workflow",
+        ],
+    ),
     ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;
@@ -187,4 +203,26 @@ fn the_checks_themselves_see_what_they_look_for() {
     assert_eq!(first_level("a, b::{c, d}, e};"), ["a", "b", "e"]);
     let long = format!("fn f() {{\n{}}}\n", "    x();\n".repeat(MAX_FUNCTION));
     assert_eq!(long_functions(&long), [(1, MAX_FUNCTION + 2)]);
+}
+
+#[test]
+fn the_tests_of_the_threat_table_are_there() {
+    let table = fs::read_to_string(root().join("docs/threats.md")).unwrap();
+    let code: String = ["src", "tests", "integration/tests"]
+        .iter()
+        .flat_map(|dir| sources(&root().join(dir)))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let rows: Vec<Vec<&str>> =
+        table.lines().filter(|line| line.starts_with("| ")).map(|l| l.split('|').collect()).collect();
+    assert!(rows.len() > 20);
+    for row in &rows[1..] {
+        let tests = row[5].split('`').skip(1).step_by(2);
+        let mut named = 0;
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}(")), "{test}");
+            named += 1;
+        }
+        assert!(named > 0, "{row:?}");
+    }
 }

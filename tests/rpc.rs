@@ -18,6 +18,8 @@ mod guard;
 mod keyspaces;
 #[path = "rpc/legacy.rs"]
 mod legacy;
+#[path = "rpc/names.rs"]
+mod names;
 #[path = "rpc/pki.rs"]
 mod pki;
 #[path = "rpc/readme.rs"]

@@ -37,6 +37,7 @@ pub async fn get(context: &Context, path: &str, version: i64, as_json: bool) -> 
         return Ok(Cell { path: path.to_owned(), children, ..Cell::default() });
     }
     let (name, relative) = split(path)?;
+    let relative = relative.as_str();
     let conn =
         conn(context, name).await.map_err(|error| error.doing(format!("error fetching connection to cell {name}")))?;
     let last = path.rsplit('/').next().unwrap_or_default();
@@ -63,15 +64,16 @@ pub async fn get(context: &Context, path: &str, version: i64, as_json: bool) -> 
     Ok(Cell { data, version: node.version, ..found })
 }
 
-/// Cell and path within it.
-fn split(path: &str) -> Result<(&str, &str)> {
+/// Cell and path within it; slashes more than one and dots count as in any path.
+fn split(path: &str) -> Result<(&str, String)> {
     let bad = || {
         let shown: String = path.chars().take(256).collect();
         Error::invalid(format!("invalid path: {}", shown.escape_debug()))
     };
     let hostile = path.len() > MAX_PATH || path.chars().any(char::is_control) || path.split('/').any(|p| p == "..");
     let rest = path.strip_prefix('/').filter(|_| !hostile).ok_or_else(bad)?;
-    Ok(rest.split_once('/').unwrap_or((rest, "")))
+    let (cell, relative) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok((cell, paths::join("", relative)))
 }
 
 async fn conn(context: &Context, name: &str) -> Result<Arc<dyn Conn>> {
@@ -182,8 +184,9 @@ mod tests {
 
     #[test]
     fn paths_stay_within_the_root() {
-        assert_eq!(split("/global/cells").unwrap(), ("global", "cells"));
-        assert_eq!(split("/zone1").unwrap(), ("zone1", ""));
+        assert_eq!(split("/global/cells").unwrap(), ("global", "cells".into()));
+        assert_eq!(split("/zone1").unwrap(), ("zone1", String::new()));
+        assert_eq!(split("/zone1//tablets/./").unwrap(), ("zone1", "tablets".into()));
         for bad in ["", "global", "/global/../..", "/global/a\nb", &format!("/{}", "x".repeat(65_536))] {
             assert!(split(bad).unwrap_err().to_string().starts_with("invalid path: "));
         }

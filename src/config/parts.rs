@@ -188,16 +188,24 @@ pub(super) struct Http {
     pub note: Option<String>,
 }
 
-pub(super) fn http(args: HttpArgs) -> Http {
-    let HttpArgs { port, bind_address, security_policy } = args;
+pub(super) fn http(args: HttpArgs) -> Result<Http, Error> {
+    let HttpArgs { port, bind_address, security_policy, http_callers } = args;
+    let open = match http_callers.as_str() {
+        "grpc" => false,
+        "anybody" => true,
+        other => {
+            let detail = format!("{other}: known are grpc and anybody");
+            return Err(Error::BadValue { flag: "http_callers", detail });
+        }
+    };
     let policy = web::Policy::named(&security_policy);
-    Http {
+    Ok(Http {
         address: (port != 0).then_some(Address { host: bind_address, port }),
-        pages: web::Options { policy: policy.unwrap_or(web::Policy::DenyAll), ..web::Options::default() },
+        pages: web::Options { policy: policy.unwrap_or(web::Policy::DenyAll), open, ..web::Options::default() },
         note: policy
             .is_none()
             .then(|| format!("security_policy {security_policy:?} not found; using fallback policy (deny-all)")),
-    }
+    })
 }
 
 pub(super) fn tablet(args: TabletArgs, grpc: &Grpc) -> Result<tablet::Options, Error> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use ring::digest::{Digest, SHA256, SHA256_OUTPUT_LEN, digest};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -53,11 +54,26 @@ impl Refusal {
     }
 }
 
+/// One user as the file has him.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Written {
+    username: String,
+    #[serde(default)]
+    password: String,
+    /// Hex of SHA-256 of SHA-256 of the password, a `*` before it or not; counts instead of the password. Of Vitess 25.
+    #[serde(default)]
+    caching_sha2_password: String,
+}
+
 struct Entry {
     username: String,
-    password: String,
+    secret: Secret,
+}
+
+enum Secret {
+    Plain(String),
+    Hashed(Vec<u8>),
 }
 
 /// Checks callers.
@@ -97,8 +113,8 @@ impl Auth {
         let text = |key: &str| metadata.get(key).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
         match self {
             Self::Open => {
-                let shown = peer.and_then(|peer| subject::of(peer.certificates.first()?)).unwrap_or_default();
-                Ok(Caller { name: shown.1, subject: shown.0 })
+                let (subject, name) = peer.and_then(certified).unwrap_or_default();
+                Ok(Caller { name, subject })
             }
             Self::Static(users) => {
                 let (Some(name), Some(password)) = (text("username"), text("password")) else {
@@ -111,41 +127,69 @@ impl Auth {
             }
             Self::Mtls(substrings) => {
                 let peer = peer.filter(|peer| peer.tls).ok_or(Refusal::NoTls)?;
-                let subjects = peer.certificates.iter().filter_map(|der| subject::of(der));
-                for (subject, name) in subjects {
-                    if substrings.iter().any(|wanted| subject.contains(wanted.as_str())) {
-                        return Ok(Caller { name, subject });
-                    }
+                let (subject, name) = certified(peer).ok_or(Refusal::WrongCertificate)?;
+                match substrings.iter().any(|wanted| subject.contains(wanted.as_str())) {
+                    true => Ok(Caller { name, subject }),
+                    false => Err(Refusal::WrongCertificate),
                 }
-                Err(Refusal::WrongCertificate)
             }
         }
     }
 }
 
+/// Subject and common name of the certificate that the handshake has verified.
+fn certified(peer: &Peer) -> Option<(String, String)> {
+    subject::of(peer.certificate.as_deref()?)
+}
+
 impl Passwords {
     /// Compares with every entry, each in a time that does not depend on how much of it is right.
     fn hold(&self, name: &str, password: &str) -> bool {
-        let same = |a: &str, b: &str| a.as_bytes().ct_eq(b.as_bytes());
+        let hashed = self.0.iter().any(|entry| matches!(entry.secret, Secret::Hashed(_))).then(|| twice(password));
         let found = self.0.iter().fold(Choice::from(0), |found, entry| {
-            found | (same(&entry.username, name) & same(&entry.password, password))
+            let same = match (&entry.secret, &hashed) {
+                (Secret::Plain(plain), _) => plain.as_bytes().ct_eq(password.as_bytes()),
+                (Secret::Hashed(wanted), Some(hashed)) => wanted.ct_eq(hashed.as_ref()),
+                (Secret::Hashed(_), None) => Choice::from(0),
+            };
+            found | (entry.username.as_bytes().ct_eq(name.as_bytes()) & same)
         });
         found.into()
     }
 }
 
+/// SHA-256 of SHA-256, as MySQL's `caching_sha2_password` keeps passwords.
+fn twice(password: &str) -> Digest {
+    digest(&SHA256, digest(&SHA256, password.as_bytes()).as_ref())
+}
+
+/// The bytes of 64 hex digits.
+fn hash(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix('*').unwrap_or(text).as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let plain = digits.len() == 2 * SHA256_OUTPUT_LEN && digits.iter().all(u8::is_ascii_hexdigit);
+    plain.then(|| digits.chunks(2).map(byte).collect()).flatten()
+}
+
 fn passwords(path: &std::path::Path, text: &[u8]) -> Result<Passwords> {
     // the parser's own words would quote the file
-    let entries: Vec<Entry> = serde_json::from_slice(text).map_err(|error| Error::Bad {
-        path: path.to_owned(),
-        what: "list of users",
-        detail: format!(
-            "line {}, column {}: expected [{{\"Username\": …, \"Password\": …}}]",
-            error.line(),
-            error.column()
-        ),
+    let bad = |detail: String| Error::Bad { path: path.to_owned(), what: "list of users", detail };
+    let written: Vec<Written> = serde_json::from_slice(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        bad(format!("line {line}, column {column}: expected [{{\"Username\": …, \"Password\": …}}]"))
     })?;
-    Ok(Passwords(entries))
+    let entry = |(at, written): (usize, Written)| {
+        let secret = match written.caching_sha2_password.as_str() {
+            "" => Secret::Plain(written.password),
+            text => Secret::Hashed(hash(text).ok_or_else(|| {
+                bad(format!(
+                    "entry {at}: CachingSha2Password is not 64 hex digits, of SHA-256 of SHA-256 of the password"
+                ))
+            })?),
+        };
+        Ok(Entry { username: written.username, secret })
+    };
+    written.into_iter().enumerate().map(entry).collect::<Result<_>>().map(Passwords)
 }
 
 #[cfg(test)]
@@ -180,6 +224,34 @@ mod tests {
     }
 
     #[test]
+    fn hashed_passwords_are_checked_as_vitess_25_does() {
+        // of `one`, made with sha256sum
+        let hash = "fe8d7a873dc48961a6af334c996b2cb3ce37149d5ce9c9253952a54c6a92c1ad";
+        let file = format!(
+            r#"[{{"Username":"ann","CachingSha2Password":"*{}","Password":"plain"}},{{"Username":"bob","CachingSha2Password":"{hash}"}}]"#,
+            hash.to_uppercase()
+        );
+        let auth = users(&file).unwrap();
+        let check =
+            |user: &str, password: &str| auth.check(None, &metadata(&[("username", user), ("password", password)]));
+        for user in ["ann", "bob"] {
+            assert_eq!(check(user, "one").unwrap().name, user);
+            for wrong in ["plain", "two", hash, "*"] {
+                check(user, wrong).unwrap_err();
+            }
+        }
+        for bad in ["planted", "*", &hash[1..], &format!("**{hash}"), &format!("{}é", &hash[2..])] {
+            let file = format!(r#"[{{"Username":"ann"}},{{"Username":"bob","CachingSha2Password":"{bad}"}}]"#);
+            let error = users(&file).err().unwrap().to_string();
+            assert!(error.contains("entry 1: CachingSha2Password is not 64 hex digits"), "{error}");
+            assert!(!error.contains("planted"), "{error}");
+        }
+        // as stock: an entry without any password is read, and lets nobody in
+        let nobody = users(r#"[{"Username":"ann"}]"#).unwrap();
+        nobody.check(None, &metadata(&[("username", "ann"), ("password", "")])).unwrap_err();
+    }
+
+    #[test]
     fn a_bad_file_is_refused_without_showing_it() {
         let error = users(r#"[{"Username":"ann","Password":secret}]"#).err().unwrap().to_string();
         assert!(error.contains("holds no usable list of users: line 1") && !error.contains("secret"), "{error}");
@@ -189,7 +261,7 @@ mod tests {
     fn certificates_need_tls() {
         let auth = Auth::load(Mode::Mtls { substrings: vec!["CN=ops".into()] }).unwrap();
         assert_eq!(auth.check(None, &HeaderMap::new()).unwrap_err(), Refusal::NoTls);
-        let peer = Peer { address: None, tls: true, certificates: Arc::default() };
+        let peer = Peer { address: None, tls: true, certificate: None, answers: Arc::default() };
         assert_eq!(auth.check(Some(&peer), &HeaderMap::new()).unwrap_err(), Refusal::WrongCertificate);
     }
 }

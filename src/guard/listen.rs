@@ -19,9 +19,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::Watched;
+use super::answers::Look;
 use super::frames::Frames;
+use super::{Answers, Places, Watched};
 use crate::patience::Patient;
+use crate::telemetry::metrics;
 
 /// A client has so long to finish the TLS handshake and to send the start of its first request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +43,8 @@ pub struct Listening {
     pub optional: bool,
     /// More connections than these wait to be accepted.
     pub max_connections: usize,
+    /// Places of calls; while they are all taken, clients that do not read are given up sooner.
+    pub places: Places,
 }
 
 /// What is known of the other side of a connection.
@@ -48,8 +52,24 @@ pub struct Listening {
 pub struct Peer {
     pub address: Option<SocketAddr>,
     pub tls: bool,
-    /// The client's certificates, its own first; empty without mutual TLS.
-    pub certificates: Arc<Vec<CertificateDer<'static>>>,
+    /// The client's own certificate, which the handshake has verified; none without mutual TLS. What the client sends besides it
+    /// is only looked at as far as it leads to an authority, so it says nothing of who calls.
+    pub certificate: Option<Arc<CertificateDer<'static>>>,
+    /// Answers that this client has not read to their end.
+    pub answers: Arc<Answers>,
+}
+
+impl Peer {
+    /// A client without TLS.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { address: Some(address), tls: false, certificate: None, answers: Arc::default() }
+    }
+
+    /// The same client after a handshake.
+    pub fn over(self, session: &rustls::ServerConnection) -> Self {
+        let own = session.peer_certificates().and_then(<[_]>::first);
+        Self { tls: true, certificate: own.map(|own| Arc::new(own.clone().into_owned())), ..self }
+    }
 }
 
 /// Accepts connections until `stopped`.
@@ -92,25 +112,26 @@ async fn greet(
     place: OwnedSemaphorePermit,
 ) -> io::Result<Option<Io>> {
     stream.set_nodelay(true)?;
-    let mut peer = Peer { address: Some(address), tls: false, certificates: Arc::default() };
+    let peer = Peer::plain(address);
+    let places = listening.places;
     let Some(tls) = &listening.tls else {
-        return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, place)));
+        return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, places, place)));
     };
     if listening.optional {
         let mut first = [0];
         match tokio::time::timeout(PATIENCE, stream.peek(&mut first)).await {
             Ok(Ok(1)) if first == [TLS_HANDSHAKE] => {}
-            Ok(Ok(1)) => return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, place))),
+            Ok(Ok(1)) => {
+                return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, places, place)));
+            }
             _ => return Ok(None),
         }
     }
     let accepting = TlsAcceptor::from(tls.get()).accept(Patient::new(stream, READ_PATIENCE));
     match tokio::time::timeout(PATIENCE, accepting).await {
         Ok(Ok(stream)) => {
-            peer.tls = true;
-            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            peer.certificates = Arc::new(shown.iter().map(|c| c.clone().into_owned()).collect());
-            Ok(Some(Io::new(Socket::Tls(Box::new(stream)), peer, place)))
+            let peer = peer.over(stream.get_ref().1);
+            Ok(Some(Io::new(Socket::Tls(Box::new(stream)), peer, places, place)))
         }
         Ok(Err(error)) => {
             tracing::debug!(client.address = %address, "TLS handshake failed: {error}");
@@ -132,13 +153,31 @@ pub struct Io {
     /// Ends a connection on which no client shows itself.
     greeting: Option<(usize, Pin<Box<Sleep>>)>,
     frames: Frames,
+    look: Look,
     _place: OwnedSemaphorePermit,
 }
 
 impl Io {
-    fn new(socket: Socket, peer: Peer, place: OwnedSemaphorePermit) -> Self {
+    fn new(socket: Socket, peer: Peer, places: Places, place: OwnedSemaphorePermit) -> Self {
         let greeting = Some((0, Box::pin(tokio::time::sleep(PATIENCE))));
-        Self { socket, peer, greeting, frames: Frames::new(Instant::now()), _place: place }
+        let look = Look::new(Arc::clone(&peer.answers), places);
+        Self { socket, peer, greeting, frames: Frames::new(Instant::now()), look, _place: place }
+    }
+
+    /// Counts what the client's socket took.
+    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.look.wrote(bytes);
+            self.frames.sent(bytes);
+        }
+        written
+    }
+
+    /// The error that ends the connection.
+    fn hang_up<T>(&self, reason: &'static str, why: &'static str) -> Poll<io::Result<T>> {
+        metrics::hung_up(reason);
+        tracing::info!(client.address = ?self.peer.address, "hung up on a client that {why}");
+        Poll::Ready(Err(io::Error::other(why)))
     }
 }
 
@@ -159,8 +198,10 @@ impl AsyncRead for Io {
         };
         let new = buf.filled().get(before..).unwrap_or_default();
         if !new.is_empty() && !self.frames.allow(new, Instant::now()) {
-            tracing::info!(client.address = ?self.peer.address, "hung up on a client that sends a flood of empty frames");
-            return Poll::Ready(Err(io::Error::other("a flood of frames that carry nothing")));
+            return self.hang_up("flood", "sends a flood of frames that carry nothing");
+        }
+        if !self.look.is_read(cx) {
+            return self.hang_up("unread", "does not read its answers");
         }
         let got = new.len();
         let Some((seen, limit)) = &mut self.greeting else { return read };
@@ -176,10 +217,11 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
+        let written = match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write(cx, data),
             Socket::Tls(stream) => Pin::new(stream).poll_write(cx, data),
-        }
+        };
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -187,10 +229,11 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
+        let written = match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, data),
             Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, data),
-        }
+        };
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -22,6 +22,18 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// As the roles file has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// RPCs that change nothing on any cluster.
 const READS: &[&str] = &[
     "CheckThrottler",
@@ -95,14 +107,20 @@ const OPERATES: &[&str] = &[
     "WorkflowUpdate",
 ];
 
+/// Advice that only reads the own cluster and mounts that are registered.
+const ADVISES: &[&str] = &["DryRunCancel", "DryRunComplete", "DryRunCreate", "FindLeftovers", "Verdict"];
+
+/// Advice that removes something, or that connects to wherever a request says.
+const OPERATES_ADVICE: &[&str] = &["CleanLeftovers", "PreflightMount"];
+
 /// The role that an RPC (`service/Method`) needs. What is in no table needs the highest.
 pub fn class(rpc: &str) -> Role {
     let (service, method) = rpc.rsplit_once('/').unwrap_or_default();
     match service {
         "vtctlservice.Vtctld" if READS.contains(&method) => Role::Read,
         "vtctlservice.Vtctld" if OPERATES.contains(&method) => Role::Operate,
-        "vtmigrated.Advisor" if method != "CleanLeftovers" => Role::Read,
-        "vtmigrated.Advisor" => Role::Operate,
+        "vtmigrated.Advisor" if ADVISES.contains(&method) => Role::Read,
+        "vtmigrated.Advisor" if OPERATES_ADVICE.contains(&method) => Role::Operate,
         "grpc.health.v1.Health" => Role::None,
         service if service.starts_with("grpc.reflection.") => Role::Read,
         _ => Role::Admin,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use super::{Error, Result, Watched};
 use crate::tls::{Pem, VERSIONS};
@@ -87,5 +87,10 @@ fn config(
     };
     let mut config = builder.with_single_cert(chain, key.key()?).map_err(|error| cert.bad("certificate", error))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    if ca.is_some() {
+        // a resumed session shows no certificate again: it would outlive its revocation and its authority
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }

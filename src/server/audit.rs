@@ -23,16 +23,36 @@ const SUBJECTS: &[&str] = &[
     "ks_name",
     "workflow",
     "source_keyspace",
+    "base_keyspace",
     "mount_name",
     "shard",
     "shard_name",
     "shards",
+    "source_shards",
+    "target_shards",
+    "source_shard",
+    "destination_keyspace",
+    "destination_shard",
     "name",
+    "topo_type",
+    "topo_server",
+    "topo_root",
     "cell",
     "cells",
+    "source_cells",
+    "target_cells",
+    "rebuild_cells",
     "tablet_alias",
+    "tablet_aliases",
+    "tablet",
+    "source_tablet_alias",
+    "primary_elect_tablet_alias",
+    "new_primary",
+    "avoid_primary",
+    "expected_primary",
     "uuid",
     "arg",
+    "keys",
     "dry_run",
     "keep_data",
     "all_tables",
@@ -78,7 +98,7 @@ impl Entry {
         let caller = request.extensions().get::<Caller>();
         let rpc = request.extensions().get::<Rpc>().map(|rpc| rpc.0.as_str()).unwrap_or_default();
         let on = subject(rpc, &request.get_ref().encode_to_vec());
-        Self::new(caller, request.extensions().get(), format!("vtctlservice.Vtctld/{rpc}"), on)
+        Self::new(caller, request.extensions().get(), rpc.to_owned(), on)
     }
 
     /// The same for a call that a stock vtctld at `to` answers; what it is about is not looked at. `None` for reads.
@@ -141,9 +161,10 @@ fn address(peer: Option<&Peer>) -> String {
 
 /// `target_keyspace=customer workflow=import`: the subjects that a request names.
 fn subject(rpc: &str, request: &[u8]) -> String {
+    let (service, name) = rpc.rsplit_once('/').unwrap_or_default();
     let Some(pool) = json::pool() else { return String::new() };
-    let service = pool.get_service_by_name("vtctlservice.Vtctld");
-    let Some(method) = service.and_then(|service| service.methods().find(|m| m.name() == rpc)) else {
+    let service = pool.get_service_by_name(service);
+    let Some(method) = service.and_then(|service| service.methods().find(|m| m.name() == name)) else {
         return String::new();
     };
     let Ok(message) = DynamicMessage::decode(method.input(), request) else { return String::new() };
@@ -167,10 +188,13 @@ fn shown(value: &Value) -> String {
         Value::Bool(value) => value.to_string(),
         Value::U32(value) => value.to_string(),
         Value::List(values) => values.iter().map(shown).collect::<Vec<_>>().join(","),
-        // a tablet alias
         Value::Message(message) => {
             let part = |name| message.get_field_by_name(name).map(|value| shown(&value)).unwrap_or_default();
-            format!("{}-{:0>10}", part("cell"), part("uid"))
+            match message.descriptor().full_name() {
+                "topodata.TabletAlias" => format!("{}-{:0>10}", part("cell"), part("uid")),
+                "vtctldata.Shard" => format!("{}/{}", part("keyspace"), part("name")),
+                _ => String::new(),
+            }
         }
         _ => String::new(),
     }
@@ -184,6 +208,52 @@ mod tests {
 
     use super::*;
 
+    /// Fields whose names end like names of something, and are none.
+    const NO_SUBJECTS: &[&str] =
+        &["app_name", "cells_alias", "metric_name", "sidecar_db_name", "table_keyspace", "external_cluster_name"];
+
+    #[test]
+    fn whatever_a_change_names_is_a_subject() {
+        let pool = json::pool().unwrap();
+        let mut missing = std::collections::BTreeSet::new();
+        for service in ["vtctlservice.Vtctld", "vtmigrated.Advisor"] {
+            for method in pool.get_service_by_name(service).unwrap().methods() {
+                if class(&format!("{service}/{}", method.name())) <= Role::Read {
+                    continue;
+                }
+                for field in method.input().fields() {
+                    let name = field.name();
+                    let named = [
+                        "keyspace", "shard", "shards", "workflow", "cell", "cells", "name", "uuid", "tablet", "primary",
+                    ]
+                    .iter()
+                    .any(|end| name == *end || name.ends_with(&format!("_{end}")));
+                    let named = named || name.ends_with("alias") || name.ends_with("aliases");
+                    let is_switch = matches!(field.kind(), prost_reflect::Kind::Bool);
+                    if named && !is_switch && !SUBJECTS.contains(&name) && !NO_SUBJECTS.contains(&name) {
+                        missing.insert(format!("{} {name}", method.name()));
+                    }
+                }
+            }
+        }
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn shards_tablets_and_advice_are_named() {
+        let shard = |name: &str| Shard { keyspace: "ks".into(), name: name.into(), shard: None };
+        let shards = DeleteShardsRequest { shards: vec![shard("-80"), shard("80-")], ..Default::default() };
+        let text = subject("vtctlservice.Vtctld/DeleteShards", &shards.encode_to_vec());
+        assert_eq!(text, "shards=ks/-80,ks/80-");
+        let alias = |uid| TabletAlias { cell: "zone1".into(), uid };
+        let tablets = DeleteTabletsRequest { tablet_aliases: vec![alias(1), alias(2)], ..Default::default() };
+        let text = subject("vtctlservice.Vtctld/DeleteTablets", &tablets.encode_to_vec());
+        assert_eq!(text, "tablet_aliases=zone1-0000000001,zone1-0000000002");
+        let clean =
+            vtmigrated_proto::vtmigrated::CleanLeftoversRequest { keyspace: "ks".into(), keys: vec!["a".into()] };
+        assert_eq!(subject("vtmigrated.Advisor/CleanLeftovers", &clean.encode_to_vec()), "keyspace=ks keys=a");
+    }
+
     #[test]
     fn the_subject_is_what_a_request_names_and_no_more() {
         let create = MigrateCreateRequest {
@@ -194,19 +264,25 @@ mod tests {
             all_tables: true,
             ..Default::default()
         };
-        let text = subject("MigrateCreate", &create.encode_to_vec());
+        let text = subject("vtctlservice.Vtctld/MigrateCreate", &create.encode_to_vec());
         assert_eq!(
             text,
             "target_keyspace=customer workflow=import source_keyspace=commerce mount_name=ext1 all_tables=true"
         );
         let request = UpdateVReplicationWorkflowRequest { workflow: "import".into(), ..Default::default() };
         let update = WorkflowUpdateRequest { keyspace: "customer".into(), tablet_request: Some(request) };
-        assert_eq!(subject("WorkflowUpdate", &update.encode_to_vec()), "keyspace=customer workflow=import");
+        assert_eq!(
+            subject("vtctlservice.Vtctld/WorkflowUpdate", &update.encode_to_vec()),
+            "keyspace=customer workflow=import"
+        );
         let fetch = ExecuteFetchAsDbaRequest {
             tablet_alias: Some(TabletAlias { cell: "zone1".into(), uid: 100 }),
             query: "set password = 'secret'".into(),
             ..Default::default()
         };
-        assert_eq!(subject("ExecuteFetchAsDBA", &fetch.encode_to_vec()), "tablet_alias=zone1-0000000100");
+        assert_eq!(
+            subject("vtctlservice.Vtctld/ExecuteFetchAsDBA", &fetch.encode_to_vec()),
+            "tablet_alias=zone1-0000000100"
+        );
     }
 }

@@ -42,6 +42,7 @@ use super::audit::Who;
 use super::status::logged;
 use crate::context::Context;
 use crate::deadline;
+use crate::guard::Place;
 
 /// Result of a command.
 type Result<T> = std::result::Result<T, Error>;
@@ -65,7 +66,7 @@ impl Service for Vtctl {
         &self,
         request: Request<ExecuteVtctlCommandRequest>,
     ) -> std::result::Result<Response<BoxStream<'static, Sent>>, Status> {
-        let who = Who::of(&request);
+        let (who, place) = (Who::of(&request), Place::of(request.extensions()));
         let ExecuteVtctlCommandRequest { args, action_timeout } = request.into_inner();
         let (sender, mut events) = mpsc::unbounded_channel();
         let console = Console::new(sender, until(action_timeout));
@@ -74,6 +75,7 @@ impl Service for Vtctl {
             if let Err(error) = commands::run(context, &console, &who, args).await {
                 console.fail(logged(&error));
             }
+            drop(place);
         };
         self.tasks.spawn(work.in_current_span());
         // a failure before the first line answers the call itself, so that it can be handed on

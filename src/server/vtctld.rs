@@ -15,6 +15,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::error::Explain;
+use crate::guard::Place;
 
 /// The service. Calls that change something are finished even when their caller goes away: they run on `tasks`, which
 /// the program waits for before it ends.
@@ -57,11 +58,13 @@ impl Vtctld {
         F: Future<Output = Result<R, E>> + Send + 'static,
     {
         let line = audit::Entry::begin(&request);
+        let place = Place::of(request.extensions());
         let work = handler(Arc::clone(&self.context), request.into_inner());
-        // the line is written when the work ends, which may be after the caller went away
+        // the line is written, and the place given back, when the work ends, which may be after the caller went away
         let audited = async move {
             let done = work.await;
             line.end(done.as_ref().err().map(Explain::code));
+            drop(place);
             done
         };
         match self.tasks.spawn(audited.in_current_span()).await {

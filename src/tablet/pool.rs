@@ -9,6 +9,7 @@ use tonic::transport::Endpoint;
 use super::connection::Connection;
 use crate::telemetry::metrics;
 use crate::tls::Tls;
+use crate::topo::address::is_host_and_port;
 
 /// A tablet that is down is noticed after this time at the latest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,6 +95,9 @@ impl Pool {
             kept.1 = Instant::now();
             metrics::tablet_connection(false);
             return Ok(kept.0.clone());
+        }
+        if !is_host_and_port(address) {
+            return Err("no host and port".into());
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
         let mut endpoint = endpoint

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
+use crate::topo::address::is_host_and_port;
 use crate::{deadline, fetch};
 
 /// The page's path.
@@ -32,6 +33,9 @@ pub async fn read<T: DeserializeOwned>(address: &str, limit: Duration) -> Result
 }
 
 async fn page<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
+    if !is_host_and_port(address) {
+        return Err(Failure::Connection("no host and port".into()));
+    }
     let (status, body) = fetch::page(address, address, PATH, MAX_PAGE).await.map_err(|error| match error {
         fetch::Error::Connection(detail) => Failure::Connection(detail),
         fetch::Error::Page(detail) => Failure::Page(detail),

@@ -64,6 +64,7 @@ struct Meters {
     tablet_connections_reused: Counter<u64>,
     rpcs: Histogram<f64>,
     rpc_errors: Counter<u64>,
+    hung_up: Counter<u64>,
     rpcs_active: UpDownCounter<i64>,
 }
 
@@ -111,6 +112,7 @@ impl Meters {
             tablet_connections_reused: count("vtctld_tabletmanagerclient_cachedconn_reuse", "Uses of kept connections"),
             rpcs: times("rpc.server.call.duration", "s", "Time that calls of clients took"),
             rpc_errors: count("vtmigrated.rpc.errors.total", "Calls of clients that did not end well"),
+            hung_up: count("vtmigrated.connections.hung_up.total", "Connections of clients that flood, or do not read"),
             rpcs_active: meter
                 .i64_up_down_counter("vtmigrated.rpc.active")
                 .with_description("Calls of clients under way")
@@ -181,6 +183,13 @@ pub fn tablet_connection(is_new: bool) {
     let Some(Installed { meters, .. }) = INSTALLED.get() else { return };
     let counter = if is_new { &meters.tablet_connections_new } else { &meters.tablet_connections_reused };
     counter.add(1, &[]);
+}
+
+/// The server hung up on a client; there are few different reasons.
+pub fn hung_up(reason: &'static str) {
+    if let Some(installed) = INSTALLED.get() {
+        installed.meters.hung_up.add(1, &[installed.label("reason", reason)]);
+    }
 }
 
 /// Calls of clients under way: one more, or one less.

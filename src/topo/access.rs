@@ -38,9 +38,20 @@ pub struct Access {
     pub token: Option<Secret>,
     /// ZooKeeper: scheme and credentials, such as `digest` and `user:password`.
     pub auth: Option<(String, Secret)>,
+    /// Nobody but a request names the server: what it says is not repeated.
+    pub stranger: bool,
 }
 
 impl Access {
+    /// The same for a server that no setting names: without the client's certificate.
+    ///
+    /// # Errors
+    /// Files that cannot be read any more.
+    pub(super) fn for_strangers(self) -> crate::tls::Result<Self> {
+        let tls = self.tls.map(|tls| tls.without_identity()).transpose()?;
+        Ok(Self { tls, stranger: true, ..self })
+    }
+
     /// Splits ZooKeeper's `<scheme>:<credentials>`; `None` when there is no colon.
     pub fn zookeeper_auth(text: &str) -> Option<(String, Secret)> {
         let (scheme, credentials) = text.trim_end_matches('\n').split_once(':')?;
@@ -72,6 +83,7 @@ mod tests {
             user: Some(("vt".into(), Secret::new("planted-password"))),
             token: Some(Secret::new("planted-token")),
             auth: Access::zookeeper_auth("digest:vt:planted-digest\n"),
+            stranger: false,
         };
         let printed = format!("{access:?} {access:#?}");
         assert!(!printed.contains("planted"), "{printed}");

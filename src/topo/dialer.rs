@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 
 use super::access::{Access, Holder, Tls};
+use super::checked::Checked;
 use super::measured::Measured;
 use super::memory::{Memory, Store};
-use super::settings::MountSettings;
-use super::{Conn, Error, Result, etcd};
+use super::settings::{MountSettings, addresses};
+use super::{Conn, Error, Result, address, etcd};
 
 /// Name of the global topology where others are named by their cell, as in stock's file of Consul tokens.
 const GLOBAL: &str = "global";
@@ -42,6 +43,8 @@ pub struct Dialer {
     consul: super::ConsulOptions,
     mounts: MountSettings,
     memory: DashMap<String, Arc<Store>>,
+    /// Addresses of the own cluster's servers.
+    own: DashSet<String>,
     reads: usize,
 }
 
@@ -54,7 +57,7 @@ impl Dialer {
     /// With all settings.
     pub fn with(options: Options) -> Self {
         let Options { etcd, zookeeper, consul, mounts } = options;
-        Self { etcd: etcd.tls, zookeeper, consul, mounts, memory: DashMap::new(), reads: READS }
+        Self { etcd: etcd.tls, zookeeper, consul, mounts, memory: DashMap::new(), own: DashSet::new(), reads: READS }
     }
 
     /// Bounds the reads under way at once on each measured connection (`--topo_read_concurrency`).
@@ -96,6 +99,13 @@ impl Dialer {
     }
 
     async fn dial(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
+        self.connect(kind, server, root, access).await.map(Checked::wrap)
+    }
+
+    async fn connect(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
+        if super::KINDS.contains(&kind) {
+            address::check(kind, server)?;
+        }
         match kind {
             "etcd2" => etcd::open(server, root, access).await,
             "memory" => {
@@ -112,9 +122,16 @@ impl Dialer {
         }
     }
 
-    /// The flags' TLS is for every cluster, as in stock; their credentials are for the own one.
+    /// The flags' authorities are for every cluster, as in stock. Their credentials are for the own one, and their client's
+    /// certificate is for its servers and those that a setting names.
     fn access(&self, holder: &Holder, cell: Option<&str>, kind: &str, server: &str) -> Result<Access> {
         let own = *holder == Holder::Own;
+        let servers = addresses(server);
+        if own {
+            for address in &servers {
+                self.own.insert(address.clone());
+            }
+        }
         let base = match kind {
             "etcd2" => Access { tls: self.etcd.clone(), ..Access::default() },
             "zk2" => Access {
@@ -132,7 +149,15 @@ impl Dialer {
             Holder::Mount(name) => Some(name.as_str()),
             _ => None,
         };
-        self.mounts.access(mount, cell.is_some(), server, base)
+        let (access, named) = self.mounts.access(mount, cell.is_some(), server, base)?;
+        if own || named || servers.iter().all(|address| self.own.contains(address)) {
+            return Ok(access);
+        }
+        access.for_strangers().map_err(|error| Error::Unreachable {
+            kind: kind.to_owned(),
+            server: server.to_owned(),
+            detail: error.to_string(),
+        })
     }
 }
 
@@ -157,5 +182,34 @@ mod tests {
         assert_eq!(access(&Holder::Mount("ext1".into()), Some("zone1"), "consul").token, None);
         assert!(access(&Holder::Own, None, "zk2").auth.is_some());
         assert_eq!(access(&Holder::Other, None, "zk2").auth, None);
+    }
+
+    #[test]
+    fn the_clients_certificate_is_for_the_own_cluster_and_for_servers_that_a_setting_names() {
+        let made = rcgen::generate_simple_self_signed(vec!["client".into()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: String| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            dir.path().join(name)
+        };
+        let (cert, key) = (file("cert.pem", made.cert.pem()), file("key.pem", made.signing_key.serialize_pem()));
+        let files = crate::tls::Files { ca: Some(cert.clone()), identity: Some((cert, key)), server_name: None };
+        let mounts = br#"{"named": {"servers": ["n:1", "n:2"]}, "cell:1": {}}"#;
+        let mounts = MountSettings::parse(mounts, &|path| std::fs::read(path)).unwrap();
+        let etcd = EtcdOptions { tls: Some(files.load().unwrap()) };
+        let dialer = Dialer::with(Options { etcd: etcd.clone(), mounts, ..Options::default() });
+        let shown = |holder: &Holder, server: &str| {
+            let access = dialer.access(holder, None, "etcd2", server).unwrap();
+            assert!(access.tls.is_some(), "authorities stay");
+            (access.tls == etcd.tls, access.stranger)
+        };
+        let mount = |name: &str| Holder::Mount(name.into());
+        assert_eq!(shown(&Holder::Own, "own:1,own:2"), (true, false));
+        for (holder, server) in [(mount("named"), "n:2"), (mount("any"), "cell:1"), (mount("any"), "https://own:2")] {
+            assert_eq!(shown(&holder, server), (true, false), "{server}");
+        }
+        for (holder, server) in [(mount("any"), "n:1"), (Holder::Other, "x:1"), (mount("any"), "own:1,x:1")] {
+            assert_eq!(shown(&holder, server), (false, true), "{server}");
+        }
     }
 }

@@ -61,10 +61,9 @@ impl LockRequest {
             options: std::collections::BTreeMap<String, String>,
             status: &'static str,
         }
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let contents = Contents {
             action: &self.action,
-            host_name: Some(host.trim()).filter(|h| !h.is_empty()).unwrap_or("unknown").to_owned(),
+            host_name: crate::host::name().unwrap_or_else(|| "unknown".into()),
             user_name: std::env::var("USER").unwrap_or_else(|_| "unknown".into()),
             time: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
             options: std::collections::BTreeMap::new(),

@@ -26,7 +26,7 @@ pub(crate) struct Measured {
 impl Measured {
     /// `reads` are allowed at once (`--topo_read_concurrency`).
     pub(crate) fn wrap(conn: Arc<dyn Conn>, cell: String, reads: usize) -> Arc<dyn Conn> {
-        Arc::new(Self { conn, cell, reads: Semaphore::new(reads) })
+        Arc::new(Self { conn, cell, reads: Semaphore::new(reads.clamp(1, Semaphore::MAX_PERMITS)) })
     }
 
     /// A place among the reads.

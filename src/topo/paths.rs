@@ -1,4 +1,9 @@
 //! Keys of the records, relative to a root (behaviour of Vitess 22.0.3).
+//!
+//! A name in a key is one part of it, whoever gave the name. The functions here leave an empty part where a name is none, and
+//! [`check`], which every connection asks about every path, refuses such a path.
+
+use std::borrow::Cow;
 
 use vtmigrated_proto::topodata::TabletAlias;
 
@@ -22,71 +27,89 @@ pub const WORKFLOW_RECORDS: &str = "internal/vtmigrated";
 pub const SRV_VSCHEMA: &str = "SrvVSchema";
 
 pub fn cell_info(cell: &str) -> String {
-    format!("{CELLS}/{cell}/CellInfo")
+    format!("{CELLS}/{}/CellInfo", part(cell))
 }
 
 pub fn cells_alias(alias: &str) -> String {
-    format!("{CELLS_ALIASES}/{alias}/CellsAlias")
+    format!("{CELLS_ALIASES}/{}/CellsAlias", part(alias))
 }
 
 pub fn keyspace_dir(keyspace: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}")
+    format!("{KEYSPACES}/{}", part(keyspace))
 }
 
 pub fn keyspace(keyspace: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}/Keyspace")
+    format!("{}/Keyspace", keyspace_dir(keyspace))
 }
 
 pub fn vschema(keyspace: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}/VSchema")
+    format!("{}/VSchema", keyspace_dir(keyspace))
 }
 
 pub fn shards_dir(keyspace: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}/shards")
+    format!("{}/shards", keyspace_dir(keyspace))
 }
 
 pub fn shard_dir(keyspace: &str, shard: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}/shards/{shard}")
+    format!("{}/{}", shards_dir(keyspace), part(shard))
 }
 
 pub fn shard(keyspace: &str, shard: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}/shards/{shard}/Shard")
+    format!("{}/Shard", shard_dir(keyspace, shard))
 }
 
 pub fn shard_replication(keyspace: &str, shard: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}/shards/{shard}/ShardReplication")
+    format!("{}/ShardReplication", shard_dir(keyspace, shard))
 }
 
 pub fn srv_keyspace(keyspace: &str) -> String {
-    format!("{KEYSPACES}/{keyspace}/SrvKeyspace")
+    format!("{}/SrvKeyspace", keyspace_dir(keyspace))
 }
 
 pub fn external_cluster(name: &str) -> String {
-    format!("{EXTERNAL_CLUSTERS}/{name}")
+    format!("{EXTERNAL_CLUSTERS}/{}", part(name))
 }
 
 pub fn tablet(alias: &TabletAlias) -> String {
-    format!("{TABLETS}/{}/Tablet", alias_text(alias))
+    format!("{TABLETS}/{}/Tablet", part(&alias_text(alias)))
 }
 
 /// Directory of the lock that serializes changes of one workflow.
 pub fn workflow_lock(keyspace: &str, workflow: &str) -> String {
-    format!("{NAMED_LOCKS}/{keyspace}/{workflow}")
+    format!("{NAMED_LOCKS}/{}/{}", part(keyspace), part(workflow))
 }
 
 /// Recovery facts of a workflow made by this program.
 pub fn workflow_record(keyspace: &str, workflow: &str) -> String {
-    format!("{WORKFLOW_RECORDS}/{keyspace}/{workflow}/Record")
+    format!("{}/{}/Record", workflow_records(keyspace), part(workflow))
 }
 
 /// Directory of all workflow records of a keyspace.
 pub fn workflow_records(keyspace: &str) -> String {
-    format!("{WORKFLOW_RECORDS}/{keyspace}")
+    format!("{WORKFLOW_RECORDS}/{}", part(keyspace))
 }
 
 /// `<cell>-<uid, ten digits>`.
 pub fn alias_text(alias: &TabletAlias) -> String {
     format!("{}-{:010}", alias.cell, alias.uid)
+}
+
+/// A name as one part of a path. A `/` in it is doubled, which no path may hold.
+fn part(name: &str) -> Cow<'_, str> {
+    if name.contains('/') { Cow::Owned(name.replace('/', "//")) } else { Cow::Borrowed(name) }
+}
+
+/// Checks a path below a root: parts between single slashes, none of them empty, `.` or `..`. The empty path is the root.
+///
+/// # Errors
+/// [`Error::BadName`].
+pub fn check(path: &str) -> Result<()> {
+    let is_name = |part: &str| !matches!(part, "" | "." | "..");
+    if path.is_empty() || path.split('/').all(is_name) {
+        return Ok(());
+    }
+    let shown: String = path.replace("//", "/").chars().filter(|c| !c.is_control()).take(256).collect();
+    Err(Error::BadName(format!("a name cannot be empty, '.' or '..', or hold a '/': {shown}")))
 }
 
 /// Joins a root and a relative path like a POSIX path join: duplicate slashes collapse, `.` and `..` resolve.
@@ -126,6 +149,7 @@ pub fn check_name(name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Explain;
 
     #[test]
     fn joins_like_a_path() {
@@ -142,6 +166,43 @@ mod tests {
         assert_eq!(check_name("bad.name").unwrap_err().to_string(), "invalid character . in name bad.name");
         assert!(check_name(&"x".repeat(65)).unwrap_err().to_string().ends_with(" is too long"));
         assert!(check_name("a/b").is_err());
+    }
+
+    #[test]
+    fn what_is_no_name_makes_no_path() {
+        let hostile = ["", ".", "..", "/", "a/b", "../x", "../../keyspaces/victim", "a/", "/a", "a//b"];
+        let alias = |cell: &str| TabletAlias { cell: cell.into(), uid: 1 };
+        for name in hostile {
+            let mut paths = vec![
+                cell_info(name),
+                cells_alias(name),
+                keyspace_dir(name),
+                keyspace(name),
+                vschema(name),
+                shards_dir(name),
+                shard_dir(name, "0"),
+                shard_dir("ks", name),
+                shard(name, "0"),
+                shard("ks", name),
+                shard_replication(name, "0"),
+                shard_replication("ks", name),
+                srv_keyspace(name),
+                external_cluster(name),
+                workflow_lock(name, "wf"),
+                workflow_lock("ks", name),
+                workflow_record(name, "wf"),
+                workflow_record("ks", name),
+                workflow_records(name),
+            ];
+            // a cell is a part of its tablets' names
+            paths.extend(name.contains('/').then(|| tablet(&alias(name))));
+            for path in paths {
+                assert_eq!(check(&path).unwrap_err().reason(), "BAD_NAME", "{name} {path}");
+            }
+        }
+        for good in ["", "RoutingRules", KEYSPACE_ROUTING_RULES, &shard("ks.1", "-80"), &tablet(&alias("z"))] {
+            check(good).unwrap();
+        }
     }
 
     #[test]

@@ -74,12 +74,12 @@ impl MountSettings {
         Ok(Self { entries })
     }
 
-    /// What a connection to `server` shows, over what the flags say in `base`.
+    /// What a connection to `server` shows, over what the flags say in `base`, and whether an entry names the server.
     ///
     /// # Errors
     /// [`Error::WrongServer`] when the mount has settings, but not for this server. With `cell`, the address is that of a
     /// cell of the mount, which may have none.
-    pub(crate) fn access(&self, mount: Option<&str>, cell: bool, server: &str, base: Access) -> Result<Access> {
+    pub(super) fn access(&self, mount: Option<&str>, cell: bool, server: &str, base: Access) -> Result<(Access, bool)> {
         let asked = addresses(server);
         let fits = |entry: &&Entry| asked.is_subset(&entry.servers);
         let named = mount.and_then(|name| self.entries.get(name));
@@ -89,14 +89,16 @@ impl MountSettings {
             return Err(Error::WrongServer { mount: mount.to_owned(), server: server.to_owned() });
         }
         let by_address = || self.entries.iter().find(|(key, e)| addresses(key) == asked && fits(e)).map(|(_, e)| e);
-        let Some(entry) = named.filter(fits).or_else(by_address) else { return Ok(base) };
+        let Some(entry) = named.filter(fits).or_else(by_address) else { return Ok((base, false)) };
         let tls = if entry.plaintext { None } else { entry.access.tls.clone().or(base.tls) };
-        Ok(Access {
+        let access = Access {
             tls,
             user: entry.access.user.clone().or(base.user),
             token: entry.access.token.clone().or(base.token),
             auth: entry.access.auth.clone().or(base.auth),
-        })
+            stranger: false,
+        };
+        Ok((access, true))
     }
 }
 
@@ -134,7 +136,7 @@ fn entry(key: &str, written: Written, read: ReadFile<'_>) -> std::result::Result
     if tls.is_some() && written.plaintext {
         return Err("tls and plaintext are both given".into());
     }
-    Ok(Entry { servers, plaintext: written.plaintext, access: Access { tls, user, token, auth } })
+    Ok(Entry { servers, plaintext: written.plaintext, access: Access { tls, user, token, auth, stranger: false } })
 }
 
 fn tls_of(written: WrittenTls) -> std::result::Result<Tls, String> {
@@ -148,7 +150,7 @@ fn tls_of(written: WrittenTls) -> std::result::Result<Tls, String> {
 }
 
 /// The addresses of a server list, without schemes. `|` stands before ZooKeeper's observers.
-fn addresses(server: &str) -> BTreeSet<String> {
+pub(super) fn addresses(server: &str) -> BTreeSet<String> {
     let one = |address: &str| address.rsplit_once("://").map_or(address, |(_, rest)| rest).trim().to_owned();
     server.split([',', '|']).map(one).filter(|address| !address.is_empty()).collect()
 }

@@ -31,6 +31,22 @@ pub fn apply(keyspace: &str, vschema: &Keyspace, sql: &str) -> Result<Keyspace, 
     Ok(edit.vschema)
 }
 
+/// Where a text stops being an `alter vschema` statement, without a word of the text.
+///
+/// # Errors
+/// A text that begins as stock's of the same failure.
+pub fn check_quietly(sql: &str) -> Result<(), String> {
+    match parse::statement(sql) {
+        Ok(_) => Ok(()),
+        Err(parse::Error::NotVSchema) => Err("error parsing VSchema DDL statement: at position 1".into()),
+        Err(parse::Error::Syntax(detail)) => {
+            // behind the position stands what was read
+            let end = detail.find(" near ").or_else(|| detail.find(": ")).unwrap_or(detail.len());
+            Err(format!("error parsing VSchema DDL statement: {}", detail.get(..end).unwrap_or_default()))
+        }
+    }
+}
+
 /// A VSchema being changed: no entry twice, none without a value.
 struct Edit<'a> {
     keyspace: &'a str,

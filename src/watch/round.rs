@@ -30,11 +30,11 @@ enum Answer {
 }
 
 /// Goes round for ever: after `interval`, or soon after this process changed something.
-pub async fn run(context: Arc<Context>, interval: Duration, sender: Sender) {
+pub async fn run(context: Arc<Context>, interval: Duration, sender: &Sender) {
     let mut state = State::new(interval);
     for number in 0.. {
         let began = Instant::now();
-        round(&context, &mut state, &sender, number % THOROUGH == 0).await;
+        round(&context, &mut state, sender, number % THOROUGH == 0).await;
         let soon = async {
             context.changes.made().await;
             tokio::time::sleep_until((began + SOONEST).into()).await;

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use maud::{DOCTYPE, Markup, html};
 
 use super::{Pages, health};
+use crate::host;
 use crate::telemetry::build;
 
 const STYLE: &str = "\
@@ -32,13 +33,12 @@ pub async fn page(State(pages): State<Arc<Pages>>) -> Html<String> {
 
 fn render(pages: &Pages, health: &str) -> Markup {
     let (kind, server, root) = pages.context.topo.global().endpoint();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let uptime = SignedDuration::try_from(pages.started.elapsed()).unwrap_or_default();
     let started = Timestamp::now().checked_sub(uptime).unwrap_or_default();
     let started = started.round(Unit::Second).unwrap_or(started);
     let rows = [
         ("Started", started.to_string()),
-        ("Running on", host.trim().to_owned()),
+        ("Running on", host::name().unwrap_or_default()),
         ("Version", build::version()),
         ("Cell", pages.options.cell.clone()),
         ("Topology", format!("{kind} {server} {root}")),

@@ -11,6 +11,7 @@ async fn pages(policy: Policy, kind: &str, root: &str) -> Pages {
     let setting = Setting { name: "port".into(), value: "1\n2: 3".into(), origin: "file", has_effect: true };
     let options = Options {
         policy,
+        open: false,
         settings: vec![setting],
         command_line: vec!["vtctld".into()],
         cell: "<script>alert(1)</script>".into(),
@@ -18,7 +19,7 @@ async fn pages(policy: Policy, kind: &str, root: &str) -> Pages {
     let seen = tokio::sync::watch::channel(Arc::new(crate::watch::Snapshot::default())).1;
     let views = Arc::new(Views::new(seen, "memory <i>test</i>".into()));
     let (context, stopping) = (Arc::new(context), CancellationToken::new());
-    Pages { context, options, started: Instant::now(), stopping, shadow: Arc::default(), views }
+    Pages { context, options, started: Instant::now(), stopping, shadow: Arc::default(), callers: None, views }
 }
 
 async fn get_page(pages: &Pages, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {
@@ -104,7 +105,7 @@ async fn clients_that_are_slow_to_ask_are_hung_up_on_and_others_are_served() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let ended = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, pages, ended.clone()));
+    let serving = tokio::spawn(serve(listener, None, pages, ended.clone()));
     let mut slow = Vec::new();
     for start in ["", "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "].repeat(100) {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -128,6 +129,68 @@ async fn clients_that_are_slow_to_ask_are_hung_up_on_and_others_are_served() {
     }
     ended.cancel();
     serving.await.unwrap();
+}
+
+/// Addresses with names in them, as the routes have them.
+const NAMED: &[&str] = &[
+    "/app/{keyspace}/{workflow}",
+    "/app/events/{keyspace}/{workflow}",
+    "/api/migrations/{keyspace}/{workflow}",
+    "/api/verdict/{keyspace}/{workflow}",
+    "/api/preflight/mount/{name}",
+    "/api/dry-run/complete/{keyspace}/{workflow}",
+    "/api/dry-run/cancel/{keyspace}/{workflow}",
+    "/api/leftovers?keyspace={keyspace}",
+    "/api/preflight/create?all-tables=true&workflow={}&target-keyspace={}&source-keyspace={}&mount-name={}&cells={}",
+    "/api/dry-run/create?tables={}&workflow=w&target-keyspace=victim&source-keyspace={}&mount-name={}&cells={}",
+];
+
+#[tokio::test]
+async fn hostile_names_in_addresses_change_and_show_nothing() {
+    use vtmigrated_proto::topodata::{ExternalVitessCluster, Keyspace, TopoConfig};
+
+    const MARK: &str = "planted-mark";
+    for route in
+        [include_str!("api.rs"), include_str!("live.rs")].iter().flat_map(|file| file.split(".route(\"").skip(1))
+    {
+        let route = route.split('"').next().unwrap();
+        assert!(!route.contains('{') || NAMED.contains(&route), "{route} is not tried");
+    }
+    let pages = pages(Policy::AllowAll, "memory", "/vitess/global").await;
+    let whole = pages.context.topo.dialer().open("memory", "127.0.0.1:1", "/").await.unwrap();
+    let keyspace = Keyspace { base_keyspace: MARK.into(), ..Keyspace::default() };
+    let config = TopoConfig { topo_type: MARK.into(), server: MARK.into(), root: MARK.into() };
+    let mount = ExternalVitessCluster { topo_config: Some(config) };
+    for root in ["vitess/global", "other/global"] {
+        whole
+            .create(&format!("{root}/keyspaces/victim/Keyspace"), prost::Message::encode_to_vec(&keyspace))
+            .await
+            .unwrap();
+    }
+    whole.create("other/global/ExternalClusters/vitess/victim", prost::Message::encode_to_vec(&mount)).await.unwrap();
+    let before = whole.list("").await.unwrap();
+    let hostile = [
+        "../../../../other/global/ExternalClusters/vitess/victim",
+        "../../../../other/global/keyspaces/victim",
+        "../victim",
+        "./victim",
+        "victim/Keyspace",
+        "..",
+        ".",
+        "/",
+        "victim/",
+    ];
+    for address in NAMED {
+        for name in hostile {
+            let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let parts: Vec<&str> = address.split(['{', '}']).collect();
+            let path: String =
+                parts.iter().enumerate().map(|(at, part)| if at % 2 == 0 { *part } else { &encoded }).collect();
+            let (status, _, text) = get_page(&pages, &path).await;
+            assert!(!text.contains(MARK), "{address} {name}: {status} {text}");
+            assert_eq!(whole.list("").await.unwrap(), before, "{address} {name}");
+        }
+    }
 }
 
 proptest::proptest! {

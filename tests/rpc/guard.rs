@@ -4,6 +4,12 @@
 mod callers;
 #[path = "guard/connections.rs"]
 mod connections;
+#[path = "guard/flows.rs"]
+mod flows;
+#[path = "guard/http.rs"]
+mod http;
+#[path = "guard/roles.rs"]
+mod roles;
 #[path = "guard/tls.rs"]
 mod tls;
 
@@ -17,6 +23,8 @@ use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 /// A whole server over a topology in memory. Ends when dropped.
 struct Server {
     port: u16,
+    /// Of the pages.
+    http: u16,
     _stop: DropGuard,
 }
 
@@ -25,11 +33,12 @@ impl Server {
         rustls::crypto::ring::default_provider().install_default().ok();
         let args = std::iter::once("vtmigrated".to_owned()).chain(flags.iter().cloned());
         let config = Config::load(args.map(Into::into), |_| None).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let [listener, pages] =
+            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let [port, http] = [&listener, &pages].map(|listener| listener.local_addr().unwrap().port());
         let stop = CancellationToken::new();
-        tokio::spawn(app::serve(config, listener, None, stop.clone().cancelled_owned()));
-        Self { port, _stop: stop.drop_guard() }
+        tokio::spawn(app::serve(config, listener, Some(pages), stop.clone().cancelled_owned()));
+        Self { port, http, _stop: stop.drop_guard() }
     }
 
     fn endpoint(&self, tls: Option<ClientTlsConfig>) -> Endpoint {

@@ -109,7 +109,7 @@ async fn vschemas_are_applied_from_text_and_file() {
     for (line, code, text) in [
         ("ApplyVSchema customer", Code::InvalidArgument, "one of the --sql, --sql_file, --vschema, or"),
         ("ApplyVSchema --sql a --vschema {} customer", Code::InvalidArgument, "only one of the --sql, --sql_file,"),
-        ("ApplyVSchema --vschema_file /nope customer", Code::InvalidArgument, "open /nope: No such file"),
+        ("ApplyVSchema --vschema_file /nope customer", Code::InvalidArgument, "open /nope: no text file"),
         ("ApplyVSchema --vschema { customer", Code::InvalidArgument, "cannot read the VSchema as JSON: line 1"),
         ("ApplyVSchema --vschema {} nope", Code::NotFound, "keyspace(nope) doesn't exist"),
         ("ApplyVSchema --vschema {}", Code::InvalidArgument, "the <keyspace> argument is required"),

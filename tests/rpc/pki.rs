@@ -57,6 +57,15 @@ impl Pki {
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
+    /// Appends to `<name>.pem` a certificate that names `other` and that no authority has signed.
+    pub fn append_unsigned(&self, name: &str, other: &str) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, other);
+        params.distinguished_name.push(DnType::OrganizationName, "vt, inc");
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(self.path(&format!("{name}.pem")), self.text(&format!("{name}.pem")) + &made.pem()).unwrap();
+    }
+
     /// Writes `crl.pem`, which revokes one serial number.
     pub fn revoke(&self, serial: u64) {
         let revoked = RevokedCertParams {

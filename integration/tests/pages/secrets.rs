@@ -85,6 +85,7 @@ async fn no_secret_is_seen_anywhere() {
     flags.extend(
         [
             "--grpc_auth_mode=static",
+            "--http-callers=anybody",
             "--fallback-vtctld-server=127.0.0.1:1",
             "--opentsdb_uri=http://vt:planted-uri@host/x",
             "--watch-interval=1s",

@@ -1,7 +1,6 @@
 //! Lets callers in by name and role; what is behind finds the [`Caller`] in the request's extensions.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::Either;
@@ -10,20 +9,19 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::guard::listen::Peer;
-use crate::guard::{Auth, Caller, Role, Roles, Watched, class};
+use crate::guard::{Caller, Denial, Gate, Role, class};
 use crate::server::audit;
 
 /// Checks every call.
 #[derive(Clone)]
 pub struct AuthLayer {
-    auth: Arc<Auth>,
-    roles: Option<Arc<Watched<Roles>>>,
+    gate: Gate,
 }
 
 impl AuthLayer {
-    /// Without `roles` everybody who is let in may do everything.
-    pub fn new(auth: Auth, roles: Option<Arc<Watched<Roles>>>) -> Self {
-        Self { auth: Arc::new(auth), roles }
+    /// Lets in whom `gate` does.
+    pub fn new(gate: Gate) -> Self {
+        Self { gate }
     }
 
     /// Who calls, if he may.
@@ -33,33 +31,17 @@ impl AuthLayer {
             return Ok(Caller::default());
         }
         let peer = request.extensions().get::<Peer>();
-        let caller = self.auth.check(peer, request.headers()).map_err(|refusal| {
-            let text = refusal.to_string();
-            if refusal.is_unauthenticated() { Status::unauthenticated(text) } else { Status::permission_denied(text) }
-        })?;
-        let Some(roles) = &self.roles else { return Ok(caller) };
-        let (has, needs) = (roles.get().of(&caller), class(rpc));
-        if has >= needs {
-            return Ok(caller);
-        }
-        audit::refused(&caller, peer, rpc);
-        let (name, has, needs) = (shown(&caller), word(has), word(needs));
-        Err(Status::permission_denied(format!(
-            "caller {name:?} has the role {has}, and {rpc} needs {needs}\nan administrator changes that in the roles file of the server"
-        )))
-    }
-}
-
-fn shown(caller: &Caller) -> &str {
-    if caller.name.is_empty() { "anonymous" } else { &caller.name }
-}
-
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::None => "none",
-        Role::Read => "read",
-        Role::Operate => "operate",
-        Role::Admin => "admin",
+        self.gate.admit(peer, request.headers(), class(rpc), rpc).map_err(|denial| {
+            let text = denial.to_string();
+            match &denial {
+                Denial::Unknown(refusal) if refusal.is_unauthenticated() => Status::unauthenticated(text),
+                Denial::Unknown(_) => Status::permission_denied(text),
+                Denial::Role { caller, .. } => {
+                    audit::refused(caller, peer, rpc);
+                    Status::permission_denied(text)
+                }
+            }
+        })
     }
 }
 
@@ -93,7 +75,7 @@ where
     fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
         match self.layer.admit(&request) {
             Ok(caller) => {
-                if matches!(*self.layer.auth, Auth::Static(_)) {
+                if self.layer.gate.asks_passwords() {
                     // it has done its work, and nothing behind may show it
                     request.headers_mut().remove("password");
                 }

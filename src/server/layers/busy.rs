@@ -1,7 +1,8 @@
 //! A bound on the calls that are served at once, and on the time that a request may take to arrive.
 //!
 //! More calls are answered RESOURCE_EXHAUSTED instead of being queued. A call takes its place when its request is whole: who
-//! begins calls and does not finish them takes none away, and is sent off after a while.
+//! begins calls and does not finish them takes none away, and is sent off after a while. It gives the place back when its work
+//! has ended and its answer was read, whichever comes last; who reads nothing is hung up on ([`Answer`]).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,11 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
+
+use crate::guard::listen::Peer;
+use crate::guard::{Answer, Place, Places};
 
 /// A request has so long to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,14 +29,14 @@ const EXEMPT: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 /// Bounds the calls under way.
 #[derive(Clone)]
 pub struct BusyLayer {
-    places: Arc<Semaphore>,
+    places: Places,
     patience: Duration,
 }
 
 impl BusyLayer {
-    /// At most `calls` at once.
-    pub fn new(calls: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))), patience: PATIENCE }
+    /// Calls take these places.
+    pub fn new(places: Places) -> Self {
+        Self { places, patience: PATIENCE }
     }
 }
 
@@ -65,11 +68,18 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let answers = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.answers));
+        let leaving = move |place| {
+            move |inner| Body::new(Leaving { inner, answer: answers.map(|answers| answers.begin()), _place: place })
+        };
         if EXEMPT.iter().any(|service| request.uri().path().starts_with(service)) {
-            return Box::pin(self.inner.call(request));
+            let answer = self.inner.call(request);
+            return Box::pin(async move { Ok(answer.await?.map(leaving(Place::default()))) });
         }
-        let arrival = Arc::new(Arrival { layer: self.layer.clone(), state: Mutex::default() });
+        let place = Place::default();
+        request.extensions_mut().insert(place.clone());
+        let arrival = Arc::new(Arrival { layer: self.layer.clone(), place: place.clone(), refused: Mutex::default() });
         if request.body().is_end_stream()
             && let Err(refusal) = arrival.whole()
         {
@@ -79,42 +89,28 @@ where
         let arriving = |inner| Body::new(Arriving { inner, whole, arrival: Arc::clone(&arrival), limit: None });
         let answer = self.inner.call(request.map(arriving));
         Box::pin(async move {
-            let answered = answer.await;
-            match arrival.end() {
+            let answered = answer.await?;
+            match arrival.refusal() {
                 // whatever the service made of the broken request
-                State::Refused(status) => Ok(status.into_http()),
-                State::Coming | State::Placed { .. } => answered,
+                Some(status) => Ok(status.into_http()),
+                None => Ok(answered.map(leaving(place))),
             }
         })
     }
 }
 
-/// What has become of one call's request.
-#[derive(Default)]
-enum State {
-    #[default]
-    Coming,
-    /// It is whole, and this is its place.
-    Placed {
-        _place: OwnedSemaphorePermit,
-    },
-    Refused(Status),
-}
-
+/// The arrival of one call's request.
 struct Arrival {
     layer: BusyLayer,
-    state: Mutex<State>,
+    place: Place,
+    /// Why it is not served.
+    refused: Mutex<Option<Status>>,
 }
 
 impl Arrival {
-    fn set(&self, state: State) -> State {
-        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
-    }
-
     /// Takes a place.
     fn whole(&self) -> Result<(), Status> {
-        if let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() {
-            self.set(State::Placed { _place: place });
+        if self.layer.places.take(&self.place) {
             return Ok(());
         }
         let text = "the server serves as many calls as it may (--grpc-max-concurrent-calls): try again later";
@@ -122,13 +118,42 @@ impl Arrival {
     }
 
     fn refuse(&self, status: Status) -> Status {
-        self.set(State::Refused(status.clone()));
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
         status
     }
 
-    /// Gives the place back.
-    fn end(&self) -> State {
-        self.set(State::Coming)
+    fn refusal(&self) -> Option<Status> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An answer's body, which holds the call's place until it is sent, and tells whether its client takes it.
+struct Leaving {
+    inner: Body,
+    answer: Option<Answer>,
+    _place: Place,
+}
+
+impl http_body::Body for Leaving {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        match (&self.answer, &polled) {
+            (Some(answer), Poll::Pending) => answer.taken(),
+            (Some(answer), Poll::Ready(Some(Ok(_)))) => answer.offered(),
+            _ => self.answer = None,
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -201,7 +226,7 @@ mod tests {
                 Ok::<_, Infallible>(http::Response::new(Body::empty()))
             }
         });
-        let service = BusyLayer::new(1).layer(slow);
+        let service = BusyLayer::new(Places::new(1)).layer(slow);
         let call = |path: &'static str| {
             service.clone().oneshot(http::Request::builder().uri(path).body(Body::empty()).unwrap())
         };
@@ -221,7 +246,7 @@ mod tests {
             let status = read.err().unwrap_or_else(|| Status::ok(""));
             Ok::<_, Infallible>(status.into_http::<Body>())
         });
-        let layer = BusyLayer { patience: Duration::from_secs(1), ..BusyLayer::new(1) };
+        let layer = BusyLayer { patience: Duration::from_secs(1), ..BusyLayer::new(Places::new(1)) };
         let service = layer.clone().layer(reading);
         let call = |body: Body| {
             tokio::spawn(service.clone().oneshot(http::Request::builder().uri("/x.Y/Z").body(body).unwrap()))
@@ -236,6 +261,43 @@ mod tests {
         for hanging in hanging {
             assert_eq!(code(&hanging.await.unwrap().unwrap()), Some(Code::DeadlineExceeded.into()));
         }
-        assert_eq!(layer.places.available_permits(), 1);
+        assert!(!layer.places.are_taken());
+    }
+
+    #[tokio::test]
+    async fn a_place_is_held_until_the_work_has_ended_and_the_answer_is_read() {
+        let gate = Arc::new(tokio::sync::Notify::new());
+        let held = Arc::clone(&gate);
+        let working = tower::service_fn(move |request: http::Request<Body>| {
+            let (held, place) = (Arc::clone(&held), Place::of(request.extensions()));
+            let work = tokio::spawn(async move {
+                held.notified().await;
+                drop(place);
+            });
+            async move {
+                work.await.unwrap();
+                Ok::<_, Infallible>(http::Response::new(Body::new(http_body_util::Full::new(Bytes::from_static(b"x")))))
+            }
+        });
+        let layer = BusyLayer::new(Places::new(1));
+        let call = || {
+            layer.layer(working.clone()).oneshot(http::Request::builder().uri("/x.Y/Z").body(Body::empty()).unwrap())
+        };
+        // its caller leaves, its work goes on
+        let left = tokio::spawn(call());
+        tokio::task::yield_now().await;
+        left.abort();
+        left.await.unwrap_err();
+        assert_eq!(code(&call().await.unwrap()), Some(Code::ResourceExhausted.into()));
+        gate.notify_one();
+        while layer.places.are_taken() {
+            tokio::task::yield_now().await;
+        }
+        // its work is done, its answer is not read
+        gate.notify_one();
+        let unread = call().await.unwrap();
+        assert_eq!(code(&call().await.unwrap()), Some(Code::ResourceExhausted.into()));
+        unread.into_body().collect().await.unwrap();
+        assert!(!layer.places.are_taken());
     }
 }

@@ -16,7 +16,7 @@ use crate::telemetry::traces;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallLayer;
 
-/// The name of the called RPC without its service, in the extensions of each request.
+/// The called RPC as `service/Method`, in the extensions of each request.
 #[derive(Clone, Debug)]
 pub struct Rpc(pub String);
 
@@ -52,8 +52,7 @@ where
     fn call(&mut self, mut request: http::Request<R>) -> Self::Future {
         let timeout = request.headers().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let method = request.uri().path().trim_start_matches('/');
-        let rpc = Rpc(method.rsplit('/').next().unwrap_or_default().to_owned());
+        let rpc = Rpc(request.uri().path().trim_start_matches('/').to_owned());
         let span = span(&request);
         request.extensions_mut().insert(rpc);
         let answer = deadline::scope(until, self.inner.call(request)).instrument(span.clone());

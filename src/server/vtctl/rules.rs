@@ -47,7 +47,7 @@ async fn apply(context: Arc<Context>, console: Console, args: Parsed) -> Result<
     none(&args, "ApplyRoutingRules")?;
     let text = match args.text("rules_file") {
         "" => args.text("rules").to_owned(),
-        path => read(path)?,
+        path => read(path).await?,
     };
     let rules: RoutingRules = parse("vschema.RoutingRules", &text, "the routing rules")?;
     let (dry_run, skip_rebuild) = (args.is_on("dry-run"), args.is_on("skip_rebuild"));

@@ -1,10 +1,11 @@
 //! `GetVSchema`, `ApplyVSchema`, `RebuildVSchemaGraph`.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 use prost_reflect::{DeserializeOptions, DynamicMessage};
+use tokio::io::AsyncReadExt;
 use vtmigrated_proto::vschema::Keyspace;
 use vtmigrated_proto::vtctldata::*;
 
@@ -16,9 +17,14 @@ use super::{Error, Result, print};
 use crate::context::Context;
 use crate::server::{serving, vschema as rpc};
 use crate::topo::json;
+use crate::vschema::ddl;
 
 /// Largest file that a command reads, in bytes.
 const MAX_FILE: u64 = 16 << 20;
+/// A file that is not read in this time is none.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Help of a failure whose cause is in a file.
+const IN_FILE: &str = "files are read on the server's host, and what is in them is not shown";
 /// What stock says when the serving graph stays as it is.
 pub const SKIPPED: &str =
     "Skipping rebuild of SrvVSchema, will need to run RebuildVSchemaGraph for changes to take effect";
@@ -76,10 +82,15 @@ async fn apply(context: Arc<Context>, console: Console, args: Parsed) -> Result<
         1 => {}
         _ => return Err(Error::usage(format!("only one {flags} may be specified {command}"), "")),
     }
-    let text = |inline: &str, file: &str| match args.text(file) {
-        "" => Ok(args.text(inline).to_owned()),
-        path => read(path),
+    let file = match args.text("vschema_file") {
+        "" => args.text("sql_file"),
+        file => file,
     };
+    let read = match file {
+        "" => None,
+        path => Some(read(path).await?),
+    };
+    let text = |inline: &str| read.clone().unwrap_or_else(|| args.text(inline).to_owned());
     let dry_run = args.is_on("dry-run");
     let mut request = ApplyVSchemaRequest {
         keyspace,
@@ -89,11 +100,14 @@ async fn apply(context: Arc<Context>, console: Console, args: Parsed) -> Result<
         ..ApplyVSchemaRequest::default()
     };
     if by_json {
-        let vschema: Keyspace = parse("vschema.Keyspace", &text("vschema", "vschema_file")?, "the VSchema")?;
+        let vschema: Keyspace = parse("vschema.Keyspace", &text("vschema"), "the VSchema")?;
         console.print(new_object(&vschema));
         request.v_schema = Some(vschema);
     } else if by_sql {
-        request.sql = text("sql", "sql_file")?;
+        request.sql = text("sql");
+        if read.is_some() {
+            ddl::check_quietly(&request.sql).map_err(|at| Error::usage(at, IN_FILE))?;
+        }
     }
     let changed = rpc::apply(context, request).await?;
     if by_sql {
@@ -128,14 +142,24 @@ async fn rebuild(context: Arc<Context>, _: Console, args: Parsed) -> Result<()> 
     Ok(())
 }
 
-/// A file of the server's host; errors tell nothing of what is in it.
-pub fn read(path: &str) -> Result<String> {
-    let bad = |why: String| Error::usage(format!("open {}: {why}", shown(path)), "files are read on the server's host");
-    let metadata = std::fs::metadata(Path::new(path)).map_err(|error| bad(error.to_string()))?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE {
-        return Err(bad(format!("it is no file of at most {MAX_FILE} bytes")));
+/// A file of the server's host. The error is the same whatever the reason: callers are told nothing of files, not even which
+/// there are, but what their own files hold.
+pub async fn read(path: &str) -> Result<String> {
+    let text = format!("open {}: no text file of at most {} MiB can be read there", shown(path), MAX_FILE >> 20);
+    let read = tokio::time::timeout(PATIENCE, contents(path)).await;
+    read.ok().flatten().ok_or_else(|| Error::usage(text, IN_FILE))
+}
+
+async fn contents(path: &str) -> Option<String> {
+    // a pipe would wait for its writer
+    if !tokio::fs::metadata(path).await.ok()?.is_file() {
+        return None;
     }
-    std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))
+    let mut text = String::new();
+    let file = tokio::fs::File::open(path).await.ok()?;
+    // the length of some files is not told before they are read
+    let length = file.take(MAX_FILE + 1).read_to_string(&mut text).await.ok()?;
+    (u64::try_from(length).ok()? <= MAX_FILE).then_some(text)
 }
 
 /// A message from JSON; fields that are not known are left out.
@@ -167,13 +191,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_files_are_read() {
-        for (bad, text) in
-            [("/nope/x", "open /nope/x: No such file"), ("/dev/zero", "open /dev/zero: it is no file of")]
-        {
-            let error = read(bad).unwrap_err().to_string();
-            assert!(error.starts_with(text), "{error}");
+    #[tokio::test]
+    async fn nothing_is_told_of_files_that_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(path("binary"), [0xff, 0xfe]).unwrap();
+        let large = std::fs::File::create(path("large")).unwrap();
+        large.set_len(MAX_FILE + 1).unwrap();
+        for bad in ["/nope/x", "/dev/zero", "/proc/self/mem", &path("."), &path("binary"), &path("large")] {
+            let error = read(bad).await.unwrap_err().to_string();
+            assert_eq!(error, format!("open {bad}: no text file of at most 16 MiB can be read there"));
         }
+        std::fs::write(path("good"), "x").unwrap();
+        assert_eq!(read(&path("good")).await.unwrap(), "x");
+    }
+
+    #[test]
+    fn statements_of_files_fail_by_position() {
+        for (secret, at) in [
+            (r#"[{"Username":"ann","Password":"planted"}]"#, "at position 1"),
+            ("planted:x:0:0", "at position 1"),
+            ("", "query was empty"),
+            ("alter vschema add planted", "syntax error at position 26"),
+            ("alter vschema add table 'planted", "syntax error at position 25"),
+            ("alter vschema drop `planted", "syntax error at position 20"),
+        ] {
+            let error = ddl::check_quietly(secret).unwrap_err();
+            assert_eq!(error, format!("error parsing VSchema DDL statement: {at}"), "{secret}");
+        }
+        ddl::check_quietly("alter vschema add table t").unwrap();
     }
 }

@@ -93,8 +93,8 @@ impl Names {
     fn new(folder: PathBuf, links: Option<PathBuf>) -> Self {
         let program = std::env::args_os().next().map(PathBuf::from);
         let program = program.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = host.trim().split('.').next().filter(|host| !host.is_empty()).unwrap_or("unknownhost").to_owned();
+        let host = crate::host::name().unwrap_or_default();
+        let host = host.split('.').next().filter(|host| !host.is_empty()).unwrap_or("unknownhost").to_owned();
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
         let safe = |text: String| text.replace(['/', '\\'], "_");
         Self {

@@ -36,6 +36,8 @@ pub(super) struct Http {
     /// Beginnings of the agents' URLs.
     agents: Vec<String>,
     token: Option<(HeaderValue, Secret)>,
+    /// What the agents say in errors is not repeated.
+    stranger: bool,
 }
 
 /// What an agent answered.
@@ -69,6 +71,7 @@ impl Http {
         if agents.is_empty() {
             return Err(unreachable("no address is given".into()));
         }
+        let stranger = access.stranger;
         let token = match access.token {
             Some(token) => {
                 let header = HeaderValue::from_str(token.expose());
@@ -81,7 +84,7 @@ impl Http {
         let tls =
             access.tls.map_or_else(|| Files::default().load(), Ok).map_err(|error| unreachable(error.to_string()))?;
         let client = client(&tls).map_err(unreachable)?;
-        Ok(Self { client, server: server.to_owned(), agents, token })
+        Ok(Self { client, server: server.to_owned(), agents, token, stranger })
     }
 
     pub(super) fn server(&self) -> &str {
@@ -197,8 +200,12 @@ impl Http {
         Error::Unreachable { kind: "consul".into(), server: self.server.clone(), detail }
     }
 
-    /// The beginning of an answer's text on one line. Some versions quote the token.
+    /// The beginning of an answer's text on one line. Some versions quote the token. What answers at an address that only a
+    /// request named may be no Consul, and its text not for the caller.
     fn text(&self, body: &[u8]) -> String {
+        if self.stranger {
+            return "what it says is not shown: no setting names this server".into();
+        }
         let text: String = String::from_utf8_lossy(body).split_whitespace().collect::<Vec<_>>().join(" ");
         let text = match &self.token {
             Some((_, token)) if !token.expose().is_empty() => text.replace(token.expose(), "***"),

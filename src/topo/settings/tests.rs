@@ -26,15 +26,15 @@ fn flags() -> Access {
 #[test]
 fn settings_are_found_by_mount_and_by_server() {
     let settings = MountSettings::parse(FILE.as_bytes(), &files).unwrap();
-    let ext1 = settings.access(Some("ext1"), false, "b:2379, http://a:2379", flags()).unwrap();
+    let ext1 = settings.access(Some("ext1"), false, "b:2379, http://a:2379", flags()).unwrap().0;
     assert_eq!(ext1.user, Some(("vt".into(), Secret::new("planted-file"))));
     assert_eq!(ext1.tls, tls("etcd"));
-    let consul = settings.access(Some("other"), false, "c:8500", flags()).unwrap();
+    let consul = settings.access(Some("other"), false, "c:8500", flags()).unwrap().0;
     assert_eq!((consul.token, consul.tls), (Some(Secret::new("planted-token")), None));
-    let zk = settings.access(Some("ext2"), true, "z:2181", flags()).unwrap();
+    let zk = settings.access(Some("ext2"), true, "z:2181", flags()).unwrap().0;
     assert_eq!(zk.auth, Some(("digest".into(), Secret::new("u:planted"))));
     assert_eq!(zk.tls, flags().tls, "flags stay where an entry says nothing");
-    assert_eq!(settings.access(None, false, "unknown:1", flags()).unwrap(), flags());
+    assert_eq!(settings.access(None, false, "unknown:1", flags()).unwrap().0, flags());
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn credentials_go_to_no_other_server() {
     let refused = settings.access(Some("ext1"), false, "a:2379,evil:2379", flags()).unwrap_err();
     assert_eq!(refused, Error::WrongServer { mount: "ext1".into(), server: "a:2379,evil:2379".into() });
     // another mount, and an unknown holder, get nothing by the name's entry
-    assert_eq!(settings.access(Some("thief"), false, "a:2379", flags()).unwrap(), flags());
-    assert_eq!(settings.access(None, false, "a:2379", flags()).unwrap(), flags());
+    assert_eq!(settings.access(Some("thief"), false, "a:2379", flags()).unwrap().0, flags());
+    assert_eq!(settings.access(None, false, "a:2379", flags()).unwrap().0, flags());
     // a cell elsewhere is asked without them
-    assert_eq!(settings.access(Some("ext1"), true, "cell:2379", flags()).unwrap(), flags());
+    assert_eq!(settings.access(Some("ext1"), true, "cell:2379", flags()).unwrap().0, flags());
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Sessions {
             addresses,
             access,
             base_timeout: options.base_timeout,
-            permits: Semaphore::new(options.max_concurrency.max(1)),
+            permits: Semaphore::new(options.max_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             kept: Mutex::default(),
             tunnels: Mutex::default(),
         })

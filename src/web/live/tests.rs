@@ -108,6 +108,7 @@ async fn pages(first: Arc<Snapshot>, policy: Policy) -> (Arc<Pages>, Sender<Arc<
         started: Instant::now(),
         stopping: CancellationToken::new(),
         shadow: Arc::default(),
+        callers: None,
         views: Arc::new(Views::new(seen, HOSTILE.into())),
     };
     (Arc::new(pages), sender)

@@ -19,7 +19,7 @@ fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
 }
 
 /// Writes the files of users and roles; answers the flags that name them.
-fn guarded(dir: &tempfile::TempDir, users: &str, roles: &str) -> Vec<String> {
+pub fn guarded(dir: &tempfile::TempDir, users: &str, roles: &str) -> Vec<String> {
     std::fs::write(dir.path().join("users.json"), users).unwrap();
     std::fs::write(dir.path().join("roles.json"), roles).unwrap();
     vec![
@@ -73,6 +73,22 @@ async fn certificates_name_callers() {
     server.client(Some(pki.showing("ops"))).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
     let mut guest = server.client(Some(pki.showing("guest"))).await;
     let refused = guest.get_keyspaces(GetKeyspacesRequest {}).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "client certificate not authorized"));
+}
+
+#[tokio::test]
+async fn only_the_verified_certificate_names_a_caller() {
+    let pki = Pki::new();
+    for (name, serial) in [("server", 1), ("ops", 2), ("app", 3)] {
+        pki.issue(name, serial);
+    }
+    pki.append_unsigned("app", "ops");
+    let mut flags = vec![flag("grpc_ca", pki.path("ca.pem")), "--grpc_auth_mode=mtls".into()];
+    flags.push("--grpc_auth_mtls_allowed_substrings=CN=ops".into());
+    let server = Server::start(&[pki.flags(), flags].concat()).await;
+    server.client(Some(pki.showing("ops"))).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    let mut app = server.client(Some(pki.showing("app"))).await;
+    let refused = app.get_keyspaces(GetKeyspacesRequest {}).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "client certificate not authorized"));
 }
 

@@ -11,9 +11,9 @@ use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
 use super::Server;
 use crate::pki::Pki;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];
     frame.extend_from_slice(&stream.to_be_bytes());
@@ -22,7 +22,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The header of a call, each field in no table.
-fn head(rpc: &str) -> Vec<u8> {
+pub fn head(rpc: &str) -> Vec<u8> {
     let path = format!("/vtctlservice.Vtctld/{rpc}");
     let fields = [
         (":method", "POST"),
@@ -55,7 +55,7 @@ async fn is_closed(mut stream: TcpStream, chunks: impl Iterator<Item = Vec<u8>>)
     tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest)).await.is_ok()
 }
 
-async fn connect(server: &Server) -> TcpStream {
+pub async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(("127.0.0.1", server.port)).await.unwrap()
 }
 

@@ -1,7 +1,13 @@
 //! TLS: one way, both ways, optional, revoked, renewed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use vtmigrated::tablet;
 use vtmigrated::tls::Files;
 use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
@@ -125,4 +131,40 @@ fn a_key_that_does_not_fit_is_refused_by_the_names_of_files() {
     let no_key = load("ca.pem", "one.pem", "ca.pem").unwrap();
     assert!(no_key.contains("ca.pem holds no usable private key"), "{no_key}");
     assert!(load("none.pem", "one.pem", "one.key").unwrap().starts_with("cannot read "));
+}
+
+/// Shakes hands over a new connection; with a client that begins to speak HTTP/2, so that tickets have come when it ends.
+async fn shake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<HandshakeKind> {
+    let stream = TcpStream::connect(("127.0.0.1", server.port)).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
+    stream.read_exact(&mut [0; 9]).await?;
+    Ok(stream.get_ref().1.handshake_kind().unwrap())
+}
+
+#[tokio::test]
+async fn no_session_outlives_the_revocation_of_its_certificate() {
+    let pki = Pki::new();
+    pki.issue("server", 1);
+    pki.issue("client", 2);
+    pki.revoke(99);
+    let flags = vec![flag("grpc_ca", pki.path("ca.pem")), flag("grpc_crl", pki.path("crl.pem"))];
+    let server = Server::start(&[pki.flags(), flags].concat()).await;
+    let identity = Some((pki.path("client.pem"), pki.path("client.key")));
+    let files = Files { ca: Some(pki.path("ca.pem")), identity, server_name: None };
+    let mut config = ClientConfig::clone(&files.load().unwrap().config());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    for _ in 0..3 {
+        assert_eq!(shake(&server, &config).await.unwrap(), HandshakeKind::Full, "the certificate is shown each time");
+    }
+    pki.revoke(2);
+    for _ in 0..100 {
+        if shake(&server, &config).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("the revoked certificate is let in");
 }

@@ -1,0 +1,110 @@
+//! Much that flows, and what does not flow: clients that receive much are served, clients that read nothing are given up.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::Code;
+use vtmigrated_proto::vschema::Keyspace;
+use vtmigrated_proto::vschema::keyspace::TablesEntry;
+use vtmigrated_proto::vtctldata::*;
+use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
+
+use super::Server;
+use super::connections::{PREFACE, connect, frame, head};
+
+/// A keyspace whose VSchema has some megabytes.
+async fn large(server: &Server) -> usize {
+    let mut client = server.client(None).await;
+    client.create_keyspace(CreateKeyspaceRequest { name: "ks".into(), ..Default::default() }).await.unwrap();
+    let table = |at: usize| TablesEntry { key: format!("{}{at}", "t".repeat(900)), value: Some(Default::default()) };
+    let vschema = Keyspace { tables: (0..3500).map(table).collect(), ..Keyspace::default() };
+    let size = prost::Message::encoded_len(&vschema);
+    let apply = ApplyVSchemaRequest { keyspace: "ks".into(), v_schema: Some(vschema), ..Default::default() };
+    client.apply_v_schema(apply).await.unwrap();
+    size
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_a_hundred_megabytes_is_served_beside_one_that_floods() {
+    let server = Server::start(&[]).await;
+    let size = large(&server).await;
+    // windows as small as grpc-go begins with, and pings that measure the line
+    let endpoint = server.endpoint(None).initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+    for endpoint in [endpoint.clone(), endpoint.http2_adaptive_window(true)] {
+        let client = VtctldClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(16 << 20);
+        let mut read = 0;
+        while read < 100 << 20 {
+            let calls = (0..4).map(|_| client.clone().get_v_schema_owned("ks"));
+            for vschema in futures::future::join_all(calls).await {
+                read += prost::Message::encoded_len(&vschema.unwrap());
+            }
+        }
+        assert!(read >= 100 << 20 && size > 3 << 20);
+    }
+    // pings while answers are read: what is sent to this client does not pay for a flood
+    let mut flooding = connect(&server).await;
+    flooding.write_all(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await.unwrap();
+    let (mut reading, mut writing) = flooding.into_split();
+    let reads = tokio::spawn(async move {
+        let mut rest = Vec::new();
+        reading.read_to_end(&mut rest).await.ok();
+    });
+    let pings = frame(6, 0, 0, &[0; 8]).repeat(100);
+    let mut sent = 0;
+    while sent < 1000 && writing.write_all(&pings).await.is_ok() {
+        sent += 1;
+        tokio::task::yield_now().await;
+    }
+    tokio::time::timeout(Duration::from_secs(30), reads).await.unwrap().unwrap();
+}
+
+trait Ask {
+    async fn get_v_schema_owned(self, keyspace: &str) -> Result<Keyspace, tonic::Status>;
+}
+
+impl Ask for VtctldClient<tonic::transport::Channel> {
+    async fn get_v_schema_owned(mut self, keyspace: &str) -> Result<Keyspace, tonic::Status> {
+        let answer = self.get_v_schema(GetVSchemaRequest { keyspace: keyspace.into() }).await?;
+        Ok(answer.into_inner().v_schema.unwrap())
+    }
+}
+
+/// Calls on streams that have no room for an answer.
+fn unread(calls: u32) -> Vec<u8> {
+    let call = |at: u32| [frame(1, 4, at * 2 + 1, &head("GetKeyspaces")), frame(0, 1, at * 2 + 1, &[0; 5])].concat();
+    let calls: Vec<u8> = (0..calls).flat_map(call).collect();
+    [PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]), &calls].concat()
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_hold_their_places_and_are_given_up() {
+    let server = Server::start(&["--grpc-max-concurrent-calls=50".into()]).await;
+    let mut client = server.client(None).await;
+    client.create_keyspace(CreateKeyspaceRequest { name: "ks".into(), ..Default::default() }).await.unwrap();
+    // some, which are not in anybody's way
+    let mut patient = connect(&server).await;
+    patient.write_all(&unread(20)).await.unwrap();
+    let mut hostile = connect(&server).await;
+    let began = Instant::now();
+    hostile.write_all(&unread(100)).await.unwrap();
+    let mut refused = 0;
+    loop {
+        match client.get_keyspaces(GetKeyspacesRequest {}).await {
+            Ok(_) if refused > 0 => break,
+            Ok(_) => {}
+            Err(status) => {
+                assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                refused += 1;
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the places are not given back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // both are hung up on in the end, and read what was on its way
+    for stream in [&mut hostile, &mut patient] {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await;
+        ended.unwrap().ok();
+    }
+    client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+}

@@ -1,0 +1,163 @@
+//! Names are names: nothing in a request reaches a topology path beyond the record that it names.
+
+#[path = "names/fixture.rs"]
+mod fixture;
+#[path = "names/reflect.rs"]
+mod reflect;
+
+use std::collections::BTreeMap;
+
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, prost::Message as _};
+use tonic::client::Grpc;
+use tonic::{Request, Status};
+
+use crate::support::Lab;
+use fixture::{Fixture, MARK, Records};
+pub use reflect::Bytes;
+use reflect::{fill, strings};
+
+/// Names that lead out of a record's place: to the records of another keyspace, of another cluster, to a directory.
+const HOSTILE: &[&str] = &[
+    "../../keyspaces/victim",
+    "../../keyspaces/victim/Keyspace",
+    "../../../../../../../../other/global/keyspaces/victim",
+    "../../../../../../../../other/global/keyspaces/victim/Keyspace",
+    "../victim",
+    "victim/shards/0",
+    "./victim",
+    "/victim",
+    "victim/",
+    "..",
+    ".",
+    "/",
+    "",
+];
+
+/// Records that belong to no name: RPCs that are for them write them, whatever strings they carry.
+const SHARED: &[&str] = &["RoutingRules", "Rules", "ShardRoutingRules", "MirrorRules", "SrvVSchema"];
+
+fn methods() -> Vec<MethodDescriptor> {
+    let pool = DescriptorPool::decode(vtmigrated_proto::DESCRIPTORS).unwrap();
+    let services = ["vtctlservice.Vtctld", "vtmigrated.Advisor"].map(|name| pool.get_service_by_name(name).unwrap());
+    services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+}
+
+async fn call(lab: &Lab, method: &MethodDescriptor, message: &DynamicMessage) -> Result<Vec<u8>, Status> {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
+    let mut client = Grpc::new(lab.channel.clone());
+    client.ready().await.unwrap();
+    let mut request = Request::new(message.encode_to_vec());
+    request.set_timeout(std::time::Duration::from_secs(10));
+    client.unary(request, path, Bytes).await.map(tonic::Response::into_inner)
+}
+
+/// Keys whose record came, went or became another.
+fn changed(before: &Records, after: &Records) -> Vec<String> {
+    let mut both: BTreeMap<&String, [Option<&Vec<u8>>; 2]> = BTreeMap::new();
+    for (at, records) in [before, after].into_iter().enumerate() {
+        for (key, value) in records {
+            both.entry(key).or_default()[at] = Some(value);
+        }
+    }
+    both.into_iter().filter(|(_, [old, new])| old != new).map(|(key, _)| key.clone()).collect()
+}
+
+fn is_shared(method: &str, key: &str) -> bool {
+    let last = key.rsplit('/').next().unwrap_or_default();
+    let verbs = ["Apply", "Create", "Delete", "Migrate", "Rebuild"];
+    SHARED.contains(&last) && verbs.iter().any(|verb| method.starts_with(verb))
+}
+
+fn assert_unseen(what: &str, shown: &[u8]) {
+    let seen = shown.windows(MARK.len()).any(|part| part == MARK.as_bytes());
+    assert!(!seen, "{what} shows a record of another cluster");
+}
+
+#[tokio::test]
+async fn a_request_of_hostile_names_changes_and_shows_nothing() {
+    let fixture = Fixture::start().await;
+    let before = fixture.records().await;
+    for method in methods() {
+        for name in HOSTILE {
+            let mut message = DynamicMessage::new(method.input());
+            fill(&mut message, &mut |_| (*name).to_owned());
+            let what = format!("{} with {name:?} everywhere", method.full_name());
+            let answer = call(&fixture.lab, &method, &message).await;
+            let changed = changed(&before, &fixture.records().await);
+            let foreign: Vec<_> = changed.iter().filter(|key| !is_shared(method.name(), key)).collect();
+            assert!(foreign.is_empty(), "{what} changes {foreign:?}");
+            assert_unseen(&what, &answer.unwrap_or_else(|status| status.message().as_bytes().to_vec()));
+            fixture.restore(&before, &changed).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_hostile_name_among_good_ones_reaches_no_other_record() {
+    let fixture = Fixture::start().await;
+    let before = fixture.records().await;
+    for method in methods() {
+        for field in strings(&method.input()) {
+            for name in HOSTILE {
+                let mut message = DynamicMessage::new(method.input());
+                fill(&mut message, &mut |at| if at == field { (*name).to_owned() } else { Fixture::good(at) });
+                let what = format!("{} with {field} {name:?}", method.full_name());
+                let answer = call(&fixture.lab, &method, &message).await;
+                let changed = changed(&before, &fixture.records().await);
+                let foreign: Vec<_> =
+                    changed.iter().filter(|key| !Fixture::is_mine(key) && !is_shared(method.name(), key)).collect();
+                assert!(foreign.is_empty(), "{what} changes {foreign:?}");
+                assert_unseen(&what, &answer.unwrap_or_else(|status| status.message().as_bytes().to_vec()));
+                fixture.restore(&before, &changed).await;
+            }
+        }
+    }
+}
+
+/// Commands that `Help` lists, with the flags that their usages tell.
+async fn commands(lab: &mut Lab) -> Vec<(String, Vec<String>)> {
+    let listed = lab.printed("Help").await;
+    let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next().map(str::to_owned));
+    let mut commands = Vec::new();
+    for name in names.filter(|name| name != "Help") {
+        let usage = lab.printed(&format!("Help {name}")).await;
+        let flags = usage.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+        let flags = flags.filter_map(|line| line.split([' ', '=', '\t']).next().map(str::to_owned)).collect();
+        commands.push((name, flags));
+    }
+    commands
+}
+
+#[tokio::test]
+async fn older_commands_with_hostile_names_change_and_show_nothing() {
+    let mut fixture = Fixture::start().await;
+    let before = fixture.records().await;
+    let commands = commands(&mut fixture.lab).await;
+    assert!(commands.len() > 40 && commands.iter().any(|(_, flags)| !flags.is_empty()), "{commands:?}");
+    for (command, flags) in &commands {
+        for name in HOSTILE {
+            let given = |flag: &String| format!("--{flag}={name}");
+            let mut lines: Vec<Vec<String>> = (1..4).map(|count| vec![(*name).to_owned(); count]).collect();
+            lines.extend(flags.iter().map(|flag| vec![given(flag), (*name).to_owned()]));
+            for words in ["show", "Show", "cancel", "Unmount"] {
+                lines.push(vec![words.to_owned(), format!("mine.{name}")]);
+                lines.push(vec![format!("{name}.mine"), words.to_owned()]);
+            }
+            lines.push(vec![format!("mine/{name}")]);
+            lines.push(vec![format!("{name}/0")]);
+            for words in lines {
+                let what = format!("{command} {words:?}");
+                let (printed, result) = fixture.lab.run_args([vec![command.clone()], words].concat()).await;
+                let changed = changed(&before, &fixture.records().await);
+                let foreign: Vec<_> = changed.iter().filter(|key| !is_shared(command, key)).collect();
+                assert!(foreign.is_empty(), "{what} changes {foreign:?}");
+                assert_unseen(&what, printed.as_bytes());
+                assert_unseen(
+                    &what,
+                    result.err().map(|status| status.message().to_owned()).unwrap_or_default().as_bytes(),
+                );
+                fixture.restore(&before, &changed).await;
+            }
+        }
+    }
+}

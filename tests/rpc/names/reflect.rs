@@ -1,0 +1,124 @@
+//! Requests by reflection: every field set, strings as told.
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+/// Messages within messages are filled so deep.
+const DEPTH: usize = 4;
+
+/// Messages as bytes.
+pub struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(buf, &item);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut item = vec![0; bytes::Buf::remaining(buf)];
+        bytes::Buf::copy_to_slice(buf, &mut item);
+        Ok(Some(item))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+/// Sets every field of a message: strings to what `text` says of their place (`a.b.c`), switches on, numbers to one.
+pub fn fill(message: &mut DynamicMessage, text: &mut dyn FnMut(&str) -> String) {
+    fill_at(message, "", DEPTH, text);
+}
+
+/// The places of all strings in a message.
+pub fn strings(message: &MessageDescriptor) -> Vec<String> {
+    let mut found = Vec::new();
+    fill(&mut DynamicMessage::new(message.clone()), &mut |at| {
+        found.push(at.to_owned());
+        String::new()
+    });
+    found
+}
+
+fn fill_at(message: &mut DynamicMessage, place: &str, depth: usize, text: &mut dyn FnMut(&str) -> String) {
+    for field in message.descriptor().fields().collect::<Vec<_>>() {
+        // of alternatives the first, or the one of messages
+        if field.containing_oneof().is_some_and(|oneof| oneof.fields().next().as_ref() != Some(&field)) {
+            continue;
+        }
+        let place = if place.is_empty() { field.name().to_owned() } else { format!("{place}.{}", field.name()) };
+        if let Some(value) = value(&field, &place, depth, text) {
+            message.set_field(&field, value);
+        }
+    }
+}
+
+fn value(field: &FieldDescriptor, place: &str, depth: usize, text: &mut dyn FnMut(&str) -> String) -> Option<Value> {
+    if field.is_map() {
+        let Kind::Message(entry) = field.kind() else { return None };
+        let key = match entry.map_entry_key_field().kind() {
+            Kind::String => MapKey::String(text(&format!("{place}.key"))),
+            _ => return None,
+        };
+        let value = single(&entry.map_entry_value_field().kind(), &format!("{place}.value"), depth, text)?;
+        return Some(Value::Map([(key, value)].into()));
+    }
+    let single = single(&field.kind(), place, depth, text)?;
+    Some(if field.is_list() { Value::List(vec![single]) } else { single })
+}
+
+fn single(kind: &Kind, place: &str, depth: usize, text: &mut dyn FnMut(&str) -> String) -> Option<Value> {
+    Some(match kind {
+        Kind::String => Value::String(text(place)),
+        Kind::Bytes => Value::Bytes(text(place).into_bytes().into()),
+        Kind::Bool => Value::Bool(true),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(1),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(1),
+        Kind::Uint32 | Kind::Fixed32 => Value::U32(1),
+        Kind::Uint64 | Kind::Fixed64 => Value::U64(1),
+        Kind::Float => Value::F32(1.0),
+        Kind::Double => Value::F64(1.0),
+        Kind::Enum(_) => Value::EnumNumber(1),
+        Kind::Message(_) if depth == 0 => return None,
+        // a wait of a nanosecond
+        Kind::Message(inner) if inner.full_name() == "vttime.Duration" => {
+            let mut nanosecond = DynamicMessage::new(inner.clone());
+            nanosecond.set_field_by_name("nanos", Value::I32(1));
+            Value::Message(nanosecond)
+        }
+        Kind::Message(inner) => {
+            let mut message = DynamicMessage::new(inner.clone());
+            fill_at(&mut message, place, depth - 1, text);
+            Value::Message(message)
+        }
+    })
+}
