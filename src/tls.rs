@@ -5,9 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -22,9 +20,6 @@ use tower::Service;
 
 pub(crate) use crate::files::Result;
 use crate::files::{Error, Watched};
-
-/// A server that does not take a connection for so long is passed over, where there are others.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Versions spoken by clients and servers here.
 pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -126,28 +121,14 @@ impl Tls {
 
     /// Opens gRPC connections with these settings. `endpoint` must be one of plain HTTP.
     pub fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
-        endpoint.connect_with_connector_lazy(Connector { tls: self.clone(), servers: None })
+        endpoint.connect_with_connector_lazy(Connector { tls: self.clone() })
     }
-
-    /// The same to whichever of `servers` (`host:port`) takes the connection, beginning with another one each time.
-    pub fn connect_lazy_to(&self, endpoint: &Endpoint, servers: Vec<Uri>) -> Channel {
-        let servers = Some(Arc::new(Servers { addresses: servers, next: AtomicUsize::new(0) }));
-        endpoint.connect_with_connector_lazy(Connector { tls: self.clone(), servers })
-    }
-}
-
-/// Several servers of one kind.
-struct Servers {
-    addresses: Vec<Uri>,
-    next: AtomicUsize,
 }
 
 /// A TCP connection with TLS on it, for HTTP/2.
 #[derive(Clone)]
 struct Connector {
     tls: Tls,
-    /// In place of the server of the request.
-    servers: Option<Arc<Servers>>,
 }
 
 impl Service<Uri> for Connector {
@@ -160,23 +141,11 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { tls, servers } = self.clone();
+        let tls = self.tls.clone();
         Box::pin(async move {
             let mut config = ClientConfig::clone(&tls.config());
             config.alpn_protocols = vec![b"h2".to_vec()];
-            let config = Arc::new(config);
-            let Some(servers) = servers else { return connect(&tls, &config, &uri).await };
-            let mut last = io::Error::other("no server is named");
-            for _ in &servers.addresses {
-                let at = servers.next.fetch_add(1, Ordering::Relaxed) % servers.addresses.len();
-                let Some(server) = servers.addresses.get(at) else { continue };
-                match tokio::time::timeout(PATIENCE, connect(&tls, &config, server)).await {
-                    Ok(Ok(stream)) => return Ok(stream),
-                    Ok(Err(error)) => last = error,
-                    Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{server} does not answer")),
-                }
-            }
-            Err(last)
+            connect(&tls, &Arc::new(config), &uri).await
         })
     }
 }

@@ -308,11 +308,10 @@ pub(super) fn client_tls(flags: &'static str, files: [String; 3], server_name: S
     on.then(|| files.load()).transpose().map_err(|source| Error::Files { flags, source })
 }
 
-/// TLS of the flags `<flags>_ca`, `_cert` and `_key` of a topology; on, as in stock, when a certificate and its key are given.
+/// TLS of the flags `<flags>_ca`, `_cert` and `_key` of a topology; on when an authority, or a certificate with its key, is
+/// given. In stock an authority alone has no effect.
 pub(super) fn topo_tls(flags: &'static str, ca: String, cert: String, key: String) -> Result<Option<Tls>, Error> {
-    let (Some(cert), Some(key)) = (path(cert), path(key)) else { return Ok(None) };
-    let files = tls::Files { ca: path(ca), identity: Some((cert, key)), server_name: None };
-    files.load().map(Some).map_err(|source| Error::Files { flags, source })
+    client_tls(flags, [ca, cert, key], String::new())
 }
 
 /// A path that was given; an empty one was not.

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "topo-consul")]
 mod consul;
+mod etcd_cluster;
 mod etcd_tls;
 #[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
 mod others;
@@ -46,10 +47,11 @@ async fn held(conn: &Arc<dyn Conn>, dir: &str) -> Vec<Node> {
 /// Records of 100 kB, many records, and more than one transaction holds.
 async fn sizes(conn: &Arc<dyn Conn>) {
     let large = |i: u8| vec![i; 100_000];
-    let writes = (0..12).map(|i| Write::put(format!("s/large/{i:02}"), large(i), Expect::Absent)).collect();
+    let writes = (0..24).map(|i| Write::put(format!("s/large/{i:02}"), large(i), Expect::Absent)).collect();
     let versions = conn.write(writes, None).await.unwrap();
-    assert_eq!(versions.len(), 12);
+    assert_eq!(versions.len(), 24);
     let found = conn.list("s/large").await.unwrap();
+    assert_eq!(found.len(), 24);
     assert!(found.iter().zip(0..).all(|(node, i)| node.value.as_ref() == large(i)), "{}", found.len());
     let lock = conn.lock(request().named("s").named("s2")).await.unwrap();
     let paths: Vec<String> = (0..1000).map(|i| format!("s/many/{:02}/{i:04}", i % 20)).collect();

@@ -68,8 +68,8 @@ pub trait Conn: Send + Sync + 'static {
     /// Names directly under `dir`, ascending, without duplicates; empty when there are none.
     async fn list_dir(&self, dir: &str) -> Result<Vec<String>>;
 
-    /// Applies all changes, or none. Larger batches are applied in parts: 100 changes at a time; ZooKeeper also 900 kB, and
-    /// Consul 64 operations (a change is one or two, each lock of the guard is one) and 350 kB.
+    /// Applies all changes, or none. Larger batches are applied in parts: 100 changes at a time; etcd also 1 MB (less when the
+    /// server refuses that), ZooKeeper 900 kB, and Consul 64 operations (a change is one or two, each lock of the guard is one) and 350 kB.
     ///
     /// With `guard`, only while that lock is held: [`super::Error::LockLost`] otherwise. The error of an unmet [`Expect`]
     /// names the first such path. Answers the new version of each change (0 for deletes).

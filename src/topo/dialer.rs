@@ -17,7 +17,7 @@ const GLOBAL: &str = "global";
 /// The `--topo_etcd_tls_*` flags.
 #[derive(Clone, Debug, Default)]
 pub struct EtcdOptions {
-    /// On when both a certificate and its key are given, as in stock.
+    /// On when an authority, or a certificate with its key, is given.
     pub tls: Option<Tls>,
 }
 

@@ -1,43 +1,35 @@
 //! Topology in etcd 3.4 and later (`etcd2` in Vitess's words).
 
 mod lease;
+mod members;
+mod txn;
 
-use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use etcd_client::{Client, Compare, CompareOp, ConnectOptions, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use futures::future::try_join_all;
-use tokio::sync::OnceCell;
-use tonic::transport::{Channel, Endpoint};
-use tracing::Instrument;
 
-use super::access::{Access, Secret, Tls};
-use super::conn::{Conn, Expect, Node, Write};
-use super::error::NOT_ALLOWED;
+use self::members::Members;
+use self::txn::Batch;
+use super::access::Access;
+use super::conn::{Conn, Node, Write};
 use super::{Error, Lock, LockRequest, Result, paths};
-use crate::error::with_cause;
-use crate::{deadline, failpoint};
+use crate::failpoint;
 
 /// etcd refuses more operations in one transaction than its `--max-txn-ops`, 128 unless set.
 const BATCH: usize = 100;
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(6);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// etcd refuses requests of more than its `--max-request-bytes`, 1.5 MiB unless set.
+const BATCH_BYTES: usize = 1_000_000;
 /// A listing may be larger than tonic's 4 MiB.
 const MAX_MESSAGE: usize = 512 << 20;
 
 /// A connection to the etcd servers of one topology.
 pub(crate) struct Etcd {
-    client: Client,
-    server: String,
+    members: Arc<Members>,
     root: String,
-    /// Name and password, and whether they have been shown: the library itself renews the token that they gave.
-    user: Option<(String, Secret)>,
-    signed_in: OnceCell<()>,
 }
 
 impl Etcd {
@@ -45,94 +37,20 @@ impl Etcd {
     ///
     /// `server` is a comma-separated list of `host:port`.
     pub(crate) async fn open(server: &str, root: &str, access: Access) -> Result<Self> {
-        let scheme = if access.tls.is_some() { "https" } else { "http" };
-        let unreachable =
-            |detail: String| Error::Unreachable { kind: "etcd2".into(), server: server.to_owned(), detail };
-        let mut endpoints = Vec::new();
-        for address in server.split(',').map(str::trim).filter(|a| !a.is_empty()) {
-            let uri = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") };
-            let endpoint =
-                Endpoint::from_shared(uri).map_err(|e| unreachable(format!("bad address {address}: {e}")))?;
-            let endpoint =
-                endpoint.tcp_nodelay(true).http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-            endpoints.push(endpoint);
-        }
-        let channel = channel(endpoints, access.tls).ok_or_else(|| unreachable("no address is given".into()))?;
-        let options = ConnectOptions::new().with_auto_token_refresh(access.user.is_some());
-        let client = Client::from_channel(etcd_client::Channel::Tonic(channel), Some(options))
-            .await
-            .map_err(|e| unreachable(with_cause(&e.to_string(), &e)))?;
-        let (server, root) = (server.to_owned(), root.to_owned());
-        Ok(Self { client, server, root, user: access.user, signed_in: OnceCell::new() })
+        let members = Arc::new(Members::open(server, access).await?);
+        Ok(Self { members, root: root.to_owned() })
     }
 
     fn key(&self, path: &str) -> String {
         paths::join(&self.root, path)
     }
 
-    /// Runs one etcd call under the caller's deadline and in a span.
-    async fn run<T>(
-        &self,
-        op: &'static str,
-        key: &str,
-        call: impl Future<Output = std::result::Result<T, etcd_client::Error>>,
-    ) -> Result<T> {
-        let span =
-            tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %self.server);
-        let call = async {
-            self.sign_in().await?;
-            call.await
-        };
-        match tokio::time::timeout(deadline::remaining(OPERATION_TIMEOUT), call.instrument(span)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.convert(&error, key)),
-            Err(_) => Err(Error::Timeout(key.to_owned())),
-        }
-    }
-
-    /// Shows name and password before the first call, when there are any.
-    async fn sign_in(&self) -> std::result::Result<(), etcd_client::Error> {
-        let Some((name, password)) = &self.user else { return Ok(()) };
-        let show = || {
-            let mut client = self.client.clone();
-            let user = Some((name.clone(), password.expose().to_owned()));
-            async move { client.update_user(user).await }
-        };
-        self.signed_in.get_or_try_init(show).await.copied()
-    }
-
-    fn convert(&self, error: &etcd_client::Error, key: &str) -> Error {
-        let unreachable =
-            |detail: String| Error::Unreachable { kind: "etcd2".into(), server: self.server.clone(), detail };
-        match error {
-            // a status with a cause is not the server's: the connection broke, under whatever code
-            etcd_client::Error::GRpcStatus(status) if status.source().is_some() => {
-                unreachable(with_cause(status.message(), status))
-            }
-            etcd_client::Error::GRpcStatus(status) => match status.code() {
-                tonic::Code::Unavailable | tonic::Code::Unknown => unreachable(with_cause(status.message(), status)),
-                tonic::Code::DeadlineExceeded => Error::Timeout(key.to_owned()),
-                tonic::Code::NotFound => Error::NoNode(key.to_owned()),
-                tonic::Code::ResourceExhausted => Error::ResourceExhausted(key.to_owned()),
-                tonic::Code::Cancelled => Error::Interrupted(key.to_owned()),
-                _ if is_refusal(status.message()) => {
-                    Error::Backend { path: key.to_owned(), detail: format!("{NOT_ALLOWED}: {}", status.message()) }
-                }
-                _ => Error::Backend { path: key.to_owned(), detail: status.message().to_owned() },
-            },
-            etcd_client::Error::TransportError(e) => unreachable(with_cause(&e.to_string(), e)),
-            other => Error::Backend { path: key.to_owned(), detail: other.to_string() },
-        }
-    }
-
     async fn range(&self, op: &'static str, key: String, options: Option<GetOptions>) -> Result<Vec<KeyValue>> {
-        let mut kv = self.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
-        let mut response = match self.run(op, &key, kv.get(key.as_str(), options.clone())).await {
-            // a kept connection may have broken since it was last used: a read is repeated once
-            Err(Error::Unreachable { .. }) => self.run(op, &key, kv.get(key.as_str(), options)).await?,
-            answered => answered?,
+        let ask = |client: etcd_client::Client, _| {
+            let (key, options) = (key.as_str(), options.clone());
+            async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).get(key, options).await }
         };
-        Ok(response.take_kvs())
+        Ok(self.members.ask(op, &key, ask).await?.take_kvs())
     }
 
     fn node(&self, kv: KeyValue) -> Node {
@@ -144,71 +62,37 @@ impl Etcd {
         Node { path, value: Bytes::from(value), version }
     }
 
-    /// One transaction. When it does not go through, the answer to the reads of its other branch says why.
+    /// One transaction. Refused as too large, its halves are tried: etcd's bound is a setting of the server.
     async fn write_batch(&self, writes: &[Write], guard: Option<&Lock>) -> Result<Vec<i64>> {
-        let mut compares = Vec::new();
-        let mut actions = Vec::new();
-        let mut reads = Vec::new();
         let fences = guard.map(|lock| lock.fences.as_slice()).unwrap_or_default();
-        for (key, revision) in fences {
-            compares.push(Compare::create_revision(key.as_str(), CompareOp::Equal, *revision));
-            reads.push(TxnOp::get(key.as_str(), Some(GetOptions::new().with_keys_only())));
-        }
-        for write in writes {
-            let (path, expect) = write.parts();
-            let key = self.key(path);
-            match expect {
-                Expect::Any => {}
-                Expect::Absent => compares.push(Compare::version(key.as_str(), CompareOp::Equal, 0)),
-                Expect::Version(v) => compares.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, v)),
+        let batch = Batch::new(writes, fences, |path| self.key(path));
+        let first = batch.first().to_owned();
+        let ask = |client: etcd_client::Client, _| {
+            let txn = batch.txn();
+            async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).txn(txn).await }
+        };
+        let repeated = AtomicBool::new(false);
+        let ask = |client, again| {
+            repeated.fetch_or(again, Ordering::AcqRel);
+            ask(client, again)
+        };
+        match failpoint::around(true, self.members.ask("Write", &first, ask)).await {
+            Ok(response) => batch.outcome(&response, repeated.load(Ordering::Acquire)),
+            Err(Error::Backend { detail, .. }) if writes.len() > 1 && detail.contains("request is too large") => {
+                let (front, back) = writes.split_at(writes.len() / 2);
+                let mut versions = Box::pin(self.write_batch(front, guard)).await?;
+                versions.extend(Box::pin(self.write_batch(back, guard)).await?);
+                Ok(versions)
             }
-            reads.push(TxnOp::get(key.as_str(), Some(GetOptions::new().with_keys_only())));
-            actions.push(match write {
-                Write::Put { value, .. } => TxnOp::put(key, value.to_vec(), None),
-                Write::Delete { .. } => TxnOp::delete(key, None),
-            });
+            Err(error) => Err(error),
         }
-        let first = writes.first().map(|w| self.key(w.parts().0)).unwrap_or_default();
-        let txn = Txn::new().when(compares).and_then(actions).or_else(reads);
-        let mut kv = self.client.kv_client();
-        let response = failpoint::around(true, self.run("Write", &first, kv.txn(txn))).await?;
-        if response.succeeded() {
-            let revision = response.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
-            return Ok(writes.iter().map(|w| if matches!(w, Write::Put { .. }) { revision } else { 0 }).collect());
-        }
-        Err(self.why_refused(&response.op_responses(), fences, writes))
-    }
-
-    fn why_refused(&self, reads: &[TxnOpResponse], fences: &[(String, i64)], writes: &[Write]) -> Error {
-        let seen: Vec<Option<(i64, i64)>> = reads
-            .iter()
-            .map(|read| match read {
-                TxnOpResponse::Get(get) => get.kvs().first().map(|kv| (kv.create_revision(), kv.mod_revision())),
-                _ => None,
-            })
-            .collect();
-        for ((key, revision), seen) in fences.iter().zip(&seen) {
-            if seen.is_none_or(|(created, _)| created != *revision) {
-                return Error::LockLost(key.clone());
-            }
-        }
-        for (write, seen) in writes.iter().zip(seen.iter().skip(fences.len())) {
-            let (path, expect) = write.parts();
-            match (expect, seen) {
-                (Expect::Absent, Some(_)) => return Error::NodeExists(self.key(path)),
-                (Expect::Version(_), None) => return Error::NoNode(self.key(path)),
-                (Expect::Version(v), Some((_, seen))) if v != *seen => return Error::BadVersion(self.key(path)),
-                _ => {}
-            }
-        }
-        Error::BadVersion(writes.first().map(|w| self.key(w.parts().0)).unwrap_or_default())
     }
 }
 
 #[async_trait]
 impl Conn for Etcd {
     fn endpoint(&self) -> (&str, &str, &str) {
-        ("etcd2", &self.server, &self.root)
+        ("etcd2", self.members.server(), &self.root)
     }
 
     async fn get(&self, path: &str) -> Result<Node> {
@@ -220,9 +104,12 @@ impl Conn for Etcd {
     async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>> {
         let batches = paths.chunks(BATCH).map(|batch| async move {
             let gets: Vec<TxnOp> = batch.iter().map(|path| TxnOp::get(self.key(path), None)).collect();
-            let mut kv = self.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
             let first = batch.first().map(|path| self.key(path)).unwrap_or_default();
-            let response = self.run("GetMany", &first, kv.txn(Txn::new().and_then(gets))).await?;
+            let ask = |client: etcd_client::Client, _| {
+                let txn = Txn::new().and_then(gets.clone());
+                async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).txn(txn).await }
+            };
+            let response = self.members.ask("GetMany", &first, ask).await?;
             let found = response.op_responses().into_iter().map(|answer| match answer {
                 TxnOpResponse::Get(mut get) => get.take_kvs().into_iter().next().map(|kv| self.node(kv)),
                 _ => None,
@@ -257,7 +144,7 @@ impl Conn for Etcd {
 
     async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> Result<Vec<i64>> {
         let mut versions = Vec::with_capacity(writes.len());
-        for batch in writes.chunks(BATCH) {
+        for batch in txn::batches(&writes, BATCH, BATCH_BYTES) {
             versions.extend(self.write_batch(batch, guard).await?);
         }
         Ok(versions)
@@ -281,28 +168,4 @@ impl Conn for Etcd {
 /// Opens a connection as a trait object.
 pub(crate) async fn open(server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
     Ok(Arc::new(Etcd::open(server, root, access).await?))
-}
-
-/// What etcd 3.4 and later say of credentials that are missing or wrong, under several codes.
-fn is_refusal(text: &str) -> bool {
-    ["user name is empty", "authentication failed", "permission denied"].iter().any(|part| text.contains(part))
-}
-
-/// One channel to all servers; `None` without any. An address with `http://` is asked without TLS.
-fn channel(endpoints: Vec<Endpoint>, tls: Option<Tls>) -> Option<Channel> {
-    let first = endpoints.first()?.clone();
-    let plain = endpoints.iter().any(|endpoint| endpoint.uri().scheme_str() == Some("http"));
-    match tls {
-        Some(tls) if !plain => {
-            let servers = endpoints.iter().map(|endpoint| endpoint.uri().clone()).collect();
-            let uri = format!("http://{}", first.uri().authority()?);
-            let endpoint = Endpoint::from_shared(uri).ok()?.origin(first.uri().clone());
-            let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-            Some(tls.connect_lazy_to(&endpoint, servers))
-        }
-        _ if endpoints.len() == 1 => Some(first.connect_timeout(CONNECT_TIMEOUT).connect_lazy()),
-        _ => {
-            Some(Channel::balance_list(endpoints.into_iter().map(|endpoint| endpoint.connect_timeout(CONNECT_TIMEOUT))))
-        }
-    }
 }

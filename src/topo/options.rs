@@ -12,7 +12,7 @@ pub struct ZookeeperOptions {
     pub base_timeout: Duration,
     /// Requests under way at once, for each connection (`--topo_zk_max_concurrency`).
     pub max_concurrency: usize,
-    /// `--topo_zk_tls_*`; TLS is on when both certificate and key are given, as in stock.
+    /// `--topo_zk_tls_*`; TLS is on when an authority, or a certificate with its key, is given.
     pub tls: Option<Tls>,
     /// Scheme and credentials (`--topo_zk_auth_file`).
     pub auth: Option<(String, Secret)>,

@@ -29,11 +29,12 @@ fn renew(dir: &Path) {
     }
 }
 
-/// An etcd that asks its clients for a certificate. Ends when dropped.
+/// An etcd with TLS. Ends when dropped.
 struct SecureEtcd(Child);
 
 impl SecureEtcd {
-    fn start(data: &Path, pki: &Path, ports: &[ports::Port; 2]) -> Self {
+    /// It asks its clients for a certificate when `both`.
+    fn start(data: &Path, pki: &Path, ports: &[ports::Port; 2], both: bool) -> Self {
         let own = |name: &str, file: &str| format!("--{name}={}", pki.join(file).display());
         let client = format!("https://{}", ports[0].address());
         let peer = format!("http://{}", ports[1].address());
@@ -41,8 +42,9 @@ impl SecureEtcd {
             .arg(format!("--data-dir={}", data.display()))
             .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
             .arg(format!("--listen-peer-urls={peer}"))
-            .args([own("cert-file", "cert.pem"), own("key-file", "key.pem"), own("trusted-ca-file", "ca.pem")])
-            .arg("--client-cert-auth")
+            .args([own("cert-file", "cert.pem"), own("key-file", "key.pem")])
+            .args(both.then(|| own("trusted-ca-file", "ca.pem")))
+            .args(both.then_some("--client-cert-auth"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -81,7 +83,7 @@ async fn etcd_over_tls_follows_renewed_certificates() {
     copy(own.path());
     let ports = [ports::Port::free().unwrap(), ports::Port::free().unwrap()];
     let silent = ports::Port::free().unwrap();
-    let server = SecureEtcd::start(data.path(), theirs.path(), &ports);
+    let server = SecureEtcd::start(data.path(), theirs.path(), &ports, true);
     let file = |name: &str| -> PathBuf { own.path().join(name) };
     let files =
         Files { ca: Some(file("ca.pem")), identity: Some((file("cert.pem"), file("key.pem"))), server_name: None };
@@ -98,7 +100,7 @@ async fn etcd_over_tls_follows_renewed_certificates() {
 
     drop(server);
     renew(theirs.path());
-    let _server = SecureEtcd::start(data.path(), theirs.path(), &ports);
+    let _server = SecureEtcd::start(data.path(), theirs.path(), &ports, true);
     while tokio::net::TcpStream::connect(ports[0].address()).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -108,4 +110,27 @@ async fn etcd_over_tls_follows_renewed_certificates() {
     copy(own.path());
     until_answered(&conn).await;
     assert_eq!(conn.get("kept").await.unwrap().value.as_ref(), b"1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_alone_is_enough_and_https_says_by_itself_that_there_is_tls() {
+    let (data, pki) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    renew(pki.path());
+    let ports = [ports::Port::free().unwrap(), ports::Port::free().unwrap()];
+    let _server = SecureEtcd::start(data.path(), pki.path(), &ports, false);
+    let files = Files { ca: Some(pki.path().join("ca.pem")), ..Files::default() };
+    let dialer = Dialer::new(EtcdOptions { tls: Some(files.load().unwrap()) });
+    let address = ports[0].address().to_string();
+    for address in [address.clone(), format!("https://{address}")] {
+        let conn = dialer.open("etcd2", &address, "/test/root").await.unwrap();
+        until_answered(&conn).await;
+        conn.write_one(Write::put("a", "1", Expect::Any), None).await.unwrap();
+    }
+    // without settings: against the authorities of the system, which do not know this one
+    let bare = Dialer::new(EtcdOptions::default());
+    let conn = bare.open("etcd2", &format!("https://{address}"), "/test/root").await.unwrap();
+    let error = conn.get("a").await.unwrap_err();
+    assert!(error.is_unreachable() && error.to_string().contains("certificate"), "{error}");
+    let conn = dialer.open("etcd2", &format!("http://{address}"), "/test/root").await.unwrap();
+    assert!(conn.get("a").await.unwrap_err().is_unreachable());
 }

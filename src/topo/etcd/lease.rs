@@ -5,17 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use etcd_client::{Client, Compare, CompareOp, EventType, GetOptions, PutOptions, Txn, TxnOp, WatchOptions};
+use etcd_client::{
+    Client, Compare, CompareOp, EventType, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse, WatchOptions,
+};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::super::lock::{Lease, Lock, LockRequest};
 use super::super::{Error, Result};
 use super::Etcd;
+use super::members::Members;
 use crate::failpoint;
 use crate::telemetry::traces;
 
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
+/// A watch is asked anew so often: a member that is cut off tells nothing, and does not say so.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// Takes the locks of `request`.
 ///
@@ -24,11 +28,11 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) async fn take(etcd: &Etcd, request: LockRequest) -> Result<Lock> {
     let first = request.dirs.first().map(|d| etcd.key(&d.dir)).unwrap_or_default();
     let waiting_for = format!("{first}/locks");
-    let mut leases = etcd.client.lease_client();
     let ttl = i64::try_from(request.ttl.as_secs().max(1)).unwrap_or(30);
-    let grant = etcd.run("LeaseGrant", &waiting_for, leases.grant(ttl, None));
-    let granted = failpoint::around(true, grant).await?;
-    let lease = EtcdLease::start(etcd.client.clone(), granted.id(), request.ttl, waiting_for);
+    // a lease of a try whose answer was lost holds nothing and ends by itself
+    let grant = |client: Client, _| async move { client.lease_client().grant(ttl, None).await };
+    let granted = failpoint::around(true, etcd.members.ask("LeaseGrant", &waiting_for, grant)).await?;
+    let lease = EtcdLease::start(Arc::clone(&etcd.members), granted.id(), request.ttl, waiting_for);
     let taken = match take_all(etcd, &request, granted.id()).await {
         Ok(Some(fences)) => Ok(fences),
         Ok(None) => take_in_turn(etcd, &request, granted.id()).await,
@@ -63,9 +67,13 @@ async fn take_all(etcd: &Etcd, request: &LockRequest, lease: i64) -> Result<Opti
         keys.push(key);
     }
     let first = keys.first().cloned().unwrap_or_default();
-    let mut kv = etcd.client.kv_client();
     let txn = Txn::new().when(compares).and_then(puts).or_else(reads);
-    let response = failpoint::around(true, etcd.run("Lock", &first, kv.txn(txn))).await?;
+    // when an earlier try was carried out, our own keys are in the way: they are found one after the other then
+    let put = |client: Client, _| {
+        let txn = txn.clone();
+        async move { client.kv_client().txn(txn).await }
+    };
+    let response = failpoint::around(true, etcd.members.ask("Lock", &first, put)).await?;
     for (dir, answer) in request.dirs.iter().zip(response.op_responses()) {
         let empty = matches!(answer, etcd_client::TxnOpResponse::Get(get) if get.kvs().is_empty());
         if dir.must_exist && empty {
@@ -86,10 +94,7 @@ async fn take_in_turn(etcd: &Etcd, request: &LockRequest, lease: i64) -> Result<
     for dir in &request.dirs {
         let locks = format!("{}/locks", etcd.key(&dir.dir));
         let key = format!("{locks}/{lease}");
-        let mut kv = etcd.client.kv_client();
-        let put = kv.put(key.as_str(), request.contents(), Some(PutOptions::new().with_lease(lease)));
-        let response = failpoint::around(true, etcd.run("Lock", &key, put)).await?;
-        let revision = response.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
+        let revision = enter(etcd, &key, request.contents(), lease).await?;
         let left = until.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, wait_turn(etcd, &locks, revision)).await {
             Ok(done) => done?,
@@ -100,6 +105,24 @@ async fn take_in_turn(etcd: &Etcd, request: &LockRequest, lease: i64) -> Result<
     Ok(fences)
 }
 
+/// Puts a lock's key, unless it is there already; answers its revision.
+async fn enter(etcd: &Etcd, key: &str, contents: Vec<u8>, lease: i64) -> Result<i64> {
+    let put = TxnOp::put(key, contents, Some(PutOptions::new().with_lease(lease)));
+    let read = TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
+    let txn = Txn::new().when([Compare::version(key, CompareOp::Equal, 0)]).and_then([put]).or_else([read]);
+    let put = |client: Client, _| {
+        let txn = txn.clone();
+        async move { client.kv_client().txn(txn).await }
+    };
+    let response = failpoint::around(true, etcd.members.ask("Lock", key, put)).await?;
+    let there = response.op_responses().into_iter().find_map(|answer| match answer {
+        TxnOpResponse::Get(get) => get.kvs().first().map(etcd_client::KeyValue::create_revision),
+        _ => None,
+    });
+    let written = response.header().map(etcd_client::ResponseHeader::revision);
+    Ok(there.or(written).unwrap_or_default())
+}
+
 /// Returns when no key of `locks` is older than `revision`.
 async fn wait_turn(etcd: &Etcd, locks: &str, revision: i64) -> Result<()> {
     loop {
@@ -107,20 +130,26 @@ async fn wait_turn(etcd: &Etcd, locks: &str, revision: i64) -> Result<()> {
         let holders = etcd.range("LockWait", format!("{locks}/"), Some(options)).await?;
         let before = holders.iter().filter(|kv| kv.mod_revision() < revision).max_by_key(|kv| kv.mod_revision());
         let Some(before) = before else { return Ok(()) };
-        let mut watches = etcd.client.watch_client();
-        let options = WatchOptions::new().with_start_revision(revision);
-        let mut events = watches.watch(before.key(), Some(options)).await.map_err(|e| etcd.convert(&e, locks))?;
-        while let Ok(Some(response)) = events.message().await {
-            if response.canceled() || response.events().iter().any(|e| e.event_type() == EventType::Delete) {
-                break;
+        let (at, client) = etcd.members.current();
+        let gone = async {
+            let options = WatchOptions::new().with_start_revision(revision);
+            let mut events = client.watch_client().watch(before.key(), Some(options)).await?;
+            while let Some(response) = events.message().await? {
+                if response.canceled() || response.events().iter().any(|e| e.event_type() == EventType::Delete) {
+                    break;
+                }
             }
+            Ok::<_, etcd_client::Error>(())
+        };
+        if let Ok(Err(_)) = tokio::time::timeout(WATCH, gone).await {
+            etcd.members.leave(at);
         }
     }
 }
 
 /// A lease that is kept alive by a task of its own, which ends with it.
 struct EtcdLease {
-    client: Client,
+    members: Arc<Members>,
     id: i64,
     path: String,
     ttl: Duration,
@@ -131,11 +160,11 @@ struct EtcdLease {
 }
 
 impl EtcdLease {
-    fn start(client: Client, id: i64, ttl: Duration, path: String) -> Self {
+    fn start(members: Arc<Members>, id: i64, ttl: Duration, path: String) -> Self {
         let started = Instant::now();
         let seen = Arc::new(AtomicU64::new(0));
-        let keeper = tokio::spawn(keep_alive(client.clone(), id, ttl, started, Arc::clone(&seen)));
-        Self { client, id, path, ttl, started, seen, keeper }
+        let keeper = tokio::spawn(keep_alive(Arc::clone(&members), id, ttl, started, Arc::clone(&seen)));
+        Self { members, id, path, ttl, started, seen, keeper }
     }
 
     fn age(&self) -> Duration {
@@ -156,12 +185,6 @@ impl Lease for EtcdLease {
             return Ok(());
         }
         let asked = self.started.elapsed();
-        let mut leases = self.client.lease_client();
-        let once = async {
-            let (mut keeper, mut answers) = leases.keep_alive(self.id).await?;
-            keeper.keep_alive().await?;
-            answers.message().await
-        };
         let span = tracing::info_span!(
             traces::TOPO,
             otel.name = "topo CheckLease",
@@ -169,8 +192,8 @@ impl Lease for EtcdLease {
             vitess.topo.op = "LeaseCheck",
             vitess.topo.path = self.path
         );
-        match tokio::time::timeout(self.ttl, once.instrument(span)).await {
-            Ok(Ok(Some(answer))) if answer.ttl() > 0 => {
+        match renew(&self.members, self.id, &self.path).instrument(span).await {
+            Ok(true) => {
                 self.seen.store(millis(asked), Ordering::Release);
                 Ok(())
             }
@@ -180,7 +203,6 @@ impl Lease for EtcdLease {
 
     async fn release(&self) -> Result<()> {
         self.keeper.abort();
-        let mut leases = self.client.lease_client();
         let span = tracing::info_span!(
             traces::TOPO,
             otel.name = "topo Unlock",
@@ -188,38 +210,57 @@ impl Lease for EtcdLease {
             vitess.topo.op = "LeaseRevoke",
             vitess.topo.path = self.path
         );
-        let revoke = tokio::time::timeout(RELEASE_TIMEOUT, leases.revoke(self.id).instrument(span));
-        match failpoint::around(true, revoke).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(etcd_client::Error::GRpcStatus(status))) if status.code() == tonic::Code::NotFound => {
-                Err(Error::LockLost(self.path.clone()))
+        let id = self.id;
+        // gone after a try whose answer was lost: that try did it
+        let revoke = |client: Client, again| async move {
+            match client.lease_client().revoke(id).await {
+                Err(etcd_client::Error::GRpcStatus(status)) if again && status.code() == tonic::Code::NotFound => {
+                    Ok(())
+                }
+                answer => answer.map(drop),
             }
-            Ok(Err(error)) => {
-                Err(Error::Backend { path: self.path.clone(), detail: format!("cannot revoke the lease: {error}") })
+        };
+        let revoked = self.members.ask("LeaseRevoke", &self.path, revoke).instrument(span);
+        match failpoint::around(true, revoked).await {
+            Err(Error::NoNode(path)) => Err(Error::LockLost(path)),
+            Err(Error::Backend { path, detail }) => {
+                Err(Error::Backend { path, detail: format!("cannot revoke the lease: {detail}") })
             }
-            Err(_) => Err(Error::Timeout(self.path.clone())),
+            answer => answer,
         }
     }
 }
 
-/// Renews the lease three times in its lifetime; a broken stream is opened anew until the lease is gone.
-async fn keep_alive(client: Client, id: i64, ttl: Duration, started: Instant, seen: Arc<AtomicU64>) {
+/// Asks for the lease to live on; false when it is gone.
+async fn renew(members: &Members, id: i64, path: &str) -> Result<bool> {
+    let once = |client: Client, _| async move {
+        // the library reads the first answer itself
+        match client.lease_client().keep_alive(id).await {
+            Ok(_) => Ok(true),
+            Err(etcd_client::Error::LeaseKeepAliveError(_)) => Ok(false),
+            // the stream ended before an answer
+            Err(etcd_client::Error::WatchError(text)) => {
+                Err(etcd_client::Error::GRpcStatus(tonic::Status::unavailable(text)))
+            }
+            Err(error) => Err(error),
+        }
+    };
+    members.ask("LeaseKeepAlive", path, once).await
+}
+
+/// Renews the lease three times in its lifetime, until it is gone.
+async fn keep_alive(members: Arc<Members>, id: i64, ttl: Duration, started: Instant, seen: Arc<AtomicU64>) {
     let mut pause = tokio::time::interval(ttl / 3);
+    pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     pause.tick().await;
     loop {
         pause.tick().await;
-        let Ok((mut keeper, mut answers)) = client.lease_client().keep_alive(id).await else { continue };
-        loop {
-            let asked = started.elapsed();
-            if keeper.keep_alive().await.is_err() {
-                break;
-            }
-            match answers.message().await {
-                Ok(Some(answer)) if answer.ttl() > 0 => seen.store(millis(asked), Ordering::Release),
-                Ok(Some(_)) => return,
-                _ => break,
-            }
-            pause.tick().await;
+        let asked = started.elapsed();
+        match renew(&members, id, "").await {
+            Ok(true) => seen.store(millis(asked), Ordering::Release),
+            Ok(false) => return,
+            // nobody answered for a while: at once again
+            Err(_) => pause.reset_immediately(),
         }
     }
 }
