@@ -24,7 +24,7 @@ use super::{Error, Lock, LockRequest, Result, ZookeeperOptions, paths};
 
 /// A connection to the ZooKeeper servers of one topology.
 pub(crate) struct Zookeeper {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     root: String,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Zookeeper {
 ///
 /// `server` is a comma-separated list of `host:port`; what stands behind a `|` are observers, which are not used.
 pub(crate) fn open(server: &str, root: &str, access: Access, options: &ZookeeperOptions) -> Result<Arc<dyn Conn>> {
-    Ok(Arc::new(Zookeeper { sessions: Sessions::new(server, access, options)?, root: root.to_owned() }))
+    Ok(Arc::new(Zookeeper { sessions: Arc::new(Sessions::new(server, access, options)?), root: root.to_owned() }))
 }
 
 impl Zookeeper {

@@ -87,3 +87,20 @@ impl Drop for RealZookeeper {
         self.child.wait().ok();
     }
 }
+
+#[tokio::test]
+async fn a_caller_in_a_hurry_fails_alone() {
+    // it takes connections and says nothing
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let conn = Dialer::new(EtcdOptions::default()).open("zk2", &address, "/test/root").await.unwrap();
+    let soon = Some(std::time::Instant::now() + Duration::from_millis(50));
+    let mut patient = conn.get("x");
+    let error = tokio::select! {
+        biased;
+        answer = crate::deadline::scope(soon, conn.get("x")) => answer.unwrap_err(),
+        _ = &mut patient => panic!("the one in a hurry asked first"),
+    };
+    assert!(error.is_unreachable(), "{error}");
+    assert!(futures::poll!(&mut patient).is_pending(), "it was told another one's failure");
+}

@@ -1,7 +1,9 @@
 //! The session of a connection, opened when first used and again when it has ended, and sessions of their own for locks.
 
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt, Shared};
 use tokio::sync::{Mutex, Semaphore};
 use tracing::Instrument;
 use zookeeper_client::{Client, Error as ZkError, SessionState};
@@ -24,16 +26,12 @@ pub(super) struct Sessions {
     access: Access,
     base_timeout: Duration,
     permits: Semaphore,
-    kept: Mutex<Kept>,
+    kept: std::sync::Mutex<Option<Opening>>,
     tunnels: Mutex<Option<Tunnels>>,
 }
 
-#[derive(Default)]
-struct Kept {
-    client: Option<Client>,
-    /// When the newest try to connect failed, and why: whoever waited for that try gets the same answer.
-    failed: Option<(Instant, Error)>,
-}
+/// A session that is being opened, or was: whoever waits for the same try gets the same answer.
+type Opening = Shared<BoxFuture<'static, Result<Client>>>;
 
 impl Sessions {
     pub(super) fn new(server: &str, access: Access, options: &ZookeeperOptions) -> Result<Self> {
@@ -53,7 +51,7 @@ impl Sessions {
             access,
             base_timeout: options.base_timeout,
             permits: Semaphore::new(options.max_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
-            kept: Mutex::default(),
+            kept: std::sync::Mutex::default(),
             tunnels: Mutex::default(),
         })
     }
@@ -66,29 +64,34 @@ impl Sessions {
         Error::Unreachable { kind: "zk2".into(), server: self.server.clone(), detail }
     }
 
-    /// The kept session.
+    /// The kept session. It is opened in the time that opening takes, whatever the deadline of the first who asked.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] with what the newest try met.
-    pub(super) async fn client(&self) -> Result<Client> {
-        let asked = Instant::now();
-        let mut kept = self.kept.lock().await;
-        if let Some(client) = kept.client.as_ref().filter(|client| !client.state().is_terminated()) {
-            return Ok(client.clone());
+    /// [`Error::Unreachable`] with what the newest try met, or when the caller's own deadline came first.
+    pub(super) async fn client(self: &Arc<Self>) -> Result<Client> {
+        let opening = self.opening();
+        let limit = deadline::remaining(CONNECT_TIMEOUT + Duration::from_secs(1));
+        let late = || Err(self.unreachable("no session within the caller's deadline".into()));
+        tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| late())
+    }
+
+    fn opening(self: &Arc<Self>) -> Opening {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.as_ref().filter(|opening| match opening.peek() {
+            None => true,
+            Some(Ok(client)) => !client.state().is_terminated(),
+            Some(Err(_)) => false,
+        });
+        if let Some(opening) = known {
+            return opening.clone();
         }
-        if let Some((_, error)) = kept.failed.as_ref().filter(|(at, _)| *at > asked) {
-            return Err(error.clone());
-        }
-        match self.connect(self.base_timeout, Some(SILENCE)).await {
-            Ok(client) => {
-                *kept = Kept { client: Some(client.clone()), failed: None };
-                Ok(client)
-            }
-            Err(error) => {
-                *kept = Kept { client: None, failed: Some((Instant::now(), error.clone())) };
-                Err(error)
-            }
-        }
+        let sessions = Arc::clone(self);
+        // a task of its own goes on when its callers leave, and has no caller's deadline
+        let task = tokio::spawn(async move { sessions.connect(sessions.base_timeout, Some(SILENCE)).await });
+        let ended = self.unreachable("opening a session was given up".into());
+        let opening = async move { task.await.unwrap_or(Err(ended)) }.boxed().shared();
+        *kept = Some(opening.clone());
+        opening
     }
 
     /// A new session; it ends with the last clone of the client, or after `timeout` without a sign of life.
