@@ -107,11 +107,16 @@ pub async fn add_alias(context: &Context, name: &str, cells: Vec<String>) -> Res
     Ok(cell::put_alias(context.topo.global(), name, &alias, Expect::Absent, None).await?)
 }
 
-/// Changes the cells of an alias, and makes it when there is none. Two round trips.
+/// Changes the cells of an alias, and makes it when there is none. Three round trips; when somebody else was faster, all is
+/// checked again.
 pub async fn update_alias(context: &Context, name: &str, cells: Vec<String>) -> Result<CellsAlias> {
-    let alias = checked_alias(context, name, cells).await?;
-    cell::put_alias(context.topo.global(), name, &alias, Expect::Any, None).await?;
-    Ok(alias)
+    loop {
+        let alias = checked_alias(context, name, cells.clone()).await?;
+        match cell::change_alias(context.topo.global(), name, &alias).await {
+            Err(error) if error.is_conflict() => {}
+            changed => return Ok(changed.map(|()| alias)?),
+        }
+    }
 }
 
 /// Removes an alias.

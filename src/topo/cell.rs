@@ -92,3 +92,36 @@ pub async fn put_alias(
     let write = Write::put(paths::cells_alias(name), alias.encode_to_vec(), expect);
     global.write_one(write, guard).await.map(|_| ())
 }
+
+/// Changes an alias by compare-and-swap, or makes it; fields that are not known here stay.
+///
+/// # Errors
+/// [`super::Error::BadVersion`] or [`super::Error::NodeExists`] when somebody else was faster.
+pub async fn change_alias(global: &Arc<dyn Conn>, name: &str, alias: &CellsAlias) -> Result<()> {
+    let path = paths::cells_alias(name);
+    let write = match Record::<CellsAlias>::find(global, &path).await? {
+        Some(old) => Write::put(path, old.over(global, &[2], alias)?, Expect::Version(old.version)),
+        None => Write::put(path, alias.encode_to_vec(), Expect::Absent),
+    };
+    global.write_one(write, None).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dialer, EtcdOptions, wire};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_changed_alias_keeps_what_is_not_known_here() {
+        let global = Dialer::new(EtcdOptions::default()).open("memory", "alias", "/global").await.unwrap();
+        let alias = |cell: &str| CellsAlias { cells: vec![cell.to_owned()] };
+        change_alias(&global, "all", &alias("a")).await.unwrap();
+        let mut raw = alias("a").encode_to_vec();
+        wire::push(&mut raw, 77, b"newer");
+        global.write_one(Write::put(paths::cells_alias("all"), raw, Expect::Any), None).await.unwrap();
+        change_alias(&global, "all", &alias("b")).await.unwrap();
+        let stored = global.get(&paths::cells_alias("all")).await.unwrap().value;
+        assert!(wire::fields(&stored).unwrap().iter().any(|field| field.number == 77));
+        assert_eq!(CellsAlias::decode(stored).unwrap(), alias("b"));
+    }
+}
