@@ -10,6 +10,7 @@ use futures::future::{join_all, try_join};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata as manager;
 use vtmigrated_proto::topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType};
+use vtmigrated_proto::vttime::Time;
 
 pub use self::call::{
     change_tags, fetch_multi_as_dba, full_status, hook, permissions, read_permissions, set_writable, sleep,
@@ -84,6 +85,9 @@ pub async fn list(context: &Context, filter: Filter) -> Result<Vec<Tablet>> {
     // as in stock, a stale primary is still found by the type that its record has
     tablets.retain(of_type);
     mark_stale_primaries(&mut tablets);
+    if !filter.aliases.is_empty() || !filter.cells.is_empty() {
+        mark_replaced_primaries(context, &mut tablets).await;
+    }
     tablets.sort_by_key(crate::tablet::alias);
     Ok(tablets)
 }
@@ -299,6 +303,24 @@ fn mark_stale_primaries(tablets: &mut [Tablet]) {
     }
     for tablet in tablets.iter_mut().filter(|tablet| tablet.r#type() == TabletType::Primary) {
         if latest.get(&(tablet.keyspace.clone(), tablet.shard.clone())).is_some_and(|known| term(tablet) < *known) {
+            tablet.r#type = TabletType::Unknown.into();
+        }
+    }
+}
+
+/// The same where not all tablets of a shard are there to compare: by the shards' records. One that cannot be read changes
+/// nothing. One round trip.
+async fn mark_replaced_primaries(context: &Context, tablets: &mut [Tablet]) {
+    let primaries: Vec<&mut Tablet> =
+        tablets.iter_mut().filter(|tablet| tablet.r#type() == TabletType::Primary).collect();
+    let global = context.topo.global();
+    let wanted = primaries.iter().map(|tablet| paths::shard(&tablet.keyspace, &tablet.shard)).collect();
+    let Ok(nodes) = global.get_many(wanted).await else { return };
+    for (tablet, node) in primaries.into_iter().zip(nodes) {
+        let Some(Ok(record)) = node.map(|node| Record::<Shard>::decode(node, global)) else { continue };
+        let term = |time: &Option<Time>| time.as_ref().map(|time| (time.seconds, time.nanoseconds));
+        let newer = term(&record.value.primary_term_start_time) > term(&tablet.primary_term_start_time);
+        if newer && record.value.primary_alias.is_some() && record.value.primary_alias != tablet.alias {
             tablet.r#type = TabletType::Unknown.into();
         }
     }
