@@ -8,6 +8,8 @@ mod advisor;
 mod calls;
 #[path = "rpc/cells.rs"]
 mod cells;
+#[path = "rpc/decoders.rs"]
+mod decoders;
 #[path = "rpc/deletes.rs"]
 mod deletes;
 #[path = "rpc/fallback.rs"]
