@@ -6,6 +6,7 @@
 pub mod access;
 pub mod address;
 pub mod cell;
+mod cells;
 mod checked;
 pub mod conn;
 #[cfg(feature = "topo-consul")]
@@ -38,13 +39,14 @@ mod zookeeper;
 #[cfg(test)]
 mod conformance;
 
+pub use cells::Cells;
 pub use conn::{Conn, Expect, Node, Write};
 pub use dialer::{Dialer, EtcdOptions, Options};
 pub use error::Error;
 pub use lock::{Lock, LockRequest};
 pub use options::{ConsulOptions, ZookeeperOptions};
 pub use record::Record;
-pub use topo_server::{Cells, Topo};
+pub use topo_server::Topo;
 
 /// The kinds that are built in, as Vitess names them.
 pub const KINDS: &[&str] = &[

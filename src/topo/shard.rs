@@ -93,9 +93,15 @@ pub async fn all(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Vec<Record<Sh
     Ok(shards)
 }
 
-/// The serving shards of a keyspace, sorted by key range.
+/// The serving shards of a keyspace, sorted by key range. One that has no primary and overlaps one that has is none.
 pub fn serving(shards: Vec<Record<Shard>>) -> Vec<Record<Shard>> {
     let mut serving: Vec<_> = shards.into_iter().filter(|s| s.value.is_primary_serving).collect();
+    let with_primary = serving.iter().filter(|shard| shard.value.primary_alias.is_some());
+    let ranges: Vec<Option<KeyRange>> = with_primary.map(|shard| shard.value.key_range.clone()).collect();
+    let covered = |shard: &Record<Shard>| {
+        ranges.iter().any(|range| key_range::intersects(range.as_ref(), shard.value.key_range.as_ref()))
+    };
+    serving.retain(|shard| shard.value.primary_alias.is_some() || !covered(shard));
     serving.sort_by(|a, b| key_range::compare(a.value.key_range.as_ref(), b.value.key_range.as_ref()));
     serving
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
 use vtmigrated_proto::vschema::SrvVSchema;
 
-use super::{Cells, Conn, Expect, Record, Result, Write, paths, wire};
+use super::{Cells, Conn, Error, Expect, Record, Result, Write, paths, wire};
 
 /// A cell's SrvVSchema.
 pub async fn get(cell: &Arc<dyn Conn>) -> Result<Record<SrvVSchema>> {
@@ -23,6 +23,34 @@ pub async fn all(cells: &Cells) -> Result<Vec<(String, Option<SrvVSchema>)>> {
     try_join_all(reads).await
 }
 
+/// The same of the cells that can be reached; the others are left out. One that cannot be decoded is none.
+pub async fn reachable(cells: &Cells) -> Vec<(String, Option<SrvVSchema>)> {
+    let asked = cells.ask_all(|_, conn| async move {
+        match Record::<SrvVSchema>::find(conn, paths::SRV_VSCHEMA).await {
+            Err(Error::BadData { .. }) => Ok(None),
+            found => Ok(found?.map(|record| record.value)),
+        }
+    });
+    asked.await
+}
+
+/// As [`rebuild`], but cells that cannot be reached are left out.
+///
+/// # Errors
+/// Read errors; the first failed write when no cell could be written.
+pub async fn rebuild_reachable(global: &Arc<dyn Conn>, cells: &Cells) -> Result<()> {
+    let message = message(global).await?;
+    let written = cells.ask_all(|_, conn| put(conn, &message)).await;
+    match cells.left_out().into_iter().next() {
+        Some((_, error)) if written.is_empty() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn put(cell: &Arc<dyn Conn>, message: &[u8]) -> Result<i64> {
+    cell.write_one(Write::put(paths::SRV_VSCHEMA, message.to_vec(), Expect::Any), None).await
+}
+
 /// Rebuilds the SrvVSchema of `cells`: two round trips, whatever the number of keyspaces and cells.
 ///
 /// The stored bytes of each VSchema and rule are copied as they are. A keyspace without a VSchema has an empty one;
@@ -31,6 +59,13 @@ pub async fn all(cells: &Cells) -> Result<Vec<(String, Option<SrvVSchema>)>> {
 /// # Errors
 /// Read errors, and the first failed write; the other cells are written all the same.
 pub async fn rebuild(global: &Arc<dyn Conn>, cells: &Cells) -> Result<()> {
+    let message = message(global).await?;
+    let writes = cells.iter().map(|(_, conn)| put(conn, &message));
+    futures::future::join_all(writes).await.into_iter().collect::<Result<Vec<_>>>().map(|_| ())
+}
+
+/// A SrvVSchema of what the global topology has: one round trip.
+async fn message(global: &Arc<dyn Conn>) -> Result<Vec<u8>> {
     let rules = [paths::ROUTING_RULES, paths::SHARD_ROUTING_RULES, paths::KEYSPACE_ROUTING_RULES, paths::MIRROR_RULES];
     let rules = rules.iter().map(|path| (*path).to_owned()).collect();
     let (nodes, rules) = try_join(global.list(paths::KEYSPACES), global.get_many(rules)).await?;
@@ -54,9 +89,5 @@ pub async fn rebuild(global: &Arc<dyn Conn>, cells: &Cells) -> Result<()> {
             None => {}
         }
     }
-    let writes = cells.iter().map(|(_, conn)| {
-        let write = Write::put(paths::SRV_VSCHEMA, message.clone(), Expect::Any);
-        async move { conn.write_one(write, None).await }
-    });
-    futures::future::join_all(writes).await.into_iter().collect::<Result<Vec<_>>>().map(|_| ())
+    Ok(message)
 }

@@ -22,13 +22,32 @@ pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap
         let nodes = conn.get_many(wanted).await?;
         nodes.into_iter().flatten().map(|node| decode(node, conn)).collect::<Result<Vec<_>>>()
     });
-    let mut found = BTreeMap::new();
-    for record in try_join_all(reads).await?.into_iter().flatten() {
-        if let Some(alias) = &record.value.alias {
-            found.insert(paths::alias_text(alias), record.value);
-        }
+    Ok(by_alias(try_join_all(reads).await?))
+}
+
+/// The same of the cells that can be reached. A record that cannot be decoded is a missing one.
+pub async fn reachable(cells: &Cells, aliases: &[TabletAlias]) -> BTreeMap<String, Tablet> {
+    let mut by_cell: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for alias in aliases {
+        by_cell.entry(alias.cell.as_str()).or_default().push(paths::tablet(alias));
     }
-    Ok(found)
+    let by_cell = &by_cell;
+    let asked = cells.ask_all(|name, conn| async move {
+        let Some(wanted) = by_cell.get(name) else { return Ok(Vec::new()) };
+        let nodes = conn.get_many(wanted.clone()).await?;
+        Ok(nodes.into_iter().flatten().filter_map(|node| readable(decode(node, conn))).collect())
+    });
+    by_alias(asked.await.into_iter().map(|(_, tablets)| tablets))
+}
+
+/// What could be decoded.
+fn readable<T>(record: Result<T>) -> Option<T> {
+    record.inspect_err(|error| tracing::warn!("a record is passed over: {error}")).ok()
+}
+
+fn by_alias(read: impl IntoIterator<Item = Vec<Record<Tablet>>>) -> BTreeMap<String, Tablet> {
+    let tablets = read.into_iter().flatten().map(|record| record.value);
+    tablets.filter_map(|tablet| Some((paths::alias_text(tablet.alias.as_ref()?), tablet))).collect()
 }
 
 /// A tablet's record; metrics are told when it is a mounted cluster's.
@@ -53,22 +72,22 @@ pub async fn in_cell(cells: &Cells, cell: &str) -> Result<Vec<Record<Tablet>>> {
     nodes.into_iter().filter(|n| n.path.ends_with("/Tablet")).map(|node| decode(node, conn)).collect()
 }
 
-/// Aliases in the replication graph of some shards, over all cells, in parallel; the key is the shard.
-pub async fn replication(cells: &Cells, keyspace: &str, shards: &[&str]) -> Result<BTreeMap<String, Vec<TabletAlias>>> {
-    let reads = cells.iter().map(|(_, conn)| async move {
+/// Aliases in the replication graph of some shards, over all cells that can be reached, in parallel; the key is the shard.
+pub async fn replication(cells: &Cells, keyspace: &str, shards: &[&str]) -> BTreeMap<String, Vec<TabletAlias>> {
+    let asked = cells.ask_all(|_, conn| async move {
         let wanted = shards.iter().map(|shard| paths::shard_replication(keyspace, shard)).collect();
         let nodes = conn.get_many(wanted).await?;
-        let decode = |node| Ok::<_, Error>(Record::<ShardReplication>::decode(node, conn)?.value);
-        nodes.into_iter().map(|node| node.map(decode).transpose()).collect::<Result<Vec<_>>>()
+        let graph = |node: Node| Some(readable(Record::<ShardReplication>::decode(node, conn))?.value);
+        Ok(nodes.into_iter().map(|node| node.and_then(graph)).collect::<Vec<_>>())
     });
     let mut found: BTreeMap<String, Vec<TabletAlias>> = BTreeMap::new();
-    for graphs in try_join_all(reads).await? {
+    for (_, graphs) in asked.await {
         for (shard, graph) in shards.iter().zip(graphs) {
             let nodes = graph.map(|g| g.nodes).unwrap_or_default();
             found.entry((*shard).to_owned()).or_default().extend(nodes.into_iter().filter_map(|n| n.tablet_alias));
         }
     }
-    Ok(found)
+    found
 }
 
 /// The replication graph of a shard in each cell, in parallel; `None` where there is none.

@@ -7,8 +7,9 @@ use dashmap::DashMap;
 use vtmigrated_proto::topodata::CellInfo;
 
 use super::access::Holder;
+use super::cells::NoConn;
 use super::record::Record;
-use super::{Conn, Dialer, Error, Node, Result, paths};
+use super::{Cells, Conn, Dialer, Error, Node, Result, paths};
 
 /// A cluster's topology. Connections to its cells are opened when first used and kept.
 pub struct Topo {
@@ -17,13 +18,6 @@ pub struct Topo {
     global: Arc<dyn Conn>,
     dialer: Arc<Dialer>,
     cells: DashMap<String, (CellInfo, Arc<dyn Conn>)>,
-}
-
-/// The cells of a cluster as they were at one moment, with their connections.
-#[derive(Clone, Default)]
-pub struct Cells {
-    root: String,
-    cells: BTreeMap<String, Arc<dyn Conn>>,
 }
 
 impl Topo {
@@ -55,23 +49,27 @@ impl Topo {
         &self.dialer
     }
 
-    /// Reads all cell records: one round trip, whatever their number. No cells is no error.
+    /// Reads all cell records: one round trip, whatever their number. No cells is no error, and a record that leads nowhere
+    /// costs its own cell only: whoever asks that one gets the reason.
     pub async fn cells(&self) -> Result<Cells> {
         let nodes = self.global.list(paths::CELLS).await?;
         let mut cells = BTreeMap::new();
         for node in nodes {
             if let Some((name, "CellInfo")) = node.path.strip_prefix("cells/").and_then(|rest| rest.split_once('/')) {
                 let name = name.to_owned();
-                cells.insert(name.clone(), self.cell_of(&name, node).await?);
+                let conn = self.cell_of(&name, node).await;
+                let none = |why: Error| NoConn::new(&self.kind, "", "", why.wrap(format!("the record of cell {name}")));
+                let conn = conn.unwrap_or_else(none);
+                cells.insert(name, conn);
             }
         }
-        Ok(Cells { root: self.global.full(""), cells })
+        Ok(Cells::new(self.global.full(""), cells))
     }
 
     /// The connection to one cell: one round trip for its record.
     ///
     /// # Errors
-    /// [`Error::NoNode`] when the cell has no record.
+    /// [`super::Error::NoNode`] when the cell has no record.
     pub async fn cell(&self, name: &str) -> Result<Arc<dyn Conn>> {
         let node = self.global.get(&paths::cell_info(name)).await?;
         self.cell_of(name, node).await
@@ -86,42 +84,5 @@ impl Topo {
         let conn = self.dialer.open_for(&self.holder, Some(name), &self.kind, &info.server_address, &info.root).await?;
         self.cells.insert(name.to_owned(), (info, Arc::clone(&conn)));
         Ok(conn)
-    }
-}
-
-impl Cells {
-    /// Names, ascending.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.cells.keys().map(String::as_str)
-    }
-
-    /// True when the cluster has no cell.
-    pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
-    }
-
-    /// Names and connections, ascending by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<dyn Conn>)> {
-        self.cells.iter().map(|(name, conn)| (name.as_str(), conn))
-    }
-
-    /// The connection to a cell.
-    ///
-    /// # Errors
-    /// [`Error::NoNode`] naming the missing record, as stock does.
-    pub fn conn(&self, name: &str) -> Result<&Arc<dyn Conn>> {
-        self.cells.get(name).ok_or_else(|| Error::NoNode(paths::join(&self.root, &paths::cell_info(name))))
-    }
-
-    /// The same cells without those that are not named.
-    ///
-    /// # Errors
-    /// [`Error::NoNode`] for a name that is not there.
-    pub fn only(&self, names: &[String]) -> Result<Self> {
-        let mut cells = BTreeMap::new();
-        for name in names {
-            cells.insert(name.clone(), Arc::clone(self.conn(name)?));
-        }
-        Ok(Self { root: self.root.clone(), cells })
     }
 }

@@ -73,7 +73,7 @@ impl Seen {
             global.list(topo::paths::EXTERNAL_CLUSTERS),
         )
         .await?;
-        let graphed = Graphed::read(keyspace, records, cells).await?;
+        let graphed = Graphed::read(keyspace, records, cells).await?.in_use();
         let names = [workflow.to_owned()];
         let copying = async {
             let primaries = graphed.keyspace.primaries()?;

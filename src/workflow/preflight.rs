@@ -3,6 +3,7 @@
 //! A check is a pure function from gathered facts to [`Finding`]s; gathering is apart ([`gather`]). The operations
 //! themselves run the same checks: what blocks here is what they refuse, with the same words.
 
+mod cells;
 pub mod check;
 pub mod gather;
 mod keyspaces;
@@ -20,6 +21,7 @@ pub use mount::{examine as mount, mounted};
 pub use report::{DryRun, Finding, Report, Severity};
 pub use runs::{cancel, complete, create};
 
+pub(in crate::workflow) use cells::{left_out, told};
 pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};
 pub(in crate::workflow) use mount::{probe, versions};
 pub(in crate::workflow) use servers::auto_increments;

@@ -92,7 +92,7 @@ async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
         }
         shards.retain(|s| query.shards.iter().any(|name| name == topo::shard::name(s)));
     }
-    Keyspace::with_primaries(&query.keyspace, shards, cells).await
+    Ok(Keyspace::with_primaries(&query.keyspace, shards, cells).await?.in_use())
 }
 
 async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: &Query) -> tablet::Result<OnShard> {

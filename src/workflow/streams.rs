@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::{join_all, try_join, try_join3};
+use futures::future::{join, join_all, try_join, try_join3};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::tabletmanagerdata::{
@@ -12,6 +12,7 @@ use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias};
 
 use super::{Error, Result};
 use crate::context::Context;
+use crate::key_range;
 use crate::topo::{self, Cells, Record, Topo, paths};
 
 /// A keyspace's shards with their primaries, as read at one moment.
@@ -28,6 +29,8 @@ pub struct TargetShard {
     pub primary: Option<Tablet>,
     /// Full key of the primary's tablet record.
     pub missing: String,
+    /// Why the cell of the primary could not be asked for that record.
+    pub unread: Option<topo::Error>,
 }
 
 /// A workflow on one shard.
@@ -46,9 +49,13 @@ impl TargetShard {
     /// The primary.
     ///
     /// # Errors
-    /// `shard has no primary: <shard>`, or the missing tablet record.
+    /// `shard has no primary: <shard>`, the missing tablet record, or that its cell cannot be reached.
     pub fn primary(&self) -> Result<&Tablet> {
         self.primary.as_ref().ok_or_else(|| match &self.record.value.primary_alias {
+            Some(_) if self.unread.is_some() => {
+                let why = self.unread.clone().unwrap_or_else(|| topo::Error::NoNode(self.missing.clone()));
+                Error::Topo(why.wrap(format!("the primary of shard {} is in a cell that is out of reach", self.name)))
+            }
             Some(alias) => Error::precondition(
                 "PRIMARY_WITHOUT_RECORD",
                 format!(
@@ -68,23 +75,40 @@ impl TargetShard {
 }
 
 impl Keyspace {
-    /// Reads all shards and their primaries' records: two waves of round trips.
+    /// Reads all shards in use and their primaries' records: two waves of round trips.
     pub async fn load(topo: &Topo, keyspace: &str) -> Result<Self> {
         let (records, cells) = try_join(topo::shard::all(topo.global(), keyspace), topo.cells()).await?;
-        Self::with_primaries(keyspace, records, cells).await
+        Ok(Self::with_primaries(keyspace, records, cells).await?.in_use())
+    }
+
+    /// Without the shards that were made and never filled, or are left over: they have no primary (or it was shut down, and
+    /// its record names no host), and either do not serve or overlap one that serves and has a primary.
+    #[must_use]
+    pub fn in_use(mut self) -> Self {
+        let alive = |shard: &TargetShard| shard.primary.as_ref().is_some_and(|tablet| !tablet.hostname.is_empty());
+        let serving = |shard: &&TargetShard| shard.record.value.is_primary_serving && alive(shard);
+        let ranges: Vec<Option<KeyRange>> = self.shards.iter().filter(serving).map(|s| s.range().cloned()).collect();
+        self.shards.retain(|shard| {
+            let covered = || ranges.iter().any(|range| key_range::intersects(range.as_ref(), shard.range()));
+            alive(shard) || shard.record.value.is_primary_serving && !covered()
+        });
+        self
     }
 
     /// Reads the primaries of shards that were read already: one wave.
     pub async fn with_primaries(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
         let aliases: Vec<TabletAlias> = records.iter().filter_map(|r| r.value.primary_alias.clone()).collect();
-        let tablets = topo::tablet::get_many(&cells, &aliases).await?;
+        let tablets = topo::tablet::reachable(&cells, &aliases).await;
+        let left_out = cells.left_out();
         let shards = records.into_iter().map(|record| {
             let alias = record.value.primary_alias.as_ref().map(paths::alias_text);
             let primary = alias.and_then(|alias| tablets.get(&alias).cloned());
             let path = record.value.primary_alias.as_ref().map(|alias| (paths::tablet(alias), cells.conn(&alias.cell)));
             let missing = path.map(|(path, cell)| cell.map_or_else(|_| path.clone(), |cell| cell.full(&path)));
             let name = topo::shard::name(&record).to_owned();
-            TargetShard { name, record, primary, missing: missing.unwrap_or_default() }
+            let cell = record.value.primary_alias.as_ref().map(|alias| alias.cell.as_str());
+            let unread = left_out.iter().find(|(name, _)| cell == Some(name)).map(|(_, why)| why.clone());
+            TargetShard { name, record, primary, missing: missing.unwrap_or_default(), unread }
         });
         let shards = shards.collect();
         Ok(Self { name: keyspace.to_owned(), cells, shards })
@@ -151,14 +175,20 @@ impl Graphed {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let graphs = topo::tablet::replication(&cells, keyspace, &names);
         let loading = Keyspace::with_primaries(keyspace, records, cells.clone());
-        let (keyspace, graphs) = try_join(loading, async { Ok(graphs.await?) }).await?;
-        Ok(Self { keyspace, graphs })
+        let (keyspace, graphs) = join(loading, graphs).await;
+        Ok(Self { keyspace: keyspace?, graphs })
+    }
+
+    /// Without shards that are not [in use](Keyspace::in_use).
+    #[must_use]
+    pub fn in_use(self) -> Self {
+        Self { keyspace: self.keyspace.in_use(), ..self }
     }
 
     /// Every tablet of each shard that has a hostname, primaries included: one wave.
     pub async fn tablets(&self) -> Result<BTreeMap<String, Vec<Tablet>>> {
         let replicas: Vec<TabletAlias> = self.graphs.values().flatten().cloned().collect();
-        let others = topo::tablet::get_many(&self.keyspace.cells, &replicas).await?;
+        let others = topo::tablet::reachable(&self.keyspace.cells, &replicas).await;
         let mut tablets: BTreeMap<String, Vec<Tablet>> = BTreeMap::new();
         for shard in &self.keyspace.shards {
             let mut all: BTreeMap<String, Tablet> = BTreeMap::new();
@@ -258,7 +288,7 @@ pub async fn users_of_mount(context: &Context, mount: &str) -> Result<Vec<String
     let reads = names.iter().map(|name| async move {
         let records = topo::shard::all(global, name).await?;
         let records = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
-        let keyspace = Keyspace::with_primaries(name, records, cells.clone()).await?;
+        let keyspace = Keyspace::with_primaries(name, records, cells.clone()).await?.in_use();
         let found = keyspace.workflows(context, &[]).await?;
         let of_mount = |stream: &Stream| stream.bls.as_ref().is_some_and(|bls| bls.external_cluster == mount);
         let using = found.into_iter().filter(|w| w.found.streams.iter().any(of_mount));
@@ -271,3 +301,6 @@ pub async fn users_of_mount(context: &Context, mount: &str) -> Result<Vec<String
     users.dedup();
     Ok(users)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,12 @@ async fn tablets_are_listed_by_all_filters() {
     let shard = GetTabletsRequest { shard: "0".into(), ..keyspace.clone() };
     assert_eq!(listed(&mut lab, shard.clone()).await, [(1, Primary), (2, Replica), (3, Unknown)]);
     let cells = GetTabletsRequest { cells: vec!["zone2".into()], ..all.clone() };
-    assert_eq!(listed(&mut lab, cells).await, [(2, Replica), (3, Primary)]);
+    assert_eq!(listed(&mut lab, cells).await, [(2, Replica), (3, Unknown)]);
+    // by the shard's record, for the new primary is not among them
+    let old = GetTabletsRequest { tablet_aliases: alias("zone2", 3).into_iter().collect(), ..all.clone() };
+    assert_eq!(listed(&mut lab, old).await, [(3, Unknown)]);
+    let primaries = GetTabletsRequest { cells: vec!["zone2".into()], tablet_type: Primary.into(), ..all.clone() };
+    assert_eq!(listed(&mut lab, primaries).await, [(3, Unknown)]);
     let replicas = GetTabletsRequest { tablet_type: Replica.into(), ..all.clone() };
     assert_eq!(listed(&mut lab, replicas).await, [(2, Replica)]);
     let aliases = [alias("zone2", 2), alias("zone1", 99), alias("zone3", 1)].into_iter().flatten().collect();
@@ -76,6 +81,24 @@ async fn a_cell_that_cannot_be_read_matters_to_strict_callers_only() {
     assert_eq!(listed(&mut lab, shard.clone()).await, [(1, TabletType::Primary)]);
     let text = "GetTabletMapForShard(ks, 0) failed: partial result: zone2";
     assert_refused(lab.client.get_tablets(GetTabletsRequest { strict: true, ..shard }).await, Code::Unavailable, text);
+}
+
+#[tokio::test]
+async fn a_cell_whose_record_leads_nowhere_is_nobody_elses_trouble() {
+    let mut lab = cluster(1).await;
+    lab.put("cells/zone9/CellInfo", vec![0xff, 0xff]).await;
+    assert_eq!(listed(&mut lab, GetTabletsRequest::default()).await.len(), 4);
+    let shard = GetTabletsRequest { keyspace: "ks".into(), shard: "0".into(), ..GetTabletsRequest::default() };
+    assert_eq!(listed(&mut lab, shard).await.len(), 3);
+    let names = lab.client.get_cell_info_names(GetCellInfoNamesRequest {}).await.unwrap().into_inner().names;
+    assert_eq!(names, ["zone1", "zone2", "zone9"]);
+    // who needs the cell is told, and the others are written all the same
+    let rebuilt = lab.client.rebuild_v_schema_graph(RebuildVSchemaGraphRequest::default()).await;
+    let text = rebuilt.unwrap_err().message().to_owned();
+    assert!(text.contains("/vitess/global/cells/zone9/CellInfo"), "{text}");
+    assert!(lab.cell("zone2").await.get("SrvVSchema").await.is_ok());
+    let strict = GetTabletsRequest { strict: true, ..GetTabletsRequest::default() };
+    assert!(lab.client.get_tablets(strict).await.unwrap_err().message().contains("zone9"));
 }
 
 #[tokio::test]

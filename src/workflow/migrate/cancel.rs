@@ -4,7 +4,7 @@ use vtmigrated_proto::vschema::RoutingRules;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
-use super::super::preflight::{DryRun, Report};
+use super::super::preflight::{DryRun, Report, told};
 use super::super::{Error, Result, names, traffic};
 use super::cleanup::{Removal, Tables, Traces};
 use super::complete::Found;
@@ -130,5 +130,8 @@ fn summary(found: &Found, arguments: &Arguments) -> String {
     let Arguments { keyspace, workflow, keep_data } = arguments;
     let tables = found.origin.tables.len();
     let data = if *keep_data { "kept" } else { "removed" };
-    format!("Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data})")
+    format!(
+        "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){}",
+        told(&found.target.keyspace.cells)
+    )
 }

@@ -183,7 +183,7 @@ impl Removal<'_> {
         let keyspace = &self.target.keyspace.name;
         let Some(record) = topo::vschema::find(global, keyspace).await? else { return Ok(()) };
         topo::vschema::remove_tables(global, record, &self.traces.vschema_tables, self.lock).await?;
-        Ok(topo::srv_vschema::rebuild(global, &self.target.keyspace.cells).await?)
+        Ok(topo::srv_vschema::rebuild_reachable(global, &self.target.keyspace.cells).await?)
     }
 }
 

@@ -6,7 +6,7 @@ use futures::future::{join, try_join, try_join3};
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
-use super::super::preflight::{DryRun, Report};
+use super::super::preflight::{DryRun, Report, told};
 use super::super::record::{self, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, WithReplicas};
 use super::super::verdict::source::Source;
@@ -47,6 +47,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
     // the source is asked meanwhile: its position now is the one that the streams must have reached
     let (locked, source) = join(locked, readiness::source_by_record(context, keyspace, workflow)).await;
     let (lock, found) = locked?;
+    let cells = found.as_ref().map(|found| found.target.keyspace.cells.clone()).unwrap_or_default();
     let result = match found {
         Ok(found) => complete_locked(context, &found, workflow, source, &lock).await,
         Err(error) => Err(error),
@@ -57,7 +58,8 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
     context.changes.make();
     result?;
     context.changes.end(keyspace, workflow, End::Completed);
-    let summary = format!("Successfully completed the {workflow} workflow in the {keyspace} keyspace");
+    let cells = told(&cells);
+    let summary = format!("Successfully completed the {workflow} workflow in the {keyspace} keyspace{cells}");
     Ok(MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() })
 }
 
@@ -79,7 +81,7 @@ impl Found {
             let shards = async { Ok(topo::shard::all(global, keyspace).await?) };
             let cells = async { Ok::<_, Error>(context.topo.cells().await?) };
             let (shards, cells) = try_join(shards, cells).await?;
-            Graphed::read(keyspace, shards, cells).await
+            Ok(Graphed::read(keyspace, shards, cells).await?.in_use())
         };
         let (graphed, vschema, record) = try_join3(graphed, vschema, record::find(global, keyspace, workflow)).await?;
         let names = [workflow.to_owned()];
@@ -155,7 +157,7 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
             }
             None => Ok(()),
         },
-        Step::RebuildServing { .. } => Ok(topo::srv_vschema::rebuild(global, &target.keyspace.cells).await?),
+        Step::RebuildServing { .. } => Ok(topo::srv_vschema::rebuild_reachable(global, &target.keyspace.cells).await?),
         Step::LiftDenied { .. } => cleanup::lift_denied(context, lock, target, &found.denied()).await,
         Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,

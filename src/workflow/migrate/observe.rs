@@ -117,9 +117,7 @@ pub async fn keyspace(
     common: &Common,
     columns: bool,
 ) -> Result<Vec<(String, Result<Observed>)>> {
-    let mut target = Keyspace::load(&context.topo, name).await?;
-    // shards that are being made or taken away
-    target.shards.retain(|s| s.record.value.primary_alias.is_some() || s.record.value.is_primary_serving);
+    let target = Keyspace::load(&context.topo, name).await?;
     let rows = target.workflows(context, &[]).await?;
     let mut workflows: BTreeMap<String, Vec<OnShard>> = BTreeMap::new();
     for row in rows.into_iter().filter(|row| row.found.workflow_type() == VReplicationWorkflowType::Migrate) {
@@ -133,7 +131,7 @@ pub async fn keyspace(
     let needs_sizes = !workflows.keys().all(sized);
     let (copying, serving, vschema) = try_join3(
         status::copies(context, &target, needs_sizes),
-        async { Ok(topo::srv_vschema::all(&target.cells).await?) },
+        async { Ok(topo::srv_vschema::reachable(&target.cells).await) },
         async { Ok(topo::vschema::find(context.topo.global(), name).await?) },
     )
     .await?;

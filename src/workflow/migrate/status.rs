@@ -56,7 +56,7 @@ pub async fn status(
         let text = format!("shard {unknown} not found in keyspace {keyspace}");
         return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
     }
-    let serving = async { Ok(topo::srv_vschema::all(&target.cells).await?) };
+    let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
     let facts = stored.as_ref().map(|stored| &stored.facts);
     let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
     let read = Seen::read(context, &target, workflow, sizes.is_empty());
@@ -70,7 +70,19 @@ pub async fn status(
     let weighed = weigh(context, &target, workflow, &seen, &around).await?;
     let verdict = verdict::summary(&weighed.findings);
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
-    Ok(seen.answer(&target, &weighed.origin, &told, &format!("{}. Complete: {verdict}", weighed.traffic)))
+    Ok(seen.answer(
+        &target,
+        &weighed.origin,
+        &told,
+        &format!("{}. Complete: {verdict}{}", weighed.traffic, left_out(&target)),
+    ))
+}
+
+/// The cells that were left out, for the traffic line; empty when all could be reached.
+fn left_out(target: &Keyspace) -> String {
+    let cells: Vec<String> =
+        target.cells.left_out().into_iter().map(|(cell, why)| format!("cell {cell} was left out: {why}")).collect();
+    if cells.is_empty() { String::new() } else { format!(". {}", cells.join("; ")) }
 }
 
 /// What is around a workflow.

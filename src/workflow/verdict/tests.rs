@@ -25,7 +25,7 @@ fn target() -> Keyspace {
         };
         let value = Shard { is_primary_serving: true, tablet_controls: vec![denied], ..Shard::default() };
         let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 1 };
-        TargetShard { name: name.into(), record, primary: None, missing: String::new() }
+        TargetShard { name: name.into(), record, primary: None, missing: String::new(), unread: None }
     };
     Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard("-80"), shard("80-")] }
 }

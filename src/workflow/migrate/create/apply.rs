@@ -94,7 +94,7 @@ impl Creation<'_> {
             Step::RefreshTablets { .. } => refresh::shards(self.context, &self.situation.target, &|_: &str| true).await,
             Step::RebuildServing { .. } => {
                 let cells = &self.situation.target.keyspace.cells;
-                Ok(topo::srv_vschema::rebuild(self.context.topo.global(), cells).await?)
+                Ok(topo::srv_vschema::rebuild_reachable(self.context.topo.global(), cells).await?)
             }
             Step::StartStreams { .. } => self.start().await,
             Step::MarkWhole => self.put(&Facts { phase: Phase::Created, ..facts.clone() }, version).await,

@@ -8,7 +8,7 @@ use vtmigrated_proto::topodata::TabletType;
 use super::super::super::Result;
 use super::super::super::preflight::tables::Definitions;
 use super::super::super::preflight::{
-    self, Finding, Report, auto_increments, streaming, tables as table_checks, vschema as vschema_checks,
+    self, Finding, Report, auto_increments, left_out, streaming, tables as table_checks, vschema as vschema_checks,
 };
 use super::super::super::record::Facts;
 use super::super::arguments::Arguments;
@@ -71,6 +71,8 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
         }
         report.extend(problems.iter().map(|(subject, error)| Finding::of(error, subject)));
     }
+    report.extend(left_out(&situation.target.keyspace.cells, "target"));
+    report.extend(left_out(&situation.source.keyspace.cells, "source"));
     let source = format!("keyspace {}", arguments.source_keyspace);
     let cells = report.absorb(situation.cells(arguments), source)?;
     let looks = Looks { situation: &situation, arguments, tables: &tables, fresh };

@@ -18,7 +18,7 @@ fn target(denied: &[&str]) -> Keyspace {
     };
     let value = Shard { tablet_controls: vec![control], ..Shard::default() };
     let record = Record { path: "keyspaces/customer/shards/0/Shard".into(), value, raw: Vec::new().into(), version: 1 };
-    let shard = TargetShard { name: "0".into(), record, primary: None, missing: String::new() };
+    let shard = TargetShard { name: "0".into(), record, primary: None, missing: String::new(), unread: None };
     Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard] }
 }
 

@@ -1,0 +1,222 @@
+//! The cells of a cluster, some of which may be out of reach.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+
+use super::{Conn, Error, Lock, LockRequest, Node, Result, Write, paths};
+use crate::deadline;
+
+/// Bound of what one call asks of one cell, where it can do without.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The cells of a cluster as they were at one moment, with their connections.
+///
+/// A call can do without most cells: what it asks by [`Self::ask`] of one that does not answer is left out. It is not asked
+/// again by the same call, and [`Self::left_out`] names it. Clones share that.
+#[derive(Clone, Default)]
+pub struct Cells {
+    root: String,
+    cells: BTreeMap<String, Arc<dyn Conn>>,
+    left_out: Arc<Mutex<BTreeMap<String, Error>>>,
+}
+
+impl Cells {
+    /// The cells of the topology with the full key `root`.
+    pub(super) fn new(root: String, cells: BTreeMap<String, Arc<dyn Conn>>) -> Self {
+        Self { root, cells, left_out: Arc::default() }
+    }
+
+    /// Names, ascending.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.cells.keys().map(String::as_str)
+    }
+
+    /// True when the cluster has no cell.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Names and connections, ascending by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<dyn Conn>)> {
+        self.cells.iter().map(|(name, conn)| (name.as_str(), conn))
+    }
+
+    /// The connection to a cell.
+    ///
+    /// # Errors
+    /// [`Error::NoNode`] naming the missing record, as stock does.
+    pub fn conn(&self, name: &str) -> Result<&Arc<dyn Conn>> {
+        self.cells.get(name).ok_or_else(|| Error::NoNode(paths::join(&self.root, &paths::cell_info(name))))
+    }
+
+    /// The same cells without those that are not named.
+    ///
+    /// # Errors
+    /// [`Error::NoNode`] for a name that is not there.
+    pub fn only(&self, names: &[String]) -> Result<Self> {
+        let mut cells = BTreeMap::new();
+        for name in names {
+            cells.insert(name.clone(), Arc::clone(self.conn(name)?));
+        }
+        Ok(Self { root: self.root.clone(), cells, left_out: Arc::clone(&self.left_out) })
+    }
+
+    /// Asks one cell, within five seconds. One that fails is left out from now on.
+    ///
+    /// # Errors
+    /// Those of `asking`, and the first one again when the cell was left out before.
+    pub async fn ask<T>(&self, name: &str, asking: impl Future<Output = Result<T>>) -> Result<T> {
+        if let Some(known) = self.known().get(name) {
+            return Err(known.clone());
+        }
+        let late = || Error::Timeout(self.conn(name).map(|conn| conn.full("")).unwrap_or_default());
+        let limit = deadline::remaining(TIMEOUT);
+        let answer = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late()));
+        if let Err(error) = &answer {
+            tracing::warn!(vitess.cell = name, "a cell is left out: {error}");
+            self.known().entry(name.to_owned()).or_insert_with(|| error.clone());
+        }
+        answer
+    }
+
+    /// Asks all cells in parallel; those that fail are left out. Ascending by name.
+    pub async fn ask_all<'a, T, F>(&'a self, asking: impl Fn(&'a str, &'a Arc<dyn Conn>) -> F) -> Vec<(String, T)>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let asked = self.iter().map(|(name, conn)| {
+            let asking = asking(name, conn);
+            async move { Some((name.to_owned(), self.ask(name, asking).await.ok()?)) }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// The cells that were left out so far, with the reasons.
+    pub fn left_out(&self) -> Vec<(String, Error)> {
+        self.known().iter().map(|(name, error)| (name.clone(), error.clone())).collect()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Error>> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cell whose record does not lead to a connection: every operation fails with the reason.
+pub(super) struct NoConn {
+    kind: String,
+    server: String,
+    root: String,
+    why: Error,
+}
+
+impl NoConn {
+    pub fn new(kind: &str, server: &str, root: &str, why: Error) -> Arc<dyn Conn> {
+        Arc::new(Self { kind: kind.to_owned(), server: server.to_owned(), root: root.to_owned(), why })
+    }
+
+    fn fail<T>(&self) -> Result<T> {
+        Err(self.why.clone())
+    }
+}
+
+#[async_trait]
+impl Conn for NoConn {
+    fn endpoint(&self) -> (&str, &str, &str) {
+        (&self.kind, &self.server, &self.root)
+    }
+
+    async fn get(&self, _: &str) -> Result<Node> {
+        self.fail()
+    }
+
+    async fn get_many(&self, _: Vec<String>) -> Result<Vec<Option<Node>>> {
+        self.fail()
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<Node>> {
+        self.fail()
+    }
+
+    async fn list_dir(&self, _: &str) -> Result<Vec<String>> {
+        self.fail()
+    }
+
+    async fn write(&self, _: Vec<Write>, _: Option<&Lock>) -> Result<Vec<i64>> {
+        self.fail()
+    }
+
+    async fn lock(&self, _: LockRequest) -> Result<Lock> {
+        self.fail()
+    }
+
+    async fn has_lease(&self, _: &str) -> Result<bool> {
+        self.fail()
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.fail()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::topodata::{CellInfo, TabletAlias};
+
+    use super::super::{Dialer, EtcdOptions, Topo, cell, srv_vschema, tablet};
+    use super::*;
+
+    async fn cluster() -> Topo {
+        let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
+        let topo = Topo::open(dialer, "memory", "cells", "/global").await.unwrap();
+        let record = CellInfo { server_address: "zone1".into(), root: "/zone1".into() };
+        cell::create(topo.global(), "zone1", &record).await.unwrap();
+        topo.global().create("cells/zone9/CellInfo", vec![0xff, 0xff]).await.unwrap();
+        topo
+    }
+
+    #[tokio::test]
+    async fn a_record_that_leads_nowhere_costs_its_own_cell_only() {
+        let cells = cluster().await.cells().await.unwrap();
+        assert_eq!(cells.names().collect::<Vec<_>>(), ["zone1", "zone9"]);
+        cells.conn("zone1").unwrap().probe().await.unwrap();
+        let error = cells.conn("zone9").unwrap().probe().await.unwrap_err();
+        assert!(error.to_string().contains("/global/cells/zone9/CellInfo"), "{error}");
+        let alias = |cell: &str| TabletAlias { cell: cell.into(), uid: 1 };
+        assert!(tablet::reachable(&cells, &[alias("zone1"), alias("zone9"), alias("zone7")]).await.is_empty());
+        assert_eq!(tablet::replication(&cells, "ks", &["0"]).await["0"], []);
+        assert_eq!(cells.left_out().len(), 1);
+        assert_eq!(cells.left_out()[0].0, "zone9");
+    }
+
+    #[tokio::test]
+    async fn serving_vschemas_are_written_where_cells_can_be_reached() {
+        let topo = cluster().await;
+        let cells = topo.cells().await.unwrap();
+        srv_vschema::rebuild_reachable(topo.global(), &cells).await.unwrap();
+        assert!(srv_vschema::get(cells.conn("zone1").unwrap()).await.is_ok());
+        assert_eq!(cells.left_out().len(), 1);
+        assert!(srv_vschema::rebuild(topo.global(), &topo.cells().await.unwrap()).await.is_err());
+        // none at all is no success
+        let dead = topo.cells().await.unwrap().only(&["zone9".to_owned()]).unwrap();
+        assert!(srv_vschema::rebuild_reachable(topo.global(), &dead).await.is_err());
+        let found = srv_vschema::reachable(&topo.cells().await.unwrap()).await;
+        assert!(matches!(found.as_slice(), [(cell, Some(_))] if cell == "zone1"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_silent_cell_is_asked_once() {
+        let cells = cluster().await.cells().await.unwrap();
+        let shared = cells.clone();
+        let soon = Some(std::time::Instant::now() + Duration::from_millis(50));
+        let silent = deadline::scope(soon, async { shared.ask("zone1", std::future::pending::<Result<()>>()).await });
+        let late = silent.await.unwrap_err();
+        assert_eq!(late, Error::Timeout("/zone1".into()));
+        assert_eq!(cells.ask("zone1", async { Ok(()) }).await.unwrap_err(), late);
+        let found = cells.ask_all(|_, conn| async move { conn.probe().await }).await;
+        assert!(found.is_empty(), "{found:?}");
+    }
+}

@@ -1,0 +1,25 @@
+//! Cells that a call left out because they cannot be reached.
+
+use super::check;
+use super::report::Finding;
+use crate::topo::Cells;
+
+/// One finding for each cell of `side` (`target` or `source`) that was left out so far.
+pub fn left_out(cells: &Cells, side: &str) -> Vec<Finding> {
+    let one = |(cell, why): (String, crate::topo::Error)| {
+        let mend = match side {
+            "target" => format!(
+                "once it is back: RebuildVSchemaGraph --cells {cell}; if it is gone for good: DeleteCellInfo --force {cell}"
+            ),
+            _ => format!("if it is gone for good, in the {side}'s cluster: DeleteCellInfo --force {cell}"),
+        };
+        let cause = format!("cell {cell} of the {side} is out of reach, and what it holds was left out: {why}");
+        Finding::new(&check::CELL_UNREACHABLE, format!("cell {cell}"), cause, mend)
+    };
+    cells.left_out().into_iter().map(one).collect()
+}
+
+/// The same for people who read the answer of an operation: one line for each, after a line break; empty without any.
+pub fn told(cells: &Cells) -> String {
+    left_out(cells, "target").into_iter().map(|found| format!("\n{}\n{}", found.cause, found.mend)).collect()
+}

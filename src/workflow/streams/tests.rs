@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use vtmigrated_proto::topodata::{CellInfo, KeyRange};
+
+use super::*;
+use crate::topo::{Dialer, EtcdOptions, cell};
+
+fn alias(cell: &str, uid: u32) -> TabletAlias {
+    TabletAlias { cell: cell.into(), uid }
+}
+
+async fn put(topo: &Topo, shard: &str, is_primary_serving: bool, primary_alias: Option<TabletAlias>) {
+    let key_range = topo::shard::parse_name(shard).unwrap();
+    let value = Shard { primary_alias, key_range, is_primary_serving, ..Shard::default() };
+    topo::shard::create(topo.global(), "ks", shard, &value, None).await.unwrap();
+}
+
+async fn cluster() -> Topo {
+    let topo = Topo::open(Arc::new(Dialer::new(EtcdOptions::default())), "memory", "m", "/global").await.unwrap();
+    let zone1 = CellInfo { server_address: "zone1".into(), root: "/zone1".into() };
+    cell::create(topo.global(), "zone1", &zone1).await.unwrap();
+    topo.global().create("cells/zone9/CellInfo", vec![0xff]).await.unwrap();
+    for (uid, hostname) in [(1, "h"), (2, "h"), (3, "h"), (4, "")] {
+        let alias = alias("zone1", uid);
+        let path = paths::tablet(&alias);
+        let tablet = Tablet { alias: Some(alias), hostname: hostname.into(), ..Tablet::default() };
+        topo.cell("zone1").await.unwrap().create(&path, prost::Message::encode_to_vec(&tablet)).await.unwrap();
+    }
+    put(&topo, "-80", true, Some(alias("zone1", 1))).await;
+    topo
+}
+
+fn names(keyspace: &Keyspace) -> Vec<&str> {
+    keyspace.shards.iter().map(|shard| shard.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn shards_that_nobody_uses_are_not_asked() {
+    let topo = cluster().await;
+    put(&topo, "80-", true, Some(alias("zone1", 2))).await;
+    // being resharded into: it has a primary, and may have streams
+    put(&topo, "80-c0", false, Some(alias("zone1", 3))).await;
+    // made for later, overlapping ones said to serve, one whose primary's record is gone, one in a cell out of reach
+    put(&topo, "c0-", false, None).await;
+    put(&topo, "a0-", true, None).await;
+    put(&topo, "0", true, None).await;
+    put(&topo, "c0-e0", false, Some(alias("zone1", 77))).await;
+    put(&topo, "e0-", false, Some(alias("zone9", 1))).await;
+    // left over from a reshard, its tablets shut down
+    put(&topo, "80-a0", false, Some(alias("zone1", 4))).await;
+    let keyspace = Keyspace::load(&topo, "ks").await.unwrap();
+    assert_eq!(names(&keyspace), ["-80", "80-", "80-c0"]);
+    assert_eq!(keyspace.primaries().unwrap().len(), 3);
+    let serving = topo::shard::serving(topo::shard::all(topo.global(), "ks").await.unwrap());
+    let serving: Vec<&str> = serving.iter().map(topo::shard::name).collect();
+    assert_eq!(serving, ["-80", "80-"]);
+}
+
+#[tokio::test]
+async fn a_shard_that_is_needed_is_missed_whatever_its_primary_lacks() {
+    for (primary, text) in [
+        (None, "shard has no primary: 80-"),
+        (Some(alias("zone1", 77)), "node doesn't exist: /zone1/tablets/zone1-0000000077/Tablet"),
+        (Some(alias("zone9", 1)), "the primary of shard 80- is in a cell that is out of reach: "),
+    ] {
+        let topo = cluster().await;
+        put(&topo, "80-", true, primary).await;
+        let keyspace = Keyspace::load(&topo, "ks").await.unwrap();
+        assert_eq!(names(&keyspace), ["-80", "80-"]);
+        let error = keyspace.primaries().err().unwrap().to_string();
+        assert!(error.starts_with(text), "{error}");
+        let ranges: Vec<Option<&KeyRange>> = keyspace.shards.iter().map(TargetShard::range).collect();
+        assert!(key_range::partition(ranges).is_ok());
+    }
+}
