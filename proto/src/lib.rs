@@ -23,6 +23,9 @@ pub mod query {
 pub mod queryservice {
     tonic::include_proto!("queryservice");
 }
+pub mod querythrottler {
+    tonic::include_proto!("querythrottler");
+}
 pub mod replicationdata {
     tonic::include_proto!("replicationdata");
 }

@@ -66,7 +66,11 @@ async fn edit(
             graph.nodes.push(Node { tablet_alias: Some(alias.clone()) });
         }
         let write = match &old {
-            Some(old) => Write::put(path.clone(), old.over(&conn, &[1], &graph)?, Expect::Version(old.version)),
+            Some(old) => Write::put(
+                path.clone(),
+                old.over(&conn, "topodata.ShardReplication", &graph)?,
+                Expect::Version(old.version),
+            ),
             None => Write::put(path.clone(), prost::Message::encode_to_vec(&graph), Expect::Absent),
         };
         match conn.write_one(write, None).await {

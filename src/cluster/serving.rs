@@ -158,7 +158,7 @@ fn with_query_service(
                 query_service_disabled: change.disable,
             });
         }
-        Ok(Some(partition.encode_to_vec()))
+        wire::over(payload, "topodata.SrvKeyspace.KeyspacePartition", &partition).map(Some)
     })
 }
 
@@ -174,7 +174,8 @@ async fn rebuild_locked(
     let (record, shards, all) = reads.await?;
     let doing = "writing serving data failed";
     let cells = if cells.is_empty() { all } else { all.only(cells).map_err(|error| error.wrap(doing))? };
-    for (_, graph) in srv_keyspace::all(&cells, name).await? {
+    let stored = srv_keyspace::all(&cells, name).await?;
+    for (_, graph) in &stored {
         let partitions = graph.iter().flat_map(|graph| &graph.value.partitions);
         let disabled =
             |partition: &&KeyspacePartition| partition.shard_tablet_controls.iter().any(|c| c.query_service_disabled);
@@ -194,7 +195,10 @@ async fn rebuild_locked(
     }
     lock.check().await?;
     let graph = &graph;
-    let writes = cells.iter().map(|(_, conn)| srv_keyspace::put(conn, name, graph));
+    let writes = cells.iter().map(|(cell, conn)| {
+        let old = stored.iter().find(|(of, _)| of == cell).and_then(|(_, old)| old.as_ref());
+        async move { srv_keyspace::put(conn, name, &with_throttler(graph, old), old).await }
+    });
     let written: topo::Result<Vec<()>> = join_all(writes).await.into_iter().collect();
     written.map_err(|error| error.wrap(doing))?;
     Ok(())
@@ -214,7 +218,18 @@ fn graph(keyspace: &Keyspace, shards: &[Record<Shard>]) -> SrvKeyspace {
         shard_tablet_controls: Vec::new(),
     };
     let partitions = if references.is_empty() { Vec::new() } else { types.map(partition).to_vec() };
-    SrvKeyspace { partitions, throttler_config: keyspace.throttler_config.clone() }
+    SrvKeyspace {
+        partitions,
+        throttler_config: keyspace.throttler_config.clone(),
+        query_throttler_config: keyspace.query_throttler_config.clone(),
+    }
+}
+
+/// The graph with the query throttler that a cell has when the keyspace's record has none: it is set in either.
+fn with_throttler(graph: &SrvKeyspace, old: Option<&Record<SrvKeyspace>>) -> SrvKeyspace {
+    let stored = old.and_then(|old| old.value.query_throttler_config.clone());
+    let query_throttler_config = graph.query_throttler_config.clone().or(stored);
+    SrvKeyspace { query_throttler_config, ..graph.clone() }
 }
 
 /// The ranges of a partition must cover everything, each following the other.

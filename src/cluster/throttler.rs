@@ -27,8 +27,6 @@ const METRICS: &[&str] = &[
 ];
 /// Where a metric may be measured.
 const SCOPES: &[&str] = &["self", "shard"];
-/// Field numbers of a SrvKeyspace.
-const KNOWN_SERVING: &[u32] = &[1, 6];
 /// Longest name or query, in bytes.
 const MAX_TEXT: usize = 4096;
 
@@ -95,7 +93,7 @@ async fn write_serving(conn: &Arc<dyn Conn>, name: &str, change: &Change) -> Res
         let Some(old) = srv_keyspace::find(conn, name).await? else { return Ok(()) };
         let config = change.applied(old.value.throttler_config.clone().unwrap_or_default());
         let graph = SrvKeyspace { throttler_config: Some(config), ..old.value.clone() };
-        let raw = old.over(conn, KNOWN_SERVING, &graph)?;
+        let raw = old.over(conn, "topodata.SrvKeyspace", &graph)?;
         match conn.write_one(Write::put(old.path.clone(), raw, Expect::Version(old.version)), None).await {
             Err(error) if error.is_conflict() => {}
             other => return other.map(|_| ()).map_err(Error::from),

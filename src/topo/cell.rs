@@ -40,7 +40,7 @@ pub async fn update(
         }
         let write = match old {
             Some(record) => {
-                let raw = record.over(global, &[1, 2], &info)?;
+                let raw = record.over(global, "topodata.CellInfo", &info)?;
                 Write::put(path.clone(), raw, Expect::Version(record.version))
             }
             None => Write::put(path.clone(), info.encode_to_vec(), Expect::Absent),

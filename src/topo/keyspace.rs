@@ -7,9 +7,6 @@ use vtmigrated_proto::topodata::Keyspace;
 
 use super::{Conn, Expect, Lock, Record, Result, Write, paths};
 
-/// Field numbers of a Keyspace.
-const KNOWN: &[u32] = &[5, 6, 7, 8, 9, 10, 11];
-
 /// Names of all keyspaces, ascending.
 pub async fn names(global: &Arc<dyn Conn>) -> Result<Vec<String>> {
     global.list_dir(paths::KEYSPACES).await
@@ -46,7 +43,7 @@ pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<(String, Keyspace)>> {
 
 /// Writes a keyspace record that was read under its lock.
 pub async fn update(global: &Arc<dyn Conn>, old: &Record<Keyspace>, value: &Keyspace, guard: &Lock) -> Result<()> {
-    let raw = old.over(global, KNOWN, value)?;
+    let raw = old.over(global, "topodata.Keyspace", value)?;
     let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
     global.write_one(write, Some(guard)).await.map(|_| ())
 }

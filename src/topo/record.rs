@@ -27,12 +27,12 @@ impl<T: Message + Default> Record<T> {
         Ok(Self { path: node.path, value, raw: node.value, version: node.version })
     }
 
-    /// The bytes of `value` in this record's place: fields that are none of `known` stay as they are stored.
+    /// The bytes of `value`, a message of that name, in this record's place: what is not known stays, at every level.
     ///
     /// # Errors
     /// [`Error::BadData`] naming the full key.
-    pub fn over(&self, conn: &Arc<dyn Conn>, known: &[u32], value: &T) -> Result<Vec<u8>> {
-        wire::over(&self.raw, known, value).map_err(|detail| Error::BadData { path: conn.full(&self.path), detail })
+    pub fn over(&self, conn: &Arc<dyn Conn>, name: &str, value: &T) -> Result<Vec<u8>> {
+        wire::over(&self.raw, name, value).map_err(|detail| Error::BadData { path: conn.full(&self.path), detail })
     }
 
     /// Reads and decodes one record.

@@ -11,8 +11,6 @@ use vtmigrated_proto::topodata::{KeyRange, Shard, TabletType};
 use super::{Conn, Error, Expect, Lock, Record, Result, Write, paths, wire};
 use crate::key_range;
 
-/// Field numbers of a Shard.
-const KNOWN: &[u32] = &[1, 2, 4, 6, 7, 8, 9];
 /// Field number of `tablet_controls` in a Shard.
 const TABLET_CONTROLS: u32 = 6;
 
@@ -60,7 +58,7 @@ pub async fn create(
 
 /// Writes a shard record that was read before.
 pub async fn update(global: &Arc<dyn Conn>, old: &Record<Shard>, value: &Shard, guard: &Lock) -> Result<()> {
-    let raw = old.over(global, KNOWN, value)?;
+    let raw = old.over(global, "topodata.Shard", value)?;
     let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
     global.write_one(write, Some(guard)).await.map(|_| ())
 }
@@ -110,6 +108,8 @@ pub fn serving(shards: Vec<Record<Shard>>) -> Vec<Record<Shard>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deny {
     Add,
+    /// The same; where no table was denied before, reads pass (tablets from Vitess 24 on).
+    AddForWrites,
     Remove,
 }
 
@@ -175,28 +175,32 @@ fn with_denied(
     if done.is_empty() {
         return Ok((None, done));
     }
-    let mut control = None;
+    let mut stored = None;
     let mut raw =
         wire::without(&shard.raw, TABLET_CONTROLS, |payload: &Bytes| match TabletControl::decode(payload.clone()) {
             Ok(found) if found.tablet_type() == TabletType::Primary => {
-                control = Some(found);
+                stored = Some((found, payload.clone()));
                 true
             }
             _ => false,
         })?;
-    let mut control = control
-        .unwrap_or_else(|| TabletControl { tablet_type: TabletType::Primary.into(), ..TabletControl::default() });
+    let fresh = TabletControl { tablet_type: TabletType::Primary.into(), ..TabletControl::default() };
+    let (mut control, bytes) = stored.unwrap_or_else(|| (fresh, Bytes::new()));
     match change {
         // stock sorts only when it has to merge with some of the same tables
-        Deny::Add if done.len() == tables.len() => control.denied_tables.extend(done.iter().cloned()),
-        Deny::Add => {
+        Deny::Add | Deny::AddForWrites if done.len() == tables.len() => {
+            control.denied_tables.extend(done.iter().cloned())
+        }
+        Deny::Add | Deny::AddForWrites => {
             let union: BTreeSet<String> = old.iter().chain(&done).cloned().collect();
             control.denied_tables = union.into_iter().collect();
         }
         Deny::Remove => control.denied_tables.retain(|table| !done.contains(table)),
     }
+    control.allow_reads |= change == Deny::AddForWrites && old.is_empty();
     if !control.denied_tables.is_empty() {
-        wire::push(&mut raw, TABLET_CONTROLS, &control.encode_to_vec());
+        let control = wire::over(&bytes, "topodata.Shard.TabletControl", &control)?;
+        wire::push(&mut raw, TABLET_CONTROLS, &control);
     }
     Ok((Some(raw), done))
 }
@@ -231,6 +235,53 @@ mod tests {
         let (gone, removed) = with_denied(&record(&shard), Deny::Remove, &strings(&["a", "b", "c"])).unwrap();
         assert_eq!(removed, strings(&["a", "b"]));
         assert!(Shard::decode(Bytes::from(gone.unwrap())).unwrap().tablet_controls.is_empty());
+    }
+
+    #[test]
+    fn what_a_newer_program_says_of_denied_tables_stays_as_long_as_there_are_any() {
+        let control = TabletControl {
+            tablet_type: TabletType::Primary.into(),
+            denied_tables: strings(&["a"]),
+            allow_reads: true,
+            ..TabletControl::default()
+        };
+        let mut control = control.encode_to_vec();
+        wire::push(&mut control, 77, b"newer");
+        let mut raw = Vec::new();
+        wire::push(&mut raw, TABLET_CONTROLS, &control);
+        let read = |raw: Vec<u8>| {
+            let raw = Bytes::from(raw);
+            let value = Shard::decode(raw.clone()).unwrap();
+            Record { path: "keyspaces/k/shards/-80/Shard".into(), value, raw, version: 1 }
+        };
+        let record = read(raw);
+        for (change, table, left) in [(Deny::Add, "b", &["a", "b"][..]), (Deny::Remove, "b", &["a"])] {
+            let denied_too = with_denied(&record, Deny::Add, &strings(&["b"])).unwrap().0.unwrap();
+            let record = if change == Deny::Add { record.clone() } else { read(denied_too) };
+            let changed = read(with_denied(&record, change, &strings(&[table])).unwrap().0.unwrap());
+            assert_eq!(denied(&changed.value), strings(left));
+            assert!(changed.value.tablet_controls[0].allow_reads);
+            assert!(changed.raw.windows(5).any(|part| part == b"newer"));
+        }
+        let gone = with_denied(&record, Deny::Remove, &strings(&["a"])).unwrap().0.unwrap();
+        assert!(gone.is_empty(), "without a table the control goes, as in stock");
+    }
+
+    #[test]
+    fn reads_pass_only_where_nobody_else_denied_tables() {
+        let deny = |shard: &Shard, change| {
+            let raw = with_denied(&record(shard), change, &strings(&["a"])).unwrap().0.unwrap();
+            Shard::decode(Bytes::from(raw)).unwrap().tablet_controls.remove(0)
+        };
+        assert!(deny(&Shard::default(), Deny::AddForWrites).allow_reads);
+        assert!(!deny(&Shard::default(), Deny::Add).allow_reads);
+        let others = TabletControl {
+            tablet_type: TabletType::Primary.into(),
+            denied_tables: strings(&["b"]),
+            ..TabletControl::default()
+        };
+        let others = deny(&Shard { tablet_controls: vec![others], ..Shard::default() }, Deny::AddForWrites);
+        assert_eq!((others.allow_reads, others.denied_tables), (false, strings(&["b", "a"])));
     }
 
     #[test]

@@ -27,8 +27,17 @@ pub async fn all(cells: &Cells, keyspace: &str) -> Result<Vec<(String, Option<Re
 }
 
 /// Writes a keyspace's serving graph in one cell. No lock guards it: locks live in the global root, which may be on
-/// another server than the cell.
-pub async fn put(cell: &Arc<dyn Conn>, keyspace: &str, graph: &SrvKeyspace) -> Result<()> {
-    let write = Write::put(paths::srv_keyspace(keyspace), graph.encode_to_vec(), Expect::Any);
+/// another server than the cell. What a newer program stored in `old` stays.
+pub async fn put(
+    cell: &Arc<dyn Conn>,
+    keyspace: &str,
+    graph: &SrvKeyspace,
+    old: Option<&Record<SrvKeyspace>>,
+) -> Result<()> {
+    let raw = match old {
+        Some(old) => old.over(cell, "topodata.SrvKeyspace", graph)?,
+        None => graph.encode_to_vec(),
+    };
+    let write = Write::put(paths::srv_keyspace(keyspace), raw, Expect::Any);
     cell.write_one(write, None).await.map(|_| ())
 }

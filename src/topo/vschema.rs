@@ -1,6 +1,5 @@
 //! VSchema records. They are edited by splicing, so that fields of newer programs stay.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,13 +32,6 @@ pub async fn put(
     global.write_one(Write::put(paths::vschema(keyspace), value.encode_to_vec(), expect), guard).await
 }
 
-/// Field numbers of a Keyspace of a VSchema, of a Vindex and of a Table.
-const KNOWN: &[u32] = &[1, 2, 3, 4, 5, 6];
-const KNOWN_VINDEX: &[u32] = &[1, 2, 3];
-const KNOWN_TABLE: &[u32] = &[1, 2, 3, 4, 5, 6, 7];
-/// Field number of `vindexes` in a Keyspace.
-const VINDEXES: u32 = 2;
-
 /// Writes a changed VSchema in the place of the one that was read: unknown fields of the keyspace, of vindexes and of
 /// tables that are still there stay.
 ///
@@ -50,36 +42,8 @@ pub async fn replace(
     old: &Record<vschema::Keyspace>,
     value: &vschema::Keyspace,
 ) -> Result<i64> {
-    let raw =
-        merged(&old.raw, value).map_err(|detail| super::Error::BadData { path: global.full(&old.path), detail })?;
+    let raw = old.over(global, "vschema.Keyspace", value)?;
     global.write_one(Write::put(old.path.clone(), raw, Expect::Version(old.version)), None).await
-}
-
-fn merged(old: &Bytes, value: &vschema::Keyspace) -> std::result::Result<Vec<u8>, String> {
-    let mut stored = HashMap::new();
-    for field in wire::fields(old)?.into_iter().filter(|field| matches!(field.number, VINDEXES | TABLES)) {
-        if let Some((entry, name)) = field.payload.and_then(|entry| wire::map_key(&entry).map(|name| (entry, name))) {
-            stored.insert((field.number, name), map_value(&entry)?);
-        }
-    }
-    let rest = vschema::Keyspace { vindexes: Vec::new(), tables: Vec::new(), ..value.clone() };
-    let mut message = wire::over(old, KNOWN, &rest)?;
-    for entry in &value.vindexes {
-        let old = stored.remove(&(VINDEXES, entry.key.clone())).unwrap_or_default();
-        let new = wire::over(&old, KNOWN_VINDEX, &entry.value.clone().unwrap_or_default())?;
-        wire::push(&mut message, VINDEXES, &wire::map_entry(&entry.key, &new));
-    }
-    for entry in &value.tables {
-        let old = stored.remove(&(TABLES, entry.key.clone())).unwrap_or_default();
-        let new = wire::over(&old, KNOWN_TABLE, &entry.value.clone().unwrap_or_default())?;
-        wire::push(&mut message, TABLES, &wire::map_entry(&entry.key, &new));
-    }
-    Ok(message)
-}
-
-fn map_value(entry: &Bytes) -> std::result::Result<Bytes, String> {
-    let value = wire::fields(entry)?.into_iter().rfind(|field| field.number == 2);
-    Ok(value.and_then(|field| field.payload).unwrap_or_default())
 }
 
 /// Adds empty tables that are not there yet, by compare-and-swap; answers the names added.
@@ -156,12 +120,13 @@ mod tests {
         wire::push(&mut old, 88, b"newer");
         let stays = TablesEntry { key: "stays".into(), value: Some(Table { pinned: "80".into(), ..Table::default() }) };
         let value = Keyspace { sharded: true, tables: vec![stays], ..Keyspace::default() };
-        let raw = Bytes::from(merged(&Bytes::from(old), &value).unwrap());
+        let raw = Bytes::from(wire::over(&Bytes::from(old), "vschema.Keyspace", &value).unwrap());
         assert_eq!(Keyspace::decode(raw.clone()).unwrap(), value);
         let fields = wire::fields(&raw).unwrap();
         assert!(fields.iter().any(|field| field.number == 88));
         let entry = fields.iter().find(|field| field.number == TABLES).unwrap().payload.clone().unwrap();
-        let table = wire::fields(&map_value(&entry).unwrap()).unwrap();
+        let value = wire::fields(&entry).unwrap().into_iter().find(|field| field.number == 2).unwrap();
+        let table = wire::fields(&value.payload.unwrap()).unwrap();
         assert_eq!(table.iter().map(|field| field.number).collect::<Vec<_>>(), vec![5, 77]);
     }
 }

@@ -2,8 +2,13 @@
 //!
 //! Records are also written by newer programs; decoding into our types and encoding again would drop their fields.
 
+use std::collections::HashMap;
+
 use bytes::{Buf, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+
+use super::json;
 
 /// One top-level field. `whole` is key and payload; `payload` is the content of a length-delimited field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,16 +79,55 @@ pub fn without(message: &Bytes, number: u32, mut drop: impl FnMut(&Bytes) -> boo
     Ok(kept)
 }
 
-/// `value` encoded, and after it the fields of `old` that are none of `known`: what a newer program stored there stays.
+/// `value`, a message of that name, encoded in the place of `old`: what a newer program stored stays, at every level.
+///
+/// Messages in a list or a map are the same when their first field is: the key of a map, the type of tablet that a control
+/// is of, the name of a shard.
 ///
 /// # Errors
 /// A text when the bytes are not a message.
-pub fn over(old: &Bytes, known: &[u32], value: &impl prost::Message) -> Result<Vec<u8>, String> {
-    let mut message = value.encode_to_vec();
-    for field in fields(old)?.into_iter().filter(|field| !known.contains(&field.number)) {
-        message.extend_from_slice(&field.whole);
+pub fn over(old: &Bytes, name: &str, value: &impl prost::Message) -> Result<Vec<u8>, String> {
+    let message = json::pool().and_then(|pool| pool.get_message_by_name(name));
+    splice(old, &message.ok_or_else(|| format!("no message is called {name}"))?, value.encode_to_vec().into())
+}
+
+fn splice(old: &Bytes, message: &MessageDescriptor, new: Bytes) -> Result<Vec<u8>, String> {
+    let mut spliced = Vec::with_capacity(old.len().max(new.len()));
+    let mut stored: HashMap<(u32, Bytes), Bytes> = HashMap::new();
+    let mut unknown = Vec::new();
+    for field in fields(old)? {
+        match message.get_field(field.number) {
+            None => unknown.push(field.whole),
+            Some(known) => {
+                if let (Kind::Message(_), Some(payload)) = (known.kind(), field.payload) {
+                    stored.insert((field.number, place(&known, &payload)?), payload);
+                }
+            }
+        }
     }
-    Ok(message)
+    for field in fields(&new)? {
+        let known = message.get_field(field.number);
+        let inner = known.as_ref().and_then(|known| Some((known, known.kind().as_message()?.clone())));
+        let Some(((known, inner), payload)) = inner.zip(field.payload) else {
+            spliced.extend_from_slice(&field.whole);
+            continue;
+        };
+        match stored.remove(&(field.number, place(known, &payload)?)) {
+            Some(old) => push(&mut spliced, field.number, &splice(&old, &inner, payload)?),
+            None => spliced.extend_from_slice(&field.whole),
+        }
+    }
+    unknown.iter().for_each(|field| spliced.extend_from_slice(field));
+    Ok(spliced)
+}
+
+/// What tells the messages of one field apart.
+fn place(field: &FieldDescriptor, payload: &Bytes) -> Result<Bytes, String> {
+    if !field.is_list() && !field.is_map() {
+        return Ok(Bytes::new());
+    }
+    let first = fields(payload)?.into_iter().find(|field| field.number == 1);
+    Ok(first.map(|field| field.whole).unwrap_or_default())
 }
 
 /// The message with the payloads of the fields `number` changed where `change` answers new ones.
@@ -124,6 +168,9 @@ pub fn map_key(entry: &Bytes) -> Option<String> {
 mod tests {
     use proptest::prelude::*;
     use prost::Message;
+    use vtmigrated_proto::topodata::shard::TabletControl;
+    use vtmigrated_proto::topodata::throttler_config::ThrottledAppsEntry;
+    use vtmigrated_proto::topodata::{self, Shard, TabletType, ThrottledAppRule, ThrottlerConfig};
     use vtmigrated_proto::vschema::{Keyspace, Table, keyspace::TablesEntry};
 
     use super::*;
@@ -154,9 +201,44 @@ mod tests {
     fn a_rewritten_message_keeps_what_is_not_known() {
         let mut old = Keyspace { sharded: true, ..Keyspace::default() }.encode_to_vec();
         push(&mut old, 99, b"from the future");
-        let new = over(&Bytes::from(old), &[1, 2, 3, 4, 5, 6], &Keyspace::default()).unwrap();
+        let new = over(&Bytes::from(old), "vschema.Keyspace", &Keyspace::default()).unwrap();
         let found = fields(&Bytes::from(new)).unwrap();
         assert_eq!(found.iter().map(|f| f.number).collect::<Vec<_>>(), vec![99]);
+    }
+
+    #[test]
+    fn what_is_not_known_stays_in_lists_and_maps_beside_what_changes_there() {
+        let newer = |message: Vec<u8>| {
+            let mut message = message;
+            push(&mut message, 99, b"from the future");
+            message
+        };
+        let control = |kind: TabletType, denied: &[&str]| TabletControl {
+            tablet_type: kind.into(),
+            denied_tables: denied.iter().map(|table| (*table).to_owned()).collect(),
+            ..TabletControl::default()
+        };
+        let mut old = Vec::new();
+        push(&mut old, 6, &newer(control(TabletType::Replica, &[]).encode_to_vec()));
+        push(&mut old, 6, &newer(control(TabletType::Primary, &["a"]).encode_to_vec()));
+        let controls = vec![control(TabletType::Primary, &["b"]), control(TabletType::Rdonly, &[])];
+        let value = Shard { tablet_controls: controls, ..Shard::default() };
+        let new = Bytes::from(over(&Bytes::from(old), "topodata.Shard", &value).unwrap());
+        assert_eq!(Shard::decode(new.clone()).unwrap(), value);
+        let kept: Vec<bool> = fields(&new).unwrap().iter().map(|f| f.whole.ends_with(b"from the future")).collect();
+        assert_eq!(kept, [true, false], "that of the primary stays, that of the replica went with it");
+
+        let app = |ratio| ThrottledAppRule { name: "app".into(), ratio, ..ThrottledAppRule::default() };
+        let mut config = Vec::new();
+        push(&mut config, 5, &newer(map_entry("app", &newer(app(0.5).encode_to_vec()))));
+        let mut old = Vec::new();
+        push(&mut old, 9, &newer(config));
+        let apps = vec![ThrottledAppsEntry { key: "app".into(), value: Some(app(0.25)) }];
+        let config = ThrottlerConfig { throttled_apps: apps, ..ThrottlerConfig::default() };
+        let value = topodata::Keyspace { throttler_config: Some(config), ..topodata::Keyspace::default() };
+        let new = Bytes::from(over(&Bytes::from(old), "topodata.Keyspace", &value).unwrap());
+        assert_eq!(topodata::Keyspace::decode(new.clone()).unwrap(), value);
+        assert_eq!(new.windows(15).filter(|part| part == b"from the future").count(), 3);
     }
 
     #[test]

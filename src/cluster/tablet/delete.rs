@@ -105,7 +105,11 @@ async fn delete_records(cells: &Cells, tablets: &[&Tablet]) -> Result<()> {
         if let Some(old) = Record::<ShardReplication>::find(conn, &path).await? {
             let mut graph = old.value.clone();
             graph.nodes.retain(|node| !node.tablet_alias.as_ref().is_some_and(|alias| aliases.contains(&alias)));
-            writes.push(Write::put(path.clone(), old.over(conn, &[1], &graph)?, Expect::Version(old.version)));
+            writes.push(Write::put(
+                path.clone(),
+                old.over(conn, "topodata.ShardReplication", &graph)?,
+                Expect::Version(old.version),
+            ));
         }
         match conn.write(writes, None).await {
             Err(error) if error.is_conflict() => {}

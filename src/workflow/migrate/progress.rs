@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::{join, join_all};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
+use vtmigrated_proto::vtctldata::TableCopyPhase;
 use vtmigrated_proto::vtctldata::workflow_status_response::TableCopyState;
 
 use crate::context::Context;
@@ -98,6 +99,11 @@ impl TableState {
             (false, true) => Size::default(),
             (false, false) => Size { rows: self.here.rows.min(there.rows), bytes: self.here.bytes.min(there.bytes) },
         };
+        let phase = match (self.done, self.untouched) {
+            (true, _) => TableCopyPhase::Complete,
+            (false, true) => TableCopyPhase::NotStarted,
+            (false, false) => TableCopyPhase::InProgress,
+        };
         TableCopyState {
             rows_copied: here.rows,
             rows_total: there.rows,
@@ -105,6 +111,7 @@ impl TableState {
             bytes_copied: here.bytes,
             bytes_total: there.bytes,
             bytes_percentage: percentage(here.bytes, there.bytes, self.done),
+            phase: phase.into(),
         }
     }
 }
@@ -196,6 +203,8 @@ mod tests {
         assert!((done.copy_state().rows_percentage - 100.0).abs() < f32::EPSILON);
         let untouched = TableState { untouched: true, ..over };
         assert_eq!(untouched.copy_state().rows_copied, 0);
+        let phases = [untouched, over, done].map(|table| table.copy_state().phase());
+        assert_eq!(phases, [TableCopyPhase::NotStarted, TableCopyPhase::InProgress, TableCopyPhase::Complete]);
     }
 
     #[test]

