@@ -5,6 +5,7 @@
 
 mod answers;
 mod auth;
+mod authority;
 mod frames;
 mod gate;
 pub mod listen;

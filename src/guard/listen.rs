@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::answers::Look;
+use super::authority::Authority;
 use super::frames::Frames;
 use super::{Answers, Places, Watched};
 use crate::patience::Patient;
@@ -154,6 +155,9 @@ pub struct Io {
     greeting: Option<(usize, Pin<Box<Sleep>>)>,
     frames: Frames,
     look: Look,
+    authority: Authority,
+    /// Read and mended, and not taken yet.
+    mended: Vec<u8>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -161,7 +165,8 @@ impl Io {
     fn new(socket: Socket, peer: Peer, places: Places, place: OwnedSemaphorePermit) -> Self {
         let greeting = Some((0, Box::pin(tokio::time::sleep(PATIENCE))));
         let look = Look::new(Arc::clone(&peer.answers), places);
-        Self { socket, peer, greeting, frames: Frames::new(Instant::now()), look, _place: place }
+        let (frames, authority) = (Frames::new(Instant::now()), Authority::new());
+        Self { socket, peer, greeting, frames, look, authority, mended: Vec::new(), _place: place }
     }
 
     /// Counts what the client's socket took.
@@ -179,6 +184,13 @@ impl Io {
         tracing::info!(client.address = ?self.peer.address, "hung up on a client that {why}");
         Poll::Ready(Err(io::Error::other(why)))
     }
+
+    /// Gives what was mended, as far as there is room.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let given = self.mended.len().min(buf.remaining());
+        buf.put_slice(self.mended.get(..given).unwrap_or_default());
+        self.mended.drain(..given);
+    }
 }
 
 impl Connected for Io {
@@ -191,6 +203,10 @@ impl Connected for Io {
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.mended.is_empty() {
+            self.give(buf);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let read = match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -204,13 +220,24 @@ impl AsyncRead for Io {
             return self.hang_up("unread", "does not read its answers");
         }
         let got = new.len();
-        let Some((seen, limit)) = &mut self.greeting else { return read };
-        *seen = seen.saturating_add(got);
-        if *seen >= GREETING {
-            self.greeting = None;
-        } else if read.is_pending() && limit.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 client showed itself")));
+        let mended = if got == 0 { None } else { self.authority.mend(new) };
+        if let Some((seen, limit)) = &mut self.greeting {
+            *seen = seen.saturating_add(got);
+            if *seen >= GREETING {
+                self.greeting = None;
+            } else if read.is_pending() && limit.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 client showed itself")));
+            }
         }
+        let Some(mended) = mended else { return read };
+        buf.set_filled(before);
+        if mended.is_empty() {
+            // the rest of a frame is still to come; nothing given would mean that there is none
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.mended = mended;
+        self.give(buf);
         read
     }
 }

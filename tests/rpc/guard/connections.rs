@@ -23,17 +23,24 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The header of a call, each field in no table.
 pub fn head(rpc: &str) -> Vec<u8> {
+    head_of(rpc, b"\x00\x0a:authority\x04test")
+}
+
+/// The same with an authority as it is sent.
+fn head_of(rpc: &str, authority: &[u8]) -> Vec<u8> {
     let path = format!("/vtctlservice.Vtctld/{rpc}");
     let fields = [
         (":method", "POST"),
         (":scheme", "http"),
         (":path", &path),
-        (":authority", "test"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ];
     let mut head = Vec::new();
     for (name, value) in fields {
+        if name == "content-type" {
+            head.extend_from_slice(authority);
+        }
         head.push(0);
         for text in [name, value] {
             head.push(u8::try_from(text.len()).unwrap());
@@ -150,4 +157,42 @@ async fn unfinished_and_unread_calls_take_no_place_from_others() {
         client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
     }
     drop((unfinished, unread));
+}
+
+/// Kinds and stream numbers of the frames that come until one ends stream 1 or resets it.
+async fn answer(stream: &mut TcpStream) -> Vec<(u8, u32)> {
+    let mut frames = Vec::new();
+    loop {
+        let mut header = [0; 9];
+        stream.read_exact(&mut header).await.unwrap();
+        let [a, b, c, kind, flags, number @ ..] = header;
+        let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()];
+        stream.read_exact(&mut payload).await.unwrap();
+        let number = u32::from_be_bytes(number);
+        frames.push((kind, number));
+        if number == 1 && (kind == 3 || flags & 1 != 0) {
+            return frames;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_with_an_empty_authority_is_answered() {
+    let server = Server::start(&[]).await;
+    // as encoders of Go, C and Java write it, and two more ways
+    for authority in [b"\x81".as_slice(), b"\x01\x00", b"\x00\x0a:authority\x00"] {
+        for size in [1, 1000] {
+            let mut stream = connect(&server).await;
+            let head = frame(1, 4, 1, &head_of("GetKeyspaces", authority));
+            let sent = [PREFACE.to_vec(), frame(4, 0, 0, &[]), head, frame(0, 1, 1, &[0; 5])].concat();
+            for piece in sent.chunks(size) {
+                stream.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            let frames = tokio::time::timeout(Duration::from_secs(30), answer(&mut stream)).await.unwrap();
+            // header, an empty message, trailers; a reset would be a frame of kind 3
+            let of_call: Vec<u8> = frames.iter().filter(|(_, number)| *number == 1).map(|(kind, _)| *kind).collect();
+            assert_eq!(of_call, [1, 0, 1], "{authority:?}");
+        }
+    }
 }
