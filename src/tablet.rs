@@ -19,6 +19,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use crate::topo::paths::alias_text;
 use crate::topo::tablet::address_of;
+pub use crate::topo::tablet::is_shut_down;
 
 /// Result of a tablet call.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -30,11 +30,8 @@ impl Error {
 
     /// Number and state of MySQL's error, if that is what the tablet passes on: Vitess carries them in the text only.
     pub fn mysql(&self) -> Option<(u16, &str)> {
-        static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
         let Self::Answered { message, .. } = self else { return None };
-        let pattern = PATTERN.get_or_init(|| Regex::new(r"\(errno (\d+)\) \(sqlstate ([0-9A-Z]{5})\)").ok());
-        let found = pattern.as_ref()?.captures(message)?;
-        Some((found.get(1)?.as_str().parse().ok()?, found.get(2)?.as_str()))
+        mysql_of(message)
     }
 
     /// True when MySQL said that a table is not there (errors 1146 and 1051).
@@ -53,18 +50,27 @@ impl Error {
     }
 }
 
+/// Number and state of MySQL's error in a tablet's text.
+pub(super) fn mysql_of(message: &str) -> Option<(u16, &str)> {
+    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
+    let pattern = PATTERN.get_or_init(|| Regex::new(r"\(errno (\d+)\) \(sqlstate ([0-9A-Z]{5})\)").ok());
+    let found = pattern.as_ref()?.captures(message)?;
+    Some((found.get(1)?.as_str().parse().ok()?, found.get(2)?.as_str()))
+}
+
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
-            // tablets answer UNKNOWN for everything
-            Self::Answered { code: Code::Unknown, method, .. } => match self.mysql().map(mysql_code) {
+            // tablets before Vitess 23 answer UNKNOWN for everything, later ones a coarser code: MySQL's number says more
+            Self::Answered { code, method, .. } => match self.mysql().map(mysql_code) {
                 // a bad statement is the caller's fault only where statements are the caller's
                 Some(Code::InvalidArgument) if !method.starts_with("Execute") && *method != "ApplySchema" => {
                     Code::Internal
                 }
-                found => found.unwrap_or(Code::Internal),
+                Some(found) => found,
+                None if *code == Code::Unknown => Code::Internal,
+                None => *code,
             },
-            Self::Answered { code, .. } => *code,
             Self::Unreachable { .. } => Code::Unavailable,
             Self::Slow { .. } => Code::DeadlineExceeded,
         }
@@ -140,6 +146,17 @@ mod tests {
         }
         assert!(answered("no replication status (errno 100) (sqlstate HY000)").is_no_replica());
         assert!(answered("x (errno 1051) (sqlstate 42S02)").is_missing_table());
+        // the same from tablets that give a code
+        for coded in [Code::FailedPrecondition, Code::AlreadyExists, Code::Aborted] {
+            let error = |text: &str| match answered(text) {
+                Error::Answered { alias, method, message, .. } => {
+                    Error::Answered { alias, method, code: coded, message }
+                }
+                other => other,
+            };
+            assert_eq!(error("Table 't' doesn't exist (errno 1146) (sqlstate 42S02)").code(), Code::NotFound);
+            assert_eq!(error("something else").code(), coded);
+        }
         let number = "x (errno 99999999) (sqlstate 42S02)";
         assert_eq!((answered(number).mysql(), answered(number).code()), (None, Code::Internal));
     }

@@ -10,7 +10,7 @@ use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManager
 use vtmigrated_proto::topodata::Tablet;
 
 use super::connection::Connection;
-use super::{Error, Options, Pool, Result, address, alias, db_name};
+use super::{Error, Options, Pool, Result, address, alias, db_name, is_shut_down};
 use crate::error::{Code, with_cause};
 use crate::telemetry::grpc_code::name as code_name;
 use crate::telemetry::{metrics, traces};
@@ -92,6 +92,9 @@ calls! {
     /// Whether the user of vreplication may write the sidecar tables; tablets before 23 do not know the call.
     validate_v_replication_permissions("ValidateVReplicationPermissions", short, |_| false, ValidateVReplicationPermissionsRequest)
         -> ValidateVReplicationPermissionsResponse;
+    /// Greatest values of columns that sequences are to begin after; tablets before 23 do not know the call.
+    get_max_value_for_sequences("GetMaxValueForSequences", short, |_| false, GetMaxValueForSequencesRequest)
+        -> GetMaxValueForSequencesResponse;
     /// The GTIDs that the server has executed.
     primary_position("PrimaryPosition", short, |_| false, PrimaryPositionRequest) -> PrimaryPositionResponse;
     /// Replication and settings of the MySQL server.
@@ -190,6 +193,9 @@ impl Client {
     /// The kept connection to a tablet.
     pub(super) fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Connection> {
         let address = address(tablet);
+        if let Some(detail) = undialable(tablet) {
+            return Err(Error::Unreachable { alias: alias(tablet), address, method, detail });
+        }
         self.pool.channel(&address).map_err(|detail| Error::Unreachable {
             alias: alias(tablet),
             address,
@@ -231,6 +237,18 @@ impl Client {
     }
 }
 
+/// Why a tablet's record names nothing to dial, in stock's words.
+fn undialable(tablet: &Tablet) -> Option<String> {
+    let port = tablet.port_map.get("grpc").copied();
+    match port {
+        _ if is_shut_down(tablet) => Some("tablet is shutdown".to_owned()),
+        _ if tablet.hostname.is_empty() => Some("empty tablet hostname".to_owned()),
+        _ if tablet.port_map.is_empty() => Some("no tablet port map".to_owned()),
+        None | Some(..=0) => Some(format!("invalid tablet grpc port: {}", port.unwrap_or_default())),
+        Some(_) => None,
+    }
+}
+
 /// How a call with a time limit ended.
 pub(super) fn code<T>(answer: &std::result::Result<std::result::Result<T, tonic::Status>, Elapsed>) -> tonic::Code {
     match answer {
@@ -263,7 +281,10 @@ fn is_select(query: &[u8]) -> bool {
 
 pub(super) fn failure(alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
     let message = status.message().to_owned();
+    let of_mysql = super::error::mysql_of(&message).is_some();
     let code = match status.code() {
+        // from Vitess 23 on tablets give errors of MySQL a code
+        tonic::Code::Unavailable if of_mysql => Code::Unavailable,
         tonic::Code::Unavailable => {
             return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
         }
@@ -277,6 +298,12 @@ pub(super) fn failure(alias: String, address: String, method: &'static str, stat
         tonic::Code::ResourceExhausted => Code::ResourceExhausted,
         tonic::Code::Unimplemented => Code::Unimplemented,
         tonic::Code::DeadlineExceeded => Code::DeadlineExceeded,
+        tonic::Code::AlreadyExists => Code::AlreadyExists,
+        tonic::Code::Aborted => Code::Aborted,
+        tonic::Code::Cancelled => Code::Cancelled,
+        tonic::Code::Internal => Code::Internal,
+        tonic::Code::OutOfRange => Code::InvalidArgument,
+        tonic::Code::DataLoss => Code::DataLoss,
         _ => Code::Unknown,
     };
     Error::Answered { alias, method, code, message }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use vtmigrated_proto::topodata::{ShardReplication, Tablet, TabletAlias};
+use vtmigrated_proto::topodata::{ShardReplication, Tablet, TabletAlias, TabletType};
 
 use super::{Cells, Conn, Error, Node, Record, Result, paths};
 use crate::telemetry::metrics;
@@ -101,6 +101,12 @@ pub async fn replication_records(
         Ok::<_, Error>((name.to_owned(), Record::<ShardReplication>::find(conn, path).await?))
     });
     try_join_all(reads).await
+}
+
+/// True when a tablet was shut down: it took its addresses out of its record, and from Vitess 24 on wrote when.
+pub fn is_shut_down(tablet: &Tablet) -> bool {
+    let nowhere = tablet.hostname.is_empty() && tablet.mysql_hostname.is_empty() && tablet.port_map.is_empty();
+    tablet.tablet_shutdown_time.is_some() || (nowhere && tablet.r#type() != TabletType::Unknown)
 }
 
 /// `host:port` of one of a tablet's listeners, named as in its port map.

@@ -207,6 +207,7 @@ mod tests {
         for (shard, cell, uid, kind) in tablets {
             let alias = Some(TabletAlias { cell: (*cell).into(), uid: *uid });
             by_shard.entry((*shard).into()).or_default().push(Tablet {
+                hostname: "host".into(),
                 alias,
                 r#type: (*kind).into(),
                 ..Tablet::default()

@@ -26,8 +26,12 @@ pub enum Health {
 /// Types of tablets that serve, in the order in which they are better read from.
 pub const SERVING_TYPES: [TabletType; 3] = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
 
-/// True for a tablet of one of these types; without types a stock tablet takes all that serve.
+/// True for a tablet of one of these types; without types a stock tablet takes all that serve. One that was shut down keeps
+/// its type, and is none.
 pub fn is_one_of(tablet: &Tablet, types: &[TabletType]) -> bool {
+    if tablet::is_shut_down(tablet) {
+        return false;
+    }
     if types.is_empty() { SERVING_TYPES.contains(&tablet.r#type()) } else { types.contains(&tablet.r#type()) }
 }
 

@@ -18,7 +18,8 @@ fn arguments(cells: &[&str], types: &[TabletType]) -> Arguments {
 }
 
 fn tablet(cell: &str, uid: u32, kind: TabletType) -> Tablet {
-    Tablet { alias: Some(TabletAlias { cell: cell.into(), uid }), r#type: kind.into(), ..Tablet::default() }
+    let alias = Some(TabletAlias { cell: cell.into(), uid });
+    Tablet { alias, r#type: kind.into(), hostname: "host".into(), ..Tablet::default() }
 }
 
 /// A source with the cells zone1, which has all tablets, and zone9, target tablets in `own`.

@@ -4,7 +4,8 @@ use super::super::servers::Servers;
 use super::*;
 
 fn tablet(cell: &str, uid: u32, kind: TabletType) -> Tablet {
-    Tablet { alias: Some(TabletAlias { cell: cell.into(), uid }), r#type: kind.into(), ..Tablet::default() }
+    let alias = Some(TabletAlias { cell: cell.into(), uid });
+    Tablet { alias, r#type: kind.into(), hostname: "host".into(), ..Tablet::default() }
 }
 
 /// A shard with a primary and a replica in zone1 and a replica in zone2.
