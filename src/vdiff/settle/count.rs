@@ -45,15 +45,23 @@ pub fn settle(report: &mut TableReport, tries: i64, facts: &Facts, reference: &R
 /// The number of extra rows that the first of several runs counted on a side; the samples lose what later runs added.
 ///
 /// Rows between common keys are counted once and sampled while they are fewer than `max`; the rows after the last common
-/// key are counted by every run, which samples the first of them each time. So the samples end with that row, once for
-/// each run: their number gives the rows in between, and the rest divides by the number of runs.
+/// key are counted by every run. Tablets before 24.0.3 sample the first of these each time: the samples end with that row,
+/// once for each run, their number gives the rows in between, and the rest divides by the number of runs. Later tablets
+/// sample all of them while the count is below `max`: the samples end with the same rows, once for each run.
 fn first(number: i64, samples: &mut Vec<Value>, tries: i64, max: i64) -> Option<i64> {
     let row = |sample: &Value| sample.get("Row").cloned();
+    let is_whole = i64::try_from(samples.len()) == Ok(number);
+    if is_whole {
+        let rows: Vec<Option<Value>> = samples.iter().map(row).collect();
+        samples.truncate(first_run(&rows, tries));
+        return i64::try_from(samples.len()).ok();
+    }
     let last = samples.last().and_then(row);
     let same = samples.iter().rev().take_while(|sample| last.is_some() && row(sample) == last).count();
     let runs = i64::try_from(same).unwrap_or(i64::MAX);
     if runs <= 1 {
-        return Some(number);
+        // later runs counted rows that nobody sampled
+        return (tries <= 1).then_some(number);
     }
     // a run that is under way has stored its count before it logs
     if runs != tries && runs != tries + 1 {
@@ -66,6 +74,21 @@ fn first(number: i64, samples: &mut Vec<Value>, tries: i64, max: i64) -> Option<
     }
     samples.truncate(samples.len() - (same - 1));
     Some(between + after / runs)
+}
+
+/// How many of the samples, which leave no row out, are of the first run: rows of one run are all different.
+fn first_run(rows: &[Option<Value>], tries: i64) -> usize {
+    for runs in [tries + 1, tries] {
+        let Some(runs) = usize::try_from(runs).ok().filter(|runs| *runs > 1) else { continue };
+        let is_repeated = |length: &usize| {
+            let tail = rows.get(rows.len() - length * runs..).unwrap_or_default();
+            tail.chunks(*length).all(|run| tail.get(..*length) == Some(run))
+        };
+        if let Some(length) = (1..=rows.len() / runs).find(is_repeated) {
+            return rows.len() - length * (runs - 1);
+        }
+    }
+    rows.len()
 }
 
 /// A reference table without differences whose extra rows are a multiple of its rows is equal: it came from several shards.

@@ -187,6 +187,11 @@ fn rows_counted_again_by_retries_are_counted_once() {
     assert_eq!(count(4, 102, 2, &[1, 2]), (2, 102, 2, clean()));
     assert_eq!(count(4, 104, 4, &[9, 9, 9, 9]), (1, 101, 1, clean()));
     assert_eq!(count(3, 117, 17, &[1, 2, 9, 9, 9]), (7, 107, 3, clean()));
+    // tablets from 24.0.3 on sample every row of the tail
+    assert_eq!(count(3, 111, 11, &[1, 2, 7, 8, 9, 7, 8, 9, 7, 8, 9]), (5, 105, 5, clean()));
+    assert_eq!(count(2, 111, 11, &[1, 2, 7, 8, 9, 7, 8, 9, 7, 8, 9]), (5, 105, 5, clean()));
+    assert_eq!(count(2, 104, 4, &[1, 2, 3, 4]), (4, 104, 4, clean()));
+    assert_eq!(count(3, 130, 30, &[1, 2, 7, 8, 9, 7, 8, 9, 7, 8, 9]).0, 30, "more than are sampled: no telling");
     // a try that has stored and not logged yet
     assert_eq!(count(3, 104, 4, &[9, 9, 9, 9]), (1, 101, 1, clean()));
     // rows that came in the meantime: no telling
