@@ -22,6 +22,7 @@ pub mod tablet;
 pub mod throttler;
 pub mod validate;
 pub mod vschema;
+pub mod vtorc;
 
 use std::time::SystemTime;
 

@@ -1,10 +1,12 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
 mod error;
+pub mod foreign;
 pub mod leftovers;
 pub mod migrate;
 pub mod mount;
 pub mod names;
+pub mod overrides;
 pub mod preflight;
 pub mod record;
 pub mod refresh;

@@ -155,7 +155,7 @@ fn wrong_flags_end_the_start_and_questions_are_answered() {
     assert!(!unprotected.status.success());
     let version = run("--version");
     assert!(version.status.success());
-    assert!(version.stdout.starts_with(b"vtctld version Version: 22.0.3"), "{version:?}");
+    assert!(version.stdout.starts_with(b"vtctld version Version: 24.0.4"), "{version:?}");
 }
 
 /// Many cells: an answer that is worth compressing.

@@ -101,10 +101,10 @@ async fn an_update_counts_changed_rows_and_drops_the_order() {
         config_overrides: [(key.to_owned(), value.to_owned())].into(),
         ..set_state(State::Stopped)
     };
-    update(&mut manager, set("a", "1")).await;
-    update(&mut manager, set("b", "2")).await;
-    assert_eq!(read(&mut manager, "import").await.options, r#"{"config": {"b": "2"}}"#);
-    update(&mut manager, set("b", "")).await;
+    update(&mut manager, set("relay_log_max_size", "1")).await;
+    update(&mut manager, set("relay_log_max_items", "2")).await;
+    assert_eq!(read(&mut manager, "import").await.options, r#"{"config": {"relay_log_max_items": "2"}}"#);
+    update(&mut manager, set("relay_log_max_items", "")).await;
     assert_eq!(read(&mut manager, "import").await.options, r#"{"config": {}}"#);
     cluster.finish().await.unwrap();
 }

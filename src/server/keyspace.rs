@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vtmigrated_proto::topodata;
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::{Error, keyspace};
+use crate::cluster::{Error, keyspace, vtorc};
 use crate::context::Context;
 use crate::topo;
 
@@ -50,6 +50,15 @@ pub async fn set_durability_policy(
 ) -> Result<SetKeyspaceDurabilityPolicyResponse, Error> {
     let set = keyspace::set_durability_policy(&context, &request.keyspace, &request.durability_policy);
     Ok(SetKeyspaceDurabilityPolicyResponse { keyspace: Some(set.await?) })
+}
+
+pub async fn set_emergency_reparent(
+    context: Arc<Context>,
+    request: SetVtorcEmergencyReparentRequest,
+) -> Result<SetVtorcEmergencyReparentResponse, Error> {
+    let SetVtorcEmergencyReparentRequest { keyspace, shard, disable } = request;
+    vtorc::set_emergency_reparent(&context, &keyspace, &shard, disable).await?;
+    Ok(SetVtorcEmergencyReparentResponse {})
 }
 
 pub fn named(name: String, record: topodata::Keyspace) -> Keyspace {

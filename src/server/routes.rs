@@ -78,6 +78,7 @@ pub const NATIVE: &[&str] = &[
     "SetKeyspaceDurabilityPolicy",
     "SetShardIsPrimaryServing",
     "SetShardTabletControl",
+    "SetVtorcEmergencyReparent",
     "SetWritable",
     "ShardReplicationAdd",
     "ShardReplicationFix",
@@ -105,6 +106,7 @@ pub const NATIVE: &[&str] = &[
     "ValidateVSchema",
     "ValidateVersionKeyspace",
     "ValidateVersionShard",
+    "WorkflowAddTables",
     "WorkflowDelete",
     "WorkflowMirrorTraffic",
     "WorkflowStatus",
@@ -118,8 +120,10 @@ pub const CONDITIONAL: &[(&str, &str)] = &[
     ("ApplySchema", "direct DDL"),
     ("MoveTablesComplete", "workflows of type Migrate"),
     ("PlannedReparentShard", "the first election of a shard's primary"),
+    ("WorkflowAddTables", "refused for workflows of type Migrate"),
     ("WorkflowDelete", "workflows of type Migrate"),
     ("WorkflowMirrorTraffic", "refused (a Migrate has no traffic to mirror), without a fallback"),
+    ("WorkflowStatus", "workflows of type Migrate"),
     ("WorkflowSwitchTraffic", "refused (a Migrate has no traffic to switch), without a fallback"),
 ];
 

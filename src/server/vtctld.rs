@@ -172,6 +172,8 @@ rpcs! {
         = change(shard::set_primary_serving);
     set_shard_tablet_control(SetShardTabletControlRequest) -> SetShardTabletControlResponse
         = change(shard::set_tablet_control);
+    set_vtorc_emergency_reparent(SetVtorcEmergencyReparentRequest) -> SetVtorcEmergencyReparentResponse
+        = change(keyspace::set_emergency_reparent);
     set_writable(SetWritableRequest) -> SetWritableResponse = change(tablet::set_writable);
     shard_replication_add(ShardReplicationAddRequest) -> ShardReplicationAddResponse = change(graph::add);
     shard_replication_fix(ShardReplicationFixRequest) -> ShardReplicationFixResponse = change(graph::fix);
@@ -203,6 +205,7 @@ rpcs! {
     v_diff_resume(VDiffResumeRequest) -> VDiffResumeResponse = change(vdiff::resume);
     v_diff_show(VDiffShowRequest) -> VDiffShowResponse = read(vdiff::show);
     v_diff_stop(VDiffStopRequest) -> VDiffStopResponse = change(vdiff::stop);
+    workflow_add_tables(WorkflowAddTablesRequest) -> WorkflowAddTablesResponse = read(workflow::add_tables);
     workflow_delete(WorkflowDeleteRequest) -> WorkflowDeleteResponse = change(workflow::delete);
     workflow_mirror_traffic(WorkflowMirrorTrafficRequest) -> WorkflowMirrorTrafficResponse
         = read(migrate::mirror_traffic);

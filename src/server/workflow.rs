@@ -8,7 +8,7 @@ use vtmigrated_proto::vtctldata::*;
 use super::about;
 use crate::context::Context;
 use crate::workflow::migrate::{cancel, status};
-use crate::workflow::{Error, Result, show, update};
+use crate::workflow::{Error, Result, foreign, show, update};
 
 pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> Result<GetWorkflowsResponse> {
     about::workflow(&request.keyspace, &request.workflow);
@@ -25,6 +25,13 @@ pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> R
 pub async fn status(context: &Context, request: WorkflowStatusRequest) -> Result<WorkflowStatusResponse> {
     about::workflow(&request.keyspace, &request.workflow);
     status::status(context, &request.keyspace, &request.workflow, &request.shards).await
+}
+
+/// Never succeeds: a Migrate takes no more tables, and all else is handed on.
+pub async fn add_tables(context: &Context, request: WorkflowAddTablesRequest) -> Result<WorkflowAddTablesResponse> {
+    about::workflow(&request.keyspace, &request.workflow);
+    foreign::add_tables(context, &request.keyspace, &request.workflow).await?;
+    Ok(WorkflowAddTablesResponse {})
 }
 
 pub async fn delete(context: Arc<Context>, request: WorkflowDeleteRequest) -> Result<WorkflowDeleteResponse> {

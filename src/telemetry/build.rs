@@ -1,7 +1,7 @@
 //! Facts of the build, from the package's build script.
 
-/// The version of Vitess that this program stands in for.
-pub const VITESS_VERSION: &str = "22.0.3";
+/// The version of Vitess that this program stands in for: that of its messages. Programs around it go by this.
+pub const VITESS_VERSION: &str = "24.0.4";
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const HOST: &str = env!("VTMIGRATED_BUILT_HOST");
 pub const USER: &str = env!("VTMIGRATED_BUILT_USER");

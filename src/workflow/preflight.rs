@@ -23,6 +23,6 @@ pub use runs::{cancel, complete, create};
 
 pub(in crate::workflow) use cells::{left_out, told};
 pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};
-pub(in crate::workflow) use mount::{probe, versions};
+pub(in crate::workflow) use mount::{probe, too_old, versions};
 pub(in crate::workflow) use servers::auto_increments;
 pub(in crate::workflow) use workflows::{denied_already, leftover_copy_states, leftover_record, others_on_tables};

@@ -10,7 +10,7 @@ use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowsRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream as Row;
 use vtmigrated_proto::vtctldata::workflow::stream::{CopyState, Log, ThrottlerStatus};
 use vtmigrated_proto::vtctldata::workflow::{ReplicationLocation, ShardStream, ShardStreamsEntry, Stream};
-use vtmigrated_proto::vtctldata::{Workflow, WorkflowOptions};
+use vtmigrated_proto::vtctldata::{ShardedAutoIncrementHandling, Workflow, WorkflowOptions};
 use vtmigrated_proto::vttime::Time;
 
 use super::migrate::{rows, rows::CopyStates};
@@ -291,14 +291,37 @@ fn options(json: &str) -> Option<WorkflowOptions> {
         let found = names.iter().find_map(|name| value.get(name)).and_then(|v| v.as_array());
         found.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
     };
+    // Go writes the number
+    let handling =
+        ["sharded_auto_increment_handling", "shardedAutoIncrementHandling"].iter().find_map(|n| value.get(n));
+    let handling = handling.and_then(|value| match value.as_str() {
+        Some(name) => ShardedAutoIncrementHandling::from_str_name(name).map(i32::from),
+        None => value.as_i64().and_then(|number| i32::try_from(number).ok()),
+    });
     let config = value.get("config").and_then(|v| v.as_object());
     let config = config.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
     Some(WorkflowOptions {
         tenant_id: text(["tenant_id", "tenantId"]),
         shards: list(["shards", "shards"]),
+        sharded_auto_increment_handling: handling.unwrap_or_default(),
         config: config.collect(),
         global_keyspace: text(["global_keyspace", "globalKeyspace"]),
         lookup_vindexes: list(["lookup_vindexes", "lookupVindexes"]),
         ..WorkflowOptions::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_as_go_and_as_protobuf_write_them() {
+        let replace = ShardedAutoIncrementHandling::Replace;
+        for json in [r#"{"sharded_auto_increment_handling": 2}"#, r#"{"shardedAutoIncrementHandling": "REPLACE"}"#] {
+            assert_eq!(options(json).unwrap().sharded_auto_increment_handling(), replace, "{json}");
+        }
+        assert_eq!(options("{}"), Some(WorkflowOptions::default()));
+        assert_eq!(options(" "), None);
+    }
 }

@@ -1,32 +1,42 @@
 //! WorkflowUpdate: start, stop and change the streams of a workflow on all shards.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use futures::future::join_all;
-use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
-use vtmigrated_proto::topodata::TabletAlias;
+use vtmigrated_proto::tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest};
+use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 
 use super::streams::Keyspace;
-use super::{Error, Result, names};
+use super::{Error, Result, names, overrides};
 use crate::context::Context;
-use crate::topo;
+use crate::{tablet, topo};
+
+/// Bound of asking a tablet's status port.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Forwards the change to every primary in parallel; answers the rows that changed on each, ascending by alias.
 ///
-/// Config overrides are merged with those that the workflow has, for a tablet replaces the whole set (Vitess 22.0.3). A
-/// request that does not speak of the tablet selection preference keeps the order of tablet types.
+/// Config overrides are merged with those that the workflow has, and spelled as each tablet reads them: names that were
+/// stored before a tablet was upgraded are spelled anew with whatever change comes. A request that does not speak of the
+/// tablet selection preference keeps the order of tablet types.
 pub async fn update(
     context: &Context,
     keyspace: &str,
-    request: UpdateVReplicationWorkflowRequest,
+    mut request: UpdateVReplicationWorkflowRequest,
 ) -> Result<Vec<(TabletAlias, u64)>> {
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(&request.workflow)?;
     let loaded = load(context, keyspace, &request.shards).await?;
-    let merged = merge_overrides(context, &loaded, request).await?;
+    if request.tablet_selection_preference.is_none() {
+        request.tablet_selection_preference = Some(TabletSelectionPreference::Unknown.into());
+    }
+    let overrides = overrides_of(context, &loaded, &request).await?;
     let primaries = loaded.primaries()?;
-    let calls =
-        primaries.iter().map(|(_, tablet)| context.tablets.update_v_replication_workflow(tablet, merged.clone()));
+    let calls = primaries.iter().zip(overrides).map(|((_, tablet), config_overrides)| {
+        let request = UpdateVReplicationWorkflowRequest { config_overrides, ..request.clone() };
+        context.tablets.update_v_replication_workflow(tablet, request)
+    });
     let mut changed = Vec::new();
     let mut errors = Vec::new();
     for ((_, tablet), answer) in primaries.iter().zip(join_all(calls).await) {
@@ -43,7 +53,7 @@ pub async fn update(
     }
     context.changes.make();
     if changed.is_empty() {
-        let text = format!("the {} workflow does not exist in the {keyspace} keyspace", merged.workflow);
+        let text = format!("the {} workflow does not exist in the {keyspace} keyspace", request.workflow);
         return Err(Error::not_found("WORKFLOW_UNKNOWN", text, format!("see Workflow --keyspace {keyspace} list")));
     }
     changed.sort_by(|a, b| (&a.0.cell, a.0.uid).cmp(&(&b.0.cell, b.0.uid)));
@@ -69,27 +79,62 @@ async fn load(context: &Context, keyspace: &str, shards: &[String]) -> Result<Ke
     Ok(loaded)
 }
 
-async fn merge_overrides(
+/// The overrides to send to each shard's primary: at most two waves. Empty where nothing is asked for and all that is
+/// stored is read.
+async fn overrides_of(
     context: &Context,
     keyspace: &Keyspace,
-    mut request: UpdateVReplicationWorkflowRequest,
-) -> Result<UpdateVReplicationWorkflowRequest> {
-    if request.tablet_selection_preference.is_none() {
-        let keep = vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference::Unknown;
-        request.tablet_selection_preference = Some(keep.into());
+    request: &UpdateVReplicationWorkflowRequest,
+) -> Result<Vec<HashMap<String, String>>> {
+    let wanted = &request.config_overrides;
+    let rows = match keyspace.workflows(context, std::slice::from_ref(&request.workflow)).await {
+        Err(error) if wanted.is_empty() => {
+            // the tablets say themselves what is wrong
+            tracing::warn!("the workflow's overrides were not read: {error}");
+            Vec::new()
+        }
+        rows => rows?,
+    };
+    let primaries = keyspace.primaries()?;
+    let merged = primaries.iter().enumerate().map(|(at, (_, tablet))| {
+        let row = rows.iter().find(|row| row.shard == at);
+        let stored = row.map(|row| overrides::stored(&row.found.options)).unwrap_or_default();
+        async move { merged(context, tablet, &stored, wanted).await }
+    });
+    Ok(join_all(merged).await)
+}
+
+async fn merged(
+    context: &Context,
+    tablet: &Tablet,
+    stored: &BTreeMap<String, String>,
+    wanted: &HashMap<String, String>,
+) -> HashMap<String, String> {
+    let asked = wanted.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    if !overrides::depend_on_spelling(stored) && !overrides::depend_on_spelling(&asked) {
+        return if wanted.is_empty() { HashMap::new() } else { overrides::merge(stored, wanted, None) };
     }
-    if request.config_overrides.is_empty() {
-        return Ok(request);
+    let spelling = match overrides::ask(context, tablet).await {
+        Ok(spelling) => Some(spelling),
+        Err(why) => {
+            tracing::warn!("overrides are sent as they are spelled: {why}");
+            None
+        }
+    };
+    let unread = spelling.map(|spelling| overrides::unread(stored, spelling)).unwrap_or_default();
+    if wanted.is_empty() && unread.is_empty() {
+        return HashMap::new();
     }
-    let rows = keyspace.workflows(context, std::slice::from_ref(&request.workflow)).await?;
-    let mut merged: HashMap<String, String> = HashMap::new();
-    for row in &rows {
-        let options: serde_json::Value = serde_json::from_str(&row.found.options).unwrap_or_default();
-        for (key, value) in options.get("config").and_then(|c| c.as_object()).into_iter().flatten() {
-            merged.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
+    let mut wanted = wanted.clone();
+    for name in unread {
+        let of_create = stored.get(name).is_some_and(|value| overrides::is_of_create(name, value));
+        let of_create = of_create && !overrides::names(&wanted, name);
+        let known = || async {
+            tablet::build_version(tablet, VERSION_TIMEOUT).await.is_ok_and(|v| overrides::batches_rightly(&v))
+        };
+        if of_create && known().await {
+            wanted.entry(name.to_owned()).or_default();
         }
     }
-    merged.extend(request.config_overrides);
-    request.config_overrides = merged;
-    Ok(request)
+    overrides::merge(stored, &wanted, spelling)
 }

@@ -4,6 +4,7 @@
 //! [`verdict`] adds what only warns.
 
 pub mod diff;
+pub mod overrides;
 pub mod schema;
 pub mod source;
 mod streams;
@@ -11,7 +12,7 @@ mod tables;
 
 use std::time::Duration;
 
-use futures::future::{join, join_all, try_join3};
+use futures::future::{join_all, join3, try_join3};
 use serde::Serialize;
 
 use super::migrate::rows::{self, CopyStates};
@@ -193,8 +194,9 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         within: SOURCE_TIMEOUT,
     };
     let names = [workflow.to_owned()];
-    let (source, (columns, silent)) =
-        join(source::read(context, &ask, None), columns_of(context, target, &found.origin.tables)).await;
+    let columns = columns_of(context, target, &found.origin.tables);
+    let (source, (columns, silent), unread) =
+        join3(source::read(context, &ask, None), columns, overrides::unread(context, target, &found.rows)).await;
     // after the source, so that its position can have been reached
     let (rows, states, diffs) = try_join3(target.workflows(context, &names), copying(context, target), async {
         Ok::<_, Error>(diff::read(context, target, workflow).await)
@@ -214,6 +216,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     let mut findings = evidence.judge();
     findings.extend(evidence.catching_up());
     findings.extend(silent);
+    findings.extend(unread);
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     findings.extend(tables::denied(target, &found.origin.tables, facts));
     findings.extend(tables::unrouted(&vschema, &found.origin.tables));

@@ -1,8 +1,9 @@
 //! Keyspaces.
 
+use prost::Message;
 use tonic::Code;
 use vtmigrated::topo::{self, LockRequest, paths, wire};
-use vtmigrated_proto::topodata::{KeyspaceType, TabletType};
+use vtmigrated_proto::topodata::{self, KeyspaceType, TabletType};
 use vtmigrated_proto::vschema;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Time;
@@ -99,6 +100,50 @@ async fn the_durability_policy_is_set_under_the_lock() {
     assert_refused(busy, Code::DeadlineExceeded, "deadline exceeded: /vitess/global/keyspaces/ks/locks");
     held.release().await.unwrap();
     lab.client.set_keyspace_durability_policy(set("none")).await.unwrap();
+}
+
+#[tokio::test]
+async fn emergency_reparents_of_vtorc_are_switched_for_a_keyspace_or_a_shard() {
+    let mut lab = Lab::with_keyspace("ks", &["-80", "80-"]).await;
+    let stored = async |lab: &Lab, path: String| lab.topo.global().get(&path).await.unwrap();
+    let disabled = async |lab: &Lab| {
+        let keyspace = topodata::Keyspace::decode(stored(lab, paths::keyspace("ks")).await.value).unwrap();
+        let shard = topodata::Shard::decode(stored(lab, paths::shard("ks", "-80")).await.value).unwrap();
+        (
+            keyspace.vtorc_state.map(|state| state.disable_emergency_reparent),
+            shard.vtorc_state.map(|state| state.disable_emergency_reparent),
+        )
+    };
+    for path in [paths::keyspace("ks"), paths::shard("ks", "-80")] {
+        let mut raw = stored(&lab, path.clone()).await.value.to_vec();
+        wire::push(&mut raw, 99, b"newer");
+        lab.put(&path, raw).await;
+    }
+    let steps = [
+        ("", false, (None, None)),
+        ("-80", false, (None, None)),
+        ("-", true, (Some(true), None)),
+        ("-80", true, (Some(true), Some(true))),
+        ("0", false, (Some(false), Some(true))),
+        ("-80", false, (Some(false), Some(false))),
+    ];
+    for (shard, disable, wanted) in steps {
+        let request = SetVtorcEmergencyReparentRequest { keyspace: "ks".into(), shard: shard.into(), disable };
+        lab.client.set_vtorc_emergency_reparent(request).await.unwrap();
+        assert_eq!(disabled(&lab).await, wanted, "{shard} {disable}");
+    }
+    for path in [paths::keyspace("ks"), paths::shard("ks", "-80")] {
+        assert!(wire::fields(&stored(&lab, path).await.value).unwrap().iter().any(|field| field.number == 99));
+    }
+    let unknown = |keyspace: &str, shard: &str| SetVtorcEmergencyReparentRequest {
+        keyspace: keyspace.into(),
+        shard: shard.into(),
+        disable: true,
+    };
+    let refused = lab.client.set_vtorc_emergency_reparent(unknown("nosuch", "")).await;
+    assert_refused(refused, Code::NotFound, "node doesn't exist: /vitess/global/keyspaces/nosuch");
+    let refused = lab.client.set_vtorc_emergency_reparent(unknown("ks", "40-80")).await;
+    assert_refused(refused, Code::NotFound, "node doesn't exist: /vitess/global/keyspaces/ks/shards/40-80/Shard");
 }
 
 #[tokio::test]

@@ -52,13 +52,19 @@ const PAGES: &[(&str, &[&str])] = &[
     ),
     ("schemas", &["GetSchema", "ReloadSchema"]),
     ("vschemas", &["GetSrvVSchema", "GetSrvVSchemas", "GetVSchema"]),
-    ("workflows", &["GetWorkflows", "VDiffCreate", "VDiffShow", "WorkflowStatus", "WorkflowUpdate"]),
+    ("workflows", &["GetWorkflows", "VDiffCreate", "VDiffShow", "WorkflowUpdate"]),
     ("cells and topology", &["GetCellInfo", "GetCellInfoNames", "GetCellsAliases", "GetTopologyPath"]),
 ];
 
 /// Native in the case that is ours: direct DDL, workflows of type Migrate, the first election.
-const ON_A_CONDITION: &[&str] =
-    &["ApplySchema", "MoveTablesComplete", "PlannedReparentShard", "WorkflowDelete", "WorkflowSwitchTraffic"];
+const ON_A_CONDITION: &[&str] = &[
+    "ApplySchema",
+    "MoveTablesComplete",
+    "PlannedReparentShard",
+    "WorkflowDelete",
+    "WorkflowStatus",
+    "WorkflowSwitchTraffic",
+];
 
 /// Pages and buttons for what is handed on: failovers, backups, Online DDL, transactions, other workflows.
 const HANDED_ON: &[&str] = &[

@@ -8,7 +8,7 @@ use super::{Cluster, Error, Shard, member::Member, topology};
 use crate::{
     etcd::Etcd,
     mysqld::Mysqld,
-    tablet::{engine::Tuning, options::Options},
+    tablet::{engine::Tuning, generation::Generation, options::Options},
 };
 
 /// What a cluster will consist of.
@@ -20,6 +20,7 @@ pub struct Builder {
     first_uid: u32,
     replicas: u32,
     tuning: Tuning,
+    generation: Generation,
     tablets: bool,
 }
 
@@ -42,6 +43,7 @@ impl Builder {
             first_uid: 100,
             replicas: 0,
             tuning,
+            generation: Generation::default(),
             tablets: true,
         }
     }
@@ -78,6 +80,13 @@ impl Builder {
     #[must_use]
     pub fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
+        self
+    }
+
+    /// The version that the tablets behave as.
+    #[must_use]
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
         self
     }
 
@@ -121,6 +130,7 @@ impl Builder {
                 options.key_range = topology::range(name)?;
                 options.db_name = format!("vt_{keyspace}_{number}");
                 options.topo_global_server = etcd.address();
+                options.generation = self.generation;
                 options.topo_global_root = topology::GLOBAL_ROOT.to_owned();
                 topology::write_shard(&mut client, keyspace, name, options.alias()).await?;
                 let shard = self.start_shard(options, mysqld.as_ref()).await?;

@@ -12,6 +12,7 @@ use crate::{
     ports::Port,
     tablet::{
         engine::Tuning,
+        generation::Generation,
         options::Options,
         run::{self, Tablet},
     },
@@ -22,6 +23,7 @@ pub struct Member {
     options: Options,
     tuning: Tuning,
     port: Port,
+    generation: Mutex<Generation>,
     running: Mutex<Option<Tablet>>,
 }
 
@@ -29,7 +31,8 @@ impl Member {
     /// Starts a tablet on a free port.
     pub(super) async fn start(options: Options, tuning: Tuning) -> Result<Self, Error> {
         let port = Port::free().map_err(run::Error::from)?;
-        let member = Self { options, tuning, port, running: Mutex::new(None) };
+        let generation = Mutex::new(options.generation);
+        let member = Self { options, tuning, port, generation, running: Mutex::new(None) };
         member.restart().await?;
         Ok(member)
     }
@@ -102,6 +105,16 @@ impl Member {
         }
     }
 
+    /// Stops the tablet and starts it again as a program of another version.
+    ///
+    /// # Errors
+    /// As [`Member::stop`] and [`Member::restart`].
+    pub async fn restart_as(&self, generation: Generation) -> Result<(), Error> {
+        self.stop().await?;
+        *self.generation.lock().await = generation;
+        self.restart().await
+    }
+
     /// Starts the tablet again on its port, killing it first if it runs.
     ///
     /// # Errors
@@ -109,7 +122,8 @@ impl Member {
     pub async fn restart(&self) -> Result<(), Error> {
         self.kill().await;
         let listener = tokio::net::TcpListener::bind(self.port.address()).await.map_err(run::Error::from)?;
-        let tablet = Tablet::start_tuned(self.options.clone(), self.tuning.clone(), listener).await?;
+        let options = Options { generation: *self.generation.lock().await, ..self.options.clone() };
+        let tablet = Tablet::start_tuned(options, self.tuning.clone(), listener).await?;
         *self.running.lock().await = Some(tablet);
         Ok(())
     }

@@ -19,7 +19,11 @@ use tonic::{Code, Request, Response, Status};
 use vtmigrated_proto::{tabletmanagerdata as data, tabletmanagerservice::tablet_manager_server::TabletManager};
 
 use super::{
-    engine::{Context, Engine, error::Result},
+    engine::{
+        Context, Engine,
+        error::{Error, Result},
+    },
+    generation::Generation,
     records, vdiff,
 };
 
@@ -184,6 +188,21 @@ impl TabletManager for Manager {
     ) -> Answer<data::PrimaryPositionResponse> {
         let work = async { Ok(data::PrimaryPositionResponse { position: wait::position(&self.context).await? }) };
         self.answer("PrimaryPosition", work).await
+    }
+
+    async fn get_max_value_for_sequences(
+        &self,
+        request: Request<data::GetMaxValueForSequencesRequest>,
+    ) -> Answer<data::GetMaxValueForSequencesResponse> {
+        let work = async {
+            let known = self.context.shared.options.generation >= Generation::V23;
+            // only who wants to know the generation asks
+            if known && request.into_inner().sequences.is_empty() {
+                return Ok(data::GetMaxValueForSequencesResponse::default());
+            }
+            Err(Error::new(Code::Unimplemented, "unknown method GetMaxValueForSequences"))
+        };
+        self.answer("GetMaxValueForSequences", work).await
     }
 
     async fn wait_for_position(

@@ -2,6 +2,8 @@
 
 use vtmigrated_proto::topodata;
 
+use super::generation::Generation;
+
 /// Identity of a tablet, its MySQL server and its topology. Several tablets may share one MySQL server when their
 /// `db_name` and `sidecar_db` differ.
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ pub struct Options {
     pub tablet_type: topodata::TabletType,
     pub topo_global_server: String,
     pub topo_global_root: String,
+    pub generation: Generation,
 }
 
 impl Options {
@@ -44,6 +47,7 @@ impl Options {
             tablet_type: topodata::TabletType::Primary,
             topo_global_server: "127.0.0.1:2379".to_owned(),
             topo_global_root: "/vitess/global".to_owned(),
+            generation: Generation::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use vtmigrated_proto::{
-    binlogdata::{VStreamRequest, VStreamResponse, VStreamRowsRequest, VStreamRowsResponse},
+    binlogdata::{VStreamOptions, VStreamRequest, VStreamResponse, VStreamRowsRequest, VStreamRowsResponse},
     query::{
         ExecuteRequest, ExecuteResponse, RealtimeStats, StreamExecuteRequest, StreamExecuteResponse,
         StreamHealthRequest, StreamHealthResponse, Target,
@@ -61,6 +61,12 @@ impl QueryService {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+    }
+
+    fn check_options(&self, options: Option<&VStreamOptions>) -> Result<(), Status> {
+        let overrides = options.into_iter().flat_map(|options| &options.config_overrides);
+        let read = self.shared.options.generation.check_overrides(overrides);
+        read.map_err(|why| Status::unknown(format!("failed to parse VReplicationConfig: {why}")))
     }
 
     fn health(&self, state: &State) -> StreamHealthResponse {
@@ -129,12 +135,14 @@ impl Query for QueryService {
     async fn v_stream(&self, request: Request<VStreamRequest>) -> Streamed<VStreamResponse> {
         let request = request.into_inner();
         status::check_target(&self.shared, request.target.as_ref())?;
+        self.check_options(request.options.as_ref())?;
         self.stream(|shared, out| async move { event_stream::run(&shared, request, &out).await })
     }
 
     async fn v_stream_rows(&self, request: Request<VStreamRowsRequest>) -> Streamed<VStreamRowsResponse> {
         let request = request.into_inner();
         status::check_target(&self.shared, request.target.as_ref())?;
+        self.check_options(request.options.as_ref())?;
         self.stream(|shared, out| async move { row_stream::run(&shared, request, &out).await })
     }
 }

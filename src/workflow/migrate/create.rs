@@ -1,6 +1,7 @@
 //! Create: check everything, write the record, then tables, streams, start. What a failed create made is taken back.
 
 mod apply;
+mod batching;
 mod checks;
 mod examine;
 mod situation;
@@ -103,7 +104,8 @@ async fn create_locked(
     report.log("Migrate create");
     let creation = apply::Creation { context, arguments, lock, situation, sources, cells };
     creation.run(facts).await?;
-    let answer = status::of_created(context, arguments, &situation.target.keyspace).await?;
+    let mut answer = status::of_created(context, arguments, &situation.target.keyspace).await?;
+    answer.traffic_state.push_str(&batching::reads_text(situation));
     Ok(with_warnings(answer, report))
 }
 

@@ -21,8 +21,8 @@ use super::super::traffic::Traffic;
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence};
-use super::super::{Error, Result, names};
+use super::super::verdict::{self, Evidence, overrides};
+use super::super::{Error, Result, foreign, names};
 use super::arguments::Arguments;
 use super::progress::{self, Overall, Size, Sizes, TableState};
 use super::rows::{self, CopyStates};
@@ -65,17 +65,16 @@ pub async fn status(
     if seen.rows.is_empty() {
         return Err(missing(keyspace, workflow));
     }
+    foreign::check(keyspace, workflow, &seen.rows)?;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let around = Around { mounts: &mounts, rules: &rules, serving: &serving, diffs: &diffs, facts, columns: true };
     let weighed = weigh(context, &target, workflow, &seen, &around).await?;
     let verdict = verdict::summary(&weighed.findings);
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
-    Ok(seen.answer(
-        &target,
-        &weighed.origin,
-        &told,
-        &format!("{}. Complete: {verdict}{}", weighed.traffic, left_out(&target)),
-    ))
+    let line = format!("{}. Complete: {verdict}{}", weighed.traffic, left_out(&target));
+    let mut answer = seen.answer(&target, &weighed.origin, &told, &line);
+    overrides::tell(&weighed.findings, &mut answer);
+    Ok(answer)
 }
 
 /// The cells that were left out, for the traffic line; empty when all could be reached.
@@ -119,7 +118,8 @@ pub(super) async fn weigh(
     let origin = streams::origin(&target.name, &seen.rows.iter().collect::<Vec<_>>())?;
     let mount = around.mounts.iter().find(|node| node.path.rsplit('/').next() == Some(origin.mount.as_str()));
     let mount = mount.and_then(|node| prost::Message::decode(node.value.clone()).ok());
-    let (source, columns) = sides(context, target, &origin, mount.as_ref(), seen, around.columns).await;
+    let sides = sides(context, target, &origin, mount.as_ref(), seen, around.columns);
+    let ((source, columns), unread) = join(sides, overrides::unread(context, target, &seen.rows)).await;
     let traffic = Traffic::of(&origin.keyspace, &origin.tables, around.serving, around.rules);
     let copying: Vec<CopyStates> = seen.copying.iter().map(|copying| copying.states.clone()).collect();
     let evidence = Evidence {
@@ -133,7 +133,8 @@ pub(super) async fn weigh(
         diffs: around.diffs,
         facts: around.facts,
     };
-    let findings = evidence.judge();
+    let mut findings = evidence.judge();
+    findings.extend(unread);
     Ok(Weighed { traffic, findings, compared: columns.is_some(), source, origin })
 }
 

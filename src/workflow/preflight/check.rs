@@ -31,7 +31,7 @@ checks! {
     MOUNT_WITHOUT_KEYSPACES Warns "mount" "the root holds no keyspace";
     CELL_UNREACHABLE Warns "mount" "a cell's own topology server does not answer";
     TABLET_UNREACHABLE Warns "mount" "a tablet cannot be dialled (the first 64 are tried)";
-    VERSION_UNTRIED Warns "mount" "a tablet's version is not one of 19 to 24";
+    VERSION_UNTRIED Warns "mount" "a tablet's version is not one of 22 to 25";
     VERSION_UNKNOWN Unchecked "mount" "tablets do not tell their version";
 
     MOUNT_UNKNOWN Blocks "create" "no mount of that name";
@@ -87,6 +87,8 @@ checks! {
     TARGET_NOT_ASKED Unchecked "create" "a target tablet did not answer what the checks ask of it";
     DISK_FREE_UNKNOWN Unchecked "create" "tablets do not tell how much disk is free; the need is estimated";
     VREPLICATION_PERMISSIONS Blocks "create" "the user of vreplication may not write the sidecar tables";
+    VERSION_TOO_OLD Blocks "create" "a target tablet is of before Vitess 22: complete could not freeze its streams";
+    BATCHING_STAYS Warns "create" "batching of changes should be switched off, and source and target spell that differently";
     TIME_ZONE_UNKNOWN Blocks "create" "the target's MySQL cannot convert from the source's time zone";
 
     WORKFLOW_UNKNOWN Blocks "complete, cancel" "no streams of that workflow";
@@ -114,6 +116,7 @@ checks! {
     SCHEMA_UNKNOWN Unchecked "complete" "a tablet did not tell its columns";
     SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema";
     TABLE_UNROUTED Warns "complete" "a table is not in the target's sharded vschema: vtgate will not find it";
+    OVERRIDES_UNREAD Warns "complete" "a target tablet was upgraded and does not read the workflow's config overrides: nothing runs";
     DENIED_MISSING Warns "complete" "a table of the workflow is not denied on the target: somebody may have written to it";
     DENIED_ELSEWHERE Warns "complete" "somebody else denied writes to a table of the workflow: complete does not lift that";
     COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";

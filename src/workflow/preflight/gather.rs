@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use futures::future::{join, join_all, join4};
+use futures::future::{join, join_all, join5};
 use vtmigrated_proto::tabletmanagerdata::ValidateVReplicationPermissionsRequest;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
+use super::super::overrides::{self, Spelling};
 use super::super::streams::Keyspace;
 use super::servers::{Server, Servers, ask_source, ask_target};
 use super::streaming::{Health, is_one_of};
@@ -30,6 +31,9 @@ pub struct Asked {
     pub denied: Vec<(String, String)>,
     pub source_versions: Vec<Version>,
     pub target_versions: Vec<Version>,
+    /// How tablets spell config overrides, by alias; those that did not tell are not there.
+    pub source_spellings: BTreeMap<String, Spelling>,
+    pub target_spellings: BTreeMap<String, Spelling>,
 }
 
 /// A tablet's alias, and its version or why that is not known.
@@ -48,23 +52,25 @@ pub async fn ask(
     let primaries: Vec<String> = source.shards.iter().filter_map(|s| s.primary.as_ref()).map(tablet::alias).collect();
     let mut health = Vec::new();
     let mut sources = Vec::new();
-    let mut source_versions = Vec::new();
+    let (mut source_versions, mut source_spellings) = (Vec::new(), Vec::new());
     for (shard, tablet) in all {
         health.push(ask_health(context, tablet));
         let (candidate, primary) = (is_one_of(tablet, types), primaries.contains(&tablet::alias(tablet)));
         if candidate || primary {
             sources.push(ask_source(context, format!("{}/{shard}", source.name), tablet, primary, candidate));
             source_versions.push(ask_version(tablet));
+            source_spellings.push(ask_spelling(context, tablet));
         }
     }
     let mut targets = Vec::new();
     let mut permissions = Vec::new();
-    let mut target_versions = Vec::new();
+    let (mut target_versions, mut target_spellings) = (Vec::new(), Vec::new());
     for shard in target.shards.iter().take(MAX_TABLETS) {
         if let Some(tablet) = &shard.primary {
             targets.push(ask_target(context, format!("{}/{}", target.name, shard.name), tablet));
             permissions.push(ask_permission(context, tablet));
             target_versions.push(ask_version(tablet));
+            target_spellings.push(ask_spelling(context, tablet));
         }
     }
     let servers = async {
@@ -72,15 +78,28 @@ pub async fn ask(
         Servers { source, target }
     };
     let versions = join(join_all(source_versions), join_all(target_versions));
-    let asked = join4(join_all(health), servers, join_all(permissions), versions);
+    let spellings = join(join_all(source_spellings), join_all(target_spellings));
+    let asked = join5(join_all(health), servers, join_all(permissions), versions, spellings);
     let until = Instant::now() + deadline::remaining(TIMEOUT);
-    let (health, servers, permissions, (source_versions, target_versions)) = deadline::scope(Some(until), asked).await;
-    let (health, denied) = (health.into_iter().collect(), permissions.into_iter().flatten().collect());
-    Asked { health, servers, denied, source_versions, target_versions }
+    let (health, servers, permissions, versions, spellings) = deadline::scope(Some(until), asked).await;
+    Asked {
+        health: health.into_iter().collect(),
+        servers,
+        denied: permissions.into_iter().flatten().collect(),
+        source_versions: versions.0,
+        target_versions: versions.1,
+        source_spellings: spellings.0.into_iter().flatten().collect(),
+        target_spellings: spellings.1.into_iter().flatten().collect(),
+    }
 }
 
 async fn ask_version(tablet: &Tablet) -> Version {
     (tablet::alias(tablet), tablet::build_version(tablet, TIMEOUT).await)
+}
+
+async fn ask_spelling(context: &Context, tablet: &Tablet) -> Option<(String, Spelling)> {
+    let asked = overrides::ask(context, tablet).await;
+    asked.map(|spelling| (tablet::alias(tablet), spelling)).map_err(|why| tracing::debug!("{why}")).ok()
 }
 
 async fn ask_health(context: &Context, tablet: &Tablet) -> (String, Health) {

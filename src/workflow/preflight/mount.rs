@@ -22,7 +22,7 @@ const TABLET_TIMEOUT: Duration = Duration::from_secs(3);
 /// Tablets that are dialled.
 const MAX_TABLETS: usize = 64;
 /// Versions of Vitess that this program is made for.
-const VERSIONS: std::ops::RangeInclusive<u32> = 19..=24;
+const VERSIONS: std::ops::RangeInclusive<u32> = 22..=25;
 
 /// What was found at a mount.
 #[derive(Default)]
@@ -203,7 +203,7 @@ pub fn versions(
                 continue;
             }
         };
-        let major = version.trim_start_matches('v').split(['.', '-']).next().and_then(|major| major.parse().ok());
+        let major = major(&version);
         if major.is_some_and(|major| VERSIONS.contains(&major)) {
             continue;
         }
@@ -219,6 +219,26 @@ pub fn versions(
         found.push(Finding::new(&check::VERSION_UNKNOWN, whose.to_owned(), cause, mend));
     }
     found
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.trim_start_matches('v').split(['.', '-']).next().and_then(|major| major.parse().ok())
+}
+
+/// Target tablets of before 22: they take no message with a change of state, by which complete sees that a stream stays
+/// stopped. Those that do not tell their version are not here.
+pub fn too_old<'v>(told: impl Iterator<Item = &'v (String, std::result::Result<String, String>)>) -> Vec<Finding> {
+    let old = told.filter_map(|(alias, version)| {
+        let version = version.as_ref().ok()?;
+        (major(version)? < *VERSIONS.start()).then_some((alias, version))
+    });
+    let finding = |(alias, version): (&String, &String)| {
+        let cause =
+            format!("tablet {alias} of the target runs Vitess {version}: complete could not freeze its streams");
+        let mend = format!("upgrade the target's tablets to {} or later", VERSIONS.start());
+        Finding::new(&check::VERSION_TOO_OLD, format!("tablet {alias}"), cause, mend)
+    };
+    old.map(finding).collect()
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ impl Controller {
     pub async fn start(context: &Arc<Context>, db: &mut Db, id: i32) -> Result<Self> {
         let cancel = context.shared.shutdown.child_token();
         let row = row::read(db, &context.shared.options.sidecar_db, id).await?;
+        let read = context.shared.options.generation.check_overrides(&row.overrides);
+        read.map_err(|why| Error::unknown(format!("failed to process config options: {why}")))?;
         if row.is_idle() {
             return Ok(Self { cancel, task: None });
         }
@@ -100,7 +102,7 @@ impl Run {
         let alias = tablet.alias.clone().unwrap_or_default();
         let alias = prototext::encode(&alias).map_err(|error| Error::unknown(error.to_string()))?;
         write_message(&mut db, &table, self.row.id, &format!("Picked source tablet: {alias}")).await?;
-        let source = SourceTablet::dial(&tablet).await?;
+        let source = SourceTablet::dial(&tablet).await?.with_overrides(self.row.overrides.clone());
         let mut stream = Stream {
             shared: Arc::clone(&self.context.shared),
             tuning: self.context.tuning.clone(),

@@ -1,5 +1,7 @@
 //! One row of `vreplication`, as a stream reads it.
 
+use std::collections::HashMap;
+
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowType};
 
 use super::{
@@ -32,6 +34,8 @@ pub struct StreamRow {
     pub rows_copied: u64,
     /// Tables that still have to be copied.
     pub tables_to_copy: u64,
+    /// Config overrides.
+    pub overrides: HashMap<String, String>,
 }
 
 impl StreamRow {
@@ -63,7 +67,7 @@ pub async fn read(db: &mut Db, sidecar_db: &str, id: i32) -> Result<StreamRow> {
         .rows(format!(
             "select id, workflow, source, ifnull(uncompress(pos), pos), stop_pos, cell, tablet_types, state, \
              workflow_type, defer_secondary_keys, rows_copied, \
-             (select count(distinct table_name) from {name}.copy_state where vrepl_id = {id}) \
+             (select count(distinct table_name) from {name}.copy_state where vrepl_id = {id}), options \
              from {name}.vreplication where id = {id}"
         ))
         .await
@@ -91,5 +95,17 @@ pub async fn read(db: &mut Db, sidecar_db: &str, id: i32) -> Result<StreamRow> {
         defer_secondary_keys: number::<u8>(row, 9) != 0,
         rows_copied: number(row, 10),
         tables_to_copy: number(row, 11),
+        overrides: overrides(&text(row, 12))?,
     })
+}
+
+fn overrides(options: &str) -> Result<HashMap<String, String>> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Options {
+        config: HashMap<String, String>,
+    }
+    let options: Options = serde_json::from_str(if options.is_empty() { "{}" } else { options })
+        .map_err(|error| Error::unknown(format!("failed to parse options column: {error}")))?;
+    Ok(options.config)
 }

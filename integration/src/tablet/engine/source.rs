@@ -1,13 +1,13 @@
 //! The query service of the source tablet, as a stream uses it.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tonic::{
     Streaming,
     transport::{Channel, Endpoint},
 };
 use vtmigrated_proto::{
-    binlogdata::{Filter, VStreamRequest, VStreamResponse, VStreamRowsRequest, VStreamRowsResponse},
+    binlogdata::{Filter, VStreamOptions, VStreamRequest, VStreamResponse, VStreamRowsRequest, VStreamRowsResponse},
     query::{QueryResult, StreamHealthRequest, StreamHealthResponse, Target},
     queryservice::query_client::QueryClient,
     topodata::Tablet,
@@ -20,6 +20,7 @@ use super::error::{Error, Result};
 pub struct SourceTablet {
     client: QueryClient<Channel>,
     target: Target,
+    options: Option<VStreamOptions>,
 }
 
 impl SourceTablet {
@@ -48,7 +49,13 @@ impl SourceTablet {
             tablet_type: tablet.r#type,
             ..Target::default()
         };
-        Ok(Self { client, target })
+        Ok(Self { client, target, options: None })
+    }
+
+    /// Sends the workflow's config overrides with every stream.
+    #[must_use]
+    pub fn with_overrides(self, config_overrides: HashMap<String, String>) -> Self {
+        Self { options: Some(VStreamOptions { config_overrides, ..VStreamOptions::default() }), ..self }
     }
 
     /// Changes after `position` that match `filter`.
@@ -60,6 +67,7 @@ impl SourceTablet {
             target: Some(self.target.clone()),
             position,
             filter: Some(filter),
+            options: self.options.clone(),
             ..VStreamRequest::default()
         };
         let answer = self.client.clone().v_stream(request).await;
@@ -75,6 +83,7 @@ impl SourceTablet {
             target: Some(self.target.clone()),
             query: query.to_owned(),
             lastpk,
+            options: self.options.clone(),
             ..VStreamRowsRequest::default()
         };
         let answer = self.client.clone().v_stream_rows(request).await;

@@ -19,6 +19,7 @@ use crate::tablet::{
         error::{Error, Result},
         literal::string,
     },
+    generation::Generation,
     prototext, sidecar,
 };
 
@@ -83,6 +84,7 @@ pub async fn update(
     engine: &Engine,
     request: UpdateVReplicationWorkflowRequest,
 ) -> Result<UpdateVReplicationWorkflowResponse> {
+    let generation = context.shared.options.generation;
     let name = sidecar::quote(&context.shared.options.sidecar_db);
     let mut statements = Vec::new();
     let mut db = Db::connect(&context.shared).await?;
@@ -95,7 +97,7 @@ pub async fn update(
     for row in &rows {
         let copying = format!("select distinct vrepl_id from {name}.copy_state where vrepl_id = {}", text(row, 0));
         let is_copying = !db.rows(copying).await?.is_empty();
-        statements.push(update_statement(&name, &request, row, is_copying)?);
+        statements.push(update_statement(&name, &request, row, is_copying, generation)?);
     }
     db.close().await;
     if statements.is_empty() {
@@ -117,6 +119,7 @@ fn update_statement(
     request: &UpdateVReplicationWorkflowRequest,
     row: &TextRow,
     is_copying: bool,
+    generation: Generation,
 ) -> Result<String> {
     let wanted = request.state.filter(|state| *state != UNCHANGED);
     if wanted == Some(State::Running.into()) && text(row, 5).eq_ignore_ascii_case("FROZEN") {
@@ -145,7 +148,7 @@ fn update_statement(
         string(&cells),
         string(&changed_types(request, &text(row, 3))),
         string(&message),
-        options_clause(request),
+        options_clause(request, generation),
         text(row, 0)
     ))
 }
@@ -168,8 +171,8 @@ fn changed_types(request: &UpdateVReplicationWorkflowRequest, old: &str) -> Stri
     types_text(&request.tablet_types, in_order)
 }
 
-/// Setting any key drops those that were set before, as in stock.
-fn options_clause(request: &UpdateVReplicationWorkflowRequest) -> String {
+/// Setting any key drops those that were set before, up to 24.0.3.
+fn options_clause(request: &UpdateVReplicationWorkflowRequest, generation: Generation) -> String {
     if request.config_overrides.is_empty() {
         return String::new();
     }
@@ -185,6 +188,10 @@ fn options_clause(request: &UpdateVReplicationWorkflowRequest) -> String {
     };
     match set.as_slice() {
         [] => format!(", options = {base}"),
+        set if generation.merges_overrides() => {
+            let set = set.join(", ");
+            format!(", options = json_set(json_insert({base}, '$.config', json_object()), {set})")
+        }
         set => format!(", options = json_set({base}, '$.config', json_object(), {})", set.join(", ")),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures::future::{join, join_all, try_join_all};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplicationWorkflowRequest};
+use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::record::{self, Facts, Phase, TableSize};
 use super::super::super::streams::OnShard;
@@ -12,15 +13,13 @@ use super::super::super::{Error, Result, refresh};
 use super::super::arguments::Arguments;
 use super::super::cleanup::{self, Removal, Traces, state_change};
 use super::super::{plan, rows, sizes};
+use super::batching;
 use super::situation::Situation;
 use super::step::{self, Step};
 use crate::context::Context;
 use crate::sql::ddl;
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Lock};
-
-/// Switches the batching of changes off that makes stock tablets of 22.0.3 fail (S16).
-const NO_BATCHING: &str = r#"{"config":{"vreplication_experimental_flags":"3"}}"#;
 
 /// A create whose checks have passed.
 pub struct Creation<'a> {
@@ -148,7 +147,8 @@ impl Creation<'_> {
             tables.sort();
             tables
         };
-        let denied = shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await;
+        let change = if batching::reads_pass(self.situation) { Deny::AddForWrites } else { Deny::Add };
+        let denied = shard::deny_tables(self.context.topo.global(), records, change, &of, self.lock).await;
         denied.map(|_| ()).map_err(|e| {
             Error::Topo(e).doing("failed to put initial denied tables entries in place on the target shards")
         })
@@ -164,16 +164,18 @@ impl Creation<'_> {
             if missing.is_empty() {
                 return Ok(());
             }
-            let request = self.insert_request(missing);
-            self.context.tablets.create_v_replication_workflow(shard.primary()?, request).await?;
+            let primary = shard.primary()?;
+            let request = self.insert_request(primary, missing);
+            self.context.tablets.create_v_replication_workflow(primary, request).await?;
             Ok(())
         });
         fold(join_all(calls).await)
     }
 
-    fn insert_request(&self, sources: Vec<BinlogSource>) -> CreateVReplicationWorkflowRequest {
+    fn insert_request(&self, primary: &Tablet, sources: Vec<BinlogSource>) -> CreateVReplicationWorkflowRequest {
         let arguments = self.arguments;
-        let batching = self.context.options.keep_vplayer_batching || self.situation.target.keyspace.shards.len() < 2;
+        let keep = self.context.options.keep_vplayer_batching;
+        let batching = batching::of(primary, self.situation, &arguments.tablet_types, keep);
         CreateVReplicationWorkflowRequest {
             workflow: arguments.workflow.clone(),
             binlog_source: sources,
@@ -184,7 +186,7 @@ impl Creation<'_> {
             defer_secondary_keys: arguments.defer_secondary_keys,
             auto_start: arguments.auto_start,
             stop_after_copy: arguments.stop_after_copy,
-            options: if batching { "{}" } else { NO_BATCHING }.into(),
+            options: batching.options(),
             ..CreateVReplicationWorkflowRequest::default()
         }
     }

@@ -13,8 +13,8 @@ use super::super::super::preflight::{
 use super::super::super::record::Facts;
 use super::super::arguments::Arguments;
 use super::super::{gather, plan};
-use super::checks;
 use super::situation::Situation;
+use super::{batching, checks};
 use crate::context::Context;
 use crate::topo::Topo;
 
@@ -82,6 +82,8 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     looks.ask_tables(context, &mut report).await?;
     looks.at_tables(&mut report);
     looks.at_servers(&mut report);
+    let keep = context.options.keep_vplayer_batching;
+    report.extend(batching::findings(&situation, &arguments.tablet_types, keep));
     let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
     Ok(Examined { facts, sources, cells: cells.unwrap_or_default(), report, situation })
 }
@@ -187,6 +189,7 @@ impl Looks<'_> {
         report.extend(streaming::answers(asked));
         report.extend(preflight::versions("the source", asked.source_versions.iter().cloned()));
         report.extend(preflight::versions("the target", asked.target_versions.iter().cloned()));
+        report.extend(preflight::too_old(asked.target_versions.iter()));
         let shards = situation.target.keyspace.shards.len();
         report.extend([streaming::disk(&arguments.target_keyspace, shards, bytes)]);
     }

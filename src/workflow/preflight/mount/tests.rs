@@ -58,11 +58,17 @@ fn tablets_answer_and_tell_a_known_version() {
         let found = versions("the source", std::iter::once(("zone1-100".to_owned(), told)));
         found.into_iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>()
     };
-    for good in ["19.0.0", "22.0.3", "v24.0.1", "23.0.0-rc1", "24.0.0-SNAPSHOT"] {
+    for good in ["22.0.3", "v24.0.1", "23.0.0-rc1", "24.0.0-SNAPSHOT", "25.0.0-SNAPSHOT"] {
         assert!(look(Ok(good)).is_empty(), "{good}");
     }
-    for strange in ["18.0.2", "25.0.0", "unknown"] {
+    for strange in ["19.0.10", "21.0.5", "26.0.0", "unknown"] {
         assert_eq!(look(Ok(strange)), [("VERSION_UNTRIED", Severity::Warns)], "{strange}");
     }
     assert_eq!(look(Err("no port")), [("VERSION_UNKNOWN", Severity::Unchecked)]);
+    let told = ["19.0.10", "v21.0.5", "22.0.3", "24.0.4", "unknown"]
+        .map(|version| (version.to_owned(), Ok(version.to_owned())));
+    let silent = ("silent".to_owned(), Err("no port".to_owned()));
+    let found = too_old(told.iter().chain([&silent]));
+    assert_eq!(found.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["tablet 19.0.10", "tablet v21.0.5"]);
+    assert!(found.iter().all(|f| (f.id, f.severity) == ("VERSION_TOO_OLD", Severity::Blocks)));
 }

@@ -25,7 +25,7 @@ fn a_plain_start_keeps_all_but_the_order() {
     );
     let mut request = start();
     request.tablet_selection_preference = Some(TabletSelectionPreference::Unknown.into());
-    let sql = update_statement("`_vt`", &request, &row("in_order:primary", ""), true).unwrap();
+    let sql = update_statement("`_vt`", &request, &row("in_order:primary", ""), true, Generation::V22).unwrap();
     assert!(sql.contains("state = 'Copying'") && sql.contains("tablet_types = 'in_order:primary'"), "{sql}");
 }
 
@@ -36,7 +36,7 @@ fn frozen_streams_do_not_start() {
     let mut stop = start();
     stop.state = Some(State::Stopped.into());
     stop.message = Some("FROZEN".into());
-    assert!(update_statement("`_vt`", &stop, &row("", "FROZEN"), false).is_ok());
+    assert!(update_statement("`_vt`", &stop, &row("", "FROZEN"), false, Generation::V22).is_ok());
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn empty_lists_clear_and_overrides_replace() {
     request.tablet_types = vec![TabletType::Replica.into(), TabletType::Primary.into()];
     request.config_overrides =
         [("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned()), ("c".to_owned(), String::new())].into();
-    let sql = update_statement("`_vt`", &request, &row("primary", ""), false).unwrap();
+    let sql = update_statement("`_vt`", &request, &row("primary", ""), false, Generation::V22).unwrap();
     assert!(sql.contains("cell = '', tablet_types = 'replica,primary'"), "{sql}");
     assert!(
         sql.contains(

@@ -1,0 +1,58 @@
+//! Config overrides that a stream's tablet does not read any more: it was upgraded past the renaming in Vitess 23, or taken
+//! back behind it. Such a stream does not run, and its row goes on saying that it does.
+
+use futures::future::join_all;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
+
+use super::super::overrides;
+use super::super::preflight::{Finding, check};
+use super::super::streams::{Keyspace, OnShard};
+use crate::context::Context;
+
+/// Shards whose primary does not read the overrides of the workflow: one wave, none when no override depends on its tablet.
+pub async fn unread(context: &Context, target: &Keyspace, rows: &[OnShard]) -> Vec<Finding> {
+    let is_open = |row: &&OnShard| {
+        let ended = |state: State| matches!(state, State::Stopped | State::Error);
+        row.found.streams.iter().any(|stream| !ended(stream.state()))
+    };
+    let asked = rows.iter().filter(is_open).filter_map(|row| {
+        let shard = target.shards.get(row.shard)?;
+        let stored = overrides::stored(&row.found.options);
+        overrides::depend_on_spelling(&stored).then_some((row, shard, shard.primary.as_ref()?, stored))
+    });
+    let found = asked.map(|(row, shard, primary, stored)| async move {
+        // a tablet that does not answer is told elsewhere
+        let spelling = overrides::ask(context, primary).await.ok()?;
+        let names = overrides::unread(&stored, spelling);
+        (!names.is_empty()).then(|| finding(&target.name, &shard.name, &row.found.workflow, &names))
+    });
+    join_all(found).await.into_iter().flatten().collect()
+}
+
+fn finding(keyspace: &str, shard: &str, workflow: &str, names: &[&str]) -> Finding {
+    let names = names.join(", ");
+    let cause =
+        format!("its primary does not read config override {names} since its version changed: no stream runs there");
+    let mend = format!(
+        "spell it anew and start with: Workflow --keyspace {keyspace} start --workflow {workflow}; if the source's tablets \
+         are of before 23 and the target's are not, or the other way round, take it away instead: Workflow --keyspace \
+         {keyspace} update --workflow {workflow} --config-overrides {names}="
+    );
+    Finding::new(&check::OVERRIDES_UNREAD, subject(keyspace, shard), cause, mend)
+}
+
+fn subject(keyspace: &str, shard: &str) -> String {
+    format!("shard {keyspace}/{shard}")
+}
+
+/// Puts these findings where the client shows them: behind what is told of the shard's streams.
+pub fn tell(findings: &[Finding], answer: &mut WorkflowStatusResponse) {
+    for finding in findings.iter().filter(|finding| finding.id == check::OVERRIDES_UNREAD.id) {
+        let of_shard =
+            answer.shard_streams.iter_mut().filter(|entry| finding.subject == format!("shard {}", entry.key));
+        for stream in of_shard.filter_map(|entry| entry.value.as_mut()).flat_map(|streams| &mut streams.streams) {
+            stream.info = format!("{}; {}: {}", stream.info, finding.cause, finding.mend);
+        }
+    }
+}
