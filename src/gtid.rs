@@ -1,4 +1,5 @@
-//! Positions of streams: decompress, parse, print, compare (MySQL 5.6 GTID sets, as Vitess 22.0.3 stores them).
+//! Positions of streams: decompress, parse, print, compare, in every flavour that Vitess 22.0.3 stores, and in that of
+//! MySQL 8.3 and later (tagged GTIDs).
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -6,12 +7,130 @@ use std::io::Read;
 /// Largest position that is decompressed, in bytes.
 const MAX_POSITION: u64 = 64 << 20;
 
-/// A set of executed transactions: for each server, sorted intervals that do not touch.
+/// A place in the changes of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    Gtids(GtidSet),
+    /// MariaDB: by domain, the server and the number of the last transaction.
+    Domains(BTreeMap<u32, (u32, u64)>),
+    /// A place in the binlogs of one server (flavour `FilePos`); on another server it means nothing.
+    File {
+        name: String,
+        offset: u64,
+    },
+    /// The text of what this program does not understand.
+    Unknown(String),
+}
+
+impl Position {
+    /// Reads `<flavour>/<position>`; without a flavour it is a set of GTIDs.
+    pub fn parse(text: &str) -> Self {
+        let text = text.trim();
+        let known = match text.split_once('/') {
+            None | Some(("MySQL56", _)) => GtidSet::parse(text).ok().map(Self::Gtids),
+            Some(("MariaDB", domains)) => parse_domains(domains).map(Self::Domains),
+            Some(("FilePos", place)) => parse_place(place),
+            Some(_) => None,
+        };
+        known.unwrap_or_else(|| Self::Unknown(text.to_owned()))
+    }
+
+    /// Reads a position as `_vt.vreplication` has it: perhaps compressed.
+    pub fn stored(position: &[u8]) -> Self {
+        match stored(position) {
+            Ok(text) => Self::parse(&text),
+            Err(_) => Self::Unknown(String::from_utf8_lossy(position).into_owned()),
+        }
+    }
+
+    /// Whether everything in `other` is in here; `None` when that cannot be told. Of two places in binlogs that is true on
+    /// one server only: whether they are of one is for the caller to know.
+    pub fn contains(&self, other: &Self) -> Option<bool> {
+        match (self, other) {
+            (Self::Gtids(have), Self::Gtids(wanted)) => Some(have.contains(wanted)),
+            (Self::Domains(have), Self::Domains(wanted)) => {
+                let reached = |(domain, (_, number)): (&u32, &(u32, u64))| {
+                    have.get(domain).is_some_and(|(_, reached)| reached >= number)
+                };
+                Some(wanted.iter().all(reached))
+            }
+            (Self::File { name: a, offset: have }, Self::File { name: b, offset: wanted }) => {
+                let ((base_a, a), (base_b, b)) = (numbered(a)?, numbered(b)?);
+                (base_a == base_b).then(|| (a, have) >= (b, wanted))
+            }
+            _ => None,
+        }
+    }
+
+    /// True when there is nothing in it, which no server that writes binlogs tells of itself.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Gtids(set) => *set == GtidSet::default(),
+            Self::Domains(domains) => domains.is_empty(),
+            Self::File { name, .. } => name.is_empty(),
+            Self::Unknown(text) => text.is_empty(),
+        }
+    }
+}
+
+impl std::fmt::Display for Position {
+    /// As stock prints it: without the flavour.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gtids(set) => set.fmt(f),
+            Self::Domains(domains) => {
+                for (at, (domain, (server, number))) in domains.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { "," };
+                    write!(f, "{comma}{domain}-{server}-{number}")?;
+                }
+                Ok(())
+            }
+            Self::File { name, offset } => write!(f, "{name}:{offset}"),
+            Self::Unknown(text) => f.write_str(text),
+        }
+    }
+}
+
+/// `<domain>-<server>-<number>[,…]`; the highest number of a domain counts.
+fn parse_domains(text: &str) -> Option<BTreeMap<u32, (u32, u64)>> {
+    let mut found: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let mut pieces = part.split('-');
+        let (domain, server) = (pieces.next()?.parse().ok()?, pieces.next()?.parse().ok()?);
+        let number = pieces.next()?.parse().ok()?;
+        if pieces.next().is_some() {
+            return None;
+        }
+        let known = found.entry(domain).or_insert((server, number));
+        if number > known.1 {
+            *known = (server, number);
+        }
+    }
+    Some(found)
+}
+
+/// `<file>:<offset>`.
+fn parse_place(text: &str) -> Option<Position> {
+    let (name, offset) = text.split_once(':')?;
+    Some(Position::File { name: name.to_owned(), offset: offset.trim().parse().ok()? })
+}
+
+/// `binlog.000012` as its base and its number.
+fn numbered(file: &str) -> Option<(&str, u64)> {
+    let (base, number) = file.rsplit_once('.')?;
+    Some((base, number.parse().ok()?))
+}
+
+/// Server, and tag (empty: none).
+type Origin = (String, String);
+
+/// A set of executed transactions: for each server and tag, sorted intervals that do not touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GtidSet(BTreeMap<String, Vec<(u64, u64)>>);
+pub struct GtidSet(BTreeMap<Origin, Vec<(u64, u64)>>);
 
 impl GtidSet {
-    /// Parses `[MySQL56/]<uuid>:<a>[-<b>][:…][,…]`; empty text is the empty set.
+    /// Parses `[MySQL56/]<uuid>[:<tag>]:<a>[-<b>][:…][,…]`; a tag holds for the intervals behind it. Empty text is the empty
+    /// set.
     ///
     /// # Errors
     /// Stock's text for other flavours, else what is wrong.
@@ -22,43 +141,59 @@ impl GtidSet {
             Some(("MySQL56", set)) => set,
             Some((flavor, _)) => return Err(format!("parse error: unknown GTIDSet flavor \"{flavor}\"")),
         };
-        let mut found: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut found: BTreeMap<Origin, Vec<(u64, u64)>> = BTreeMap::new();
         for part in set.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             let mut pieces = part.split(':').map(str::trim);
             let server = pieces.next().unwrap_or_default().to_ascii_lowercase();
             if server.len() != 36 || !server.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
                 return Err(format!("parse error: bad server id in {part:?}"));
             }
-            let intervals = found.entry(server).or_default();
+            let mut tag = String::new();
             for piece in pieces {
+                if is_tag(piece) {
+                    tag = piece.to_ascii_lowercase();
+                    continue;
+                }
                 let (start, end) = piece.split_once('-').unwrap_or((piece, piece));
                 let number =
                     |text: &str| text.trim().parse::<u64>().map_err(|e| format!("parse error: {piece:?}: {e}"));
                 let (start, end) = (number(start)?, number(end)?);
                 if start > 0 && start <= end {
-                    intervals.push((start, end));
+                    found.entry((server.clone(), tag.clone())).or_default().push((start, end));
                 }
             }
         }
         found.values_mut().for_each(normalize);
-        found.retain(|_, intervals| !intervals.is_empty());
         Ok(Self(found))
     }
 
     /// True when everything in `other` is in here.
     pub fn contains(&self, other: &Self) -> bool {
-        other.0.iter().all(|(server, wanted)| {
-            let have = self.0.get(server).map(Vec::as_slice).unwrap_or_default();
+        other.0.iter().all(|(origin, wanted)| {
+            let have = self.0.get(origin).map(Vec::as_slice).unwrap_or_default();
             wanted.iter().all(|(start, end)| have.iter().any(|(a, b)| a <= start && end <= b))
         })
     }
 }
 
+/// A letter or an underscore, then up to 31 of these and digits (MySQL 8.3).
+fn is_tag(piece: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    piece.len() <= 32 && piece.bytes().all(word) && piece.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+}
+
 impl std::fmt::Display for GtidSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (at, (server, intervals)) in self.0.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma}{server}")?;
+        let mut last: Option<&str> = None;
+        for ((server, tag), intervals) in &self.0 {
+            if last != Some(server.as_str()) {
+                let comma = if last.is_none() { "" } else { "," };
+                write!(f, "{comma}{server}")?;
+                last = Some(server);
+            }
+            if !tag.is_empty() {
+                write!(f, ":{tag}")?;
+            }
             for (start, end) in intervals {
                 if start == end { write!(f, ":{start}")? } else { write!(f, ":{start}-{end}")? }
             }
@@ -128,6 +263,37 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_origins_of_their_own() {
+        let text = format!("{A}:1-5:blue:1-3:5:green:2,{B}:7");
+        let set = GtidSet::parse(&format!("MySQL56/{B}:7,{A}:Blue:5:1-3:green:2,{A}:1-5")).unwrap();
+        assert_eq!(set.to_string(), text);
+        let part = |text: String| GtidSet::parse(&text).unwrap();
+        assert!(set.contains(&part(format!("{A}:blue:2-3"))));
+        assert!(!set.contains(&part(format!("{A}:blue:4"))));
+        assert!(!set.contains(&part(format!("{A}:red:1"))));
+        assert!(!part(format!("{A}:1-5")).contains(&part(format!("{A}:blue:1"))));
+    }
+
+    #[test]
+    fn every_flavour_is_shown_and_compared_with_its_own() {
+        let of = |text: &str| Position::parse(text);
+        assert_eq!(of("MariaDB/1-7-4,0-1-5").to_string(), "0-1-5,1-7-4");
+        assert_eq!(of("MariaDB/0-1-5,1-7-4").contains(&of("MariaDB/0-2-5")), Some(true));
+        assert_eq!(of("MariaDB/0-1-5").contains(&of("MariaDB/0-1-6")), Some(false));
+        assert_eq!(of("MariaDB/0-1-5").contains(&of("MariaDB/2-1-1")), Some(false));
+        assert_eq!(of("FilePos/binlog.000009:44").to_string(), "binlog.000009:44");
+        assert_eq!(of("FilePos/binlog.1000000:4").contains(&of("FilePos/binlog.999999:9")), Some(true));
+        assert_eq!(of("FilePos/binlog.000009:44").contains(&of("FilePos/binlog.000009:45")), Some(false));
+        assert_eq!(of("FilePos/binlog.000009:44").contains(&of("FilePos/other.000009:4")), None);
+        assert_eq!(of("Newer/x").contains(&of("Newer/x")), None);
+        assert_eq!(of("Newer/x").to_string(), "Newer/x");
+        assert_eq!(of(&format!("MySQL56/{A}:1-5")).contains(&of("MariaDB/0-1-5")), None);
+        assert_eq!(of(&format!("{A}:1-5")).contains(&of(&format!("{A}:5"))), Some(true));
+        assert_eq!(Position::stored(&[0xff, 0xfe, 0xfd, 0xfc, 0x78, 1]).contains(&of("")), None);
+        assert!(of("MySQL56/").is_empty() && !of("FilePos/a.1:4").is_empty());
+    }
+
+    #[test]
     fn compressed_positions_are_read() {
         let text = format!("MySQL56/{A}:1-5");
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
@@ -142,7 +308,9 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_positions_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), text in "\\PC{0,60}") {
-            let _ = stored(&bytes);
+            let _ = Position::stored(&bytes).to_string();
+            let position = Position::parse(&text);
+            prop_assert_eq!(Position::parse(&text), position);
             if let Ok(set) = GtidSet::parse(&text) {
                 prop_assert_eq!(GtidSet::parse(&set.to_string()).unwrap(), set);
             }

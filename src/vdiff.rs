@@ -16,7 +16,6 @@ mod error;
 mod options;
 mod picking;
 pub mod report;
-mod settle;
 pub mod show;
 mod uuids;
 

@@ -10,6 +10,7 @@ pub mod overrides;
 pub mod preflight;
 pub mod record;
 pub mod refresh;
+pub mod settle;
 pub mod show;
 pub mod streams;
 pub mod traffic;

@@ -8,6 +8,8 @@ mod advisor;
 mod calls;
 #[path = "rpc/cells.rs"]
 mod cells;
+#[path = "rpc/complete.rs"]
+mod complete;
 #[path = "rpc/decoders.rs"]
 mod decoders;
 #[path = "rpc/deletes.rs"]

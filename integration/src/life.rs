@@ -225,9 +225,22 @@ impl Life {
     /// # Errors
     /// The server's.
     pub async fn complete(&self, keyspace: &str) -> std::result::Result<MoveTablesCompleteResponse, Status> {
+        self.complete_as(keyspace, false).await
+    }
+
+    /// The same; `insists`: `MoveTables complete --ignore-source-keyspace`.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn complete_as(
+        &self,
+        keyspace: &str,
+        insists: bool,
+    ) -> std::result::Result<MoveTablesCompleteResponse, Status> {
         let request = MoveTablesCompleteRequest {
             workflow: WORKFLOW.to_owned(),
             target_keyspace: keyspace.to_owned(),
+            ignore_source_keyspace: insists,
             ..MoveTablesCompleteRequest::default()
         };
         self.client().move_tables_complete(request).await.map(tonic::Response::into_inner)

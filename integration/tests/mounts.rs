@@ -92,6 +92,17 @@ async fn expect_served(life: &Life, keyspace: &str, why: &str) {
     assert_eq!(life.workflows(keyspace).await.unwrap().len(), 1);
 }
 
+/// Complete is refused because of the source, names the way to insist, and goes that way.
+async fn expect_to_insist(life: &Life, why: &str) {
+    let refusal = life.complete("customer").await.unwrap_err();
+    assert_eq!(refusal.code(), Code::FailedPrecondition, "{refusal:?}");
+    for words in [why, "complete --ignore-source-keyspace"] {
+        assert!(refusal.message().contains(words), "{words}: {refusal:?}");
+    }
+    let summary = life.complete_as("customer", true).await.unwrap().summary;
+    assert!(summary.contains("ignored") && summary.contains("SOURCE_UNREACHABLE"), "{summary}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workflow_can_be_ended_without_its_mount_and_without_its_source() {
     let life = Life::start(
@@ -124,7 +135,7 @@ async fn a_workflow_can_be_ended_without_its_mount_and_without_its_source() {
         expect_served(&life, keyspace, unmounted).await;
     }
     life.cancel("shop", false).await.unwrap();
-    life.complete("customer").await.unwrap();
+    expect_to_insist(&life, unmounted).await;
     life.expect_nothing_left("customer").await.unwrap();
     life.expect_same("commerce", "customer", &["customer"]).await.unwrap();
     life.target.run("customer", "DROP TABLE customer").await.unwrap();
@@ -140,7 +151,7 @@ async fn a_workflow_can_be_ended_without_its_mount_and_without_its_source() {
         expect_served(&life, keyspace, "the source cannot be reached").await;
     }
     life.cancel("shop", false).await.unwrap();
-    life.complete("customer").await.unwrap();
+    expect_to_insist(&life, "keyspace commerce of mount ext1").await;
     life.source.etcd().restart().await.unwrap();
     life.expect_nothing_left("customer").await.unwrap();
     life.expect_nothing_left("shop").await.unwrap();

@@ -14,7 +14,7 @@ use integration::{
     proxy::{Link, Proxy},
     server::Server,
 };
-use rig::{Rig, cancel, complete, create, done_or_gone, status};
+use rig::{Rig, cancel, complete, complete_as, create, done_or_gone, status};
 use tonic::Code;
 
 /// Far above what anything here takes, and far below a wait for a timeout of the server.
@@ -147,9 +147,13 @@ async fn the_source_is_dead() {
     source.restart().await.unwrap();
     create(&server).await.unwrap();
     rig.until_copied(&server, "the source is back").await;
-    // everything is copied and applied: what the source would say is not needed
+    // everything is copied and applied, but nobody can prove it: the caller has to insist
     source.kill().await;
-    complete(&server).await.unwrap();
+    let refusal = complete(&server).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::FailedPrecondition, "{refusal:?}");
+    assert!(refusal.message().contains("complete --ignore-source-keyspace"), "{refusal:?}");
+    let summary = complete_as(&server, true).await.unwrap();
+    assert!(summary.contains("ignored") && summary.contains("SOURCE_UNREACHABLE"), "{summary}");
     rig.same_rows().await.unwrap();
     drop(server);
     rig.finish().await;

@@ -281,9 +281,11 @@ async fn complete_as_planned(life: &Life, context: &Context, arguments: &Argumen
     let keyspace = &arguments.target_keyspace;
     let waiting = Arguments { auto_start: false, ..arguments.clone() };
     create::create(context, &waiting).await.unwrap();
-    let ending = complete::Arguments { keyspace: keyspace.clone(), workflow: WORKFLOW.into(), dry_run: false };
+    let (dry_run, ignore_source) = (false, false);
+    let ending = complete::Arguments { keyspace: keyspace.clone(), workflow: WORKFLOW.into(), dry_run, ignore_source };
     let early = preflight::complete(context, &ending).await;
     assert!(ids(&early, Severity::Blocks).contains(&"COPYING") && early.steps.is_empty(), "{early:?}");
+    complete::complete(context, &complete::Arguments { dry_run: true, ..ending.clone() }).await.unwrap_err();
     life.start_streams(keyspace).await.unwrap();
     life.until_running(keyspace).await.unwrap();
     life.until_same("commerce", keyspace, &["table1", "table2"]).await.unwrap();
@@ -302,7 +304,7 @@ async fn complete_as_planned(life: &Life, context: &Context, arguments: &Argumen
     assert_eq!(found, ["VDIFF_NONE"], "{planned:?}");
     expect_topology_unchanged(life, &running, "the dry run of complete").await;
     let shown = complete::complete(context, &complete::Arguments { dry_run: true, ..ending.clone() }).await.unwrap();
-    assert_eq!(shown.dry_run_results, planned.steps);
+    assert_eq!(shown.response.dry_run_results, planned.steps);
     ran();
     complete::complete(context, &ending).await.unwrap();
     assert_eq!(ran(), between_locks(&planned));

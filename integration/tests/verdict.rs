@@ -159,9 +159,7 @@ async fn the_verdict_follows_the_workflow() {
     until_go(&server).await;
 
     rig.source.etcd().kill().unwrap();
-    let report = verdict(&server).await;
-    assert!(report.clear, "{report:?}");
-    assert_eq!(ids(&report, Severity::Warns), ["SOURCE_UNREACHABLE"], "{report:?}");
+    expect_no(&rig, &server, "SOURCE_UNREACHABLE").await;
     rig.source.etcd().restart().await.unwrap();
 
     // rows that the streams cannot insert

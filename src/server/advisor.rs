@@ -11,7 +11,7 @@ use vtmigrated_proto::vtmigrated::*;
 use super::Vtctld;
 use super::vtctld::Answer;
 use crate::context::Context;
-use crate::workflow::migrate::{arguments, cancel, complete};
+use crate::workflow::migrate::{arguments, cancel};
 use crate::workflow::preflight::{self, Severity as Found};
 use crate::workflow::{Result, leftovers, verdict};
 
@@ -83,8 +83,7 @@ async fn dry_cancel(context: &Context, request: WorkflowDeleteRequest) -> Result
 }
 
 async fn dry_complete(context: &Context, request: MoveTablesCompleteRequest) -> Result<Report> {
-    let MoveTablesCompleteRequest { target_keyspace: keyspace, workflow, .. } = request;
-    Ok(dry(preflight::complete(context, &complete::Arguments { keyspace, workflow, dry_run: true }).await))
+    Ok(dry(preflight::complete(context, &super::migrate::complete_arguments(request)).await))
 }
 
 async fn dry_create(context: &Context, request: MigrateCreateRequest) -> Result<Report> {

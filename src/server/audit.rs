@@ -1,5 +1,6 @@
 //! One log line for every call that changes something: who, from where, what, on what, with which outcome.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use prost::Message;
@@ -15,6 +16,8 @@ use crate::topo::json;
 
 /// Log target of the lines.
 const TARGET: &str = "vtmigrated::audit";
+/// Longest remark, in characters.
+const REMARK_LENGTH: usize = 2000;
 /// Fields of requests that say what a call is about; nothing else of a request is ever shown.
 const SUBJECTS: &[&str] = &[
     "target_keyspace",
@@ -56,7 +59,19 @@ const SUBJECTS: &[&str] = &[
     "dry_run",
     "keep_data",
     "all_tables",
+    "ignore_source_keyspace",
 ];
+
+tokio::task_local! {
+    /// What the work of a call adds to its line.
+    static REMARK: Arc<Mutex<String>>;
+}
+
+/// Adds a text to the line of the call that this task works for.
+pub(super) fn remark(text: String) {
+    let text = text.chars().filter(|c| !c.is_control()).take(REMARK_LENGTH).collect();
+    REMARK.try_with(|remark| *remark.lock().unwrap_or_else(PoisonError::into_inner) = text).ok();
+}
 
 /// A call that changes something, from its begin.
 #[derive(Debug)]
@@ -65,6 +80,7 @@ pub struct Entry {
     address: String,
     rpc: String,
     on: String,
+    remark: Arc<Mutex<String>>,
     begun: Instant,
     finished: bool,
 }
@@ -119,7 +135,13 @@ impl Entry {
     }
 
     fn new(caller: Option<&Caller>, peer: Option<&Peer>, rpc: String, on: String) -> Self {
-        Self { caller: name(caller), address: address(peer), rpc, on, begun: Instant::now(), finished: false }
+        let remark = Arc::default();
+        Self { caller: name(caller), address: address(peer), rpc, on, remark, begun: Instant::now(), finished: false }
+    }
+
+    /// Does the work of the call, which may [`remark`].
+    pub fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        REMARK.scope(Arc::clone(&self.remark), work)
     }
 
     /// Writes the line.
@@ -136,7 +158,19 @@ impl Entry {
     fn write(&self, outcome: &str) {
         let seconds = self.begun.elapsed().as_secs_f64();
         let Self { caller, address, rpc, on, .. } = self;
-        tracing::info!(target: TARGET, caller, client.address = address, rpc.method = rpc, on, outcome, seconds, "audit");
+        let remark = self.remark.lock().unwrap_or_else(PoisonError::into_inner);
+        let remark = Some(remark.as_str()).filter(|remark| !remark.is_empty());
+        tracing::info!(
+            target: TARGET,
+            caller,
+            client.address = address,
+            rpc.method = rpc,
+            on,
+            outcome,
+            seconds,
+            remark,
+            "audit"
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vtmigrated_proto::vtctldata::*;
 
-use super::about;
+use super::{about, audit};
 use crate::context::Context;
 use crate::error::Code;
 use crate::workflow::migrate::{arguments, complete, create};
@@ -19,9 +19,21 @@ pub async fn create(context: Arc<Context>, request: MigrateCreateRequest) -> Res
 
 pub async fn complete(context: Arc<Context>, request: MoveTablesCompleteRequest) -> Result<MoveTablesCompleteResponse> {
     about::workflow(&request.target_keyspace, &request.workflow);
-    let arguments =
-        complete::Arguments { keyspace: request.target_keyspace, workflow: request.workflow, dry_run: request.dry_run };
-    complete::complete(&context, &arguments).await
+    let completed = complete::complete(&context, &complete_arguments(request)).await?;
+    if !completed.ignored.is_empty() {
+        audit::remark(format!("ignored: {}", completed.ignored.join("; ")));
+    }
+    Ok(completed.response)
+}
+
+/// What a request asks of complete. The options of stock's that a Migrate has no use for are not looked at.
+pub(super) fn complete_arguments(request: MoveTablesCompleteRequest) -> complete::Arguments {
+    complete::Arguments {
+        keyspace: request.target_keyspace,
+        workflow: request.workflow,
+        dry_run: request.dry_run,
+        ignore_source: request.ignore_source_keyspace,
+    }
 }
 
 pub async fn switch_traffic(_: &Context, _: WorkflowSwitchTrafficRequest) -> Result<WorkflowSwitchTrafficResponse> {

@@ -59,7 +59,7 @@ impl Vtctld {
     {
         let line = audit::Entry::begin(&request);
         let place = Place::of(request.extensions());
-        let work = handler(Arc::clone(&self.context), request.into_inner());
+        let work = line.around(handler(Arc::clone(&self.context), request.into_inner()));
         // the line is written, and the place given back, when the work ends, which may be after the caller went away
         let audited = async move {
             let done = work.await;

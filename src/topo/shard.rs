@@ -122,13 +122,26 @@ pub enum Deny {
 /// [`Error::LockLost`] when the lock is gone, and read errors.
 pub async fn deny_tables(
     global: &Arc<dyn Conn>,
-    mut shards: Vec<Record<Shard>>,
+    shards: Vec<Record<Shard>>,
     change: Deny,
     tables: &(dyn Fn(&str) -> Vec<String> + Sync),
     guard: &Lock,
 ) -> Result<Vec<(String, Vec<String>)>> {
+    deny_tables_with(global, shards, change, tables, Vec::new(), guard).await
+}
+
+/// The same with other writes, which come first and in the same transaction as the first of the shards. They must not
+/// depend on a version, for all is tried again when a shard's record was changed.
+pub async fn deny_tables_with(
+    global: &Arc<dyn Conn>,
+    mut shards: Vec<Record<Shard>>,
+    change: Deny,
+    tables: &(dyn Fn(&str) -> Vec<String> + Sync),
+    also: Vec<Write>,
+    guard: &Lock,
+) -> Result<Vec<(String, Vec<String>)>> {
     loop {
-        let mut writes = Vec::new();
+        let mut writes = also.clone();
         let mut changed = Vec::new();
         for shard in &shards {
             let shard_name = name(shard).to_owned();

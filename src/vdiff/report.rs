@@ -14,49 +14,10 @@ use vtmigrated_proto::vtctldata::VDiffShowResponse;
 pub use listing::{Listing, listings};
 
 use crate::sql::rows::epoch_seconds;
-pub use crate::workflow::vdiff_summary::{ShardRow, TableReport, rows};
+pub use crate::workflow::vdiff_summary::{ShardRow, State, TableReport, rows};
 
 /// Error in the time left past which it is not told: a year in seconds.
 const FAR: f64 = 365.0 * 86400.0;
-
-/// State of a diff, of one shard's part of it, or of a table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    #[default]
-    Unknown,
-    Completed,
-    Stopped,
-    Pending,
-    Started,
-    Error,
-}
-
-impl State {
-    /// Reads a tablet's text, in any letter case.
-    pub fn of(text: &str) -> Self {
-        match text.to_ascii_lowercase().as_str() {
-            "completed" => Self::Completed,
-            "stopped" => Self::Stopped,
-            "pending" => Self::Pending,
-            "started" => Self::Started,
-            "error" => Self::Error,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The tablets' text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "",
-            Self::Completed => "completed",
-            Self::Stopped => "stopped",
-            Self::Pending => "pending",
-            Self::Started => "started",
-            Self::Error => "error",
-        }
-    }
-}
 
 /// A diff over all shards.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

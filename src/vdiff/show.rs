@@ -1,28 +1,20 @@
 //! Show: the raw answers of all shards, as the stock client folds them; differences that the tablets cannot finish are
-//! answers (see [`settle`]).
+//! answers (see [`crate::workflow::settle`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::{VDiffRequest, VDiffResponse};
 use vtmigrated_proto::topodata::Tablet;
-use vtmigrated_proto::vschema::Keyspace as VSchema;
 use vtmigrated_proto::vtctldata::VDiffShowResponse;
 use vtmigrated_proto::vtctldata::v_diff_show_response::TabletResponsesEntry;
 
-use super::settle::{self, Facts, Reference};
 use super::{Target, control, uuids};
 use crate::context::Context;
-use crate::workflow::migrate::gather;
+use crate::workflow::settle::{self, Facts};
 use crate::workflow::streams::{self, Keyspace, OnShard};
 use crate::workflow::{Error, Result};
-use crate::{deadline, sql, tablet, topo};
-
-/// Bound of what is asked of the source.
-const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Most rows of a shard's log, grouped, that are read.
-const MAX_LINES: u64 = 100_000;
+use crate::{sql, tablet};
 
 /// The argument of show that asks for all diffs.
 pub const ALL: &str = "all";
@@ -83,7 +75,7 @@ pub async fn show(context: &Context, keyspace: &str, workflow: &str, argument: &
 }
 
 async fn ask(context: &Context, primary: &Tablet, request: VDiffRequest) -> tablet::Result<Answer> {
-    let log = context.tablets.read(primary, settle::query(&request.keyspace, &request.workflow), MAX_LINES);
+    let log = context.tablets.read(primary, settle::query(&request.keyspace, &request.workflow), settle::MAX_LINES);
     let (response, log) = join(context.tablets.v_diff(primary, request), log).await;
     let facts = match log {
         Ok(log) => settle::parse(&log),
@@ -129,7 +121,10 @@ async fn finish(context: &Context, keyspace: &str, workflow: &str, targets: &[Ta
     if answers.iter().all(|answer| answer.facts.is_empty()) {
         return;
     }
-    let reference = reference(context, keyspace, targets).await;
+    let on_shards: Vec<OnShard> =
+        targets.iter().enumerate().map(|(shard, t)| OnShard { shard, found: t.found.clone() }).collect();
+    let origin = streams::origin(keyspace, &on_shards.iter().collect::<Vec<_>>()).unwrap_or_default();
+    let reference = settle::reference(context, keyspace, &origin).await;
     let mut stops = Vec::new();
     for (target, answer) in targets.iter().zip(answers) {
         let Some(output) = &mut answer.response.output else { continue };
@@ -154,31 +149,4 @@ async fn finish(context: &Context, keyspace: &str, workflow: &str, targets: &[Ta
             Err(error) => tracing::warn!("vdiff {uuid} on {keyspace}/{} could not be stopped: {error}", target.shard),
         }
     }
-}
-
-/// The reference tables of both sides; none on a side that cannot be read.
-async fn reference(context: &Context, keyspace: &str, targets: &[Target]) -> Reference {
-    let on_shards: Vec<OnShard> =
-        targets.iter().enumerate().map(|(shard, t)| OnShard { shard, found: t.found.clone() }).collect();
-    let origin = streams::origin(keyspace, &on_shards.iter().collect::<Vec<_>>()).unwrap_or_default();
-    let of_source = async {
-        let topo = match origin.mount.as_str() {
-            "" => context.topo.clone(),
-            mount => gather::open(context, mount, &gather::mount(context, mount).await?.value).await?,
-        };
-        Ok::<_, Error>(topo::vschema::find(topo.global(), &origin.keyspace).await?)
-    };
-    let of_source = tokio::time::timeout(deadline::remaining(SOURCE_TIMEOUT), of_source);
-    let (source, target) = join(of_source, topo::vschema::find(context.topo.global(), keyspace)).await;
-    let source = source.ok().and_then(Result::ok).flatten();
-    Reference {
-        source: source.map(|record| references(&record.value)).unwrap_or_default(),
-        target: target.ok().flatten().map(|record| references(&record.value)).unwrap_or_default(),
-    }
-}
-
-fn references(vschema: &VSchema) -> BTreeSet<String> {
-    let is_reference = |table: &vtmigrated_proto::vschema::Table| table.r#type == "reference";
-    let named = vschema.tables.iter().filter(|entry| entry.value.as_ref().is_some_and(is_reference));
-    named.map(|entry| entry.key.clone()).collect()
 }

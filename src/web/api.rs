@@ -133,8 +133,20 @@ async fn create(State(pages): State<Arc<Pages>>, Query(create): Query<Create>) -
     }
 }
 
-async fn dry_complete(State(pages): State<Arc<Pages>>, Path((keyspace, workflow)): Path<(String, String)>) -> Response {
-    let arguments = complete::Arguments { keyspace, workflow, dry_run: true };
+/// `?ignore-source-keyspace=true`: without the proof that only the source can give.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Complete {
+    ignore_source_keyspace: bool,
+}
+
+async fn dry_complete(
+    State(pages): State<Arc<Pages>>,
+    Path((keyspace, workflow)): Path<(String, String)>,
+    Query(complete): Query<Complete>,
+) -> Response {
+    let ignore_source = complete.ignore_source_keyspace;
+    let arguments = complete::Arguments { keyspace, workflow, dry_run: true, ignore_source };
     answer(Ok(preflight::complete(&pages.context, &arguments).await))
 }
 

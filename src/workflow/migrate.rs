@@ -15,6 +15,7 @@ pub(in crate::workflow) mod readiness;
 pub mod rows;
 mod sizes;
 pub mod status;
+pub mod thaw;
 
 pub(super) use complete::Found;
 pub(super) use create::locks;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result};
+use super::Result;
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far create got.
@@ -115,12 +115,16 @@ pub async fn put(
     version: i64,
     guard: &Lock,
 ) -> Result<i64> {
-    let value = serde_json::to_vec(facts).map_err(|e| {
-        Error::Topo(topo::Error::BadData { path: paths::workflow_record(keyspace, workflow), detail: e.to_string() })
-    })?;
     let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
-    let write = Write::put(paths::workflow_record(keyspace, workflow), value, expect);
-    Ok(global.write_one(write, Some(guard)).await?)
+    Ok(global.write_one(write((keyspace, workflow), facts, expect)?, Some(guard)).await?)
+}
+
+/// The record as a part of a transaction.
+pub fn write((keyspace, workflow): (&str, &str), facts: &Facts, expect: Expect) -> Result<Write> {
+    let path = paths::workflow_record(keyspace, workflow);
+    let bad = |e: serde_json::Error| topo::Error::BadData { path: path.clone(), detail: e.to_string() };
+    let value = serde_json::to_vec(facts).map_err(bad)?;
+    Ok(Write::put(path, value, expect))
 }
 
 /// Removes the record.

@@ -17,8 +17,9 @@ use super::migrate::{rows, rows::CopyStates};
 use super::streams::{self, Keyspace, TargetShard};
 use super::{Error, Result, names};
 use crate::context::Context;
+use crate::gtid::Position;
 use crate::sql::{quote, rows as sql_rows};
-use crate::{gtid, tablet, topo};
+use crate::{tablet, topo};
 
 /// What to show.
 #[derive(Clone, Debug, Default)]
@@ -206,7 +207,7 @@ fn add_shard(
         let (lag, transaction_lag) = lags(row, states.is_some());
         workflow.max_v_replication_lag = workflow.max_v_replication_lag.max(lag);
         workflow.max_v_replication_transaction_lag = workflow.max_v_replication_transaction_lag.max(transaction_lag);
-        let mut stream = stream(shard, primary, rows, row, states)?;
+        let mut stream = stream(shard, primary, rows, row, states);
         match &on_shard.logs {
             Ok(logs) if include_logs => stream.logs = logs.get(&stream.id).cloned().unwrap_or_default(),
             Ok(_) => {}
@@ -231,22 +232,18 @@ fn stream(
     rows: &vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse,
     row: &Row,
     states: Option<&Vec<(String, String)>>,
-) -> Result<Stream> {
-    let bad = |e: String| {
-        Error::Topo(topo::Error::BadData { path: format!("_vt.vreplication of {}", tablet::alias(primary)), detail: e })
-    };
-    let position = gtid::stored(&row.pos).and_then(|text| gtid::GtidSet::parse(&text)).map_err(bad)?;
+) -> Stream {
     let copy_state = |(table, last_pk): &(String, String)| CopyState {
         table: table.clone(),
         last_pk: last_pk.clone(),
         stream_id: i64::from(row.id),
     };
-    Ok(Stream {
+    Stream {
         id: i64::from(row.id),
         shard: shard.name.clone(),
         tablet: primary.alias.clone(),
         binlog_source: row.bls.clone(),
-        position: position.to_string(),
+        position: Position::stored(&row.pos).to_string(),
         stop_position: row.stop_pos.clone(),
         state: streams::shown_state(row, states.is_some()).into(),
         db_name: tablet::db_name(primary),
@@ -265,7 +262,7 @@ fn stream(
         tablet_selection_preference: rows.tablet_selection_preference,
         cells: rows.cells.split(',').map(|cell| cell.trim().to_owned()).collect(),
         ..Stream::default()
-    })
+    }
 }
 
 /// Seconds since the stream's row was written, and since its last transaction (the largest number while it copies).

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::join_all;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest};
 use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 
+use super::migrate::thaw;
 use super::streams::Keyspace;
 use super::{Error, Result, names, overrides};
 use crate::context::Context;
@@ -19,7 +21,8 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(3);
 ///
 /// Config overrides are merged with those that the workflow has, and spelled as each tablet reads them: names that were
 /// stored before a tablet was upgraded are spelled anew with whatever change comes. A request that does not speak of the
-/// tablet selection preference keeps the order of tablet types.
+/// tablet selection preference keeps the order of tablet types. Started, a Migrate runs on on all shards that a complete
+/// stopped for good, while its tables are not handed over.
 pub async fn update(
     context: &Context,
     keyspace: &str,
@@ -28,6 +31,12 @@ pub async fn update(
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(&request.workflow)?;
     let loaded = load(context, keyspace, &request.shards).await?;
+    if request.state == Some(State::Running.into()) {
+        let rows = loaded.workflows(context, std::slice::from_ref(&request.workflow)).await?;
+        if thaw::is_wanted(&rows) {
+            thaw::start(context, keyspace, &request.workflow).await?;
+        }
+    }
     if request.tablet_selection_preference.is_none() {
         request.tablet_selection_preference = Some(TabletSelectionPreference::Unknown.into());
     }

@@ -21,6 +21,45 @@ pub const COLUMNS: [&str; 11] = [
     "report",
 ];
 
+/// State of a diff, of one shard's part of it, or of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    #[default]
+    Unknown,
+    Completed,
+    Stopped,
+    Pending,
+    Started,
+    Error,
+}
+
+impl State {
+    /// Reads a tablet's text, in any letter case.
+    pub fn of(text: &str) -> Self {
+        match text.to_ascii_lowercase().as_str() {
+            "completed" => Self::Completed,
+            "stopped" => Self::Stopped,
+            "pending" => Self::Pending,
+            "started" => Self::Started,
+            "error" => Self::Error,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The tablets' text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "",
+            Self::Completed => "completed",
+            Self::Stopped => "stopped",
+            Self::Pending => "pending",
+            Self::Started => "started",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One row of a shard's answer. Texts are empty where the row has NULL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardRow {

@@ -4,7 +4,9 @@
 //! [`verdict`] adds what only warns.
 
 pub mod diff;
+mod insist;
 pub mod overrides;
+mod positions;
 pub mod schema;
 pub mod source;
 mod streams;
@@ -23,6 +25,8 @@ use super::streams::{Keyspace, OnShard, Origin};
 use super::{Error, Result, names};
 use crate::context::Context;
 use diff::Diffs;
+pub use insist::{insist, is_of_the_source};
+use positions::Positions;
 use schema::Columns;
 use source::Source;
 
@@ -61,12 +65,12 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// Everything that speaks against completing, and what else these facts tell. Whether the streams have reached the
-    /// source's position is apart, for that may be waited for: [`Self::behind`].
+    /// Everything that speaks against completing, and what else these facts tell. What blocks may be ignored when the
+    /// caller insists: [`insist`]. Whether the streams have reached the source's position is apart, for that may be waited
+    /// for: [`Self::behind`].
     pub fn judge(&self) -> Vec<Finding> {
         let mut found = Vec::new();
-        if readiness::all_frozen(self.rows) {
-            // complete has begun: it only goes on
+        if self.handed_over() {
             return found;
         }
         if let Some(facts) = self.facts
@@ -80,15 +84,13 @@ impl Evidence<'_> {
             let subject = format!("workflow {}", self.workflow);
             found.push(Finding::new(&check::CREATE_UNFINISHED, subject, "its create was interrupted", mend));
         }
-        found.extend(streams::states(self.target, self.rows, self.copying, self.source.is_ok()));
-        match self.source {
-            Ok(source) => found.extend(streams::binlogs(self.target, self.rows, source)),
-            Err(why) => {
-                let mend =
-                    "complete goes on without it when copying is over: make sure that nobody writes there any more";
-                let subject = format!("keyspace {} of mount {}", self.origin.keyspace, self.origin.mount);
-                found.push(Finding::new(&check::SOURCE_UNREACHABLE, subject, why.clone(), mend));
-            }
+        found.extend(self.of_streams());
+        if readiness::all_frozen(self.rows) {
+            // the rest was judged before they were stopped for good
+            return found;
+        }
+        if let Ok(source) = self.source {
+            found.extend(streams::binlogs(self.target, self.rows, source));
         }
         found.extend(diff::judge(self.workflow, &self.target.name, self.diffs, &self.origin.tables, now()));
         let theirs = self.source.as_ref().ok().and_then(|source| source.columns.as_ref());
@@ -98,15 +100,35 @@ impl Evidence<'_> {
         found
     }
 
+    /// The part of [`Self::judge`] that changes while complete waits: which streams there are, how they do, and what is
+    /// not known of their positions.
+    pub fn of_streams(&self) -> Vec<Finding> {
+        let mut found = streams::missing(self.target, self.rows, self.source, self.facts);
+        found.extend(streams::states(self.target, self.rows, self.copying, self.source));
+        let positions = self.positions();
+        found.extend(positions.unknown);
+        found.extend(positions.snapshots);
+        found
+    }
+
     /// Streams that have not reached the position of the source.
     pub fn behind(&self) -> Vec<Finding> {
-        self.source.as_ref().map_or_else(|_| Vec::new(), |source| streams::positions(self.target, self.rows, source))
+        if self.handed_over() { Vec::new() } else { self.positions().behind }
     }
 
     /// The same as warnings: complete waits for them.
     pub fn catching_up(&self) -> impl Iterator<Item = Finding> {
         let (id, severity) = (check::CATCHING_UP.id, check::CATCHING_UP.severity);
         self.behind().into_iter().map(move |finding| Finding { id, severity, ..finding })
+    }
+
+    fn positions(&self) -> Positions {
+        Positions::of(self.target, self.rows, self.origin, self.source)
+    }
+
+    /// True when complete has handed the tables over: nothing of the source is waited for any more.
+    fn handed_over(&self) -> bool {
+        self.facts.is_some_and(|facts| facts.handed_over)
     }
 }
 
@@ -173,22 +195,11 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     let found = Found::read(context, keyspace, workflow).await?;
     let target = &found.target.keyspace;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
-    let frozen = readiness::all_frozen(&found.rows);
-    let completing = facts.is_some_and(|facts| facts.completing);
-    if frozen || (found.rows.is_empty() && completing) {
-        return Ok(Verdict {
-            keyspace: keyspace.to_owned(),
-            workflow: workflow.to_owned(),
-            go: true,
-            summary: "GO (complete has begun: run it again)".into(),
-            vdiff: "none".into(),
-            report: Report::default(),
-        });
-    }
+    let begun = readiness::any_frozen(&found.rows) || facts.is_some_and(|facts| facts.completing);
     let ask = source::Ask {
         mount: found.origin.mount.clone(),
         keyspace: found.origin.keyspace.clone(),
-        shards: found.origin.shards.clone(),
+        shards: readiness::shards(&found.origin, facts),
         tables: found.origin.tables.clone(),
         sizes: false,
         within: SOURCE_TIMEOUT,
@@ -199,7 +210,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         join3(source::read(context, &ask, None), columns, overrides::unread(context, target, &found.rows)).await;
     // after the source, so that its position can have been reached
     let (rows, states, diffs) = try_join3(target.workflows(context, &names), copying(context, target), async {
-        Ok::<_, Error>(diff::read(context, target, workflow).await)
+        Ok::<_, Error>(diff::read(context, target, workflow).await.settled(context, &found.origin, &target.name).await)
     })
     .await?;
     let evidence = Evidence {
@@ -229,7 +240,11 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         keyspace: keyspace.to_owned(),
         workflow: workflow.to_owned(),
         go: report.is_clear(),
-        summary: summary(&report.findings),
+        summary: if begun && report.is_clear() {
+            "GO (complete has begun: run it again)".into()
+        } else {
+            summary(&report.findings)
+        },
         vdiff: diff::sentence(&diffs, now()),
         report,
     })

@@ -49,6 +49,27 @@ impl Rig {
         self
     }
 
+    /// Replaces the source's shard by others, whose primaries are at a position.
+    pub async fn add_source_shards(&mut self, shards: &[&str], position: &str) {
+        let topo = source_topology(&self.lab).await;
+        let conn = topo.cell("src1").await.unwrap();
+        put(topo.global(), paths::shard("commerce", "0"), topodata::Shard::default()).await;
+        for (uid, shard) in (200..).zip(shards) {
+            let fake = DiffTablet::default();
+            fake.set(|c| c.position = position.to_owned());
+            let record = tablet("src1", uid, "commerce", shard, TabletType::Primary, fake.start().await);
+            let alias = record.alias.clone().unwrap();
+            put(&conn, paths::tablet(&alias), record).await;
+            let record = topodata::Shard {
+                primary_alias: Some(alias),
+                key_range: vtmigrated::topo::shard::parse_name(shard).unwrap(),
+                is_primary_serving: true,
+                ..topodata::Shard::default()
+            };
+            put(topo.global(), paths::shard("commerce", shard), record).await;
+        }
+    }
+
     /// Diff actions that the primaries were asked for since the last call.
     pub fn taken(&self) -> Vec<Vec<String>> {
         self.primaries.iter().map(DiffTablet::actions).collect()
@@ -74,11 +95,7 @@ impl Rig {
 
 /// Registers another cluster in memory as ext1: one shard, a primary in the cell src1 and a replica in src2.
 async fn mount(lab: &Lab) -> [DiffTablet; 2] {
-    let dialer = std::sync::Arc::clone(lab.topo.dialer());
-    let topo = Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap();
-    async fn put(conn: &std::sync::Arc<dyn Conn>, path: String, record: impl Message) {
-        conn.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
-    }
+    let topo = source_topology(lab).await;
     for cell in ["src1", "src2"] {
         let info = CellInfo { server_address: format!("source-{cell}"), root: format!("/vitess/{cell}") };
         put(topo.global(), paths::cell_info(cell), info).await;
@@ -93,7 +110,8 @@ async fn mount(lab: &Lab) -> [DiffTablet; 2] {
         put(&conn, paths::shard_replication("commerce", "0"), ShardReplication { nodes }).await;
         put(&conn, paths::tablet(&alias), record).await;
         if kind == TabletType::Primary {
-            let record = topodata::Shard { primary_alias: Some(alias), ..topodata::Shard::default() };
+            let record =
+                topodata::Shard { primary_alias: Some(alias), is_primary_serving: true, ..topodata::Shard::default() };
             put(topo.global(), paths::shard("commerce", "0"), record).await;
         }
     }
@@ -101,4 +119,13 @@ async fn mount(lab: &Lab) -> [DiffTablet; 2] {
     let record = ExternalVitessCluster { topo_config: Some(topo_config) };
     lab.put(&paths::external_cluster("ext1"), record.encode_to_vec()).await;
     tablets
+}
+
+async fn source_topology(lab: &Lab) -> Topo {
+    let dialer = std::sync::Arc::clone(lab.topo.dialer());
+    Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap()
+}
+
+async fn put(conn: &std::sync::Arc<dyn Conn>, path: String, record: impl Message) {
+    conn.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
 }

@@ -6,7 +6,9 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use vtmigrated::sql::rows;
-use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule, VReplicationWorkflowState as State};
+use vtmigrated_proto::binlogdata::{
+    BinlogSource, Filter, Rule, VReplicationWorkflowState as State, VReplicationWorkflowType,
+};
 use vtmigrated_proto::query::{Field, QueryResult, RealtimeStats, StreamHealthRequest, StreamHealthResponse};
 use vtmigrated_proto::queryservice::query_server::{Query, QueryServer};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
@@ -43,6 +45,16 @@ pub struct Contents {
     /// Why it is not healthy.
     pub ill: String,
     pub requests: Vec<VDiffRequest>,
+    /// What it has executed; it does not tell when this is empty.
+    pub position: String,
+    /// Where its streams are once somebody has started them; they stay where they are when this is empty.
+    pub runs_to: String,
+    /// It never answers what columns tables have.
+    pub hides_columns: bool,
+    /// How often its streams were read.
+    pub reads: usize,
+    /// State and message of each change of its workflow.
+    pub changes: Vec<(Option<State>, Option<String>)>,
 }
 
 /// A tablet. It ends with the test's runtime.
@@ -240,11 +252,14 @@ impl TabletManager for DiffTablet {
         &self,
         r: Request<ReadVReplicationWorkflowsRequest>,
     ) -> Answer<ReadVReplicationWorkflowsResponse> {
-        let contents = self.0.lock().unwrap();
+        let mut contents = self.0.lock().unwrap();
+        contents.reads += 1;
         let mut workflows = Vec::new();
-        if r.get_ref().include_workflows.contains(&contents.workflow) {
+        let names = &r.get_ref().include_workflows;
+        if names.is_empty() || names.contains(&contents.workflow) {
             workflows.push(ReadVReplicationWorkflowResponse {
                 workflow: contents.workflow.clone(),
+                workflow_type: VReplicationWorkflowType::Migrate.into(),
                 streams: contents.streams.clone(),
                 ..ReadVReplicationWorkflowResponse::default()
             });
@@ -252,17 +267,62 @@ impl TabletManager for DiffTablet {
         Ok(Response::new(ReadVReplicationWorkflowsResponse { workflows }))
     }
 
-    async fn v_replication_exec(&self, _: Request<VReplicationExecRequest>) -> Answer<VReplicationExecResponse> {
-        let contents = self.0.lock().unwrap();
+    async fn v_replication_exec(&self, r: Request<VReplicationExecRequest>) -> Answer<VReplicationExecResponse> {
+        let mut contents = self.0.lock().unwrap();
+        if r.get_ref().query.starts_with("delete from _vt.vreplication ") {
+            contents.streams.clear();
+            return Ok(Response::new(VReplicationExecResponse::default()));
+        }
         let values: Vec<Vec<String>> =
             contents.copying.iter().map(|id| vec![id.to_string(), "customer".into(), String::new()]).collect();
         let result = Some(result(&["vrepl_id", "table_name", "lastpk"], &values));
         Ok(Response::new(VReplicationExecResponse { result }))
     }
 
+    async fn update_v_replication_workflow(
+        &self,
+        r: Request<UpdateVReplicationWorkflowRequest>,
+    ) -> Answer<UpdateVReplicationWorkflowResponse> {
+        let request = r.into_inner();
+        let mut contents = self.0.lock().unwrap();
+        let state = request.state.map(|_| request.state());
+        contents.changes.push((state, request.message.clone()));
+        let frozen = contents.streams.iter().any(|stream| stream.message == b"FROZEN");
+        if state == Some(State::Running) && frozen {
+            return Err(Status::unknown("cannot start a workflow when it is frozen"));
+        }
+        let runs_to = contents.runs_to.clone().into_bytes();
+        for stream in &mut contents.streams {
+            stream.state = request.state.unwrap_or(stream.state);
+            stream.message = request.message.clone().map_or_else(|| stream.message.clone(), String::into_bytes);
+            if state == Some(State::Running) && !runs_to.is_empty() {
+                stream.pos.clone_from(&runs_to);
+            }
+        }
+        let rows_affected = contents.streams.len() as u64;
+        let result = Some(QueryResult { rows_affected, ..QueryResult::default() });
+        Ok(Response::new(UpdateVReplicationWorkflowResponse { result }))
+    }
+
+    async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {
+        let position = self.0.lock().unwrap().position.clone();
+        if position.is_empty() {
+            return Err(Status::unknown("TabletManager.PrimaryPosition: mysqld is down"));
+        }
+        Ok(Response::new(PrimaryPositionResponse { position }))
+    }
+
+    async fn refresh_state(&self, _: Request<RefreshStateRequest>) -> Answer<RefreshStateResponse> {
+        Ok(Response::new(RefreshStateResponse {}))
+    }
+
     async fn execute_fetch_as_dba(&self, r: Request<ExecuteFetchAsDbaRequest>) -> Answer<ExecuteFetchAsDbaResponse> {
-        assert!(String::from_utf8_lossy(&r.get_ref().query).contains("_vt.vdiff_log"));
-        let result = Some(self.0.lock().unwrap().log.clone());
+        let query = String::from_utf8_lossy(&r.get_ref().query).into_owned();
+        if query.contains("information_schema.columns") && self.0.lock().unwrap().hides_columns {
+            std::future::pending::<()>().await;
+        }
+        let log = query.contains("_vt.vdiff_log").then(|| self.0.lock().unwrap().log.clone());
+        let result = Some(log.unwrap_or_default());
         Ok(Response::new(ExecuteFetchAsDbaResponse { result }))
     }
 }

@@ -198,12 +198,18 @@ pub async fn status(server: &Server) -> Answer<WorkflowStatusResponse> {
 }
 
 pub async fn complete(server: &Server) -> Answer<()> {
+    complete_as(server, false).await.map(drop)
+}
+
+/// The same; `insists`: with `--ignore-source-keyspace` of the stock client. Answers the summary.
+pub async fn complete_as(server: &Server, insists: bool) -> Answer<String> {
     let request = MoveTablesCompleteRequest {
         workflow: WORKFLOW.to_owned(),
         target_keyspace: "customer".to_owned(),
+        ignore_source_keyspace: insists,
         ..MoveTablesCompleteRequest::default()
     };
-    client(server).await?.move_tables_complete(request).await.map(drop)
+    Ok(client(server).await?.move_tables_complete(request).await?.into_inner().summary)
 }
 
 pub async fn cancel(server: &Server) -> Answer<()> {

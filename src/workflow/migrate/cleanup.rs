@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::sql::quote;
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
-use crate::topo::{self, Lock, Record};
+use crate::topo::{self, Lock, Record, Write};
 
 pub use step::Step;
 
@@ -196,11 +196,22 @@ pub async fn lift_denied(
     target: &WithReplicas,
     denied: &[(String, Vec<String>)],
 ) -> Result<()> {
+    lift_denied_with(context, lock, target, denied, Vec::new()).await
+}
+
+/// The same with other writes in the transaction that takes the first of them off.
+pub async fn lift_denied_with(
+    context: &Context,
+    lock: &Lock,
+    target: &WithReplicas,
+    denied: &[(String, Vec<String>)],
+    also: Vec<Write>,
+) -> Result<()> {
     let of = |name: &str| denied.iter().find(|(shard, _)| shard == name).map(|(_, t)| t.clone()).unwrap_or_default();
     let named = |name: &str| !of(name).is_empty();
     let records: Vec<Record<_>> =
         target.keyspace.shards.iter().filter(|s| named(&s.name)).map(|s| s.record.clone()).collect();
-    shard::deny_tables(context.topo.global(), records, Deny::Remove, &of, lock).await?;
+    shard::deny_tables_with(context.topo.global(), records, Deny::Remove, &of, also, lock).await?;
     refresh::shards(context, target, &named).await
 }
 

@@ -2,21 +2,23 @@
 
 mod step;
 
+use std::collections::BTreeSet;
+
 use futures::future::{join, try_join, try_join3};
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
-use super::super::preflight::{DryRun, Report, told};
+use super::super::preflight::{DryRun, Finding, Report, told};
 use super::super::record::{self, Stored};
-use super::super::streams::{self, Graphed, OnShard, Origin, WithReplicas};
-use super::super::verdict::source::Source;
+use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
 use super::{COMPLETE_ACTION, FROZEN, readiness, status};
 use crate::context::{Context, End};
 use crate::error::Code;
-use crate::topo::{self, Lock, Record};
+use crate::topo::{self, Expect, Lock, Record};
+use readiness::Asked;
 use step::Step;
 
 /// What complete was asked to do.
@@ -25,19 +27,33 @@ pub struct Arguments {
     pub keyspace: String,
     pub workflow: String,
     pub dry_run: bool,
+    /// The caller insists: what only the source can prove is not waited for.
+    pub ignore_source: bool,
+}
+
+/// What complete did.
+#[derive(Clone, Debug, Default)]
+pub struct Completed {
+    pub response: MoveTablesCompleteResponse,
+    /// What would have blocked, had the caller not insisted: check, subject, cause.
+    pub ignored: Vec<String>,
 }
 
 /// Ends a workflow whose data is to stay. Repeating it after an interruption finishes the job.
 ///
 /// # Errors
 /// Refused with the reasons when something is not copied or not applied yet.
-pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTablesCompleteResponse> {
-    let Arguments { keyspace, workflow, dry_run } = arguments;
+pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Completed> {
+    let Arguments { keyspace, workflow, dry_run, ignore_source } = arguments;
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
     if *dry_run {
         let found = Found::read(context, keyspace, workflow).await?;
-        return dry_run_answer(keyspace, workflow, &found);
+        let response = dry_run_answer(keyspace, workflow, &found)?;
+        if !found.handed_over() && !context.options.allow_unfinished_complete {
+            readiness::refuse(context, &found, workflow, *ignore_source).await?;
+        }
+        return Ok(Completed { response, ignored: Vec::new() });
     }
     let locked = async {
         let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
@@ -49,18 +65,26 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<MoveTa
     let (lock, found) = locked?;
     let cells = found.as_ref().map(|found| found.target.keyspace.cells.clone()).unwrap_or_default();
     let result = match found {
-        Ok(found) => complete_locked(context, &found, workflow, source, &lock).await,
+        Ok(found) => complete_locked(context, found, workflow, (source, *ignore_source), &lock).await,
         Err(error) => Err(error),
     };
     if let Err(error) = lock.release().await {
         tracing::warn!("the locks of complete were not given back: {error}");
     }
     context.changes.make();
-    result?;
+    let ignored = result?;
     context.changes.end(keyspace, workflow, End::Completed);
-    let cells = told(&cells);
-    let summary = format!("Successfully completed the {workflow} workflow in the {keyspace} keyspace{cells}");
-    Ok(MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() })
+    Ok(completed(keyspace, workflow, &told(&cells), &ignored))
+}
+
+/// The answer. What was ignored stands in it, for nothing else of the workflow is left to tell.
+fn completed(keyspace: &str, workflow: &str, cells: &str, ignored: &[Finding]) -> Completed {
+    let ignored: Vec<String> = ignored.iter().map(|f| format!("{} {}: {}", f.id, f.subject, f.cause)).collect();
+    let mut summary = format!("Successfully completed the {workflow} workflow in the {keyspace} keyspace{cells}");
+    if !ignored.is_empty() {
+        summary = format!("{summary}; ignored as --ignore-source-keyspace asks: {}", ignored.join("; "));
+    }
+    Completed { response: MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() }, ignored }
 }
 
 /// A workflow with everything that ending it needs.
@@ -102,9 +126,27 @@ impl Found {
         let mut origin = streams::origin(keyspace, &rows.iter().collect::<Vec<_>>())?;
         if let (true, Some(stored)) = (rows.is_empty(), &record) {
             origin.mount.clone_from(&stored.facts.mount);
+            (origin.keyspace, origin.shards) = stored.facts.source.clone();
             origin.tables.clone_from(&stored.facts.tables);
         }
         Ok(Self { target, vschema, record, rows, origin })
+    }
+
+    /// True when complete has lifted the denied tables: the record says so.
+    pub fn handed_over(&self) -> bool {
+        self.record.as_ref().is_some_and(|stored| stored.facts.handed_over)
+    }
+
+    /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the
+    /// workflow denied is denied still.
+    pub fn may_run_on(&self) -> bool {
+        let denied = self.denied();
+        let stands = |shard: &TargetShard| {
+            let now: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+            let ours = denied.iter().filter(|(name, _)| *name == shard.name).flat_map(|(_, tables)| tables);
+            ours.into_iter().all(|table| now.contains(table))
+        };
+        !self.handed_over() && self.target.keyspace.shards.iter().all(stands)
     }
 
     /// Denied tables that the workflow put on each shard: those of its record, else all of its tables.
@@ -119,23 +161,25 @@ impl Found {
 
 async fn complete_locked(
     context: &Context,
-    found: &Found,
+    mut found: Found,
     workflow: &str,
-    source: Option<std::result::Result<Source, String>>,
+    (source, ignore_source): (Option<Asked>, bool),
     lock: &Lock,
-) -> Result<()> {
-    let keyspace = &found.target.keyspace.name;
-    let steps = step::steps(found, workflow)?;
-    if steps.contains(&Step::Freeze { shards: step::with_streams(found) }) && !context.options.allow_unfinished_complete
-    {
-        readiness::check(context, found, workflow, source).await?;
+) -> Result<Vec<Finding>> {
+    // that there is something to complete
+    step::steps(&found, workflow)?;
+    let mut ignored = Vec::new();
+    if !found.handed_over() && !context.options.allow_unfinished_complete {
+        let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
+        (found.rows, ignored) = (ready.rows, ready.ignored);
     }
-    for step in steps {
+    let keyspace = &found.target.keyspace.name;
+    for step in step::steps(&found, workflow)? {
         tracing::info!(step = %step, "complete");
-        let done = execute(context, found, workflow, lock, &step).await;
+        let done = execute(context, &found, workflow, lock, &step).await;
         done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     }
-    Ok(())
+    Ok(ignored)
 }
 
 async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, step: &Step) -> Result<()> {
@@ -158,7 +202,14 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
             None => Ok(()),
         },
         Step::RebuildServing { .. } => Ok(topo::srv_vschema::rebuild_reachable(global, &target.keyspace.cells).await?),
-        Step::LiftDenied { .. } => cleanup::lift_denied(context, lock, target, &found.denied()).await,
+        Step::LiftDenied { .. } => {
+            let mark = found.record.iter().filter(|stored| !stored.facts.handed_over).map(|stored| {
+                let facts = record::Facts { completing: true, handed_over: true, ..stored.facts.clone() };
+                record::write((target.keyspace.name.as_str(), workflow), &facts, Expect::Any)
+            });
+            let mark = mark.collect::<Result<Vec<_>>>()?;
+            cleanup::lift_denied_with(context, lock, target, &found.denied(), mark).await
+        }
         Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
     }
@@ -177,10 +228,11 @@ async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -
     })
     .await?;
     let rows = keyspace.workflows(context, &[workflow.to_owned()]).await?;
-    if readiness::all_frozen(&rows) {
+    let same = readiness::ids(&rows) == readiness::ids(&found.rows);
+    if readiness::all_frozen(&rows) && same {
         return Ok(());
     }
-    let text = "a stream did not stay stopped".to_owned();
+    let text = if same { "a stream did not stay stopped" } else { "streams came or went meanwhile" }.to_owned();
     Err(Error::Refused { code: Code::Aborted, reason: "NOT_FROZEN", text, help: "run the command again".into() })
 }
 
@@ -189,13 +241,14 @@ async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -
 /// # Errors
 /// What keeps the target from being read, and a workflow that is not there.
 pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun> {
-    let Arguments { keyspace, workflow, .. } = arguments;
+    let Arguments { keyspace, workflow, ignore_source, .. } = arguments;
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
     let found = Found::read(context, keyspace, workflow).await?;
     let mut report = Report::default();
-    if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
-        report.extend(readiness::look(context, &found, workflow).await?);
+    let begun = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
+    if (begun || !found.rows.is_empty()) && !found.handed_over() {
+        report.extend(readiness::look(context, &found, workflow, *ignore_source).await?);
     }
     let steps = report.absorb(step::steps(&found, workflow), format!("workflow {keyspace}.{workflow}"))?;
     let steps = steps.filter(|_| report.is_clear() || context.options.allow_unfinished_complete);

@@ -95,16 +95,3 @@ pub fn ranges(keyspace: &Keyspace) -> Vec<ShardRange> {
     let range = |s: &super::super::streams::TargetShard| ShardRange { name: s.name.clone(), range: s.range().cloned() };
     keyspace.shards.iter().map(range).collect()
 }
-
-/// The primaries of some source shards of a mounted cluster: two waves after the mount's record.
-pub async fn primaries(topo: &Topo, keyspace: &str, shards: &[String]) -> Result<Vec<Tablet>> {
-    let paths = shards.iter().map(|shard| topo::paths::shard(keyspace, shard)).collect();
-    let (nodes, cells) = try_join(topo.global().get_many(paths), topo.cells()).await?;
-    let mut records = Vec::new();
-    for (node, shard) in nodes.into_iter().zip(shards) {
-        let missing = || topo::Error::NoNode(topo.global().full(&topo::paths::shard(keyspace, shard)));
-        records.push(Record::decode(node.ok_or_else(missing)?, topo.global())?);
-    }
-    let loaded = Keyspace::with_primaries(keyspace, records, cells).await?;
-    loaded.shards.into_iter().map(|shard| shard.primary().cloned()).collect()
-}

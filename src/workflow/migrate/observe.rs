@@ -17,8 +17,9 @@ use super::progress::{Overall, TableState};
 use super::status::{self, Around, Seen, Told};
 use super::{FROZEN, readiness};
 use crate::context::Context;
+use crate::gtid::Position;
+use crate::tablet;
 use crate::topo::{self, Node, paths};
-use crate::{gtid, tablet};
 
 /// Longest position kept, in characters.
 const POSITION: usize = 400;
@@ -142,6 +143,8 @@ pub async fn keyspace(
         let seen = Seen { rows, copying: Arc::clone(&copying), needs_sizes };
         async move {
             let diffs = diff::read(context, target, &workflow).await;
+            let origin = seen.origin(&target.name).unwrap_or_default();
+            let diffs = diffs.settled(context, &origin, &target.name).await;
             let facts = common.facts(name, &workflow);
             let around =
                 Around { mounts: &common.mounts, rules: &common.rules, serving, diffs: &diffs, facts, columns };
@@ -210,8 +213,7 @@ fn streams(target: &Keyspace, seen: &Seen) -> Vec<ObservedStream> {
         for stream in &row.found.streams {
             let left = states.and_then(|states| states.get(&i64::from(stream.id)));
             let replicates = left.is_none() && !stream.pos.is_empty();
-            let position = gtid::stored(&stream.pos).and_then(|text| gtid::GtidSet::parse(&text));
-            let position = position.map(|set| set.to_string()).unwrap_or_default();
+            let position = Position::stored(&stream.pos).to_string();
             found.push(ObservedStream {
                 id: stream.id,
                 source_shard: stream.bls.as_ref().map(|bls| bls.shard.clone()).unwrap_or_default(),

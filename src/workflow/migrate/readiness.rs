@@ -1,41 +1,54 @@
 //! Whether complete may go on: what the verdict finds blocking, and the source's position reached.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::future::join4;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use super::super::preflight::{Finding, Report};
+use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::record::{self, Facts};
-use super::super::streams::OnShard;
+use super::super::streams::{OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence};
+use super::super::verdict::{self, Evidence, insist, is_of_the_source};
 use super::super::{Error, Result};
 use super::rows::CopyStates;
-use super::{FROZEN, Found};
+use super::{FROZEN, Found, thaw};
 use crate::context::Context;
+use crate::topo::Lock;
 
-/// Bound of what is asked of the source.
+/// Bound of each thing that is asked of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long streams may take to reach the position that the source had when complete was called.
 const CATCH_UP: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
 
+/// A source that was asked by what a record tells, with where it was looked for.
+pub struct Asked {
+    ask: Ask,
+    answer: std::result::Result<Source, String>,
+}
+
 /// Asks the source that a workflow's record tells of; `None` when no record tells.
-pub async fn source_by_record(
-    context: &Context,
-    keyspace: &str,
-    workflow: &str,
-) -> Option<std::result::Result<Source, String>> {
+pub async fn source_by_record(context: &Context, keyspace: &str, workflow: &str) -> Option<Asked> {
     let stored = record::find(context.topo.global(), keyspace, workflow).await.ok().flatten()?;
     let Facts { mount, source: (keyspace, shards), tables, .. } = stored.facts;
     if shards.is_empty() {
         return None;
     }
     let ask = Ask { mount, keyspace, shards, tables, sizes: false, within: SOURCE_TIMEOUT };
-    Some(source::read(context, &ask, None).await)
+    let answer = source::read(context, &ask, None).await;
+    Some(Asked { ask, answer })
+}
+
+/// Source shards that are asked besides those that serve: those of the streams, which follow a source that is resharded,
+/// and those of the record.
+pub fn shards(origin: &Origin, facts: Option<&Facts>) -> Vec<String> {
+    let of_record = facts.iter().flat_map(|facts| &facts.source.1);
+    let all: BTreeSet<&String> = origin.shards.iter().chain(of_record).collect();
+    all.into_iter().cloned().collect()
 }
 
 /// True when complete has begun: every stream is stopped for good.
@@ -49,6 +62,11 @@ pub fn any_frozen(rows: &[OnShard]) -> bool {
     rows.iter().flat_map(|row| &row.found.streams).any(|s| s.message == FROZEN.as_bytes())
 }
 
+/// Shard numbers and ids of streams.
+pub fn ids(rows: &[OnShard]) -> BTreeSet<(usize, i32)> {
+    rows.iter().flat_map(|row| row.found.streams.iter().map(|stream| (row.shard, stream.id))).collect()
+}
+
 /// What target and source say at about one moment.
 struct Seen {
     source: std::result::Result<Source, String>,
@@ -60,37 +78,18 @@ struct Seen {
 
 impl Seen {
     /// One wave when the source is known, else as many as it takes to ask it.
-    async fn read(
-        context: &Context,
-        found: &Found,
-        workflow: &str,
-        known: Option<std::result::Result<Source, String>>,
-    ) -> Result<Self> {
+    async fn read(context: &Context, found: &Found, workflow: &str, known: Option<Asked>) -> Result<Self> {
         let target = &found.target.keyspace;
         let origin = &found.origin;
-        let source = async {
-            match known {
-                Some(known) => known,
-                None => {
-                    let ask = Ask {
-                        mount: origin.mount.clone(),
-                        keyspace: origin.keyspace.clone(),
-                        shards: origin.shards.clone(),
-                        tables: origin.tables.clone(),
-                        sizes: false,
-                        within: SOURCE_TIMEOUT,
-                    };
-                    source::read(context, &ask, None).await
-                }
-            }
-        };
         let names = [workflow.to_owned()];
+        let diffs = async { diff::read(context, target, workflow).await.settled(context, origin, &target.name).await };
         let on_target = join4(
             verdict::copying(context, target),
             target.workflows(context, &names),
-            diff::read(context, target, workflow),
+            diffs,
             verdict::columns_of(context, target, &origin.tables),
         );
+        let source = source(context, found, known);
         let (source, (states, rows, diffs, (columns, _))) = futures::future::join(source, on_target).await;
         Ok(Self { source, states: states?, rows: rows?, diffs, columns })
     }
@@ -110,48 +109,141 @@ impl Seen {
     }
 }
 
-/// Proves that nothing blocks, and that everything is applied up to the source's present position.
+/// What the source says: what is known already, when it is of the streams' source and of all their shards.
+async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::result::Result<Source, String> {
+    let origin = &found.origin;
+    let facts = found.record.as_ref().map(|stored| &stored.facts);
+    let ask = Ask {
+        mount: origin.mount.clone(),
+        keyspace: origin.keyspace.clone(),
+        shards: shards(origin, facts),
+        tables: origin.tables.clone(),
+        sizes: false,
+        within: SOURCE_TIMEOUT,
+    };
+    let covers = |known: &Asked| {
+        let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());
+        (&known.ask.mount, &known.ask.keyspace) == (&ask.mount, &ask.keyspace) && ask.shards.iter().all(has)
+    };
+    match known {
+        Some(known) if covers(&known) => known.answer,
+        _ => source::read(context, &ask, None).await,
+    }
+}
+
+/// A workflow that may be completed.
+#[derive(Default)]
+pub struct Ready {
+    /// Its streams as they were judged.
+    pub rows: Vec<OnShard>,
+    /// What would have blocked, had the caller not insisted.
+    pub ignored: Vec<Finding>,
+}
+
+/// Proves that nothing blocks, and that everything is applied up to the position that the source had in this call.
 ///
-/// A source that cannot be reached is a warning when copying is over and the streams were healthy.
+/// Streams that an earlier complete stopped for good and that are behind run on for it, for nobody could write to the
+/// target yet. A caller that insists (`ignore_source`) is spared what only the source can prove, but streams that are
+/// well are waited for all the same.
+///
+/// # Errors
+/// Refused with everything that blocks.
 pub async fn check(
     context: &Context,
-    found: &Found,
+    found: &mut Found,
     workflow: &str,
-    known: Option<std::result::Result<Source, String>>,
-) -> Result<()> {
-    let keyspace = &found.target.keyspace;
+    (known, ignore_source): (Option<Asked>, bool),
+    lock: &Lock,
+) -> Result<Ready> {
     let seen = Seen::read(context, found, workflow, known).await?;
-    let evidence = seen.evidence(found, workflow);
-    let report = Report { findings: evidence.judge() };
-    if !report.is_clear() {
-        return Err(refusal(&keyspace.name, workflow, report.blocking()));
+    let first = seen.evidence(found, workflow);
+    let (all, behind) = (first.judge(), first.behind());
+    let judged = insist(all, ignore_source);
+    let report = Report { findings: judged.findings };
+    if report.blocking().any(|finding| !may_wait(finding)) {
+        return Err(refusal(first.target, workflow, report.blocking().chain(&behind)));
     }
     report.log("Migrate complete");
+    if report.is_clear() && behind.is_empty() {
+        return Ok(Ready { rows: seen.rows, ignored: judged.ignored });
+    }
+    if !behind.is_empty() && any_frozen(&seen.rows) && found.may_run_on() {
+        thaw::run_on(context, found, workflow, lock).await?;
+    }
+    wait(context, found, workflow, &seen, ignore_source).await
+}
+
+/// Waits until every stream has reached its source's position, and looks at everything again that may change meanwhile.
+async fn wait(context: &Context, found: &Found, workflow: &str, seen: &Seen, ignore_source: bool) -> Result<Ready> {
+    let target = &found.target.keyspace;
     let names = [workflow.to_owned()];
+    let evidence = seen.evidence(found, workflow);
     let until = Instant::now() + CATCH_UP;
-    let mut behind = evidence.behind();
-    while !behind.is_empty() {
-        if Instant::now() >= until {
-            return Err(refusal(&keyspace.name, workflow, behind.iter()));
+    let known = ids(&seen.rows);
+    loop {
+        let rows = target.workflows(context, &names).await?;
+        let now = Evidence { rows: &rows, ..evidence };
+        let mut all = now.of_streams();
+        all.extend(vanished(&target.name, workflow, &known, &rows));
+        let of_streams = insist(all, ignore_source);
+        let behind = now.behind();
+        let report = Report { findings: of_streams.findings };
+        let blocking: Vec<&Finding> = report.blocking().chain(&behind).collect();
+        let in_vain = blocking.iter().any(|finding| !may_wait(finding));
+        let given_up = |of: &Finding| of_streams.ignored.iter().any(|f| f.subject == of.subject && !may_wait(f));
+        let over = Instant::now() >= until;
+        if blocking.is_empty() || (ignore_source && !in_vain && (over || behind.iter().all(given_up))) {
+            let ignored = of_streams.ignored.into_iter().chain(behind).collect();
+            return Ok(Ready { rows, ignored });
+        }
+        if in_vain || over {
+            return Err(refusal(target, workflow, blocking.into_iter()));
         }
         tokio::time::sleep(POLL).await;
-        let rows = keyspace.workflows(context, &names).await?;
-        behind = Evidence { rows: &rows, ..evidence }.behind();
     }
-    Ok(())
+}
+
+/// True for what time alone may mend.
+fn may_wait(finding: &Finding) -> bool {
+    finding.id == check::BEHIND.id
+}
+
+/// Streams that were there when complete was called and are not any more.
+fn vanished(keyspace: &str, workflow: &str, known: &BTreeSet<(usize, i32)>, rows: &[OnShard]) -> Option<Finding> {
+    let gone: Vec<String> = known.difference(&ids(rows)).map(|(_, id)| id.to_string()).collect();
+    if gone.is_empty() {
+        return None;
+    }
+    let text = format!("streams went away while complete waited for them: {}", gone.join(", "));
+    let mend = format!("see Workflow --keyspace {keyspace} show --workflow {workflow}, and run complete again");
+    Some(Finding::new(&check::STREAM_MISSING, format!("workflow {keyspace}.{workflow}"), text, mend))
 }
 
 /// The same at one moment, without waiting for anything: what stands in the way, and what is worth a warning.
-pub async fn look(context: &Context, found: &Found, workflow: &str) -> Result<Vec<Finding>> {
+pub async fn look(context: &Context, found: &Found, workflow: &str, ignore_source: bool) -> Result<Vec<Finding>> {
     let seen = Seen::read(context, found, workflow, None).await?;
     let evidence = seen.evidence(found, workflow);
-    let mut findings = evidence.judge();
+    let mut findings = insist(evidence.judge(), ignore_source).findings;
     findings.extend(evidence.catching_up());
     Ok(findings)
 }
 
-fn refusal<'f>(keyspace: &str, workflow: &str, reasons: impl Iterator<Item = &'f Finding>) -> Error {
-    let reasons: Vec<&Finding> = reasons.collect();
+/// Refuses with what stands in the way at this moment.
+///
+/// # Errors
+/// The refusal, and reads of the target that fail.
+pub async fn refuse(context: &Context, found: &Found, workflow: &str, ignore_source: bool) -> Result<()> {
+    let report = Report { findings: look(context, found, workflow, ignore_source).await? };
+    if report.is_clear() { Ok(()) } else { Err(refusal(&found.target.keyspace, workflow, report.blocking())) }
+}
+
+fn refusal<'f>(
+    target: &super::super::streams::Keyspace,
+    workflow: &str,
+    reasons: impl Iterator<Item = &'f Finding>,
+) -> Error {
+    let keyspace = &target.name;
+    let reasons: Vec<&Finding> = reasons.filter(|finding| finding.severity == Severity::Blocks).collect();
     let texts: Vec<String> = reasons.iter().map(|f| format!("{}: {}", f.subject, f.cause)).collect();
     let mut mends: Vec<String> = Vec::new();
     for finding in reasons.iter().filter(|f| !f.mend.is_empty()) {
@@ -159,6 +251,12 @@ fn refusal<'f>(keyspace: &str, workflow: &str, reasons: impl Iterator<Item = &'f
         if !mends.contains(&mend) {
             mends.push(mend);
         }
+    }
+    if reasons.iter().all(|finding| is_of_the_source(finding)) {
+        mends.push(format!(
+            "to hand over without that proof, as when the source is gone: MoveTables --workflow {workflow} --target-keyspace {keyspace} \
+             complete --ignore-source-keyspace"
+        ));
     }
     mends.push(format!(
         "to end it all the same and keep the data: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data"

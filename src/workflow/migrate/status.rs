@@ -25,11 +25,13 @@ use super::super::verdict::{self, Evidence, overrides};
 use super::super::{Error, Result, foreign, names};
 use super::arguments::Arguments;
 use super::progress::{self, Overall, Size, Sizes, TableState};
+use super::readiness;
 use super::rows::{self, CopyStates};
 use super::sizes::Copying;
 use crate::context::Context;
+use crate::gtid::Position;
 use crate::topo::Node;
-use crate::{gtid, tablet, topo, vschema};
+use crate::{tablet, topo, vschema};
 
 /// Bound of what status asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -66,6 +68,7 @@ pub async fn status(
         return Err(missing(keyspace, workflow));
     }
     foreign::check(keyspace, workflow, &seen.rows)?;
+    let diffs = diffs.settled(context, &seen.origin(keyspace)?, keyspace).await;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let around = Around { mounts: &mounts, rules: &rules, serving: &serving, diffs: &diffs, facts, columns: true };
     let weighed = weigh(context, &target, workflow, &seen, &around).await?;
@@ -115,10 +118,10 @@ pub(super) async fn weigh(
     seen: &Seen,
     around: &Around<'_>,
 ) -> Result<Weighed> {
-    let origin = streams::origin(&target.name, &seen.rows.iter().collect::<Vec<_>>())?;
+    let origin = seen.origin(&target.name)?;
     let mount = around.mounts.iter().find(|node| node.path.rsplit('/').next() == Some(origin.mount.as_str()));
     let mount = mount.and_then(|node| prost::Message::decode(node.value.clone()).ok());
-    let sides = sides(context, target, &origin, mount.as_ref(), seen, around.columns);
+    let sides = sides(context, target, (&origin, around.facts), mount.as_ref(), seen, around.columns);
     let ((source, columns), unread) = join(sides, overrides::unread(context, target, &seen.rows)).await;
     let traffic = Traffic::of(&origin.keyspace, &origin.tables, around.serving, around.rules);
     let copying: Vec<CopyStates> = seen.copying.iter().map(|copying| copying.states.clone()).collect();
@@ -142,7 +145,7 @@ pub(super) async fn weigh(
 async fn sides(
     context: &Context,
     target: &Keyspace,
-    origin: &Origin,
+    (origin, facts): (&Origin, Option<&Facts>),
     mount: Option<&ExternalVitessCluster>,
     seen: &Seen,
     columns: bool,
@@ -156,7 +159,7 @@ async fn sides(
         let ask = Ask {
             mount: origin.mount.clone(),
             keyspace: origin.keyspace.clone(),
-            shards: origin.shards.clone(),
+            shards: readiness::shards(origin, facts),
             tables: tables.clone(),
             sizes: seen.needs_sizes,
             within: SOURCE_TIMEOUT,
@@ -207,6 +210,17 @@ pub(super) struct Told<'a> {
     pub shards: &'a [String],
 }
 
+impl Told<'_> {
+    /// Why a source shard does not tell where it is; `None` when it does, and when it was not asked.
+    fn silence(&self, shard: &str) -> Option<String> {
+        match self.source {
+            Err(why) => Some(why.clone()),
+            Ok(source) if source.shards.is_empty() => None,
+            Ok(source) => source.silence(shard),
+        }
+    }
+}
+
 /// What the target primaries say about a workflow.
 pub(super) struct Seen {
     pub rows: Vec<OnShard>,
@@ -231,6 +245,11 @@ impl Seen {
         let rows = target.workflows(context, &names);
         let (rows, copying) = try_join(rows, copies(context, target, needs_sizes)).await?;
         Ok(Self { rows, copying: Arc::new(copying), needs_sizes })
+    }
+
+    /// Where the workflow's streams come from.
+    pub fn origin(&self, keyspace: &str) -> Result<Origin> {
+        streams::origin(keyspace, &self.rows.iter().collect::<Vec<_>>())
     }
 
     /// True while a stream of the workflow has tables left.
@@ -261,7 +280,8 @@ impl Seen {
                 if let Some(diff) = &diff {
                     state.info = format!("{}; {diff}", state.info);
                 }
-                if let Err(why) = told.source {
+                let source = stream.bls.as_ref().map(|bls| bls.shard.as_str()).unwrap_or_default();
+                if let Some(why) = told.silence(source) {
                     state.info = format!("{}; the source cannot be reached: {why}", state.info);
                 }
                 streams.streams.push(state);
@@ -387,7 +407,6 @@ async fn copying(context: &Context, on: &Tablet, needs_sizes: bool) -> tablet::R
 
 fn stream_state(stream: &Stream, copying: bool, overall: &Overall) -> ShardStreamState {
     let status = streams::shown_state(stream, copying);
-    let position = gtid::stored(&stream.pos).and_then(|text| gtid::GtidSet::parse(&text));
     let source = stream.bls.as_ref().map(|bls| format!("{}/{}", bls.keyspace, bls.shard)).unwrap_or_default();
     let info = match (status, copying) {
         ("Error", _) => streams::message(stream),
@@ -399,7 +418,7 @@ fn stream_state(stream: &Stream, copying: bool, overall: &Overall) -> ShardStrea
         id: stream.id,
         tablet: None,
         source_shard: source,
-        position: position.map(|set| set.to_string()).unwrap_or_default(),
+        position: Position::stored(&stream.pos).to_string(),
         status: status.to_owned(),
         info,
     }

@@ -1,11 +1,14 @@
 //! What the last VDiff of a workflow found.
 
-use futures::future::join_all;
+use std::collections::BTreeMap;
+
+use futures::future::{join, join_all};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
 use super::super::preflight::{Finding, check};
-use super::super::streams::Keyspace;
+use super::super::settle;
+use super::super::streams::{Keyspace, Origin};
 use super::super::vdiff_summary::{self, ShardRow, TableReport};
 use crate::context::Context;
 use crate::sql::rows::epoch_seconds;
@@ -42,10 +45,22 @@ pub struct DiffTable {
 /// The last diff on each shard; `None` when there is none, a text when the tablet does not tell.
 pub type Diffs = Vec<(String, Result<Option<Diff>, String>)>;
 
+/// What all primaries answered when they were asked for the last diff, by shard.
+pub struct Answers(Vec<(String, Result<Answer, String>)>);
+
+/// One shard's answer.
+#[derive(Default)]
+struct Answer {
+    uuid: String,
+    output: Option<QueryResult>,
+    /// Diffs whose log has the error that no tablet gets out of.
+    facts: BTreeMap<String, settle::Facts>,
+}
+
 /// Asks every primary for the last diff of a workflow: one wave.
-pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Diffs {
+pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Answers {
     let asked = target.shards.iter().map(|shard| async {
-        let Some(tablet) = &shard.primary else { return (shard.name.clone(), Ok(None)) };
+        let Some(tablet) = &shard.primary else { return (shard.name.clone(), Ok(Answer::default())) };
         let request = VDiffRequest {
             keyspace: target.name.clone(),
             workflow: workflow.to_owned(),
@@ -53,10 +68,39 @@ pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Diffs
             action_arg: "last".into(),
             ..VDiffRequest::default()
         };
-        let answer = context.tablets.v_diff(tablet, request).await;
-        (shard.name.clone(), answer.map(|a| a.output.as_ref().and_then(decode)).map_err(|e| e.to_string()))
+        let log = context.tablets.read(tablet, settle::query(&target.name, workflow), settle::MAX_LINES);
+        let (answer, log) = join(context.tablets.v_diff(tablet, request), log).await;
+        let facts = log.map(|log| settle::parse(&log)).unwrap_or_else(|error| {
+            tracing::debug!("the log of diffs cannot be read: {error}");
+            BTreeMap::new()
+        });
+        let answer = answer.map(|a| Answer { uuid: a.vdiff_uuid.to_lowercase(), output: a.output, facts });
+        (shard.name.clone(), answer.map_err(|e| e.to_string()))
     });
-    join_all(asked).await
+    Answers(join_all(asked).await)
+}
+
+impl Answers {
+    /// The diffs as `VDiff show` shows them: what the tablets cannot finish is settled, but nothing is stopped. Up to
+    /// five waves more when there is such a one.
+    pub async fn settled(self, context: &Context, origin: &Origin, keyspace: &str) -> Diffs {
+        let stuck = |(_, answer): &(String, Result<Answer, String>)| answer.as_ref().is_ok_and(|a| !a.facts.is_empty());
+        let reference = match self.0.iter().any(stuck) {
+            true => settle::reference(context, keyspace, origin).await,
+            false => settle::Reference::default(),
+        };
+        self.settle(&reference)
+    }
+
+    fn settle(self, reference: &settle::Reference) -> Diffs {
+        let settled = |mut answer: Answer| {
+            if let (Some(output), Some(facts)) = (&mut answer.output, answer.facts.get(&answer.uuid)) {
+                settle::summary(output, facts, reference);
+            }
+            answer.output.as_ref().and_then(decode)
+        };
+        self.0.into_iter().map(|(shard, answer)| (shard, answer.map(settled))).collect()
+    }
 }
 
 /// Decodes a summary; `None` when it has no row.
@@ -217,112 +261,4 @@ fn age(known: &[&Diff], now: i64) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use vtmigrated_proto::query::{Field, Row};
-
-    use super::*;
-
-    const NOW: i64 = 1_800_000_000;
-
-    fn table(name: &str, state: &str, rows: i64, compared: i64) -> DiffTable {
-        DiffTable { name: name.into(), state: state.into(), rows, compared, ..DiffTable::default() }
-    }
-
-    fn diff(state: &str) -> Diff {
-        Diff {
-            uuid: "u".into(),
-            state: state.into(),
-            tables: vec![table("t", state, 100, 100)],
-            started: Some(NOW - 100),
-            completed: (state == "completed").then_some(NOW - 10),
-            ..Diff::default()
-        }
-    }
-
-    fn ids(diffs: &[Result<Option<Diff>, String>]) -> Vec<&'static str> {
-        let diffs: Diffs = ["-80", "80-"].iter().zip(diffs).map(|(s, d)| ((*s).to_owned(), d.clone())).collect();
-        judge("import", "customer", &diffs, &["t".to_owned()], NOW).into_iter().map(|f| f.id).collect()
-    }
-
-    #[test]
-    fn an_equal_diff_of_all_shards_is_no_finding() {
-        assert!(ids(&[Ok(Some(diff("completed"))), Ok(Some(diff("completed")))]).is_empty());
-    }
-
-    #[test]
-    fn none_one_shard_and_silence_are_told_apart() {
-        assert_eq!(ids(&[Ok(None), Ok(None)]), ["VDIFF_NONE"]);
-        assert_eq!(ids(&[Ok(Some(diff("completed"))), Ok(None)]), ["VDIFF_UNFINISHED"]);
-        assert_eq!(ids(&[Err("down".into()), Ok(Some(diff("completed")))]), ["VDIFF_UNKNOWN"]);
-        for state in ["started", "stopped", "error", "pending"] {
-            assert_eq!(ids(&[Ok(Some(diff("completed"))), Ok(Some(diff(state)))]), ["VDIFF_UNFINISHED"], "{state}");
-        }
-    }
-
-    #[test]
-    fn rows_that_differ_block() {
-        let mut flagged = diff("started");
-        flagged.tables[0].mismatch = true;
-        let mut counted = diff("stopped");
-        counted.tables[0].differing = 1;
-        let mut under_way = diff("started");
-        under_way.tables[0].differing = 1;
-        assert_eq!(ids(&[Ok(Some(flagged)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
-        assert_eq!(ids(&[Ok(Some(counted)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
-        assert_eq!(ids(&[Ok(Some(under_way)), Ok(Some(diff("completed")))]), ["VDIFF_UNFINISHED"]);
-    }
-
-    #[test]
-    fn old_and_partial_diffs_warn() {
-        let old = Diff { completed: Some(NOW - 3 * OLD), ..diff("completed") };
-        assert_eq!(ids(&[Ok(Some(old.clone())), Ok(Some(old))]), ["VDIFF_OLD"]);
-        let other = Diff { tables: vec![table("u", "completed", 1, 1)], ..diff("completed") };
-        assert_eq!(ids(&[Ok(Some(other.clone())), Ok(Some(other))]), ["VDIFF_PARTIAL"]);
-    }
-
-    #[test]
-    fn progress_never_passes_the_total() {
-        let mut running = diff("started");
-        running.tables =
-            vec![table("a", "completed", 100, 150), table("b", "started", 100, 50), table("c", "pending", 0, 9)];
-        assert_eq!(running.progress(), (150, 200));
-        assert_eq!(running.progress_text(NOW).unwrap(), "VDiff 75% of rows compared (estimate), about 33s left");
-        running.tables[1].compared = 500;
-        assert_eq!(running.progress_text(NOW).unwrap(), "VDiff 99% of rows compared (estimate), about 0s left");
-        assert_eq!(diff("completed").progress_text(NOW), None);
-    }
-
-    #[test]
-    fn summaries_are_read_by_column_name() {
-        let names = [
-            "table_name",
-            "vdiff_state",
-            "uuid",
-            "table_rows",
-            "rows_compared",
-            "has_mismatch",
-            "report",
-            "completed_at",
-        ];
-        let cells = [
-            "t",
-            "completed",
-            "u",
-            "7",
-            "7",
-            "1",
-            r#"{"MismatchedRows":2,"ExtraRowsTarget":1}"#,
-            "2026-11-23 10:00:00",
-        ];
-        let field = |name: &str| Field { name: name.into(), ..Field::default() };
-        let row = Row {
-            lengths: cells.iter().map(|c| i64::try_from(c.len()).unwrap()).collect(),
-            values: cells.concat().into_bytes(),
-        };
-        let output = QueryResult { fields: names.map(field).to_vec(), rows: vec![row], ..QueryResult::default() };
-        let diff = decode(&output).unwrap();
-        assert_eq!((diff.uuid.as_str(), diff.completed), ("u", Some(1_795_428_000)));
-        assert_eq!(diff.tables, [DiffTable { mismatch: true, differing: 3, ..table("t", "", 7, 7) }]);
-        assert_eq!(decode(&QueryResult::default()), None);
-    }
-}
+mod tests;

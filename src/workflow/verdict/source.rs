@@ -1,28 +1,34 @@
 //! What the source says of itself: positions, binlogs, columns, sizes.
+//!
+//! The positions decide whether complete may go on, so nothing else may cost them: each thing is asked for with a bound of
+//! its own, and what one shard does not tell is missing of that shard only.
 
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, join3};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
-use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
+use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Tablet};
 
 use super::super::migrate::{gather, progress};
+use super::super::streams::Keyspace;
 use super::schema::{self, Columns};
 use crate::context::Context;
-use crate::gtid::GtidSet;
+use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
+use crate::topo::{self, Topo};
 
 /// What is asked of a source.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
     pub mount: String,
     pub keyspace: String,
+    /// Shards that are asked besides those that serve.
     pub shards: Vec<String>,
     /// Tables whose columns are asked for; none: columns are not.
     pub tables: Vec<String>,
     /// Whether the sizes of all tables are asked for.
     pub sizes: bool,
-    /// Bound of everything.
+    /// Bound of the topology, and of each thing that the tablets are asked.
     pub within: Duration,
 }
 
@@ -32,16 +38,18 @@ pub struct Source {
     pub shards: Vec<SourceShard>,
     /// Columns as the first shard has them; `None` when they were not asked for or it did not tell.
     pub columns: Option<Columns>,
-    /// Sizes of all shards together, when asked for.
+    /// Sizes of all shards together; `None` when they were not asked for or a shard did not tell.
     pub sizes: Option<progress::Sizes>,
 }
 
 /// One shard's answers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SourceShard {
     pub name: String,
-    /// Executed transactions.
-    pub position: GtidSet,
+    pub range: Option<KeyRange>,
+    pub serves: bool,
+    /// What its primary has executed, or why that is not known: a text for people.
+    pub position: Result<Position, String>,
     /// Transactions that are in no binlog any more, if the tablet told.
     pub purged: Option<GtidSet>,
     /// Seconds for which binlogs are kept; 0: for ever.
@@ -57,65 +65,154 @@ impl Source {
     pub fn shard(&self, name: &str) -> Option<&SourceShard> {
         self.shards.iter().find(|shard| shard.name == name)
     }
+
+    /// Why a shard's position is not known; `None` when it is.
+    pub fn silence(&self, name: &str) -> Option<String> {
+        match self.shard(name) {
+            Some(shard) => shard.position.as_ref().err().cloned(),
+            None => Some(format!("the source has no shard {name}")),
+        }
+    }
 }
 
 /// Asks the primaries of a source: three waves, or four when the mount's record is to be read too.
 ///
 /// # Errors
-/// A text for people when a primary does not tell its position. Of the rest, what is not told is missing.
+/// A text for people when its topology cannot be read. What is not told of the rest is missing.
 pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCluster>) -> Result<Source, String> {
-    let asked = async {
+    let topology = async {
         let record = match record {
             Some(record) => record.clone(),
             None => gather::mount(context, &ask.mount).await.map_err(|e| e.to_string())?.value,
         };
         let topo = gather::open(context, &ask.mount, &record).await.map_err(|e| e.to_string())?;
-        let primaries = gather::primaries(&topo, &ask.keyspace, &ask.shards).await.map_err(|e| e.to_string())?;
-        let shards = join_all(primaries.iter().zip(&ask.shards).map(|(on, name)| shard(context, on, name)));
-        let columns = async {
-            let first = primaries.first().filter(|_| !ask.tables.is_empty())?;
-            schema::columns(context, first, &ask.tables).await.ok()
-        };
-        let sizes = async {
-            if !ask.sizes {
-                return Ok(None);
-            }
-            progress::total(context, &primaries).await.map(Some).map_err(|e| e.to_string())
-        };
-        let (shards, columns, sizes) = futures::future::join3(shards, columns, sizes).await;
-        let shards = shards.into_iter().collect::<Result<_, String>>()?;
-        Ok(Source { shards, columns, sizes: sizes? })
+        let shards = shards(&topo, ask).await?;
+        Ok((topo, shards))
     };
-    match tokio::time::timeout(ask.within, asked).await {
+    let (topo, asked) = bounded(ask.within, topology).await?;
+    let positions = join_all(asked.shards.iter().map(|shard| async {
+        let primary = shard.primary().map_err(|e| e.to_string());
+        let (position, binlogs) = match primary {
+            Ok(on) => join(position(context, &topo, &asked, on, ask.within), binlogs(context, on, ask.within)).await,
+            Err(why) => (Err(why), Vec::new()),
+        };
+        let told = SourceShard {
+            name: shard.name.clone(),
+            range: shard.range().cloned(),
+            serves: shard.record.value.is_primary_serving,
+            position,
+            purged: None,
+            keeps: None,
+        };
+        told.with(binlogs)
+    }));
+    let primaries: Vec<Tablet> = asked.shards.iter().filter_map(|shard| shard.primary.clone()).collect();
+    let columns = async {
+        let first = primaries.first().filter(|_| !ask.tables.is_empty())?;
+        let columns = schema::columns(context, first, &ask.tables);
+        bounded(ask.within, async { columns.await.map_err(|e| e.to_string()) }).await.ok()
+    };
+    let sizes = async {
+        if !ask.sizes {
+            return None;
+        }
+        let total = progress::total(context, &primaries);
+        bounded(ask.within, async { total.await.map_err(|e| e.to_string()) }).await.ok()
+    };
+    let (mut shards, columns, sizes) = join3(positions, columns, sizes).await;
+    let missing = ask.shards.iter().filter(|name| !asked.shards.iter().any(|shard| shard.name == **name));
+    shards.extend(missing.map(|name| SourceShard {
+        name: name.clone(),
+        range: topo::shard::parse_name(name).ok().flatten(),
+        serves: false,
+        position: Err(format!("shard {}/{name} is not in the source's topology", ask.keyspace)),
+        purged: None,
+        keeps: None,
+    }));
+    Ok(Source { shards, columns, sizes })
+}
+
+/// An answer within a bound, or a text that names the bound.
+async fn bounded<T>(within: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    match tokio::time::timeout(within, work).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", ask.within.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", within.as_secs())),
     }
 }
 
-async fn shard(context: &Context, on: &Tablet, name: &str) -> Result<SourceShard, String> {
-    let position = context.tablets.primary_position(on, PrimaryPositionRequest {});
-    let (position, binlogs) = join(position, context.tablets.read(on, BINLOGS.into(), 10)).await;
-    let position = position.map_err(|e| e.to_string())?.position;
-    let mut shard =
-        SourceShard { name: name.to_owned(), position: GtidSet::parse(&position)?, ..SourceShard::default() };
-    let binlogs = match binlogs {
-        Ok(answer) => rows::texts(&answer),
-        Err(error) => {
-            tracing::debug!("the source did not tell of its binlogs: {error}");
-            return Ok(shard);
-        }
+/// The shards that serve and those that are named, with their primaries: those that serve come first.
+async fn shards(topo: &Topo, ask: &Ask) -> Result<Keyspace, String> {
+    let (mut records, cells) = futures::future::try_join(topo::shard::all(topo.global(), &ask.keyspace), topo.cells())
+        .await
+        .map_err(|e| e.to_string())?;
+    let named = |name: &str| ask.shards.iter().any(|shard| shard == name);
+    records.retain(|record| record.value.is_primary_serving || named(topo::shard::name(record)));
+    records.sort_by_key(|record| !record.value.is_primary_serving);
+    Keyspace::with_primaries(&ask.keyspace, records, cells).await.map_err(|e| e.to_string())
+}
+
+/// What a primary has executed.
+async fn position(
+    context: &Context,
+    topo: &Topo,
+    source: &Keyspace,
+    on: &Tablet,
+    within: Duration,
+) -> Result<Position, String> {
+    let answer = async {
+        let answer = context.tablets.primary_position(on, PrimaryPositionRequest {});
+        answer.await.map_err(|e| e.to_string())
     };
-    for row in binlogs {
-        let [Some(variable), Some(value)] = row.as_slice() else { continue };
-        match variable.as_str() {
-            "gtid_purged" => shard.purged = GtidSet::parse(value).ok(),
-            "binlog_expire_logs_seconds" => shard.keeps = value.parse().ok(),
-            // of no effect while the one in seconds is set
-            "expire_logs_days" if shard.keeps.is_none_or(|seconds| seconds == 0) => {
-                shard.keeps = value.parse::<i64>().ok().map(|days| days * 86_400);
-            }
-            _ => {}
+    let position = Position::parse(&bounded(within, answer).await?.position);
+    match &position {
+        position if position.is_empty() => {
+            Err("its primary tells no position: it keeps no record of its changes".into())
         }
+        Position::File { .. } => {
+            // the stream may read from another tablet, whose binlogs have other names and offsets
+            let alone = async {
+                let shards = [on.shard.as_str()];
+                let graph = topo::tablet::replication(&source.cells, &on.keyspace, &shards).await;
+                Ok(graph
+                    .map_err(|e| e.to_string())?
+                    .into_values()
+                    .flatten()
+                    .all(|alias| Some(&alias) == on.alias.as_ref()))
+            };
+            let text = || format!("{position} is a place in one server's binlogs, and the shard has several tablets");
+            if bounded(within, alone).await? { Ok(position) } else { Err(text()) }
+        }
+        _ => Ok(position),
     }
-    Ok(shard)
+}
+
+/// Variables of the binlogs, with their values; none when the tablet does not tell.
+async fn binlogs(context: &Context, on: &Tablet, within: Duration) -> Vec<(String, String)> {
+    let read = async { context.tablets.read(on, BINLOGS.into(), 10).await.map_err(|e| e.to_string()) };
+    let answer = bounded(within, read).await.map(|answer| rows::texts(&answer)).unwrap_or_else(|why| {
+        tracing::debug!("the source did not tell of its binlogs: {why}");
+        Vec::new()
+    });
+    let pair = |row: Vec<Option<String>>| {
+        let mut row = row.into_iter().flatten();
+        Some((row.next()?, row.next()?))
+    };
+    answer.into_iter().filter_map(pair).collect()
+}
+
+impl SourceShard {
+    fn with(mut self, binlogs: Vec<(String, String)>) -> Self {
+        for (variable, value) in binlogs {
+            match variable.as_str() {
+                "gtid_purged" => self.purged = GtidSet::parse(&value).ok(),
+                "binlog_expire_logs_seconds" => self.keeps = value.parse().ok(),
+                // of no effect while the one in seconds is set
+                "expire_logs_days" if self.keeps.is_none_or(|seconds| seconds == 0) => {
+                    self.keeps = value.parse::<i64>().ok().map(|days| days * 86_400);
+                }
+                _ => {}
+            }
+        }
+        self
+    }
 }

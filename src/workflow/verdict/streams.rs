@@ -1,35 +1,48 @@
-//! What the streams themselves say: states, copies, lag, positions.
+//! What the streams themselves say: which there are, their states, copies, lag.
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::topodata::KeyRange;
 
 use super::super::migrate::rows::CopyStates;
 use super::super::migrate::{FROZEN, status};
-use super::super::preflight::{Finding, Severity, check};
+use super::super::preflight::{Finding, check};
+use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard};
+use super::positions::{Reach, is_snapshot, reach};
 use super::source::Source;
-use crate::gtid::{self, GtidSet};
+use crate::gtid::{GtidSet, Position};
+use crate::key_range;
+use crate::topo::shard::parse_name;
 
 /// A stream that has heard nothing of its source for so long is behind, in seconds.
 const MAX_LAG: i64 = 30;
 /// Part of the time that the source keeps its binlogs from which on a lag is a risk.
 const RISKY_PART: i64 = 2;
 
-/// Streams that are not stopped for good, with their shard's number and what the finding is about.
-fn open<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
+/// Every stream with its shard's number and what a finding about it is about.
+pub(super) fn all<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
     let on_shard = move |row: &'a OnShard| {
         let shard = target.shards.get(row.shard).map(|s| s.name.as_str()).unwrap_or_default();
         let subject = move |stream: &Stream| format!("{}/{shard} stream {}", target.name, stream.id);
         row.found.streams.iter().map(move |stream| (row.shard, subject(stream), stream))
     };
-    rows.iter().flat_map(on_shard).filter(|(_, _, stream)| stream.message != FROZEN.as_bytes())
+    rows.iter().flat_map(on_shard)
 }
 
-/// Whether every stream runs and has copied all. Errors and silence only warn while the source cannot be asked: a dead
-/// source makes them.
-pub fn states(target: &Keyspace, rows: &[OnShard], copying: &[CopyStates], reachable: bool) -> Vec<Finding> {
-    let mut found = missing(target, rows);
-    let of_source = if reachable { Severity::Blocks } else { Severity::Warns };
+/// Those that are not stopped for good.
+fn open<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
+    all(target, rows).filter(|(_, _, stream)| stream.message != FROZEN.as_bytes())
+}
+
+/// Whether every stream runs and has copied all.
+pub fn states(
+    target: &Keyspace,
+    rows: &[OnShard],
+    copying: &[CopyStates],
+    source: &Result<Source, String>,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
     for (shard, subject, stream) in open(target, rows) {
         let left = copying.get(shard).and_then(|s| s.get(&i64::from(stream.id)));
         let message = streams::message(stream);
@@ -45,18 +58,15 @@ pub fn states(target: &Keyspace, rows: &[OnShard], copying: &[CopyStates], reach
             }
             State::Running if streams::shown_state(stream, false) == "Error" => {
                 let mend = "mend what the message says; the stream goes on by itself";
-                Finding { severity: of_source, ..Finding::new(&check::ERROR, subject, message, mend) }
+                Finding::new(&check::ERROR, subject, message, mend)
             }
-            State::Running if lag > MAX_LAG => {
+            // one that has reached its source's position may have nothing to hear
+            State::Running if lag > MAX_LAG && reach(stream, source) != Reach::Reached => {
                 let text = format!("nothing heard of the source for {lag} s");
-                Finding {
-                    severity: of_source,
-                    ..Finding::new(&check::BEHIND, subject, text, "wait until it catches up")
-                }
+                Finding::new(&check::BEHIND, subject, text, "wait until it catches up")
             }
             State::Running => continue,
-            // --stop-after-copy ends in this state
-            State::Stopped if message.starts_with("Stopped after copy") => continue,
+            _ if is_snapshot(stream) => continue,
             state => {
                 let text = format!("its state is {} ({message})", state.as_str_name());
                 let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
@@ -69,32 +79,50 @@ pub fn states(target: &Keyspace, rows: &[OnShard], copying: &[CopyStates], reach
     found
 }
 
-/// Serving shards without a stream.
-fn missing(target: &Keyspace, rows: &[OnShard]) -> Vec<Finding> {
-    let has = |at: usize| rows.iter().any(|row| row.shard == at && !row.found.streams.is_empty());
-    let bare =
-        target.shards.iter().enumerate().filter(|(at, shard)| !has(*at) && shard.record.value.is_primary_serving);
-    bare.map(|(_, shard)| {
-        let mend = "cancel the workflow and create it again, or end it with Workflow delete --keep-data";
-        let subject = format!("shard {}/{}", target.name, shard.name);
-        Finding::new(&check::STREAM_MISSING, subject, "it has no stream of the workflow", mend)
-    })
-    .collect()
+/// The source's shards that streams are to be there for, with their ranges: those that serve, else those of the record.
+fn feeding(source: &Result<Source, String>, facts: Option<&Facts>) -> Vec<(String, Option<KeyRange>)> {
+    let shards = source.as_ref().map(|source| source.shards.as_slice()).unwrap_or_default();
+    let serving = shards.iter().filter(|shard| shard.serves);
+    let serving: Vec<_> = serving.map(|shard| (shard.name.clone(), shard.range.clone())).collect();
+    if !serving.is_empty() {
+        return serving;
+    }
+    let of_record = facts.iter().flat_map(|facts| &facts.source.1);
+    of_record.filter_map(|name| Some((name.clone(), parse_name(name).ok()?))).collect()
 }
 
-/// Streams that have not reached the source's position.
-pub fn positions(target: &Keyspace, rows: &[OnShard], source: &Source) -> Vec<Finding> {
-    let running = open(target, rows).filter(|(_, _, stream)| stream.state() == State::Running);
-    running
-        .filter_map(|(_, subject, stream)| {
-            let wanted = &source.shard(shard_of(stream))?.position;
-            let reached = reached(stream);
-            let text = || format!("it has not reached the position of the source, {wanted}; it is at {reached}");
-            (!reached.contains(wanted)).then(|| {
-                Finding::new(&check::BEHIND, subject, text(), "wait until it catches up, or stop the writes there")
-            })
-        })
-        .collect()
+/// Streams that should be there and are not: each serving target shard needs one for each source shard whose range
+/// overlaps its own, or for every one when the rows of one range may live in any other.
+pub fn missing(
+    target: &Keyspace,
+    rows: &[OnShard],
+    source: &Result<Source, String>,
+    facts: Option<&Facts>,
+) -> Vec<Finding> {
+    let feeding = feeding(source, facts);
+    let every_pair = facts.is_some_and(|facts| facts.every_pair);
+    let mut found = Vec::new();
+    let serving = target.shards.iter().enumerate().filter(|(_, shard)| shard.record.value.is_primary_serving);
+    for (at, shard) in serving {
+        let mut mine = rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams).peekable();
+        let text = if mine.peek().is_none() {
+            "it has no stream of the workflow".to_owned()
+        } else {
+            let from: Vec<&str> = mine.map(shard_of).collect();
+            let needed = feeding.iter().filter(|(name, range)| {
+                !from.contains(&name.as_str()) && (every_pair || key_range::intersects(range.as_ref(), shard.range()))
+            });
+            let lacking: Vec<&str> = needed.map(|(name, _)| name.as_str()).collect();
+            if lacking.is_empty() {
+                continue;
+            }
+            format!("it has no stream of the source's {}", lacking.join(", "))
+        };
+        let mend = "cancel the workflow and create it again, or end it with Workflow delete --keep-data";
+        let subject = format!("shard {}/{}", target.name, shard.name);
+        found.push(Finding::new(&check::STREAM_MISSING, subject, text, mend));
+    }
+    found
 }
 
 /// Streams whose next transactions the source has purged, or soon will.
@@ -103,11 +131,15 @@ pub fn positions(target: &Keyspace, rows: &[OnShard], source: &Source) -> Vec<Fi
 /// needs, wherever it reads it.
 pub fn binlogs(target: &Keyspace, rows: &[OnShard], source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (_, subject, stream) in open(target, rows).filter(|(_, _, stream)| !stream.pos.is_empty()) {
-        let Some(shard) = source.shard(shard_of(stream)) else { continue };
-        let (reached, lag) = (reached(stream), status::lag(stream));
+    let reading = |stream: &Stream| !stream.pos.is_empty() && !is_snapshot(stream);
+    for (_, subject, stream) in open(target, rows).filter(|(_, _, stream)| reading(stream)) {
+        let (Some(shard), Position::Gtids(reached)) = (source.shard(shard_of(stream)), Position::stored(&stream.pos))
+        else {
+            continue;
+        };
+        let lag = status::lag(stream);
         let well = stream.state() == State::Running && streams::shown_state(stream, false) != "Error" && lag <= MAX_LAG;
-        if well || reached.contains(&shard.position) {
+        if well || is_reached(&reached, &shard.position) {
             continue;
         }
         match (&shard.purged, shard.keeps) {
@@ -128,10 +160,11 @@ pub fn binlogs(target: &Keyspace, rows: &[OnShard], source: &Source) -> Vec<Find
     found
 }
 
-fn shard_of(stream: &Stream) -> &str {
-    stream.bls.as_ref().map(|bls| bls.shard.as_str()).unwrap_or_default()
+fn is_reached(reached: &GtidSet, wanted: &Result<Position, String>) -> bool {
+    matches!(wanted, Ok(Position::Gtids(wanted)) if reached.contains(wanted))
 }
 
-fn reached(stream: &Stream) -> GtidSet {
-    gtid::stored(&stream.pos).and_then(|text| GtidSet::parse(&text)).unwrap_or_default()
+/// The source shard that a stream reads.
+pub(super) fn shard_of(stream: &Stream) -> &str {
+    stream.bls.as_ref().map(|bls| bls.shard.as_str()).unwrap_or_default()
 }

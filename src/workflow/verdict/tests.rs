@@ -11,7 +11,7 @@ use super::super::record::Phase;
 use super::super::streams::TargetShard;
 use super::source::SourceShard;
 use super::*;
-use crate::gtid::GtidSet;
+use crate::gtid::{GtidSet, Position};
 use crate::topo::{Cells, Record};
 
 const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
@@ -23,7 +23,8 @@ fn target() -> Keyspace {
             denied_tables: vec!["t".into()],
             ..TabletControl::default()
         };
-        let value = Shard { is_primary_serving: true, tablet_controls: vec![denied], ..Shard::default() };
+        let key_range = crate::topo::shard::parse_name(name).unwrap();
+        let value = Shard { is_primary_serving: true, key_range, tablet_controls: vec![denied], ..Shard::default() };
         let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 1 };
         TargetShard { name: name.into(), record, primary: None, missing: String::new(), unread: None }
     };
@@ -80,9 +81,18 @@ fn facts() -> Facts {
 }
 
 fn source(position: u64, purged: u64) -> Source {
-    let shard =
-        SourceShard { name: "0".into(), position: set(position), purged: Some(set(purged)), keeps: Some(100_000) };
-    Source { shards: vec![shard], ..Source::default() }
+    Source { shards: vec![source_shard("0", position, purged)], ..Source::default() }
+}
+
+fn source_shard(name: &str, position: u64, purged: u64) -> SourceShard {
+    SourceShard {
+        name: name.into(),
+        range: crate::topo::shard::parse_name(name).unwrap(),
+        serves: true,
+        position: Ok(Position::Gtids(set(position))),
+        purged: Some(set(purged)),
+        keeps: Some(100_000),
+    }
 }
 
 /// A workflow whose first stream is as given, its second one well.
@@ -109,7 +119,8 @@ impl Case {
 
     fn judged(&self) -> Vec<Finding> {
         let target = target();
-        let origin = Origin { keyspace: "commerce".into(), tables: vec!["t".into()], ..Origin::default() };
+        let (mount, tables) = ("ext1".to_owned(), vec!["t".to_owned()]);
+        let origin = Origin { keyspace: "commerce".into(), mount, tables, ..Origin::default() };
         let evidence = Evidence {
             target: &target,
             workflow: "import",
@@ -137,8 +148,28 @@ impl Case {
 fn a_workflow_that_is_well_has_no_findings() {
     assert_eq!(Case::of(stream()).ids(), []);
     assert_eq!(summary(&Case::of(stream()).judged()), "GO");
-    let after_copy = Stream { state: State::Stopped.into(), message: b"Stopped after copy.".to_vec(), ..stream() };
-    assert_eq!(Case::of(after_copy).ids(), []);
+}
+
+#[test]
+fn a_stream_that_stopped_after_its_copy_as_asked_is_only_told_of() {
+    let mut asked = stream();
+    asked.bls.as_mut().unwrap().stop_after_copy = true;
+    (asked.state, asked.message) = (State::Stopped.into(), b"Stopped after copy.".to_vec());
+    (asked.time_updated, asked.transaction_timestamp) = (ago(400_000), ago(400_000));
+    let mut case = Case::of(asked.clone());
+    assert_eq!(case.ids(), []);
+    // the source went on, and has purged what the stream would need to go on
+    case.rows.truncate(1);
+    case.rows.push(Case::of(stream()).rows.remove(1));
+    case.rows[1].found.streams[0].pos = format!("MySQL56/{SERVER}:1-900").into_bytes();
+    case.source = Ok(source(900, 800));
+    assert_eq!(case.ids(), [("STOPPED_AFTER_COPY", Severity::Warns)]);
+    case.rows[1].found.streams[0] = asked.clone();
+    case.source = Err("gone".into());
+    assert_eq!(case.ids(), [("STOPPED_AFTER_COPY", Severity::Warns); 2]);
+    // the message alone does not make it one
+    let stopped = Stream { state: State::Stopped.into(), message: b"Stopped after copy.".to_vec(), ..stream() };
+    assert_eq!(Case::of(stopped).ids(), [("NOT_RUNNING", Severity::Blocks)]);
 }
 
 #[test]
@@ -152,7 +183,6 @@ fn states_of_streams_block() {
     assert_eq!(with(&|s| s.pos.clear()).first(), Some(&("COPYING", Severity::Blocks)));
     assert_eq!(with(&|s| s.state = State::Stopped.into()), blocks("NOT_RUNNING"));
     assert_eq!(with(&|s| s.message = b"some error".to_vec()), blocks("ERROR"));
-    assert_eq!(with(&|s| (s.time_updated, s.transaction_timestamp) = (ago(100), ago(100))), blocks("BEHIND"));
     let mut copying = Case::of(stream());
     copying.copying[0].insert(1, vec![("t".into(), String::new())]);
     assert_eq!(copying.ids(), blocks("COPYING"));
@@ -163,12 +193,18 @@ fn states_of_streams_block() {
 }
 
 #[test]
-fn streams_that_complete_has_stopped_are_no_reason() {
+fn streams_that_complete_has_stopped_are_held_to_the_position_until_the_tables_are_handed_over() {
     let frozen = || Stream { state: State::Stopped.into(), message: b"FROZEN".to_vec(), ..stream() };
     let mut case = Case::of(frozen());
+    case.facts.completing = true;
     assert_eq!(case.ids(), []);
     case.rows[1].found.streams[0] = frozen();
+    assert_eq!(case.ids(), []);
+    case.source = Ok(source(101, 50));
+    assert_eq!(case.ids(), [("BEHIND", Severity::Blocks); 2]);
     case.source = Err("down".into());
+    assert_eq!(case.ids(), [("SOURCE_UNREACHABLE", Severity::Blocks)]);
+    case.facts.handed_over = true;
     assert_eq!(case.ids(), []);
 }
 
@@ -182,13 +218,102 @@ fn an_interrupted_create_blocks() {
 }
 
 #[test]
-fn a_dead_source_only_warns_and_so_does_what_it_makes() {
+fn a_source_that_does_not_tell_its_position_blocks_and_errors_stay_errors() {
     let silent = Stream { message: b"connection error".to_vec(), ..stream() };
     let mut case = Case::of(silent);
     case.source = Err("no answer".into());
-    assert_eq!(case.ids(), [("ERROR", Severity::Warns), ("SOURCE_UNREACHABLE", Severity::Warns)]);
-    case.copying[0].insert(1, vec![("t".into(), String::new())]);
-    assert_eq!(case.ids(), [("COPYING", Severity::Blocks), ("SOURCE_UNREACHABLE", Severity::Warns)]);
+    let blocks = Severity::Blocks;
+    assert_eq!(case.ids(), [("ERROR", blocks), ("SOURCE_UNREACHABLE", blocks)]);
+    // one shard of it is enough, and is named once
+    case.rows[0].found.streams[0] = stream();
+    case.source = Ok(Source {
+        shards: vec![SourceShard { position: Err("no answer".into()), ..source_shard("0", 1, 1) }],
+        ..Source::default()
+    });
+    assert_eq!(case.ids(), [("SOURCE_UNREACHABLE", blocks)]);
+    assert_eq!(case.judged()[0].subject, "shard commerce/0 of mount ext1");
+}
+
+#[test]
+fn a_shard_that_nobody_asked_and_a_position_that_cannot_be_compared_block() {
+    let from = |shard: &str, position: &str| {
+        let mut stream = stream();
+        stream.pos = position.as_bytes().to_vec();
+        stream.bls.as_mut().unwrap().shard = shard.into();
+        Case::of(stream)
+    };
+    let unknown = [("POSITION_UNKNOWN", Severity::Blocks)];
+    assert_eq!(from("0", "MariaDB/0-1-5").ids(), unknown);
+    assert_eq!(from("0", "\u{fffd}").ids(), unknown);
+    let ids = from("40-80", &format!("MySQL56/{SERVER}:1-100")).ids();
+    assert_eq!(ids, [("STREAM_MISSING", Severity::Blocks), ("POSITION_UNKNOWN", Severity::Blocks)]);
+    let mut maria = from("0", "MariaDB/0-1-5");
+    maria.rows[1].found.streams[0].pos = b"MariaDB/0-1-5".to_vec();
+    for (wanted, ids) in [("MariaDB/0-2-5", vec![]), ("MariaDB/0-2-6", vec![("BEHIND", Severity::Blocks); 2])] {
+        let shard = SourceShard { position: Ok(Position::parse(wanted)), ..source_shard("0", 1, 1) };
+        maria.source = Ok(Source { shards: vec![shard], ..Source::default() });
+        assert_eq!(maria.ids(), ids, "{wanted}");
+    }
+}
+
+#[test]
+fn every_source_shard_that_feeds_a_target_shard_has_a_stream_there() {
+    let mut case = Case::of(stream());
+    let streams = |shards: &[&str]| {
+        let from = |shard: &&str| {
+            let mut stream = stream();
+            stream.bls.as_mut().unwrap().shard = (*shard).into();
+            stream
+        };
+        shards.iter().map(from).collect::<Vec<_>>()
+    };
+    let set = |case: &mut Case, left: &[&str], right: &[&str]| {
+        case.rows[0].found.streams = streams(left);
+        case.rows[1].found.streams = streams(right);
+    };
+    let lacking = |case: &Case| case.judged().into_iter().map(|f| format!("{} {}", f.id, f.cause)).collect::<Vec<_>>();
+    // the source was resharded: its new shards serve, the record knows the old one
+    let shards = ["-40", "40-80", "80-"].map(|name| source_shard(name, 100, 50)).to_vec();
+    case.source = Ok(Source { shards, ..Source::default() });
+    set(&mut case, &["-40", "40-80"], &["80-"]);
+    assert!(lacking(&case).is_empty());
+    set(&mut case, &["-40"], &["80-"]);
+    assert_eq!(lacking(&case), ["STREAM_MISSING it has no stream of the source's 40-80"]);
+    case.facts.every_pair = true;
+    set(&mut case, &["-40", "40-80", "80-"], &["80-", "-40"]);
+    assert_eq!(lacking(&case), ["STREAM_MISSING it has no stream of the source's 40-80"]);
+    // a source that cannot be asked: the record's shards
+    case.source = Err("down".into());
+    case.facts.source.1 = vec!["-80".into(), "80-".into()];
+    set(&mut case, &["-80", "80-"], &["80-"]);
+    let found = lacking(&case);
+    assert_eq!(found[0], "STREAM_MISSING it has no stream of the source's -80");
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn an_idle_stream_at_the_position_of_the_source_is_not_behind() {
+    let idle = Stream { time_updated: ago(59), transaction_timestamp: ago(5000), ..stream() };
+    assert_eq!(Case::of(idle.clone()).ids(), []);
+    let mut case = Case::of(idle);
+    case.source = Ok(source(101, 50));
+    assert_eq!(case.ids().first(), Some(&("BEHIND", Severity::Blocks)));
+}
+
+#[test]
+fn who_insists_goes_on_without_the_proof_of_the_source_and_of_nothing_else() {
+    let mut case = Case::of(Stream { message: b"connection error".to_vec(), ..stream() });
+    case.source = Err("gone".into());
+    case.facts.phase = Phase::Creating;
+    let ids = |findings: &[Finding]| findings.iter().map(|f| (f.id, f.severity)).collect::<Vec<_>>();
+    let insisted = insist::insist(case.judged(), true);
+    assert_eq!(
+        ids(&insisted.findings),
+        [("CREATE_UNFINISHED", Severity::Blocks), ("ERROR", Severity::Warns), ("SOURCE_UNREACHABLE", Severity::Warns)]
+    );
+    assert_eq!(ids(&insisted.ignored), [("ERROR", Severity::Blocks), ("SOURCE_UNREACHABLE", Severity::Blocks)]);
+    let usual = insist::insist(case.judged(), false);
+    assert_eq!((usual.findings, usual.ignored), (case.judged(), Vec::new()));
 }
 
 #[test]
@@ -205,10 +330,10 @@ fn positions_and_binlogs_of_the_source_are_compared() {
     let mut case = Case::of(stopped);
     case.source = Ok(source(200, 150));
     let ids: Vec<&str> = case.ids().into_iter().map(|(id, _)| id).collect();
-    assert_eq!(ids, ["NOT_RUNNING", "GTID_PURGED", "BEHIND"]);
+    assert_eq!(ids, ["NOT_RUNNING", "GTID_PURGED", "BEHIND", "BEHIND"]);
     case.source = Ok(source(200, 100));
     let ids: Vec<&str> = case.ids().into_iter().map(|(id, _)| id).collect();
-    assert_eq!(ids, ["NOT_RUNNING", "BINLOG_RISK", "BEHIND"]);
+    assert_eq!(ids, ["NOT_RUNNING", "BINLOG_RISK", "BEHIND", "BEHIND"]);
     case.source = Ok(source(100, 100));
     assert_eq!(case.ids(), [("NOT_RUNNING", Severity::Blocks)]);
 }

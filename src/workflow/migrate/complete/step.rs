@@ -10,7 +10,7 @@ use crate::tablet;
 /// A side effect of complete. The texts are stock's where stock has the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// From here on the workflow can only be completed.
+    /// The record tells that streams are being stopped for good.
     MarkCompleting,
     /// Stopped, with a message that makes tablets refuse to start them; seen so.
     Freeze {
@@ -20,7 +20,8 @@ pub enum Step {
     RebuildServing {
         cells: Vec<String>,
     },
-    /// In one transaction; then the tablets of these shards read their records again.
+    /// In one transaction, in which the record says that the workflow can only be completed from there on; then the tablets
+    /// of these shards read their records again.
     LiftDenied {
         shards: Vec<String>,
     },
@@ -94,7 +95,7 @@ fn streams(found: &Found, workflow: &str) -> Vec<String> {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MarkCompleting => f.write_str("Mark the record: the workflow can only be completed from here on"),
+            Self::MarkCompleting => f.write_str("Mark the record: complete has begun"),
             Self::Freeze { shards } => {
                 write!(f, "Stop the vreplication streams for good on shards: {}", shards.join(","))
             }

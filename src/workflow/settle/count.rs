@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Facts;
-use crate::vdiff::report::TableReport;
+use crate::workflow::vdiff_summary::TableReport;
 
 /// Tables that are reference tables on a side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,10 @@ use vtmigrated_proto::query::QueryResult;
 
 use super::FAILURE;
 use crate::sql::{quote, rows};
-use crate::vdiff::report::State;
+use crate::workflow::vdiff_summary::State;
 
+/// Most rows of a shard's log, grouped, that are read.
+pub const MAX_LINES: u64 = 100_000;
 /// Log line of a stop.
 const STOPPED: &str = "State changed to: stopped";
 /// Tries after which a shard is stopped although tables are left: this many, and two for each table.

@@ -16,13 +16,15 @@
 
 mod count;
 mod facts;
+mod reference;
 
 use vtmigrated_proto::query::{QueryResult, Row};
 
 pub use count::Reference;
-pub use facts::{Facts, parse, query};
+pub use facts::{Facts, MAX_LINES, parse, query};
+pub use reference::reference;
 
-use super::report::{ShardRow, State, TableReport, rows};
+use super::vdiff_summary::{ShardRow, State, TableReport, rows};
 use crate::sql::rows as sql_rows;
 
 /// Beginning of the error.

@@ -1,0 +1,120 @@
+use vtmigrated_proto::query::{Field, Row};
+
+use super::*;
+use crate::sql::rows;
+
+const NOW: i64 = 1_800_000_000;
+
+fn table(name: &str, state: &str, rows: i64, compared: i64) -> DiffTable {
+    DiffTable { name: name.into(), state: state.into(), rows, compared, ..DiffTable::default() }
+}
+
+fn diff(state: &str) -> Diff {
+    Diff {
+        uuid: "u".into(),
+        state: state.into(),
+        tables: vec![table("t", state, 100, 100)],
+        started: Some(NOW - 100),
+        completed: (state == "completed").then_some(NOW - 10),
+        ..Diff::default()
+    }
+}
+
+fn ids(diffs: &[Result<Option<Diff>, String>]) -> Vec<&'static str> {
+    let diffs: Diffs = ["-80", "80-"].iter().zip(diffs).map(|(s, d)| ((*s).to_owned(), d.clone())).collect();
+    judge("import", "customer", &diffs, &["t".to_owned()], NOW).into_iter().map(|f| f.id).collect()
+}
+
+#[test]
+fn an_equal_diff_of_all_shards_is_no_finding() {
+    assert!(ids(&[Ok(Some(diff("completed"))), Ok(Some(diff("completed")))]).is_empty());
+}
+
+#[test]
+fn none_one_shard_and_silence_are_told_apart() {
+    assert_eq!(ids(&[Ok(None), Ok(None)]), ["VDIFF_NONE"]);
+    assert_eq!(ids(&[Ok(Some(diff("completed"))), Ok(None)]), ["VDIFF_UNFINISHED"]);
+    assert_eq!(ids(&[Err("down".into()), Ok(Some(diff("completed")))]), ["VDIFF_UNKNOWN"]);
+    for state in ["started", "stopped", "error", "pending"] {
+        assert_eq!(ids(&[Ok(Some(diff("completed"))), Ok(Some(diff(state)))]), ["VDIFF_UNFINISHED"], "{state}");
+    }
+}
+
+#[test]
+fn rows_that_differ_block() {
+    let mut flagged = diff("started");
+    flagged.tables[0].mismatch = true;
+    let mut counted = diff("stopped");
+    counted.tables[0].differing = 1;
+    let mut under_way = diff("started");
+    under_way.tables[0].differing = 1;
+    assert_eq!(ids(&[Ok(Some(flagged)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
+    assert_eq!(ids(&[Ok(Some(counted)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
+    assert_eq!(ids(&[Ok(Some(under_way)), Ok(Some(diff("completed")))]), ["VDIFF_UNFINISHED"]);
+}
+
+#[test]
+fn a_reference_table_that_came_from_several_shards_is_no_mismatch() {
+    let report = r#"{"TableName":"t","ProcessedRows":12,"MatchingRows":4,"ExtraRowsSource":8}"#;
+    let error = "failed to reconcile extra rows: node doesn't exist: k";
+    let row = ["stopped", error, "t", "u", "error", "4", "2027-01-15 07:59:00", "12", "", "0", report];
+    let output = vdiff_summary::output(vec![rows::row(row.map(|cell| Some(cell.as_bytes())))]);
+    let facts = || {
+        let line = |text: &str, count: &str| {
+            let cells = ["u", r#"{"core_options":{"auto_retry":true}}"#, text, count, "1", "1799999990"];
+            rows::row(cells.map(|cell| Some(cell.as_bytes())))
+        };
+        let lines = [format!("Table t Error: {error}"), format!("Error: {error}")];
+        let mut log: Vec<_> = lines.iter().map(|text| line(text, "1")).collect();
+        log.push(line("table t", "0"));
+        settle::parse(&QueryResult { rows: log, ..QueryResult::default() })
+    };
+    let judged = |reference: &settle::Reference| {
+        let answer = || Answer { uuid: "u".into(), output: Some(output.clone()), facts: facts() };
+        let answers = Answers(vec![("-80".to_owned(), Ok(answer())), ("80-".to_owned(), Ok(answer()))]);
+        let diffs = answers.settle(reference);
+        let found = judge("import", "customer", &diffs, &["t".to_owned()], NOW);
+        found.into_iter().map(|f| f.id).collect::<Vec<_>>()
+    };
+    let reference = settle::Reference { source: ["t".to_owned()].into(), ..settle::Reference::default() };
+    assert!(judged(&reference).is_empty());
+    assert_eq!(judged(&settle::Reference::default()), ["VDIFF_MISMATCH"; 2]);
+}
+
+#[test]
+fn old_and_partial_diffs_warn() {
+    let old = Diff { completed: Some(NOW - 3 * OLD), ..diff("completed") };
+    assert_eq!(ids(&[Ok(Some(old.clone())), Ok(Some(old))]), ["VDIFF_OLD"]);
+    let other = Diff { tables: vec![table("u", "completed", 1, 1)], ..diff("completed") };
+    assert_eq!(ids(&[Ok(Some(other.clone())), Ok(Some(other))]), ["VDIFF_PARTIAL"]);
+}
+
+#[test]
+fn progress_never_passes_the_total() {
+    let mut running = diff("started");
+    running.tables =
+        vec![table("a", "completed", 100, 150), table("b", "started", 100, 50), table("c", "pending", 0, 9)];
+    assert_eq!(running.progress(), (150, 200));
+    assert_eq!(running.progress_text(NOW).unwrap(), "VDiff 75% of rows compared (estimate), about 33s left");
+    running.tables[1].compared = 500;
+    assert_eq!(running.progress_text(NOW).unwrap(), "VDiff 99% of rows compared (estimate), about 0s left");
+    assert_eq!(diff("completed").progress_text(NOW), None);
+}
+
+#[test]
+fn summaries_are_read_by_column_name() {
+    let names =
+        ["table_name", "vdiff_state", "uuid", "table_rows", "rows_compared", "has_mismatch", "report", "completed_at"];
+    let cells =
+        ["t", "completed", "u", "7", "7", "1", r#"{"MismatchedRows":2,"ExtraRowsTarget":1}"#, "2026-11-23 10:00:00"];
+    let field = |name: &str| Field { name: name.into(), ..Field::default() };
+    let row = Row {
+        lengths: cells.iter().map(|c| i64::try_from(c.len()).unwrap()).collect(),
+        values: cells.concat().into_bytes(),
+    };
+    let output = QueryResult { fields: names.map(field).to_vec(), rows: vec![row], ..QueryResult::default() };
+    let diff = decode(&output).unwrap();
+    assert_eq!((diff.uuid.as_str(), diff.completed), ("u", Some(1_795_428_000)));
+    assert_eq!(diff.tables, [DiffTable { mismatch: true, differing: 3, ..table("t", "", 7, 7) }]);
+    assert_eq!(decode(&QueryResult::default()), None);
+}

@@ -1,0 +1,118 @@
+//! Whether what the streams have applied contains what the source's primaries had: the proof that complete needs.
+
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+
+use super::super::migrate::FROZEN;
+use super::super::preflight::{Finding, check};
+use super::super::streams::{Keyspace, OnShard, Origin};
+use super::source::Source;
+use super::streams::{all, shard_of};
+use crate::gtid::Position;
+
+/// Where a stream is, against its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It has applied all that the source's primary had.
+    Reached,
+    /// It has not; the first is what the primary had.
+    Behind(Position, Position),
+    /// Nobody can tell: why.
+    Unknown(String),
+    /// The source does not tell where it is.
+    Silent,
+    /// It was to stop after its copy, and did: it is not meant to go on.
+    Snapshot,
+}
+
+/// The same of all streams of a workflow, as findings.
+#[derive(Clone, Debug, Default)]
+pub struct Positions {
+    /// What is not known: it blocks.
+    pub unknown: Vec<Finding>,
+    /// Streams that have not reached their source's position: complete waits for them.
+    pub behind: Vec<Finding>,
+    /// Streams that stopped after their copy, as they were asked to.
+    pub snapshots: Vec<Finding>,
+}
+
+/// True for a stream that was to stop after its copy, and did.
+pub fn is_snapshot(stream: &Stream) -> bool {
+    let asked = stream.bls.as_ref().is_some_and(|bls| bls.stop_after_copy);
+    let message = stream.message.as_slice();
+    asked
+        && stream.state() == State::Stopped
+        && (message.starts_with(b"Stopped after copy") || message == FROZEN.as_bytes())
+}
+
+/// Where a stream is.
+pub fn reach(stream: &Stream, source: &Result<Source, String>) -> Reach {
+    let shard = source.as_ref().ok().and_then(|source| source.shard(shard_of(stream)));
+    let reached = Position::stored(&stream.pos);
+    match shard.map(|shard| &shard.position) {
+        Some(Ok(wanted)) => match reached.contains(wanted) {
+            Some(true) => Reach::Reached,
+            _ if is_snapshot(stream) => Reach::Snapshot,
+            Some(false) => Reach::Behind(wanted.clone(), reached),
+            None => {
+                let text = format!("its position, {reached}, cannot be compared with the source's, {wanted}");
+                Reach::Unknown(text)
+            }
+        },
+        _ if is_snapshot(stream) => Reach::Snapshot,
+        Some(Err(_)) => Reach::Silent,
+        None if source.is_err() => Reach::Silent,
+        None => Reach::Unknown(format!("the source's shard {} was not asked for its position", shard_of(stream))),
+    }
+}
+
+impl Positions {
+    /// Compares every stream that has begun, those among them that are stopped for good.
+    pub fn of(target: &Keyspace, rows: &[OnShard], origin: &Origin, source: &Result<Source, String>) -> Self {
+        let mut found = Self::default();
+        let mut silent: Vec<&str> = Vec::new();
+        let mut all_snapshots = true;
+        for (_, subject, stream) in all(target, rows) {
+            let reach = reach(stream, source);
+            all_snapshots &= reach == Reach::Snapshot;
+            if stream.pos.is_empty() {
+                // its copy has not begun, which says more
+                continue;
+            }
+            match reach {
+                Reach::Reached => {}
+                Reach::Snapshot => {
+                    let text =
+                        "it stopped after its copy, as it was asked to: it has nothing that the source wrote since";
+                    found.snapshots.push(Finding::new(&check::STOPPED_AFTER_COPY, subject, text, ""));
+                }
+                Reach::Behind(wanted, reached) => {
+                    let text = format!("it has not reached the position of the source, {wanted}; it is at {reached}");
+                    let mend = "wait until it catches up, or stop the writes there";
+                    found.behind.push(Finding::new(&check::BEHIND, subject, text, mend));
+                }
+                Reach::Unknown(why) => {
+                    found.unknown.push(Finding::new(&check::POSITION_UNKNOWN, subject, why, ""));
+                }
+                Reach::Silent if !silent.contains(&shard_of(stream)) => silent.push(shard_of(stream)),
+                Reach::Silent => {}
+            }
+        }
+        let unreachable = |subject: String, why: String| {
+            let mend = "complete needs the position of the source's primaries: see that they answer";
+            Finding::new(&check::SOURCE_UNREACHABLE, subject, why, mend)
+        };
+        match source {
+            Err(why) if !all_snapshots || rows.is_empty() => {
+                let subject = format!("keyspace {} of mount {}", origin.keyspace, origin.mount);
+                found.unknown.push(unreachable(subject, why.clone()));
+            }
+            Err(_) => {}
+            Ok(source) => found.unknown.extend(silent.into_iter().map(|shard| {
+                let subject = format!("shard {}/{shard} of mount {}", origin.keyspace, origin.mount);
+                unreachable(subject, source.silence(shard).unwrap_or_default())
+            })),
+        }
+        found
+    }
+}
