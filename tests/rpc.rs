@@ -22,8 +22,14 @@ mod guard;
 mod keyspaces;
 #[path = "rpc/legacy.rs"]
 mod legacy;
+#[path = "rpc/migrate_rig.rs"]
+mod migrate_rig;
+#[path = "rpc/migrate_tablet.rs"]
+mod migrate_tablet;
 #[path = "rpc/names.rs"]
 mod names;
+#[path = "rpc/ownership.rs"]
+mod ownership;
 #[path = "rpc/pki.rs"]
 mod pki;
 #[path = "rpc/readme.rs"]

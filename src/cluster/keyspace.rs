@@ -66,7 +66,7 @@ pub async fn set_durability_policy(context: &Context, name: &str, policy: &str) 
     finish(changed.await, lock).await
 }
 
-/// Deletes a keyspace with its VSchema and serving graph; with `recursive` its shards and their tablets too. With
+/// Deletes a keyspace with its VSchema, its serving graph and the records of its workflows; with `recursive` its shards and their tablets too. With
 /// `force` it goes on without the lock when that cannot be had.
 pub async fn delete(context: &Context, name: &str, recursive: bool, force: bool) -> Result<()> {
     paths::check_name(name)?;
@@ -134,8 +134,10 @@ async fn delete_locked(
         Ok::<_, Error>(())
     });
     try_join_all(serving).await?;
-    let records = [paths::keyspace(name), paths::vschema(name)];
-    let writes = records.map(|path| Write::delete(path, Expect::Any)).to_vec();
+    // the records of its workflows go with it: they must not apply to a keyspace of the same name that is made later
+    let of_workflows = global.list(&paths::workflow_records(name)).await?.into_iter().map(|node| node.path);
+    let records = [paths::keyspace(name), paths::vschema(name)].into_iter().chain(of_workflows);
+    let writes = records.map(|path| Write::delete(path, Expect::Any)).collect();
     global.write(writes, guard).await?;
     Ok(())
 }

@@ -78,8 +78,8 @@ async fn leftovers(context: &Context, request: FindLeftoversRequest) -> Result<R
 }
 
 async fn dry_cancel(context: &Context, request: WorkflowDeleteRequest) -> Result<Report> {
-    let WorkflowDeleteRequest { keyspace, workflow, keep_data, .. } = request;
-    Ok(dry(preflight::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data }).await))
+    let WorkflowDeleteRequest { keyspace, workflow, keep_data, shards, .. } = request;
+    Ok(dry(preflight::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data, shards }).await))
 }
 
 async fn dry_complete(context: &Context, request: MoveTablesCompleteRequest) -> Result<Report> {

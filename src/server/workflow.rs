@@ -36,8 +36,8 @@ pub async fn add_tables(context: &Context, request: WorkflowAddTablesRequest) ->
 
 pub async fn delete(context: Arc<Context>, request: WorkflowDeleteRequest) -> Result<WorkflowDeleteResponse> {
     about::workflow(&request.keyspace, &request.workflow);
-    let arguments =
-        cancel::Arguments { keyspace: request.keyspace, workflow: request.workflow, keep_data: request.keep_data };
+    let WorkflowDeleteRequest { keyspace, workflow, keep_data, shards, .. } = request;
+    let arguments = cancel::Arguments { keyspace, workflow, keep_data, shards };
     cancel::cancel(&context, &arguments).await
 }
 

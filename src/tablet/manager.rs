@@ -66,7 +66,7 @@ calls! {
     /// Runs DDL.
     apply_schema("ApplySchema", long, |_| true, ApplySchemaRequest) -> ApplySchemaResponse;
     /// Inserts the streams of a workflow, stopped.
-    create_v_replication_workflow("CreateVReplicationWorkflow", short, |_| true, CreateVReplicationWorkflowRequest)
+    create_v_replication_workflow("CreateVReplicationWorkflow", long, |_| true, CreateVReplicationWorkflowRequest)
         -> CreateVReplicationWorkflowResponse;
     /// Reads the streams of several workflows.
     read_v_replication_workflows("ReadVReplicationWorkflows", short, |_| false, ReadVReplicationWorkflowsRequest)

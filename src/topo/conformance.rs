@@ -79,6 +79,8 @@ async fn records(conn: &Arc<dyn Conn>) {
     assert_eq!((node.value.as_ref(), node.version, node.path.as_str()), (b"one".as_slice(), created, "a/Record"));
     let updated = conn.write_one(Write::put("a/Record", "two", Expect::Version(created)), None).await.unwrap();
     assert!(updated > created);
+    let kept = conn.get("a/Record").await.unwrap();
+    assert_eq!(kept.created, node.created, "a key that is written again is the same");
     let stale = conn.write_one(Write::put("a/Record", "x", Expect::Version(created)), None).await.unwrap_err();
     assert_eq!(stale.to_string(), "bad node version: /test/root/a/Record");
     let stale = conn.write_one(Write::delete("a/Record", Expect::Version(created)), None).await.unwrap_err();
@@ -87,6 +89,11 @@ async fn records(conn: &Arc<dyn Conn>) {
     conn.write_one(Write::delete("a/Record", Expect::Any), None).await.unwrap();
     let gone = conn.write_one(Write::delete("a/Record", Expect::Version(updated)), None).await.unwrap_err();
     assert_eq!(gone, Error::NoNode("/test/root/a/Record".into()));
+    conn.create("a/Record", b"one".to_vec()).await.unwrap();
+    let anew = conn.get("a/Record").await.unwrap();
+    assert_ne!(anew.created, node.created, "a key that was deleted and made anew is another");
+    assert_eq!(conn.list("a").await.unwrap()[0].created, anew.created);
+    conn.write_one(Write::delete("a/Record", Expect::Any), None).await.unwrap();
     conn.probe().await.unwrap();
 }
 

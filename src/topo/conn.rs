@@ -11,6 +11,8 @@ pub struct Node {
     pub path: String,
     pub value: Bytes,
     pub version: i64,
+    /// Which making of the key this is: a key that was deleted and made anew has another number.
+    pub created: i64,
 }
 
 /// What must be true of a key before it is written.

@@ -55,6 +55,7 @@ struct Pair {
     #[serde(default)]
     session: Option<String>,
     modify_index: i64,
+    create_index: i64,
 }
 
 impl Consul {
@@ -73,7 +74,7 @@ impl Consul {
         let value = value.map_err(|e| Error::Backend { path: pair.key.clone(), detail: format!("bad answer: {e}") })?;
         let root = self.key("");
         let path = pair.key.strip_prefix(root.as_str()).unwrap_or(&pair.key).trim_start_matches('/').to_owned();
-        Ok(Node { path, value: Bytes::from(value), version: pair.modify_index })
+        Ok(Node { path, value: Bytes::from(value), version: pair.modify_index, created: pair.create_index })
     }
 
     /// A prefix that ends with a slash; empty for everything.

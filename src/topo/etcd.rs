@@ -54,12 +54,12 @@ impl Etcd {
     }
 
     fn node(&self, kv: KeyValue) -> Node {
-        let version = kv.mod_revision();
+        let (version, created) = (kv.mod_revision(), kv.create_revision());
         let (key, value) = kv.into_key_value();
         let key = String::from_utf8_lossy(&key).into_owned();
         let root = paths::join(&self.root, "");
         let path = key.strip_prefix(root.as_str()).unwrap_or(&key).trim_start_matches('/').to_owned();
-        Node { path, value: Bytes::from(value), version }
+        Node { path, value: Bytes::from(value), version, created }
     }
 
     /// One transaction. Refused as too large, its halves are tried: etcd's bound is a setting of the server.

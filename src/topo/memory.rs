@@ -50,7 +50,7 @@ impl Memory {
     fn node(&self, key: &str, record: &Record) -> Node {
         let root = paths::join(&self.root, "");
         let path = key.strip_prefix(root.as_str()).unwrap_or(key).trim_start_matches('/').to_owned();
-        Node { path, value: record.value.clone(), version: record.modified }
+        Node { path, value: record.value.clone(), version: record.modified, created: record.created }
     }
 
     fn under(&self, dir: &str) -> String {

@@ -14,6 +14,8 @@ pub struct Record<T> {
     pub value: T,
     pub raw: Bytes,
     pub version: i64,
+    /// As in [`Node`].
+    pub created: i64,
 }
 
 impl<T: Message + Default> Record<T> {
@@ -24,7 +26,7 @@ impl<T: Message + Default> Record<T> {
     pub fn decode(node: Node, conn: &Arc<dyn Conn>) -> Result<Self> {
         let value = T::decode(node.value.clone())
             .map_err(|error| Error::BadData { path: conn.full(&node.path), detail: error.to_string() })?;
-        Ok(Self { path: node.path, value, raw: node.value, version: node.version })
+        Ok(Self { path: node.path, value, raw: node.value, version: node.version, created: node.created })
     }
 
     /// The bytes of `value`, a message of that name, in this record's place: what is not known stays, at every level.

@@ -208,7 +208,10 @@ fn with_denied(
             let union: BTreeSet<String> = old.iter().chain(&done).cloned().collect();
             control.denied_tables = union.into_iter().collect();
         }
-        Deny::Remove => control.denied_tables.retain(|table| !done.contains(table)),
+        Deny::Remove => {
+            let done: BTreeSet<&String> = done.iter().collect();
+            control.denied_tables.retain(|table| !done.contains(table));
+        }
     }
     control.allow_reads |= change == Deny::AddForWrites && old.is_empty();
     if !control.denied_tables.is_empty() {
@@ -225,7 +228,13 @@ mod tests {
     fn record(shard: &Shard) -> Record<Shard> {
         let mut raw = shard.encode_to_vec();
         wire::push(&mut raw, 77, b"newer");
-        Record { path: "keyspaces/k/shards/-80/Shard".into(), value: shard.clone(), raw: raw.into(), version: 1 }
+        Record {
+            path: "keyspaces/k/shards/-80/Shard".into(),
+            value: shard.clone(),
+            raw: raw.into(),
+            version: 1,
+            created: 1,
+        }
     }
 
     fn strings(list: &[&str]) -> Vec<String> {

@@ -45,7 +45,7 @@ impl Zookeeper {
     fn node(&self, key: &str, data: Vec<u8>, stat: &Stat) -> Node {
         let root = self.key("");
         let path = key.strip_prefix(root.as_str()).unwrap_or(key).trim_start_matches('/').to_owned();
-        Node { path, value: Bytes::from(data), version: stat.version.into() }
+        Node { path, value: Bytes::from(data), version: stat.version.into(), created: stat.czxid }
     }
 
     /// A read; it is repeated once when a kept connection has broken since it was last used.

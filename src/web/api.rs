@@ -162,7 +162,7 @@ async fn dry_cancel(
     Path((keyspace, workflow)): Path<(String, String)>,
     Query(Cancel { keep_data }): Query<Cancel>,
 ) -> Response {
-    let arguments = cancel::Arguments { keyspace, workflow, keep_data };
+    let arguments = cancel::Arguments { keyspace, workflow, keep_data, shards: Vec::new() };
     answer(Ok(preflight::cancel(&pages.context, &arguments).await))
 }
 

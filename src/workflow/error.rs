@@ -67,6 +67,16 @@ impl Error {
         }
     }
 
+    /// True when a tablet gave no answer, so that it is unknown whether it acted, and whether it is still at it.
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Self::Tablet(error) => error.is_silent(),
+            Self::While { inner, .. } => inner.is_silent(),
+            Self::Several(errors) => errors.iter().any(Self::is_silent),
+            _ => false,
+        }
+    }
+
     fn explained(&self) -> Option<&dyn Explain> {
         match self {
             Self::Topo(e) => Some(e),

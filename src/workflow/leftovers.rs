@@ -223,10 +223,13 @@ async fn of_record(
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let plan = Plan::new(target, facts, rows, &remains, &others, &vschema);
     let check = if creating { &check::CREATE_INTERRUPTED } else { &check::RECORD_WITHOUT_STREAMS };
-    let filled = remains.filled();
+    let filled = remains.filled(facts);
     if creating && !filled.is_empty() {
         let text = format!("its create was interrupted; tables that it made hold rows: {}", filled.join(", "));
-        let mend = format!("repeat create with the same arguments, or drop what it made with: {}", command("cancel"));
+        let mend = format!(
+            "repeat create with the same arguments, or take it away with: {}; it drops only what its streams copied",
+            command("cancel")
+        );
         return Ok(Some(Leftover::new(Finding::new(check, subject, text, mend), None)));
     }
     let action = Action::Workflow { keyspace: keyspace.clone(), workflow: workflow.to_owned(), plan: plan.clone() };

@@ -1,12 +1,14 @@
 //! Mounted clusters: register, show, list, unregister.
 
+mod users;
+
 use futures::future::join;
 use vtmigrated_proto::topodata::TopoConfig;
 
 use super::preflight::{Report, probe};
-use super::{Error, Result, streams};
+use super::{Error, Result, record};
 use crate::context::Context;
-use crate::topo::{self, external_cluster};
+use crate::topo::{self, external_cluster, paths};
 
 /// Longest mount name.
 const MAX_NAME: usize = 64;
@@ -52,19 +54,30 @@ pub async fn unregister(context: &Context, name: &str) -> Result<()> {
         .await
         .map_err(|e| e.wrap("failed to get external vitess cluster in MountUnregister"))?
         .ok_or_else(|| unknown(name))?;
-    let users = streams::users_of_mount(context, name)
+    let users = users::of(context, name)
         .await
         .map_err(|e| e.doing(format!("cannot tell whether workflows use the mount {name}")))?;
-    if !users.is_empty() {
-        let help =
-            "complete or cancel them first: Migrate --target-keyspace <keyspace> --workflow <workflow> complete|cancel";
-        let text = format!("mount {name} is in use by: {}", users.join(", "));
-        return Err(Error::precondition("MOUNT_IN_USE", text, help));
-    }
+    in_use(name, &users)?;
     external_cluster::delete(global, name, found.version).await?;
+    // a create writes its record and then looks for its mount: one of the two notices the other
+    let begun = record::mounted(&global.list(paths::WORKFLOW_RECORDS).await?, name);
+    if !begun.is_empty() {
+        external_cluster::create(global, name, found.value.topo_config.unwrap_or_default()).await?;
+        return in_use(name, &begun);
+    }
     context.mounts.close(name);
     context.changes.make();
     Ok(())
+}
+
+fn in_use(name: &str, users: &[String]) -> Result<()> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let help =
+        "complete or cancel them first: Migrate --target-keyspace <keyspace> --workflow <workflow> complete|cancel";
+    let text = format!("mount {name} is in use by: {}", users.join(", "));
+    Err(Error::precondition("MOUNT_IN_USE", text, help))
 }
 
 /// What is stored about a mount.

@@ -1,7 +1,9 @@
 //! Recovery facts of one workflow: what `create` did that cannot be read off the cluster afterwards.
 //!
-//! Kept in the global topology at `internal/vtmigrated/<keyspace>/<workflow>/Record` as JSON, written before the first
+//! Kept in the global topology at `internal/vtmigrated/<keyspace>/<workflow>/Record` as JSON (large ones in gzip), written before the first
 //! side effect of create, removed last by complete and cancel. A workflow without a record was made by stock.
+
+mod text;
 
 use std::sync::Arc;
 
@@ -34,11 +36,17 @@ pub struct Facts {
     /// All tables of the workflow, in the order chosen.
     pub tables: Vec<String>,
     /// Tables that create makes, for each target shard.
+    #[serde(with = "text::by_shard")]
     pub created_tables: Vec<(String, Vec<String>)>,
     /// Entries that create adds to the target's VSchema.
     pub vschema_tables: Vec<String>,
     /// Denied tables that create adds, for each target shard.
+    #[serde(with = "text::by_shard")]
     pub denied_tables: Vec<(String, Vec<String>)>,
+    /// Which making of each target shard's record these facts are about ([`topo::Node::created`]). A keyspace or a shard
+    /// that was deleted and made anew is another one, whatever its name.
+    #[serde(default)]
+    pub shards: Vec<(String, i64)>,
     /// Create failed and is being taken back: it cannot be gone on with, only cancelled.
     #[serde(default)]
     pub taken_back: bool,
@@ -87,6 +95,17 @@ impl Facts {
     pub fn denied_on(&self, shard: &str) -> &[String] {
         lookup(&self.denied_tables, shard)
     }
+
+    /// False when the facts are about another shard than the one of this name whose record was made so.
+    pub fn may_be_about(&self, shard: &str, created: i64) -> bool {
+        self.shards.is_empty() || self.is_about(shard, created)
+    }
+
+    /// True when the facts are about the shard of this name whose record was made so: false for one made anew, and for
+    /// facts that do not say.
+    pub fn is_about(&self, shard: &str, created: i64) -> bool {
+        self.shards.iter().any(|(name, made)| name == shard && *made == created)
+    }
 }
 
 fn lookup<'a>(list: &'a [(String, Vec<String>)], shard: &str) -> &'a [String] {
@@ -98,8 +117,8 @@ pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
     let path = paths::workflow_record(keyspace, workflow);
     match global.get(&path).await {
         Ok(node) => {
-            let facts = serde_json::from_slice(&node.value)
-                .map_err(|e| topo::Error::BadData { path: global.full(&path), detail: e.to_string() })?;
+            let facts =
+                text::read(&node.value).map_err(|detail| topo::Error::BadData { path: global.full(&path), detail })?;
             Ok(Some(Stored { facts, version: node.version }))
         }
         Err(error) if error.is_no_node() => Ok(None),
@@ -122,8 +141,8 @@ pub async fn put(
 /// The record as a part of a transaction.
 pub fn write((keyspace, workflow): (&str, &str), facts: &Facts, expect: Expect) -> Result<Write> {
     let path = paths::workflow_record(keyspace, workflow);
-    let bad = |e: serde_json::Error| topo::Error::BadData { path: path.clone(), detail: e.to_string() };
-    let value = serde_json::to_vec(facts).map_err(bad)?;
+    let bad = |detail: String| topo::Error::BadData { path: path.clone(), detail };
+    let value = text::write(facts).map_err(bad)?;
     Ok(Write::put(path, value, expect))
 }
 
@@ -138,7 +157,7 @@ pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<(String, String, std::res
     let records = global.list(paths::WORKFLOW_RECORDS).await?;
     let read = |node: &Node| {
         let (keyspace, workflow) = names(node)?;
-        let facts = serde_json::from_slice(&node.value).map_err(|e| e.to_string());
+        let facts = text::read(&node.value);
         Some((keyspace.to_owned(), workflow.to_owned(), facts))
     };
     Ok(records.iter().filter_map(read).collect())
@@ -152,7 +171,7 @@ fn names(node: &Node) -> Option<(&str, &str)> {
 
 /// `keyspace.workflow` of the records that name a mount; records that cannot be read count as naming it.
 pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
-    let uses = |node: &&Node| serde_json::from_slice::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
+    let uses = |node: &&Node| text::read(&node.value).map_or(true, |facts| facts.mount == mount);
     let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow}"));
     records.iter().filter(uses).filter_map(name).collect()
 }

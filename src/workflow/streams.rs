@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::{join, join_all, try_join, try_join3};
+use futures::future::{join, join_all, try_join};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::tabletmanagerdata::{
@@ -276,30 +276,6 @@ pub fn shown_state(stream: &Stream, copying: bool) -> &'static str {
         State::Running if copying => "Copying",
         state => state.as_str_name(),
     }
-}
-
-/// Workflows of every keyspace that read from a mount, as `keyspace.workflow`, ascending.
-pub async fn users_of_mount(context: &Context, mount: &str) -> Result<Vec<String>> {
-    let global = context.topo.global();
-    let (names, cells, records) =
-        try_join3(topo::keyspace::names(global), context.topo.cells(), global.list(paths::WORKFLOW_RECORDS)).await?;
-    let mut users: Vec<String> = super::record::mounted(&records, mount);
-    let cells = &cells;
-    let reads = names.iter().map(|name| async move {
-        let records = topo::shard::all(global, name).await?;
-        let records = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
-        let keyspace = Keyspace::with_primaries(name, records, cells.clone()).await?.in_use();
-        let found = keyspace.workflows(context, &[]).await?;
-        let of_mount = |stream: &Stream| stream.bls.as_ref().is_some_and(|bls| bls.external_cluster == mount);
-        let using = found.into_iter().filter(|w| w.found.streams.iter().any(of_mount));
-        Ok::<_, Error>(using.map(|w| format!("{name}.{}", w.found.workflow)).collect::<Vec<_>>())
-    });
-    for read in join_all(reads).await {
-        users.extend(read?);
-    }
-    users.sort();
-    users.dedup();
-    Ok(users)
 }
 
 #[cfg(test)]

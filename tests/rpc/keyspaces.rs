@@ -171,6 +171,18 @@ async fn a_keyspace_with_shards_goes_only_recursively() {
 }
 
 #[tokio::test]
+async fn the_records_of_a_keyspaces_workflows_go_with_it() {
+    let mut lab = Lab::with_keyspace("ks", &["0"]).await;
+    for (keyspace, workflow) in [("ks", "import"), ("ks", "second"), ("ks2", "import")] {
+        lab.put(&paths::workflow_record(keyspace, workflow), b"{}".to_vec()).await;
+    }
+    let request = DeleteKeyspaceRequest { keyspace: "ks".into(), recursive: true, force: false };
+    lab.client.delete_keyspace(request).await.unwrap();
+    let left = lab.topo.global().list(paths::WORKFLOW_RECORDS).await.unwrap().into_iter().map(|node| node.path);
+    assert_eq!(left.collect::<Vec<_>>(), [paths::workflow_record("ks2", "import")]);
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_and_writes_nothing() {
     let mut lab = Lab::start().await;
     let before = lab.stored().await;

@@ -50,9 +50,14 @@ impl Lab {
 
     /// The same behind a router of the test's own.
     pub async fn routed(router: Router) -> Self {
+        Self::built(router, Options::default()).await
+    }
+
+    /// The same with options of the test's own.
+    pub async fn built(router: Router, options: Options) -> Self {
         let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
         let topo = Arc::new(Topo::open(Arc::clone(&dialer), "memory", "test", "/vitess/global").await.unwrap());
-        let options = Options { lock_timeout: Duration::from_millis(300), ..Options::default() };
+        let options = Options { lock_timeout: Duration::from_millis(300), ..options };
         let context = Context {
             topo: Arc::clone(&topo),
             mounts: Mounts::new(dialer),
@@ -119,7 +124,11 @@ impl Lab {
 
     /// A cluster with the cells zone1 and zone2.
     pub async fn start() -> Self {
-        let mut lab = Self::empty().await;
+        Self::empty().await.with_cells().await
+    }
+
+    async fn with_cells(self) -> Self {
+        let mut lab = self;
         for cell in ["zone1", "zone2"] {
             let cell_info = Some(CellInfo { server_address: cell.into(), root: format!("/vitess/{cell}") });
             lab.client.add_cell_info(AddCellInfoRequest { name: cell.into(), cell_info }).await.unwrap();
@@ -129,7 +138,16 @@ impl Lab {
 
     /// The same with a keyspace and its shards.
     pub async fn with_keyspace(keyspace: &str, shards: &[&str]) -> Self {
-        let mut lab = Self::start().await;
+        Self::start().await.and_keyspace(keyspace, shards).await
+    }
+
+    /// The same with options of the test's own.
+    pub async fn with_keyspace_and(options: Options, keyspace: &str, shards: &[&str]) -> Self {
+        Self::built(Router::default(), options).await.with_cells().await.and_keyspace(keyspace, shards).await
+    }
+
+    async fn and_keyspace(self, keyspace: &str, shards: &[&str]) -> Self {
+        let mut lab = self;
         let request = CreateKeyspaceRequest { name: keyspace.into(), ..CreateKeyspaceRequest::default() };
         lab.client.create_keyspace(request).await.unwrap();
         for shard in shards {

@@ -4,7 +4,7 @@ use futures::future::try_join;
 use serde::Serialize;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::super::migrate::cleanup::{Removal, Tables, Traces};
+use super::super::migrate::cleanup::{Removal, Traces};
 use super::super::migrate::{Found, locks};
 use super::super::record::{self, Phase};
 use super::super::streams::{Keyspace, OnShard};
@@ -130,16 +130,11 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let rows: Vec<&OnShard> = all.iter().filter(|row| row.found.workflow == workflow).collect();
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let now = Plan::new(target, facts, &rows, &remains, &others, &vschema);
-    if now != *plan || (creating && !remains.filled().is_empty()) {
+    if now != *plan || (creating && !remains.filled(facts).is_empty()) {
         return Err(changed());
     }
-    let drop = |(shard, drop): (String, Vec<String>)| (shard, Tables { drop, empty: Vec::new() });
-    let traces = Traces {
-        tables: now.tables.into_iter().map(drop).collect(),
-        vschema_tables: now.vschema,
-        denied: now.denied,
-        ..streams.clone()
-    };
+    let denied = now.to_lift(facts);
+    let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, ..streams.clone() };
     removal(&traces).run().await
 }
 

@@ -1,24 +1,23 @@
 //! What of a workflow's record is still there, is ours, and is used by nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use futures::future::join_all;
-use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::migrate::create;
+use super::super::Result;
+use super::super::migrate::cleanup::Tables;
+use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
 use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard};
-use super::super::{Error, Result};
 use super::Known;
 use crate::context::Context;
-use crate::sql::{quote, rows};
 use crate::topo::shard;
-use crate::{tablet, vschema};
+use crate::vschema;
 
-/// Tables asked for in one statement.
-const AT_ONCE: usize = 200;
+/// Most tables that stay which the words of a plan name.
+const NAMED: usize = 12;
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;
@@ -29,7 +28,9 @@ pub struct Plan {
     /// Shards with streams.
     pub streams: Vec<String>,
     /// Empty tables that create made.
-    pub tables: ByShard,
+    pub tables: Vec<(String, Tables)>,
+    /// Tables that stay, for nothing proves that they are the workflow's.
+    pub kept: Vec<Kept>,
     /// Denied tables that create added.
     pub denied: ByShard,
     /// VSchema entries that create added, of tables that will be nowhere.
@@ -39,58 +40,32 @@ pub struct Plan {
 /// Which of the tables that a record tells of are there, and which of those hold rows, by shard.
 #[derive(Clone, Debug, Default)]
 pub struct Remains {
-    there: ByShard,
-    filled: ByShard,
-}
-
-fn of<'a>(list: &'a [(String, Vec<String>)], shard: &str) -> &'a [String] {
-    list.iter().find(|(name, _)| name == shard).map(|(_, tables)| tables.as_slice()).unwrap_or_default()
+    held: BTreeMap<String, Held>,
 }
 
 impl Remains {
     /// Asks all primaries: two waves.
     pub async fn read(context: &Context, target: &Keyspace, facts: &Facts) -> Result<Self> {
         let asked = target.shards.iter().map(|shard| async move {
-            let on = shard.primary()?;
-            let there = existing(context, on, &facts.tables).await?;
-            let made: Vec<&String> = facts.created_on(&shard.name).iter().filter(|t| there.contains(t)).collect();
-            let mut filled = Vec::new();
-            for answer in join_all(made.chunks(AT_ONCE).map(|some| create::with_rows(context, on, some))).await {
-                filled.extend(answer?);
-            }
-            Ok::<_, Error>((shard.name.clone(), there, filled))
+            let held = claim::look(context, shard.primary()?, &facts.tables).await?;
+            Ok::<_, super::super::Error>((shard.name.clone(), held))
         });
-        let mut remains = Self::default();
-        for answer in join_all(asked).await {
-            let (shard, there, filled) = answer?;
-            remains.there.push((shard.clone(), there));
-            remains.filled.push((shard, filled));
-        }
-        Ok(remains)
+        let held = join_all(asked).await.into_iter().collect::<Result<_>>()?;
+        Ok(Self { held })
     }
 
     /// Tables that create made and that hold rows, on any shard.
-    pub fn filled(&self) -> Vec<String> {
-        let names: BTreeSet<&String> = self.filled.iter().flat_map(|(_, tables)| tables).collect();
-        names.into_iter().cloned().collect()
+    pub fn filled(&self, facts: &Facts) -> Vec<String> {
+        let made = self.held.iter().flat_map(|(shard, held)| {
+            let made: BTreeSet<&String> = facts.created_on(shard).iter().collect();
+            held.filled.iter().filter(move |table| made.contains(table))
+        });
+        made.collect::<BTreeSet<_>>().into_iter().cloned().collect()
     }
-}
 
-/// Those of some tables that a tablet's database has.
-async fn existing(context: &Context, on: &Tablet, tables: &[String]) -> tablet::Result<Vec<String>> {
-    let query = |tables: &[String]| {
-        format!(
-            "select table_name from information_schema.tables where table_schema = database() and table_name in ({})",
-            quote::literals(tables.iter().map(String::as_str))
-        )
-    };
-    let reads = tables.chunks(AT_ONCE).map(|some| context.tablets.read(on, query(some), some.len() as u64));
-    let mut found = Vec::new();
-    for read in join_all(reads).await {
-        found.extend(rows::texts(&read?).into_iter().flatten().flatten());
+    fn is_there(&self, shard: &str, table: &str) -> bool {
+        self.held.get(shard).is_some_and(|held| held.empty.contains(table) || held.filled.contains(table))
     }
-    found.sort();
-    Ok(found)
 }
 
 /// Tables that other workflows of the keyspace use: those of their streams and of their records.
@@ -118,32 +93,73 @@ impl Plan {
         others: &BTreeSet<String>,
         vschema: &VSchema,
     ) -> Self {
-        let mut plan = Self::default();
+        let claimed = Claimed { target, rows, facts: Some(facts), tables: &facts.tables };
+        let claim = Claim::of(claimed, &remains.held);
+        let mut plan = Self { kept: claim.kept, ..Self::default() };
+        let unused = |tables: Vec<String>| tables.into_iter().filter(|table| !others.contains(table)).collect();
+        for (shard, tables) in claim.tables {
+            let tables = Tables { drop: unused(tables.drop), drop_empty: unused(tables.drop_empty), empty: Vec::new() };
+            if tables != Tables::default() {
+                plan.tables.push((shard, tables));
+            }
+        }
         for (at, target_shard) in target.shards.iter().enumerate() {
             let name = &target_shard.name;
             if rows.iter().any(|row| row.shard == at) {
                 plan.streams.push(name.clone());
             }
-            let unused = |tables: &[String], keep: &dyn Fn(&String) -> bool| {
-                let list = tables.iter().filter(|t| !others.contains(*t) && keep(t));
-                list.cloned().collect::<Vec<_>>()
-            };
-            let (there, filled) = (of(&remains.there, name), of(&remains.filled, name));
-            plan.tables
-                .push((name.clone(), unused(facts.created_on(name), &|t| there.contains(t) && !filled.contains(t))));
-            let denied = shard::denied(&target_shard.record.value);
-            plan.denied.push((name.clone(), unused(facts.denied_on(name), &|t| denied.contains(t))));
+            let denied: BTreeSet<String> = shard::denied(&target_shard.record.value).into_iter().collect();
+            let about = facts.may_be_about(name, target_shard.record.created);
+            let ours = facts.denied_on(name).iter().filter(|table| about && denied.contains(*table));
+            let ours: Vec<String> = unused(ours.cloned().collect());
+            if !ours.is_empty() {
+                plan.denied.push((name.clone(), ours));
+            }
         }
-        plan.tables.retain(|(_, tables)| !tables.is_empty());
-        plan.denied.retain(|(_, tables)| !tables.is_empty());
-        let known = vschema::tables(vschema);
-        let stays = |table: &String| {
-            remains.there.iter().any(|(shard, there)| there.contains(table) && !of(&plan.tables, shard).contains(table))
-        };
-        let entries = facts.vschema_tables.iter();
-        plan.vschema =
-            entries.filter(|t| known.contains_key(t.as_str()) && !others.contains(*t) && !stays(t)).cloned().collect();
+        plan.vschema = plan.entries(target, facts, remains, others, vschema);
         plan
+    }
+
+    /// VSchema entries that create added, of tables that will be nowhere.
+    fn entries(
+        &self,
+        target: &Keyspace,
+        facts: &Facts,
+        remains: &Remains,
+        others: &BTreeSet<String>,
+        vschema: &VSchema,
+    ) -> Vec<String> {
+        if !target.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created)) {
+            return Vec::new();
+        }
+        let known = vschema::tables(vschema);
+        let goes = |shard: &str| {
+            let of = self.tables.iter().filter(|(name, _)| name == shard);
+            of.flat_map(|(_, tables)| tables.drop.iter().chain(&tables.drop_empty)).collect::<BTreeSet<_>>()
+        };
+        let going: Vec<(&String, BTreeSet<&String>)> =
+            target.shards.iter().map(|shard| (&shard.name, goes(&shard.name))).collect();
+        let stays =
+            |table: &String| going.iter().any(|(shard, goes)| remains.is_there(shard, table) && !goes.contains(table));
+        let entries = facts.vschema_tables.iter();
+        entries.filter(|t| known.contains_key(t.as_str()) && !others.contains(*t) && !stays(t)).cloned().collect()
+    }
+
+    /// Denied tables to lift: those that are there, and those that are denied only to drop their tables safely.
+    pub fn to_lift(&self, facts: &Facts) -> ByShard {
+        let mut lift = self.denied.clone();
+        for (shard, tables) in &self.tables {
+            let planned: BTreeSet<&String> = facts.denied_on(shard).iter().collect();
+            let secured = tables.drop_empty.iter().filter(|table| planned.contains(table)).cloned();
+            match lift.iter_mut().find(|(name, _)| name == shard) {
+                Some((_, denied)) => {
+                    let new: Vec<String> = secured.filter(|table| !denied.contains(table)).collect();
+                    denied.extend(new);
+                }
+                None => lift.push((shard.clone(), secured.collect())),
+            }
+        }
+        lift
     }
 
     /// The plan in words.
@@ -152,13 +168,21 @@ impl Plan {
         if !self.streams.is_empty() {
             write!(text, "; streams on {}", self.streams.join(", ")).ok();
         }
-        for (what, list) in [("empty tables that create made", &self.tables), ("denied tables", &self.denied)] {
-            for (shard, tables) in list {
-                write!(text, "; {what} on {shard}: {}", tables.join(", ")).ok();
-            }
+        for (shard, Tables { drop, drop_empty, .. }) in &self.tables {
+            let tables: Vec<&str> = drop.iter().chain(drop_empty).map(String::as_str).collect();
+            write!(text, "; empty tables that create made on {shard}: {}", tables.join(", ")).ok();
+        }
+        for (shard, tables) in &self.denied {
+            write!(text, "; denied tables on {shard}: {}", tables.join(", ")).ok();
         }
         if !self.vschema.is_empty() {
             write!(text, "; vschema entries: {}", self.vschema.join(", ")).ok();
+        }
+        if !self.kept.is_empty() {
+            let kept: Vec<String> = self.kept.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = self.kept.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            write!(text, "; these tables stay: {}{more}", kept.join("; ")).ok();
         }
         text
     }

@@ -5,8 +5,11 @@ use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
 use super::super::preflight::{DryRun, Report, told};
+use super::super::streams::OnShard;
 use super::super::{Error, Result, names, traffic};
-use super::cleanup::{Removal, Tables, Traces};
+use super::cleanup::claim::{Claim, Kept, Known};
+use super::cleanup::quiet::{quieten, restart};
+use super::cleanup::{Removal, Traces};
 use super::complete::Found;
 use super::create::locks;
 use super::{DELETE_ACTION, readiness};
@@ -19,9 +22,15 @@ pub struct Arguments {
     pub keyspace: String,
     pub workflow: String,
     pub keep_data: bool,
+    /// Empty, or all of the target's shards.
+    pub shards: Vec<String>,
 }
 
 /// Takes a workflow away. Repeating it after an interruption finishes the job.
+///
+/// # Errors
+/// Refused, with nothing changed, when a table would go that is not proven to be the workflow's: see
+/// [`super::cleanup::ownership`].
 pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<WorkflowDeleteResponse> {
     let Arguments { keyspace, workflow, .. } = arguments;
     names::check_keyspace("target", keyspace)?;
@@ -48,12 +57,12 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     names::check_workflow(workflow)?;
     let (found, rules) = read(context, arguments).await?;
     let mut report = Report::default();
-    report.absorb(may_go(&found, &rules, arguments), format!("workflow {keyspace}.{workflow}"))?;
+    let traces = plan(context, &found, &rules, arguments).await;
+    let traces = report.absorb(traces, format!("workflow {keyspace}.{workflow}"))?;
     let mut steps = Vec::new();
-    if report.is_clear() {
+    if let Some(traces) = traces {
         steps.push(format!("Lock workflow {keyspace}/{workflow} and keyspace {keyspace}"));
-        let taken = traces(&found, arguments).steps(&found.target.keyspace, workflow);
-        steps.extend(taken.iter().map(ToString::to_string));
+        steps.extend(traces.steps(&found.target.keyspace, workflow).iter().map(ToString::to_string));
         steps.push(format!("Unlock keyspace {keyspace} and workflow {keyspace}/{workflow}"));
     }
     let verdict = if report.is_clear() { format!("{} steps", steps.len()) } else { "refused".to_owned() };
@@ -67,28 +76,84 @@ async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, Routin
     futures::future::try_join(found, rules).await
 }
 
-/// Refuses what would lose rows that are the target's own.
-fn may_go(found: &Found, rules: &RoutingRules, arguments: &Arguments) -> Result<()> {
-    let Arguments { keyspace, workflow, keep_data } = arguments;
-    let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
-    if !keep_data && (completing || readiness::any_frozen(&found.rows)) {
-        let text = format!(
-            "cannot delete workflow {workflow} in keyspace {keyspace}: its complete has begun, and the tables may hold new rows"
-        );
-        let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
-        return Err(Error::precondition("COMPLETE_HAS_BEGUN", text, help));
+/// What is taken away.
+///
+/// # Errors
+/// Refuses what would lose rows that are not proven to be the workflow's.
+async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments: &Arguments) -> Result<Traces> {
+    let Arguments { keyspace, workflow, keep_data, shards } = arguments;
+    let target = &found.target.keyspace;
+    if !shards.is_empty() && target.shards.iter().any(|shard| !shards.contains(&shard.name)) {
+        let text = format!("cannot delete workflow {workflow} in keyspace {keyspace} on some of its shards");
+        let help = "the rest would be half a workflow: leave --shards out";
+        return Err(Error::invalid("SHARDS_OF_WORKFLOW", text, help));
     }
     if traffic::writes_switched(&found.origin.keyspace, &found.origin.tables, rules) {
         let text = "cannot delete workflow because you have already switched write traffic";
         return Err(Error::precondition("WRITES_SWITCHED", text, "see GetRoutingRules"));
     }
-    Ok(())
+    if *keep_data {
+        return Ok(traces(found, Claim::default(), true));
+    }
+    let facts = found.record.as_ref().map(|stored| &stored.facts);
+    if facts.is_some_and(|facts| facts.handed_over) {
+        return Err(has_begun(keyspace, workflow));
+    }
+    let rows: Vec<&OnShard> = found.rows.iter().collect();
+    let tables = found.tables();
+    let known = Known { target, rows: &rows, facts, tables: &tables };
+    let claim = Claim::read(context, known).await?;
+    if claim.kept.is_empty() {
+        return Ok(traces(found, claim, false));
+    }
+    let completing = facts.is_some_and(|facts| facts.completing) || readiness::any_frozen(&found.rows);
+    Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
+}
+
+fn has_begun(keyspace: &str, workflow: &str) -> Error {
+    let text = format!(
+        "cannot delete workflow {workflow} in keyspace {keyspace}: its complete has begun, and the tables may hold new rows"
+    );
+    let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
+    Error::precondition("COMPLETE_HAS_BEGUN", text, help)
+}
+
+/// Most tables that a refusal names.
+const NAMED: usize = 12;
+
+fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
+    let mut named: Vec<String> = kept.iter().take(NAMED).map(ToString::to_string).collect();
+    if kept.len() > NAMED {
+        named.push(format!("and {} more", kept.len() - NAMED));
+    }
+    let begins = if found.rows.is_empty() {
+        format!("no streams found in keyspace {keyspace} for {workflow}: only its record is left")
+    } else {
+        format!("cannot delete workflow {workflow} in keyspace {keyspace}")
+    };
+    let text = format!("{begins}, and what tables hold cannot be proven to be its own: {}", named.join("; "));
+    let help = format!(
+        "to end it and keep its tables: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel --keep-data; then drop \
+         by hand what nobody needs"
+    );
+    let violation = |kept: &Kept| {
+        let subject = format!("table {} on shard {keyspace}/{}", kept.table, kept.shard);
+        ("TABLES_NOT_OWNED".to_owned(), subject, kept.reason.to_string())
+    };
+    let violations = kept.iter().take(NAMED).map(violation).collect();
+    Error::Blocked { reason: "TABLES_NOT_OWNED", text, help, violations }
 }
 
 async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<WorkflowDeleteResponse> {
-    let (found, rules) = read(context, arguments).await?;
-    may_go(&found, &rules, arguments)?;
-    let traces = traces(&found, arguments);
+    let (mut found, rules) = read(context, arguments).await?;
+    let stopped = !arguments.keep_data && quieten(context, lock, &mut found, &arguments.workflow).await?;
+    let traces = match plan(context, &found, &rules, arguments).await {
+        Err(error) if stopped => {
+            restart(context, lock, &found, &arguments.workflow).await?;
+            return Err(error);
+        }
+        planned => planned?,
+    };
     Removal { context, lock, target: &found.target, workflow: &arguments.workflow, traces: &traces }.run().await?;
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
@@ -98,36 +163,30 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     Ok(WorkflowDeleteResponse { summary: summary(&found, arguments), details: shards.map(detail).collect() })
 }
 
-fn traces(found: &Found, arguments: &Arguments) -> Traces {
-    let target = &found.target.keyspace;
-    let all = || Tables { drop: found.origin.tables.clone(), empty: Vec::new() };
-    let mut traces = match &found.record {
-        Some(stored) => Traces::of(target, &stored.facts),
-        // made by stock: as stock would do it, and its denied tables too
-        None => Traces {
-            with_streams: Vec::new(),
-            tables: target.shards.iter().map(|s| (s.name.clone(), all())).collect(),
-            vschema_tables: match &found.vschema {
-                Some(record) if !record.value.sharded => found.origin.tables.clone(),
-                _ => Vec::new(),
-            },
-            denied: found.denied(),
-            restore_keys: false,
-        },
-    };
+fn traces(found: &Found, claim: Claim, keep_data: bool) -> Traces {
     let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
-    let shards = target.shards.iter().enumerate();
-    traces.with_streams = shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect();
-    if arguments.keep_data {
-        traces.tables = Vec::new();
-        traces.vschema_tables = Vec::new();
-        traces.restore_keys = true;
+    let shards = found.target.keyspace.shards.iter().enumerate();
+    let vschema_tables = match (&found.record, &found.vschema) {
+        _ if keep_data => Vec::new(),
+        (Some(stored), _) if found.is_about_some(&stored.facts) || !found.rows.is_empty() => {
+            stored.facts.vschema_tables.clone()
+        }
+        // made by stock: as stock would do it
+        (None, Some(record)) if !record.value.sharded => found.origin.tables.clone(),
+        _ => Vec::new(),
+    };
+    Traces {
+        with_streams: shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect(),
+        tables: claim.tables,
+        vschema_tables,
+        denied: found.denied(),
+        restore_keys: keep_data,
+        keep_record: false,
     }
-    traces
 }
 
 fn summary(found: &Found, arguments: &Arguments) -> String {
-    let Arguments { keyspace, workflow, keep_data } = arguments;
+    let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let tables = found.origin.tables.len();
     let data = if *keep_data { "kept" } else { "removed" };
     format!(

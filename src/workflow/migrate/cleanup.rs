@@ -1,29 +1,34 @@
 //! Taking a workflow away. Every step can be repeated; the rows go last but one, the record last.
 
+pub mod claim;
+pub mod ownership;
+pub mod quiet;
 mod step;
+mod tables;
 
-use futures::future::{join_all, try_join, try_join_all};
+use futures::future::{join, join_all};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, UpdateVReplicationWorkflowRequest, VDiffRequest};
-use vtmigrated_proto::topodata::Tablet;
+use vtmigrated_proto::tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VDiffRequest};
+use vtmigrated_proto::topodata::{Shard, Tablet};
 
-use super::super::record::{self, Facts};
+use super::super::record;
 use super::super::streams::{Keyspace, TargetShard, WithReplicas};
 use super::super::{Error, Result, refresh};
 use super::rows;
 use crate::context::Context;
-use crate::sql::quote;
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
-use crate::topo::{self, Lock, Record, Write};
+use crate::topo::{self, Conn, Lock, Record, Write};
 
 pub use step::Step;
 
 /// What becomes of the tables of a workflow on one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// Dropped: create made them.
+    /// Dropped: create made them, and the streams filled them.
     pub drop: Vec<String>,
+    /// Dropped while they are empty and denied: create made them.
+    pub drop_empty: Vec<String>,
     /// Emptied: they were there, empty, before.
     pub empty: Vec<String>,
 }
@@ -40,29 +45,20 @@ pub struct Traces {
     pub denied: Vec<(String, Vec<String>)>,
     /// True when tables stay and get back the keys that the copy took.
     pub restore_keys: bool,
+    /// True when the record stays: a tablet may still be at work on something that only a later look can find.
+    pub keep_record: bool,
 }
 
 impl Traces {
-    /// All that create made; the tables that were there before are emptied.
-    pub fn of(target: &Keyspace, facts: &Facts) -> Self {
-        let tables = target.shards.iter().map(|shard| {
-            let drop = facts.created_on(&shard.name).to_vec();
-            let empty = facts.tables.iter().filter(|t| !drop.contains(t)).cloned().collect();
-            (shard.name.clone(), Tables { drop, empty })
-        });
-        Self {
-            with_streams: target.shards.iter().map(|shard| shard.name.clone()).collect(),
-            tables: tables.collect(),
-            vschema_tables: facts.vschema_tables.clone(),
-            denied: facts.denied_tables.clone(),
-            restore_keys: false,
-        }
-    }
-
     /// The steps that take it away, in their order: the streams go last but one, the record last.
     pub fn steps(&self, target: &Keyspace, workflow: &str) -> Vec<Step> {
         let all: Vec<String> = target.shards.iter().map(|shard| shard.name.clone()).collect();
         let mut steps = vec![Step::StopStreams { shards: self.with_streams.clone() }];
+        let secured = self.tables.iter().filter(|(_, tables)| !tables.drop_empty.is_empty());
+        let secured: Vec<_> = secured.map(|(shard, tables)| (shard.clone(), tables.drop_empty.clone())).collect();
+        if !secured.is_empty() {
+            steps.push(Step::SecureEmpty { tables: secured });
+        }
         let any = self.tables.iter().any(|(_, tables)| *tables != Tables::default());
         if any || self.restore_keys {
             let keys = self.restore_keys || self.tables.iter().any(|(_, tables)| !tables.empty.is_empty());
@@ -74,8 +70,14 @@ impl Traces {
         let denied = self.denied.iter().filter(|(_, tables)| !tables.is_empty());
         steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard.clone()).collect() });
         steps.push(Step::DeleteStreams { shards: all });
-        steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
+        if !self.keep_record {
+            steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
+        }
         steps
+    }
+
+    fn secures(&self) -> bool {
+        self.tables.iter().any(|(_, tables)| !tables.drop_empty.is_empty())
     }
 }
 
@@ -102,8 +104,14 @@ impl Removal<'_> {
         let Self { context, lock, target, workflow, traces } = self;
         match step {
             Step::StopStreams { .. } => self.stop_streams().await,
+            Step::SecureEmpty { tables } => self.secure_empty(tables).await,
             Step::SeeToTables { .. } => self.see_to_tables().await,
             Step::TakeFromVSchema { .. } => self.take_from_vschema().await,
+            // the records were changed when tables were secured
+            Step::LiftDenied { .. } if traces.secures() => {
+                let records = read_again(context.topo.global(), &target.keyspace).await?;
+                lift_from(context, lock, target, records, (&traces.denied, Vec::new())).await
+            }
             Step::LiftDenied { .. } => lift_denied(context, lock, target, &traces.denied).await,
             Step::DeleteStreams { .. } => delete_rows(context, lock, target, workflow).await,
             Step::DeleteRecord { .. } => {
@@ -112,7 +120,7 @@ impl Removal<'_> {
         }
     }
 
-    /// Stops the streams of [`Self::with_streams`].
+    /// Stops the streams of [`Traces::with_streams`].
     pub async fn stop_streams(&self) -> Result<()> {
         self.lock.check().await?;
         let request = state_change(self.workflow, State::Stopped, None);
@@ -124,60 +132,6 @@ impl Removal<'_> {
         .await
     }
 
-    async fn see_to_tables(&self) -> Result<()> {
-        self.lock.check().await?;
-        each(self.target.keyspace.shards.iter(), |shard, tablet| async move {
-            let found = self.traces.tables.iter().find(|(name, _)| *name == shard.name);
-            let tables = found.map(|(_, tables)| tables.clone()).unwrap_or_default();
-            if self.traces.restore_keys || !tables.empty.is_empty() {
-                self.restore(tablet, &tables).await?;
-            }
-            let db = quote::identifier(&db_name(tablet));
-            let qualified = |table: &String| format!("{db}.{}", quote::identifier(table));
-            let dropped: Vec<String> = tables.drop.iter().map(qualified).collect();
-            let drop = (!dropped.is_empty()).then(|| format!("drop table if exists {}", dropped.join(", ")));
-            let truncates = tables.empty.iter().map(|table| format!("truncate table {}", qualified(table)));
-            try_join_all(drop.into_iter().chain(truncates).map(|query| self.run_sql(tablet, query))).await?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Gives the tables that stay the keys back which the tablet took for the copy.
-    async fn restore(&self, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
-        let query = rows::pending_actions(&db_name(tablet), self.workflow);
-        let pending = rows::actions(&self.context.tablets.read(tablet, query, 100_000).await?);
-        let staying = pending.into_iter().filter(|(table, _)| !tables.drop.contains(table));
-        try_join_all(staying.map(|(table, sql)| async move {
-            match self.run_sql(tablet, sql).await {
-                // 1061: the key is there already
-                Err(error) if error.to_string().contains("(errno 1061)") => {
-                    tracing::info!(table, "the secondary keys were restored before");
-                    Ok(())
-                }
-                other => other,
-            }
-        }))
-        .await?;
-        Ok(())
-    }
-
-    /// One statement as administrator; a table that is not there is none to care about.
-    async fn run_sql(&self, tablet: &Tablet, query: String) -> tablet::Result<()> {
-        let request = ExecuteFetchAsDbaRequest {
-            query: query.into_bytes(),
-            db_name: db_name(tablet),
-            max_rows: 1,
-            reload_schema: true,
-            disable_foreign_key_checks: true,
-            ..ExecuteFetchAsDbaRequest::default()
-        };
-        match self.context.tablets.execute_fetch_as_dba(tablet, request).await {
-            Err(error) if error.is_missing_table() => Ok(()),
-            other => other.map(|_| ()),
-        }
-    }
-
     async fn take_from_vschema(&self) -> Result<()> {
         let global = self.context.topo.global();
         let keyspace = &self.target.keyspace.name;
@@ -185,6 +139,11 @@ impl Removal<'_> {
         topo::vschema::remove_tables(global, record, &self.traces.vschema_tables, self.lock).await?;
         Ok(topo::srv_vschema::rebuild_reachable(global, &self.target.keyspace.cells).await?)
     }
+}
+
+/// The shards' records as they are now.
+async fn read_again(global: &std::sync::Arc<dyn Conn>, keyspace: &Keyspace) -> Result<Vec<Record<Shard>>> {
+    Ok(shard::all(global, &keyspace.name).await?)
 }
 
 /// Takes denied tables off the shards' records, then makes the tablets see it: two waves.
@@ -207,12 +166,32 @@ pub async fn lift_denied_with(
     denied: &[(String, Vec<String>)],
     also: Vec<Write>,
 ) -> Result<()> {
+    let records = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
+    lift_from(context, lock, target, records, (denied, also)).await
+}
+
+async fn lift_from(
+    context: &Context,
+    lock: &Lock,
+    target: &WithReplicas,
+    records: Vec<Record<Shard>>,
+    (denied, also): (&[(String, Vec<String>)], Vec<Write>),
+) -> Result<()> {
     let of = |name: &str| denied.iter().find(|(shard, _)| shard == name).map(|(_, t)| t.clone()).unwrap_or_default();
     let named = |name: &str| !of(name).is_empty();
-    let records: Vec<Record<_>> =
-        target.keyspace.shards.iter().filter(|s| named(&s.name)).map(|s| s.record.clone()).collect();
+    let records = records.into_iter().filter(|record| named(shard::name(record))).collect();
     shard::deny_tables_with(context.topo.global(), records, Deny::Remove, &of, also, lock).await?;
     refresh::shards(context, target, &named).await
+}
+
+/// Builds the secondary keys that the tablets took from tables and have not given back, for the copy was not finished: only
+/// the streams know of them.
+pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
+    lock.check().await?;
+    each(target.keyspace.shards.iter(), |_, tablet| async move {
+        tables::restore_keys(context, tablet, workflow, &|_| true).await.map(|_| ())
+    })
+    .await
 }
 
 /// Deletes the streams of a workflow and its diffs on every shard: one wave.
@@ -228,13 +207,12 @@ pub async fn delete_rows(context: &Context, lock: &Lock, target: &WithReplicas, 
             action_arg: "all".into(),
             ..VDiffRequest::default()
         };
-        let diffs = async {
-            if let Err(error) = context.tablets.v_diff(tablet, diffs).await {
-                tracing::warn!("the diffs of the workflow were not deleted: {error}");
-            }
-            Ok(())
-        };
-        try_join(context.tablets.v_replication_exec(tablet, query), diffs).await.map(|_| ())
+        let (deleted, diffs) =
+            join(context.tablets.v_replication_exec(tablet, query), context.tablets.v_diff(tablet, diffs)).await;
+        if let Err(error) = diffs {
+            tracing::warn!("the diffs of the workflow were not deleted: {error}");
+        }
+        deleted.map(|_| ())
     })
     .await
 }
@@ -256,7 +234,7 @@ pub fn state_change(workflow: &str, state: State, message: Option<&str>) -> Upda
     }
 }
 
-/// Runs something on the primary of each shard in parallel and folds the errors.
+/// Runs something on the primary of each shard in parallel, waits for all, and folds the errors.
 pub async fn each<'s, F>(
     shards: impl Iterator<Item = &'s TargetShard>,
     run: impl Fn(&'s TargetShard, &'s Tablet) -> F,

@@ -149,12 +149,28 @@ impl Found {
         !self.handed_over() && self.target.keyspace.shards.iter().all(stands)
     }
 
+    /// All tables that the record and the streams name.
+    pub fn tables(&self) -> Vec<String> {
+        let mut tables = self.record.as_ref().map(|stored| stored.facts.tables.clone()).unwrap_or_default();
+        let known: std::collections::BTreeSet<String> = tables.iter().cloned().collect();
+        tables.extend(self.origin.tables.iter().filter(|table| !known.contains(*table)).cloned());
+        tables
+    }
+
+    /// True when a record is about one of the shards as they are now.
+    pub fn is_about_some(&self, facts: &record::Facts) -> bool {
+        self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
+    }
+
     /// Denied tables that the workflow put on each shard: those of its record, else all of its tables.
     pub fn denied(&self) -> Vec<(String, Vec<String>)> {
         let shards = self.target.keyspace.shards.iter();
         match &self.record {
-            Some(stored) => stored.facts.denied_tables.clone(),
-            None => shards.map(|s| (s.name.clone(), self.origin.tables.clone())).collect(),
+            Some(Stored { facts, .. }) if self.rows.is_empty() || self.is_about_some(facts) => {
+                let about = shards.filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
+                about.map(|shard| (shard.name.clone(), facts.denied_on(&shard.name).to_vec())).collect()
+            }
+            _ => shards.map(|s| (s.name.clone(), self.origin.tables.clone())).collect(),
         }
     }
 }
@@ -209,6 +225,10 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
             });
             let mark = mark.collect::<Result<Vec<_>>>()?;
             cleanup::lift_denied_with(context, lock, target, &found.denied(), mark).await
+        }
+        Step::DeleteStreams { .. } if context.options.allow_unfinished_complete => {
+            cleanup::give_keys_back(context, lock, target, workflow).await?;
+            cleanup::delete_rows(context, lock, target, workflow).await
         }
         Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,

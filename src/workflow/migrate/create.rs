@@ -4,14 +4,16 @@ mod apply;
 mod batching;
 mod checks;
 mod examine;
+mod rival;
 mod situation;
 mod step;
+mod take_back;
 
 pub(in crate::workflow) use checks::with_rows;
 
 use std::sync::Arc;
 
-use futures::future::try_join;
+use futures::future::{join, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
 use super::super::preflight::{DryRun, Report};
@@ -104,9 +106,24 @@ async fn create_locked(
     report.log("Migrate create");
     let creation = apply::Creation { context, arguments, lock, situation, sources, cells };
     creation.run(facts).await?;
-    let mut answer = status::of_created(context, arguments, &situation.target.keyspace).await?;
+    let answer = status::of_created(context, arguments, &situation.target.keyspace);
+    // stock may have looked before our streams were there, and inserted its own after they were
+    let (answer, rival) = join(answer, creation.no_rival()).await;
+    match rival {
+        Err(error) if rival::is_rival(&error) => return Err(creation.take_back(facts, error).await),
+        Err(error) => tracing::warn!("nobody could tell whether streams of the same name were added: {error}"),
+        Ok(()) => {}
+    }
+    let mut answer = answer.unwrap_or_else(unread);
     answer.traffic_state.push_str(&batching::reads_text(situation));
     Ok(with_warnings(answer, report))
+}
+
+/// The answer of a create that has done its work, when its status cannot be read.
+fn unread(error: Error) -> WorkflowStatusResponse {
+    let traffic_state =
+        format!("The workflow is created. Warning STATUS_NOT_READ: its status could not be read: {error}");
+    WorkflowStatusResponse { traffic_state, ..WorkflowStatusResponse::default() }
 }
 
 /// The traffic line is the one text of the answer that the stock client prints whatever the number of streams.

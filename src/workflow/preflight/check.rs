@@ -44,6 +44,7 @@ checks! {
 
     WORKFLOW_EXISTS Blocks "create" "the name is taken";
     CREATE_HALF_TAKEN_BACK Blocks "create" "an earlier create failed and is still to be cleaned up";
+    PLAN_CHANGED Blocks "create" "a stream that an interrupted create left is not the one that is planned now";
     TABLE_IN_OTHER_WORKFLOW Blocks "create" "another workflow writes the same table of the target";
     LEFTOVER_RECORD Warns "create" "a record of an earlier workflow of that name is there without its streams";
     LEFTOVER_COPY_STATE Warns "create" "copy states of streams that are gone";
@@ -121,6 +122,7 @@ checks! {
     OVERRIDES_UNREAD Warns "complete" "a target tablet was upgraded and does not read the workflow's config overrides: nothing runs";
     DENIED_MISSING Warns "complete" "a table of the workflow is not denied on the target: somebody may have written to it";
     DENIED_ELSEWHERE Warns "complete" "somebody else denied writes to a table of the workflow: complete does not lift that";
+    TABLES_NOT_OWNED Blocks "cancel" "tables hold what cannot be proven to be the workflow's own";
     COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";
     WRITES_SWITCHED Blocks "cancel" "routing rules send writes to the target";
 

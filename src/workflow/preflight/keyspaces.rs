@@ -46,8 +46,13 @@ mod tests {
             ..Tablet::default()
         });
         let value = Shard { primary_alias: Some(alias), ..Shard::default() };
-        let record =
-            Record { path: format!("keyspaces/{name}/shards/0/Shard"), value, raw: Vec::new().into(), version: 1 };
+        let record = Record {
+            path: format!("keyspaces/{name}/shards/0/Shard"),
+            value,
+            raw: Vec::new().into(),
+            version: 1,
+            created: 1,
+        };
         let missing = "/vitess/zone1/tablets/zone1-0000000100/Tablet".to_owned();
         let shard = TargetShard { name: "0".into(), record, primary: tablet, missing, unread: None };
         Keyspace { name: name.into(), cells: Cells::default(), shards: vec![shard] }

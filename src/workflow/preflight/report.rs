@@ -119,7 +119,7 @@ impl Report {
     /// # Errors
     /// What is no refusal.
     pub fn absorb<T>(&mut self, result: Result<T>, subject: impl Into<String>) -> Result<Option<T>> {
-        let is_refusal = |error: &Error| matches!(error, Error::Refused { .. });
+        let is_refusal = |error: &Error| matches!(error, Error::Refused { .. } | Error::Blocked { .. });
         let subject = subject.into();
         match result {
             Ok(value) => return Ok(Some(value)),

@@ -1,8 +1,8 @@
 //! What other workflows, and earlier ones, have to do with the tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::record::{Phase, Stored};
+use super::super::record::{Facts, Phase, Stored};
 use super::super::streams::{Keyspace, OnShard, tables as tables_of};
 use super::check;
 use super::report::Finding;
@@ -33,7 +33,10 @@ pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tab
 pub fn leftover_record(keyspace: &str, workflow: &str, record: Option<&Stored>, rows: usize) -> Option<Finding> {
     record.filter(|stored| stored.facts.phase == Phase::Created && rows == 0)?;
     let cause = format!("an earlier workflow {workflow} of keyspace {keyspace} left its record, and no stream");
-    let mend = "create writes it anew; to end the earlier one instead, run complete or cancel first";
+    let mend = format!(
+        "create writes it anew and takes over what the earlier one denied; to be rid of it instead, and keep all tables: Migrate \
+         --target-keyspace {keyspace} --workflow {workflow} cancel --keep-data"
+    );
     Some(Finding::new(&check::LEFTOVER_RECORD, format!("workflow {keyspace}.{workflow}"), cause, mend))
 }
 
@@ -50,12 +53,14 @@ pub fn leftover_copy_states(servers: &[Server]) -> Vec<Finding> {
     servers.iter().filter_map(orphans).collect()
 }
 
-/// Tables that are denied on the target before create denies them.
-pub fn denied_already(target: &Keyspace, tables: &[String]) -> Vec<Finding> {
+/// Tables that are denied on the target before create denies them, less those whose denial is the workflow's by its facts.
+pub fn denied_already(target: &Keyspace, tables: &[String], facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for shard in &target.shards {
-        let denied = topo::shard::denied(&shard.record.value);
-        let denied: Vec<&str> = tables.iter().filter(|table| denied.contains(table)).map(String::as_str).collect();
+        let ours: BTreeSet<&String> = facts.denied_on(&shard.name).iter().collect();
+        let denied: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+        let others = tables.iter().filter(|table| denied.contains(*table) && !ours.contains(table));
+        let denied: Vec<&str> = others.map(String::as_str).collect();
         if denied.is_empty() {
             continue;
         }

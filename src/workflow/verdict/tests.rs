@@ -25,7 +25,7 @@ fn target() -> Keyspace {
         };
         let key_range = crate::topo::shard::parse_name(name).unwrap();
         let value = Shard { is_primary_serving: true, key_range, tablet_controls: vec![denied], ..Shard::default() };
-        let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 1 };
+        let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 1, created: 1 };
         TargetShard { name: name.into(), record, primary: None, missing: String::new(), unread: None }
     };
     Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard("-80"), shard("80-")] }
@@ -72,6 +72,7 @@ fn facts() -> Facts {
         created_tables: by_shard(&["t"]),
         vschema_tables: Vec::new(),
         denied_tables: by_shard(&["t"]),
+        shards: Vec::new(),
         taken_back: false,
         completing: false,
         handed_over: false,

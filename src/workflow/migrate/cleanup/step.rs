@@ -10,6 +10,10 @@ pub enum Step {
     StopStreams {
         shards: Vec<String>,
     },
+    /// Writes denied, the tablets refreshed, and the tables seen to be empty still, by shard.
+    SecureEmpty {
+        tables: Vec<(String, Vec<String>)>,
+    },
     /// Drops, empties, and gives secondary keys back, by shard.
     SeeToTables {
         tables: Vec<(String, Tables)>,
@@ -36,14 +40,24 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopStreams { shards } => write!(f, "Stop the streams on shards: {}", shards.join(", ")),
+            Self::SecureEmpty { tables } => {
+                let text = |(shard, tables): &(String, Vec<String>)| format!("{shard} ({})", tables.join(", "));
+                let shards: Vec<String> = tables.iter().map(text).collect();
+                write!(
+                    f,
+                    "Deny writes to empty tables, and see that they are empty still, on shards: {}",
+                    shards.join("; ")
+                )
+            }
             Self::SeeToTables { tables, restore_keys } => {
                 let mut parts = Vec::new();
                 if *restore_keys {
                     parts.push("give the tables that stay their secondary keys back".to_owned());
                 }
-                for (shard, Tables { drop, empty }) in tables {
-                    if !drop.is_empty() {
-                        parts.push(format!("drop on shard {shard}: {}", drop.join(", ")));
+                for (shard, Tables { drop, drop_empty, empty }) in tables {
+                    if !drop.is_empty() || !drop_empty.is_empty() {
+                        let all: Vec<&str> = drop.iter().chain(drop_empty).map(String::as_str).collect();
+                        parts.push(format!("drop on shard {shard}: {}", all.join(", ")));
                     }
                     if !empty.is_empty() {
                         parts.push(format!("empty on shard {shard}: {}", empty.join(", ")));

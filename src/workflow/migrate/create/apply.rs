@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use futures::future::{join, join_all, try_join_all};
+use futures::future::{join_all, join3};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplicationWorkflowRequest};
 use vtmigrated_proto::topodata::Tablet;
@@ -11,8 +11,8 @@ use super::super::super::record::{self, Facts, Phase, TableSize};
 use super::super::super::streams::OnShard;
 use super::super::super::{Error, Result, refresh};
 use super::super::arguments::Arguments;
-use super::super::cleanup::{self, Removal, Traces, state_change};
-use super::super::{plan, rows, sizes};
+use super::super::cleanup::{self, state_change};
+use super::super::{gather, plan, sizes};
 use super::batching;
 use super::situation::Situation;
 use super::step::{self, Step};
@@ -47,13 +47,20 @@ impl Creation<'_> {
         let mut facts = facts.clone();
         for (number, stage) in rest.iter().enumerate() {
             let measured = async { if number == 0 { self.measure(&facts).await } else { facts.sizes.clone() } };
-            let (sizes, done) = join(measured, self.stage(stage, &facts, &version)).await;
-            if let Err(error) = done {
+            let mounted = async { if number == 0 { self.is_mounted().await } else { Ok(()) } };
+            let (sizes, done, mounted) = join3(measured, self.stage(stage, &facts, &version), mounted).await;
+            if let Err(error) = fold(vec![done, mounted]) {
                 return Err(self.take_back(&facts, error).await);
             }
             facts.sizes = sizes;
         }
         Ok(())
+    }
+
+    /// Sees that the mount is there still, once the record says that it is used: unregister looks at the records again after
+    /// it has taken a mount away, so one of the two notices the other.
+    async fn is_mounted(&self) -> Result<()> {
+        gather::mount(self.context, &self.arguments.mount).await.map(|_| ())
     }
 
     /// What the copy is measured against; the record gets it when the workflow is whole.
@@ -66,7 +73,8 @@ impl Creation<'_> {
         if !matches!(steps, [Step::WriteRecord { .. } | Step::MarkWhole]) {
             self.lock.check().await?;
         }
-        try_join_all(steps.iter().map(|step| self.execute(step, facts, version))).await.map(|_| ())
+        // all are waited for: what is to be taken back must not be under way any more
+        fold(join_all(steps.iter().map(|step| self.execute(step, facts, version))).await)
     }
 
     /// `version` is that of the record.
@@ -198,41 +206,6 @@ impl Creation<'_> {
             .filter_map(|s| s.bls.as_ref())
     }
 
-    /// Stock takes its locks only after its rows exist: when it worked under the same name meanwhile, our rows go.
-    async fn no_rival(&self) -> Result<()> {
-        let keyspace = &self.situation.target.keyspace;
-        let rows = keyspace.workflows(self.context, std::slice::from_ref(&self.arguments.workflow)).await?;
-        let mut ours: Vec<(usize, Vec<i64>)> = Vec::new();
-        let mut rival = false;
-        for (at, shard) in keyspace.shards.iter().enumerate() {
-            let mut wanted: Vec<&BinlogSource> = self.situation.planned(self.sources, &shard.name).iter().collect();
-            let mut ids = Vec::new();
-            for stream in rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
-                match wanted.iter().position(|source| stream.bls.as_ref().is_some_and(|bls| same_source(bls, source))) {
-                    Some(found) => {
-                        wanted.swap_remove(found);
-                        ids.push(i64::from(stream.id));
-                    }
-                    None => rival = true,
-                }
-            }
-            ours.push((at, ids));
-        }
-        if !rival {
-            return Ok(());
-        }
-        for (at, ids) in ours.into_iter().filter(|(_, ids)| !ids.is_empty()) {
-            if let Some(tablet) = keyspace.shards.get(at).and_then(|s| s.primary.as_ref()) {
-                self.context.tablets.v_replication_exec(tablet, rows::delete_streams(&ids)).await?;
-            }
-        }
-        let (keyspace, workflow) = self.names();
-        let text = format!(
-            "workflow {workflow} already exists in keyspace {keyspace}: somebody else created it at the same moment"
-        );
-        Err(Error::exists(RIVAL, text, "choose another name, or wait until that create has ended"))
-    }
-
     async fn start(&self) -> Result<()> {
         let request = state_change(&self.arguments.workflow, State::Running, None);
         cleanup::each(self.situation.target.keyspace.shards.iter(), |_, tablet| {
@@ -242,49 +215,6 @@ impl Creation<'_> {
         .await
         .map_err(|e| e.doing("failed to update workflow"))
     }
-
-    /// Takes back what this create made; answers the error to show.
-    async fn take_back(&self, facts: &Facts, error: Error) -> Error {
-        let rival = matches!(&error, Error::Refused { reason, .. } if *reason == RIVAL);
-        let (keyspace, workflow) = self.names();
-        let undone = async {
-            let global = self.context.topo.global();
-            if rival {
-                // the tables, entries and streams of this name are the rival's now
-                return record::delete(global, keyspace, workflow, self.lock).await;
-            }
-            if let Some(stored) = record::find(global, keyspace, workflow).await? {
-                let marked = Facts { taken_back: true, ..facts.clone() };
-                record::put(global, self.names(), &marked, stored.version, self.lock).await?;
-            }
-            let target = &self.situation.target;
-            let traces = Traces::of(&target.keyspace, facts);
-            Removal { context: self.context, lock: self.lock, target, workflow, traces: &traces }.run().await
-        };
-        match undone.await {
-            Ok(()) => error,
-            Err(undo) => {
-                tracing::error!("a failed create was not wholly taken back: {undo}");
-                let help =
-                    format!("finish that with: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel");
-                Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
-            }
-        }
-    }
-}
-
-const RIVAL: &str = "WORKFLOW_RIVAL";
-
-/// The same stream, whatever order the tablet keeps its rules in.
-fn same_source(a: &BinlogSource, b: &BinlogSource) -> bool {
-    let sorted = |source: &BinlogSource| {
-        let mut source = source.clone();
-        if let Some(filter) = &mut source.filter {
-            filter.rules.sort_by(|a, b| (&a.r#match, &a.filter).cmp(&(&b.r#match, &b.filter)));
-        }
-        source
-    };
-    sorted(a) == sorted(b)
 }
 
 fn fold(results: Vec<Result<()>>) -> Result<()> {

@@ -8,25 +8,25 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
+use super::super::cleanup::claim;
 use super::situation::Situation;
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet::db_name;
 
-/// Tables asked for in one statement.
-const TABLES_AT_ONCE: usize = 200;
-
-/// Proves that tables which are there already hold no row.
-pub async fn tables_are_empty(context: &Context, situation: &Situation, tables: &[String]) -> Result<()> {
+/// Proves that tables which are there already hold no row, on those shards, given by index, that are `wanted`.
+pub async fn tables_are_empty(
+    context: &Context,
+    situation: &Situation,
+    tables: &[String],
+    wanted: &(dyn Fn(usize) -> bool + Sync),
+) -> Result<()> {
     let keyspace = &situation.target.keyspace;
-    let shards = keyspace.shards.iter().zip(&situation.target_tables);
-    let asked = shards.map(|(shard, there)| async move {
+    let shards = keyspace.shards.iter().zip(&situation.target_tables).enumerate().filter(|(at, _)| wanted(*at));
+    let asked = shards.map(|(_, (shard, there))| async move {
         let tablet = shard.primary()?;
-        let existing = tables.iter().filter(|table| there.contains_key(*table));
-        let existing: Vec<&String> = existing.collect();
-        let asks = existing.chunks(TABLES_AT_ONCE).map(|tables| with_rows(context, tablet, tables));
-        let answers: Vec<Result<Vec<String>>> = join_all(asks).await;
-        Ok::<_, Error>(answers.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect::<Vec<_>>())
+        let existing: Vec<String> = tables.iter().filter(|table| there.contains_key(*table)).cloned().collect();
+        claim::filled(context, tablet, &existing).await
     });
     let mut full = BTreeSet::new();
     for answer in join_all(asked).await {

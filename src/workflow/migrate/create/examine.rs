@@ -14,7 +14,7 @@ use super::super::super::record::Facts;
 use super::super::arguments::Arguments;
 use super::super::{gather, plan};
 use super::situation::Situation;
-use super::{batching, checks};
+use super::{batching, checks, rival};
 use crate::context::Context;
 use crate::topo::Topo;
 
@@ -75,7 +75,11 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     report.extend(left_out(&situation.source.keyspace.cells, "source"));
     let source = format!("keyspace {}", arguments.source_keyspace);
     let cells = report.absorb(situation.cells(arguments), source)?;
-    let looks = Looks { situation: &situation, arguments, tables: &tables, fresh };
+    let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
+    let looks = Looks { situation: &situation, arguments, tables: &tables, facts: &facts, fresh };
+    if !fresh && !sources.is_empty() {
+        report.extend(rival::changed(&situation.target.keyspace, &arguments.workflow, &situation.rows, &sources));
+    }
     if let Some(cells) = &cells {
         report.extend(looks.serving(cells));
     }
@@ -84,7 +88,6 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     looks.at_servers(&mut report);
     let keep = context.options.keep_vplayer_batching;
     report.extend(batching::findings(&situation, &arguments.tablet_types, keep));
-    let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
     Ok(Examined { facts, sources, cells: cells.unwrap_or_default(), report, situation })
 }
 
@@ -92,6 +95,8 @@ struct Looks<'a> {
     situation: &'a Situation,
     arguments: &'a Arguments,
     tables: &'a [String],
+    /// What this create makes, or has begun to make.
+    facts: &'a Facts,
     /// False for a create that goes on: what it made itself is no finding.
     fresh: bool,
 }
@@ -114,17 +119,16 @@ impl Looks<'_> {
 
     /// What is asked of tables once they are known: one wave, none when there is nothing to ask.
     async fn ask_tables(&self, context: &Context, report: &mut Report) -> Result<()> {
-        let Self { situation, arguments, tables, fresh } = self;
+        let Self { situation, arguments, tables, .. } = self;
         let target = &situation.target_vschema.value;
         let shapes = table_checks::shapes(tables, situation.first_source());
         let several = situation.target.keyspace.shards.len() > 1;
         let counted = if several { table_checks::auto_increment_columns(tables, &shapes) } else { Vec::new() };
         let sequenced = vschema_checks::sequenced(target);
         let counted: Vec<_> = counted.into_iter().filter(|(table, _)| !sequenced.contains(table.as_str())).collect();
-        let empty = async {
-            // the tables of a create that goes on may hold rows that its own streams copied
-            if *fresh { checks::tables_are_empty(context, situation, tables).await } else { Ok(()) }
-        };
+        // where the streams of a create that goes on were started, the tables may hold rows that they copied
+        let untouched = |at: usize| !situation.has_started(at);
+        let empty = checks::tables_are_empty(context, situation, tables, &untouched);
         let greatest = auto_increments(context, &situation.source.keyspace, &counted);
         let zone = checks::time_zone(context, situation, arguments);
         let (empty, zone, greatest) = join3(empty, zone, greatest).await;
@@ -136,7 +140,7 @@ impl Looks<'_> {
     }
 
     fn at_tables(&self, report: &mut Report) {
-        let Self { situation, arguments, tables, fresh } = self;
+        let Self { situation, arguments, tables, facts, fresh } = self;
         let (source, target) = (&situation.source.keyspace, &situation.target.keyspace);
         let named = |keyspace: &str, shard: &str| format!("{keyspace}/{shard}");
         let mut on_source: Vec<(String, &Definitions)> = Vec::new();
@@ -158,17 +162,19 @@ impl Looks<'_> {
         let on_target: BTreeSet<&str> =
             situation.target_tables.iter().flat_map(|tables| tables.keys().map(String::as_str)).collect();
         report.extend(vschema_checks::lookups(&target.name, tables, vschema, &on_target));
+        // tablets take secondary keys from tables that they copy into
+        let there = target.shards.iter().zip(&situation.target_tables).enumerate();
+        let there = there.filter(|(at, _)| !situation.has_started(*at));
+        let there: Vec<_> = there.map(|(_, (shard, tables))| (named(&target.name, &shard.name), tables)).collect();
+        let without = arguments.drop_foreign_keys;
+        report.extend(table_checks::on_target(tables, situation.first_source(), &there, without));
+        let workflow = &arguments.workflow;
+        report.extend(preflight::others_on_tables(target, &situation.others, workflow, tables));
         if *fresh {
-            let there = target.shards.iter().zip(&situation.target_tables);
-            let there: Vec<_> = there.map(|(shard, tables)| (named(&target.name, &shard.name), tables)).collect();
-            let without = arguments.drop_foreign_keys;
-            report.extend(table_checks::on_target(tables, situation.first_source(), &there, without));
-            let workflow = &arguments.workflow;
-            report.extend(preflight::others_on_tables(target, &situation.others, workflow, tables));
             let (record, rows) = (situation.record.as_ref(), situation.rows.len());
             report.extend(preflight::leftover_record(&target.name, workflow, record, rows));
-            report.extend(preflight::denied_already(target, tables));
         }
+        report.extend(preflight::denied_already(target, tables, facts));
         if !arguments.drop_foreign_keys {
             report.extend(table_checks::foreign_keys(tables, &shapes, &on_target, arguments.defer_secondary_keys));
         }

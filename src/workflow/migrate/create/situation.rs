@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all, try_join, try_join3, try_join4};
-use vtmigrated_proto::binlogdata::BinlogSource;
+use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::{SchemaDefinition, TableDefinition};
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
@@ -19,6 +19,7 @@ use super::super::{picking, plan};
 use crate::context::Context;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Record, Topo};
+use crate::vschema;
 
 /// Both clusters.
 pub struct Situation {
@@ -159,17 +160,28 @@ impl Situation {
         picking::cells(&self.candidates(), arguments, &self.own_cells(), &known)
     }
 
+    /// True when a stream of the workflow on a shard, given by index, was started or has copied something.
+    pub fn has_started(&self, shard: usize) -> bool {
+        let streams = self.rows.iter().filter(|row| row.shard == shard).flat_map(|row| &row.found.streams);
+        streams.into_iter().any(|s| s.state() != State::Stopped || !s.pos.is_empty() || s.rows_copied > 0)
+    }
+
     /// What this create is going to make, as the record tells it.
     pub fn facts(&self, arguments: &Arguments, tables: &[String]) -> Facts {
-        let shards = self.target.keyspace.shards.iter();
-        let per_shard = |missing: &dyn Fn(usize, &String) -> bool| {
-            let of = |(at, shard): (usize, &TargetShard)| {
-                (shard.name.clone(), tables.iter().filter(|t| missing(at, t)).cloned().collect::<Vec<_>>())
-            };
-            shards.clone().enumerate().map(of).collect::<Vec<_>>()
-        };
-        let in_vschema = |t: &String| self.target_vschema.value.tables.iter().any(|entry| entry.key == *t);
-        let denied: Vec<Vec<String>> = shards.clone().map(|s| topo::shard::denied(&s.record.value)).collect();
+        let shards = &self.target.keyspace.shards;
+        let earlier = self.earlier();
+        let mut created_tables = Vec::new();
+        let mut denied_tables = Vec::new();
+        for (at, shard) in shards.iter().enumerate() {
+            let left = earlier.map(|facts| Left::of(facts, shard)).unwrap_or_default();
+            let there = |table: &String| self.target_tables.get(at).is_some_and(|tables| tables.contains_key(table));
+            let made = tables.iter().filter(|table| !there(table) || left.made.contains(table));
+            created_tables.push((shard.name.clone(), made.cloned().collect()));
+            let denied: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+            let mut of_shard: Vec<String> = tables.iter().filter(|table| !denied.contains(*table)).cloned().collect();
+            of_shard.extend(left.denied.iter().map(|table| (*table).clone()));
+            denied_tables.push((shard.name.clone(), of_shard));
+        }
         Facts {
             phase: Phase::Creating,
             mount: arguments.mount.clone(),
@@ -179,13 +191,10 @@ impl Situation {
             ),
             arguments: arguments.fingerprint(),
             tables: tables.to_vec(),
-            created_tables: per_shard(&|at, t| !self.target_tables.get(at).is_some_and(|there| there.contains_key(t))),
-            vschema_tables: if self.target_vschema.value.sharded {
-                Vec::new()
-            } else {
-                tables.iter().filter(|t| !in_vschema(t)).cloned().collect()
-            },
-            denied_tables: per_shard(&|at, t| !denied.get(at).is_some_and(|there| there.contains(t))),
+            created_tables,
+            vschema_tables: self.vschema_tables(tables, earlier),
+            denied_tables,
+            shards: shards.iter().map(|shard| (shard.name.clone(), shard.record.created)).collect(),
             taken_back: false,
             completing: false,
             handed_over: false,
@@ -194,9 +203,48 @@ impl Situation {
         }
     }
 
+    /// The facts of an earlier workflow of this name whose streams somebody else has deleted.
+    fn earlier(&self) -> Option<&Facts> {
+        self.record.as_ref().map(|stored| &stored.facts).filter(|_| self.rows.is_empty())
+    }
+
+    /// Entries that the target's VSchema lacks, or that an earlier workflow of this name has put there.
+    fn vschema_tables(&self, tables: &[String], earlier: Option<&Facts>) -> Vec<String> {
+        if self.target_vschema.value.sharded {
+            return Vec::new();
+        }
+        let known = vschema::tables(&self.target_vschema.value);
+        let about = |facts: &&Facts| {
+            self.target.keyspace.shards.iter().any(|shard| facts.is_about(&shard.name, shard.record.created))
+        };
+        let put: BTreeSet<&String> = earlier.filter(about).iter().flat_map(|facts| &facts.vschema_tables).collect();
+        tables.iter().filter(|table| !known.contains_key(table.as_str()) || put.contains(table)).cloned().collect()
+    }
+
     /// The planned sources of a target shard.
     pub fn planned<'p>(&self, sources: &'p plan::Sources, shard: &str) -> &'p [BinlogSource] {
         sources.iter().find(|(name, _)| name == shard).map(|(_, sources)| sources.as_slice()).unwrap_or_default()
+    }
+}
+
+/// What an earlier workflow of the same name has left on a shard, proven by what is denied there still.
+#[derive(Default)]
+struct Left<'a> {
+    /// Tables that it made.
+    made: BTreeSet<&'a String>,
+    /// Tables that it denied: nobody else would ever lift that.
+    denied: BTreeSet<&'a String>,
+}
+
+impl<'a> Left<'a> {
+    fn of(facts: &'a Facts, shard: &TargetShard) -> Self {
+        if !facts.is_about(&shard.name, shard.record.created) {
+            return Self::default();
+        }
+        let now: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+        let denied: BTreeSet<&String> = facts.denied_on(&shard.name).iter().filter(|t| now.contains(*t)).collect();
+        let made = facts.created_on(&shard.name).iter().filter(|table| denied.contains(table)).collect();
+        Self { made, denied }
     }
 }
 

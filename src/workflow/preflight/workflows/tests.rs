@@ -17,7 +17,13 @@ fn target(denied: &[&str]) -> Keyspace {
         ..TabletControl::default()
     };
     let value = Shard { tablet_controls: vec![control], ..Shard::default() };
-    let record = Record { path: "keyspaces/customer/shards/0/Shard".into(), value, raw: Vec::new().into(), version: 1 };
+    let record = Record {
+        path: "keyspaces/customer/shards/0/Shard".into(),
+        value,
+        raw: Vec::new().into(),
+        version: 1,
+        created: 1,
+    };
     let shard = TargetShard { name: "0".into(), record, primary: None, missing: String::new(), unread: None };
     Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard] }
 }
@@ -42,31 +48,36 @@ fn one_workflow_writes_a_table() {
     assert_eq!(found[0].cause, "table t of keyspace customer is written by the streams of workflow other");
 }
 
+fn facts(phase: Phase, denied: &[&str]) -> Facts {
+    Facts {
+        phase,
+        mount: "ext1".into(),
+        source: ("commerce".into(), Vec::new()),
+        arguments: String::new(),
+        tables: Vec::new(),
+        created_tables: Vec::new(),
+        vschema_tables: Vec::new(),
+        denied_tables: vec![("0".into(), denied.iter().map(|table| (*table).to_owned()).collect())],
+        shards: Vec::new(),
+        taken_back: false,
+        completing: false,
+        handed_over: false,
+        every_pair: false,
+        sizes: Vec::new(),
+    }
+}
+
 #[test]
 fn leftovers_are_told() {
-    let record = |phase| Stored {
-        facts: Facts {
-            phase,
-            mount: "ext1".into(),
-            source: ("commerce".into(), Vec::new()),
-            arguments: String::new(),
-            tables: Vec::new(),
-            created_tables: Vec::new(),
-            vschema_tables: Vec::new(),
-            denied_tables: Vec::new(),
-            taken_back: false,
-            completing: false,
-            handed_over: false,
-            every_pair: false,
-            sizes: Vec::new(),
-        },
-        version: 1,
-    };
+    let record = |phase| Stored { facts: facts(phase, &[]), version: 1 };
     let (whole, begun) = (record(Phase::Created), record(Phase::Creating));
     assert_eq!(leftover_record("customer", "import", None, 0), None);
     assert_eq!(leftover_record("customer", "import", Some(&begun), 0), None);
     assert_eq!(leftover_record("customer", "import", Some(&whole), 1), None);
-    assert_eq!(leftover_record("customer", "import", Some(&whole), 0).unwrap().id, "LEFTOVER_RECORD");
+    let left = leftover_record("customer", "import", Some(&whole), 0).unwrap();
+    assert_eq!(left.id, "LEFTOVER_RECORD");
+    // what it advises never drops a table
+    assert!(left.mend.ends_with("Migrate --target-keyspace customer --workflow import cancel --keep-data"), "{left:?}");
 
     let server = |orphans: &[&str]| Server {
         shard: "customer/0".into(),
@@ -82,8 +93,13 @@ fn leftovers_are_told() {
 #[test]
 fn denied_tables_of_others_are_told() {
     let tables = ["t".to_owned()];
-    assert!(denied_already(&target(&["other"]), &tables).is_empty());
-    let found = denied_already(&target(&["t", "other"]), &tables);
+    let none = facts(Phase::Creating, &[]);
+    assert!(denied_already(&target(&["other"]), &tables, &none).is_empty());
+    assert!(
+        denied_already(&target(&["t"]), &tables, &facts(Phase::Creating, &["t"])).is_empty(),
+        "denied by an earlier one"
+    );
+    let found = denied_already(&target(&["t", "other"]), &tables, &none);
     assert_eq!((found[0].id, found[0].subject.as_str()), ("ALREADY_DENIED", "shard customer/0"));
     assert!(found[0].cause.ends_with(": t"), "{found:?}");
 }

@@ -1,0 +1,221 @@
+//! What a workflow may take with it: the evidence for each of its tables, and what becomes of them by [`super::ownership`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use futures::future::join_all;
+use vtmigrated_proto::topodata::Tablet;
+
+use super::super::super::record::{Facts, Phase};
+use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
+use super::super::super::{Error, Result};
+use super::super::create::with_rows;
+use super::Tables;
+use super::ownership::{self, Denied, Evidence, Fate, Reason, Record, Rows, Stream};
+use crate::context::Context;
+use crate::sql::{quote, rows};
+use crate::topo::shard;
+
+/// Tables asked for in one statement.
+const AT_ONCE: usize = 200;
+
+/// What is known of a workflow on the target.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub target: &'a Keyspace,
+    /// Its streams, and no others.
+    pub rows: &'a [&'a OnShard],
+    pub facts: Option<&'a Facts>,
+    /// Its tables.
+    pub tables: &'a [String],
+}
+
+/// A table that stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    pub table: String,
+    pub shard: String,
+    pub reason: Reason,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on shard {}: {}", self.table, self.shard, self.reason)
+    }
+}
+
+/// What becomes of the tables of a workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// By shard, in the order of the shards.
+    pub tables: Vec<(String, Tables)>,
+    /// Tables that cannot be proven to be the workflow's.
+    pub kept: Vec<Kept>,
+}
+
+/// What is in the tables of a shard; those that are not named are not there.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pub empty: BTreeSet<String>,
+    pub filled: BTreeSet<String>,
+}
+
+impl Claim {
+    /// Judges, and looks at those tables that must be looked at: no round trip, or two waves.
+    ///
+    /// # Errors
+    /// A tablet that has to tell what is in its tables and does not.
+    pub async fn read(context: &Context, known: Known<'_>) -> Result<Self> {
+        let shards: Vec<OfShard<'_>> = OfShard::all(known);
+        let looks = shards.iter().map(|of| async move {
+            let asked = of.to_look_at(known.tables);
+            if asked.is_empty() { Ok(None) } else { look(context, of.shard.primary()?, &asked).await.map(Some) }
+        });
+        let mut claim = Self::default();
+        let mut errors = Vec::new();
+        for (of, held) in shards.iter().zip(join_all(looks).await) {
+            match held {
+                Ok(held) => of.judge(known.tables, held.as_ref(), &mut claim),
+                Err(error) => errors.push(error),
+            }
+        }
+        Error::several(errors).map_or(Ok(claim), Err)
+    }
+
+    /// The same for tables that were looked at before, by shard.
+    pub fn of(known: Known<'_>, held: &BTreeMap<String, Held>) -> Self {
+        let none = Held::default();
+        let mut claim = Self::default();
+        for of in OfShard::all(known) {
+            of.judge(known.tables, Some(held.get(&of.shard.name).unwrap_or(&none)), &mut claim);
+        }
+        claim
+    }
+}
+
+/// Asks a tablet which of some tables are there, and which of those hold rows: two waves.
+///
+/// # Errors
+/// The tablet's.
+pub async fn look(context: &Context, on: &Tablet, tables: &[String]) -> Result<Held> {
+    let query = |tables: &[String]| {
+        format!(
+            "select table_name from information_schema.tables where table_schema = database() and table_name in ({})",
+            quote::literals(tables.iter().map(String::as_str))
+        )
+    };
+    let mut there: Vec<String> = Vec::new();
+    for some in tables.chunks(AT_ONCE) {
+        let answer = context.tablets.read(on, query(some), some.len() as u64).await?;
+        there.extend(rows::texts(&answer).into_iter().flatten().flatten());
+    }
+    let filled = filled(context, on, &there).await?;
+    let empty = there.into_iter().filter(|table| !filled.contains(table)).collect();
+    Ok(Held { empty, filled })
+}
+
+/// Those of some tables that hold rows. One statement after the other: MySQL gets no crowd of connections.
+pub async fn filled(context: &Context, on: &Tablet, tables: &[String]) -> Result<BTreeSet<String>> {
+    let tables: Vec<&String> = tables.iter().collect();
+    let mut filled = BTreeSet::new();
+    for some in tables.chunks(AT_ONCE) {
+        filled.extend(with_rows(context, on, some).await?);
+    }
+    Ok(filled)
+}
+
+/// What is known of one shard without looking into its tables.
+struct OfShard<'a> {
+    shard: &'a TargetShard,
+    record: Record,
+    streams: BTreeMap<String, Stream>,
+    denied: BTreeSet<String>,
+    /// Tables that the record says create makes, and those that it says create denies.
+    made: Option<BTreeSet<&'a String>>,
+    planned: BTreeSet<&'a String>,
+}
+
+impl<'a> OfShard<'a> {
+    fn all(known: Known<'a>) -> Vec<Self> {
+        let shards = known.target.shards.iter().enumerate();
+        shards.map(|(at, shard)| Self::new(known, at, shard)).collect()
+    }
+
+    fn new(known: Known<'a>, at: usize, shard: &'a TargetShard) -> Self {
+        let about = |facts: &&Facts| facts.is_about(&shard.name, shard.record.created);
+        let record = match known.facts {
+            None => Record::None,
+            Some(facts) if facts.handed_over => Record::HandedOver,
+            Some(facts) if !about(&facts) => Record::OfAnotherShard,
+            Some(facts) if facts.phase == Phase::Creating || facts.taken_back => Record::Creating,
+            Some(_) => Record::Created,
+        };
+        let mut of_tables: BTreeMap<String, Stream> = BTreeMap::new();
+        for stream in known.rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
+            let copied = !stream.pos.is_empty() || stream.rows_copied > 0;
+            for table in stream.bls.iter().flat_map(streams::tables) {
+                let far = of_tables.entry(table).or_insert(Stream::Idle);
+                if copied {
+                    *far = Stream::Copying;
+                }
+            }
+        }
+        Self {
+            shard,
+            record,
+            streams: of_tables,
+            denied: shard::denied(&shard.record.value).into_iter().collect(),
+            made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
+            planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),
+        }
+    }
+
+    fn evidence(&self, table: &String, rows: Rows) -> Evidence {
+        Evidence {
+            record: self.record,
+            stream: self.streams.get(table).copied().unwrap_or(Stream::None),
+            denied: match (self.denied.contains(table), self.planned.contains(table)) {
+                (true, true) => Denied::Ours,
+                (true, false) => Denied::Others,
+                (false, true) => Denied::Planned,
+                (false, false) => Denied::No,
+            },
+            // stock drops all tables of a workflow that it made
+            made: self.made.as_ref().is_none_or(|made| made.contains(table)),
+            rows,
+        }
+    }
+
+    fn to_look_at(&self, tables: &[String]) -> Vec<String> {
+        let unseen = |table: &&String| ownership::fate(&self.evidence(table, Rows::Unseen)) == Fate::Look;
+        tables.iter().filter(unseen).cloned().collect()
+    }
+
+    fn judge(&self, tables: &[String], held: Option<&Held>, claim: &mut Claim) {
+        let mut of_shard = Tables::default();
+        for table in tables {
+            let rows = match held {
+                None => Rows::Unseen,
+                Some(held) if held.filled.contains(table) => Rows::Filled,
+                Some(held) if held.empty.contains(table) => Rows::Empty,
+                Some(_) => Rows::Gone,
+            };
+            let unseen = ownership::fate(&self.evidence(table, Rows::Unseen));
+            // a table that nobody had to look at is not among those that were
+            let fate = if unseen == Fate::Look { ownership::fate(&self.evidence(table, rows)) } else { unseen };
+            match fate {
+                Fate::Nothing => {}
+                Fate::Drop => of_shard.drop.push(table.clone()),
+                Fate::DropEmpty => of_shard.drop_empty.push(table.clone()),
+                Fate::Empty => of_shard.empty.push(table.clone()),
+                Fate::Look => claim.kept.push(self.kept(table, Reason::NotSeen)),
+                Fate::Keep(reason) => claim.kept.push(self.kept(table, reason)),
+            }
+        }
+        claim.tables.push((self.shard.name.clone(), of_shard));
+    }
+
+    fn kept(&self, table: &str, reason: Reason) -> Kept {
+        Kept { table: table.to_owned(), shard: self.shard.name.clone(), reason }
+    }
+}

@@ -1,0 +1,141 @@
+//! Whose a table of the target is, and what may become of it: the one rule that everything asks that drops or empties.
+//!
+//! A table with rows goes only when it is proven at that moment that the rows are the workflow's: a stream of it has copied
+//! into the table, and clients could not have written, for the shard's record denies them. Rows that no stream brought are
+//! somebody's. An empty table goes when create made it, and only while writes to it are denied. A record alone proves
+//! nothing: it stays behind when somebody else ends its workflow.
+
+use std::fmt;
+
+/// What the workflow's record proves about a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// There is none: stock made the workflow, or nobody did.
+    None,
+    /// It is about a shard of the same name that was deleted since.
+    OfAnotherShard,
+    /// Create has begun, or is being taken back.
+    Creating,
+    Created,
+    /// Complete has handed the tables over: what is in them is the target's own.
+    HandedOver,
+}
+
+/// How far the streams of the workflow came that write the table on this shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    None,
+    /// There, without a position: it has copied nothing.
+    Idle,
+    /// It has a position, or has copied rows.
+    Copying,
+}
+
+/// Whether clients can write the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// They can.
+    No,
+    /// They can, and the workflow's record says that create denies it.
+    Planned,
+    /// The shard's record denies it, and the workflow's record says that create did.
+    Ours,
+    /// The shard's record denies it, and no record says who did.
+    Others,
+}
+
+/// What is in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Nobody has looked.
+    Unseen,
+    /// The table is not there.
+    Gone,
+    Empty,
+    Filled,
+}
+
+/// All that is known of one table on one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    pub record: Record,
+    pub stream: Stream,
+    pub denied: Denied,
+    /// True when create makes the table; false when it was there, empty, before.
+    pub made: bool,
+    pub rows: Rows,
+}
+
+/// What may become of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// There is nothing to do.
+    Nothing,
+    Drop,
+    /// Dropped once writes are denied, the tablets know it, and the table is seen to be empty still.
+    DropEmpty,
+    /// Emptied: it was there before.
+    Empty,
+    /// It must be looked at before anything can be said.
+    Look,
+    Keep(Reason),
+}
+
+/// Why a table stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// No stream of the workflow is on the shard.
+    NoStream,
+    /// The streams have copied nothing, and there are rows.
+    NotCopied,
+    /// Clients can write it.
+    NotDenied,
+    /// Nobody could tell what is in it.
+    NotSeen,
+    HandedOver,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoStream => "no stream of the workflow is there",
+            Self::NotCopied => "it holds rows, and the workflow's streams have copied none",
+            Self::NotDenied => "writes to it are not denied, so that clients may have written",
+            Self::NotSeen => "nobody could tell what is in it",
+            Self::HandedOver => "complete has handed it over",
+        })
+    }
+}
+
+/// What may become of a table.
+pub fn fate(known: &Evidence) -> Fate {
+    let denied = matches!(known.denied, Denied::Ours | Denied::Others);
+    match (known.rows, known.stream) {
+        (Rows::Gone, _) => Fate::Nothing,
+        _ if known.record == Record::HandedOver => Fate::Keep(Reason::HandedOver),
+        (_, Stream::Copying) if denied && known.made => Fate::Drop,
+        (_, Stream::Copying) if denied => Fate::Empty,
+        (Rows::Unseen, _) => Fate::Look,
+        (Rows::Empty, _) if !known.made => Fate::Nothing,
+        (Rows::Empty, stream) => of_empty(known, stream),
+        (Rows::Filled, Stream::None) => Fate::Keep(Reason::NoStream),
+        (Rows::Filled, Stream::Idle) => Fate::Keep(Reason::NotCopied),
+        (Rows::Filled, Stream::Copying) => Fate::Keep(Reason::NotDenied),
+    }
+}
+
+/// An empty table that create makes.
+fn of_empty(known: &Evidence, stream: Stream) -> Fate {
+    let recorded = matches!(known.record, Record::Creating | Record::Created);
+    match (known.denied, stream) {
+        (Denied::Ours, _) if recorded => Fate::DropEmpty,
+        (Denied::Ours | Denied::Others, Stream::Idle | Stream::Copying) => Fate::DropEmpty,
+        // create ended between the table and its denial
+        (Denied::Planned, _) if known.record == Record::Creating => Fate::DropEmpty,
+        (_, Stream::None) => Fate::Keep(Reason::NoStream),
+        (Denied::No | Denied::Planned, _) => Fate::Keep(Reason::NotDenied),
+    }
+}
+
+#[cfg(test)]
+mod tests;

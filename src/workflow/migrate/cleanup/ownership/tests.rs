@@ -1,0 +1,105 @@
+use super::*;
+
+const RECORDS: [Record; 5] =
+    [Record::None, Record::OfAnotherShard, Record::Creating, Record::Created, Record::HandedOver];
+const STREAMS: [Stream; 3] = [Stream::None, Stream::Idle, Stream::Copying];
+const DENIED: [Denied; 4] = [Denied::No, Denied::Planned, Denied::Ours, Denied::Others];
+const ROWS: [Rows; 4] = [Rows::Unseen, Rows::Gone, Rows::Empty, Rows::Filled];
+
+/// Every combination there is.
+fn all() -> Vec<Evidence> {
+    let mut all = Vec::new();
+    for record in RECORDS {
+        for stream in STREAMS {
+            for denied in DENIED {
+                for made in [false, true] {
+                    all.extend(ROWS.map(|rows| Evidence { record, stream, denied, made, rows }));
+                }
+            }
+        }
+    }
+    assert_eq!(all.len(), 5 * 3 * 4 * 2 * 4);
+    all
+}
+
+fn denied_now(known: &Evidence) -> bool {
+    matches!(known.denied, Denied::Ours | Denied::Others)
+}
+
+fn goes(fate: Fate) -> bool {
+    matches!(fate, Fate::Drop | Fate::DropEmpty | Fate::Empty)
+}
+
+#[test]
+fn rows_go_only_when_a_stream_copied_them_and_clients_could_not_write() {
+    for known in all().iter().filter(|known| matches!(known.rows, Rows::Filled | Rows::Unseen)) {
+        let proven = known.stream == Stream::Copying && denied_now(known) && known.record != Record::HandedOver;
+        assert_eq!(goes(fate(known)), proven, "{known:?}");
+        // and what is proven needs no look
+        assert!(!proven || fate(known) == if known.made { Fate::Drop } else { Fate::Empty }, "{known:?}");
+    }
+}
+
+#[test]
+fn what_was_there_before_is_never_dropped() {
+    for known in all().iter().filter(|known| !known.made) {
+        assert!(!matches!(fate(known), Fate::Drop | Fate::DropEmpty), "{known:?}");
+    }
+}
+
+#[test]
+fn after_the_handover_nothing_goes() {
+    for known in all().iter().filter(|known| known.record == Record::HandedOver) {
+        let expected = if known.rows == Rows::Gone { Fate::Nothing } else { Fate::Keep(Reason::HandedOver) };
+        assert_eq!(fate(known), expected, "{known:?}");
+    }
+}
+
+#[test]
+fn an_empty_table_goes_only_while_it_is_denied_or_create_was_about_to_deny_it() {
+    for known in all().iter().filter(|known| known.rows == Rows::Empty && known.made) {
+        let interrupted = known.record == Record::Creating && known.denied == Denied::Planned;
+        let Evidence { record, stream, .. } = known;
+        let ours = *stream != Stream::None
+            || known.denied != Denied::Others && matches!(record, Record::Creating | Record::Created);
+        let proven = *record != Record::HandedOver && (interrupted || denied_now(known) && ours);
+        assert_eq!(goes(fate(known)), proven, "{known:?}");
+    }
+}
+
+#[test]
+fn a_record_alone_proves_nothing() {
+    for known in all().iter().filter(|known| known.stream == Stream::None) {
+        let fate = fate(known);
+        assert!(!matches!(fate, Fate::Drop | Fate::Empty), "{known:?}");
+        assert!(fate != Fate::DropEmpty || known.rows == Rows::Empty, "{known:?}");
+    }
+    for known in all().iter().filter(|k| k.stream == Stream::None && k.record == Record::OfAnotherShard) {
+        assert!(!goes(fate(known)), "{known:?}");
+    }
+}
+
+#[test]
+fn every_table_that_was_looked_at_has_a_fate() {
+    for known in all() {
+        let fate = fate(&known);
+        assert!(fate != Fate::Look || known.rows == Rows::Unseen, "{known:?}");
+        assert!(known.rows != Rows::Gone || fate == Fate::Nothing, "{known:?}");
+    }
+}
+
+#[test]
+fn reasons_say_what_is_missing() {
+    let known = Evidence {
+        record: Record::Created,
+        stream: Stream::None,
+        denied: Denied::Ours,
+        made: true,
+        rows: Rows::Filled,
+    };
+    assert_eq!(fate(&known), Fate::Keep(Reason::NoStream));
+    assert_eq!(fate(&Evidence { stream: Stream::Idle, ..known }), Fate::Keep(Reason::NotCopied));
+    let live = Evidence { stream: Stream::Copying, denied: Denied::Planned, ..known };
+    assert_eq!(fate(&live), Fate::Keep(Reason::NotDenied));
+    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..live }), Fate::Keep(Reason::NotDenied));
+}

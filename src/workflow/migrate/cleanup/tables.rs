@@ -1,0 +1,157 @@
+//! The tables of a workflow that is taken away: made safe, emptied, dropped, given their keys back.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
+use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, ReloadSchemaRequest};
+use vtmigrated_proto::topodata::Tablet;
+
+use super::super::super::streams::TargetShard;
+use super::super::super::{Error, Result, refresh};
+use super::super::rows;
+use super::{Removal, Tables, claim, each, lift_from, read_again};
+use crate::context::Context;
+use crate::error::Code;
+use crate::sql::quote;
+use crate::tablet::{self, db_name};
+use crate::topo::shard::{self, Deny};
+
+/// Statements that a tablet runs at a time: each is a connection of its own, and a schema may have thousands of tables.
+const AT_ONCE: usize = 4;
+/// Tables in one DROP statement.
+const DROPPED_AT_ONCE: usize = 500;
+
+impl Removal<'_> {
+    /// Denies writes to tables that are to go because they are empty, makes the tablets see it, and looks at them once
+    /// more: four waves.
+    ///
+    /// The tablets' answers also mean that no DDL of a create is under way there any more: both take the tablet's lock.
+    ///
+    /// # Errors
+    /// `TABLES_FILLED` when somebody has written to one meanwhile; what was denied for this look is lifted again.
+    pub(super) async fn secure_empty(&self, tables: &[(String, Vec<String>)]) -> Result<()> {
+        let Self { context, lock, target, .. } = self;
+        let global = context.topo.global();
+        let of: BTreeMap<&str, &Vec<String>> = tables.iter().map(|(shard, list)| (shard.as_str(), list)).collect();
+        let named = |name: &str| of.contains_key(name);
+        let records = read_again(global, &target.keyspace).await?;
+        let records = records.into_iter().filter(|record| named(shard::name(record))).collect();
+        let denied = |name: &str| of.get(name).map(|list| (*list).clone()).unwrap_or_default();
+        let added = shard::deny_tables(global, records, Deny::Add, &denied, lock).await?;
+        refresh::shards(context, target, &named).await?;
+        let shards: Vec<&TargetShard> = target.keyspace.shards.iter().filter(|s| named(&s.name)).collect();
+        let looks = shards.iter().map(|shard| async {
+            let list = of.get(shard.name.as_str()).map(|list| list.as_slice()).unwrap_or_default();
+            claim::filled(context, shard.primary()?, list).await
+        });
+        let mut filled = Vec::new();
+        for (shard, answer) in shards.iter().zip(join_all(looks).await) {
+            filled.extend(answer?.into_iter().map(|table| format!("{table} on shard {}", shard.name)));
+        }
+        if filled.is_empty() {
+            return Ok(());
+        }
+        lift_from(context, lock, target, read_again(global, &target.keyspace).await?, &added).await?;
+        let text = format!("somebody has written to tables that were empty: {}", filled.join(", "));
+        let help = "look at these rows; run the command again, which then says what can be done".into();
+        Err(Error::Refused { code: Code::Aborted, reason: "TABLES_FILLED", text, help })
+    }
+
+    /// Empties, drops, and gives keys back, in this order: keys are built on empty tables in no time.
+    pub(super) async fn see_to_tables(&self) -> Result<()> {
+        self.lock.check().await?;
+        let of: BTreeMap<&str, &Tables> =
+            self.traces.tables.iter().map(|(shard, tables)| (shard.as_str(), tables)).collect();
+        let none = Tables::default();
+        each(self.target.keyspace.shards.iter(), |shard, tablet| {
+            let tables = of.get(shard.name.as_str()).copied().unwrap_or(&none);
+            self.of_shard(tablet, tables)
+        })
+        .await
+    }
+
+    async fn of_shard(&self, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
+        let db = quote::identifier(&db_name(tablet));
+        let qualified = |table: &String| format!("{db}.{}", quote::identifier(table));
+        let truncates = tables.empty.iter().map(|table| format!("truncate table {}", qualified(table))).collect();
+        self.run_all(tablet, truncates).await?;
+        let dropped: Vec<String> = tables.drop.iter().chain(&tables.drop_empty).map(qualified).collect();
+        let mut chunks = dropped.chunks(DROPPED_AT_ONCE).peekable();
+        while let Some(some) = chunks.next() {
+            // the tablet reads its schema again once
+            self.run_sql(tablet, format!("drop table if exists {}", some.join(", ")), chunks.peek().is_none()).await?;
+        }
+        if self.traces.restore_keys || !tables.empty.is_empty() {
+            self.restore(tablet, tables).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the tables that stay the keys back which the tablet took for the copy.
+    async fn restore(&self, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
+        let goes = |table: &String| tables.drop.contains(table) || tables.drop_empty.contains(table);
+        let restored = restore_keys(self.context, tablet, self.workflow, &|table| !goes(table)).await?;
+        if restored > 0 || !tables.empty.is_empty() {
+            self.context.tablets.reload_schema(tablet, ReloadSchemaRequest::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs statements, some at a time, to their ends; the first error is told.
+    async fn run_all(&self, tablet: &Tablet, queries: Vec<String>) -> tablet::Result<()> {
+        let runs: Vec<_> = queries.into_iter().map(|query| self.run_sql(tablet, query, false)).collect();
+        let done: Vec<tablet::Result<()>> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+        done.into_iter().collect()
+    }
+
+    async fn run_sql(&self, tablet: &Tablet, query: String, reload: bool) -> tablet::Result<()> {
+        run_sql(self.context, tablet, query, reload).await
+    }
+}
+
+/// Gives tables of a workflow the secondary keys back that the tablet took for the copy, as far as they are wanted;
+/// answers for how many there was something to do.
+///
+/// # Errors
+/// A key that cannot be built, such as a unique one on rows that are not.
+pub async fn restore_keys(
+    context: &Context,
+    tablet: &Tablet,
+    workflow: &str,
+    wanted: &(dyn Fn(&String) -> bool + Sync),
+) -> tablet::Result<usize> {
+    let query = rows::pending_actions(&db_name(tablet), workflow);
+    let pending = rows::actions(&context.tablets.read(tablet, query, 100_000).await?);
+    let staying: Vec<(String, String)> = pending.into_iter().filter(|(table, _)| wanted(table)).collect();
+    let count = staying.len();
+    let restore = |(table, sql): (String, String)| async move {
+        match run_sql(context, tablet, sql, false).await {
+            // 1061: the key is there already
+            Err(error) if matches!(error.mysql(), Some((1061, _))) => {
+                tracing::info!(table, "the secondary keys were restored before");
+                Ok(())
+            }
+            other => other,
+        }
+    };
+    let runs: Vec<_> = staying.into_iter().map(restore).collect();
+    let done: Vec<tablet::Result<()>> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+    done.into_iter().collect::<tablet::Result<()>>().map(|()| count)
+}
+
+/// One statement as administrator; a table that is not there is none to care about.
+async fn run_sql(context: &Context, tablet: &Tablet, query: String, reload_schema: bool) -> tablet::Result<()> {
+    let request = ExecuteFetchAsDbaRequest {
+        query: query.into_bytes(),
+        db_name: db_name(tablet),
+        max_rows: 1,
+        reload_schema,
+        disable_foreign_key_checks: true,
+        ..ExecuteFetchAsDbaRequest::default()
+    };
+    match context.tablets.execute_fetch_as_dba(tablet, request).await {
+        Err(error) if error.is_missing_table() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}

@@ -1,0 +1,180 @@
+//! Whose streams of the workflow's name are: planned here, or somebody else's.
+
+use std::collections::BTreeMap;
+
+use vtmigrated_proto::binlogdata::BinlogSource;
+
+use super::super::super::preflight::{Finding, check};
+use super::super::super::streams::{Keyspace, OnShard};
+use super::super::super::{Error, Result};
+use super::super::{plan, rows};
+use super::apply::Creation;
+
+/// Reason of the refusal.
+const RIVAL: &str = "WORKFLOW_RIVAL";
+
+/// True for an error that says so.
+pub fn is_rival(error: &Error) -> bool {
+    match error {
+        Error::Refused { reason, .. } => *reason == RIVAL,
+        Error::Several(errors) => errors.iter().any(is_rival),
+        _ => false,
+    }
+}
+
+/// Streams of the workflow's name, by whose they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sorted {
+    /// Ids of those that are planned, by the shard's index.
+    ours: BTreeMap<usize, Vec<i64>>,
+    /// Shards that have others.
+    foreign: Vec<String>,
+}
+
+fn sort(keyspace: &Keyspace, rows: &[OnShard], sources: &plan::Sources) -> Sorted {
+    let mut sorted = Sorted::default();
+    for (at, shard) in keyspace.shards.iter().enumerate() {
+        let mut wanted: Vec<BinlogSource> = planned(sources, &shard.name).iter().map(in_order).collect();
+        for stream in rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
+            let source = stream.bls.as_ref().map(in_order);
+            match wanted.iter().position(|planned| source.as_ref() == Some(planned)) {
+                Some(found) => {
+                    wanted.swap_remove(found);
+                    sorted.ours.entry(at).or_default().push(i64::from(stream.id));
+                }
+                None => sorted.foreign.push(shard.name.clone()),
+            }
+        }
+    }
+    sorted
+}
+
+impl Creation<'_> {
+    /// Stock takes its locks only after its rows exist: when it worked under the same name meanwhile, our rows go.
+    ///
+    /// # Errors
+    /// [`RIVAL`].
+    pub async fn no_rival(&self) -> Result<()> {
+        let keyspace = &self.situation.target.keyspace;
+        let rows = keyspace.workflows(self.context, std::slice::from_ref(&self.arguments.workflow)).await?;
+        let sorted = sort(keyspace, &rows, self.sources);
+        if sorted.foreign.is_empty() {
+            return Ok(());
+        }
+        for (at, ids) in sorted.ours {
+            if let Some(tablet) = keyspace.shards.get(at).and_then(|s| s.primary.as_ref()) {
+                self.context.tablets.v_replication_exec(tablet, rows::delete_streams(&ids)).await?;
+            }
+        }
+        let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
+        let text = format!(
+            "workflow {workflow} already exists in keyspace {keyspace}: somebody else created it at the same moment"
+        );
+        Err(Error::exists(RIVAL, text, "choose another name, or wait until that create has ended"))
+    }
+}
+
+/// The streams that an interrupted create left and that the plan of now would not make: the vschemas, the source's shards,
+/// or the streams themselves were changed in between.
+pub fn changed(keyspace: &Keyspace, workflow: &str, rows: &[OnShard], sources: &plan::Sources) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (at, shard) in keyspace.shards.iter().enumerate() {
+        let planned = planned(sources, &shard.name);
+        for stream in rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
+            let Some(stored) = &stream.bls else { continue };
+            let same = planned.iter().find(|source| {
+                (&source.keyspace, &source.shard, &source.external_cluster)
+                    == (&stored.keyspace, &stored.shard, &stored.external_cluster)
+            });
+            let difference = match same {
+                None => Some("no such stream is planned now".to_owned()),
+                Some(source) => difference(stored, source),
+            };
+            let Some(difference) = difference else { continue };
+            let subject = format!("stream {} of shard {}/{}", stream.id, keyspace.name, shard.name);
+            let from = format!("{}/{}", stored.keyspace, stored.shard);
+            let cause = format!(
+                "the interrupted create of workflow {workflow} left a stream on shard {}/{} from {from} that is not the one planned \
+                 now: {difference}",
+                keyspace.name, shard.name
+            );
+            let mend = format!(
+                "undo that change, or take the interrupted create back with: Migrate --target-keyspace {} --workflow {workflow} \
+                 cancel",
+                keyspace.name
+            );
+            found.push(Finding::new(&check::PLAN_CHANGED, subject, cause, mend));
+        }
+    }
+    found
+}
+
+/// The first thing in which a stored stream differs from the planned one.
+fn difference(stored: &BinlogSource, planned: &BinlogSource) -> Option<String> {
+    let (stored, planned) = (in_order(stored), in_order(planned));
+    if stored == planned {
+        return None;
+    }
+    let rules = |source: &BinlogSource| -> Vec<(String, String)> {
+        let rules = source.filter.iter().flat_map(|filter| &filter.rules);
+        rules.map(|rule| (rule.r#match.clone(), rule.filter.clone())).collect()
+    };
+    let (was, is) = (rules(&stored), rules(&planned));
+    if let Some((table, filter)) = was.iter().find(|rule| !is.contains(rule)) {
+        let now = is.iter().find(|(name, _)| name == table).map_or("not moved", |(_, filter)| filter.as_str());
+        return Some(format!("table {table} was {filter}, now {now}"));
+    }
+    if let Some((table, _)) = is.iter().find(|rule| !was.contains(rule)) {
+        return Some(format!("table {table} was not moved"));
+    }
+    if stored.on_ddl != planned.on_ddl {
+        let (was, is) = (stored.on_ddl().as_str_name(), planned.on_ddl().as_str_name());
+        return Some(format!("on-ddl was {was}, now {is}"));
+    }
+    Some("its options are others".to_owned())
+}
+
+fn planned<'p>(sources: &'p plan::Sources, shard: &str) -> &'p [BinlogSource] {
+    sources.iter().find(|(name, _)| name == shard).map(|(_, sources)| sources.as_slice()).unwrap_or_default()
+}
+
+/// The source with its rules in an order of their own: tablets keep them in any.
+fn in_order(source: &BinlogSource) -> BinlogSource {
+    let mut source = source.clone();
+    if let Some(filter) = &mut source.filter {
+        filter.rules.sort_by(|a, b| (&a.r#match, &a.filter).cmp(&(&b.r#match, &b.filter)));
+    }
+    source
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::binlogdata::{Filter, OnDdlAction, Rule};
+
+    use super::*;
+
+    fn source(shard: &str, rules: &[(&str, &str)]) -> BinlogSource {
+        let rule = |(table, filter): &(&str, &str)| Rule {
+            r#match: (*table).into(),
+            filter: (*filter).into(),
+            ..Rule::default()
+        };
+        let filter = Filter { rules: rules.iter().map(rule).collect(), ..Filter::default() };
+        BinlogSource { shard: shard.into(), filter: Some(filter), ..BinlogSource::default() }
+    }
+
+    #[test]
+    fn a_changed_stream_says_what_has_changed() {
+        let was = source("0", &[("t", "select * from t where in_keyrange(a)"), ("u", "select * from u")]);
+        let reordered = source("0", &[("u", "select * from u"), ("t", "select * from t where in_keyrange(a)")]);
+        assert_eq!(difference(&was, &reordered), None);
+        let other = source("0", &[("t", "select * from t where in_keyrange(b)"), ("u", "select * from u")]);
+        let text = difference(&was, &other).unwrap();
+        assert_eq!(text, "table t was select * from t where in_keyrange(a), now select * from t where in_keyrange(b)");
+        let more = source("0", &[("t", "select * from t where in_keyrange(a)"), ("u", "select * from u"), ("v", "")]);
+        assert_eq!(difference(&was, &more).unwrap(), "table v was not moved");
+        assert_eq!(difference(&more, &was).unwrap(), "table v was , now not moved");
+        let exec = BinlogSource { on_ddl: OnDdlAction::Exec.into(), ..was.clone() };
+        assert_eq!(difference(&exec, &was).unwrap(), "on-ddl was EXEC, now IGNORE");
+    }
+}

@@ -1,0 +1,76 @@
+//! Taking back what a failed create made, by what is proven at that moment, not by what it had planned.
+
+use super::super::super::record::{self, Facts};
+use super::super::super::streams::OnShard;
+use super::super::super::{Error, Result};
+use super::super::Found;
+use super::super::cleanup::claim::{Claim, Kept, Known};
+use super::super::cleanup::quiet::quieten;
+use super::super::cleanup::{Removal, Traces};
+use super::apply::Creation;
+use super::rival::is_rival;
+
+impl Creation<'_> {
+    /// Takes back what this create made; answers the error to show. Nothing of it is under way any more, unless a tablet has
+    /// fallen silent: then the record stays, so that a later cancel finds what that tablet may still make.
+    pub async fn take_back(&self, facts: &Facts, error: Error) -> Error {
+        let silent = error.is_silent();
+        let undo = match self.undo(facts, &error, silent).await {
+            Err(undo) => undo,
+            Ok(_) if silent => {
+                let text = "a tablet gave no answer and may still be at work; the record is kept";
+                Error::precondition("CREATE_UNCERTAIN", text, "")
+            }
+            Ok(kept) if kept.is_empty() => return error,
+            Ok(kept) => return left(error, &kept),
+        };
+        tracing::error!("a failed create was not wholly taken back: {undo}");
+        let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
+        let help = format!("finish that with: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel");
+        Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
+    }
+
+    /// Answers the tables that stay, for they are not proven to be this create's.
+    async fn undo(&self, facts: &Facts, error: &Error, keep_record: bool) -> Result<Vec<Kept>> {
+        let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
+        let global = self.context.topo.global();
+        if is_rival(error) {
+            // the tables, entries and streams of this name are the rival's now
+            record::delete(global, keyspace, workflow, self.lock).await?;
+            return Ok(Vec::new());
+        }
+        let facts = Facts { taken_back: true, ..facts.clone() };
+        if let Some(stored) = record::find(global, keyspace, workflow).await? {
+            record::put(global, (keyspace.as_str(), workflow.as_str()), &facts, stored.version, self.lock).await?;
+        }
+        let mut found = Found::read(self.context, keyspace, workflow).await?;
+        quieten(self.context, self.lock, &mut found, workflow).await?;
+        let target = &found.target.keyspace;
+        let rows: Vec<&OnShard> = found.rows.iter().collect();
+        let known = Known { target, rows: &rows, facts: Some(&facts), tables: &facts.tables };
+        let claim = Claim::read(self.context, known).await?;
+        let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
+        let shards = target.shards.iter().enumerate().filter(|(at, _)| with_rows(*at));
+        let stays = |table: &&String| !claim.kept.iter().any(|kept| kept.table == **table);
+        let traces = Traces {
+            with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
+            vschema_tables: facts.vschema_tables.iter().filter(stays).cloned().collect(),
+            tables: claim.tables,
+            denied: found.denied(),
+            restore_keys: false,
+            keep_record,
+        };
+        Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces }
+            .run()
+            .await?;
+        Ok(claim.kept)
+    }
+}
+
+fn left(error: Error, kept: &[Kept]) -> Error {
+    let texts: Vec<String> = kept.iter().map(ToString::to_string).collect();
+    let text = format!("left as they are: {}", texts.join("; "));
+    let help = "look at these tables, and drop those by hand that nobody needs".to_owned();
+    let undo = Error::precondition("TABLES_NOT_OWNED", text, "");
+    Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
+}

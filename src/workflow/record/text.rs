@@ -1,0 +1,122 @@
+//! How a record is written: JSON in which equal lists of several shards stand once, in gzip when it is large. Topologies bound
+//! their values (etcd 1.5 MiB for a transaction, ZooKeeper 1 MB, Consul 512 KiB), and lists of tables grow with the shards.
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+use super::Facts;
+
+/// Records from this size on are compressed, in bytes.
+const LARGE: usize = 64 << 10;
+/// Largest record that is read, in bytes.
+const LARGEST: u64 = 256 << 20;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The bytes of a record.
+pub fn write(facts: &Facts) -> Result<Vec<u8>, String> {
+    let json = serde_json::to_vec(facts).map_err(|e| e.to_string())?;
+    if json.len() < LARGE {
+        return Ok(json);
+    }
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&json).map_err(|e| e.to_string())?;
+    gzip.finish().map_err(|e| e.to_string())
+}
+
+/// The facts of a record.
+pub fn read(value: &[u8]) -> Result<Facts, String> {
+    if !value.starts_with(&GZIP) {
+        return serde_json::from_slice(value).map_err(|e| e.to_string());
+    }
+    let mut json = Vec::new();
+    GzDecoder::new(value).take(LARGEST).read_to_end(&mut json).map_err(|e| e.to_string())?;
+    serde_json::from_slice(&json).map_err(|e| e.to_string())
+}
+
+/// Lists by shard: a list with the names of all shards that have it.
+pub mod by_shard {
+    use std::collections::HashMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// One shard, as older records have it, or several.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Entry {
+        One(String, Vec<String>),
+        Several(Vec<String>, Vec<String>),
+    }
+
+    pub fn serialize<S: Serializer>(lists: &[(String, Vec<String>)], to: S) -> Result<S::Ok, S::Error> {
+        let mut groups: Vec<(Vec<&str>, &[String])> = Vec::new();
+        let mut known: HashMap<&[String], usize> = HashMap::new();
+        for (shard, list) in lists {
+            let at = *known.entry(list).or_insert(groups.len());
+            match groups.get_mut(at) {
+                Some((shards, _)) => shards.push(shard),
+                None => groups.push((vec![shard], list)),
+            }
+        }
+        groups.serialize(to)
+    }
+
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<(String, Vec<String>)>, D::Error> {
+        let mut lists = Vec::new();
+        for entry in Vec::<Entry>::deserialize(from)? {
+            match entry {
+                Entry::One(shard, list) => lists.push((shard, list)),
+                Entry::Several(shards, list) => lists.extend(shards.into_iter().map(|shard| (shard, list.clone()))),
+            }
+        }
+        Ok(lists)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Phase;
+    use super::*;
+
+    fn facts(shards: usize, tables: usize) -> Facts {
+        let tables: Vec<String> = (0..tables).map(|number| format!("a_table_of_this_name_{number:05}")).collect();
+        let names = (0..shards).map(|number| format!("{number:02x}-{:02x}", number + 1));
+        let lists: Vec<(String, Vec<String>)> = names.map(|name| (name, tables.clone())).collect();
+        let json = serde_json::json!({
+            "phase": "creating", "mount": "ext1", "arguments": "", "tables": tables, "created_tables": lists,
+            "vschema_tables": [], "denied_tables": lists,
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn lists_of_many_shards_stand_once() {
+        let mut facts = facts(4, 3);
+        facts.created_tables[2].1.pop();
+        let text = String::from_utf8(write(&facts).unwrap()).unwrap();
+        let expected = r#""created_tables":[[["00-01","01-02","03-04"],["a_table"#;
+        assert!(text.contains(expected), "{text}");
+        let read = read(text.as_bytes()).unwrap();
+        for shard in ["00-01", "01-02", "02-03", "03-04"] {
+            assert_eq!(read.created_on(shard), facts.created_on(shard));
+            assert_eq!(read.denied_on(shard), facts.denied_on(shard));
+        }
+        assert_eq!(read.phase, Phase::Creating);
+    }
+
+    #[test]
+    fn thousands_of_tables_on_hundreds_of_shards_fit_into_every_topology() {
+        let facts = facts(250, 10_000);
+        let bytes = write(&facts).unwrap();
+        assert!(bytes.len() < 300_000, "{} bytes", bytes.len());
+        assert_eq!(read(&bytes).unwrap(), facts);
+    }
+
+    #[test]
+    fn garbage_is_told() {
+        assert!(read(b"garbage").is_err());
+        assert!(read(&[0x1f, 0x8b, 1, 2, 3]).is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! A mounted source of one shard, a target of two, both in memory, and the commands of a migration between them.
+
+use prost::Message;
+use tonic::Status;
+use vtmigrated::context::Options;
+use vtmigrated::topo::{self, Expect, Topo, Write, paths};
+use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::{
+    CellInfo, ExternalVitessCluster, Keyspace, Shard, ShardReplication, TabletType, TopoConfig, shard_replication,
+};
+use vtmigrated_proto::vschema::{self, keyspace};
+use vtmigrated_proto::vtctldata::*;
+use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, FindLeftoversRequest};
+
+use crate::migrate_tablet::MigrateTablet;
+use crate::support::{Lab, tablet};
+
+pub const SHARDS: [&str; 2] = ["-80", "80-"];
+
+pub struct Rig {
+    pub lab: Lab,
+    /// Primaries of -80 and 80-.
+    pub target: [MigrateTablet; 2],
+    pub source: MigrateTablet,
+}
+
+impl Rig {
+    /// A source with these tables, and an empty target whose vschema has them.
+    pub async fn with(tables: &[&str]) -> Self {
+        Self::with_options(tables, Options::default()).await
+    }
+
+    pub async fn with_options(tables: &[&str], options: Options) -> Self {
+        let mut lab = Lab::with_keyspace_and(options, "customer", &SHARDS).await;
+        let target = [MigrateTablet::default(), MigrateTablet::default()];
+        for ((shard, uid), primary) in SHARDS.into_iter().zip([1000, 1100]).zip(&target) {
+            let port = primary.start().await;
+            lab.add_tablet(&tablet("zone1", uid, "customer", shard, TabletType::Primary, port)).await;
+        }
+        let source = mount(&lab, tables).await;
+        let request = ApplyVSchemaRequest {
+            keyspace: "customer".into(),
+            v_schema: Some(sharded(tables)),
+            ..ApplyVSchemaRequest::default()
+        };
+        lab.client.apply_v_schema(request).await.unwrap();
+        Self { lab, target, source }
+    }
+
+    /// The same with the tables customer and orders.
+    pub async fn start() -> Self {
+        Self::with(&["customer", "orders"]).await
+    }
+
+    /// `Migrate create`: the text of its traffic line.
+    pub async fn create(&self) -> Result<String, Status> {
+        let request = MigrateCreateRequest {
+            workflow: "import".into(),
+            source_keyspace: "commerce".into(),
+            target_keyspace: "customer".into(),
+            mount_name: "ext1".into(),
+            cells: vec!["src1".into()],
+            tablet_types: vec![TabletType::Primary.into()],
+            all_tables: true,
+            on_ddl: "IGNORE".into(),
+            defer_secondary_keys: true,
+            auto_start: true,
+            ..MigrateCreateRequest::default()
+        };
+        Ok(self.lab.client.clone().migrate_create(request).await?.into_inner().traffic_state)
+    }
+
+    /// The same, and each table gets rows on each shard.
+    pub async fn copied(&self) {
+        self.create().await.unwrap();
+        for primary in &self.target {
+            primary.contents().tables.values_mut().for_each(|rows| *rows = 10);
+            primary.taken();
+        }
+    }
+
+    /// `Migrate cancel`.
+    pub async fn cancel(&self, keep_data: bool) -> Result<String, Status> {
+        self.delete(WorkflowDeleteRequest { keep_data, ..WorkflowDeleteRequest::default() }).await
+    }
+
+    pub async fn delete(&self, request: WorkflowDeleteRequest) -> Result<String, Status> {
+        let request = WorkflowDeleteRequest { keyspace: "customer".into(), workflow: "import".into(), ..request };
+        Ok(self.lab.client.clone().workflow_delete(request).await?.into_inner().summary)
+    }
+
+    /// Ids and causes of what is left of dead migrations.
+    pub async fn leftovers(&self) -> Vec<(String, String)> {
+        let request = FindLeftoversRequest { keyspace: "customer".into() };
+        let found = self.lab.advisor.clone().find_leftovers(request).await.unwrap().into_inner().findings;
+        found.into_iter().map(|finding| (finding.id, finding.cause)).collect()
+    }
+
+    /// Cleans all of it that can be.
+    pub async fn clean(&self) {
+        let request = CleanLeftoversRequest { keyspace: "customer".into(), keys: Vec::new() };
+        let answer = self.lab.advisor.clone().clean_leftovers(request).await.unwrap().into_inner();
+        assert!(answer.leftovers.iter().all(|leftover| leftover.kept.is_empty()), "{answer:?}");
+    }
+
+    /// The streams go, as by stock's `Workflow delete --keep-data` or by hand.
+    pub fn forget_streams(&self) {
+        self.target.iter().for_each(|primary| primary.contents().workflows.clear());
+    }
+
+    /// The workflow's record.
+    pub async fn record(&self) -> Option<serde_json::Value> {
+        let node = self.lab.topo.global().get(&paths::workflow_record("customer", "import")).await.ok()?;
+        Some(serde_json::from_slice(&node.value).unwrap())
+    }
+
+    /// Changes the record.
+    pub async fn set_record(&self, changes: serde_json::Value) {
+        let mut record = self.record().await.unwrap();
+        record.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        self.lab.put(&paths::workflow_record("customer", "import"), record.to_string().into_bytes()).await;
+    }
+
+    /// Denied tables of each shard.
+    pub async fn denied(&self) -> [Vec<String>; 2] {
+        let mut denied = [Vec::new(), Vec::new()];
+        for (shard, denied) in SHARDS.into_iter().zip(&mut denied) {
+            *denied =
+                topo::shard::denied(&topo::shard::get(self.lab.topo.global(), "customer", shard).await.unwrap().value);
+            denied.sort();
+        }
+        denied
+    }
+
+    /// Sets the denied tables of both shards.
+    pub async fn deny(&self, tables: &[&str]) {
+        for shard in SHARDS {
+            let mut record = topo::shard::get(self.lab.topo.global(), "customer", shard).await.unwrap().value;
+            let control = TabletControl {
+                tablet_type: TabletType::Primary.into(),
+                denied_tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+                ..TabletControl::default()
+            };
+            record.tablet_controls = if tables.is_empty() { vec![] } else { vec![control] };
+            self.lab.put(&paths::shard("customer", shard), record.encode_to_vec()).await;
+        }
+    }
+
+    /// Asserts that nothing of the workflow is left, and that the tables are these.
+    pub async fn expect_clean(&self, tables: &[&str]) {
+        assert_eq!(self.record().await, None);
+        assert_eq!(self.denied().await, [Vec::<String>::new(), Vec::new()]);
+        for primary in &self.target {
+            assert_eq!(
+                (primary.tables(), primary.streams()),
+                (tables.iter().map(|t| (*t).to_owned()).collect(), vec![])
+            );
+        }
+        let locks = self.lab.stored().await.into_iter().filter(|node| node.path.contains("/locks/"));
+        assert_eq!(locks.map(|node| node.path).collect::<Vec<_>>(), Vec::<String>::new());
+    }
+}
+
+fn sharded(tables: &[&str]) -> vschema::Keyspace {
+    let by_id = vschema::ColumnVindex { column: "id".into(), name: "hash".into(), ..Default::default() };
+    let table = |name: &&str| keyspace::TablesEntry {
+        key: (*name).to_owned(),
+        value: Some(vschema::Table { column_vindexes: vec![by_id.clone()], ..Default::default() }),
+    };
+    let hash = vschema::Vindex { r#type: "hash".into(), ..Default::default() };
+    vschema::Keyspace {
+        sharded: true,
+        vindexes: vec![keyspace::VindexesEntry { key: "hash".into(), value: Some(hash) }],
+        tables: tables.iter().map(table).collect(),
+        ..Default::default()
+    }
+}
+
+/// Registers another cluster in memory as ext1: commerce/0 with a primary in the cell src1.
+async fn mount(lab: &Lab, tables: &[&str]) -> MigrateTablet {
+    let dialer = std::sync::Arc::clone(lab.topo.dialer());
+    let topo = Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap();
+    let info = CellInfo { server_address: "source-src1".into(), root: "/vitess/src1".into() };
+    let fake = MigrateTablet::default();
+    tables.iter().for_each(|table| fake.fill(table, 10));
+    let record = tablet("src1", 100, "commerce", "0", TabletType::Primary, fake.start().await);
+    let alias = record.alias.clone();
+    let shard = Shard { primary_alias: alias.clone(), is_primary_serving: true, ..Shard::default() };
+    let records = vec![
+        Write::put(paths::cell_info("src1"), info.encode_to_vec(), Expect::Any),
+        Write::put(paths::keyspace("commerce"), Keyspace::default().encode_to_vec(), Expect::Any),
+        Write::put(paths::vschema("commerce"), vschema::Keyspace::default().encode_to_vec(), Expect::Any),
+        Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), Expect::Any),
+    ];
+    topo.global().write(records, None).await.unwrap();
+    let nodes = vec![shard_replication::Node { tablet_alias: alias.clone() }];
+    let of_cell = vec![
+        Write::put(paths::tablet(&alias.unwrap()), record.encode_to_vec(), Expect::Any),
+        Write::put(paths::shard_replication("commerce", "0"), ShardReplication { nodes }.encode_to_vec(), Expect::Any),
+    ];
+    topo.cell("src1").await.unwrap().write(of_cell, None).await.unwrap();
+    let topo_config = TopoConfig { topo_type: "memory".into(), server: "source".into(), root: "/vitess/global".into() };
+    let record = ExternalVitessCluster { topo_config: Some(topo_config) };
+    lab.put(&paths::external_cluster("ext1"), record.encode_to_vec()).await;
+    fake
+}

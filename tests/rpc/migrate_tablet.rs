@@ -1,0 +1,328 @@
+//! A tablet with tables and streams in memory, for migrations: it counts rows and moves none.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::tabletmanagerdata::*;
+use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::{TabletManager, TabletManagerServer};
+
+use crate::vdiff_tablet::result;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Message of a stream that was started and has not begun to copy.
+const STARTING: &str = "starting";
+const POSITION: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-100";
+
+/// What a tablet has, and how it is upset.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Rows of each table.
+    pub tables: BTreeMap<String, u64>,
+    pub workflows: Vec<ReadVReplicationWorkflowResponse>,
+    /// What the streams owe to tables: table and statement.
+    pub actions: Vec<(String, String)>,
+    /// What was asked that changes something, in order.
+    pub calls: Vec<String>,
+    /// Calls that contain a text fail.
+    pub fails: Vec<&'static str>,
+    /// Calls that contain a text are done so much later, whether somebody waits for them or not.
+    pub slow: Vec<(&'static str, Duration)>,
+    /// A table that gets a row when the tablet reads its shard's record.
+    pub written_at_refresh: Option<&'static str>,
+    /// Streams have no position until they are asked for the second time.
+    pub starts_slowly: bool,
+    /// A table with rows that somebody makes just before the tablet runs DDL.
+    pub made_before_ddl: Option<(&'static str, u64)>,
+    /// Statements under way, and the most that there were.
+    running: usize,
+    pub most: usize,
+    last_id: i32,
+}
+
+/// A tablet. It ends with the test's runtime.
+#[derive(Clone, Default)]
+pub struct MigrateTablet(Arc<Mutex<Contents>>);
+
+impl MigrateTablet {
+    /// Answers its port.
+    pub async fn start(&self) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = tonic::transport::Server::builder().add_service(TabletManagerServer::new(self.clone()));
+        tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+        port
+    }
+
+    pub fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.0.lock().unwrap()
+    }
+
+    /// Names of its tables.
+    pub fn tables(&self) -> Vec<String> {
+        self.contents().tables.keys().cloned().collect()
+    }
+
+    pub fn fill(&self, table: &str, rows: u64) {
+        self.contents().tables.insert(table.into(), rows);
+    }
+
+    /// All streams.
+    pub fn streams(&self) -> Vec<Stream> {
+        self.contents().workflows.iter().flat_map(|workflow| workflow.streams.clone()).collect()
+    }
+
+    /// What was asked since the last call.
+    pub fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut self.contents().calls)
+    }
+
+    /// Does something as a tablet does it: late, and to its end, or not at all.
+    async fn perform<T: Send + 'static>(
+        &self,
+        call: String,
+        run: impl FnOnce(&mut Contents) -> Result<T, Status> + Send + 'static,
+    ) -> Answer<T> {
+        let (wait, fails) = {
+            let mut contents = self.contents();
+            contents.calls.push(call.clone());
+            contents.running += 1;
+            contents.most = contents.most.max(contents.running);
+            let wait = contents.slow.iter().find(|(text, _)| call.contains(text)).map(|(_, wait)| *wait);
+            (wait, contents.fails.iter().any(|text| call.contains(text)))
+        };
+        let me = self.clone();
+        let done = tokio::spawn(async move {
+            tokio::time::sleep(wait.unwrap_or(Duration::from_millis(1))).await;
+            let mut contents = me.contents();
+            contents.running -= 1;
+            if fails { Err(Status::unknown(format!("told to fail: {call}"))) } else { run(&mut contents) }
+        });
+        done.await.unwrap().map(Response::new)
+    }
+}
+
+/// Names between quotes of one kind.
+fn quoted(text: &str, quote: char) -> Vec<String> {
+    text.split(quote).skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Table names of a DROP or TRUNCATE, without their databases.
+fn listed(text: &str) -> Vec<String> {
+    let name = |item: &str| item.trim().rsplit('.').next().unwrap_or_default().trim_matches('`').to_owned();
+    text.split(',').map(name).collect()
+}
+
+fn answer(rows: Vec<Vec<String>>) -> Option<QueryResult> {
+    Some(result(&["a", "b"], &rows))
+}
+
+impl Contents {
+    fn dba(&mut self, query: &str) -> Result<Option<QueryResult>, Status> {
+        if let Some(list) = query.strip_prefix("drop table if exists ") {
+            listed(list).iter().for_each(|table| drop(self.tables.remove(table)));
+        } else if let Some(table) = query.strip_prefix("truncate table ") {
+            listed(table).into_iter().for_each(|table| drop(self.tables.insert(table, 0)));
+        } else if query.contains("from information_schema.tables where table_schema = database() and table_name in") {
+            let named = quoted(query, '\'').into_iter().filter(|table| self.tables.contains_key(table));
+            return Ok(answer(named.map(|table| vec![table]).collect()));
+        } else if query.contains("_vt.post_copy_action as pca") {
+            let row = |(table, sql): &(String, String)| vec![table.clone(), format!(r#"{{"type":1,"task":"{sql}"}}"#)];
+            return Ok(answer(self.actions.iter().map(row).collect()));
+        } else if query == "select workflow, source from _vt.vreplication" {
+            let row = |w: &ReadVReplicationWorkflowResponse| {
+                let cluster = w.streams[0].bls.as_ref().unwrap().external_cluster.clone();
+                vec![w.workflow.clone(), format!(r#"keyspace:"commerce"  external_cluster:"{cluster}""#)]
+            };
+            return Ok(answer(self.workflows.iter().map(row).collect()));
+        }
+        Ok(Some(QueryResult::default()))
+    }
+
+    fn filled(&self, query: &str) -> Result<Option<QueryResult>, Status> {
+        let mut rows = Vec::new();
+        for part in query.split(" union all ") {
+            let Some(rest) = part.strip_prefix("select ") else { continue };
+            let number = rest.split(' ').next().unwrap().to_owned();
+            let Some(table) = rest.split("(select 1 from ").nth(1).and_then(|rest| rest.split(' ').next()) else {
+                continue;
+            };
+            match self.tables.get(table.trim_matches('`')) {
+                Some(0) => {}
+                Some(_) => rows.push(vec![number]),
+                None => return Err(Status::unknown("Table doesn't exist (errno 1146) (sqlstate 42S02)")),
+            }
+        }
+        Ok(answer(rows))
+    }
+}
+
+fn is_read(query: &str) -> bool {
+    query.starts_with("select") || query.starts_with("show")
+}
+
+#[tonic::async_trait]
+impl TabletManager for MigrateTablet {
+    async fn get_schema(&self, _: Request<GetSchemaRequest>) -> Answer<GetSchemaResponse> {
+        let definition = |name: &String| TableDefinition {
+            name: name.clone(),
+            schema: format!("CREATE TABLE `{name}` (\n  `id` bigint NOT NULL,\n  PRIMARY KEY (`id`)\n)"),
+            columns: vec!["id".into()],
+            primary_key_columns: vec!["id".into()],
+            r#type: "BASE TABLE".into(),
+            ..TableDefinition::default()
+        };
+        let table_definitions = self.contents().tables.keys().map(definition).collect();
+        let schema_definition = Some(SchemaDefinition { table_definitions, ..SchemaDefinition::default() });
+        Ok(Response::new(GetSchemaResponse { schema_definition }))
+    }
+
+    async fn apply_schema(&self, r: Request<ApplySchemaRequest>) -> Answer<ApplySchemaResponse> {
+        let sql = r.into_inner().sql;
+        let names: Vec<String> =
+            sql.split("CREATE TABLE `").skip(1).filter_map(|s| s.split('`').next()).map(str::to_owned).collect();
+        self.perform(format!("ApplySchema {}", names.join(" ")), |contents| {
+            if let Some((table, rows)) = contents.made_before_ddl.take() {
+                contents.tables.insert(table.into(), rows);
+            }
+            for name in names {
+                if contents.tables.contains_key(&name) {
+                    return Err(Status::unknown(format!(
+                        "Table '{name}' already exists (errno 1050) (sqlstate 42S01)"
+                    )));
+                }
+                contents.tables.insert(name, 0);
+            }
+            Ok(ApplySchemaResponse::default())
+        })
+        .await
+    }
+
+    async fn create_v_replication_workflow(
+        &self,
+        r: Request<CreateVReplicationWorkflowRequest>,
+    ) -> Answer<CreateVReplicationWorkflowResponse> {
+        let request = r.into_inner();
+        self.perform("CreateVReplicationWorkflow".into(), |contents| {
+            let mut streams = Vec::new();
+            for source in request.binlog_source {
+                contents.last_id += 1;
+                let id = contents.last_id;
+                streams.push(Stream { id, bls: Some(source), state: State::Stopped.into(), ..Stream::default() });
+            }
+            contents.workflows.push(ReadVReplicationWorkflowResponse {
+                workflow: request.workflow,
+                workflow_type: request.workflow_type,
+                streams,
+                ..ReadVReplicationWorkflowResponse::default()
+            });
+            Ok(CreateVReplicationWorkflowResponse::default())
+        })
+        .await
+    }
+
+    async fn read_v_replication_workflows(
+        &self,
+        r: Request<ReadVReplicationWorkflowsRequest>,
+    ) -> Answer<ReadVReplicationWorkflowsResponse> {
+        let names = r.into_inner().include_workflows;
+        let wanted = |w: &&ReadVReplicationWorkflowResponse| names.is_empty() || names.contains(&w.workflow);
+        let workflows = self.contents().workflows.iter().filter(wanted).cloned().collect();
+        Ok(Response::new(ReadVReplicationWorkflowsResponse { workflows }))
+    }
+
+    async fn update_v_replication_workflow(
+        &self,
+        r: Request<UpdateVReplicationWorkflowRequest>,
+    ) -> Answer<UpdateVReplicationWorkflowResponse> {
+        let request = r.into_inner();
+        let state = State::try_from(request.state.unwrap_or_default()).unwrap();
+        self.perform(format!("Update {}", state.as_str_name()), move |contents| {
+            let slowly = contents.starts_slowly && state == State::Running;
+            for stream in contents.workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
+                stream.state = state.into();
+                if state == State::Running && !slowly || stream.message == STARTING.as_bytes() {
+                    stream.pos = POSITION.into();
+                }
+                stream.message = match &request.message {
+                    Some(message) => message.clone().into_bytes(),
+                    None if slowly => STARTING.into(),
+                    None => vec![],
+                };
+            }
+            Ok(UpdateVReplicationWorkflowResponse::default())
+        })
+        .await
+    }
+
+    async fn v_replication_exec(&self, r: Request<VReplicationExecRequest>) -> Answer<VReplicationExecResponse> {
+        let query = r.into_inner().query;
+        if is_read(&query) {
+            if self.contents().fails.iter().any(|text| query.contains(text)) {
+                return Err(Status::unknown(format!("told to fail: {query}")));
+            }
+            return Ok(Response::new(VReplicationExecResponse { result: answer(vec![]) }));
+        }
+        self.perform(query.clone(), move |contents| {
+            match query.split("where id in (").nth(1) {
+                Some(ids) => {
+                    let ids: Vec<i32> =
+                        ids.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect();
+                    contents.workflows.iter_mut().for_each(|w| w.streams.retain(|s| !ids.contains(&s.id)));
+                    contents.workflows.retain(|w| !w.streams.is_empty());
+                }
+                None => contents.workflows.clear(),
+            }
+            Ok(VReplicationExecResponse { result: Some(QueryResult::default()) })
+        })
+        .await
+    }
+
+    async fn execute_fetch_as_dba(&self, r: Request<ExecuteFetchAsDbaRequest>) -> Answer<ExecuteFetchAsDbaResponse> {
+        let query = String::from_utf8(r.into_inner().query).unwrap();
+        if is_read(&query) {
+            let result = self.contents().dba(&query)?;
+            return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
+        }
+        let run = query.clone();
+        self.perform(query, move |contents| Ok(ExecuteFetchAsDbaResponse { result: contents.dba(&run)? })).await
+    }
+
+    async fn execute_fetch_as_all_privs(
+        &self,
+        r: Request<ExecuteFetchAsAllPrivsRequest>,
+    ) -> Answer<ExecuteFetchAsAllPrivsResponse> {
+        let query = String::from_utf8(r.into_inner().query).unwrap();
+        let result = self.contents().filled(&query)?;
+        Ok(Response::new(ExecuteFetchAsAllPrivsResponse { result }))
+    }
+
+    async fn refresh_state(&self, _: Request<RefreshStateRequest>) -> Answer<RefreshStateResponse> {
+        self.perform("RefreshState".into(), |contents| {
+            if let Some(table) = contents.written_at_refresh.take() {
+                contents.tables.insert(table.into(), 1);
+            }
+            Ok(RefreshStateResponse {})
+        })
+        .await
+    }
+
+    async fn reload_schema(&self, _: Request<ReloadSchemaRequest>) -> Answer<ReloadSchemaResponse> {
+        self.perform("ReloadSchema".into(), |_| Ok(ReloadSchemaResponse {})).await
+    }
+
+    async fn v_diff(&self, _: Request<VDiffRequest>) -> Answer<VDiffResponse> {
+        Ok(Response::new(VDiffResponse::default()))
+    }
+
+    async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {
+        Ok(Response::new(PrimaryPositionResponse { position: POSITION.into() }))
+    }
+}

@@ -1,0 +1,383 @@
+//! What cancel, the cleaner of leftovers and create take away: only what is proven at that moment to be the workflow's.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tonic::Code;
+use vtmigrated::context::Options;
+use vtmigrated::topo::paths;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse;
+use vtmigrated_proto::topodata::TabletType;
+use vtmigrated_proto::vtctldata::*;
+
+use crate::migrate_rig::{Rig, SHARDS};
+use crate::support::{assert_refused, refusal, tablet};
+
+const TABLES: [&str; 2] = ["customer", "orders"];
+
+fn rows(rig: &Rig) -> Vec<u64> {
+    rig.target.iter().flat_map(|primary| primary.contents().tables.values().copied().collect::<Vec<_>>()).collect()
+}
+
+#[tokio::test]
+async fn cancel_takes_everything_away_and_looks_at_no_row() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+    let text = "no streams found in keyspace customer for import";
+    assert_refused(rig.cancel(false).await, Code::NotFound, text);
+}
+
+#[tokio::test]
+async fn a_workflow_is_cancelled_while_it_begins_to_copy() {
+    let rig = Rig::start().await;
+    rig.target.iter().for_each(|primary| primary.contents().starts_slowly = true);
+    rig.copied().await;
+    assert!(rig.target.iter().all(|primary| primary.streams()[0].pos.is_empty()));
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn rows_without_a_stream_are_never_dropped() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    // stock: Workflow delete --keep-data
+    rig.forget_streams();
+    for denied in [&TABLES[..], &[]] {
+        rig.deny(denied).await;
+        let (code, text) = refusal(rig.cancel(false).await);
+        assert_eq!(code, Code::FailedPrecondition, "{text}");
+        assert!(text.starts_with("no streams found in keyspace customer for import"), "{text}");
+        assert!(text.contains("customer on shard -80: no stream of the workflow is there"), "{text}");
+        assert!(text.contains("Migrate --target-keyspace customer --workflow import cancel --keep-data"), "{text}");
+        assert!(rig.record().await.is_some());
+        assert_eq!(rows(&rig), [10; 4], "nothing is dropped or emptied");
+        assert_eq!(rig.target[0].taken().iter().filter(|call| !call.starts_with("RefreshState")).count(), 0);
+    }
+    // and there is a way to a clean end
+    rig.deny(&TABLES).await;
+    rig.cancel(true).await.unwrap();
+    rig.expect_clean(&TABLES).await;
+    assert_eq!(rows(&rig), [10; 4]);
+}
+
+#[tokio::test]
+async fn the_cleaner_leaves_tables_with_rows_and_says_so() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.forget_streams();
+    let found = rig.leftovers().await;
+    assert_eq!(found[0].0, "RECORD_WITHOUT_STREAMS", "{found:?}");
+    assert!(found[0].1.contains("these tables stay: customer on shard -80: no stream of the workflow"), "{found:?}");
+    rig.clean().await;
+    rig.expect_clean(&TABLES).await;
+    assert_eq!(rows(&rig), [10; 4]);
+}
+
+#[tokio::test]
+async fn live_tables_that_happen_to_be_empty_are_not_dropped() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.deny(&[]).await;
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    rig.clean().await;
+    rig.expect_clean(&TABLES).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_cancel_is_finished_without_streams() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.target[1].contents().tables.clear();
+    rig.target[0].taken();
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+    let calls = rig.target[0].taken();
+    let at = |text: &str| calls.iter().position(|call| call.starts_with(text)).unwrap();
+    assert!(at("RefreshState") < at("drop table"), "the tablet knows first that clients may not write: {calls:?}");
+}
+
+#[tokio::test]
+async fn the_cleaner_takes_an_interrupted_create_away_and_denies_nothing_for_good() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.set_record(json!({"phase": "creating"})).await;
+    rig.deny(&[]).await;
+    assert_eq!(rig.leftovers().await[0].0, "CREATE_INTERRUPTED");
+    rig.clean().await;
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn clients_may_have_written_where_the_denial_is_gone() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.deny(&["customer"]).await;
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.starts_with("cannot delete workflow import in keyspace customer"), "{text}");
+    assert!(text.contains("orders on shard 80-: writes to it are not denied"), "{text}");
+    assert!(!text.contains("customer on shard"), "{text}");
+    assert_eq!(rows(&rig), [10; 4]);
+    assert!(rig.target.iter().all(|primary| primary.streams()[0].state() == State::Running), "nothing has changed");
+}
+
+#[tokio::test]
+async fn a_complete_that_has_begun_can_be_cancelled_until_it_hands_over() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.set_record(json!({"completing": true, "handed_over": true})).await;
+    let text = "cannot delete workflow import in keyspace customer: its complete has begun";
+    assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
+    rig.set_record(json!({"handed_over": false})).await;
+    let denied = rig.denied().await;
+    rig.deny(&[]).await;
+    assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
+    assert_eq!(denied[0], TABLES);
+    rig.deny(&TABLES).await;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_record_does_not_apply_to_a_keyspace_made_anew() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.set_record(json!({"phase": "creating"})).await;
+    // as stock's DeleteKeyspace and CreateKeyspace do, which know of no record
+    for shard in SHARDS {
+        let path = paths::shard("customer", shard);
+        let value = rig.lab.topo.global().get(&path).await.unwrap().value;
+        let gone = vtmigrated::topo::Write::delete(path.clone(), vtmigrated::topo::Expect::Any);
+        rig.lab.topo.global().write_one(gone, None).await.unwrap();
+        rig.lab.put(&path, value.to_vec()).await;
+    }
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    rig.clean().await;
+    assert_eq!(rig.record().await, None);
+    // what the new keyspace denies is none of the record's business
+    assert_eq!(rig.denied().await[0], TABLES);
+    assert_eq!(rig.target[0].tables(), TABLES);
+}
+
+#[tokio::test]
+async fn a_row_that_comes_in_the_last_moment_is_seen() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.set_record(json!({"phase": "creating"})).await;
+    rig.deny(&[]).await;
+    rig.target[1].contents().written_at_refresh = Some("orders");
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::Aborted, "{text}");
+    assert!(text.contains("orders on shard 80-"), "{text}");
+    assert_eq!(rows(&rig), [0, 0, 0, 1]);
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "what was denied for the look");
+    rig.target[1].fill("orders", 0);
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn tables_that_were_there_are_emptied_a_few_at_a_time_and_get_their_keys_last() {
+    let tables: Vec<String> = (0..30).map(|number| format!("t{number:02}")).collect();
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let rig = Rig::with(&tables).await;
+    rig.target.iter().for_each(|primary| tables.iter().for_each(|table| primary.fill(table, 0)));
+    rig.copied().await;
+    for primary in &rig.target {
+        let key = |table: &&str| ((*table).to_owned(), format!("alter table {table} add key by_id (id)"));
+        primary.contents().actions = tables.iter().map(key).collect();
+        primary.contents().most = 0;
+        primary.contents().slow = vec![("truncate", Duration::from_millis(5))];
+    }
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&tables).await;
+    assert_eq!(rows(&rig), [0; 60]);
+    for primary in &rig.target {
+        assert!(primary.contents().most <= 4, "{} statements at once", primary.contents().most);
+        let calls = primary.taken();
+        let last_truncate = calls.iter().rposition(|call| call.starts_with("truncate")).unwrap();
+        let first_key = calls.iter().position(|call| call.starts_with("alter table")).unwrap();
+        assert!(last_truncate < first_key, "{calls:?}");
+        assert_eq!(calls.iter().filter(|call| *call == "ReloadSchema").count(), 1, "{calls:?}");
+        assert_eq!(calls.iter().filter(|call| call.starts_with("alter table")).count(), 30);
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_back_is_not_under_way_any_more() {
+    let rig = Rig::start().await;
+    rig.target[0].contents().slow = vec![("ApplySchema", Duration::from_millis(300))];
+    rig.target[1].contents().fails = vec!["ApplySchema"];
+    rig.create().await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    rig.expect_clean(&[]).await;
+
+    rig.target[0].contents().slow = vec![("CreateVReplicationWorkflow", Duration::from_millis(300))];
+    rig.target[1].contents().fails = vec!["CreateVReplicationWorkflow"];
+    rig.create().await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    rig.expect_clean(&[]).await;
+
+    rig.target.iter().for_each(|primary| primary.contents().fails.clear());
+    rig.create().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_else_made_stays_when_create_is_taken_back() {
+    let rig = Rig::start().await;
+    rig.target[0].contents().made_before_ddl = Some(("orders", 7));
+    let (_, text) = refusal(rig.create().await);
+    assert!(text.contains("Table 'orders' already exists"), "{text}");
+    assert!(text.contains("left as they are: orders on shard -80"), "{text}");
+    assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (vec!["orders".to_owned()], vec![]));
+    assert_eq!(rig.target[0].contents().tables["orders"], 7);
+    assert_eq!(rig.record().await, None);
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+}
+
+#[tokio::test]
+async fn a_repeated_create_refuses_rows_that_no_stream_copied() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.set_record(json!({"phase": "creating"})).await;
+    rig.target[1].fill("orders", 3);
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("non-empty tables found in target keyspace(customer): orders"), "{text}");
+    assert_eq!(rows(&rig), [0, 0, 0, 3]);
+    rig.target[1].fill("orders", 0);
+    rig.create().await.unwrap();
+    assert_eq!(rig.record().await.unwrap()["phase"], "created");
+    // where its streams have copied, rows are no finding
+    rig.copied_again().await;
+    rig.create().await.unwrap();
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+impl Rig {
+    async fn copied_again(&self) {
+        self.set_record(json!({"phase": "creating"})).await;
+        for primary in &self.target {
+            primary.contents().tables.values_mut().for_each(|rows| *rows = 10);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_workflow_denied_is_carried_over() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    // stock: Workflow delete, which leaves the denied tables
+    rig.forget_streams();
+    rig.target.iter().for_each(|primary| primary.contents().tables.clear());
+    let answer = rig.create().await.unwrap();
+    assert!(answer.contains("LEFTOVER_RECORD") && !answer.contains("ALREADY_DENIED"), "{answer}");
+    assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_changed_plan_is_no_rival() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.set_record(json!({"phase": "creating"})).await;
+    let before = rig.record().await;
+    for stream in rig.target[1].contents().workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
+        // Workflow update --on-ddl EXEC
+        stream.bls.as_mut().unwrap().on_ddl = vtmigrated_proto::binlogdata::OnDdlAction::Exec.into();
+    }
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(
+        text.contains("on shard customer/80- from commerce/0") && text.contains("on-ddl was EXEC, now IGNORE"),
+        "{text}"
+    );
+    assert_eq!((rig.record().await, rig.target[0].streams().len()), (before, 1), "nothing is deleted");
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_create_whose_status_cannot_be_read_has_succeeded() {
+    let rig = Rig::start().await;
+    rig.target[0].contents().fails = vec!["_vt.copy_state"];
+    let answer = rig.create().await.unwrap();
+    assert!(answer.contains("The workflow is created. Warning STATUS_NOT_READ"), "{answer}");
+    assert_eq!(rig.record().await.unwrap()["phase"], "created");
+}
+
+#[tokio::test]
+async fn some_shards_of_a_workflow_are_not_cancelled_alone() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    let request = WorkflowDeleteRequest { shards: vec!["-80".into()], ..WorkflowDeleteRequest::default() };
+    let text = "cannot delete workflow import in keyspace customer on some of its shards";
+    assert_refused(rig.delete(request).await, Code::InvalidArgument, text);
+    assert_eq!(rows(&rig), [10; 4]);
+    let shards = SHARDS.map(str::to_owned).to_vec();
+    rig.delete(WorkflowDeleteRequest { shards, ..WorkflowDeleteRequest::default() }).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_mount_goes_when_a_shard_that_does_not_use_it_is_down() {
+    let rig = Rig::start().await;
+    let mut lab = rig.lab;
+    let request = CreateKeyspaceRequest { name: "dead".into(), ..CreateKeyspaceRequest::default() };
+    lab.client.create_keyspace(request).await.unwrap();
+    let request = CreateShardRequest { keyspace: "dead".into(), shard_name: "0".into(), ..Default::default() };
+    lab.client.create_shard(request).await.unwrap();
+    lab.add_tablet(&tablet("zone1", 2000, "dead", "0", TabletType::Primary, 1)).await;
+    // a replica tells what streams its primary has
+    let replica = crate::migrate_tablet::MigrateTablet::default();
+    let port = replica.start().await;
+    lab.add_tablet(&tablet("zone1", 2001, "dead", "0", TabletType::Replica, port)).await;
+    let using = ReadVReplicationWorkflowResponse {
+        workflow: "other".into(),
+        streams: vec![crate::vdiff_tablet::stream(1, "ext1", "commerce", "0")],
+        ..ReadVReplicationWorkflowResponse::default()
+    };
+    replica.contents().workflows.push(using);
+    let unregister = MountUnregisterRequest { name: "ext1".into() };
+    let text = "mount ext1 is in use by: dead.other";
+    assert_refused(lab.client.mount_unregister(unregister.clone()).await, Code::FailedPrecondition, text);
+    replica.contents().workflows.clear();
+    lab.client.mount_unregister(unregister).await.unwrap();
+    assert!(lab.topo.global().get(&paths::external_cluster("ext1")).await.is_err());
+}
+
+#[tokio::test]
+async fn the_keys_of_a_copy_that_complete_cuts_off_are_given_back() {
+    let options = Options { allow_unfinished_complete: true, ..Options::default() };
+    let rig = Rig::with_options(&TABLES, options).await;
+    rig.copied().await;
+    for primary in &rig.target {
+        primary.contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
+    }
+    let request = MoveTablesCompleteRequest {
+        workflow: "import".into(),
+        target_keyspace: "customer".into(),
+        ..MoveTablesCompleteRequest::default()
+    };
+    rig.lab.client.clone().move_tables_complete(request).await.unwrap();
+    rig.expect_clean(&TABLES).await;
+    for primary in &rig.target {
+        let calls = primary.taken();
+        let at = |text: &str| calls.iter().position(|call| call.starts_with(text)).unwrap();
+        assert!(at("alter table orders add key") < at("delete from _vt.vreplication"), "{calls:?}");
+    }
+}
