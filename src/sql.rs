@@ -2,6 +2,7 @@
 
 pub mod ddl;
 mod internal;
+mod keywords;
 pub mod quote;
 pub mod rows;
 

@@ -50,7 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tls", &["files"]),
     ("topo", &["deadline", "error", "failpoint", "host", "key_range", "telemetry", "tls"]),
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
-    ("vschema", &["error", "key_range"]),
+    ("vschema", &["error", "key_range", "sql"]),
     ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
     (
         "web",

@@ -159,7 +159,7 @@ async fn live_without_countries(life: &Life, request: MigrateCreateRequest) {
         for stream in streams {
             let source = stream.binlog_source.as_ref().unwrap();
             assert_eq!(source.shard, stream.shard);
-            assert_eq!(source.filter.as_ref().unwrap().rules[0].filter, "select * from customer");
+            assert_eq!(source.filter.as_ref().unwrap().rules[0].filter, "select * from `customer`");
         }
     }
     life.source.run("commerce", "UPDATE customer SET name = NULL WHERE id % 3 = 0").await.unwrap();

@@ -1,12 +1,14 @@
 //! Edits of `SHOW CREATE TABLE` text. The text is never printed again from a parser's tree: tokens tell where to cut.
 
+mod kind;
 mod shape;
 
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-pub use shape::{Column, ForeignKey, Shape, normalized, shape};
+pub use kind::Kind;
+pub use shape::{Column, ForeignKey, Key, Shape, normalized, shape};
 
 /// Removes the foreign key constraints of a CREATE TABLE statement; indexes and checks stay.
 ///

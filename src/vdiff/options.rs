@@ -132,13 +132,10 @@ fn seconds(flag: &str, duration: Option<Duration>) -> Result<i64> {
 /// Names that go into one text with commas between them.
 fn list(what: &str, names: Vec<String>) -> Result<Vec<String>> {
     let names: Vec<String> = names.into_iter().map(|name| name.trim().to_owned()).collect();
-    let bad = |name: &&String| {
-        name.is_empty() || name.len() > 128 || name.contains(',') || name.chars().any(char::is_control)
-    };
-    if let Some(bad) = names.iter().find(bad) {
-        let shown: String = bad.chars().take(64).filter(|c| !c.is_control()).collect();
-        let help = "give one name in each element";
-        return Err(Error::invalid("BAD_NAME", format!("bad {what} name {shown:?}"), help));
+    crate::workflow::names::check_list(what, &names)?;
+    if let Some(bad) = names.iter().find(|name| name.contains(',')) {
+        let help = "give one name in each element; a table with a comma in its name is compared when no table is named";
+        return Err(Error::invalid("BAD_NAME", format!("bad {what} name {bad:?}"), help));
     }
     Ok(names)
 }

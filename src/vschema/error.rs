@@ -29,6 +29,8 @@ pub enum Error {
     ReferenceSource { source_table: String, table: String, detail: String },
     #[error("sequence table has to be in an unsharded keyspace or must be pinned: {0}")]
     ShardedSequence(String),
+    #[error("auto_increment of table {0} needs both a column and a sequence")]
+    AutoIncrement(String),
     #[error("could not decode the keyspace id for pin: {0}")]
     Pin(String),
     #[error("missing primary col vindex for table: {0}")]
@@ -99,6 +101,10 @@ impl Explain for Error {
             Self::NotVSchemaDdl(_) => "the statement must begin with `alter vschema`".into(),
             Self::MissingPrimaryVindex(_) => {
                 "give the table column_vindexes, pin it, or make it a reference table".into()
+            }
+            Self::AutoIncrement(_) => {
+                "name both, or leave auto_increment out: \"auto_increment\":{\"column\":\"…\",\"sequence\":\"…\"}"
+                    .into()
             }
             Self::UnknownParams(_) => "run the command without --strict to accept them".into(),
             _ => String::new(),

@@ -1,6 +1,7 @@
 //! The rules that a VSchema must keep to be stored (`BuildKeyspace` of Vitess 22.0.3).
 //!
-//! Not checked, as in stock: sequences of auto_increment, that a reference's source exists, owner tables, the foreign key
+//! Refused although stock takes it: an auto_increment without its column or its sequence, with which vtgate fails inserts.
+//! Not checked, as in stock: that the sequence of an auto_increment exists, that a reference's source exists, owner tables, the foreign key
 //! mode, the multi-tenant spec.
 
 use std::collections::{BTreeMap, HashSet};
@@ -47,6 +48,9 @@ fn check_table(name: &str, table: &Table, sharded: bool) -> Result<(), Error> {
         "sequence" if sharded && table.pinned.is_empty() => return Err(Error::ShardedSequence(name.to_owned())),
         "sequence" => {}
         other => return Err(Error::TableType(other.to_owned())),
+    }
+    if table.auto_increment.as_ref().is_some_and(|auto| auto.column.is_empty() || auto.sequence.is_empty()) {
+        return Err(Error::AutoIncrement(name.to_owned()));
     }
     if let Some(error) = key_range::hex_error(&table.pinned) {
         return Err(Error::Pin(error));

@@ -31,3 +31,28 @@ pub fn check_workflow(name: &str) -> Result<()> {
 pub fn check_keyspace(which: &str, name: &str) -> Result<()> {
     paths::check_name(name).map_err(|e| Error::Topo(e).doing(format!("bad {which} keyspace")))
 }
+
+/// Longest name of a table, a column, an index in MySQL, in characters.
+const MAX_IDENTIFIER: usize = 64;
+
+/// Checks names of tables or cells in a request: what MySQL takes as a table's name.
+pub fn check_list(what: &str, names: &[String]) -> Result<()> {
+    let bad =
+        |name: &&String| name.is_empty() || name.chars().count() > MAX_IDENTIFIER || name.chars().any(char::is_control);
+    let Some(bad) = names.iter().find(bad) else { return Ok(()) };
+    let shown: String = bad.chars().take(MAX_IDENTIFIER).filter(|c| !c.is_control()).collect();
+    let text = format!("bad {what} name {shown:?}");
+    Err(Error::invalid("BAD_NAME", text, "give one name of 1 to 64 characters in each element"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_counted_in_characters() {
+        let fits = |name: &str| check_list("table", &[name.to_owned()]).is_ok();
+        assert!(fits(&"表".repeat(64)) && fits("a b,c-d.e`f%") && fits("signal"));
+        assert!(!fits(&"表".repeat(65)) && !fits("") && !fits("a\0"));
+    }
+}

@@ -5,9 +5,12 @@
 
 mod cells;
 pub mod check;
+pub mod definitions;
+pub mod foreign;
 pub mod gather;
 mod keyspaces;
 mod mount;
+pub mod names;
 mod report;
 mod runs;
 mod servers;

@@ -6,6 +6,7 @@ use regex::Regex;
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::Kind;
 use super::elements;
 
 /// What a table looks like. Names are as written; MySQL compares those of columns without regard to case.
@@ -14,32 +15,44 @@ pub struct Shape {
     pub columns: Vec<Column>,
     /// Columns of the primary key; empty when there is none.
     pub primary: Vec<String>,
-    /// Columns of each unique key.
-    pub unique: Vec<Vec<String>>,
+    /// Every key besides the primary one.
+    pub keys: Vec<Key>,
     pub foreign_keys: Vec<ForeignKey>,
-    /// True when there is a key besides the primary one.
-    pub secondary: bool,
+    /// The table's character set, as far as it is printed.
+    pub charset: String,
 }
 
 /// A column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
-    /// The type's word in lower case: `bigint`, `varchar`.
-    pub kind: String,
-    /// Everything after the name, in lower case outside of quotes, one space between words.
-    pub definition: String,
+    pub kind: Kind,
+    /// What follows the type, in lower case outside of quotes, one space between words, without the comment.
+    pub attributes: String,
     pub nullable: bool,
     pub auto_increment: bool,
     pub generated: bool,
+}
+
+/// A secondary key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    pub name: String,
+    /// Its parts in their order; an expression has no column and is empty here.
+    pub columns: Vec<String>,
+    pub unique: bool,
+    pub fulltext: bool,
 }
 
 /// A foreign key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForeignKey {
     pub columns: Vec<String>,
+    /// The database of the table pointed to, where it is another one.
+    pub database: Option<String>,
     /// The table pointed to, without its database.
     pub parent: String,
+    pub referenced: Vec<String>,
 }
 
 impl Shape {
@@ -51,15 +64,26 @@ impl Shape {
     /// True when rows can be told apart: by a primary key or a unique key without NULL.
     pub fn has_usable_key(&self) -> bool {
         let no_null = |name: &String| self.column(name).is_some_and(|column| !column.nullable);
-        !self.primary.is_empty() || self.unique.iter().any(|columns| !columns.is_empty() && columns.iter().all(no_null))
+        let usable = |key: &Key| key.unique && !key.columns.is_empty() && key.columns.iter().all(no_null);
+        !self.primary.is_empty() || self.keys.iter().any(usable)
     }
 }
 
-/// The same text for tables that differ in nothing but the next number of an AUTO_INCREMENT column and in white space.
+/// The same text for tables that differ in nothing but the next number of an AUTO_INCREMENT column, white space, and how
+/// versions of MySQL spell integers and `utf8mb3`.
 pub fn normalized(create: &str) -> String {
-    static COUNTER: OnceLock<Option<Regex>> = OnceLock::new();
-    let counter = COUNTER.get_or_init(|| Regex::new(r"(?i) AUTO_INCREMENT=[0-9]+").ok());
-    let text = counter.as_ref().map_or(create.into(), |counter| counter.replace(create, ""));
+    static PATTERNS: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
+    let patterns = PATTERNS.get_or_init(|| {
+        let texts = [
+            (r"(?i) AUTO_INCREMENT=[0-9]+", ""),
+            (r"(?i)\b(smallint|mediumint|int|bigint|year)\([0-9]+\)", "$1"),
+            (r"(?i)\btinyint\(([02-9]|[0-9]{2,})\)", "tinyint"),
+            (r"\butf8(_|\b)", "utf8mb3$1"),
+        ];
+        texts.into_iter().filter_map(|(text, with)| Some((Regex::new(text).ok()?, with))).collect()
+    });
+    let text =
+        patterns.iter().fold(create.to_owned(), |text, (pattern, with)| pattern.replace_all(&text, *with).into());
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -69,7 +93,7 @@ pub fn normalized(create: &str) -> String {
 /// A text when the statement cannot be split into tokens.
 pub fn shape(create: &str) -> Result<Shape, String> {
     let tokens = Tokenizer::new(&MySqlDialect {}, create).tokenize_with_location().map_err(|e| e.to_string())?;
-    let mut shape = Shape::default();
+    let mut shape = Shape { charset: table_charset(&tokens), ..Shape::default() };
     for element in elements(&tokens) {
         let words: Vec<&Token> = significant(element.tokens);
         match words.as_slice() {
@@ -93,17 +117,62 @@ fn column(name: &str, rest: &[&Token]) -> Column {
     };
     let words: Vec<String> = rest.iter().map(text).collect();
     let has = |wanted: &[&str]| words.windows(wanted.len()).any(|part| part.iter().eq(wanted.iter()));
+    let after = |wanted: &[&str]| {
+        let at = words.windows(wanted.len()).position(|part| part.iter().eq(wanted.iter()))?;
+        words.get(at + wanted.len()).map(String::as_str)
+    };
+    let (arguments, end) = arguments(&words);
+    let charset = after(&["character", "set"]).or_else(|| after(&["charset"]));
+    let word = words.first().map(String::as_str).unwrap_or_default();
     Column {
         name: name.to_owned(),
-        kind: words.first().cloned().unwrap_or_default(),
+        kind: Kind::new(word, arguments, has(&["unsigned"]), charset),
         nullable: !has(&["not", "null"]),
         auto_increment: has(&["auto_increment"]),
         generated: has(&["generated", "always", "as"]),
-        definition: words.join(" "),
+        attributes: attributes(words.get(end..).unwrap_or_default()),
     }
 }
 
-/// A key or constraint, by its first words; checks and full-text keys say nothing here.
+/// What stands in the parentheses behind the first word, and where the rest begins.
+fn arguments(words: &[String]) -> (Vec<String>, usize) {
+    if words.get(1).map(String::as_str) != Some("(") {
+        return (Vec::new(), 1);
+    }
+    let inside = words.iter().skip(2).take_while(|word| word.as_str() != ")");
+    let inside: Vec<&String> = inside.collect();
+    let end = inside.len() + 3;
+    (inside.into_iter().filter(|word| word.as_str() != ",").cloned().collect(), end)
+}
+
+fn attributes(words: &[String]) -> String {
+    let mut kept = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "comment" => drop(words.next()),
+            "unsigned" => {}
+            word => kept.push(word.replace("utf8_", "utf8mb3_").replace("utf8 ", "utf8mb3 ")),
+        }
+    }
+    kept.iter().map(|word| if word == "utf8" { "utf8mb3" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// The value of `DEFAULT CHARSET=`, wherever it stands behind the columns.
+fn table_charset(tokens: &[TokenWithSpan]) -> String {
+    let words = significant(tokens);
+    let is = |token: &&Token, wanted: &str| match token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    };
+    let found = words.windows(4).rev().find(|part| is(&part[0], "default") && is(&part[1], "charset"));
+    match found.and_then(|part| part.get(3)) {
+        Some(Token::Word(word)) => super::kind::full_charset(&word.value),
+        _ => String::new(),
+    }
+}
+
+/// A key or constraint, by its first words; checks say nothing here.
 fn key(words: &[&Token], shape: &mut Shape) {
     let is = |at: usize, wanted: &str| match words.get(at) {
         Some(Token::Word(word)) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
@@ -111,41 +180,54 @@ fn key(words: &[&Token], shape: &mut Shape) {
     };
     if is(0, "primary") {
         shape.primary = columns(words);
-    } else if is(0, "unique") {
-        shape.unique.push(columns(words));
-        shape.secondary = true;
-    } else if ["key", "index", "fulltext", "spatial"].iter().any(|word| is(0, word)) {
-        shape.secondary = true;
+    } else if ["unique", "key", "index", "fulltext", "spatial"].iter().any(|word| is(0, word)) {
+        let (unique, fulltext) = (is(0, "unique"), is(0, "fulltext"));
+        let name = names(words).into_iter().next().unwrap_or_default();
+        shape.keys.push(Key { name, columns: columns(words), unique, fulltext });
     } else if let Some(at) = (0..words.len().min(3)).find(|at| is(*at, "foreign")) {
         let rest = words.get(at..).unwrap_or_default();
-        let references =
-            rest.iter().position(|t| matches!(t, Token::Word(w) if w.value.eq_ignore_ascii_case("references")));
-        let names = |tokens: &[&Token]| {
-            let name = |token: &&Token| match token {
-                Token::Word(word) => Some(word.value.clone()),
-                _ => None,
-            };
-            tokens.iter().take_while(|t| !matches!(t, Token::LParen)).filter_map(name).collect::<Vec<_>>()
-        };
-        let parent = references.and_then(|at| names(rest.get(at + 1..).unwrap_or_default()).pop());
-        shape.foreign_keys.push(ForeignKey { columns: columns(rest), parent: parent.unwrap_or_default() });
+        let is_references = |t: &&Token| matches!(t, Token::Word(w) if w.value.eq_ignore_ascii_case("references"));
+        let target = rest.iter().position(is_references).and_then(|at| rest.get(at + 1..)).unwrap_or_default();
+        let mut parent = names(target);
+        let (table, database) = (parent.pop().unwrap_or_default(), parent.pop());
+        let (columns, referenced) = (columns(rest), columns(target));
+        shape.foreign_keys.push(ForeignKey { columns, database, parent: table, referenced });
     }
 }
 
-/// The quoted names in the first parentheses; key parts that are expressions have none.
+/// The quoted names before the first parenthesis.
+fn names(tokens: &[&Token]) -> Vec<String> {
+    let name = |token: &&Token| match token {
+        Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
+        _ => None,
+    };
+    tokens.iter().take_while(|t| !matches!(t, Token::LParen)).filter_map(name).collect()
+}
+
+/// The parts in the first parentheses: quoted names; an expression is empty.
 fn columns(words: &[&Token]) -> Vec<String> {
     let mut depth = 0usize;
-    let mut names = Vec::new();
+    let mut parts = Vec::new();
+    let mut part: Option<String> = None;
     for token in words {
         match token {
-            Token::LParen => depth += 1,
+            Token::LParen => {
+                depth += 1;
+                if depth == 2 && part.is_none() {
+                    part = Some(String::new());
+                }
+            }
             Token::RParen if depth == 1 => break,
             Token::RParen => depth = depth.saturating_sub(1),
-            Token::Word(word) if depth == 1 && word.quote_style.is_some() => names.push(word.value.clone()),
+            Token::Comma if depth == 1 => parts.extend(part.take()),
+            Token::Word(word) if depth == 1 && word.quote_style.is_some() && part.is_none() => {
+                part = Some(word.value.clone());
+            }
             _ => {}
         }
     }
-    names
+    parts.extend(part);
+    parts
 }
 
 #[cfg(test)]
@@ -165,12 +247,42 @@ mod tests {
         let names: Vec<&str> = shape.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["id", "c", "d"]);
         let id = shape.column("ID").unwrap();
-        assert!(id.auto_increment && !id.nullable && !id.generated && id.kind == "bigint", "{id:?}");
+        assert!(
+            id.auto_increment && !id.nullable && !id.generated && id.kind.to_string() == "bigint unsigned",
+            "{id:?}"
+        );
         assert!(shape.columns[1].nullable && shape.columns[2].generated);
-        assert_eq!((shape.primary.as_slice(), shape.unique.len()), (&["id".to_owned()][..], 1));
-        let fk = ForeignKey { columns: vec!["c".into()], parent: "customer".into() };
+        assert_eq!((shape.primary.as_slice(), shape.charset.as_str()), (&["id".to_owned()][..], "utf8mb4"));
+        let fk = ForeignKey {
+            columns: vec!["c".into()],
+            parent: "customer".into(),
+            referenced: vec!["id".into()],
+            ..ForeignKey::default()
+        };
         assert_eq!(shape.foreign_keys, [fk]);
-        assert!(shape.secondary && shape.has_usable_key());
+        let key = |name: &str, columns: &[&str], unique| Key {
+            name: name.into(),
+            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+            unique,
+            fulltext: false,
+        };
+        assert_eq!(shape.keys, [key("u", &["c", "d"], true), key("k", &["c"], false)]);
+        assert!(shape.has_usable_key());
+    }
+
+    #[test]
+    fn parts_of_keys_are_columns_or_expressions() {
+        let text = "CREATE TABLE `t` (\n  `a` int NOT NULL,\n  `b, (c` int NOT NULL,\n  UNIQUE KEY `f` ((`a` + 1)),\n  \
+            KEY `m` (`a` DESC,((`a` * 2)),`b, (c`(3)),\n  FULLTEXT KEY `x` (`a`) /*!50100 WITH PARSER `ngram` */ ,\n  \
+            CONSTRAINT `d` FOREIGN KEY (`a`) REFERENCES `other`.`p``q` (`x`,`y`)\n)";
+        let shape = shape(text).unwrap();
+        let keys: Vec<(&str, Vec<&str>)> =
+            shape.keys.iter().map(|k| (k.name.as_str(), k.columns.iter().map(String::as_str).collect())).collect();
+        assert_eq!(keys, [("f", vec![""]), ("m", vec!["a", "", "b, (c"]), ("x", vec!["a"])]);
+        assert!(shape.keys[2].fulltext && !shape.has_usable_key());
+        let foreign = &shape.foreign_keys[0];
+        assert_eq!((foreign.database.as_deref(), foreign.parent.as_str()), (Some("other"), "p`q"));
+        assert_eq!(foreign.referenced, ["x", "y"]);
     }
 
     #[test]
@@ -188,6 +300,15 @@ mod tests {
     fn the_counter_is_no_part_of_a_definition() {
         assert_eq!(normalized(ORDERS), normalized(&ORDERS.replace("=17", "=4242")));
         assert_ne!(normalized(ORDERS), normalized(&ORDERS.replace("`k`", "`l`")));
+    }
+
+    #[test]
+    fn versions_of_mysql_spell_one_definition_alike() {
+        let old = ORDERS.replace("bigint unsigned", "bigint(20) unsigned").replace("int DEFAULT", "int(11) DEFAULT");
+        assert_eq!(normalized(ORDERS), normalized(&old.replace("utf8mb4", "utf8mb4")));
+        let with = |charset: &str| normalized(&ORDERS.replace("utf8mb4", charset));
+        assert_eq!(with("utf8 COLLATE=utf8_bin"), with("utf8mb3 COLLATE=utf8mb3_bin"));
+        assert_ne!(with("utf8"), with("utf8mb4"));
     }
 
     proptest! {

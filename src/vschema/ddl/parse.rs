@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use sqlparser::dialect::MySqlDialect;
-use sqlparser::keywords::ALL_KEYWORDS;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
+
+use crate::sql::quote;
 
 /// What a statement wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,17 +64,7 @@ pub(super) fn statement(sql: &str) -> Result<Change, Error> {
 
 /// A (qualified) name as stock prints it.
 fn print(qualifier: Option<&str>, name: &str) -> String {
-    qualifier.into_iter().chain([name]).map(print_part).collect::<Vec<_>>().join(".")
-}
-
-fn print_part(name: &str) -> String {
-    let letter = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$');
-    let starts = name.chars().next().is_some_and(letter);
-    let plain = starts && name.chars().all(|c| letter(c) || c.is_ascii_digit());
-    if plain && ALL_KEYWORDS.binary_search(&name.to_uppercase().as_str()).is_err() {
-        return name.to_owned();
-    }
-    format!("`{}`", name.replace('`', "``"))
+    qualifier.into_iter().chain([name]).map(quote::identifier_as_stock).collect::<Vec<_>>().join(".")
 }
 
 struct Tokens<'a> {

@@ -45,6 +45,22 @@ fn good_ones_pass() {
 }
 
 #[test]
+fn halves_of_an_auto_increment_are_refused() {
+    use vtmigrated_proto::vschema::AutoIncrement;
+    let with = |column: &str, sequence: &str| {
+        let auto_increment = Some(AutoIncrement { column: column.into(), sequence: sequence.into() });
+        Table { auto_increment, ..table(vec![on("id", "h")]) }
+    };
+    assert_eq!(rules(&keyspace(true, hashes(), vec![("t", with("id", "seq"))])), Ok(()));
+    for (column, sequence) in [("", ""), ("id", ""), ("", "seq")] {
+        let error = refusal(true, with(column, sequence));
+        assert_eq!(error.to_string(), "auto_increment of table t needs both a column and a sequence");
+        assert_eq!((error.code(), error.reason()), (Code::InvalidArgument, "VSCHEMA_INVALID"));
+        assert_eq!(refusal(false, Table { column_vindexes: vec![], ..with(column, sequence) }), error);
+    }
+}
+
+#[test]
 fn table_rules_have_stocks_texts_and_codes() {
     let of = |change: fn(&mut Table)| {
         let mut table = table(vec![on("id", "h")]);

@@ -58,12 +58,7 @@ impl TryFrom<MigrateCreateRequest> for Arguments {
         }
         let on_ddl = on_ddl(&request.on_ddl)?;
         for list in [&request.cells, &request.include_tables, &request.exclude_tables] {
-            if let Some(bad) =
-                list.iter().find(|name| name.is_empty() || name.len() > 128 || name.chars().any(char::is_control))
-            {
-                let shown: String = bad.chars().take(64).filter(|c| !c.is_control()).collect();
-                return Err(Error::invalid("BAD_NAME", format!("bad cell or table name {shown:?}"), ""));
-            }
+            names::check_list("cell or table", list)?;
         }
         if let Some(bad) = request.cells.iter().find(|cell| cell.contains(',')) {
             return Err(Error::invalid("BAD_NAME", format!("bad cell name {bad:?}"), "give one name in each element"));

@@ -3,7 +3,7 @@
 //! A source tablet looks a qualified vindex name up in its own cell's serving vschema. An unqualified name is looked up
 //! in all keyspaces there; one that no keyspace has is taken as a vindex type and made without params (Vitess 22.0.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
 
@@ -42,13 +42,13 @@ impl<'a> Vindexes<'a> {
         if !self.mounted {
             return Ok(format!("{}.{name}", self.target_keyspace));
         }
-        if self.known_at_source(name, wanted) {
+        if can_be_qualified(self.source_keyspace, name) && self.known_at_source(name, wanted) {
             return Ok(format!("{}.{name}", self.source_keyspace));
         }
         if self.usable_as_type(wanted) {
             return Ok(wanted.r#type.clone());
         }
-        Err(self.unknown(name, wanted, table))
+        self.elsewhere_at_source(wanted).ok_or_else(|| self.unknown(name, wanted, table))
     }
 
     fn missing(&self, name: &str, table: &str) -> Error {
@@ -59,11 +59,7 @@ impl<'a> Vindexes<'a> {
 
     /// The source keyspace has a vindex of this name, type and params, wherever its tablets look.
     fn known_at_source(&self, name: &str, wanted: &Vindex) -> bool {
-        let same = |keyspace: &VSchema| {
-            vschema::vindexes(keyspace)
-                .get(name)
-                .is_some_and(|v| v.r#type == wanted.r#type && v.params == wanted.params)
-        };
+        let same = |keyspace: &VSchema| vschema::vindexes(keyspace).get(name).is_some_and(|v| same(v, wanted));
         let served = self.serving.iter().all(|cell| {
             cell.keyspaces.iter().any(|k| k.key == self.source_keyspace && k.value.as_ref().is_some_and(same))
         });
@@ -72,25 +68,72 @@ impl<'a> Vindexes<'a> {
 
     /// The type alone says it all, and no keyspace of the source takes its name for something else.
     fn usable_as_type(&self, wanted: &Vindex) -> bool {
-        let functional = vschema::vindex::kind(&wanted.r#type).is_some_and(|kind| kind.unique && !kind.lookup);
         let in_cell = |cell: &SrvVSchema| {
             let keyspaces = cell.keyspaces.iter().filter_map(|entry| entry.value.as_ref());
             self.free_in(keyspaces, wanted)
         };
-        functional
+        computes(wanted)
             && wanted.params.is_empty()
             && self.free_in(std::iter::once(self.source), wanted)
             && self.serving.iter().all(in_cell)
     }
 
     fn free_in<'k>(&self, keyspaces: impl Iterator<Item = &'k VSchema>, wanted: &Vindex) -> bool {
-        let named: Vec<Vindex> =
-            keyspaces.filter_map(|k| vschema::vindexes(k).remove(wanted.r#type.as_str())).collect();
+        // the vindexes of such a keyspace are found by their qualified names only
+        let listed = keyspaces.filter(|k| !k.require_explicit_routing);
+        let named: Vec<Vindex> = listed.filter_map(|k| vschema::vindexes(k).remove(wanted.r#type.as_str())).collect();
         match named.as_slice() {
             [] => true,
-            [one] => one.r#type == wanted.r#type && one.params.is_empty(),
+            [one] => same(one, wanted),
             _ => false,
         }
+    }
+
+    /// The first qualified name, by keyspace and vindex, under which every cell of the source has the same vindex.
+    fn elsewhere_at_source(&self, wanted: &Vindex) -> Option<String> {
+        let (first, others) = self.serving.split_first()?;
+        let mut names = BTreeSet::new();
+        for entry in first.keyspaces.iter().filter(|_| computes(wanted)) {
+            let Some(keyspace) = &entry.value else { continue };
+            let same = vschema::vindexes(keyspace).into_iter().filter(|(_, vindex)| same(vindex, wanted));
+            let names_here = same.filter(|(name, _)| can_be_qualified(&entry.key, name));
+            names.extend(names_here.map(|(name, _)| (entry.key.as_str(), name.to_owned())));
+        }
+        let everywhere = |(keyspace, name): &(&str, String)| {
+            let has = |cell: &SrvVSchema| lookup(cell, keyspace, name).is_some_and(|vindex| same(&vindex, wanted));
+            others.iter().all(has)
+        };
+        names.into_iter().find(everywhere).map(|(keyspace, name)| format!("{keyspace}.{name}"))
+    }
+
+    /// Whether a name in a stored filter still means the same as the target's vindex to the tablets of every source cell.
+    ///
+    /// # Errors
+    /// What it means instead, in one sentence.
+    fn still_means(&self, reference: &str, wanted: &Vindex) -> std::result::Result<(), String> {
+        for cell in self.serving {
+            let found = match reference.split_once('.') {
+                Some((keyspace, name)) => match lookup(cell, keyspace, name) {
+                    Some(found) => found,
+                    None => return Err(format!("vindex {reference} is not at the source any more")),
+                },
+                None => match unqualified(cell, reference).as_slice() {
+                    [] => Vindex { r#type: reference.to_owned(), ..Vindex::default() },
+                    [one] => one.clone(),
+                    _ => return Err(format!("several keyspaces of the source have a vindex called {reference} now")),
+                },
+            };
+            if !same(&found, wanted) {
+                let with = if found.params.is_empty() { "" } else { " with params" };
+                let text = format!("to the source, vindex {reference} is of type {}{with} now", found.r#type);
+                return Err(if found.r#type == wanted.r#type {
+                    format!("to the source, vindex {reference} has other params now")
+                } else {
+                    text
+                });
+            }
+        }
+        Ok(())
     }
 
     fn unknown(&self, name: &str, wanted: &Vindex, table: &str) -> Error {
@@ -110,9 +153,36 @@ impl<'a> Vindexes<'a> {
     }
 }
 
+/// The same function of the same values.
+fn same(a: &Vindex, b: &Vindex) -> bool {
+    a.r#type == b.r#type && a.params == b.params
+}
+
+/// A unique vindex that needs no lookup.
+fn computes(vindex: &Vindex) -> bool {
+    vschema::vindex::kind(&vindex.r#type).is_some_and(|kind| kind.unique && !kind.lookup)
+}
+
+/// Source tablets split the name at its dots, and take two parts at most.
+fn can_be_qualified(keyspace: &str, name: &str) -> bool {
+    !keyspace.is_empty() && !keyspace.contains('.') && !name.contains('.')
+}
+
+fn lookup(cell: &SrvVSchema, keyspace: &str, name: &str) -> Option<Vindex> {
+    let entry = cell.keyspaces.iter().rfind(|entry| entry.key == keyspace)?;
+    vschema::vindexes(entry.value.as_ref()?).remove(name)
+}
+
+/// The vindexes that an unqualified name may mean.
+fn unqualified(cell: &SrvVSchema, name: &str) -> Vec<Vindex> {
+    let keyspaces = cell.keyspaces.iter().filter_map(|entry| entry.value.as_ref());
+    let listed = keyspaces.filter(|keyspace| !keyspace.require_explicit_routing);
+    listed.filter_map(|keyspace| vschema::vindexes(keyspace).remove(name)).collect()
+}
+
 /// `select * from <table>`.
 pub fn plain(table: &str) -> String {
-    format!("select * from {}", quote::filter_identifier(table))
+    format!("select * from {}", quote::identifier(table))
 }
 
 /// The filter of a table for one target shard.
@@ -125,7 +195,7 @@ pub fn with_predicate(
     let listed = in_target.map(|t| t.column_vindexes.as_slice()).unwrap_or_default();
     let best = cheapest(vindexes, listed, table)?;
     let columns = if best.columns.is_empty() { std::slice::from_ref(&best.column) } else { &best.columns };
-    let columns: Vec<String> = columns.iter().map(|c| quote::filter_identifier(c)).collect();
+    let columns: Vec<String> = columns.iter().map(|c| quote::identifier(c)).collect();
     let reference = vindexes.reference(&best.name, table)?;
     let range = key_range::print(shard.range.as_ref());
     Ok(format!(

@@ -42,31 +42,32 @@ pub struct Input<'a> {
 /// Sources of each target shard, in the order of the shards.
 pub type Sources = Vec<(String, Vec<BinlogSource>)>;
 
-/// Chooses the tables of a create, as stock does: names are literal, internal tables are left out.
+/// The tables of a create.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    pub tables: Vec<String>,
+    /// Tables that nobody named and that streams leave out for their names.
+    pub internal: Vec<String>,
+}
+
+/// What the source has, and what the request says of it.
+pub struct Choice<'a> {
+    pub keyspace: &'a str,
+    pub there: &'a [String],
+    pub views: &'a BTreeSet<&'a str>,
+    pub all: bool,
+    pub include: &'a [String],
+    pub exclude: &'a [String],
+}
+
+/// Chooses the tables of a create, as stock does: names are literal. What is named and cannot come is refused; stock leaves
+/// out tables with names like Vitess's own without a word.
 ///
 /// # Errors
-/// Stock's texts for missing tables and for nothing to move.
-pub fn choose_tables(
-    keyspace: &str,
-    there: &[String],
-    all: bool,
-    include: &[String],
-    exclude: &[String],
-) -> Result<Vec<String>> {
+/// Stock's texts for missing tables and for nothing to move; views and tables with internal names that were named.
+pub fn choose_tables(choice: &Choice<'_>) -> Result<Chosen> {
+    let Choice { there, views, all, include, exclude, .. } = choice;
     let known: BTreeSet<&str> = there.iter().map(String::as_str).collect();
-    let check = |names: &[String]| {
-        let missing: Vec<&str> =
-            names.iter().map(String::as_str).filter(|t| !known.contains(t) && !is_internal(t)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let text = format!("table(s) not found in source keyspace {keyspace}: {}", missing.join(","));
-        Err(Error::precondition(
-            "TABLE_MISSING",
-            text,
-            "names are literal and case-sensitive; see GetSchema of the source",
-        ))
-    };
     let nothing = || {
         Error::precondition(
             "NO_TABLES",
@@ -75,17 +76,55 @@ pub fn choose_tables(
         )
     };
     let mut chosen = if !include.is_empty() {
-        check(include)?;
+        choice.check_named(&known)?;
         include.to_vec()
-    } else if all {
+    } else if *all {
         there.to_vec()
     } else {
         return Err(nothing());
     };
-    check(exclude)?;
+    let unknown = |t: &&str| !known.contains(t) && !is_internal(t) && !views.contains(t);
+    choice.check_missing(exclude.iter().map(String::as_str).filter(unknown).collect())?;
     let mut seen = BTreeSet::new();
-    chosen.retain(|table| !exclude.contains(table) && !is_internal(table) && seen.insert(table.clone()));
-    if chosen.is_empty() { Err(nothing()) } else { Ok(chosen) }
+    chosen.retain(|table| !exclude.contains(table) && seen.insert(table.clone()));
+    let (internal, tables): (Vec<String>, Vec<String>) = chosen.into_iter().partition(|table| is_internal(table));
+    if tables.is_empty() { Err(nothing()) } else { Ok(Chosen { tables, internal }) }
+}
+
+impl Choice<'_> {
+    /// Whether what was named is there and can come.
+    fn check_named(&self, known: &BTreeSet<&str>) -> Result<()> {
+        let named =
+            || self.include.iter().map(String::as_str).filter(|t| !self.exclude.iter().any(|x| x.as_str() == *t));
+        let internal: BTreeSet<&str> = named().filter(|t| is_internal(t)).collect();
+        if !internal.is_empty() {
+            let names = internal.into_iter().collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "tables with names like those that Vitess gives its own do not come over, its streams leave them out: {names}"
+            );
+            let help = "leave them out of --tables, or rename them in the source (RENAME TABLE) first";
+            return Err(Error::precondition("TABLE_INTERNAL", text, help));
+        }
+        let (views, missing): (Vec<&str>, Vec<&str>) =
+            named().filter(|t| !known.contains(t)).partition(|t| self.views.contains(t));
+        if !missing.is_empty() || views.is_empty() {
+            return self.check_missing(missing);
+        }
+        let (keyspace, names) = (self.keyspace, views.join(","));
+        let text =
+            format!("table(s) not found in source keyspace {keyspace}: {names}: only tables come over, no views");
+        let help = "leave views out of --tables, and make them on the target with ApplySchema";
+        Err(Error::precondition("TABLE_IS_VIEW", text, help))
+    }
+
+    fn check_missing(&self, missing: Vec<&str>) -> Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let text = format!("table(s) not found in source keyspace {}: {}", self.keyspace, missing.join(","));
+        let help = "names are literal and case-sensitive; see GetSchema of the source";
+        Err(Error::precondition("TABLE_MISSING", text, help))
+    }
 }
 
 /// Plans the streams.

@@ -53,13 +53,20 @@ checks! {
     NO_TABLES Blocks "create" "no table is left to move";
     TABLE_MISSING Blocks "create" "a table that was named is not in the source";
     TABLE_MISSING_ON_SHARD Blocks "create" "a table is not on every source shard";
-    TABLE_DIFFERS_BETWEEN_SHARDS Blocks "create" "source shards have other columns for the same table";
+    TABLE_IS_VIEW Blocks "create" "a view was named; only tables come over";
+    TABLE_INTERNAL Blocks "create" "a table was named whose name is like those that Vitess gives its own";
+    INTERNAL_LEFT_OUT Warns "create" "tables with names like those that Vitess gives its own stay behind";
+    TABLE_NAME_UNFIT Blocks "create" "a table's name begins with a slash or has more bytes than tablets keep";
+    LETTER_CASE Blocks "create" "tables that the target's MySQL or its tablets do not tell apart by letter case";
+    VIEW_ON_TARGET Blocks "create" "a view of the target has the name of a table";
+    TABLE_DIFFERS_BETWEEN_SHARDS Blocks "create" "source shards have other columns for the same table (a warning where nothing is lost)";
     TARGET_NOT_EMPTY Blocks "create" "a table of the target holds rows";
     COLUMN_MISSING_ON_TARGET Blocks "create" "the target's table lacks a column that the source's has";
     DEFINITION_DIFFERS Warns "create" "the target's table is there and differs from the source's";
     NOT_MOVED Warns "create" "views, triggers, routines and events of the source stay behind";
     TABLE_WITHOUT_KEY Warns "create" "a table has neither a primary key nor a unique key without NULL";
-    FOREIGN_KEYS_DEFERRED Blocks "create" "a foreign key needs an index that deferred secondary keys take away";
+    FOREIGN_KEYS_DEFERRED Blocks "create" "MySQL does not let deferred secondary keys take a key away that a foreign key needs";
+    AUTO_INCREMENT_KEY_DEFERRED Blocks "create" "the same for the only key of an AUTO_INCREMENT column";
     FOREIGN_KEY_PARENT_MISSING Warns "create" "a foreign key points to a table that is neither moved nor there";
     AUTO_INCREMENT_SHARDED Warns "create" "an AUTO_INCREMENT column on several shards needs a sequence";
 

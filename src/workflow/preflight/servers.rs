@@ -13,11 +13,11 @@ use crate::tablet;
 
 /// Server variables that checks look at; those that a version does not have are missing in its answer.
 const VARIABLES: &str = "'version', 'log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode', \
-     'binlog_expire_logs_seconds', 'expire_logs_days'";
-/// What a database holds besides tables. Names are brought to one collation, for `union` refuses a mix.
-const INVENTORY: &str = " union all select 'view', convert(table_name using utf8mb4), '' from information_schema.views \
-     where table_schema = database() \
-     union all select 'trigger', convert(trigger_name using utf8mb4), '' from information_schema.triggers \
+     'binlog_expire_logs_seconds', 'expire_logs_days', 'lower_case_table_names'";
+/// What a database holds besides tables: views, and the rest. Names are brought to one collation, for `union` refuses a mix.
+const VIEWS: &str = " union all select 'view', convert(table_name using utf8mb4), '' from information_schema.views \
+     where table_schema = database()";
+const INVENTORY: &str = " union all select 'trigger', convert(trigger_name using utf8mb4), '' from information_schema.triggers \
      where trigger_schema = database() \
      union all select convert(lower(routine_type) using utf8mb4), convert(routine_name using utf8mb4), '' \
      from information_schema.routines where routine_schema = database() \
@@ -60,14 +60,15 @@ pub struct Servers {
 
 /// Asks a source tablet; what its database holds only when it is the primary.
 pub async fn ask_source(context: &Context, shard: String, tablet: &Tablet, primary: bool, candidate: bool) -> Server {
-    let query = format!("{}{}", variables(), if primary { INVENTORY } else { "" });
+    let (views, inventory) = if primary { (VIEWS, INVENTORY) } else { ("", "") };
+    let query = format!("{}{views}{inventory}", variables());
     let answers = ask(context, tablet, query).await;
     Server { shard, alias: tablet::alias(tablet), candidate, answers }
 }
 
-/// Asks a target primary.
+/// Asks a target primary, for its views too.
 pub async fn ask_target(context: &Context, shard: String, tablet: &Tablet) -> Server {
-    let answers = ask(context, tablet, format!("{}{ORPHANS}", variables())).await;
+    let answers = ask(context, tablet, format!("{}{VIEWS}{ORPHANS}", variables())).await;
     Server { shard, alias: tablet::alias(tablet), candidate: false, answers }
 }
 

@@ -7,6 +7,7 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema};
 use super::check;
 use super::report::Finding;
 use super::tables::Shapes;
+use crate::sql::quote;
 use crate::vschema::{self, vindex};
 
 /// Vindex types that take whole numbers only.
@@ -36,13 +37,13 @@ pub fn columns(keyspace: &str, tables: &[String], vschema: &VSchema, shapes: &Sh
                         format!("column {column} of vindex {} is not in table {table} of the source", by.name),
                         format!("mend the columns of the vindex in the vschema: ApplyVSchema --vschema-file <file> {keyspace}"),
                     )),
-                    Some(there) if NUMERIC.contains(&kind) && !NUMBERS.contains(&there.kind.as_str()) => {
+                    Some(there) if NUMERIC.contains(&kind) && !NUMBERS.contains(&there.kind.word.as_str()) => {
                         found.push(Finding::new(
                             &check::VINDEX_COLUMN_TYPE,
                             subject,
                             format!(
                                 "vindex {} of type {kind} takes whole numbers, and column {column} of table {table} is {}",
-                                by.name, there.kind
+                                by.name, there.kind.word
                             ),
                             format!(
                                 "choose a vindex type that takes it, such as xxhash or unicode_loose_xxhash: ApplyVSchema \
@@ -77,9 +78,8 @@ pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: 
             }
             let (owner, subject) = (lookup.owner.as_str(), format!("vindex {}", by.name));
             let behind = lookup.params.get("table").map(String::as_str).unwrap_or_default();
-            let behind = behind.rsplit_once('.').map_or(behind, |(_, name)| name);
             if owner == table {
-                if !moved(behind) && seen.insert((owner.to_owned(), by.name.clone())) {
+                if !is_moved(keyspace, tables, behind) && seen.insert((owner.to_owned(), by.name.clone())) {
                     let cause = format!(
                         "streams write past vtgate: table {behind} behind lookup vindex {} does not get the entries of the rows \
                          of {table}",
@@ -104,14 +104,31 @@ pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: 
     found
 }
 
-/// Tables whose vschema entry names a sequence.
+/// True for a `[<keyspace>.]<table>` that is one of the tables of the keyspace.
+fn is_moved(keyspace: &str, tables: &[String], name: &str) -> bool {
+    // what stock's parser does not take is compared as it is
+    let (of, table) = quote::table_name(name).unwrap_or_else(|| (None, name.to_owned()));
+    of.is_none_or(|of| of == keyspace) && tables.contains(&table)
+}
+
+/// Sequences of the source that do not come along: those that the tables use there, and those of the keyspace.
+pub fn sequences_left(keyspace: &str, tables: &[String], source: &VSchema) -> BTreeSet<String> {
+    let known = vschema::tables(source);
+    let used = tables.iter().filter_map(|table| known.get(table.as_str())?.auto_increment.as_ref());
+    let used =
+        used.map(|auto| auto.sequence.clone()).filter(|name| !name.is_empty() && !is_moved(keyspace, tables, name));
+    let own = known.iter().filter(|(name, table)| table.r#type == "sequence" && !tables.iter().any(|t| t == *name));
+    used.chain(own.map(|(name, _)| (*name).to_owned())).collect()
+}
+
+/// Tables whose vschema entry names a sequence and the column that it counts.
 pub fn sequenced(vschema: &VSchema) -> BTreeSet<&str> {
     let named = |entry: &&vtmigrated_proto::vschema::keyspace::TablesEntry| {
         entry
             .value
             .as_ref()
             .and_then(|table| table.auto_increment.as_ref())
-            .is_some_and(|auto| !auto.sequence.is_empty())
+            .is_some_and(|auto| !auto.sequence.is_empty() && !auto.column.is_empty())
     };
     vschema.tables.iter().filter(named).map(|entry| entry.key.as_str()).collect()
 }

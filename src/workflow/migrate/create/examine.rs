@@ -6,9 +6,10 @@ use futures::future::join3;
 use vtmigrated_proto::topodata::TabletType;
 
 use super::super::super::Result;
-use super::super::super::preflight::tables::Definitions;
+use super::super::super::preflight::tables::{Definitions, Shapes};
 use super::super::super::preflight::{
-    self, Finding, Report, auto_increments, left_out, streaming, tables as table_checks, vschema as vschema_checks,
+    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, streaming,
+    tables as table_checks, vschema as vschema_checks,
 };
 use super::super::super::record::Facts;
 use super::super::arguments::Arguments;
@@ -41,12 +42,13 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     let resumed = situation.resumed(arguments)?;
     let fresh = resumed.is_none();
     let keyspace = format!("keyspace {}", arguments.source_keyspace);
-    let tables = match &resumed {
-        Some(facts) => Some(facts.tables.clone()),
+    let chosen = match &resumed {
+        Some(facts) => Some(plan::Chosen { tables: facts.tables.clone(), internal: Vec::new() }),
         None => report.absorb(situation.choose(arguments), keyspace)?,
     };
     // without tables there is no plan, but the rest can be looked at all the same
-    let tables = tables.unwrap_or_default();
+    let plan::Chosen { tables, internal } = chosen.unwrap_or_default();
+    report.extend(name_checks::left_out(&arguments.source_keyspace, &internal));
     let (source_shards, target_shards) =
         (gather::ranges(&situation.source.keyspace), gather::ranges(&situation.target.keyspace));
     let input = plan::Input {
@@ -155,7 +157,11 @@ impl Looks<'_> {
                 )]),
             }
         }
-        report.extend(table_checks::between_shards(tables, &on_source));
+        report.extend(name_checks::unfit(tables));
+        let servers = &situation.asked.servers.target;
+        report.extend(name_checks::letter_case(tables, servers, arguments.defer_secondary_keys));
+        let made = |table: &String| situation.target_tables.iter().any(|there| !there.contains_key(table));
+        report.extend(definitions::between_shards(tables, &on_source, &made));
         let shapes = table_checks::shapes(tables, situation.first_source());
         let vschema = &situation.target_vschema.value;
         report.extend(vschema_checks::columns(&target.name, tables, vschema, &shapes));
@@ -167,24 +173,49 @@ impl Looks<'_> {
         let there = there.filter(|(at, _)| !situation.has_started(*at));
         let there: Vec<_> = there.map(|(_, (shard, tables))| (named(&target.name, &shard.name), tables)).collect();
         let without = arguments.drop_foreign_keys;
-        report.extend(table_checks::on_target(tables, situation.first_source(), &there, without));
+        report.extend(definitions::on_target(tables, &on_source, &there, without));
         let workflow = &arguments.workflow;
         report.extend(preflight::others_on_tables(target, &situation.others, workflow, tables));
         if *fresh {
+            report.extend(name_checks::views_in_the_way(tables, servers));
             let (record, rows) = (situation.record.as_ref(), situation.rows.len());
             report.extend(preflight::leftover_record(&target.name, workflow, record, rows));
         }
         report.extend(preflight::denied_already(target, tables, facts));
         if !arguments.drop_foreign_keys {
-            report.extend(table_checks::foreign_keys(tables, &shapes, &on_target, arguments.defer_secondary_keys));
+            report.extend(foreign::parents(tables, &shapes, &on_target));
+        }
+        if arguments.defer_secondary_keys {
+            let (there, others) = self.on_target();
+            let mut shapes = shapes.clone();
+            if arguments.drop_foreign_keys {
+                shapes.values_mut().for_each(|shape| shape.foreign_keys.clear());
+            }
+            shapes.extend(there);
+            report.extend(foreign::deferred(tables, &shapes, &others));
         }
         report.extend(table_checks::without_key(tables, &shapes));
+    }
+
+    /// The shapes of the tables that the target has already, and of others there that have foreign keys.
+    fn on_target(&self) -> (Shapes, Shapes) {
+        let mut shapes = Shapes::new();
+        let mut others = Shapes::new();
+        for (name, definition) in self.situation.target_tables.iter().flatten() {
+            let into = if self.tables.contains(name) { &mut shapes } else { &mut others };
+            let matters = self.tables.contains(name) || definition.schema.contains("FOREIGN KEY");
+            if matters && let Ok(shape) = crate::sql::ddl::shape(&definition.schema) {
+                into.insert(name.clone(), shape);
+            }
+        }
+        (shapes, others)
     }
 
     fn at_servers(&self, report: &mut Report) {
         let Self { situation, arguments, tables, .. } = self;
         let asked = &situation.asked;
-        report.extend(table_checks::staying(&arguments.source_keyspace, &asked.servers.source));
+        let sequences = vschema_checks::sequences_left(&arguments.source_keyspace, tables, &situation.source.vschema);
+        report.extend(table_checks::staying(&arguments.source_keyspace, &asked.servers.source, &sequences));
         report.extend(streaming::binlogs(&asked.servers.source));
         report.extend(preflight::leftover_copy_states(&asked.servers.target));
         let of_tables = situation.source_tables.iter().flatten().flat_map(|definitions| {

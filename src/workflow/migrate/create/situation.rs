@@ -132,10 +132,18 @@ impl Situation {
         }
     }
 
-    pub fn choose(&self, arguments: &Arguments) -> Result<Vec<String>> {
+    pub fn choose(&self, arguments: &Arguments) -> Result<plan::Chosen> {
         let there: Vec<String> = self.first_source().keys().cloned().collect();
-        let (all, include, exclude) = (arguments.all_tables, &arguments.include_tables, &arguments.exclude_tables);
-        plan::choose_tables(&arguments.source_keyspace, &there, all, include, exclude)
+        let inventories = self.asked.servers.source.iter().filter_map(|server| server.answers.as_ref().ok());
+        let views = inventories.flat_map(|answers| &answers.inventory).filter(|(kind, _)| kind == "view");
+        plan::choose_tables(&plan::Choice {
+            keyspace: &arguments.source_keyspace,
+            there: &there,
+            views: &views.map(|(_, name)| name.as_str()).collect(),
+            all: arguments.all_tables,
+            include: &arguments.include_tables,
+            exclude: &arguments.exclude_tables,
+        })
     }
 
     /// What there is to stream from.

@@ -1,3 +1,4 @@
+use proptest::prelude::{prop_assert_eq, proptest};
 use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
 use vtmigrated_proto::vschema::{ColumnVindex, SrvVSchema, Vindex, srv_v_schema::KeyspacesEntry};
 
@@ -66,6 +67,13 @@ impl Case {
         }
     }
 
+    /// One more keyspace of the source, in every cell.
+    fn serve(&mut self, keyspace: &str, vschema: VSchema) {
+        for cell in &mut self.serving {
+            cell.keyspaces.push(KeyspacesEntry { key: keyspace.into(), value: Some(vschema.clone()) });
+        }
+    }
+
     fn plan(&self) -> Result<Sources> {
         streams(&self.input())
     }
@@ -97,7 +105,7 @@ impl Case {
         for (target, sources) in self.plan().unwrap() {
             for source in sources {
                 let filter = &source.filter.as_ref().unwrap().rules[0].filter;
-                lines.push(format!("{target}<-{}:{}", source.shard, filter.trim_start_matches("select * from t")));
+                lines.push(format!("{target}<-{}:{}", source.shard, filter.trim_start_matches("select * from `t`")));
             }
         }
         lines
@@ -109,7 +117,7 @@ fn an_unsharded_source_without_the_vindex_is_told_its_type() {
     let case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), sharded("hash"));
     assert_eq!(
         case.lines(),
-        ["-80<-0: where in_keyrange(c_id, 'hash', '-80')", "80-<-0: where in_keyrange(c_id, 'hash', '80-')"]
+        ["-80<-0: where in_keyrange(`c_id`, 'hash', '-80')", "80-<-0: where in_keyrange(`c_id`, 'hash', '80-')"]
     );
 }
 
@@ -117,7 +125,7 @@ fn an_unsharded_source_without_the_vindex_is_told_its_type() {
 fn a_source_that_has_the_vindex_is_told_its_name() {
     let source = vschema(false, &[("v", vindex("hash", &[]))], &[("t", None)]);
     let case = Case::new(&["0"], &["-80", "80-"], source, sharded("hash"));
-    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(c_id, 'commerce.v', '-80')");
+    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(`c_id`, 'commerce.v', '-80')");
 }
 
 #[test]
@@ -131,14 +139,14 @@ fn overlapping_shards_feed_those_that_they_intersect() {
     let case = Case::new(&["-55", "55-aa", "aa-"], &["-80", "80-"], sharded("xxhash"), sharded("xxhash"));
     let sources: Vec<String> = case.lines().iter().map(|l| l.split(':').next().unwrap().to_owned()).collect();
     assert_eq!(sources, ["-80<--55", "-80<-55-aa", "80-<-55-aa", "80-<-aa-"]);
-    assert!(case.lines().iter().all(|l| l.contains("in_keyrange(c_id, 'commerce.v', ")));
+    assert!(case.lines().iter().all(|l| l.contains("in_keyrange(`c_id`, 'commerce.v', ")));
 }
 
 #[test]
 fn differing_vindexes_let_every_source_feed_every_target() {
     let case = Case::new(&["-80", "80-"], &["-80", "80-"], sharded("xxhash"), sharded("hash"));
     assert_eq!(case.lines().len(), 4);
-    assert!(case.lines().iter().all(|l| l.contains("in_keyrange(c_id, 'hash', ")), "{:?}", case.lines());
+    assert!(case.lines().iter().all(|l| l.contains("in_keyrange(`c_id`, 'hash', ")), "{:?}", case.lines());
 }
 
 #[test]
@@ -193,44 +201,134 @@ fn a_type_name_that_is_taken_at_the_source_is_not_used() {
     let misleading = vschema(false, &[("hash", vindex("xxhash", &[]))], &[]);
     let case = Case::new(&["0"], &["-80", "80-"], misleading, sharded("hash"));
     assert_eq!(case.plan().unwrap_err().reason(), "VINDEX_UNKNOWN_AT_SOURCE");
-    // the same name for the same thing in one other keyspace is fine, in two it is ambiguous
+    // the same name for the same thing in one other keyspace is fine; in two it is ambiguous, and one of them is named
     let mut case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), sharded("hash"));
     let honest = vschema(false, &[("hash", vindex("hash", &[]))], &[]);
-    case.serving[0].keyspaces.push(KeyspacesEntry { key: "other".into(), value: Some(honest.clone()) });
-    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(c_id, 'hash', '-80')");
-    case.serving[0].keyspaces.push(KeyspacesEntry { key: "third".into(), value: Some(honest) });
+    case.serve("other", honest.clone());
+    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(`c_id`, 'hash', '-80')");
+    case.serve("third", honest.clone());
+    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(`c_id`, 'other.hash', '-80')");
+    // a keyspace that wants explicit routing does not take part in unqualified names
+    let mut case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), sharded("hash"));
+    case.serve("other", honest.clone());
+    case.serve("third", VSchema { require_explicit_routing: true, ..honest });
+    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(`c_id`, 'hash', '-80')");
+}
+
+#[test]
+fn a_vindex_with_params_is_told_by_the_name_that_another_keyspace_of_the_source_has_for_it() {
+    let map = || vindex("numeric_static_map", &[("json", "{}")]);
+    let target = vschema(true, &[("m", map())], &[("t", Some("m"))]);
+    let mut case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), target);
+    case.serve("dotted.name", vschema(true, &[("m", map())], &[]));
+    case.serve("other", vschema(true, &[("dotted.name", map()), ("m", vindex("hash", &[]))], &[]));
+    assert_eq!(case.plan().unwrap_err().reason(), "VINDEX_UNKNOWN_AT_SOURCE");
+    case.serve("third", vschema(true, &[("map", map())], &[]));
+    assert_eq!(case.lines()[0], "-80<-0: where in_keyrange(`c_id`, 'third.map', '-80')");
+    // it has to be the same in every cell
+    case.serving.push(SrvVSchema::default());
     assert!(case.plan().is_err());
+}
+
+fn choose(all: bool, include: &[&str], exclude: &[&str]) -> Result<Chosen> {
+    let there = ["a", "b", "_x_old", "_vt_HOLD_6ace8bcef73211ea87e9f875a4d24e90_20200915120410"].map(String::from);
+    let strings = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    choose_tables(&Choice {
+        keyspace: "commerce",
+        there: &there,
+        views: &BTreeSet::from(["v", "w"]),
+        all,
+        include: &strings(include),
+        exclude: &strings(exclude),
+    })
 }
 
 #[test]
 fn tables_are_chosen_as_stock_chooses_them() {
-    let there: Vec<String> =
-        ["a", "b", "_x_old", "_vt_HOLD_6ace8bcef73211ea87e9f875a4d24e90_20200915120410"].map(String::from).into();
-    let choose = |all, include: &[&str], exclude: &[&str]| {
-        let strings = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        choose_tables("commerce", &there, all, &strings(include), &strings(exclude))
-    };
-    assert_eq!(choose(true, &[], &[]).unwrap(), ["a", "b"]);
-    assert_eq!(choose(true, &["b", "a", "b"], &[]).unwrap(), ["b", "a"]);
-    assert_eq!(choose(true, &[], &["a"]).unwrap(), ["b"]);
-    assert_eq!(
-        choose(false, &["x", "y"], &[]).unwrap_err().to_string(),
-        "table(s) not found in source keyspace commerce: x,y"
-    );
-    assert_eq!(choose(true, &[], &["a", "b"]).unwrap_err().to_string(), "no tables to move");
-    assert_eq!(choose(false, &[], &[]).unwrap_err().to_string(), "no tables to move");
+    let tables = |all, include: &[&str], exclude: &[&str]| choose(all, include, exclude).unwrap().tables;
+    assert_eq!(tables(true, &[], &[]), ["a", "b"]);
+    assert_eq!(tables(true, &["b", "a", "b"], &[]), ["b", "a"]);
+    assert_eq!(tables(true, &[], &["a"]), ["b"]);
+    let refused = |all, include: &[&str], exclude: &[&str]| choose(all, include, exclude).unwrap_err().to_string();
+    assert_eq!(refused(false, &["x", "y"], &[]), "table(s) not found in source keyspace commerce: x,y");
+    assert_eq!(refused(true, &[], &["x"]), "table(s) not found in source keyspace commerce: x");
+    assert_eq!(refused(true, &[], &["a", "b"]), "no tables to move");
+    assert_eq!(refused(false, &[], &[]), "no tables to move");
 }
 
 #[test]
-fn odd_names_are_quoted() {
+fn what_cannot_come_is_refused_when_it_was_named_and_told_when_it_was_not() {
+    let all = choose(true, &[], &[]).unwrap();
+    assert_eq!(all.internal, ["_x_old", "_vt_HOLD_6ace8bcef73211ea87e9f875a4d24e90_20200915120410"]);
+    assert!(choose(false, &["a"], &[]).unwrap().internal.is_empty());
+    let named = choose(false, &["a", "_x_old"], &[]).unwrap_err();
+    assert_eq!(named.reason(), "TABLE_INTERNAL");
+    assert!(named.to_string().ends_with(": _x_old"), "{named}");
+    assert_eq!(choose(false, &["_x_old"], &[]).unwrap_err().reason(), "TABLE_INTERNAL");
+    assert_eq!(choose(true, &["a", "_x_old"], &["_x_old"]).unwrap().tables, ["a"]);
+
+    let view = choose(false, &["a", "v"], &[]).unwrap_err();
+    assert_eq!(view.reason(), "TABLE_IS_VIEW");
+    assert!(view.to_string().starts_with("table(s) not found in source keyspace commerce: v"), "{view}");
+    assert!(view.help().contains("ApplySchema"), "{}", view.help());
+    assert_eq!(choose(false, &["x", "v"], &[]).unwrap_err().reason(), "TABLE_MISSING");
+    assert_eq!(choose(true, &[], &["v", "w"]).unwrap().tables, ["a", "b"]);
+}
+
+/// Table and columns of a filter, as a parser reads them.
+fn names_in(filter: &str) -> (String, Vec<String>) {
+    use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr, Statement, TableFactor};
+    let parsed = sqlparser::parser::Parser::parse_sql(&sqlparser::dialect::MySqlDialect {}, filter).unwrap();
+    let [Statement::Query(query)] = parsed.as_slice() else { panic!("{filter}") };
+    let SetExpr::Select(select) = query.body.as_ref() else { panic!("{filter}") };
+    let TableFactor::Table { name, .. } = &select.from[0].relation else { panic!("{filter}") };
+    let [part] = name.0.as_slice() else { panic!("{filter}") };
+    let mut columns = Vec::new();
+    if let Some(Expr::Function(call)) = &select.selection
+        && let FunctionArguments::List(list) = &call.args
+    {
+        for argument in &list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column))) = argument {
+                columns.push(column.value.clone());
+            }
+        }
+    }
+    (part.as_ident().unwrap().value.clone(), columns)
+}
+
+fn filter_of(table: &str, columns: &[String]) -> String {
     let mut target = sharded("hash");
-    target.tables[0].key = "order".into();
-    target.tables[0].value.as_mut().unwrap().column_vindexes[0].column = "a b".into();
+    target.tables[0].key = table.to_owned();
+    let by = &mut target.tables[0].value.as_mut().unwrap().column_vindexes[0];
+    by.column.clear();
+    by.columns = columns.to_vec();
     let mut case = Case::new(&["0"], &["-80", "80-"], VSchema::default(), target);
-    case.tables = vec!["order".into()];
-    let plan = case.plan().unwrap();
-    let filter = &plan[0].1[0].filter.as_ref().unwrap().rules[0].filter;
-    assert_eq!(filter, "select * from `order` where in_keyrange(`a b`, 'hash', '-80')");
+    case.tables = vec![table.to_owned()];
+    case.plan().unwrap()[0].1[0].filter.as_ref().unwrap().rules[0].filter.clone()
+}
+
+#[test]
+fn names_are_quoted_always() {
+    let wanted = "select * from `order` where in_keyrange(`a b`, 'hash', '-80')";
+    assert_eq!(filter_of("order", &["a b".to_owned()]), wanted);
+    let words =
+        "now utc_date signal exit undo linear outfile revert leave loop _utf8 vindex vstream key select é a`b 1 %";
+    for word in words.split(' ') {
+        let filter = filter_of(word, &[word.to_owned()]);
+        assert!(filter.starts_with(&format!("select * from `{}`", word.replace('`', "``"))), "{filter}");
+        assert_eq!(names_in(&filter), (word.to_owned(), vec![word.to_owned()]), "{filter}");
+    }
+}
+
+proptest! {
+    /// Names that MySQL takes: any character of the first plane but NUL, no blank at the end.
+    #[test]
+    fn any_legal_name_comes_back_out_of_a_filter(
+        table in "[\\x01-\u{d7ff}\u{e000}-\u{ffff}]{0,63}[a-z`.,%é表-]",
+        columns in proptest::collection::vec("[\\x01-\u{d7ff}]{0,63}[a-z`'\\\\.,%é表-]", 1..3),
+    ) {
+        prop_assert_eq!(names_in(&filter_of(&table, &columns)), (table, columns));
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn columns_of_vindexes_exist_and_fit() {
 #[test]
 fn lookups_come_with_their_owners_and_their_tables() {
     let vschema = vschema(
-        &[("v", "hash", "", ""), ("by_name", "consistent_lookup_unique", "t", "main.name_lookup")],
+        &[("v", "hash", "", ""), ("by_name", "consistent_lookup_unique", "t", "customer.name_lookup")],
         &[("t", &[("v", "id"), ("by_name", "name")]), ("u", &[("v", "id"), ("by_name", "name")])],
     );
     let look = |tables: &[&str], there: &[&str]| {
@@ -75,10 +75,51 @@ fn lookups_come_with_their_owners_and_their_tables() {
 }
 
 #[test]
+fn the_table_behind_a_lookup_is_found_by_quoted_and_foreign_names() {
+    let look = |behind: &str| {
+        let vschema = vschema(
+            &[("v", "hash", "", ""), ("l", "consistent_lookup_unique", "t", behind)],
+            &[("t", &[("v", "id"), ("l", "name")])],
+        );
+        let tables = ["t", "user-lookup", "plain"].map(str::to_owned);
+        lookups("my-customer", &tables, &vschema, &BTreeSet::new()).len()
+    };
+    for moved in ["plain", "`plain`", "`my-customer`.`user-lookup`", "`my-customer`.plain", "user-lookup"] {
+        assert_eq!(look(moved), 0, "{moved}");
+    }
+    for other in ["lookup.plain", "`lookup`.`user-lookup`", "nosuch", ""] {
+        assert_eq!(look(other), 1, "{other}");
+    }
+}
+
+#[test]
+fn sequences_that_do_not_come_along_are_named() {
+    let mut source = vschema(&[], &[("t", &[]), ("u", &[]), ("own", &[])]);
+    let counted = |sequence: &str| {
+        let auto_increment = Some(AutoIncrement { column: "id".into(), sequence: sequence.into() });
+        Some(Table { auto_increment, ..Table::default() })
+    };
+    source.tables[0].value = counted("`other`.seq");
+    source.tables[1].value = counted("own");
+    source.tables[2].value = Some(Table { r#type: "sequence".into(), ..Table::default() });
+    let look = |tables: &[&str]| {
+        let tables: Vec<String> = tables.iter().map(|t| (*t).to_owned()).collect();
+        sequences_left("commerce", &tables, &source).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(look(&["t", "u", "own"]), ["`other`.seq"]);
+    assert_eq!(look(&["u"]), ["own"]);
+}
+
+#[test]
 fn sequences_are_seen() {
     let mut vschema = vschema(&[], &[("t", &[]), ("u", &[])]);
     assert!(sequenced(&vschema).is_empty());
     let auto_increment = Some(AutoIncrement { column: "id".into(), sequence: "seq".into() });
     vschema.tables[1].value = Some(Table { auto_increment, ..Table::default() });
     assert_eq!(sequenced(&vschema), BTreeSet::from(["u"]));
+    for (column, sequence) in [("", "seq"), ("id", ""), ("", "")] {
+        let half = Some(AutoIncrement { column: column.into(), sequence: sequence.into() });
+        vschema.tables[1].value = Some(Table { auto_increment: half, ..Table::default() });
+        assert!(sequenced(&vschema).is_empty(), "{column} {sequence}");
+    }
 }

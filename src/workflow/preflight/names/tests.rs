@@ -1,0 +1,64 @@
+use super::super::servers::Answers;
+use super::*;
+
+fn names(of: &[&str]) -> Vec<String> {
+    of.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn server(case: &str, views: &[&str]) -> Server {
+    Server {
+        shard: "customer/80-".into(),
+        alias: "zone1-0000000300".into(),
+        candidate: false,
+        answers: Ok(Answers {
+            variables: BTreeMap::from([(LETTER_CASE.to_owned(), case.to_owned())]),
+            inventory: views.iter().map(|name| ("view".to_owned(), (*name).to_owned())).collect(),
+            ..Answers::default()
+        }),
+    }
+}
+
+#[test]
+fn names_are_measured_as_tablets_keep_them() {
+    assert!(unfit(&names(&["a", "é".repeat(64).as_str(), "a/b", "%"])).is_empty());
+    let found = unfit(&names(&["表".repeat(43).as_str(), "/a"]));
+    assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), ["TABLE_NAME_UNFIT"; 2]);
+    assert!(found[0].cause.contains("129 bytes") && found[1].cause.contains("slash"), "{found:?}");
+}
+
+#[test]
+fn what_stays_behind_for_its_name_is_told() {
+    assert_eq!(left_out("commerce", &[]), None);
+    let found = left_out("commerce", &names(&["_prices_old"])).unwrap();
+    assert!(found.cause.ends_with(": _prices_old") && found.id == "INTERNAL_LEFT_OUT", "{found:?}");
+}
+
+#[test]
+fn a_view_of_the_target_stands_in_the_way_of_a_table() {
+    let look = |tables: &[&str], servers: &[Server]| {
+        views_in_the_way(&names(tables), servers).into_iter().map(|f| f.cause).collect::<Vec<_>>()
+    };
+    let servers = [server("0", &[]), server("0", &["corder"])];
+    let found = look(&["customer", "corder"], &servers);
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("Table 'corder' already exists: on target shard customer/80- it is a view"),
+        "{found:?}"
+    );
+    assert!(look(&["Corder"], &servers).is_empty());
+    assert_eq!(look(&["Corder"], &[server("1", &["corder"])]).len(), 1);
+}
+
+#[test]
+fn letter_case_is_compared_where_it_matters() {
+    let look = |tables: &[&str], case: &str, deferred| {
+        letter_case(&names(tables), &[server(case, &[])], deferred).into_iter().map(|f| f.cause).collect::<Vec<_>>()
+    };
+    assert!(look(&["a", "B"], "0", true).is_empty());
+    assert!(look(&["a", "b"], "1", true).is_empty());
+    assert!(look(&["t", "T"], "0", false).is_empty());
+    assert!(look(&["t", "T"], "0", true)[0].contains("differ in letter case only"));
+    let folded = look(&["t", "T"], "1", false);
+    assert_eq!(folded.len(), 2, "{folded:?}");
+    assert!(folded[0].contains("are one for target tablet") && folded[1].ends_with(": T"), "{folded:?}");
+}
