@@ -10,6 +10,7 @@ mod vars;
 mod version;
 
 pub use build_version::build_version;
+pub use connection::InProcess;
 pub use error::Error;
 pub use health::is_serving;
 pub use manager::{Client, GetSchema};

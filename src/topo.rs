@@ -41,7 +41,7 @@ mod conformance;
 
 pub use cells::Cells;
 pub use conn::{Conn, Expect, Node, Write};
-pub use dialer::{Dialer, EtcdOptions, Options};
+pub use dialer::{Dialer, EtcdOptions, Options, Wrap};
 pub use error::Error;
 pub use lock::{Lock, LockRequest};
 pub use options::{ConsulOptions, ZookeeperOptions};

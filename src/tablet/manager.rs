@@ -9,7 +9,7 @@ use vtmigrated_proto::tabletmanagerdata::{self as data, *};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_client::TabletManagerClient;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::connection::Connection;
+use super::connection::{Connection, InProcess};
 use super::{Error, Options, Pool, Result, address, alias, db_name, is_shut_down};
 use crate::error::{Code, with_cause};
 use crate::telemetry::grpc_code::name as code_name;
@@ -150,6 +150,12 @@ impl Client {
     pub fn new(options: Options) -> Self {
         let (short, max_message) = (options.short, options.max_message);
         Self { pool: Pool::new(options), short, max_message }
+    }
+
+    /// From now on the calls to `address` (`host:port`) go to services of this process, without a socket: for tests with
+    /// very many tablets.
+    pub fn serve_in_process(&self, address: &str, services: InProcess) {
+        self.pool.serve_in_process(address, services);
     }
 
     /// Reads tables (and views when asked): definitions sorted by name.

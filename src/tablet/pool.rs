@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use tonic::transport::Endpoint;
 
-use super::connection::Connection;
+use super::connection::{Connection, InProcess};
 use crate::telemetry::metrics;
 use crate::tls::Tls;
 use crate::topo::address::is_host_and_port;
@@ -118,6 +118,11 @@ impl Pool {
         self.make_room();
         self.channels.insert(address.to_owned(), (channel.clone(), Instant::now()));
         Ok(channel)
+    }
+
+    /// From now on the calls to `address` go to services of this process.
+    pub fn serve_in_process(&self, address: &str, services: InProcess) {
+        self.channels.insert(address.to_owned(), (Connection::in_process(services), Instant::now()));
     }
 
     /// Forgets the connections that were unused for longest; calls on them go on.

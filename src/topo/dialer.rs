@@ -34,6 +34,9 @@ pub struct Options {
     pub mounts: MountSettings,
 }
 
+/// Puts something between a connection and those who use it.
+pub type Wrap = Arc<dyn Fn(Arc<dyn Conn>) -> Arc<dyn Conn> + Send + Sync>;
+
 /// Knows the kinds of topology this program can talk to.
 pub struct Dialer {
     etcd: Option<Tls>,
@@ -46,6 +49,7 @@ pub struct Dialer {
     /// Addresses of the own cluster's servers.
     own: DashSet<String>,
     reads: usize,
+    wrap: Option<Wrap>,
 }
 
 impl Dialer {
@@ -57,13 +61,22 @@ impl Dialer {
     /// With all settings.
     pub fn with(options: Options) -> Self {
         let Options { etcd, zookeeper, consul, mounts } = options;
-        Self { etcd: etcd.tls, zookeeper, consul, mounts, memory: DashMap::new(), own: DashSet::new(), reads: READS }
+        let (memory, own) = (DashMap::new(), DashSet::new());
+        Self { etcd: etcd.tls, zookeeper, consul, mounts, memory, own, reads: READS, wrap: None }
     }
 
     /// Bounds the reads under way at once on each measured connection (`--topo_read_concurrency`).
     #[must_use]
     pub fn with_reads(mut self, reads: usize) -> Self {
         self.reads = reads;
+        self
+    }
+
+    /// Every connection that a holder opens from now on is passed through `wrap`: for tests in which operations of the
+    /// topology fail.
+    #[must_use]
+    pub fn wrapping(mut self, wrap: Wrap) -> Self {
+        self.wrap = Some(wrap);
         self
     }
 
@@ -95,7 +108,9 @@ impl Dialer {
         let access = self.access(holder, cell, kind, server)?;
         let prefix = if matches!(holder, Holder::Mount(_)) { "mount/" } else { "" };
         let name = format!("{prefix}{}", cell.unwrap_or(GLOBAL));
-        Ok(Measured::wrap(self.dial(kind, server, root, access).await?, name, self.reads))
+        let conn = self.dial(kind, server, root, access).await?;
+        let conn = self.wrap.as_ref().map_or_else(|| Arc::clone(&conn), |wrap| wrap(Arc::clone(&conn)));
+        Ok(Measured::wrap(conn, name, self.reads))
     }
 
     async fn dial(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {

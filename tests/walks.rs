@@ -1,0 +1,101 @@
+//! Random walks over the real operations: our commands, what others do at the same time, and faults; after each step the
+//! promises are checked, and from where a walk ends some documented sequence of commands reaches a clean end.
+//!
+//! `WALKS` sets how many (2,000), `WALKS_FROM` the first seed (0), `WALKS_STEPS` their length (30). A walk that fails is
+//! printed with its seed, and as a short sequence that can be put into `walks/found.rs`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+#[path = "walks/answers.rs"]
+mod answers;
+#[path = "walks/check.rs"]
+mod check;
+#[path = "walks/data.rs"]
+mod data;
+#[path = "walks/found.rs"]
+mod found;
+#[path = "walks/hands.rs"]
+mod hands;
+#[path = "walks/operations.rs"]
+mod operations;
+#[path = "walks/others.rs"]
+mod others;
+#[path = "walks/replicate.rs"]
+mod replicate;
+#[path = "walks/sql.rs"]
+mod sql;
+#[path = "walks/step.rs"]
+mod step;
+#[path = "walks/tablet.rs"]
+mod tablet;
+#[path = "walks/upset.rs"]
+mod upset;
+#[path = "walks/walk.rs"]
+mod walk;
+#[path = "walks/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Prints a walk that failed, and a short one that fails in the same way.
+fn tell(seed: u64, setup: world::Setup, walk: &[step::Step], kind: &str) {
+    let (setup, short) = walk::shrink(setup, walk, kind);
+    let walked = walk::run(setup, &short);
+    let (violations, told) = (walked.violations.join("\n  "), walked.told.join("\n    "));
+    println!("seed {seed}:\n  {violations}\n  {setup:?}\n  &{short:?}\n    {told}\n");
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Kinds of failure that are looked at before the walks end.
+const ENOUGH: usize = 12;
+
+#[test]
+fn walks_keep_the_promises() {
+    let (count, from) = (setting("WALKS", 2000), setting("WALKS_FROM", 0));
+    let steps = usize::try_from(setting("WALKS_STEPS", 30)).unwrap();
+    let next = AtomicU64::new(from);
+    let (failed, done) = (Mutex::new(BTreeMap::<String, Vec<u64>>::new()), Mutex::new(BTreeMap::new()));
+    let walk_on = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + count || failed.lock().unwrap().len() >= ENOUGH {
+                return;
+            }
+            let (setup, walk) = step::walk(seed, steps);
+            let walked = walk::run(setup, &walk);
+            let mut done = done.lock().unwrap();
+            for (what, times) in &walked.done {
+                *done.entry(what.clone()).or_insert(0) += times;
+            }
+            drop(done);
+            let Some(kind) = walked.kind() else { continue };
+            let mut kinds = failed.lock().unwrap();
+            let seeds = kinds.entry(kind.clone()).or_default();
+            seeds.push(seed);
+            let first = seeds.len() == 1;
+            drop(kinds);
+            if first {
+                tell(seed, setup, &walk, &kind);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..setting("WALKS_THREADS", 16) {
+            scope.spawn(walk_on);
+        }
+    });
+    let done = done.into_inner().unwrap();
+    println!("{done:#?}");
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "the first of each kind is above: {failed:#?}");
+    // the walks get somewhere
+    for what in ["Create", "Complete", "Cancel", "CancelKeepingData", "VDiff", "Start", "Clean"] {
+        let times = done.get(&format!("{what} done")).copied().unwrap_or_default();
+        assert!(times as u64 >= count / 50, "{what} succeeded {times} times only");
+    }
+}

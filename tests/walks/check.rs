@@ -1,0 +1,214 @@
+//! What must hold after each step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vtmigrated::topo::paths;
+
+use crate::data::Owner;
+use crate::operations::{Outcome, SECOND, WORKFLOW};
+use crate::step::Op;
+use crate::world::{SOURCE, State, TABLES, TARGET, World};
+
+/// The source when an operation was called.
+pub struct Before {
+    /// Versions by table and key.
+    rows: BTreeMap<(String, i64), u64>,
+    version: u64,
+    /// Workflows whose complete had handed the tables over already, by their records.
+    lifted: BTreeSet<&'static str>,
+}
+
+impl World {
+    pub async fn before(&self) -> Before {
+        let mut lifted = BTreeSet::new();
+        for workflow in [WORKFLOW, SECOND] {
+            let record = self.global.get(&paths::workflow_record(TARGET, workflow)).await;
+            if record.is_ok_and(|node| String::from_utf8_lossy(&node.value).contains("\"handed_over\":true")) {
+                lifted.insert(workflow);
+            }
+        }
+        let state = self.state();
+        let rows = state.source_rows();
+        Before { rows, version: state.version, lifted }
+    }
+
+    /// Checks what an operation promises.
+    pub async fn after(&self, op: Op, outcome: &Outcome, before: &Before) {
+        let locks =
+            self.global.list("").await.unwrap().into_iter().filter(|node| node.path.contains("/locks/")).count();
+        if locks > 0 {
+            self.state().violate(format!("{op:?} left {locks} locks"));
+        }
+        self.others_denied().await;
+        if *outcome != Outcome::Done {
+            return;
+        }
+        match op {
+            Op::Create | Op::CreateSecond => self.created(op.workflow()).await,
+            Op::Complete | Op::CompleteSecond => {
+                if !before.lifted.contains(op.workflow()) {
+                    self.completed(before);
+                }
+                self.gone(op.workflow()).await;
+                self.state().hand_over(op.workflow());
+            }
+            Op::CancelKeepingData | Op::CompleteIgnoringSource => {
+                self.gone(op.workflow()).await;
+                self.state().hand_over(op.workflow());
+            }
+            Op::Cancel | Op::CancelSecond => self.gone(op.workflow()).await,
+            Op::Unregister => self.unregistered().await,
+            _ => {}
+        }
+    }
+
+    /// A workflow is whole, and its tables hold nothing but what it copied.
+    async fn created(&self, workflow: &str) {
+        let shards = self.state().serving(TARGET);
+        for name in &shards {
+            let mut state = self.state();
+            let denied = state.seats[&state.shards[name].primary].denied.clone();
+            let sources: BTreeSet<String> = state.serving(SOURCE).into_iter().map(|(_, shard)| shard).collect();
+            let shard = &state.shards[name];
+            let streams: Vec<&str> = shard.streams.iter().map(|stream| stream.workflow.as_str()).collect();
+            let mut wrong = Vec::new();
+            if streams.iter().filter(|of| **of == workflow).count() < sources.len().min(1) {
+                wrong.push(format!("create of {workflow} made no stream on {}", name.1));
+            }
+            for table in TABLES {
+                let Some(found) = shard.tables.get(table) else {
+                    wrong.push(format!("create of {workflow} made no table {table} on {}", name.1));
+                    continue;
+                };
+                if !denied.contains(table) {
+                    wrong.push(format!("create of {workflow} left {table} writable on {}", name.1));
+                }
+                let of_workflow = Owner::Workflow(workflow.to_owned());
+                if found.rows.values().any(|row| row.owner != of_workflow) {
+                    wrong.push(format!("create of {workflow} took {table} on {}, which has other rows", name.1));
+                }
+            }
+            wrong.into_iter().for_each(|text| state.violate(text));
+        }
+    }
+
+    /// The target has what the source had.
+    fn completed(&self, before: &Before) {
+        let mut state = self.state();
+        let (now, theirs) = (state.source_rows(), state.target_rows());
+        let mut wrong = Vec::new();
+        for ((table, id), version) in &before.rows {
+            let key = (table.clone(), *id);
+            match theirs.get(&key) {
+                Some((_, Owner::Client)) => {}
+                Some((found, _)) if found >= version => {}
+                None if !now.contains_key(&key) => {}
+                found => wrong.push(format!("complete lost row {id} of {table}: version {version}, target {found:?}")),
+            }
+        }
+        for ((table, id), (_, owner)) in &theirs {
+            let key = (table.clone(), *id);
+            let gone_before = state.changes.get(&key).is_some_and(|at| *at <= before.version);
+            if matches!(owner, Owner::Workflow(_))
+                && !before.rows.contains_key(&key)
+                && !now.contains_key(&key)
+                && gone_before
+            {
+                wrong.push(format!("complete left row {id} of {table}, which the source had deleted"));
+            }
+        }
+        wrong.into_iter().for_each(|text| state.violate(text));
+    }
+
+    /// Nothing of a workflow is left.
+    async fn gone(&self, workflow: &str) {
+        let left = self.left_of(&[workflow]).await;
+        left.into_iter().for_each(|text| self.state().violate(format!("left of {workflow}: {text}")));
+    }
+
+    /// What there is of workflows.
+    pub async fn left_of(&self, workflows: &[&str]) -> Vec<String> {
+        let mut left = Vec::new();
+        for workflow in workflows {
+            let record = paths::workflow_record(TARGET, workflow);
+            if self.global.get(&record).await.is_ok() {
+                left.push(format!("the record of {workflow}"));
+            }
+        }
+        let other_records = self.global.list(paths::WORKFLOW_RECORDS).await.unwrap().len();
+        let shards = self.state().of(TARGET);
+        for name in shards {
+            let denied = self.denied(&name.1).await;
+            let state = self.state();
+            let shard = &state.shards[&name];
+            let ids: Vec<i32> = shard.streams.iter().map(|stream| stream.id).collect();
+            let on = &name.1;
+            left.extend(
+                shard
+                    .streams
+                    .iter()
+                    .filter(|stream| workflows.contains(&stream.workflow.as_str()))
+                    .map(|stream| format!("stream {} of {} on {on}", stream.id, stream.workflow)),
+            );
+            left.extend(
+                shard
+                    .copy
+                    .iter()
+                    .filter(|copy| !ids.contains(&copy.stream))
+                    .map(|copy| format!("a copy state of {} on {on}", copy.table)),
+            );
+            if other_records == 0 {
+                let ours = |table: &&String| !state.denied_by_others.contains(*table);
+                left.extend(denied.iter().filter(ours).map(|table| format!("{table} denied on {on}")));
+                let acted = &state.seats[&shard.primary].denied;
+                left.extend(acted.iter().filter(ours).map(|table| format!("{table} refused by the primary of {on}")));
+            }
+        }
+        left
+    }
+
+    /// What others denied stays denied.
+    async fn others_denied(&self) {
+        let (shards, theirs) = {
+            let state = self.state();
+            (state.serving(TARGET), state.denied_by_others.clone())
+        };
+        for name in shards {
+            let denied = self.denied(&name.1).await;
+            for table in theirs.iter().filter(|table| !denied.contains(table)) {
+                self.state().violate(format!("{table} is not denied on {} any more, which others had denied", name.1));
+            }
+        }
+    }
+
+    async fn unregistered(&self) {
+        let used = self.left_of(&[WORKFLOW, SECOND]).await.into_iter().filter(|text| text.contains("stream")).count();
+        if used > 0 {
+            self.state().violate(format!("the mount was unregistered with {used} streams that read from it"));
+        }
+    }
+}
+
+impl State {
+    fn source_rows(&self) -> BTreeMap<(String, i64), u64> {
+        let mut rows = BTreeMap::new();
+        for name in self.serving(SOURCE) {
+            for (table, found) in &self.shards[&name].tables {
+                rows.extend(found.rows.iter().map(|(id, row)| ((table.clone(), *id), row.version)));
+            }
+        }
+        rows
+    }
+
+    fn target_rows(&self) -> BTreeMap<(String, i64), (u64, Owner)> {
+        let mut rows = BTreeMap::new();
+        for name in self.serving(TARGET) {
+            for (table, found) in &self.shards[&name].tables {
+                rows.extend(
+                    found.rows.iter().map(|(id, row)| ((table.clone(), *id), (row.version, row.owner.clone()))),
+                );
+            }
+        }
+        rows
+    }
+}

@@ -1,0 +1,123 @@
+//! Sequences that walks found, each with the fault that it showed. What depends on where an operation is cut is tried at
+//! every call.
+
+use crate::step::{Op, Step};
+use crate::upset::Upset;
+use crate::walk::run;
+use crate::world::Setup;
+use Op::*;
+use Step::*;
+
+/// Calls that an operation makes at most.
+const CALLS: usize = 130;
+
+const PLAIN: Setup = Setup {
+    source_sharded: false,
+    target_sharded: false,
+    tables_there: false,
+    denied_before: false,
+    stop_after_copy: false,
+    from_replicas: false,
+    first_way_out: 0,
+};
+const SHARDED: Setup = Setup { source_sharded: true, target_sharded: true, ..PLAIN };
+
+#[track_caller]
+fn holds(setup: Setup, steps: &[Step]) {
+    let walked = run(setup, steps);
+    assert!(walked.violations.is_empty(), "{:#?}\n{:#?}", walked.violations, walked.told);
+}
+
+/// The same with `upset` at every call of `op`, which comes after `before`.
+#[track_caller]
+fn holds_at_every_call(setup: Setup, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
+    for call in 0..CALLS {
+        let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
+        let walked = run(setup, &steps);
+        assert!(walked.violations.is_empty(), "call {call}: {:#?}\n{:#?}", walked.violations, walked.told);
+    }
+}
+
+#[test]
+fn tables_of_users_survive_a_cancel_after_stock_ended_the_workflow() {
+    holds(PLAIN, &[Our(Create, None), Wait(30), StockDelete { keep_data: true }, Our(Cancel, None)]);
+    holds(SHARDED, &[Our(Create, None), Wait(30), StockComplete, Our(Cancel, None)]);
+    holds(PLAIN, &[Our(Create, None), Wait(30), KeyspaceAnew, UserMakesTable, ClientWrites, Our(Cancel, None)]);
+    holds(PLAIN, &[Our(Create, None), StockComplete, UserMakesTable, Our(Clean, None)]);
+}
+
+#[test]
+fn a_stream_that_fails_while_complete_waits_is_not_one_that_caught_up() {
+    let before = [Our(Create, None), Wait(30), SourceWrites(6)];
+    for setup in [PLAIN, SHARDED] {
+        holds_at_every_call(setup, &before, Complete, Upset::StreamFails, &[]);
+    }
+}
+
+#[test]
+fn complete_proves_the_position_of_a_source_that_does_not_answer() {
+    let setup = Setup { from_replicas: true, ..PLAIN };
+    holds(setup, &[Our(Create, None), Wait(30), Stall, SourceWrites(4), SourceDies, Our(Complete, None)]);
+    holds(setup, &[Our(Create, None), Wait(30), Stall, SourceWrites(4), SourceTopologyDies, Our(Complete, None)]);
+    holds_at_every_call(setup, &[Our(Create, None), Wait(30), SourceWrites(6)], Complete, Upset::SourceDies, &[]);
+}
+
+#[test]
+fn shards_that_the_source_got_since_create_are_waited_for() {
+    let steps = [Our(Create, None), Wait(30), ReshardSource, Wait(3), Stall, SourceWrites(4)];
+    holds(PLAIN, &[&steps[..], &[Our(Complete, None)]].concat());
+    holds(SHARDED, &[&steps[..], &[OldShardsDeleted, Our(Complete, None)]].concat());
+}
+
+#[test]
+fn a_complete_that_is_repeated_after_the_freeze_looks_at_the_positions_again() {
+    for upset in [Upset::KillAfter, Upset::FailBefore, Upset::LeaseLost] {
+        let after = [SourceWrites(3), Our(Complete, None)];
+        holds_at_every_call(PLAIN, &[Our(Create, None), Wait(30)], Complete, upset, &after);
+    }
+}
+
+#[test]
+fn a_create_that_goes_on_takes_no_tables_that_others_filled() {
+    for upset in [Upset::KillAfter, Upset::KillBefore] {
+        let after = [UserMakesTable, ClientWrites, Our(Create, None), Wait(20), Our(Cancel, None)];
+        holds_at_every_call(PLAIN, &[], Create, upset, &after);
+        holds_at_every_call(PLAIN, &[], Create, upset, &[UserMakesTable, ClientWrites, Our(Cancel, None)]);
+    }
+}
+
+#[test]
+fn what_a_failed_create_made_is_taken_back_when_nothing_is_under_way() {
+    for upset in [Upset::FailBefore, Upset::FailAfter, Upset::Slow] {
+        holds_at_every_call(SHARDED, &[], Create, upset, &[Our(Create, None)]);
+    }
+}
+
+#[test]
+fn denied_tables_of_an_earlier_record_are_lifted_in_the_end() {
+    let steps = [Our(Create, None), StockDelete { keep_data: false }, Our(Create, None), Wait(30), Our(Complete, None)];
+    holds(PLAIN, &steps);
+}
+
+#[test]
+fn a_missing_stream_beside_another_one_keeps_complete_from_going_on() {
+    for number in 0..2 {
+        let setup = Setup { source_sharded: true, ..PLAIN };
+        let steps = [Our(Create, None), Wait(30), StreamDeleted(number), SourceWrites(4), Wait(9), Our(Complete, None)];
+        holds(setup, &steps);
+    }
+}
+
+#[test]
+fn the_commands_work_when_nobody_disturbs_them() {
+    for setup in [PLAIN, SHARDED, Setup { tables_there: true, denied_before: true, ..SHARDED }] {
+        let walked = run(setup, &[Our(Create, None), Wait(30), Our(VDiff, None), SourceWrites(3), Our(Complete, None)]);
+        assert!(walked.violations.is_empty(), "{:#?}\n{:#?}", walked.violations, walked.told);
+        for done in ["Create done", "VDiff done", "Complete done"] {
+            assert_eq!(walked.done.get(done), Some(&1), "{:#?}", walked.told);
+        }
+        let walked = run(setup, &[Our(Create, None), Wait(3), Our(Cancel, None)]);
+        assert!(walked.violations.is_empty(), "{:#?}\n{:#?}", walked.violations, walked.told);
+        assert_eq!(walked.done.get("Cancel done"), Some(&1), "{:#?}", walked.told);
+    }
+}

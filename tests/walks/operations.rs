@@ -1,0 +1,151 @@
+//! Our operations, as the servers run them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use vtmigrated::context::{Changes, Context, Options};
+use vtmigrated::error::Explain;
+use vtmigrated::tablet::{self, Client};
+use vtmigrated::topo::Topo;
+use vtmigrated::topo::external_cluster::Mounts;
+use vtmigrated::workflow::migrate::{arguments, cancel, complete, create, status};
+use vtmigrated::workflow::{Error, leftovers, mount, update, verdict};
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::topodata::{TabletType, TopoConfig};
+use vtmigrated_proto::vtctldata::{MigrateCreateRequest, VDiffCreateRequest};
+
+use crate::step::Op;
+use crate::tablet as light;
+use crate::upset::{Run, Upset};
+use crate::world::{MOUNT, SOURCE, TARGET, UIDS, World};
+
+pub const WORKFLOW: &str = "import";
+pub const SECOND: &str = "second";
+/// An operation that takes so long is given up, as if the server had died.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Refused(String),
+    Died,
+}
+
+/// A server.
+pub struct Server {
+    context: Context,
+    world: Arc<World>,
+}
+
+impl Op {
+    /// The workflow that it is about.
+    pub fn workflow(self) -> &'static str {
+        match self {
+            Self::CreateSecond | Self::CompleteSecond | Self::CancelSecond => SECOND,
+            _ => WORKFLOW,
+        }
+    }
+}
+
+impl Server {
+    pub async fn start(world: &Arc<World>) -> Self {
+        let dialer = Arc::clone(&world.dialer);
+        let topo = Topo::open(Arc::clone(&dialer), "memory", "target", "/vitess/global").await.unwrap();
+        let short = Duration::from_secs(10);
+        let tablets = Client::new(tablet::Options { connections: 1000, short, ..tablet::Options::default() });
+        UIDS.for_each(|uid| tablets.serve_in_process(&format!("light:{uid}"), light::services(world, uid)));
+        let context = Context {
+            topo: Arc::new(topo),
+            mounts: Mounts::new(dialer),
+            tablets,
+            options: Options { lock_timeout: Duration::from_millis(40), ..Options::default() },
+            changes: Changes::default(),
+        };
+        Self { context, world: Arc::clone(world) }
+    }
+
+    /// Runs an operation; answers how it ended, and whether the upset happened.
+    pub async fn run(&self, op: Op, upset: Option<(usize, Upset)>) -> (Outcome, bool) {
+        let run = Run::new(&self.world, upset);
+        let operation = tokio::time::timeout(PATIENCE, self.operation(op));
+        let outcome = match run.of(operation).await {
+            None | Some(Err(_)) => Outcome::Died,
+            Some(Ok(Ok(()))) => Outcome::Done,
+            Some(Ok(Err(error))) => Outcome::Refused(format!("{}: {error} [{}]", error.reason(), error.help())),
+        };
+        (outcome, run.upset_happened.load(Ordering::Relaxed))
+    }
+
+    async fn operation(&self, op: Op) -> Result<(), Error> {
+        let context = &self.context;
+        let workflow = op.workflow().to_owned();
+        let keyspace = TARGET.to_owned();
+        match op {
+            Op::Create | Op::CreateSecond => {
+                let arguments = arguments::Arguments::try_from(self.request(workflow))?;
+                create::create(context, &arguments).await.map(drop)
+            }
+            Op::Status => status::status(context, TARGET, &workflow, &[]).await.map(drop),
+            Op::Verdict => verdict::verdict(context, TARGET, &workflow).await.map(drop),
+            Op::VDiff => {
+                let request = VDiffCreateRequest { workflow, target_keyspace: keyspace, ..Default::default() };
+                let arguments = vtmigrated::vdiff::create::Arguments::try_from(request)?;
+                vtmigrated::vdiff::create::create(context, &arguments).await.map(drop)
+            }
+            Op::Stop | Op::Start => {
+                let state = if op == Op::Start { State::Running } else { State::Stopped };
+                let request = state_change(&workflow, state);
+                update::update(context, TARGET, request).await.map(drop)
+            }
+            Op::Complete | Op::CompleteSecond | Op::CompleteIgnoringSource => {
+                let arguments = complete::Arguments { keyspace, workflow, dry_run: false };
+                complete::complete(context, &arguments).await.map(drop)
+            }
+            Op::Cancel | Op::CancelSecond | Op::CancelKeepingData => {
+                let keep_data = op == Op::CancelKeepingData;
+                cancel::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data }).await.map(drop)
+            }
+            Op::Unregister => mount::unregister(context, MOUNT).await,
+            Op::Register => {
+                let (topo_type, server, root) = ("memory".into(), "source".into(), "/vitess/global".into());
+                mount::register(context, MOUNT, TopoConfig { topo_type, server, root }).await
+            }
+            Op::Clean => leftovers::clean(context, TARGET, &[]).await.map(drop),
+        }
+    }
+
+    fn request(&self, workflow: String) -> MigrateCreateRequest {
+        let setup = self.world.state().setup;
+        let mut tablet_types = vec![TabletType::Primary.into()];
+        if setup.from_replicas {
+            tablet_types.push(TabletType::Replica.into());
+        }
+        MigrateCreateRequest {
+            workflow,
+            source_keyspace: SOURCE.into(),
+            target_keyspace: TARGET.into(),
+            mount_name: MOUNT.into(),
+            all_tables: true,
+            auto_start: true,
+            tablet_types,
+            stop_after_copy: setup.stop_after_copy,
+            ..MigrateCreateRequest::default()
+        }
+    }
+}
+
+/// As `Workflow start` and `Workflow stop` send it.
+fn state_change(
+    workflow: &str,
+    state: State,
+) -> vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest {
+    vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest {
+        workflow: workflow.to_owned(),
+        cells: vec!["NULL".into()],
+        tablet_types: vec![-1],
+        state: Some(state.into()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,171 @@
+//! What stock programs and operators do to the clusters meanwhile.
+
+use prost::Message;
+use vtmigrated::topo::{Expect, Write, paths, shard};
+use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::{Shard as Record, TabletType};
+use vtmigrated_proto::vschema::Keyspace as VSchema;
+
+use crate::data::{covers, place};
+use crate::world::{SOURCE, TABLES, TARGET, World, alias, other, put, tablet};
+
+impl World {
+    /// A shard's replica becomes its primary.
+    pub async fn reparent(&self, keyspace: &str, number: usize) {
+        let Some(name) = self.state().serving(keyspace).into_iter().nth(number) else { return };
+        let elected = {
+            let mut state = self.state();
+            let shard = state.shards.get_mut(&name).unwrap();
+            shard.primary = other(shard.primary);
+            let elected = shard.primary;
+            shard.elect(elected);
+            elected
+        };
+        let mut record = self.record(keyspace, &name.1).await;
+        record.primary_alias = Some(alias(elected));
+        self.put(keyspace, &paths::shard(keyspace, &name.1), &record).await;
+        let cell = self.cell(keyspace).await;
+        for (uid, kind) in [(elected, TabletType::Primary), (other(elected), TabletType::Replica)] {
+            put(&cell, &paths::tablet(&alias(uid)), &tablet(uid, keyspace, &name.1, kind)).await;
+        }
+        self.refresh(elected).await;
+    }
+
+    /// The leases of all locks of the target end.
+    pub async fn lose_leases(&self) {
+        for node in self.global.list("").await.unwrap() {
+            if node.path.contains("/locks/") {
+                self.global.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+            }
+        }
+    }
+
+    /// `Workflow delete` of a stock vtctld.
+    pub async fn stock_delete(&self, workflow: &str, keep_data: bool) {
+        let tables = self.state().stock_deletes_streams(workflow, !keep_data);
+        if !keep_data {
+            self.edit_vschema(|vschema| vschema.tables.retain(|entry| !tables.contains(&entry.key))).await;
+        }
+    }
+
+    /// `Migrate complete` of a stock vtctld: it asks nothing. For a sharded target it fails after this.
+    pub async fn stock_complete(&self, workflow: &str) {
+        self.state().stock_deletes_streams(workflow, false);
+    }
+
+    async fn edit_vschema(&self, edit: impl FnOnce(&mut VSchema)) {
+        let path = paths::vschema(TARGET);
+        let mut vschema = VSchema::decode(self.global.get(&path).await.unwrap().value).unwrap();
+        if !vschema.sharded {
+            edit(&mut vschema);
+            self.put(TARGET, &path, &vschema).await;
+        }
+    }
+
+    /// The target keyspace is deleted as stock does it, and made anew with other tablets.
+    pub async fn keyspace_anew(&self) {
+        if !self.state().has_room() {
+            return;
+        }
+        let cell = self.cell(TARGET).await;
+        let old: Vec<u32> = {
+            let mut state = self.state();
+            let old = state.seats.iter().filter(|(_, seat)| seat.shard.0 == TARGET).map(|(uid, _)| *uid).collect();
+            state.shards.retain(|name, _| name.0 != TARGET);
+            state.seats.retain(|_, seat| seat.shard.0 != TARGET);
+            state.denied_by_others.clear();
+            old
+        };
+        for uid in old {
+            cell.write_one(Write::delete(paths::tablet(&alias(uid)), Expect::Any), None).await.unwrap();
+        }
+        for conn in [&self.global, &cell] {
+            for node in conn.list(&paths::keyspace_dir(TARGET)).await.unwrap() {
+                conn.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+            }
+        }
+        let sharded = self.state().setup.target_sharded;
+        self.make_keyspace(TARGET, sharded).await;
+    }
+
+    /// The first serving shard of the source is split.
+    pub async fn reshard_source(&self) {
+        let (old, room) = {
+            let state = self.state();
+            (state.serving(SOURCE).into_iter().next(), state.has_room())
+        };
+        let Some(old) = old.filter(|_| room) else { return };
+        let halves: [&str; 2] = match old.1.as_str() {
+            "0" => ["-80", "80-"],
+            "-80" => ["-40", "40-80"],
+            "80-" => ["80-c0", "c0-"],
+            _ => return,
+        };
+        for half in halves {
+            let primary = {
+                let mut state = self.state();
+                let primary = state.make_shard(SOURCE, half);
+                let tables = state.shards[&old].tables.clone();
+                let new = state.shards.get_mut(&(SOURCE.to_owned(), half.to_owned())).unwrap();
+                new.tables = tables;
+                new.tables.values_mut().for_each(|table| table.rows.retain(|id, _| covers(half, place(*id))));
+                let journal = (half.to_owned(), new.log.len(), new.position(new.log.len()));
+                let old = state.shards.get_mut(&old).unwrap();
+                old.successors.push(journal);
+                old.serving = false;
+                primary
+            };
+            self.make_records(SOURCE, half, primary).await;
+        }
+        let mut record = self.record(SOURCE, &old.1).await;
+        record.is_primary_serving = false;
+        self.put(SOURCE, &paths::shard(SOURCE, &old.1), &record).await;
+    }
+
+    /// The source's shards that serve no more are deleted.
+    pub async fn old_shards_deleted(&self) {
+        let old = {
+            let state = self.state();
+            state.of(SOURCE).into_iter().filter(|name| !state.shards[name].serving).collect::<Vec<_>>()
+        };
+        for name in old {
+            self.state().shards.remove(&name);
+            let path = paths::shard(SOURCE, &name.1);
+            self.source.write_one(Write::delete(path, Expect::Any), None).await.unwrap();
+        }
+    }
+
+    /// Somebody denies a table before anything else happens.
+    pub async fn deny_before(&self) {
+        self.state().denied_by_others.insert(TABLES[0].to_owned());
+        self.edit_shards(|record| {
+            let denied_tables = vec![TABLES[0].to_owned()];
+            let control =
+                TabletControl { tablet_type: TabletType::Primary.into(), denied_tables, ..TabletControl::default() };
+            record.tablet_controls.push(control);
+        })
+        .await;
+    }
+
+    /// Somebody lifts all denied tables of the target.
+    pub async fn lifted_by_hand(&self) {
+        self.state().denied_by_others.clear();
+        self.edit_shards(|record| record.tablet_controls.clear()).await;
+    }
+
+    async fn edit_shards(&self, edit: impl Fn(&mut Record)) {
+        let shards = self.state().of(TARGET);
+        for name in shards {
+            let mut record = self.record(TARGET, &name.1).await;
+            edit(&mut record);
+            self.put(TARGET, &paths::shard(TARGET, &name.1), &record).await;
+            let primary = self.state().shards[&name].primary;
+            self.refresh(primary).await;
+        }
+    }
+
+    /// Tables that are denied on a shard, by its record.
+    pub async fn denied(&self, name: &str) -> Vec<String> {
+        shard::denied(&self.record(TARGET, name).await)
+    }
+}

@@ -1,0 +1,142 @@
+//! Streams that copy and replicate, a little at a time.
+
+use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
+
+use crate::data::{Event, Owner, Row, Shard, covers, place, rules};
+use crate::world::State as World;
+
+/// Rows copied, and transactions applied, at a time.
+const AT_ONCE: usize = 2;
+
+impl World {
+    /// All running streams go on a little.
+    pub fn tick(&mut self) {
+        let targets: Vec<_> = self.shards.keys().filter(|name| name.0 == crate::world::TARGET).cloned().collect();
+        for name in targets {
+            let Some(mut shard) = self.shards.remove(&name) else { continue };
+            if !self.is_down(shard.primary) {
+                let ids: Vec<i32> = shard.streams.iter().map(|stream| stream.id).collect();
+                for id in ids {
+                    self.advance(&mut shard, id);
+                }
+            }
+            self.shards.insert(name, shard);
+        }
+    }
+
+    fn advance(&self, on: &mut Shard, id: i32) {
+        let Some(at) = on.streams.iter().position(|stream| stream.id == id) else { return };
+        if !matches!(on.streams[at].state, State::Running | State::Copying) {
+            return;
+        }
+        let source = on.streams[at].source.clone();
+        let from = self.shards.get(&(source.keyspace.clone(), source.shard.clone()));
+        let Some(from) = from.filter(|from| !self.is_silent(from)) else {
+            on.streams[at].message = "error picking tablet: connection refused".to_owned();
+            on.streams[at].fresh = false;
+            return;
+        };
+        on.streams[at].message.clear();
+        on.streams[at].fresh = true;
+        if self.stalled {
+            return;
+        }
+        let done = match on.copy.iter().any(|state| state.stream == id) {
+            true => copy(on, at, from),
+            false => replicate(on, at, from),
+        };
+        if let Err(message) = done {
+            on.streams[at].state = State::Error;
+            on.streams[at].message = message;
+        }
+        follow(on, at, from, &source);
+    }
+}
+
+/// Applies changes that the stream's filters let through, up to `to`.
+fn apply(on: &mut Shard, at: usize, from: &Shard, to: usize) -> Result<(), String> {
+    let (begin, rules) = (on.streams[at].at.unwrap_or(to), rules(&on.streams[at].source));
+    let id = on.streams[at].id;
+    let workflow = on.streams[at].workflow.clone();
+    for Event { table, id: row, version } in from.log.get(begin..to).unwrap_or_default() {
+        if !rules.iter().any(|(name, range)| name == table && covers(range, place(*row))) {
+            continue;
+        }
+        // what is not copied yet comes with the copy
+        let left = on.copy.iter().find(|state| state.stream == id && state.table == *table);
+        if left.is_some_and(|state| state.last.is_none_or(|last| *row > last)) {
+            continue;
+        }
+        let there = on.tables.get_mut(table).ok_or_else(|| missing(table))?;
+        match version {
+            Some(version) => {
+                let owner = Owner::Workflow(workflow.clone());
+                there.rows.insert(*row, Row { version: *version, owner });
+            }
+            None => drop(there.rows.remove(row)),
+        }
+    }
+    reach(on, at, from, to);
+    Ok(())
+}
+
+fn reach(on: &mut Shard, at: usize, from: &Shard, to: usize) {
+    on.streams[at].at = Some(to);
+    on.streams[at].position = from.position(to);
+}
+
+fn missing(table: &str) -> String {
+    format!("Table 'vt_customer.{table}' doesn't exist (errno 1146) (sqlstate 42S02)")
+}
+
+fn replicate(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
+    let begin = on.streams[at].at.unwrap_or_default();
+    apply(on, at, from, (begin + AT_ONCE).min(from.log.len()))
+}
+
+/// Catches up, then copies the next rows of the first table that is left.
+fn copy(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
+    let id = on.streams[at].id;
+    let owner = Owner::Workflow(on.streams[at].workflow.clone());
+    apply(on, at, from, from.log.len())?;
+    let Some(left) = on.copy.iter_mut().find(|state| state.stream == id) else { return Ok(()) };
+    let rules = rules(&on.streams[at].source);
+    let range = rules.iter().find(|(table, _)| *table == left.table).map_or("-", |(_, range)| range.as_str());
+    let rows = from.tables.get(&left.table).map(|table| &table.rows).ok_or_else(|| missing(&left.table))?;
+    let next = rows.iter().filter(|(row, _)| left.last.is_none_or(|last| **row > last) && covers(range, place(**row)));
+    let next: Vec<(i64, u64)> = next.take(AT_ONCE).map(|(row, found)| (*row, found.version)).collect();
+    let there = on.tables.get_mut(&left.table).ok_or_else(|| missing(&left.table))?;
+    for (row, version) in &next {
+        if there.rows.contains_key(row) {
+            return Err(format!(
+                "Duplicate entry '{row}' for key '{}.PRIMARY' (errno 1062) (sqlstate 23000)",
+                left.table
+            ));
+        }
+        there.rows.insert(*row, Row { version: *version, owner: owner.clone() });
+        left.last = Some(*row);
+    }
+    if next.len() < AT_ONCE {
+        let table = left.table.clone();
+        on.copy.retain(|state| !(state.stream == id && state.table == table));
+    }
+    if !on.copy.iter().any(|state| state.stream == id) {
+        let stops = on.streams[at].source.stop_after_copy;
+        on.streams[at].state = if stops { State::Stopped } else { State::Running };
+        on.streams[at].message = if stops { "Stopped after copy.".to_owned() } else { String::new() };
+    }
+    Ok(())
+}
+
+/// A stream at the end of a shard that was split goes on with the shards that took over.
+fn follow(on: &mut Shard, at: usize, from: &Shard, source: &BinlogSource) {
+    let stream = on.streams[at].clone();
+    if from.successors.is_empty() || stream.state != State::Running || stream.at != Some(from.log.len()) {
+        return;
+    }
+    on.delete_streams(|other| other.id == stream.id);
+    for (shard, events, position) in &from.successors {
+        let source = BinlogSource { shard: shard.clone(), ..source.clone() };
+        on.insert_stream(&stream.made_by, source, State::Running, Some(*events), position.clone());
+    }
+}

@@ -1,0 +1,276 @@
+//! The statements that our server sends to tablets. One that is not known is a violation: the model has to learn it.
+
+use std::collections::BTreeSet;
+
+use vtmigrated::gtid::GtidSet;
+use vtmigrated::sql::rows;
+use vtmigrated_proto::query::{Field, QueryResult};
+use vtmigrated_proto::tabletmanagerdata::{VDiffRequest, VDiffResponse};
+
+use crate::data::{Diff, DiffTable, Name, Owner, Shard, covers, place, rules};
+use crate::world::State;
+
+/// A result set.
+fn result(columns: &[&str], values: &[Vec<String>]) -> QueryResult {
+    let field = |name: &&str| Field { name: (*name).into(), ..Field::default() };
+    let row = |values: &Vec<String>| rows::row(values.iter().map(|v| Some(v.as_bytes())));
+    QueryResult {
+        fields: columns.iter().map(field).collect(),
+        rows: values.iter().map(row).collect(),
+        ..QueryResult::default()
+    }
+}
+
+fn plain(values: &[Vec<String>]) -> QueryResult {
+    result(&["a", "b", "c", "d", "e", "f"][..values.first().map_or(1, Vec::len)], values)
+}
+
+fn texts(values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+/// What stands between quotes of a kind, in order.
+fn quoted(query: &str, quote: char) -> Vec<String> {
+    query.split(quote).skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Runs a statement on a shard.
+pub fn run(state: &mut State, shard: &mut Shard, name: &Name, query: &str) -> Result<QueryResult, String> {
+    let lower = query.trim().to_lowercase();
+    if lower.starts_with("select") {
+        return read(state, shard, name, &lower, query);
+    }
+    if lower.starts_with("delete from _vt.vreplication ") {
+        let count = if let Some((_, list)) = lower.split_once("id in (") {
+            let ids: BTreeSet<i32> =
+                list.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect();
+            shard.delete_streams(|stream| ids.contains(&stream.id))
+        } else {
+            let names = quoted(query, '\'');
+            shard.delete_streams(|stream| names.contains(&stream.workflow))
+        };
+        return Ok(QueryResult { rows_affected: count as u64, ..QueryResult::default() });
+    }
+    if lower.starts_with("delete from _vt.copy_state where vrepl_id not in") {
+        let ids: BTreeSet<i32> = shard.streams.iter().map(|stream| stream.id).collect();
+        shard.copy.retain(|copy| ids.contains(&copy.stream));
+        return Ok(QueryResult::default());
+    }
+    if ["_vt.post_copy_action", "_vt.vdiff_table", "_vt.vdiff_log"]
+        .iter()
+        .any(|of| lower.starts_with(&format!("delete from {of}")))
+    {
+        return Ok(QueryResult::default());
+    }
+    if lower.starts_with("drop table if exists") || lower.starts_with("truncate table") {
+        for table in quoted(query, '`').into_iter().filter(|table| !table.starts_with("vt_")) {
+            remove(state, shard, name, &table, lower.starts_with("drop"))?;
+        }
+        return Ok(QueryResult::default());
+    }
+    state.violate(format!("the model does not know the statement: {query}"));
+    Err("unknown statement".to_owned())
+}
+
+/// Drops or empties a table: no row of a client may go, and no table of a user's.
+fn remove(state: &mut State, shard: &mut Shard, name: &Name, table: &str, drop: bool) -> Result<(), String> {
+    let Some(found) = shard.tables.get_mut(table) else {
+        return if drop { Ok(()) } else { Err(missing(table)) };
+    };
+    let verb = if drop { "dropped" } else { "emptied" };
+    let of_clients = found.rows.values().filter(|row| row.owner == Owner::Client).count();
+    if of_clients > 0 {
+        state.violate(format!("{verb} {table} on {}/{} with {of_clients} rows of clients", name.0, name.1));
+    } else if drop && found.of_user {
+        state.violate(format!("{verb} {table} on {}/{}, which create did not make", name.0, name.1));
+    }
+    found.rows.clear();
+    if drop {
+        shard.tables.remove(table);
+    }
+    Ok(())
+}
+
+fn missing(table: &str) -> String {
+    format!("Table 'vt_customer.{table}' doesn't exist (errno 1146) (sqlstate 42S02)")
+}
+
+fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &str) -> Result<QueryResult, String> {
+    if lower.starts_with("select count(*) from _vt.copy_state") {
+        let orphans = orphans(shard).len().to_string();
+        return Ok(plain(&[texts(&[&orphans]), texts(&["0"]), texts(&["0"]), texts(&["0"])]));
+    }
+    if lower.contains("performance_schema.global_variables") {
+        return Ok(variables(shard, lower));
+    }
+    if lower.contains("from _vt.copy_state") {
+        let state = |c: &crate::data::CopyState| {
+            let last = c.last.map(|last| last.to_string());
+            let last = last.map_or_else(String::new, |last| {
+                format!("fields:{{name:\"id\" type:INT64}} rows:{{lengths:{} values:\"{last}\"}}", last.len())
+            });
+            vec![c.stream.to_string(), c.table.clone(), last]
+        };
+        return Ok(result(&["vrepl_id", "table_name", "lastpk"], &shard.copy.iter().map(state).collect::<Vec<_>>()));
+    }
+    if lower.contains("from _vt.vdiff where") {
+        let live: BTreeSet<&String> = shard.streams.iter().map(|stream| &stream.workflow).collect();
+        let orphaned = shard.diffs.iter().filter(|diff| !live.contains(&diff.workflow));
+        let row = |diff: &Diff| vec![diff.uuid.clone(), diff.workflow.clone(), diff.state.clone()];
+        return Ok(plain(&orphaned.map(row).collect::<Vec<_>>()));
+    }
+    if ["_vt.post_copy_action", "_vt.vreplication_log", "_vt.vdiff_log"].iter().any(|table| lower.contains(table)) {
+        return Ok(QueryResult::default());
+    }
+    if lower.contains("information_schema.columns") {
+        let wanted = quoted(query, '\'');
+        let tables = shard.tables.keys().filter(|table| wanted.contains(table));
+        let columns = |table: &String| ["id", "v"].map(|column| texts(&[table, column, "bigint", "NO", "", ""]));
+        return Ok(plain(&tables.flat_map(columns).collect::<Vec<_>>()));
+    }
+    if lower.contains("innodb_tablestats") {
+        return Ok(QueryResult::default());
+    }
+    if lower.starts_with("select table_name from information_schema.tables") {
+        let wanted = quoted(query, '\'');
+        let there = shard.tables.keys().filter(|table| wanted.contains(table));
+        return Ok(plain(&there.map(|table| vec![table.clone()]).collect::<Vec<_>>()));
+    }
+    if lower.contains("information_schema.tables") {
+        let row =
+            |(table, found): (&String, &crate::data::Table)| texts(&[table, &found.rows.len().to_string(), "16384"]);
+        return Ok(plain(&shard.tables.iter().map(row).collect::<Vec<_>>()));
+    }
+    if lower.contains("limit 1) as t") {
+        return with_rows(shard, query);
+    }
+    if lower.contains("as bounds") {
+        return Ok(QueryResult::default());
+    }
+    state.violate(format!("the model does not know the statement, sent to {}/{}: {query}", name.0, name.1));
+    Err("unknown statement".to_owned())
+}
+
+fn orphans(shard: &Shard) -> Vec<i32> {
+    let ids: BTreeSet<i32> = shard.streams.iter().map(|stream| stream.id).collect();
+    shard.copy.iter().map(|copy| copy.stream).filter(|id| !ids.contains(id)).collect()
+}
+
+fn variables(shard: &Shard, lower: &str) -> QueryResult {
+    if lower.starts_with("select variable_name") {
+        return plain(&[texts(&["gtid_purged", ""]), texts(&["binlog_expire_logs_seconds", "2592000"])]);
+    }
+    let of = [
+        ("version", "8.0.30"),
+        ("log_bin", "ON"),
+        ("binlog_format", "ROW"),
+        ("binlog_row_image", "FULL"),
+        ("gtid_mode", "ON"),
+        ("binlog_expire_logs_seconds", "2592000"),
+    ];
+    let mut values: Vec<_> = of.iter().map(|(name, value)| texts(&["variable", name, value])).collect();
+    if lower.contains("_vt.copy_state") {
+        values.extend(orphans(shard).iter().map(|id| texts(&["copy_state", &id.to_string(), ""])));
+    }
+    plain(&values)
+}
+
+/// `select 0 from (select 1 from `t` limit 1) as t0 union all …`
+fn with_rows(shard: &Shard, query: &str) -> Result<QueryResult, String> {
+    let mut filled = Vec::new();
+    for (number, table) in quoted(query, '`').iter().enumerate() {
+        let found = shard.tables.get(table).ok_or_else(|| missing(table))?;
+        if !found.rows.is_empty() {
+            filled.push(vec![number.to_string()]);
+        }
+    }
+    Ok(plain(&filled))
+}
+
+impl State {
+    /// Whether a stream has reached a position.
+    pub fn waits(&self, shard: &Shard, id: i32, position: &str) -> Result<bool, String> {
+        let stream = shard.streams.iter().find(|stream| stream.id == id);
+        let stream = stream.ok_or_else(|| format!("vreplication stream {id} not found"))?;
+        let (reached, wanted) = (GtidSet::parse(&stream.position)?, GtidSet::parse(position)?);
+        if reached.contains(&wanted) {
+            return Ok(true);
+        }
+        if stream.state == vtmigrated_proto::binlogdata::VReplicationWorkflowState::Stopped {
+            let (at, message) = (&stream.position, &stream.message);
+            return Err(format!(
+                "replication has stopped at {at} before reaching position {position}, message: {message}"
+            ));
+        }
+        Ok(false)
+    }
+}
+
+/// Diffs compare at once, when they are started.
+pub fn vdiff(state: &State, shard: &mut Shard, request: &VDiffRequest) -> Result<VDiffResponse, String> {
+    let (uuid, workflow) = (request.vdiff_uuid.clone(), request.workflow.clone());
+    match request.action.as_str() {
+        "create" => {
+            let stopped = "stopped".to_owned();
+            shard.diffs.push(Diff { uuid: uuid.clone(), workflow, state: stopped, tables: Vec::new() });
+        }
+        "resume" => {
+            let tables = compare(state, shard, &workflow);
+            let found = shard.diffs.iter_mut().find(|diff| diff.uuid == uuid);
+            let diff = found.ok_or_else(|| format!("vdiff with UUID {uuid} not found"))?;
+            diff.tables = tables;
+            diff.state = "completed".to_owned();
+        }
+        "delete" if request.action_arg == "all" => shard.diffs.retain(|diff| diff.workflow != workflow),
+        "delete" => shard.diffs.retain(|diff| diff.uuid != request.action_arg),
+        "show" => {
+            let last = shard.diffs.iter().rev().find(|diff| diff.workflow == workflow);
+            let output = last.map(summary);
+            let vdiff_uuid = last.map(|diff| diff.uuid.clone()).unwrap_or_default();
+            return Ok(VDiffResponse { vdiff_uuid, output, ..VDiffResponse::default() });
+        }
+        _ => {}
+    }
+    Ok(VDiffResponse { id: 1, vdiff_uuid: uuid, ..VDiffResponse::default() })
+}
+
+/// The rows of the streams' sources against those that are here, at their positions.
+fn compare(state: &State, shard: &Shard, workflow: &str) -> Vec<DiffTable> {
+    let mut tables: Vec<DiffTable> = Vec::new();
+    for stream in shard.streams.iter().filter(|stream| stream.workflow == workflow) {
+        let from = (stream.source.keyspace.clone(), stream.source.shard.clone());
+        let Some(from) = state.shards.get(&from) else { continue };
+        if stream.at != Some(from.log.len()) {
+            continue;
+        }
+        for (name, range) in rules(&stream.source) {
+            let (Some(theirs), Some(ours)) = (from.tables.get(&name), shard.tables.get(&name)) else { continue };
+            let theirs = theirs.rows.iter().filter(|(id, _)| covers(&range, place(**id)));
+            let differs =
+                |(id, row): &(&i64, &crate::data::Row)| ours.rows.get(id).map(|r| r.version) != Some(row.version);
+            let (compared, differing) = (theirs.clone().count(), theirs.filter(differs).count());
+            tables.push(DiffTable { name, compared: compared as i64, differing: differing as i64 });
+        }
+    }
+    tables
+}
+
+fn summary(diff: &Diff) -> QueryResult {
+    let row = |table: Option<&DiffTable>| {
+        let (name, compared, differing) = table.map_or(("", 0, 0), |t| (t.name.as_str(), t.compared, t.differing));
+        let report = serde_json::json!({
+            "TableName": name, "ProcessedRows": compared, "MatchingRows": compared - differing,
+            "MismatchedRows": differing, "ExtraRowsSource": 0, "ExtraRowsTarget": 0,
+        });
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mismatch = if differing > 0 { "1" } else { "0" };
+        let compared = compared.to_string();
+        let state = diff.state.as_str();
+        texts(&[state, "", name, &diff.uuid, state, &compared, &now, &compared, &now, mismatch, &report.to_string()])
+    };
+    let rows: Vec<Vec<String>> = match diff.tables.as_slice() {
+        [] => vec![row(None)],
+        tables => tables.iter().map(|table| row(Some(table))).collect(),
+    };
+    result(&vtmigrated::workflow::vdiff_summary::COLUMNS, &rows)
+}

@@ -1,0 +1,165 @@
+//! The steps of a walk, and how a number becomes a walk.
+
+use crate::upset::Upset;
+use crate::world::Setup;
+
+/// One of our operations. Those of `second` are of another workflow on the same tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Create,
+    CreateSecond,
+    Status,
+    Verdict,
+    VDiff,
+    Stop,
+    Start,
+    Complete,
+    CompleteIgnoringSource,
+    CompleteSecond,
+    Cancel,
+    CancelKeepingData,
+    CancelSecond,
+    Unregister,
+    Register,
+    Clean,
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One of our operations, with what happens at one of its calls.
+    Our(Op, Option<(usize, Upset)>),
+    /// Two servers at once.
+    Both(Op, Op),
+    StockDelete {
+        keep_data: bool,
+    },
+    StockComplete,
+    StreamDeleted(usize),
+    StreamFails(usize),
+    StreamsStopped,
+    StreamsFrozen,
+    StreamsThawed,
+    KeyspaceAnew,
+    ReparentTarget(usize),
+    ReparentSource(usize),
+    ReshardSource,
+    OldShardsDeleted,
+    SourceWrites(usize),
+    SourceDeletes,
+    ClientWrites,
+    UserMakesTable,
+    LiftedByHand,
+    SourceDies,
+    SourceTopologyDies,
+    TargetDies,
+    Stall,
+    Heal,
+    Wait(usize),
+}
+
+/// Numbers that look random (splitmix64).
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
+    }
+
+    fn one_in(&mut self, sides: usize) -> bool {
+        self.roll(sides) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, weighted: &[(usize, T)]) -> T {
+        let mut at = self.roll(weighted.iter().map(|(weight, _)| weight).sum());
+        for (weight, what) in weighted {
+            if at < *weight {
+                return *what;
+            }
+            at -= weight;
+        }
+        weighted[0].1
+    }
+
+    fn op(&mut self) -> Op {
+        self.pick(&[
+            (10, Op::Create),
+            (2, Op::CreateSecond),
+            (2, Op::Status),
+            (1, Op::Verdict),
+            (2, Op::VDiff),
+            (2, Op::Stop),
+            (4, Op::Start),
+            (10, Op::Complete),
+            (2, Op::CompleteIgnoringSource),
+            (2, Op::CompleteSecond),
+            (8, Op::Cancel),
+            (3, Op::CancelKeepingData),
+            (2, Op::CancelSecond),
+            (2, Op::Unregister),
+            (2, Op::Register),
+            (4, Op::Clean),
+        ])
+    }
+
+    fn step(&mut self) -> Step {
+        if self.roll(100) < 45 {
+            let op = self.op();
+            // more often near the beginning, where most calls are
+            let most = [12, 40, 110][self.roll(3)];
+            let upset = (self.roll(100) < 45).then(|| (self.roll(most), Upset::ALL[self.roll(Upset::ALL.len())]));
+            return Step::Our(op, upset);
+        }
+        match self.roll(30) {
+            0 => Step::Both(self.op(), self.op()),
+            1 => Step::StockDelete { keep_data: self.one_in(2) },
+            2 => Step::StockComplete,
+            3 => Step::StreamDeleted(self.roll(3)),
+            4 => Step::StreamFails(self.roll(3)),
+            5 => [Step::StreamsStopped, Step::StreamsFrozen, Step::StreamsThawed][self.roll(3)],
+            6 => [Step::KeyspaceAnew, Step::LiftedByHand][self.roll(2)],
+            7 => Step::ReparentTarget(self.roll(2)),
+            8 => Step::ReparentSource(self.roll(2)),
+            9 => [Step::ReshardSource, Step::ReshardSource, Step::OldShardsDeleted][self.roll(3)],
+            10..=13 => Step::SourceWrites(1 + self.roll(6)),
+            14 => Step::SourceDeletes,
+            15..=17 => Step::ClientWrites,
+            18 => Step::UserMakesTable,
+            19 => [Step::SourceDies, Step::SourceTopologyDies, Step::TargetDies][self.roll(3)],
+            20 => Step::Stall,
+            21..=22 => Step::Heal,
+            _ => Step::Wait(1 + self.roll(20)),
+        }
+    }
+}
+
+/// The walk of a number.
+pub fn walk(seed: u64, steps: usize) -> (Setup, Vec<Step>) {
+    let mut dice = Dice::new(seed);
+    let setup = Setup {
+        source_sharded: dice.one_in(2),
+        target_sharded: dice.one_in(2),
+        tables_there: dice.one_in(4),
+        denied_before: dice.one_in(6),
+        stop_after_copy: dice.one_in(6),
+        from_replicas: dice.one_in(3),
+        first_way_out: dice.roll(6),
+    };
+    let mut walk = Vec::new();
+    // most walks have something to walk with
+    if !dice.one_in(4) {
+        walk.push(Step::Our(Op::Create, None));
+    }
+    while walk.len() < steps {
+        walk.push(dice.step());
+    }
+    (setup, walk)
+}

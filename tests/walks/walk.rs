@@ -1,0 +1,243 @@
+//! Runs walks, and makes those that fail short.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::operations::{Outcome, SECOND, Server, WORKFLOW};
+use crate::step::{Op, Step};
+use crate::upset::Upset;
+use crate::world::{Setup, TABLES, TARGET, World};
+
+/// What a walk came to: the violations of the first step that had any, and how often each operation was done.
+#[derive(Clone, Debug, Default)]
+pub struct Walked {
+    pub violations: Vec<String>,
+    pub done: BTreeMap<String, usize>,
+    pub told: Vec<String>,
+}
+
+struct Walker {
+    world: Arc<World>,
+    server: Server,
+    walked: Walked,
+}
+
+/// Runs a walk to its end, or to its first violation.
+pub async fn walk(setup: Setup, steps: &[Step]) -> Walked {
+    let world = World::new(setup).await;
+    let server = Server::start(&world).await;
+    let mut walker = Walker { world, server, walked: Walked::default() };
+    for step in steps {
+        walker.step(*step).await;
+        if walker.is_over() {
+            return walker.walked;
+        }
+    }
+    walker.end(setup).await;
+    walker.is_over();
+    walker.walked
+}
+
+impl Walker {
+    fn is_over(&mut self) -> bool {
+        self.walked.violations = std::mem::take(&mut self.world.state().violations);
+        !self.walked.violations.is_empty()
+    }
+
+    async fn step(&mut self, step: Step) {
+        let world = Arc::clone(&self.world);
+        let ours = matches!(step, Step::Our(_, None) | Step::SourceWrites(_) | Step::SourceDeletes | Step::Wait(_));
+        world.state().pristine &= ours;
+        if !matches!(step, Step::Our(..) | Step::Both(..)) {
+            self.walked.told.push(format!("{step:?}"));
+        }
+        match step {
+            Step::Our(op, upset) => drop(self.our(op, upset).await),
+            Step::Both(a, b) => self.both(a, b).await,
+            Step::StockDelete { keep_data } => world.stock_delete(WORKFLOW, keep_data).await,
+            Step::StockComplete => world.stock_complete(WORKFLOW).await,
+            Step::StreamDeleted(number) => world.state().stream_deleted(number),
+            Step::StreamFails(number) => world.state().stream_fails(number),
+            Step::StreamsStopped => world.state().streams_stopped(),
+            Step::StreamsFrozen => world.state().streams_frozen(),
+            Step::StreamsThawed => world.state().streams_thawed(),
+            Step::KeyspaceAnew => world.keyspace_anew().await,
+            Step::ReparentTarget(number) => world.reparent(TARGET, number).await,
+            Step::ReparentSource(number) => world.reparent(crate::world::SOURCE, number).await,
+            Step::ReshardSource => world.reshard_source().await,
+            Step::OldShardsDeleted => world.old_shards_deleted().await,
+            Step::SourceWrites(rows) => world.state().source_writes(rows),
+            Step::SourceDeletes => world.state().source_deletes(),
+            Step::ClientWrites => TABLES.iter().for_each(|table| world.state().client_writes(table)),
+            Step::UserMakesTable => world.state().user_makes_table(TABLES[0]),
+            Step::LiftedByHand => world.lifted_by_hand().await,
+            Step::SourceDies => world.state().source_dies(),
+            Step::SourceTopologyDies => world.state().source_topology_down = true,
+            Step::TargetDies => {
+                let mut state = world.state();
+                let primary = state.serving(TARGET).last().map(|name| state.shards[name].primary);
+                state.down.extend(primary);
+            }
+            Step::Stall => world.state().stalled = true,
+            Step::Heal => world.state().heal(),
+            Step::Wait(ticks) => (0..ticks).for_each(|_| world.state().tick()),
+        }
+    }
+
+    async fn our(&mut self, op: Op, upset: Option<(usize, Upset)>) -> Outcome {
+        let before = self.world.before().await;
+        let (outcome, _) = self.server.run(op, upset).await;
+        self.told(op, &outcome);
+        self.world.after(op, &outcome, &before).await;
+        if outcome == Outcome::Died {
+            self.server = Server::start(&self.world).await;
+        }
+        outcome
+    }
+
+    fn told(&mut self, op: Op, outcome: &Outcome) {
+        self.walked.told.push(format!("{op:?}: {outcome:?}"));
+        let word = match outcome {
+            Outcome::Done => "done",
+            Outcome::Refused(_) => "refused",
+            Outcome::Died => "died",
+        };
+        *self.walked.done.entry(format!("{op:?} {word}")).or_default() += 1;
+    }
+
+    async fn both(&mut self, a: Op, b: Op) {
+        let before = self.world.before().await;
+        let other = Server::start(&self.world).await;
+        let (one, two) = futures::future::join(self.server.run(a, None), other.run(b, None)).await;
+        self.told(a, &one.0);
+        self.told(b, &two.0);
+        // what one promises the other may have undone meanwhile: only the last word counts
+        let quiet = |op: Op| matches!(op, Op::Status | Op::Verdict | Op::Register);
+        if quiet(b) {
+            self.world.after(a, &one.0, &before).await;
+        } else if quiet(a) {
+            self.world.after(b, &two.0, &before).await;
+        } else {
+            for (op, outcome) in [(a, &one.0), (b, &two.0)] {
+                if *outcome == Outcome::Done
+                    && !matches!(op, Op::Create | Op::CreateSecond | Op::Cancel | Op::CancelSecond)
+                {
+                    self.world.state().hand_over(op.workflow());
+                }
+            }
+        }
+    }
+
+    /// From every state some documented sequence reaches a clean end.
+    async fn end(&mut self, setup: Setup) {
+        self.world.state().heal();
+        let pristine = self.world.state().pristine && !setup.stop_after_copy;
+        if self.our(Op::Register, None).await != Outcome::Done {
+            self.world.state().violate("the mount cannot be registered again".to_owned());
+        }
+        let has_streams = self.world.left_of(&[WORKFLOW]).await.iter().any(|text| text.contains("stream"));
+        if pristine && has_streams && self.our(Op::Start, None).await == Outcome::Done {
+            (0..80).for_each(|_| self.world.state().tick());
+            if let Outcome::Refused(why) = self.our(Op::Complete, None).await {
+                self.world.state().violate(format!("complete of a workflow that nobody disturbed is refused: {why}"));
+            }
+        }
+        let ways: [&[Op]; 6] = [
+            &[Op::Complete, Op::CompleteSecond],
+            &[Op::Cancel, Op::CancelSecond],
+            &[Op::Clean],
+            &[Op::CancelKeepingData],
+            &[Op::CompleteIgnoringSource],
+            &[Op::Start, Op::Complete],
+        ];
+        for round in 0..ways.len() * 2 {
+            for op in ways[(round + setup.first_way_out) % ways.len()] {
+                if !self.world.state().violations.is_empty() || self.world.left_of(&[WORKFLOW, SECOND]).await.is_empty()
+                {
+                    return;
+                }
+                self.our(*op, None).await;
+                (0..10).for_each(|_| self.world.state().tick());
+            }
+        }
+        let left = self.world.left_of(&[WORKFLOW, SECOND]).await;
+        if !left.is_empty() {
+            self.world.state().violate(format!("no way out, left: {}", left.join("; ")));
+        }
+    }
+}
+
+/// The futures of whole operations are large where nothing is optimised.
+const STACK: usize = 64 << 20;
+
+/// Runs a walk on a thread and a runtime of its own.
+pub fn run(setup: Setup, steps: &[Step]) -> Walked {
+    let steps = steps.to_vec();
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let walking = tokio::time::timeout(Duration::from_secs(300), walk(setup, &steps));
+            walking.await.unwrap_or_else(|_| Walked { violations: vec!["it hangs".to_owned()], ..Walked::default() })
+        })
+    });
+    thread.unwrap().join().unwrap()
+}
+
+impl Walked {
+    /// What kind of violation there was first, if any: its text without numbers.
+    pub fn kind(&self) -> Option<String> {
+        let text = self.violations.first()?;
+        Some(text.chars().filter(|c| !c.is_ascii_digit()).collect())
+    }
+}
+
+/// A shorter walk that fails in the same way: steps are left out, upsets are taken away.
+pub fn shrink(setup: Setup, steps: &[Step], kind: &str) -> (Setup, Vec<Step>) {
+    let fails = |setup: Setup, steps: &[Step]| run(setup, steps).kind().as_deref() == Some(kind);
+    let (mut setup, mut steps) = (setup, steps.to_vec());
+    let mut chunk = steps.len().div_ceil(2);
+    while chunk > 0 {
+        let mut at = 0;
+        while at < steps.len() {
+            let shorter = [&steps[..at], &steps[(at + chunk).min(steps.len())..]].concat();
+            if fails(setup, &shorter) {
+                steps = shorter;
+            } else {
+                at += chunk;
+            }
+        }
+        chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
+    }
+    for at in 0..steps.len() {
+        if let Step::Our(op, Some(_)) = steps[at] {
+            let mut calm = steps.clone();
+            calm[at] = Step::Our(op, None);
+            if fails(setup, &calm) {
+                steps = calm;
+            }
+        }
+    }
+    for plain in [
+        Setup { denied_before: false, ..setup },
+        Setup { stop_after_copy: false, ..setup },
+        Setup { tables_there: false, ..setup },
+        Setup { from_replicas: false, ..setup },
+        Setup { source_sharded: false, ..setup },
+        Setup { target_sharded: false, ..setup },
+    ] {
+        let plain = Setup {
+            denied_before: plain.denied_before && setup.denied_before,
+            stop_after_copy: plain.stop_after_copy && setup.stop_after_copy,
+            tables_there: plain.tables_there && setup.tables_there,
+            from_replicas: plain.from_replicas && setup.from_replicas,
+            source_sharded: plain.source_sharded && setup.source_sharded,
+            target_sharded: plain.target_sharded && setup.target_sharded,
+            ..setup
+        };
+        if plain != setup && fails(plain, &steps) {
+            setup = plain;
+        }
+    }
+    (setup, steps)
+}
