@@ -12,6 +12,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod stock;
 pub mod tablet;
 pub mod writer;
 pub mod zookeeper;

@@ -22,6 +22,26 @@ pub enum Error {
     Sql(#[from] mysql_async::Error),
 }
 
+/// Which of the MySQL servers that `integration/setup` has made ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// 8.0: the one that most tests run on. It knows no semi-synchronous replication.
+    #[default]
+    V8,
+    /// 9, the newest that Debian has.
+    V9,
+}
+
+impl Release {
+    /// What the names of this release's files in `.integration` end with, and where its program is.
+    fn files(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V8 => ("", "bin/mysqld"),
+            Self::V9 => ("-9", "mysql-9/bin/mysqld"),
+        }
+    }
+}
+
 /// A running `mysqld` with row binlogs and GTIDs. `root` has no password. Dropping it kills the server and removes its data.
 #[derive(Debug)]
 pub struct Mysqld {
@@ -35,12 +55,21 @@ impl Mysqld {
     /// # Errors
     /// `integration/setup` has not been run, or the server does not come up.
     pub async fn start() -> Result<Self, Error> {
+        Self::start_release(Release::V8).await
+    }
+
+    /// The same with a server of another release.
+    ///
+    /// # Errors
+    /// As [`Mysqld::start`].
+    pub async fn start_release(release: Release) -> Result<Self, Error> {
+        let (suffix, program) = release.files();
         let folder = process::folder("mysqld")?;
         let data = folder.path().join("data");
-        copy(&process::installed("template")?, &data).await?;
+        copy(&process::installed(&format!("template{suffix}"))?, &data).await?;
         let port = Port::free()?;
         let args: Vec<OsString> = vec![
-            flag("defaults-file", process::installed("my.cnf")?),
+            flag("defaults-file", process::installed(&format!("my{suffix}.cnf"))?),
             flag("user", user_name()?),
             flag("datadir", &data),
             flag("port", port.number().to_string()),
@@ -49,8 +78,7 @@ impl Mysqld {
             flag("pid-file", "mysqld.pid"),
             flag("tmpdir", folder.path()),
         ];
-        let program =
-            Program { name: "mysqld".to_owned(), path: process::installed("bin/mysqld")?, args, env: Vec::new() };
+        let program = Program { name: "mysqld".to_owned(), path: process::installed(program)?, args, env: Vec::new() };
         let server = Self { process: Process::start(program, folder)?, port };
         server.ready().await?;
         Ok(server)

@@ -84,6 +84,21 @@ pub fn folder(name: &str) -> Result<TempDir, Error> {
     tempfile::Builder::new().prefix(&format!("{}-{name}-", std::process::id())).tempdir_in(run).map_err(fail)
 }
 
+/// Removes the folders of this process's programs once it is gone, however it ends: for programs that are kept in a `static`,
+/// which is never dropped. Holds until then.
+///
+/// # Errors
+/// The shell that waits for the end cannot be started.
+pub fn remove_folders_at_exit() -> Result<Child, Error> {
+    // The pipe ends with this process. Programs may take a moment to die, and go on writing.
+    let wait = "cat; until rm -rf \"$0\"-*; do sleep 1; done";
+    let folders = home().join("run").join(std::process::id().to_string());
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(wait).arg(folders).process_group(0);
+    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.spawn().map_err(|source| Error::Io { name: "sh".to_owned(), source })
+}
+
 impl Process {
     /// Starts `program`, which will own `folder`.
     ///

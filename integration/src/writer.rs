@@ -17,11 +17,20 @@ impl<E: From<cluster::Error> + From<mysql_async::Error> + Send + 'static> Writer
     ///
     /// # Errors
     /// MySQL does not answer.
-    pub async fn start<F>(shard: &Shard, mut round: F) -> Result<Self, E>
+    pub async fn start<F>(shard: &Shard, round: F) -> Result<Self, E>
     where
         F: for<'a> FnMut(&'a mut Conn, u64) -> BoxFuture<'a, Result<(), E>> + Send + 'static,
     {
-        let mut conn = shard.connect().await?;
+        Ok(Self::start_on(shard.connect().await?, round))
+    }
+}
+
+impl<E: From<mysql_async::Error> + Send + 'static> Writer<E> {
+    /// The same on a connection.
+    pub fn start_on<F>(mut conn: Conn, mut round: F) -> Self
+    where
+        F: for<'a> FnMut(&'a mut Conn, u64) -> BoxFuture<'a, Result<(), E>> + Send + 'static,
+    {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let rounds = async move {
@@ -33,7 +42,7 @@ impl<E: From<cluster::Error> + From<mysql_async::Error> + Send + 'static> Writer
             conn.disconnect().await?;
             Ok(number)
         };
-        Ok(Self { stop, task: AbortOnDropHandle::new(tokio::spawn(rounds)) })
+        Self { stop, task: AbortOnDropHandle::new(tokio::spawn(rounds)) }
     }
 
     /// False when it ended by itself, for an error.

@@ -100,7 +100,7 @@ pub async fn put_alias(
 pub async fn change_alias(global: &Arc<dyn Conn>, name: &str, alias: &CellsAlias) -> Result<()> {
     let path = paths::cells_alias(name);
     let write = match Record::<CellsAlias>::find(global, &path).await? {
-        Some(old) => Write::put(path, old.over(global, &[2], alias)?, Expect::Version(old.version)),
+        Some(old) => Write::put(path, old.over(global, "topodata.CellsAlias", alias)?, Expect::Version(old.version)),
         None => Write::put(path, alias.encode_to_vec(), Expect::Absent),
     };
     global.write_one(write, None).await.map(|_| ())

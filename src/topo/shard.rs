@@ -274,7 +274,7 @@ mod tests {
         let read = |raw: Vec<u8>| {
             let raw = Bytes::from(raw);
             let value = Shard::decode(raw.clone()).unwrap();
-            Record { path: "keyspaces/k/shards/-80/Shard".into(), value, raw, version: 1 }
+            Record { path: "keyspaces/k/shards/-80/Shard".into(), value, raw, version: 1, created: 1 }
         };
         let record = read(raw);
         for (change, table, left) in [(Deny::Add, "b", &["a", "b"][..]), (Deny::Remove, "b", &["a"])] {

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hasher},
 };
 
-use mysql_async::{Value, prelude::Queryable};
+use mysql_async::{Conn, Value, prelude::Queryable};
 
 use super::{Error, Shard};
 
@@ -25,6 +25,14 @@ pub struct Difference {
 }
 
 impl Rows {
+    /// All rows of `table` in the databases of some connections, each of which it ends.
+    ///
+    /// # Errors
+    /// The servers', or the databases do not agree on the columns.
+    pub async fn read(connections: Vec<Conn>, table: &str) -> Result<Self, Error> {
+        read(connections, table).await
+    }
+
     /// A checksum over all rows in order, equal in all runs of one program only.
     #[must_use]
     pub fn checksum(&self) -> u64 {
@@ -88,9 +96,16 @@ impl fmt::Display for Difference {
 /// # Errors
 /// The servers', or the shards do not agree on the columns.
 pub(super) async fn fetch(shards: &[&Shard], table: &str) -> Result<Rows, Error> {
-    let mut all: Option<Rows> = None;
+    let mut connections = Vec::new();
     for shard in shards {
-        let mut conn = shard.connect().await?;
+        connections.push(shard.connect().await?);
+    }
+    Rows::read(connections, table).await
+}
+
+async fn read(connections: Vec<Conn>, table: &str) -> Result<Rows, Error> {
+    let mut all: Option<Rows> = None;
+    for mut conn in connections {
         let mut result = conn.query_iter(format!("SELECT * FROM `{table}`")).await?;
         let columns: Vec<String> = result.columns_ref().iter().map(|c| c.name_str().into_owned()).collect();
         let rows: Vec<mysql_async::Row> = result.collect().await?;

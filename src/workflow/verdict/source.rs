@@ -173,11 +173,11 @@ async fn position(
             let alone = async {
                 let shards = [on.shard.as_str()];
                 let graph = topo::tablet::replication(&source.cells, &on.keyspace, &shards).await;
-                Ok(graph
-                    .map_err(|e| e.to_string())?
-                    .into_values()
-                    .flatten()
-                    .all(|alias| Some(&alias) == on.alias.as_ref()))
+                let only = graph.into_values().flatten().all(|alias| Some(&alias) == on.alias.as_ref());
+                match source.cells.left_out().first() {
+                    Some((cell, why)) => Err(format!("which tablets the shard has in cell {cell} is not known: {why}")),
+                    None => Ok(only),
+                }
             };
             let text = || format!("{position} is a place in one server's binlogs, and the shard has several tablets");
             if bounded(within, alone).await? { Ok(position) } else { Err(text()) }

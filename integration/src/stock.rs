@@ -1,0 +1,117 @@
+//! Two clusters of Vitess's own programs, of the version that `integration/stock/go.mod` names, with our server in the place
+//! of each one's vtctld and the stock `vtctldclient` as the only driver.
+//!
+//! Each test program starts the pair once; a test makes keyspaces of its own in it, whose tablets end with them:
+//!
+//! ```text
+//! let pair = stock::pair().await.unwrap();
+//! let source = pair.source.keyspace("commerce", &["0"]).await.unwrap();
+//! let target = pair.target.keyspace("customer", &["-80", "80-"]).await.unwrap();
+//! source.run("CREATE TABLE t (id BIGINT PRIMARY KEY)").await.unwrap();
+//! pair.target.apply_vschema("customer", VSCHEMA).await.unwrap();
+//! let import = pair.migration("import", "commerce", "customer");
+//! import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
+//! import.until_running().await.unwrap();
+//! // any command of the client: its output is an `Output`, whether or not it succeeds
+//! let output = pair.target.vtctldclient(&["Workflow", "--keyspace", "customer", "list"]).await.unwrap();
+//! assert!(output.ok(), "{output}");
+//! ```
+//!
+//! The source is mounted as [`MOUNT`]. Names of keyspaces must differ among the tests of one program. Every shard has one
+//! vttablet on a MySQL server of its own ([`keyspace::Shard::run`] passes by the tablet), and the target has a vtgate
+//! ([`Cluster::query`]). All of it dies with the test program.
+
+mod client;
+mod cluster;
+mod gate;
+pub mod keyspace;
+mod migration;
+mod programs;
+mod vttablet;
+
+use std::process::Child;
+
+use tokio::sync::OnceCell;
+
+pub use client::Output;
+pub use cluster::Cluster;
+pub use keyspace::Keyspace;
+pub use migration::{Migration, until};
+
+use crate::{cluster::topology::GLOBAL_ROOT, etcd, mysqld, process, server};
+
+/// The name under which the target knows the source.
+pub const MOUNT: &str = "ext1";
+
+/// Why a cluster of stock programs could not be started or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error(transparent)]
+    Etcd(#[from] etcd::Error),
+    #[error(transparent)]
+    Mysqld(#[from] mysqld::Error),
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    #[error("MySQL: {0}")]
+    Sql(#[from] mysql_async::Error),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{command}: {output}")]
+    Refused { command: String, output: Output },
+    #[error("{command}: no answer within {limit:?}")]
+    Silent { command: String, limit: std::time::Duration },
+    #[error("keyspace {keyspace} has no shard {shard}")]
+    NoShard { keyspace: String, shard: String },
+    #[error("integration/stock/go.mod asks for no version of vitess.io/vitess")]
+    NoVersion,
+    #[error("setpriv is not on PATH: it starts Vitess's programs as an ordinary user")]
+    NoSetpriv,
+    #[error("{what}: not within {limit:?}; last seen: {last}")]
+    Patience { what: String, limit: std::time::Duration, last: String },
+    #[error(transparent)]
+    Rows(#[from] crate::cluster::Error),
+}
+
+/// Two clusters, the first of which is mounted in the second.
+pub struct Pair {
+    pub source: Cluster,
+    pub target: Cluster,
+}
+
+/// The pair of a test program, and the shell that will remove its folders.
+struct Shared {
+    pair: Pair,
+    _shell: Child,
+}
+
+/// The pair of this test program, started by the first test that asks.
+///
+/// # Errors
+/// A program does not come up.
+pub async fn pair() -> Result<&'static Pair, Error> {
+    static SHARED: OnceCell<Shared> = OnceCell::const_new();
+    let start = async || Ok(Shared { _shell: process::remove_folders_at_exit()?, pair: Pair::start().await? });
+    SHARED.get_or_try_init(start).await.map(|shared| &shared.pair)
+}
+
+impl Pair {
+    /// Starts a pair that no other test uses.
+    ///
+    /// # Errors
+    /// A program does not come up.
+    pub async fn start() -> Result<Self, Error> {
+        let (source, target) = tokio::try_join!(Cluster::start("zone1", 100), Cluster::start("zone2", 200))?;
+        let address = source.etcd().address();
+        let mount = ["Mount", "register", "--name", MOUNT, "--topo-type", "etcd2", "--topo-root", GLOBAL_ROOT];
+        target.vtctldclient(&[&mount[..], &["--topo-server", &address]].concat()).await?.expect()?;
+        Ok(Self { source, target })
+    }
+
+    /// The commands of one migration.
+    #[must_use]
+    pub fn migration<'a>(&'a self, workflow: &'a str, from: &'a str, to: &'a str) -> Migration<'a> {
+        Migration::new(&self.target, workflow, from, to)
+    }
+}

@@ -1,0 +1,8 @@
+//! Whole lives of migrations between clusters of Vitess's own programs, driven by the stock client.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+#[path = "stock_life/data.rs"]
+mod data;
+#[path = "stock_life/defaults.rs"]
+mod defaults;
