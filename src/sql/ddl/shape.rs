@@ -75,10 +75,10 @@ pub fn normalized(create: &str) -> String {
     static PATTERNS: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
     let patterns = PATTERNS.get_or_init(|| {
         let texts = [
-            (r"(?i) AUTO_INCREMENT=[0-9]+", ""),
-            (r"(?i)\b(smallint|mediumint|int|bigint|year)\([0-9]+\)", "$1"),
-            (r"(?i)\btinyint\(([02-9]|[0-9]{2,})\)", "tinyint"),
-            (r"\butf8(_|\b)", "utf8mb3$1"),
+            (r"(?i-u) AUTO_INCREMENT=[0-9]+", ""),
+            (r"(?i-u)\b(smallint|mediumint|int|bigint|year)\([0-9]+\)", "$1"),
+            (r"(?i-u)\btinyint\((?:[02-9]|[0-9]{2,})\)", "tinyint"),
+            (r"(?-u)\butf8(_|\b)", "utf8mb3$1"),
         ];
         texts.into_iter().filter_map(|(text, with)| Some((Regex::new(text).ok()?, with))).collect()
     });
