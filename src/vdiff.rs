@@ -13,6 +13,7 @@
 pub mod control;
 pub mod create;
 mod error;
+mod missing;
 mod options;
 mod picking;
 pub mod report;

@@ -1,5 +1,6 @@
 //! VSchema records. They are edited by splicing, so that fields of newer programs stay.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,20 @@ pub async fn get(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Record<vschem
 /// A keyspace's VSchema, if it has one.
 pub async fn find(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Option<Record<vschema::Keyspace>>> {
     Record::find(global, &paths::vschema(keyspace)).await
+}
+
+/// The VSchemas of all keyspaces that have one: one round trip.
+pub async fn all(global: &Arc<dyn Conn>) -> Result<BTreeMap<String, vschema::Keyspace>> {
+    let below = format!("{}/", paths::KEYSPACES);
+    let mut found = BTreeMap::new();
+    for node in global.list(paths::KEYSPACES).await? {
+        if let Some((keyspace, "VSchema")) = node.path.strip_prefix(&below).and_then(|path| path.split_once('/')) {
+            let value = vschema::Keyspace::decode(node.value.clone())
+                .map_err(|e| super::Error::BadData { path: global.full(&node.path), detail: e.to_string() })?;
+            found.insert(keyspace.to_owned(), value);
+        }
+    }
+    Ok(found)
 }
 
 /// Writes a VSchema.
@@ -46,18 +61,21 @@ pub async fn replace(
     global.write_one(Write::put(old.path.clone(), raw, Expect::Version(old.version)), None).await
 }
 
-/// Adds empty tables that are not there yet, by compare-and-swap; answers the names added.
+/// Adds tables that are not there yet, by compare-and-swap; answers the names added.
 pub async fn add_tables(
     global: &Arc<dyn Conn>,
     record: Record<vschema::Keyspace>,
-    tables: &[String],
+    tables: &[(String, vschema::Table)],
     guard: &Lock,
 ) -> Result<Vec<String>> {
     edit(global, record, guard, |record| {
         let there = |t: &String| record.value.tables.iter().any(|entry| entry.key == *t);
-        let added: Vec<String> = tables.iter().filter(|t| !there(t)).cloned().collect();
         let mut raw = record.raw.to_vec();
-        added.iter().for_each(|table| wire::push(&mut raw, TABLES, &wire::map_entry(table, &[])));
+        let mut added = Vec::new();
+        for (name, table) in tables.iter().filter(|(name, _)| !there(name)) {
+            wire::push(&mut raw, TABLES, &wire::map_entry(name, &table.encode_to_vec()));
+            added.push(name.clone());
+        }
         Ok((raw, added))
     })
     .await

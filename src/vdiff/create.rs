@@ -10,7 +10,7 @@ use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 
 pub use super::options::Arguments;
 use super::picking::{self, Side};
-use super::{Target, error};
+use super::{Target, error, missing};
 use crate::context::Context;
 use crate::topo::{self, Node};
 use crate::workflow::migrate::rows::{self, CopyStates};
@@ -18,7 +18,7 @@ use crate::workflow::migrate::{FROZEN, gather};
 use crate::workflow::streams::{self, Graphed, OnShard, Origin};
 use crate::workflow::{Error, Result};
 
-/// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
+/// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most ten waves of round trips.
 ///
 /// # Errors
 /// Nothing is left behind: a diff that was not made or not started on every shard is deleted on all.
@@ -31,6 +31,8 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     let origin = streams::origin(&arguments.keyspace, &on_shards.iter().collect::<Vec<_>>())?;
     check_tables(arguments, &origin)?;
     let source = source(context, &origin, &seen.mounts).await?;
+    missing::check(context, &source, if arguments.tables.is_empty() { &origin.tables } else { &arguments.tables })
+        .await?;
     let source_cells = picking::source_cells(arguments, &origin, &source);
     let target = Side {
         which: "target",

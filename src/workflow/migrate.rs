@@ -12,6 +12,7 @@ pub(crate) mod picking;
 pub mod plan;
 pub mod progress;
 pub(in crate::workflow) mod readiness;
+pub(in crate::workflow) mod recheck;
 pub mod rows;
 mod sizes;
 pub mod status;

@@ -13,6 +13,7 @@ mod mount;
 pub mod names;
 mod report;
 mod runs;
+pub mod sequences;
 mod servers;
 pub mod streaming;
 pub mod tables;

@@ -14,11 +14,12 @@ mod tables;
 
 use std::time::Duration;
 
-use futures::future::{join_all, join3, try_join3};
+use futures::future::{join, join_all, join3, try_join3};
 use serde::Serialize;
+use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::migrate::rows::{self, CopyStates};
-use super::migrate::{Found, readiness};
+use super::migrate::{Found, readiness, recheck};
 use super::preflight::{Finding, Report, check};
 use super::record::Facts;
 use super::streams::{Keyspace, OnShard, Origin};
@@ -62,6 +63,8 @@ pub struct Evidence<'a> {
     pub columns: Option<&'a [(String, Columns)]>,
     pub diffs: &'a Diffs,
     pub facts: Option<&'a Facts>,
+    /// The target's vschema; `None` when it was not read.
+    pub vschema: Option<&'a VSchema>,
 }
 
 impl Evidence<'_> {
@@ -97,6 +100,7 @@ impl Evidence<'_> {
         if let (Some(theirs), Some(ours)) = (theirs, self.columns) {
             found.extend(schema::drift(theirs, ours, &self.origin.tables));
         }
+        found.extend(self.vindexes());
         found
     }
 
@@ -109,6 +113,15 @@ impl Evidence<'_> {
         found.extend(positions.unknown);
         found.extend(positions.snapshots);
         found
+    }
+
+    /// Whether the streams still choose the rows that the target's vschema wants.
+    fn vindexes(&self) -> Vec<Finding> {
+        let Some(target) = self.vschema else { return Vec::new() };
+        let serving = self.source.as_ref().map(|source| source.serving.as_slice()).unwrap_or_default();
+        let sources = self.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
+        let against = recheck::Against { target, source_keyspace: &self.origin.keyspace, serving };
+        recheck::vindexes(sources, &against)
     }
 
     /// Streams that have not reached the position of the source.
@@ -223,6 +236,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         columns: Some(&columns),
         diffs: &diffs,
         facts,
+        vschema: found.vschema.as_ref().map(|record| &record.value),
     };
     let mut findings = evidence.judge();
     findings.extend(evidence.catching_up());
@@ -232,7 +246,10 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     findings.extend(tables::denied(target, &found.origin.tables, facts));
     findings.extend(tables::unrouted(&vschema, &found.origin.tables));
     let missing = tables::without_sequence(&vschema, &columns, &found.origin.tables);
-    findings.extend(tables::sequences(context, target, &missing).await);
+    let named = tables::named_sequences(context, target, &vschema, &found.origin.tables);
+    let (unnamed, named) = join(tables::sequences(context, target, &missing), named).await;
+    findings.extend(unnamed);
+    findings.extend(named);
     // what blocks comes first, in the order found
     findings.sort_by_key(|finding| finding.severity);
     let report = Report { findings };

@@ -170,6 +170,18 @@ async fn a_workflow_that_is_not_running_is_refused_before_anything_is_asked() {
 }
 
 #[tokio::test]
+async fn a_table_that_the_source_has_lost_is_refused_before_tablets_crash_on_it() {
+    let mut rig = Rig::start().await;
+    rig.source[0].set(|c| c.gone = vec!["orders".into()]);
+    let text = "tables of the workflow are not in the source any more: orders (not on commerce/0)\n\
+                compare the rest: --tables customer";
+    assert_refused(rig.lab.client.v_diff_create(create()).await, Code::FailedPrecondition, text);
+    assert_eq!(rig.taken(), [[""; 0]; 2]);
+    let rest = VDiffCreateRequest { tables: vec!["customer".into()], ..create() };
+    rig.lab.client.v_diff_create(rest).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_shard_without_a_tablet_to_pick_is_refused_with_those_that_there_are() {
     let mut rig = Rig::start().await;
     let replica = VDiffCreateRequest { tablet_types: vec![TabletType::Replica.into()], ..create() };

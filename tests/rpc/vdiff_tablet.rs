@@ -45,6 +45,8 @@ pub struct Contents {
     /// Why it is not healthy.
     pub ill: String,
     pub requests: Vec<VDiffRequest>,
+    /// Tables of the workflow that its database has lost.
+    pub gone: Vec<String>,
     /// What it has executed; it does not tell when this is empty.
     pub position: String,
     /// Where its streams are once somebody has started them; they stay where they are when this is empty.
@@ -320,6 +322,13 @@ impl TabletManager for DiffTablet {
         let query = String::from_utf8_lossy(&r.get_ref().query).into_owned();
         if query.contains("information_schema.columns") && self.0.lock().unwrap().hides_columns {
             std::future::pending::<()>().await;
+        }
+        if query.contains("information_schema.tables") {
+            let gone = self.0.lock().unwrap().gone.clone();
+            let there = ["customer", "orders"].iter().filter(|table| !gone.iter().any(|gone| gone == *table));
+            let rows: Vec<Vec<String>> = there.map(|table| vec![(*table).to_owned()]).collect();
+            let result = Some(result(&["table_name"], &rows));
+            return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
         }
         let log = query.contains("_vt.vdiff_log").then(|| self.0.lock().unwrap().log.clone());
         let result = Some(log.unwrap_or_default());

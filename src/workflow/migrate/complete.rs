@@ -213,7 +213,13 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
         Step::Freeze { .. } => freeze(context, found, workflow, lock).await,
         Step::AddToVSchema => match found.vschema.clone() {
             Some(record) => {
-                Ok(topo::vschema::add_tables(global, record, &found.origin.tables, lock).await.map(|_| ())?)
+                let tables: Vec<_> = found
+                    .origin
+                    .tables
+                    .iter()
+                    .map(|name| (name.clone(), vtmigrated_proto::vschema::Table::default()))
+                    .collect();
+                Ok(topo::vschema::add_tables(global, record, &tables, lock).await.map(|_| ())?)
             }
             None => Ok(()),
         },

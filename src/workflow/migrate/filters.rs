@@ -106,36 +106,6 @@ impl<'a> Vindexes<'a> {
         names.into_iter().find(everywhere).map(|(keyspace, name)| format!("{keyspace}.{name}"))
     }
 
-    /// Whether a name in a stored filter still means the same as the target's vindex to the tablets of every source cell.
-    ///
-    /// # Errors
-    /// What it means instead, in one sentence.
-    fn still_means(&self, reference: &str, wanted: &Vindex) -> std::result::Result<(), String> {
-        for cell in self.serving {
-            let found = match reference.split_once('.') {
-                Some((keyspace, name)) => match lookup(cell, keyspace, name) {
-                    Some(found) => found,
-                    None => return Err(format!("vindex {reference} is not at the source any more")),
-                },
-                None => match unqualified(cell, reference).as_slice() {
-                    [] => Vindex { r#type: reference.to_owned(), ..Vindex::default() },
-                    [one] => one.clone(),
-                    _ => return Err(format!("several keyspaces of the source have a vindex called {reference} now")),
-                },
-            };
-            if !same(&found, wanted) {
-                let with = if found.params.is_empty() { "" } else { " with params" };
-                let text = format!("to the source, vindex {reference} is of type {}{with} now", found.r#type);
-                return Err(if found.r#type == wanted.r#type {
-                    format!("to the source, vindex {reference} has other params now")
-                } else {
-                    text
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn unknown(&self, name: &str, wanted: &Vindex, table: &str) -> Error {
         let keyspace = self.source_keyspace;
         let text = format!(
@@ -171,6 +141,33 @@ fn can_be_qualified(keyspace: &str, name: &str) -> bool {
 fn lookup(cell: &SrvVSchema, keyspace: &str, name: &str) -> Option<Vindex> {
     let entry = cell.keyspaces.iter().rfind(|entry| entry.key == keyspace)?;
     vschema::vindexes(entry.value.as_ref()?).remove(name)
+}
+
+/// Whether a name in a stored filter means the same as the target's vindex to the tablets of every source cell.
+///
+/// # Errors
+/// What it means instead, in one sentence.
+pub fn still_means(serving: &[SrvVSchema], reference: &str, wanted: &Vindex) -> std::result::Result<(), String> {
+    for cell in serving {
+        let found = match reference.split_once('.') {
+            Some((keyspace, name)) => match lookup(cell, keyspace, name) {
+                Some(found) => found,
+                None => return Err(format!("vindex {reference} is not at the source any more")),
+            },
+            None => match unqualified(cell, reference).as_slice() {
+                [] => Vindex { r#type: reference.to_owned(), ..Vindex::default() },
+                [one] => one.clone(),
+                _ => return Err(format!("several keyspaces of the source have a vindex called {reference} now")),
+            },
+        };
+        if found.r#type != wanted.r#type {
+            return Err(format!("to the source, vindex {reference} is of type {} now", found.r#type));
+        }
+        if !same(&found, wanted) {
+            return Err(format!("to the source, vindex {reference} has other params now"));
+        }
+    }
+    Ok(())
 }
 
 /// The vindexes that an unqualified name may mean.

@@ -146,8 +146,15 @@ pub async fn keyspace(
             let origin = seen.origin(&target.name).unwrap_or_default();
             let diffs = diffs.settled(context, &origin, &target.name).await;
             let facts = common.facts(name, &workflow);
-            let around =
-                Around { mounts: &common.mounts, rules: &common.rules, serving, diffs: &diffs, facts, columns };
+            let around = Around {
+                mounts: &common.mounts,
+                rules: &common.rules,
+                serving,
+                diffs: &diffs,
+                facts,
+                vschema: Some(vschema),
+                columns,
+            };
             let observed = observe(context, target, &workflow, &seen, &around, vschema).await;
             (workflow, observed)
         }

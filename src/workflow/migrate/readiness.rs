@@ -105,6 +105,7 @@ impl Seen {
             columns: Some(&self.columns),
             diffs: &self.diffs,
             facts: found.record.as_ref().map(|stored| &stored.facts),
+            vschema: found.vschema.as_ref().map(|record| &record.value),
         }
     }
 }

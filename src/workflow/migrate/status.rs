@@ -70,7 +70,15 @@ pub async fn status(
     foreign::check(keyspace, workflow, &seen.rows)?;
     let diffs = diffs.settled(context, &seen.origin(keyspace)?, keyspace).await;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
-    let around = Around { mounts: &mounts, rules: &rules, serving: &serving, diffs: &diffs, facts, columns: true };
+    let around = Around {
+        mounts: &mounts,
+        rules: &rules,
+        serving: &serving,
+        diffs: &diffs,
+        facts,
+        vschema: Some(&vschema),
+        columns: true,
+    };
     let weighed = weigh(context, &target, workflow, &seen, &around).await?;
     let verdict = verdict::summary(&weighed.findings);
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
@@ -96,6 +104,8 @@ pub(super) struct Around<'a> {
     pub serving: &'a [(String, Option<SrvVSchema>)],
     pub diffs: &'a Diffs,
     pub facts: Option<&'a Facts>,
+    /// The target's vschema, if it was read.
+    pub vschema: Option<&'a VSchema>,
     /// Whether the columns of both sides are compared once nothing is left to copy.
     pub columns: bool,
 }
@@ -135,6 +145,7 @@ pub(super) async fn weigh(
         columns: columns.as_deref(),
         diffs: around.diffs,
         facts: around.facts,
+        vschema: around.vschema,
     };
     let mut findings = evidence.judge();
     findings.extend(unread);

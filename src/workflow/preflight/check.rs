@@ -70,6 +70,10 @@ checks! {
     FOREIGN_KEY_PARENT_MISSING Warns "create" "a foreign key points to a table that is neither moved nor there";
     AUTO_INCREMENT_SHARDED Warns "create" "an AUTO_INCREMENT column on several shards needs a sequence";
 
+    SEQUENCE_UNKNOWN Warns "create" "the vschema names a sequence that vtgate would not find";
+    SEQUENCE_BEHIND Warns "create" "a sequence would give out ids that the table has already";
+    VSCHEMA_TYPES_KEPT Warns "create" "sequence and reference tables are written to the target's vschema as such";
+
     VSCHEMA_NOT_SHARDED Blocks "create" "several shards, but an unsharded vschema: every row would be on each";
     TABLE_NOT_IN_VSCHEMA Blocks "create" "a table is not in the target's vschema";
     TABLE_WITHOUT_VINDEX Blocks "create" "a table has no primary vindex (MySQL error 1105 later)";
@@ -119,12 +123,14 @@ checks! {
     VDIFF_PARTIAL Warns "complete" "the last VDiff left tables of the workflow out";
     VDIFF_OLD Warns "complete" "the last VDiff ended more than a day ago";
     VDIFF_UNKNOWN Unchecked "complete" "a tablet did not tell of its VDiffs";
+    VINDEX_CHANGED Blocks "complete" "a vindex, or the vschema of a table, is another one than the streams filter by";
     COLUMN_LOST Blocks "complete" "the source's table has a column that the target's lacks";
     TABLE_LOST Blocks "complete" "a table of the workflow is not on a target shard";
     TABLE_GONE Warns "complete" "a table of the workflow is not in the source any more";
     SCHEMA_DIFFERS Warns "complete" "columns of source and target differ in type, NULL, collation or number";
     SCHEMA_UNKNOWN Unchecked "complete" "a tablet did not tell its columns";
-    SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema";
+    SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema, or vtgate would not find it";
+    SEQUENCE_LOW Warns "complete" "a sequence would give out ids that the table has already";
     TABLE_UNROUTED Warns "complete" "a table is not in the target's sharded vschema: vtgate will not find it";
     OVERRIDES_UNREAD Warns "complete" "a target tablet was upgraded and does not read the workflow's config overrides: nothing runs";
     DENIED_MISSING Warns "complete" "a table of the workflow is not denied on the target: somebody may have written to it";

@@ -121,6 +121,15 @@ pub fn sequences_left(keyspace: &str, tables: &[String], source: &VSchema) -> BT
     used.chain(own.map(|(name, _)| (*name).to_owned())).collect()
 }
 
+/// Entries that create writes with a type, each with it: one finding.
+pub fn types_kept(keyspace: &str, entries: &[String]) -> Option<Finding> {
+    entries.first()?;
+    let cause =
+        format!("these are written to the vschema of keyspace {keyspace} with their types: {}", entries.join(", "));
+    let mend = "nothing, if it is meant so; cancel takes the entries back";
+    Some(Finding::new(&check::VSCHEMA_TYPES_KEPT, format!("keyspace {keyspace}"), cause, mend))
+}
+
 /// Tables whose vschema entry names a sequence and the column that it counts.
 pub fn sequenced(vschema: &VSchema) -> BTreeSet<&str> {
     let named = |entry: &&vtmigrated_proto::vschema::keyspace::TablesEntry| {

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use futures::future::{join, join_all, join3};
+use futures::future::{join, join_all, join4};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Tablet};
+use vtmigrated_proto::vschema::SrvVSchema;
 
 use super::super::migrate::{gather, progress};
 use super::super::streams::Keyspace;
@@ -15,7 +16,7 @@ use super::schema::{self, Columns};
 use crate::context::Context;
 use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
-use crate::topo::{self, Topo};
+use crate::topo::{self, Cells, Topo};
 
 /// What is asked of a source.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Source {
     pub columns: Option<Columns>,
     /// Sizes of all shards together; `None` when they were not asked for or a shard did not tell.
     pub sizes: Option<progress::Sizes>,
+    /// The serving vschemas of the source's cells, in which its tablets look vindexes up; cells that do not tell are missing.
+    pub serving: Vec<SrvVSchema>,
 }
 
 /// One shard's answers.
@@ -119,7 +122,8 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
         let total = progress::total(context, &primaries);
         bounded(ask.within, async { total.await.map_err(|e| e.to_string()) }).await.ok()
     };
-    let (mut shards, columns, sizes) = join3(positions, columns, sizes).await;
+    let serving = serving(&asked.cells, ask.within);
+    let (mut shards, columns, sizes, serving) = join4(positions, columns, sizes, serving).await;
     let missing = ask.shards.iter().filter(|name| !asked.shards.iter().any(|shard| shard.name == **name));
     shards.extend(missing.map(|name| SourceShard {
         name: name.clone(),
@@ -129,7 +133,15 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
         purged: None,
         keeps: None,
     }));
-    Ok(Source { shards, columns, sizes })
+    Ok(Source { shards, columns, sizes, serving })
+}
+
+/// The serving vschema of each cell that tells it in time.
+async fn serving(cells: &Cells, within: Duration) -> Vec<SrvVSchema> {
+    let reads = cells
+        .iter()
+        .map(|(_, cell)| bounded(within, async move { topo::srv_vschema::get(cell).await.map_err(|e| e.to_string()) }));
+    join_all(reads).await.into_iter().flatten().map(|record| record.value).collect()
 }
 
 /// An answer within a bound, or a text that names the bound.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::preflight::{Finding, check};
+use super::super::preflight::{Finding, auto_increments, check, sequences};
 use super::super::record::Facts;
 use super::super::streams::Keyspace;
 use super::schema::Columns;
@@ -74,7 +74,10 @@ pub fn without_sequence(target: &VSchema, columns: &[(String, Columns)], tables:
     let counted = |table: &String| {
         let of_table = columns.iter().find_map(|(_, columns)| columns.get(table))?;
         let column = of_table.iter().find(|column| column.auto_increment)?;
-        let has_sequence = known.get(table.as_str()).is_some_and(|t| t.auto_increment.is_some());
+        let has_sequence = known
+            .get(table.as_str())
+            .and_then(|t| t.auto_increment.as_ref())
+            .is_some_and(|auto| !auto.column.is_empty() && !auto.sequence.is_empty());
         (!has_sequence).then(|| (table.clone(), column.name.clone()))
     };
     tables.iter().filter_map(counted).collect()
@@ -102,6 +105,19 @@ pub async fn sequences(context: &Context, target: &Keyspace, missing: &[(String,
         Finding::new(&check::SEQUENCE_MISSING, format!("table {table}"), text, mend)
     };
     missing.iter().map(finding).collect()
+}
+
+/// Whether the sequences that the vschema names are there, and begin above what the target holds: at most four waves.
+pub async fn named_sequences(
+    context: &Context,
+    target: &Keyspace,
+    vschema: &VSchema,
+    tables: &[String],
+) -> Vec<Finding> {
+    let named = sequences::of(vschema, tables);
+    let columns = sequences::columns(&named);
+    let (states, greatest) = join(sequences::look(context, &named), auto_increments(context, target, &columns)).await;
+    sequences::judge(&states, &greatest, (&check::SEQUENCE_MISSING, &check::SEQUENCE_LOW))
 }
 
 async fn maxima<'t>(

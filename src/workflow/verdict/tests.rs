@@ -102,6 +102,7 @@ struct Case {
     copying: Vec<CopyStates>,
     source: std::result::Result<Source, String>,
     facts: Facts,
+    vschema: Option<VSchema>,
 }
 
 impl Case {
@@ -115,6 +116,7 @@ impl Case {
             copying: vec![CopyStates::new(), CopyStates::new()],
             source: Ok(source(100, 50)),
             facts: facts(),
+            vschema: None,
         }
     }
 
@@ -132,6 +134,7 @@ impl Case {
             columns: None,
             diffs: &vec![("-80".to_owned(), Err(String::new()))],
             facts: Some(&self.facts),
+            vschema: self.vschema.as_ref(),
         };
         let mut found = evidence.judge();
         found.extend(evidence.behind());
@@ -143,6 +146,35 @@ impl Case {
     fn ids(&self) -> Vec<(&'static str, Severity)> {
         self.judged().into_iter().map(|finding| (finding.id, finding.severity)).collect()
     }
+}
+
+#[test]
+fn a_vschema_that_no_longer_fits_the_streams_blocks() {
+    let mut filtered = stream();
+    let bls = filtered.bls.as_mut().unwrap();
+    bls.external_cluster = "ext1".into();
+    let filter = "select * from `t` where in_keyrange(`id`, 'hash', '-80')";
+    bls.filter.as_mut().unwrap().rules[0].filter = filter.into();
+    let mut case = Case::of(filtered);
+    assert_eq!(case.ids(), []);
+    let sharded = |kind: &str| {
+        let vindex = vtmigrated_proto::vschema::Vindex { r#type: kind.into(), ..Default::default() };
+        let by =
+            vtmigrated_proto::vschema::ColumnVindex { name: "v".into(), column: "id".into(), ..Default::default() };
+        let table = Table { column_vindexes: vec![by], ..Table::default() };
+        VSchema {
+            sharded: true,
+            vindexes: vec![vtmigrated_proto::vschema::keyspace::VindexesEntry { key: "v".into(), value: Some(vindex) }],
+            tables: vec![TablesEntry { key: "t".into(), value: Some(table) }],
+            ..VSchema::default()
+        }
+    };
+    case.vschema = Some(sharded("hash"));
+    // one cell of the source tells, and has no vindexes of its own
+    case.source.as_mut().unwrap().serving = vec![vtmigrated_proto::vschema::SrvVSchema::default()];
+    assert_eq!(case.ids(), []);
+    case.vschema = Some(sharded("xxhash"));
+    assert_eq!(case.ids(), [("VINDEX_CHANGED", Severity::Blocks)]);
 }
 
 #[test]

@@ -89,9 +89,11 @@ impl Creation<'_> {
             }
             Step::CreateTables { shard, tables } => self.create_tables(shard, tables).await,
             Step::DenyTables { .. } => self.deny(facts).await,
-            Step::AddToVSchema { tables, .. } => {
+            Step::AddToVSchema { .. } => {
                 let record = self.situation.target_vschema.clone();
-                topo::vschema::add_tables(self.context.topo.global(), record, tables, self.lock).await?;
+                let entry = |name: &String| (name.clone(), self.situation.vschema_entry(name));
+                let tables: Vec<_> = facts.vschema_tables.iter().map(entry).collect();
+                topo::vschema::add_tables(self.context.topo.global(), record, &tables, self.lock).await?;
                 Ok(())
             }
             Step::InsertStreams { .. } => {

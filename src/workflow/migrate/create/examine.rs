@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::join3;
+use futures::future::join4;
 use vtmigrated_proto::topodata::TabletType;
 
 use super::super::super::Result;
 use super::super::super::preflight::tables::{Definitions, Shapes};
 use super::super::super::preflight::{
-    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, streaming,
+    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, sequences, streaming,
     tables as table_checks, vschema as vschema_checks,
 };
 use super::super::super::record::Facts;
@@ -88,6 +88,10 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     looks.ask_tables(context, &mut report).await?;
     looks.at_tables(&mut report);
     looks.at_servers(&mut report);
+    let kept = facts.vschema_tables.iter().map(|name| (name, situation.vschema_entry(name).r#type));
+    let kept: Vec<_> =
+        kept.filter(|(_, kind)| !kind.is_empty()).map(|(name, kind)| format!("{name} ({kind})")).collect();
+    report.extend(vschema_checks::types_kept(&arguments.target_keyspace, &kept));
     let keep = context.options.keep_vplayer_batching;
     report.extend(batching::findings(&situation, &arguments.tablet_types, keep));
     Ok(Examined { facts, sources, cells: cells.unwrap_or_default(), report, situation })
@@ -131,13 +135,18 @@ impl Looks<'_> {
         // where the streams of a create that goes on were started, the tables may hold rows that they copied
         let untouched = |at: usize| !situation.has_started(at);
         let empty = checks::tables_are_empty(context, situation, tables, &untouched);
-        let greatest = auto_increments(context, &situation.source.keyspace, &counted);
+        let named = sequences::of(target, tables);
+        let asked: Vec<_> = counted.iter().cloned().chain(sequences::columns(&named)).collect();
+        let greatest = auto_increments(context, &situation.source.keyspace, &asked);
+        let states = sequences::look(context, &named);
         let zone = checks::time_zone(context, situation, arguments);
-        let (empty, zone, greatest) = join3(empty, zone, greatest).await;
+        let (empty, zone, greatest, states) = join4(empty, zone, greatest, states).await;
         let subject = format!("keyspace {}", arguments.target_keyspace);
         report.absorb(empty, subject.clone())?;
         report.absorb(zone, subject)?;
         report.extend(table_checks::auto_increment(&arguments.target_keyspace, &counted, &greatest));
+        let checks = (&preflight::check::SEQUENCE_UNKNOWN, &preflight::check::SEQUENCE_BEHIND);
+        report.extend(sequences::judge(&states, &greatest, checks));
         Ok(())
     }
 

@@ -24,6 +24,7 @@ pub enum Step {
     DenyTables {
         shards: Vec<(String, Vec<String>)>,
     },
+    /// Each with its type, unless that is a plain table.
     AddToVSchema {
         keyspace: String,
         tables: Vec<String>,
@@ -63,7 +64,11 @@ pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sourc
         made.push(Step::DenyTables { shards: denied });
     }
     if !facts.vschema_tables.is_empty() {
-        made.push(Step::AddToVSchema { keyspace: keyspace.clone(), tables: facts.vschema_tables.clone() });
+        let tables = facts.vschema_tables.iter().map(|name| match situation.vschema_entry(name).r#type.as_str() {
+            "" => name.clone(),
+            kind => format!("{name} ({kind})"),
+        });
+        made.push(Step::AddToVSchema { keyspace: keyspace.clone(), tables: tables.collect() });
     }
     let streams = |(shard, sources): &(String, Vec<_>)| (shard.clone(), shards_of(sources));
     let mut stages = vec![

@@ -1,0 +1,173 @@
+//! Sequences that the target's vschema names: whether they are there, and whether they begin above what tables hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, StreamExt};
+use vtmigrated_proto::topodata::Tablet;
+use vtmigrated_proto::vschema::Keyspace as VSchema;
+
+use super::super::streams::Keyspace;
+use super::check::Check;
+use super::report::Finding;
+use crate::context::Context;
+use crate::sql::{quote, rows};
+use crate::{topo, vschema};
+
+/// Sequences asked at once.
+const AT_ONCE: usize = 8;
+
+/// A table whose ids come from a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    pub table: String,
+    pub column: String,
+    /// As the vschema names it.
+    pub name: String,
+}
+
+/// What became of the search for a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The next value that it gives out.
+    Next(u128),
+    /// Why vtgate would not find it.
+    Missing(String),
+    /// Nobody could tell.
+    Unknown,
+}
+
+/// The sequences of some tables; entries that name only a half are none.
+pub fn of(vschema: &VSchema, tables: &[String]) -> Vec<Sequence> {
+    let known = vschema::tables(vschema);
+    let sequence = |table: &String| {
+        let auto = known.get(table.as_str())?.auto_increment.as_ref()?;
+        let whole = !auto.column.is_empty() && !auto.sequence.is_empty();
+        whole.then(|| Sequence { table: table.clone(), column: auto.column.clone(), name: auto.sequence.clone() })
+    };
+    tables.iter().filter_map(sequence).collect()
+}
+
+/// Keyspace and table of a sequence, as vtgate finds them.
+///
+/// # Errors
+/// Why it does not find them, in one sentence.
+pub fn resolve(name: &str, vschemas: &BTreeMap<String, VSchema>) -> Result<(String, String), String> {
+    let Some((keyspace, table)) = quote::table_name(name) else {
+        return Err(format!("{name} is no name of a table"));
+    };
+    let has = |vschema: &VSchema| vschema.tables.iter().any(|entry| entry.key == table);
+    if let Some(keyspace) = keyspace {
+        let Some(vschema) = vschemas.get(&keyspace) else { return Err(format!("there is no keyspace {keyspace}")) };
+        // vtgate takes any table of an unsharded keyspace for granted
+        if vschema.sharded && !has(vschema) {
+            return Err(format!("the vschema of keyspace {keyspace} has no table {table}"));
+        }
+        return Ok((keyspace, table));
+    }
+    let global = vschemas.iter().filter(|(_, vschema)| !vschema.require_explicit_routing && has(vschema));
+    match global.map(|(keyspace, _)| keyspace).collect::<Vec<_>>().as_slice() {
+        [] => Err("no keyspace has a table of that name in its vschema".to_owned()),
+        [one] => Ok(((*one).clone(), table)),
+        several => {
+            let names = several.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            Err(format!("several keyspaces have a table of that name: {names}"))
+        }
+    }
+}
+
+/// Looks for sequences: four waves, none when there are none.
+pub async fn look(context: &Context, sequences: &[Sequence]) -> Vec<(Sequence, State)> {
+    if sequences.is_empty() {
+        return Vec::new();
+    }
+    let unknown = || sequences.iter().map(|sequence| (sequence.clone(), State::Unknown)).collect();
+    let vschemas = match topo::vschema::all(context.topo.global()).await {
+        Ok(vschemas) => vschemas,
+        Err(error) => {
+            tracing::debug!("the vschemas were not read: {error}");
+            return unknown();
+        }
+    };
+    let places: Vec<_> = sequences.iter().map(|sequence| resolve(&sequence.name, &vschemas)).collect();
+    let keyspaces: BTreeSet<&String> =
+        places.iter().filter_map(|place| place.as_ref().ok()).map(|(keyspace, _)| keyspace).collect();
+    let loads = keyspaces.into_iter().map(|keyspace| async move {
+        let loaded = Keyspace::load(&context.topo, keyspace).await.ok()?;
+        Some((keyspace.clone(), loaded.shards.into_iter().filter_map(|shard| shard.primary).collect::<Vec<_>>()))
+    });
+    let primaries: Vec<_> = stream::iter(loads).buffer_unordered(AT_ONCE).collect().await;
+    let primaries: BTreeMap<String, Vec<Tablet>> = primaries.into_iter().flatten().collect();
+    let asks = sequences.iter().zip(&places).map(|(sequence, place)| async {
+        let state = match place {
+            Err(why) => State::Missing(why.clone()),
+            Ok((keyspace, table)) => match primaries.get(keyspace).map(Vec::as_slice) {
+                Some([only]) => ask(context, only, keyspace, table).await,
+                // a pinned one: which shard has it is vtgate's to know
+                _ => State::Unknown,
+            },
+        };
+        (sequence.clone(), state)
+    });
+    stream::iter(asks).buffered(AT_ONCE).collect().await
+}
+
+async fn ask(context: &Context, on: &Tablet, keyspace: &str, table: &str) -> State {
+    let query = format!("select next_id from {} where id = 0", quote::identifier(table));
+    match context.tablets.read(on, query, 1).await {
+        Ok(result) => {
+            let next = rows::texts(&result).into_iter().flatten().next().flatten();
+            let next = next.and_then(|next| next.parse().ok());
+            next.map_or_else(
+                || State::Missing(format!("table {table} of keyspace {keyspace} has no row with id 0")),
+                State::Next,
+            )
+        }
+        Err(error) if error.is_missing_table() => State::Missing(format!("keyspace {keyspace} has no table {table}")),
+        Err(error) => {
+            tracing::debug!("sequence {table} of keyspace {keyspace} was not read: {error}");
+            State::Unknown
+        }
+    }
+}
+
+/// Sequences that vtgate would not find, and those that would give out ids that are taken. `greatest` is the highest value
+/// of each table's column, as far as known.
+pub fn judge(
+    states: &[(Sequence, State)],
+    greatest: &BTreeMap<String, u128>,
+    (missing, low): (&Check, &Check),
+) -> Vec<Finding> {
+    let finding = |(Sequence { table, column, name }, state): &(Sequence, State)| {
+        let subject = format!("table {table}");
+        let taken = greatest.get(table).copied().unwrap_or(0);
+        let from = taken.saturating_add(1);
+        match state {
+            State::Missing(why) => {
+                let cause = format!("sequence {name} of column {column} of table {table} is not found: {why}");
+                let mend = format!(
+                    "make it in an unsharded keyspace (a table with the comment vitess_sequence, its next_id at least {from}, and \
+                     its vschema entry of type sequence), or mend the name with ApplyVSchema"
+                );
+                Some(Finding::new(missing, subject, cause, mend))
+            }
+            State::Next(next) if *next <= taken => {
+                let cause = format!(
+                    "sequence {name} would give out ids that table {table} has already: its next_id is {next}, and {column} goes \
+                     up to {taken}"
+                );
+                let mend = format!("set its next_id to {from} or above before writes begin");
+                Some(Finding::new(low, subject, cause, mend))
+            }
+            State::Next(_) | State::Unknown => None,
+        }
+    };
+    states.iter().filter_map(finding).collect()
+}
+
+/// Table and column of each sequence.
+pub fn columns(sequences: &[Sequence]) -> Vec<(String, String)> {
+    sequences.iter().map(|sequence| (sequence.table.clone(), sequence.column.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests;
