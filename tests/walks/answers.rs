@@ -83,6 +83,7 @@ pub fn update(shard: &mut Shard, request: &UpdateVReplicationWorkflowRequest) ->
             return Err("cannot start a workflow when it is frozen".to_owned());
         }
         stream.message = message;
+        stream.source.on_ddl = request.on_ddl.filter(|on_ddl| *on_ddl >= 0).unwrap_or(stream.source.on_ddl);
         if let Some(state) = wanted {
             shard.set_state(*id, state);
         }

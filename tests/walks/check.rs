@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated::topo::paths;
+use vtmigrated::workflow::record;
 
 use crate::data::Owner;
 use crate::operations::{Outcome, SECOND, WORKFLOW};
@@ -22,8 +23,8 @@ impl World {
     pub async fn before(&self) -> Before {
         let mut lifted = BTreeSet::new();
         for workflow in [WORKFLOW, SECOND] {
-            let record = self.global.get(&paths::workflow_record(TARGET, workflow)).await;
-            if record.is_ok_and(|node| String::from_utf8_lossy(&node.value).contains("\"handed_over\":true")) {
+            let record = record::find(&self.global, TARGET, workflow).await.unwrap();
+            if record.is_some_and(|stored| stored.facts.handed_over) {
                 lifted.insert(workflow);
             }
         }

@@ -12,6 +12,7 @@ use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::workflow::migrate::{arguments, cancel, complete, create, status};
 use vtmigrated::workflow::{Error, leftovers, mount, update, verdict};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest as Update;
 use vtmigrated_proto::topodata::{TabletType, TopoConfig};
 use vtmigrated_proto::vtctldata::{MigrateCreateRequest, VDiffCreateRequest};
 
@@ -94,13 +95,19 @@ impl Server {
                 let arguments = vtmigrated::vdiff::create::Arguments::try_from(request)?;
                 vtmigrated::vdiff::create::create(context, &arguments).await.map(drop)
             }
+            Op::Update => {
+                let on_ddl = Some(vtmigrated_proto::binlogdata::OnDdlAction::Exec.into());
+                let request = Update { on_ddl, state: None, ..state_change(&workflow, State::Unknown) };
+                update::update(context, TARGET, request).await.map(drop)
+            }
             Op::Stop | Op::Start => {
                 let state = if op == Op::Start { State::Running } else { State::Stopped };
                 let request = state_change(&workflow, state);
                 update::update(context, TARGET, request).await.map(drop)
             }
             Op::Complete | Op::CompleteSecond | Op::CompleteIgnoringSource => {
-                let arguments = complete::Arguments { keyspace, workflow, dry_run: false };
+                let ignore_source = op == Op::CompleteIgnoringSource;
+                let arguments = complete::Arguments { keyspace, workflow, dry_run: false, ignore_source };
                 complete::complete(context, &arguments).await.map(drop)
             }
             Op::Cancel | Op::CancelSecond | Op::CancelKeepingData => {
@@ -137,15 +144,12 @@ impl Server {
 }
 
 /// As `Workflow start` and `Workflow stop` send it.
-fn state_change(
-    workflow: &str,
-    state: State,
-) -> vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest {
-    vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest {
+fn state_change(workflow: &str, state: State) -> Update {
+    Update {
         workflow: workflow.to_owned(),
         cells: vec!["NULL".into()],
         tablet_types: vec![-1],
         state: Some(state.into()),
-        ..Default::default()
+        ..Update::default()
     }
 }

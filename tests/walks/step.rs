@@ -11,6 +11,8 @@ pub enum Op {
     Status,
     Verdict,
     VDiff,
+    /// Of what streams do with DDL.
+    Update,
     Stop,
     Start,
     Complete,
@@ -96,6 +98,7 @@ impl Dice {
             (2, Op::Status),
             (1, Op::Verdict),
             (2, Op::VDiff),
+            (1, Op::Update),
             (2, Op::Stop),
             (4, Op::Start),
             (10, Op::Complete),
