@@ -14,6 +14,7 @@ use super::super::arguments::Arguments;
 use super::super::cleanup::{self, state_change};
 use super::super::{gather, plan, sizes};
 use super::batching;
+use super::checks;
 use super::situation::Situation;
 use super::step::{self, Step};
 use crate::context::Context;
@@ -100,7 +101,11 @@ impl Creation<'_> {
                 self.insert_streams().await?;
                 self.no_rival().await
             }
-            Step::RefreshTablets { .. } => refresh::shards(self.context, &self.situation.target, &|_: &str| true).await,
+            Step::RefreshTablets { .. } => {
+                refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?;
+                let untouched = |at: usize| !self.situation.has_started(at);
+                checks::tables_stayed_empty(self.context, self.situation, &facts.tables, &untouched).await
+            }
             Step::RebuildServing { .. } => {
                 let cells = &self.situation.target.keyspace.cells;
                 Ok(topo::srv_vschema::rebuild_reachable(self.context.topo.global(), cells).await?)

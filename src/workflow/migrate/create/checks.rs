@@ -21,13 +21,31 @@ pub async fn tables_are_empty(
     tables: &[String],
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
+    let there = |at: usize| situation.target_tables.get(at);
+    let existing = |at: usize| tables.iter().filter(|table| there(at).is_some_and(|t| t.contains_key(*table))).cloned();
+    are_empty(context, situation, wanted, &|at| existing(at).collect()).await
+}
+
+/// Proves once more, now that clients cannot write any more, that tables hold no row, those that create has made among
+/// them: somebody may have written since they were looked at.
+pub async fn tables_stayed_empty(
+    context: &Context,
+    situation: &Situation,
+    tables: &[String],
+    wanted: &(dyn Fn(usize) -> bool + Sync),
+) -> Result<()> {
+    are_empty(context, situation, wanted, &|_| tables.to_vec()).await
+}
+
+async fn are_empty(
+    context: &Context,
+    situation: &Situation,
+    wanted: &(dyn Fn(usize) -> bool + Sync),
+    tables: &(dyn Fn(usize) -> Vec<String> + Sync),
+) -> Result<()> {
     let keyspace = &situation.target.keyspace;
-    let shards = keyspace.shards.iter().zip(&situation.target_tables).enumerate().filter(|(at, _)| wanted(*at));
-    let asked = shards.map(|(_, (shard, there))| async move {
-        let tablet = shard.primary()?;
-        let existing: Vec<String> = tables.iter().filter(|table| there.contains_key(*table)).cloned().collect();
-        claim::filled(context, tablet, &existing).await
-    });
+    let shards = keyspace.shards.iter().enumerate().filter(|(at, _)| wanted(*at));
+    let asked = shards.map(|(at, shard)| async move { claim::filled(context, shard.primary()?, &tables(at)).await });
     let mut full = BTreeSet::new();
     for answer in join_all(asked).await {
         let found = answer.map_err(|e| e.doing("failed to validate that all target tables are empty"))?;
