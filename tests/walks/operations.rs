@@ -112,7 +112,8 @@ impl Server {
             }
             Op::Cancel | Op::CancelSecond | Op::CancelKeepingData => {
                 let keep_data = op == Op::CancelKeepingData;
-                cancel::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data }).await.map(drop)
+                let arguments = cancel::Arguments { keyspace, workflow, keep_data, shards: Vec::new() };
+                cancel::cancel(context, &arguments).await.map(drop)
             }
             Op::Unregister => mount::unregister(context, MOUNT).await,
             Op::Register => {

@@ -113,6 +113,11 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
         };
         return Ok(result(&["vrepl_id", "table_name", "lastpk"], &shard.copy.iter().map(state).collect::<Vec<_>>()));
     }
+    if lower.starts_with("select workflow, source from _vt.vreplication") {
+        let source = |of: &crate::data::Stream| format!("external_cluster:\"{}\"", of.source.external_cluster);
+        let row = |of: &crate::data::Stream| vec![of.workflow.clone(), source(of)];
+        return Ok(plain(&shard.streams.iter().map(row).collect::<Vec<_>>()));
+    }
     if lower.contains("from _vt.vdiff where") {
         let live: BTreeSet<&String> = shard.streams.iter().map(|stream| &stream.workflow).collect();
         let orphaned = shard.diffs.iter().filter(|diff| !live.contains(&diff.workflow));
