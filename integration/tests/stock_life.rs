@@ -6,3 +6,9 @@
 mod data;
 #[path = "stock_life/defaults.rs"]
 mod defaults;
+#[path = "stock_life/schemas.rs"]
+mod schemas;
+#[path = "stock_life/servers.rs"]
+mod servers;
+#[path = "stock_life/shards.rs"]
+mod shards;

@@ -1,6 +1,6 @@
 //! Complete: what it proves before it hands tables over, and the ways back and on when it cannot.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 use serde_json::json;
@@ -13,6 +13,7 @@ use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard, TabletType};
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtmigrated::Severity;
+use vtmigrated_proto::vttime::Time;
 
 use crate::vdiff_rig::Rig;
 use crate::vdiff_tablet::{DiffTablet, stream};
@@ -23,9 +24,11 @@ fn position(to: u64) -> String {
     format!("MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{to}")
 }
 
-/// A stream of the source's shard that runs and is at a transaction.
+/// A stream of the source's shard that runs, has just heard of its source and is at a transaction.
 fn running(to: u64) -> Stream {
-    Stream { pos: position(to).into_bytes(), ..stream(1, "ext1", "commerce", "0") }
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap();
+    let time_updated = Some(Time { seconds, nanoseconds: 0 });
+    Stream { pos: position(to).into_bytes(), time_updated, ..stream(1, "ext1", "commerce", "0") }
 }
 
 fn frozen(to: u64) -> Stream {

@@ -148,6 +148,7 @@ impl Rig {
 
     /// Asserts that nothing of the workflow is left, and that the tables are these.
     pub async fn expect_clean(&self, tables: &[&str]) {
+        assert_eq!(self.source.taken(), Vec::<String>::new(), "the source is only read");
         assert_eq!(self.record().await, None);
         assert_eq!(self.denied().await, [Vec::<String>::new(), Vec::new()]);
         for primary in &self.target {

@@ -188,7 +188,7 @@ impl TabletManager for MigrateTablet {
         let sql = r.into_inner().sql;
         let names: Vec<String> =
             sql.split("CREATE TABLE `").skip(1).filter_map(|s| s.split('`').next()).map(str::to_owned).collect();
-        self.perform(format!("ApplySchema {}", names.join(" ")), |contents| {
+        self.perform(format!("ApplySchema {}", names.join(" ")), move |contents| {
             if let Some((table, rows)) = contents.made_before_ddl.take() {
                 contents.tables.insert(table.into(), rows);
             }
@@ -210,7 +210,7 @@ impl TabletManager for MigrateTablet {
         r: Request<CreateVReplicationWorkflowRequest>,
     ) -> Answer<CreateVReplicationWorkflowResponse> {
         let request = r.into_inner();
-        self.perform("CreateVReplicationWorkflow".into(), |contents| {
+        self.perform("CreateVReplicationWorkflow".into(), move |contents| {
             let mut streams = Vec::new();
             for source in request.binlog_source {
                 contents.last_id += 1;

@@ -13,10 +13,6 @@ use super::{
 };
 use crate::{cluster::topology::GLOBAL_ROOT, etcd::Etcd, mysqld::Release, server::Server};
 
-/// To be taken out once create names a workflow's overrides as tablets of version 23 and later know them: until then it fails
-/// on them unless it is told not to send any.
-const BATCHING: &str = "--keep-vplayer-batching";
-
 /// A cluster of one cell.
 pub struct Cluster {
     cell: String,
@@ -135,6 +131,5 @@ fn server_flags(cell: &str, etcd: &Etcd) -> Vec<String> {
         format!("--topo_global_server_address={}", etcd.address()),
         format!("--topo_global_root={GLOBAL_ROOT}"),
         format!("--cell={cell}"),
-        BATCHING.to_owned(),
     ]
 }

@@ -36,6 +36,7 @@ impl Gate {
             "--grpc-bind-address=127.0.0.1".to_owned(),
             format!("--grpc-port={}", grpc.number()),
             "--service-map=grpc-vtgateservice".to_owned(),
+            "--tablet-types-to-wait=PRIMARY".to_owned(),
             // a tablet is seen soon after it has come up
             "--tablet-refresh-interval=500ms".to_owned(),
             "--log-format=text".to_owned(),

@@ -54,10 +54,10 @@ pub mod by_shard {
         let mut groups: Vec<(Vec<&str>, &[String])> = Vec::new();
         let mut known: HashMap<&[String], usize> = HashMap::new();
         for (shard, list) in lists {
-            let at = *known.entry(list).or_insert(groups.len());
+            let at = *known.entry(list.as_slice()).or_insert(groups.len());
             match groups.get_mut(at) {
                 Some((shards, _)) => shards.push(shard),
-                None => groups.push((vec![shard], list)),
+                None => groups.push((vec![shard.as_str()], list.as_slice())),
             }
         }
         groups.serialize(to)

@@ -89,14 +89,13 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
             None => gather::mount(context, &ask.mount).await.map_err(|e| e.to_string())?.value,
         };
         let topo = gather::open(context, &ask.mount, &record).await.map_err(|e| e.to_string())?;
-        let shards = shards(&topo, ask).await?;
-        Ok((topo, shards))
+        shards(&topo, ask).await
     };
-    let (topo, asked) = bounded(ask.within, topology).await?;
+    let asked = bounded(ask.within, topology).await?;
     let positions = join_all(asked.shards.iter().map(|shard| async {
         let primary = shard.primary().map_err(|e| e.to_string());
         let (position, binlogs) = match primary {
-            Ok(on) => join(position(context, &topo, &asked, on, ask.within), binlogs(context, on, ask.within)).await,
+            Ok(on) => join(position(context, &asked, on, ask.within), binlogs(context, on, ask.within)).await,
             Err(why) => (Err(why), Vec::new()),
         };
         let told = SourceShard {
@@ -164,13 +163,7 @@ async fn shards(topo: &Topo, ask: &Ask) -> Result<Keyspace, String> {
 }
 
 /// What a primary has executed.
-async fn position(
-    context: &Context,
-    topo: &Topo,
-    source: &Keyspace,
-    on: &Tablet,
-    within: Duration,
-) -> Result<Position, String> {
+async fn position(context: &Context, source: &Keyspace, on: &Tablet, within: Duration) -> Result<Position, String> {
     let answer = async {
         let answer = context.tablets.primary_position(on, PrimaryPositionRequest {});
         answer.await.map_err(|e| e.to_string())

@@ -40,9 +40,9 @@ async fn ask(mut io: impl AsyncRead + AsyncWrite + Unpin, path: &str, user: Opti
     let signed = user.map(|user| format!("Authorization: Basic {}\r\n", basic(user))).unwrap_or_default();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{signed}\r\n");
     io.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 1000];
+    let mut answer = vec![0; 4000];
     let mut have = 0;
-    while have < 500 && !answer[..have].starts_with(b"HTTP/1.1 200") {
+    while have < answer.len() && !answer[..have].starts_with(b"HTTP/1.1 200") {
         match io.read(&mut answer[have..]).await {
             Ok(0) | Err(_) => break,
             Ok(read) => have += read,

@@ -1,0 +1,48 @@
+//! Two servers of ours beside each other, and one that dies in the middle of its work.
+
+use integration::{
+    life::TARGET_VSCHEMA,
+    stock::{self, Output},
+};
+
+use crate::data::{ROWS, SCHEMA, TABLES, expect_same};
+
+fn gone(output: &Output) -> bool {
+    output.stderr.contains("no streams found in keyspace bazaar_new for import")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_finishes_what_a_killed_one_has_begun() {
+    let pair = stock::pair().await.unwrap();
+    let (source, target) =
+        tokio::try_join!(pair.source.keyspace("bazaar", &["0"]), pair.target.keyspace("bazaar_new", &["-80", "80-"]))
+            .unwrap();
+    source.run(SCHEMA).await.unwrap();
+    source.run(ROWS).await.unwrap();
+    pair.target.apply_vschema("bazaar_new", TARGET_VSCHEMA).await.unwrap();
+    let import = pair.migration("import", "bazaar", "bazaar_new");
+    for step in [4, 9, 14] {
+        let doomed = pair.target.another_server(&format!("effect={step}*off->return")).await.unwrap();
+        let output = import.through(&doomed).create(&["--all-tables"]).await.unwrap();
+        assert!(!output.ok(), "create outlived step {step}: {output}");
+        let cancel = import.migrate(&["cancel"]).await.unwrap();
+        assert!(cancel.ok() || gone(&cancel), "create killed at {step}: {cancel}");
+        for shard in &target.shards {
+            let left = shard.rows("SHOW TABLES").await.unwrap();
+            assert!(left.is_empty(), "create killed at {step}: {left:?}");
+        }
+    }
+    import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
+    let again = import.create(&["--all-tables"]).await.unwrap();
+    assert!(!again.ok() && again.stderr.contains("already exists"), "{again}");
+    let other = pair.target.another_server("").await.unwrap();
+    import.through(&other).until_running().await.unwrap();
+    let doomed = pair.target.another_server("effect=5*off->return").await.unwrap();
+    let output = import.through(&doomed).migrate(&["complete"]).await.unwrap();
+    assert!(!output.ok(), "complete outlived its kill: {output}");
+    let (one, two) = (import.through(&other), import);
+    let (one, two) = tokio::try_join!(one.migrate(&["complete"]), two.migrate(&["complete"])).unwrap();
+    assert!(one.ok() || two.ok(), "{one}\n{two}");
+    assert!((one.ok() || gone(&one)) && (two.ok() || gone(&two)), "{one}\n{two}");
+    expect_same(&source, &target, &TABLES).await;
+}
