@@ -253,7 +253,12 @@ async fn dry_runs_change_nothing_and_their_steps_are_those_that_run() {
         assert!(blocked.contains(&"TABLE_IN_OTHER_WORKFLOW") && blocked.contains(&"TARGET_NOT_EMPTY"), "{blocked:?}");
 
         let (ending, running) = (
-            |keep_data| cancel::Arguments { keyspace: keyspace.into(), workflow: WORKFLOW.into(), keep_data },
+            |keep_data| cancel::Arguments {
+                keyspace: keyspace.into(),
+                workflow: WORKFLOW.into(),
+                keep_data,
+                shards: Vec::new(),
+            },
             everything(&life).await,
         );
         let planned = preflight::cancel(&context, &ending(false)).await;

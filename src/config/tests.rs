@@ -157,5 +157,5 @@ fn help_and_version_are_answers() {
         assert!(answer.is_answer(), "{answer}");
     }
     let version = config(&["--version"]).unwrap_err().to_string();
-    assert!(version.starts_with("vtctld version Version: 22.0.3"), "{version}");
+    assert!(version.starts_with("vtctld version Version: 24.0.4"), "{version}");
 }

@@ -127,9 +127,13 @@ fn answer(rows: Vec<Vec<String>>) -> Option<QueryResult> {
 impl Contents {
     fn dba(&mut self, query: &str) -> Result<Option<QueryResult>, Status> {
         if let Some(list) = query.strip_prefix("drop table if exists ") {
-            listed(list).iter().for_each(|table| drop(self.tables.remove(table)));
+            listed(list).iter().for_each(|table| {
+                self.tables.remove(table);
+            });
         } else if let Some(table) = query.strip_prefix("truncate table ") {
-            listed(table).into_iter().for_each(|table| drop(self.tables.insert(table, 0)));
+            listed(table).into_iter().for_each(|table| {
+                self.tables.insert(table, 0);
+            });
         } else if query.contains("from information_schema.tables where table_schema = database() and table_name in") {
             let named = quoted(query, '\'').into_iter().filter(|table| self.tables.contains_key(table));
             return Ok(answer(named.map(|table| vec![table]).collect()));

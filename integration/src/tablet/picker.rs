@@ -111,7 +111,7 @@ impl Picker {
             record.value.primary_alias.into_iter().collect()
         } else {
             let known = all.only(&cells)?;
-            topo::tablet::replication(&known, &self.keyspace, &[&self.shard]).await?.into_values().flatten().collect()
+            topo::tablet::replication(&known, &self.keyspace, &[&self.shard]).await.into_values().flatten().collect()
         };
         let aliases: Vec<TabletAlias> = aliases;
         let tablets = topo::tablet::get_many(&all, &aliases).await?;

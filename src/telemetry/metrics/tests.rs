@@ -41,7 +41,7 @@ fn stocks_names_are_in_both_forms() {
     assert_eq!(timings["Time"], 60_002_000_000_i64);
     assert!(found["Uptime"].as_i64().unwrap() > 0);
     assert!(found["MaxFds"].as_i64().unwrap() > 0);
-    assert_eq!(found["BuildVersion"], format!("22.0.3-vtmigrated-{}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(found["BuildVersion"], format!("24.0.4-vtmigrated-{}", env!("CARGO_PKG_VERSION")));
     assert_eq!(found["GRPCServerErrors"]["vtctlservice_Vtctld/MountShow.NOT_FOUND"], 1);
 }
 

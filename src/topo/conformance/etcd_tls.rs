@@ -90,7 +90,7 @@ async fn etcd_over_tls_follows_renewed_certificates() {
     let dialer = Dialer::new(EtcdOptions { tls: Some(files.load().unwrap()) });
     // one of its servers does not run
     let addresses = format!("{},{}", silent.address(), ports[0].address());
-    let conn = dialer.open("etcd2", &addresses, "/test/root").await.unwrap();
+    let conn = dialer.open_for(&access::Holder::Own, None, "etcd2", &addresses, "/test/root").await.unwrap();
     until_answered(&conn).await;
     suite(Arc::clone(&conn)).await;
     conn.create("kept", b"1".to_vec()).await.unwrap();

@@ -91,24 +91,34 @@ pub async fn look(context: &Context, sequences: &[Sequence]) -> Vec<(Sequence, S
     let places: Vec<_> = sequences.iter().map(|sequence| resolve(&sequence.name, &vschemas)).collect();
     let keyspaces: BTreeSet<&String> =
         places.iter().filter_map(|place| place.as_ref().ok()).map(|(keyspace, _)| keyspace).collect();
-    let loads = keyspaces.into_iter().map(|keyspace| async move {
-        let loaded = Keyspace::load(&context.topo, keyspace).await.ok()?;
-        Some((keyspace.clone(), loaded.shards.into_iter().filter_map(|shard| shard.primary).collect::<Vec<_>>()))
-    });
+    let loads = keyspaces.into_iter().map(|keyspace| primaries_of(context, keyspace)).collect::<Vec<_>>();
     let primaries: Vec<_> = stream::iter(loads).buffer_unordered(AT_ONCE).collect().await;
     let primaries: BTreeMap<String, Vec<Tablet>> = primaries.into_iter().flatten().collect();
-    let asks = sequences.iter().zip(&places).map(|(sequence, place)| async {
-        let state = match place {
-            Err(why) => State::Missing(why.clone()),
-            Ok((keyspace, table)) => match primaries.get(keyspace).map(Vec::as_slice) {
-                Some([only]) => ask(context, only, keyspace, table).await,
-                // a pinned one: which shard has it is vtgate's to know
-                _ => State::Unknown,
-            },
-        };
-        (sequence.clone(), state)
-    });
+    let asks: Vec<_> =
+        sequences.iter().zip(&places).map(|(sequence, place)| state(context, sequence, place, &primaries)).collect();
     stream::iter(asks).buffered(AT_ONCE).collect().await
+}
+
+async fn primaries_of(context: &Context, keyspace: &str) -> Option<(String, Vec<Tablet>)> {
+    let loaded = Keyspace::load(&context.topo, keyspace).await.ok()?;
+    Some((keyspace.to_owned(), loaded.shards.into_iter().filter_map(|shard| shard.primary).collect()))
+}
+
+async fn state(
+    context: &Context,
+    sequence: &Sequence,
+    place: &Result<(String, String), String>,
+    primaries: &BTreeMap<String, Vec<Tablet>>,
+) -> (Sequence, State) {
+    let state = match place {
+        Err(why) => State::Missing(why.clone()),
+        Ok((keyspace, table)) => match primaries.get(keyspace).map(Vec::as_slice) {
+            Some([only]) => ask(context, only, keyspace, table).await,
+            // a pinned one: which shard has it is vtgate's to know
+            _ => State::Unknown,
+        },
+    };
+    (sequence.clone(), state)
 }
 
 async fn ask(context: &Context, on: &Tablet, keyspace: &str, table: &str) -> State {

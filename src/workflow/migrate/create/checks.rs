@@ -22,7 +22,8 @@ pub async fn tables_are_empty(
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
     let there = |at: usize| situation.target_tables.get(at);
-    let existing = |at: usize| tables.iter().filter(|table| there(at).is_some_and(|t| t.contains_key(*table))).cloned();
+    let existing =
+        |at: usize| tables.iter().filter(move |table| there(at).is_some_and(|t| t.contains_key(*table))).cloned();
     are_empty(context, situation, wanted, &|at| existing(at).collect()).await
 }
 
