@@ -1,18 +1,18 @@
 //! Status: streams of each shard, copy progress of each table. The source is asked too, but not needed.
 
+mod copying;
+mod stream;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::future::{join, join_all, try_join, try_join3, try_join5};
-use vtmigrated_proto::query::QueryResult;
+use futures::future::{join, try_join, try_join3, try_join5};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
-use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
+use vtmigrated_proto::topodata::ExternalVitessCluster;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules, SrvVSchema};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
-use vtmigrated_proto::vtctldata::workflow_status_response::{
-    ShardStreamState, ShardStreams, ShardStreamsEntry, TableCopyStateEntry,
-};
+use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardStreamsEntry, TableCopyStateEntry};
 
 use super::super::preflight::Finding;
 use super::super::record::{self, Facts, Stored, TableSize};
@@ -24,14 +24,17 @@ use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, overrides};
 use super::super::{Error, Result, foreign, names};
 use super::arguments::Arguments;
-use super::progress::{self, Overall, Size, Sizes, TableState};
+use super::progress::{Overall, Size, TableState};
 use super::readiness;
-use super::rows::{self, CopyStates};
+use super::rows::CopyStates;
 use super::sizes::Copying;
 use crate::context::Context;
-use crate::gtid::Position;
 use crate::topo::Node;
-use crate::{tablet, topo, vschema};
+use crate::{topo, vschema};
+use copying::Copies;
+pub(super) use copying::copies;
+pub use stream::lag;
+use stream::stream_state;
 
 /// Bound of what status asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -241,15 +244,6 @@ pub(super) struct Seen {
     pub needs_sizes: bool,
 }
 
-/// What one primary says of its copies.
-pub(super) struct Copies {
-    /// Tables left.
-    pub states: CopyStates,
-    /// When each stream began, epoch seconds.
-    starts: BTreeMap<i64, f64>,
-    sizes: Sizes,
-}
-
 impl Seen {
     async fn read(context: &Context, target: &Keyspace, workflow: &str, needs_sizes: bool) -> Result<Self> {
         let names = [workflow.to_owned()];
@@ -381,80 +375,6 @@ impl Seen {
         let first = starts.fold(None, |first: Option<f64>, start| Some(first.map_or(start, |f| f.min(start))))?;
         Some((now().as_secs_f64() - first).max(0.0))
     }
-}
-
-/// What all primaries say of their copies: one wave.
-pub(super) async fn copies(context: &Context, target: &Keyspace, needs_sizes: bool) -> Result<Vec<Copies>> {
-    let primaries = target.primaries()?;
-    let asked = primaries.iter().map(|(_, tablet)| copying(context, tablet, needs_sizes));
-    let mut read = Vec::new();
-    let mut errors = Vec::new();
-    for answer in join_all(asked).await {
-        match answer {
-            Ok(answer) => read.push(answer),
-            Err(error) => errors.push(Error::from(error)),
-        }
-    }
-    Error::several(errors).map_or(Ok(read), Err)
-}
-
-async fn copying(context: &Context, on: &Tablet, needs_sizes: bool) -> tablet::Result<Copies> {
-    let states = context.tablets.v_replication_exec(on, rows::COPY_STATES.into());
-    let starts = context.tablets.v_replication_exec(on, rows::COPY_STARTS.into());
-    let sizes = async {
-        if !needs_sizes {
-            return Ok(Sizes::new());
-        }
-        // figures only: a tablet that cannot tell them still has a status
-        Ok(progress::sizes(context, on).await.unwrap_or_else(|error| {
-            tracing::warn!("no table sizes: {error}");
-            Sizes::new()
-        }))
-    };
-    let (states, starts, sizes): (QueryResult, QueryResult, Sizes) =
-        futures::future::try_join3(states, starts, sizes).await?;
-    Ok(Copies { states: rows::copy_states(&states), starts: rows::numbers(&starts), sizes })
-}
-
-fn stream_state(stream: &Stream, copying: bool, overall: &Overall) -> ShardStreamState {
-    let status = streams::shown_state(stream, copying);
-    let source = stream.bls.as_ref().map(|bls| format!("{}/{}", bls.keyspace, bls.shard)).unwrap_or_default();
-    let info = match (status, copying) {
-        ("Error", _) => streams::message(stream),
-        (_, true) => overall.text(),
-        _ if stream.pos.is_empty() => "VStream has not started".into(),
-        _ => lag_text(stream),
-    };
-    ShardStreamState {
-        id: stream.id,
-        tablet: None,
-        source_shard: source,
-        position: Position::stored(&stream.pos).to_string(),
-        status: status.to_owned(),
-        info,
-    }
-}
-
-/// How far a running stream is behind, in seconds, and the time of the last transaction.
-fn lag_text(stream: &Stream) -> String {
-    let mut text = format!("VStream Lag: {}s", lag(stream));
-    let transaction = stream.transaction_timestamp.as_ref().map_or(0, |t| t.seconds);
-    if transaction > 0
-        && let Ok(time) = jiff::Timestamp::from_second(transaction)
-    {
-        text = format!("{text}; Tx time: {}", time.strftime("%a %b %e %H:%M:%S %Y UTC"));
-    }
-    text
-}
-
-/// Seconds between now and the last thing heard from the source: a transaction, or a heartbeat when there is none.
-pub fn lag(stream: &Stream) -> i64 {
-    let seconds = |time: &Option<vtmigrated_proto::vttime::Time>| time.as_ref().map_or(0, |t| t.seconds);
-    let (transaction, updated) = (seconds(&stream.transaction_timestamp), seconds(&stream.time_updated));
-    let idle = transaction == 0 || (updated == seconds(&stream.time_heartbeat) && updated > transaction);
-    let heard = if idle { updated } else { transaction };
-    // a stream that never ran carries its creation time as digits, far in the future
-    i64::try_from(now().as_secs()).unwrap_or(i64::MAX).saturating_sub(heard).max(0)
 }
 
 fn now() -> Duration {

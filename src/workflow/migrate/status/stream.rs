@@ -1,0 +1,50 @@
+//! One stream, as status shows it.
+
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::vtctldata::workflow_status_response::ShardStreamState;
+
+use super::super::super::streams;
+use super::super::progress::Overall;
+use super::now;
+use crate::gtid::Position;
+
+pub(super) fn stream_state(stream: &Stream, copying: bool, overall: &Overall) -> ShardStreamState {
+    let status = streams::shown_state(stream, copying);
+    let source = stream.bls.as_ref().map(|bls| format!("{}/{}", bls.keyspace, bls.shard)).unwrap_or_default();
+    let info = match (status, copying) {
+        ("Error", _) => streams::message(stream),
+        (_, true) => overall.text(),
+        _ if stream.pos.is_empty() => "VStream has not started".into(),
+        _ => lag_text(stream),
+    };
+    ShardStreamState {
+        id: stream.id,
+        tablet: None,
+        source_shard: source,
+        position: Position::stored(&stream.pos).to_string(),
+        status: status.to_owned(),
+        info,
+    }
+}
+
+/// How far a running stream is behind, in seconds, and the time of the last transaction.
+fn lag_text(stream: &Stream) -> String {
+    let mut text = format!("VStream Lag: {}s", lag(stream));
+    let transaction = stream.transaction_timestamp.as_ref().map_or(0, |t| t.seconds);
+    if transaction > 0
+        && let Ok(time) = jiff::Timestamp::from_second(transaction)
+    {
+        text = format!("{text}; Tx time: {}", time.strftime("%a %b %e %H:%M:%S %Y UTC"));
+    }
+    text
+}
+
+/// Seconds between now and the last thing heard from the source: a transaction, or a heartbeat when there is none.
+pub fn lag(stream: &Stream) -> i64 {
+    let seconds = |time: &Option<vtmigrated_proto::vttime::Time>| time.as_ref().map_or(0, |t| t.seconds);
+    let (transaction, updated) = (seconds(&stream.transaction_timestamp), seconds(&stream.time_updated));
+    let idle = transaction == 0 || (updated == seconds(&stream.time_heartbeat) && updated > transaction);
+    let heard = if idle { updated } else { transaction };
+    // a stream that never ran carries its creation time as digits, far in the future
+    i64::try_from(now().as_secs()).unwrap_or(i64::MAX).saturating_sub(heard).max(0)
+}
