@@ -26,6 +26,7 @@ fn page() -> String {
     metrics::tablet_connection(false);
     metrics::tablet_call("tabletmanagerservice.TabletManager/Ping", "tablet:1", "UNAVAILABLE", moment);
     metrics::rpc_active(1);
+    metrics::hung_up("flood");
     metrics::rpc("vtctlservice.Vtctld/GetWorkflows", "INTERNAL", moment);
     metrics::prometheus_text()
 }
