@@ -27,6 +27,7 @@ mod gate;
 pub mod keyspace;
 mod migration;
 mod programs;
+mod vtctld;
 mod vttablet;
 
 use std::process::Child;
@@ -37,6 +38,7 @@ pub use client::Output;
 pub use cluster::Cluster;
 pub use keyspace::Keyspace;
 pub use migration::{Migration, until};
+pub use vtctld::Vtctld;
 
 use crate::{cluster::topology::GLOBAL_ROOT, etcd, mysqld, process, server};
 

@@ -6,6 +6,8 @@
 mod data;
 #[path = "stock_life/defaults.rs"]
 mod defaults;
+#[path = "stock_life/refusals.rs"]
+mod refusals;
 #[path = "stock_life/schemas.rs"]
 mod schemas;
 #[path = "stock_life/servers.rs"]

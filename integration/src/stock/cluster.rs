@@ -10,6 +10,7 @@ use super::{
     client::Output,
     gate::Gate,
     keyspace::{self, Keyspace},
+    vtctld::Vtctld,
 };
 use crate::{cluster::topology::GLOBAL_ROOT, etcd::Etcd, mysqld::Release, server::Server};
 
@@ -65,6 +66,14 @@ impl Cluster {
         let mut flags = server_flags(&self.cell, &self.etcd);
         flags.push("--topo_etcd_lease_ttl=2".to_owned());
         Ok(Server::start_with_points(&flags, points).await?)
+    }
+
+    /// Vitess's own vtctld on this cluster's topology, beside our server.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn stock_vtctld(&self) -> Result<Vtctld, Error> {
+        Vtctld::start(&self.etcd.address()).await
     }
 
     /// Runs a command of the stock `vtctldclient` against our server.
