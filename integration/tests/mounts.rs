@@ -172,7 +172,7 @@ async fn copy_to_zookeeper(life: &Life, zookeeper: &Zookeeper) {
             let info = CellInfo::decode(value.as_slice()).unwrap();
             value = CellInfo { server_address: zookeeper.address(), ..info }.encode_to_vec();
         }
-        writes.push(Write::put(key, value, Expect::Absent));
+        writes.push(Write::put(key.trim_start_matches('/').to_owned(), value, Expect::Absent));
     }
     conn.write(writes, None).await.unwrap();
 }

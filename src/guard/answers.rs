@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
@@ -104,7 +104,7 @@ impl Look {
         loop {
             let Some(oldest) = self.answers.oldest() else { return true };
             let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(PERIOD)));
-            if let Poll::Pending = next.as_mut().poll(cx) {
+            if next.as_mut().poll(cx).is_pending() {
                 return true;
             }
             self.next = None;

@@ -114,7 +114,7 @@ pub(super) struct NoConn {
 }
 
 impl NoConn {
-    pub fn new(kind: &str, server: &str, root: &str, why: Error) -> Arc<dyn Conn> {
+    pub fn wrap(kind: &str, server: &str, root: &str, why: Error) -> Arc<dyn Conn> {
         Arc::new(Self { kind: kind.to_owned(), server: server.to_owned(), root: root.to_owned(), why })
     }
 

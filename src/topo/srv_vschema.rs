@@ -25,10 +25,25 @@ pub async fn all(cells: &Cells) -> Result<Vec<(String, Option<SrvVSchema>)>> {
 
 /// The same of the cells that can be reached; the others are left out. One that cannot be decoded is none.
 pub async fn reachable(cells: &Cells) -> Vec<(String, Option<SrvVSchema>)> {
+    asked(cells).await.into_iter().map(|(name, found)| (name, found.ok().flatten())).collect()
+}
+
+/// The same of the cells that can be reached, for what is proven by them.
+///
+/// # Errors
+/// [`Error::BadData`] for one that cannot be decoded.
+pub async fn decoded(cells: &Cells) -> Result<Vec<(String, Option<SrvVSchema>)>> {
+    asked(cells).await.into_iter().map(|(name, found)| Ok((name, found?))).collect()
+}
+
+/// What each cell that can be reached holds: none, a SrvVSchema, or what cannot be decoded.
+async fn asked(cells: &Cells) -> Vec<(String, Result<Option<SrvVSchema>>)> {
     let asked = cells.ask_all(|_, conn| async move {
         match Record::<SrvVSchema>::find(conn, paths::SRV_VSCHEMA).await {
-            Err(Error::BadData { .. }) => Ok(None),
-            found => Ok(found?.map(|record| record.value)),
+            Err(Error::BadData { path, detail }) if path.ends_with(paths::SRV_VSCHEMA) => {
+                Ok(Err(Error::BadData { path, detail }))
+            }
+            found => Ok(Ok(found?.map(|record| record.value))),
         }
     });
     asked.await

@@ -58,7 +58,8 @@ impl Topo {
             if let Some((name, "CellInfo")) = node.path.strip_prefix("cells/").and_then(|rest| rest.split_once('/')) {
                 let name = name.to_owned();
                 let conn = self.cell_of(&name, node).await;
-                let none = |why: Error| NoConn::new(&self.kind, "", "", why.wrap(format!("the record of cell {name}")));
+                let none =
+                    |why: Error| NoConn::wrap(&self.kind, "", "", why.wrap(format!("the record of cell {name}")));
                 let conn = conn.unwrap_or_else(none);
                 cells.insert(name, conn);
             }

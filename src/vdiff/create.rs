@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::{join_all, try_join3, try_join4};
+use futures::future::{join, join_all, try_join3, try_join4};
 use prost::Message;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::{VDiffOptions, VDiffRequest};
@@ -18,7 +18,7 @@ use crate::workflow::migrate::{FROZEN, gather};
 use crate::workflow::streams::{self, Graphed, OnShard, Origin};
 use crate::workflow::{Error, Result};
 
-/// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most ten waves of round trips.
+/// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
 ///
 /// # Errors
 /// Nothing is left behind: a diff that was not made or not started on every shard is deleted on all.
@@ -31,8 +31,6 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     let origin = streams::origin(&arguments.keyspace, &on_shards.iter().collect::<Vec<_>>())?;
     check_tables(arguments, &origin)?;
     let source = source(context, &origin, &seen.mounts).await?;
-    missing::check(context, &source, if arguments.tables.is_empty() { &origin.tables } else { &arguments.tables })
-        .await?;
     let source_cells = picking::source_cells(arguments, &origin, &source);
     let target = Side {
         which: "target",
@@ -44,7 +42,11 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     };
     let cell = |t: &Target| t.primary.alias.as_ref().map(|alias| alias.cell.clone()).unwrap_or_default();
     let own: BTreeMap<String, String> = targets.iter().map(|t| (t.shard.clone(), cell(t))).collect();
-    picking::prove(context, arguments, (&source, &source_cells), &target, &own).await?;
+    let tables = if arguments.tables.is_empty() { &origin.tables } else { &arguments.tables };
+    let there = missing::check(context, &source, tables);
+    let (there, proven) =
+        join(there, picking::prove(context, arguments, (&source, &source_cells), &target, &own)).await;
+    there.and(proven)?;
     make(context, arguments, &targets, &arguments.options(&source_cells)).await?;
     if arguments.auto_start {
         start(context, arguments, &targets).await?;

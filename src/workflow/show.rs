@@ -304,7 +304,6 @@ fn options(json: &str) -> Option<WorkflowOptions> {
         config: config.collect(),
         global_keyspace: text(["global_keyspace", "globalKeyspace"]),
         lookup_vindexes: list(["lookup_vindexes", "lookupVindexes"]),
-        ..WorkflowOptions::default()
     })
 }
 

@@ -52,7 +52,7 @@ async fn rows_without_a_stream_are_never_dropped() {
         assert_eq!(code, Code::FailedPrecondition, "{text}");
         assert!(text.starts_with("no streams found in keyspace customer for import"), "{text}");
         assert!(text.contains("customer on shard -80: no stream of the workflow is there"), "{text}");
-        assert!(text.contains("Migrate --target-keyspace customer --workflow import cancel --keep-data"), "{text}");
+        assert!(text.contains("Workflow --keyspace customer delete --workflow import --keep-data"), "{text}");
         assert!(rig.record().await.is_some());
         assert_eq!(rows(&rig), [10; 4], "nothing is dropped or emptied");
         assert_eq!(rig.target[0].taken().iter().filter(|call| !call.starts_with("RefreshState")).count(), 0);

@@ -12,7 +12,7 @@ use std::{
 use tonic::{Request, Response, Status};
 use vtmigrated_proto::{
     binlogdata::VReplicationWorkflowState as State,
-    query::QueryResult,
+    query::{QueryResult, Row},
     tabletmanagerdata::{self as data, read_v_replication_workflow_response::Stream},
     tabletmanagerservice::tablet_manager_server::TabletManager,
     vttime::Time,
@@ -170,10 +170,15 @@ impl TabletManager for Light {
         request: Request<data::ExecuteFetchAsDbaRequest>,
     ) -> Answer<data::ExecuteFetchAsDbaResponse> {
         self.take_time().await;
-        if request.into_inner().query.starts_with(b"drop table") {
+        let query = String::from_utf8_lossy(&request.into_inner().query).into_owned();
+        let mut result = QueryResult::default();
+        if query.starts_with("drop table") {
             self.state().tables.clear();
+        } else if query.contains(" table_name from information_schema.tables ") {
+            let row = |name: &String| Row { lengths: vec![name.len() as i64], values: name.clone().into_bytes() };
+            result.rows = self.state().tables.iter().map(row).collect();
         }
-        Ok(Response::new(data::ExecuteFetchAsDbaResponse { result: Some(QueryResult::default()) }))
+        Ok(Response::new(data::ExecuteFetchAsDbaResponse { result: Some(result) }))
     }
 
     async fn execute_fetch_as_all_privs(

@@ -109,12 +109,12 @@ async fn cancel_drops_nothing_of_a_workflow_that_a_stock_vtctld_has_deleted_and_
         let text = format!("{table} on shard 0: no stream of the workflow is there");
         assert!(refused.stderr.contains(&text), "{refused}");
     }
-    let help = "Migrate --target-keyspace depot_new --workflow import cancel --keep-data";
+    let help = "Workflow --keyspace depot_new delete --workflow import --keep-data";
     assert!(refused.stderr.contains(help), "{refused}");
     expect_unchanged(&target, &before).await;
     assert_eq!(customers(pair, "depot_new").await.unwrap(), Some(1001));
 
-    let kept = import.migrate(&["cancel", "--keep-data"]).await.unwrap().expect().unwrap();
+    let kept = pair.target.vtctldclient(&delete).await.unwrap().expect().unwrap();
     assert!(kept.contains("Successfully cancelled the import workflow in the depot_new keyspace"), "{kept}");
     assert!(kept.contains("(3 tables kept)"), "{kept}");
     expect_unchanged(&target, &before).await;

@@ -9,7 +9,7 @@ const SCHEMA: &str = "
     CREATE TABLE parent (id INT NOT NULL PRIMARY KEY, name VARCHAR(20) NOT NULL);
     CREATE TABLE child (id INT NOT NULL PRIMARY KEY, parent_id INT NOT NULL,
         CONSTRAINT of_parent FOREIGN KEY (parent_id) REFERENCES parent (id));
-    CREATE TABLE generated (id INT NOT NULL PRIMARY KEY, a INT, twice INT AS (a * 2) STORED, half INT AS (a / 2) VIRTUAL,
+    CREATE TABLE computed (id INT NOT NULL PRIMARY KEY, a INT, twice INT AS (a * 2) STORED, half INT AS (a / 2) VIRTUAL,
         KEY by_twice (twice));
     CREATE TABLE article (id INT NOT NULL PRIMARY KEY, body TEXT, FULLTEXT KEY words (body));
     CREATE TABLE event (id INT NOT NULL, day DATE NOT NULL, PRIMARY KEY (id, day))
@@ -20,18 +20,18 @@ const SCHEMA: &str = "
     CREATE TABLE `größe_日本` (`schlüssel` INT NOT NULL PRIMARY KEY, `wert` VARCHAR(20) CHARACTER SET utf8mb4);
     INSERT INTO parent VALUES (1, 'one'), (2, 'two');
     INSERT INTO child VALUES (1, 1), (2, 2), (3, 1);
-    INSERT INTO generated (id, a) VALUES (1, 10), (2, NULL), (3, 7);
+    INSERT INTO computed (id, a) VALUES (1, 10), (2, NULL), (3, 7);
     INSERT INTO article VALUES (1, 'the quick brown fox'), (2, NULL);
     INSERT INTO event VALUES (1, '2026-01-01'), (99, '2026-12-31');
     INSERT INTO zero VALUES (1, '0000-00-00', '0000-00-00 00:00:00'), (2, '2026-00-10', '2026-01-01 10:00:00');
     INSERT INTO `order` VALUES (1, 'a', 2), (2, NULL, NULL);
     INSERT INTO `größe_日本` VALUES (1, 'ä'), (2, '😀');";
-const TABLES: [&str; 8] = ["parent", "child", "generated", "article", "event", "zero", "order", "größe_日本"];
+const TABLES: [&str; 8] = ["parent", "child", "computed", "article", "event", "zero", "order", "größe_日本"];
 /// What goes on on the source after the copy.
 const LATER: &str = "
     SET SESSION sql_mode = '';
     INSERT INTO parent VALUES (3, 'three'); INSERT INTO child VALUES (4, 3);
-    UPDATE generated SET a = 8 WHERE id = 1; DELETE FROM event WHERE id = 1;
+    UPDATE computed SET a = 8 WHERE id = 1; DELETE FROM event WHERE id = 1;
     INSERT INTO zero (id) VALUES (3); UPDATE `order` SET `select` = 'b', `group` = 3;
     UPDATE `größe_日本` SET `wert` = 'ß' WHERE `schlüssel` = 2; INSERT INTO article VALUES (3, 'lazy dog');";
 

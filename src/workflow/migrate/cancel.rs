@@ -133,7 +133,7 @@ fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, ke
     };
     let text = format!("{begins}, and what tables hold cannot be proven to be its own: {}", named.join("; "));
     let help = format!(
-        "to end it and keep its tables: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel --keep-data; then drop \
+        "to end it and keep its tables: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data; then drop \
          by hand what nobody needs"
     );
     let violation = |kept: &Kept| {

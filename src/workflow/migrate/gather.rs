@@ -53,7 +53,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     let vschema = topo::vschema::find(topo.global(), keyspace);
     let cells_and_serving = async {
         let (cells, aliases) = try_join(topo.cells(), topo::cell::aliases(topo.global())).await?;
-        let serving = topo::srv_vschema::reachable(&cells).await;
+        let serving = topo::srv_vschema::decoded(&cells).await?;
         Ok::<_, topo::Error>((cells, aliases, serving))
     };
     let known = topo::keyspace::get(topo.global(), keyspace);

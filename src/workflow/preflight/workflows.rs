@@ -34,8 +34,8 @@ pub fn leftover_record(keyspace: &str, workflow: &str, record: Option<&Stored>, 
     record.filter(|stored| stored.facts.phase == Phase::Created && rows == 0)?;
     let cause = format!("an earlier workflow {workflow} of keyspace {keyspace} left its record, and no stream");
     let mend = format!(
-        "create writes it anew and takes over what the earlier one denied; to be rid of it instead, and keep all tables: Migrate \
-         --target-keyspace {keyspace} --workflow {workflow} cancel --keep-data"
+        "create writes it anew and takes over what the earlier one denied; to be rid of it instead, and keep all tables: Workflow \
+         --keyspace {keyspace} delete --workflow {workflow} --keep-data"
     );
     Some(Finding::new(&check::LEFTOVER_RECORD, format!("workflow {keyspace}.{workflow}"), cause, mend))
 }

@@ -77,7 +77,7 @@ fn leftovers_are_told() {
     let left = leftover_record("customer", "import", Some(&whole), 0).unwrap();
     assert_eq!(left.id, "LEFTOVER_RECORD");
     // what it advises never drops a table
-    assert!(left.mend.ends_with("Migrate --target-keyspace customer --workflow import cancel --keep-data"), "{left:?}");
+    assert!(left.mend.ends_with("Workflow --keyspace customer delete --workflow import --keep-data"), "{left:?}");
 
     let server = |orphans: &[&str]| Server {
         shard: "customer/0".into(),

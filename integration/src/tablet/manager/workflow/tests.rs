@@ -19,7 +19,7 @@ fn start() -> UpdateVReplicationWorkflowRequest {
 #[test]
 fn a_plain_start_keeps_all_but_the_order() {
     assert_eq!(
-        update_statement("`_vt`", &start(), &row("in_order:replica,primary", "old"), false).unwrap(),
+        update_statement("`_vt`", &start(), &row("in_order:replica,primary", "old"), false, Generation::V22).unwrap(),
         "update `_vt`.vreplication set state = 'Running', source = 'keyspace:\"commerce\" shard:\"0\"', cell = 'zone1', \
          tablet_types = 'replica,primary', message = 'old' where id in (7)"
     );
@@ -31,7 +31,7 @@ fn a_plain_start_keeps_all_but_the_order() {
 
 #[test]
 fn frozen_streams_do_not_start() {
-    let error = update_statement("`_vt`", &start(), &row("", "frozen"), false).unwrap_err();
+    let error = update_statement("`_vt`", &start(), &row("", "frozen"), false, Generation::V22).unwrap_err();
     assert_eq!(error.to_string(), "cannot start a workflow when it is frozen");
     let mut stop = start();
     stop.state = Some(State::Stopped.into());
