@@ -186,7 +186,7 @@ mod tests {
         let error = cells.conn("zone9").unwrap().probe().await.unwrap_err();
         assert!(error.to_string().contains("/global/cells/zone9/CellInfo"), "{error}");
         let alias = |cell: &str| TabletAlias { cell: cell.into(), uid: 1 };
-        assert!(tablet::reachable(&cells, &[alias("zone1"), alias("zone9"), alias("zone7")]).await.is_empty());
+        assert!(tablet::reachable(&cells, &[alias("zone1"), alias("zone9"), alias("zone7")]).await.tablets.is_empty());
         assert_eq!(tablet::replication(&cells, "ks", &["0"]).await["0"], []);
         assert_eq!(cells.left_out().len(), 1);
         assert_eq!(cells.left_out()[0].0, "zone9");

@@ -11,42 +11,64 @@ use crate::telemetry::metrics;
 
 /// Reads tablets in parallel, one round trip for each cell; missing ones are left out. Keys are alias texts.
 pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap<String, Tablet>> {
-    let mut by_cell: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for alias in aliases {
-        by_cell.entry(alias.cell.as_str()).or_default().push(paths::tablet(alias));
-    }
-    let reads = by_cell.into_iter().map(|(cell, mut wanted)| async move {
-        wanted.sort();
-        wanted.dedup();
+    let reads = by_cell(aliases).into_iter().map(|(cell, wanted)| async move {
         let conn = cells.conn(cell)?;
         let nodes = conn.get_many(wanted).await?;
         nodes.into_iter().flatten().map(|node| decode(node, conn)).collect::<Result<Vec<_>>>()
     });
-    Ok(by_alias(try_join_all(reads).await?))
+    Ok(by_alias(try_join_all(reads).await?.into_iter().flatten()))
 }
 
-/// The same of the cells that can be reached. A record that cannot be decoded is a missing one.
-pub async fn reachable(cells: &Cells, aliases: &[TabletAlias]) -> BTreeMap<String, Tablet> {
+/// Tablets of the cells that can be reached.
+#[derive(Debug, Default)]
+pub struct Reached {
+    /// Keys are alias texts; those without a record are missing.
+    pub tablets: BTreeMap<String, Tablet>,
+    /// Why a record that exists cannot be decoded; keys are alias texts.
+    pub undecodable: BTreeMap<String, Error>,
+}
+
+/// The same of the cells that can be reached; a record that cannot be decoded holds nothing up.
+pub async fn reachable(cells: &Cells, aliases: &[TabletAlias]) -> Reached {
+    let wanted = &by_cell(aliases);
+    let asked = cells.ask_all(|name, conn| async move {
+        let Some(wanted) = wanted.get(name) else { return Ok(Vec::new()) };
+        let nodes = conn.get_many(wanted.clone()).await?.into_iter().flatten();
+        Ok(nodes.map(|node| (node.path.clone(), readable(decode(node, conn)))).collect())
+    });
+    let read: Vec<_> = asked.await.into_iter().flat_map(|(_, read)| read).collect();
+    let paths: BTreeMap<String, String> = aliases.iter().map(|a| (paths::tablet(a), paths::alias_text(a))).collect();
+    let (mut tablets, mut undecodable) = (Vec::new(), BTreeMap::new());
+    for (path, record) in read {
+        match (record, paths.get(&path)) {
+            (Ok(record), _) => tablets.push(record),
+            (Err(error), Some(alias)) => drop(undecodable.insert(alias.clone(), error)),
+            (Err(_), None) => {}
+        }
+    }
+    Reached { tablets: by_alias(tablets), undecodable }
+}
+
+/// Paths of tablet records by cell, each once.
+fn by_cell(aliases: &[TabletAlias]) -> BTreeMap<&str, Vec<String>> {
     let mut by_cell: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for alias in aliases {
         by_cell.entry(alias.cell.as_str()).or_default().push(paths::tablet(alias));
     }
-    let by_cell = &by_cell;
-    let asked = cells.ask_all(|name, conn| async move {
-        let Some(wanted) = by_cell.get(name) else { return Ok(Vec::new()) };
-        let nodes = conn.get_many(wanted.clone()).await?;
-        Ok(nodes.into_iter().flatten().filter_map(|node| readable(decode(node, conn))).collect())
-    });
-    by_alias(asked.await.into_iter().map(|(_, tablets)| tablets))
+    for wanted in by_cell.values_mut() {
+        wanted.sort();
+        wanted.dedup();
+    }
+    by_cell
 }
 
-/// What could be decoded.
-fn readable<T>(record: Result<T>) -> Option<T> {
-    record.inspect_err(|error| tracing::warn!("a record is passed over: {error}")).ok()
+/// A record that is passed over, with a warning, when it could not be decoded.
+fn readable<T>(record: Result<T>) -> Result<T> {
+    record.inspect_err(|error| tracing::warn!("a record is passed over: {error}"))
 }
 
-fn by_alias(read: impl IntoIterator<Item = Vec<Record<Tablet>>>) -> BTreeMap<String, Tablet> {
-    let tablets = read.into_iter().flatten().map(|record| record.value);
+fn by_alias(read: impl IntoIterator<Item = Record<Tablet>>) -> BTreeMap<String, Tablet> {
+    let tablets = read.into_iter().map(|record| record.value);
     tablets.filter_map(|tablet| Some((paths::alias_text(tablet.alias.as_ref()?), tablet))).collect()
 }
 
@@ -77,7 +99,7 @@ pub async fn replication(cells: &Cells, keyspace: &str, shards: &[&str]) -> BTre
     let asked = cells.ask_all(|_, conn| async move {
         let wanted = shards.iter().map(|shard| paths::shard_replication(keyspace, shard)).collect();
         let nodes = conn.get_many(wanted).await?;
-        let graph = |node: Node| Some(readable(Record::<ShardReplication>::decode(node, conn))?.value);
+        let graph = |node: Node| Some(readable(Record::<ShardReplication>::decode(node, conn)).ok()?.value);
         Ok(nodes.into_iter().map(|node| node.and_then(graph)).collect::<Vec<_>>())
     });
     let mut found: BTreeMap<String, Vec<TabletAlias>> = BTreeMap::new();

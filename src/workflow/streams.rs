@@ -13,6 +13,7 @@ use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias};
 use super::{Error, Result};
 use crate::context::Context;
 use crate::key_range;
+use crate::topo::tablet::Reached;
 use crate::topo::{self, Cells, Record, Topo, paths};
 
 /// A keyspace's shards with their primaries, as read at one moment.
@@ -29,7 +30,7 @@ pub struct TargetShard {
     pub primary: Option<Tablet>,
     /// Full key of the primary's tablet record.
     pub missing: String,
-    /// Why the cell of the primary could not be asked for that record.
+    /// Why that record could not be read: its cell did not answer, or it cannot be decoded.
     pub unread: Option<topo::Error>,
 }
 
@@ -51,12 +52,15 @@ impl TargetShard {
     /// # Errors
     /// `shard has no primary: <shard>`, the missing tablet record, or that its cell cannot be reached.
     pub fn primary(&self) -> Result<&Tablet> {
-        self.primary.as_ref().ok_or_else(|| match &self.record.value.primary_alias {
-            Some(_) if self.unread.is_some() => {
-                let why = self.unread.clone().unwrap_or_else(|| topo::Error::NoNode(self.missing.clone()));
-                Error::Topo(why.wrap(format!("the primary of shard {} is in a cell that is out of reach", self.name)))
+        self.primary.as_ref().ok_or_else(|| match (&self.record.value.primary_alias, &self.unread) {
+            (Some(_), Some(why)) => {
+                let what = match why {
+                    topo::Error::BadData { .. } => "has a record that cannot be decoded",
+                    _ => "is in a cell that is out of reach",
+                };
+                Error::Topo(why.clone().wrap(format!("the primary of shard {} {what}", self.name)))
             }
-            Some(alias) => Error::precondition(
+            (Some(alias), None) => Error::precondition(
                 "PRIMARY_WITHOUT_RECORD",
                 format!(
                     "{}: the record of the primary of shard {}",
@@ -65,7 +69,7 @@ impl TargetShard {
                 ),
                 format!("start the tablet {}, or elect another primary", paths::alias_text(alias)),
             ),
-            None => Error::precondition(
+            (None, _) => Error::precondition(
                 "SHARD_WITHOUT_PRIMARY",
                 format!("shard has no primary: {}", self.name),
                 "elect one with PlannedReparentShard, then run the command again",
@@ -98,16 +102,17 @@ impl Keyspace {
     /// Reads the primaries of shards that were read already: one wave.
     pub async fn with_primaries(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
         let aliases: Vec<TabletAlias> = records.iter().filter_map(|r| r.value.primary_alias.clone()).collect();
-        let tablets = topo::tablet::reachable(&cells, &aliases).await;
+        let Reached { tablets, undecodable } = topo::tablet::reachable(&cells, &aliases).await;
         let left_out = cells.left_out();
         let shards = records.into_iter().map(|record| {
             let alias = record.value.primary_alias.as_ref().map(paths::alias_text);
-            let primary = alias.and_then(|alias| tablets.get(&alias).cloned());
+            let primary = alias.as_ref().and_then(|alias| tablets.get(alias).cloned());
             let path = record.value.primary_alias.as_ref().map(|alias| (paths::tablet(alias), cells.conn(&alias.cell)));
             let missing = path.map(|(path, cell)| cell.map_or_else(|_| path.clone(), |cell| cell.full(&path)));
             let name = topo::shard::name(&record).to_owned();
             let cell = record.value.primary_alias.as_ref().map(|alias| alias.cell.as_str());
-            let unread = left_out.iter().find(|(name, _)| cell == Some(name)).map(|(_, why)| why.clone());
+            let silent = || left_out.iter().find(|(name, _)| cell == Some(name)).map(|(_, why)| why.clone());
+            let unread = alias.and_then(|alias| undecodable.get(&alias).cloned()).or_else(silent);
             TargetShard { name, record, primary, missing: missing.unwrap_or_default(), unread }
         });
         let shards = shards.collect();
@@ -188,7 +193,7 @@ impl Graphed {
     /// Every tablet of each shard that has a hostname, primaries included: one wave.
     pub async fn tablets(&self) -> Result<BTreeMap<String, Vec<Tablet>>> {
         let replicas: Vec<TabletAlias> = self.graphs.values().flatten().cloned().collect();
-        let others = topo::tablet::reachable(&self.keyspace.cells, &replicas).await;
+        let others = topo::tablet::reachable(&self.keyspace.cells, &replicas).await.tablets;
         let mut tablets: BTreeMap<String, Vec<Tablet>> = BTreeMap::new();
         for shard in &self.keyspace.shards {
             let mut all: BTreeMap<String, Tablet> = BTreeMap::new();

@@ -26,6 +26,7 @@ async fn cluster() -> Topo {
         let tablet = Tablet { alias: Some(alias), hostname: hostname.into(), ..Tablet::default() };
         topo.cell("zone1").await.unwrap().create(&path, prost::Message::encode_to_vec(&tablet)).await.unwrap();
     }
+    topo.cell("zone1").await.unwrap().create(&paths::tablet(&alias("zone1", 78)), vec![0xff]).await.unwrap();
     put(&topo, "-80", true, Some(alias("zone1", 1))).await;
     topo
 }
@@ -62,6 +63,11 @@ async fn a_shard_that_is_needed_is_missed_whatever_its_primary_lacks() {
         (None, "shard has no primary: 80-"),
         (Some(alias("zone1", 77)), "node doesn't exist: /zone1/tablets/zone1-0000000077/Tablet"),
         (Some(alias("zone9", 1)), "the primary of shard 80- is in a cell that is out of reach: "),
+        (
+            Some(alias("zone1", 78)),
+            "the primary of shard 80- has a record that cannot be decoded: \
+             bad topology data at /zone1/tablets/zone1-0000000078/Tablet: ",
+        ),
     ] {
         let topo = cluster().await;
         put(&topo, "80-", true, primary).await;
