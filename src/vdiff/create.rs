@@ -127,11 +127,14 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
     for (target, stream) in streams() {
         let is_copying = copying.get(&target.shard).is_some_and(|c| c.contains_key(&i64::from(stream.id)));
         let shown = streams::shown_state(stream, is_copying);
-        if shown == State::Running.as_str_name() {
+        // tablets set Running first, and Copying when the copy begins
+        let waits = shown == State::Running.as_str_name() && stream.pos.is_empty();
+        if shown == State::Running.as_str_name() && !waits {
             continue;
         }
-        let message = streams::message(stream);
+        let message = if waits { "its copy has not begun".to_owned() } else { streams::message(stream) };
         help = match (shown, message.as_str()) {
+            _ if waits => "wait until the copy is done: see Migrate status",
             ("Copying", _) => "wait until the copy is done: see Migrate status",
             (_, "for vdiff") => "another VDiff is being set up at this moment: run the command again",
             ("Stopped", _) => "start it with Workflow start, then run the command again",

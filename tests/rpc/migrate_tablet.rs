@@ -13,13 +13,12 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use vtmigrated_proto::tabletmanagerdata::*;
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::{TabletManager, TabletManagerServer};
 
-use crate::vdiff_tablet::result;
+use crate::vdiff_tablet::{POSITION, result};
 
 type Answer<T> = Result<Response<T>, Status>;
 
 /// Message of a stream that was started and has not begun to copy.
 const STARTING: &str = "starting";
-const POSITION: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-100";
 
 /// What a tablet has, and how it is upset.
 #[derive(Debug, Default)]
@@ -33,7 +32,7 @@ pub struct Contents {
     pub calls: Vec<String>,
     /// Calls that contain a text fail.
     pub fails: Vec<&'static str>,
-    /// Calls that contain a text are done so much later, whether somebody waits for them or not.
+    /// Calls that contain a text are done so much later, whether somebody waits for them or not; reading workflows has a name.
     pub slow: Vec<(&'static str, Duration)>,
     /// A table that gets a row when the tablet reads its shard's record.
     pub written_at_refresh: Option<&'static str>,
@@ -238,7 +237,14 @@ impl TabletManager for MigrateTablet {
     ) -> Answer<ReadVReplicationWorkflowsResponse> {
         let names = r.into_inner().include_workflows;
         let wanted = |w: &&ReadVReplicationWorkflowResponse| names.is_empty() || names.contains(&w.workflow);
-        let workflows = self.contents().workflows.iter().filter(wanted).cloned().collect();
+        let (workflows, wait) = {
+            let contents = self.contents();
+            let wait =
+                contents.slow.iter().find(|(text, _)| *text == "ReadVReplicationWorkflows").map(|(_, wait)| *wait);
+            (contents.workflows.iter().filter(wanted).cloned().collect(), wait)
+        };
+        // what it says is as old as the call
+        tokio::time::sleep(wait.unwrap_or_default()).await;
         Ok(Response::new(ReadVReplicationWorkflowsResponse { workflows }))
     }
 

@@ -128,6 +128,10 @@ async fn a_workflow_that_is_not_running_is_refused_before_anything_is_asked() {
         (Code::FailedPrecondition, format!("{text}Copying\nwait until the copy is done: see Migrate status"))
     );
     rig.primaries[1].set(|c| c.copying.clear());
+    rig.primaries[1].set(|c| c.streams[0].pos.clear());
+    let waiting = format!("{text}Running: its copy has not begun\nwait until the copy is done");
+    assert_refused(rig.lab.client.v_diff_create(create()).await, Code::FailedPrecondition, &waiting);
+    rig.primaries[1].set(|c| c.streams = vec![stream(1, "ext1", "commerce", "0")]);
     for (state, message, shown) in [
         (State::Stopped, "", "Stopped\nstart it with Workflow start"),
         (State::Stopped, "for vdiff", "Stopped: for vdiff\nanother VDiff is being set up"),

@@ -63,6 +63,9 @@ pub struct Contents {
 #[derive(Clone, Default)]
 pub struct DiffTablet(pub Arc<Mutex<Contents>>);
 
+/// Where streams are.
+pub const POSITION: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-100";
+
 /// A stream that runs.
 pub fn stream(id: i32, mount: &str, keyspace: &str, shard: &str) -> Stream {
     let rule = |table: &str| Rule { r#match: table.into(), ..Rule::default() };
@@ -74,7 +77,7 @@ pub fn stream(id: i32, mount: &str, keyspace: &str, shard: &str) -> Stream {
         filter: Some(filter),
         ..BinlogSource::default()
     };
-    Stream { id, bls: Some(bls), state: State::Running.into(), ..Stream::default() }
+    Stream { id, bls: Some(bls), state: State::Running.into(), pos: POSITION.into(), ..Stream::default() }
 }
 
 impl DiffTablet {
