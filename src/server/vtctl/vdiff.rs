@@ -1,6 +1,7 @@
 //! `VDiff`: start a comparison of both sides, show it, stop it, go on with it, forget it.
 
-use std::collections::BTreeMap;
+mod output;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::flags::{Flag, Kind, Parsed, flag};
 use super::{Error, Result, print};
 use crate::context::Context;
 use crate::server::vdiff as rpc;
-use crate::vdiff::report::{self, State, Summary, TableSummary};
+use crate::vdiff::report::{self, State, Summary};
 
 const ACTIONS: &[&str] = &["create", "show", "resume", "stop", "delete"];
 const USAGE: &str = "usage: VDiff -- <keyspace>.<workflow> create|show|resume|stop|delete [all|last|<UUID>]";
@@ -253,8 +254,10 @@ impl Call {
     fn print(&self, summary: &Summary, answer: &VDiffShowResponse) {
         let tables = summary.has_mismatch || self.args.is_on("verbose");
         self.console.print(match self.is_json() {
-            true => print::pretty(&json(&self.keyspace, &self.workflow, summary, tables.then_some(answer)), b"\t"),
-            false => text(&self.keyspace, &self.workflow, summary, tables),
+            true => {
+                print::pretty(&output::json(&self.keyspace, &self.workflow, summary, tables.then_some(answer)), b"\t")
+            }
+            false => output::text(&self.keyspace, &self.workflow, summary, tables),
         });
     }
 
@@ -267,53 +270,6 @@ fn summary(answer: &VDiffShowResponse) -> Summary {
     Summary::of(answer, jiff::Timestamp::now().as_second())
 }
 
-/// When a running diff may end.
-fn eta(summary: &Summary) -> Option<String> {
-    let left = summary.progress.and_then(|progress| progress.seconds_left)?;
-    let end = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_secs(left)).ok()?;
-    Some(end.strftime("%Y-%m-%d %H:%M:%S").to_string())
-}
-
-fn text(keyspace: &str, workflow: &str, summary: &Summary, tables: bool) -> String {
-    let mut lines = vec![
-        String::new(),
-        format!("VDiff Summary for {keyspace}.{workflow} ({})", summary.uuid),
-        format!("State:        {}", summary.state.as_str()),
-    ];
-    for (shard, error) in &summary.errors {
-        lines.push(format!("              Error: (shard {shard}) {error}"));
-    }
-    lines.push(format!("RowsCompared: {}", summary.rows_compared));
-    lines.push(format!("HasMismatch:  {}", summary.has_mismatch));
-    lines.push(format!("StartedAt:    {}", summary.started_at));
-    if let Some(progress) = summary.progress {
-        let eta = eta(summary).map(|eta| format!(", ETA: {eta}"));
-        lines.push(format!("Progress:     {:.2}%{}", progress.percent, eta.unwrap_or_default()));
-    }
-    if !summary.completed_at.is_empty() {
-        lines.push(format!("CompletedAt:  {}", summary.completed_at));
-    }
-    for (name, table) in summary.tables.iter().filter(|_| tables) {
-        lines.push(" ".into());
-        lines.push(format!("Table {name}:"));
-        lines.push(format!("\tState:            {}", table.state.as_str()));
-        lines.push(format!("\tProcessedRows:    {}", table.rows_compared));
-        lines.push(format!("\tMatchingRows:     {}", table.matching_rows));
-        for (label, rows) in [
-            ("MismatchedRows:  ", table.mismatched_rows),
-            ("ExtraRowsSource: ", table.extra_rows_source),
-            ("ExtraRowsTarget: ", table.extra_rows_target),
-        ] {
-            if rows > 0 {
-                lines.push(format!("\t{label} {rows}"));
-            }
-        }
-    }
-    lines.push(" ".into());
-    lines.push("Use \"--format=json\" for more detailed output.\n\n".into());
-    lines.join("\n")
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Done<'a> {
@@ -321,149 +277,4 @@ struct Done<'a> {
     uuid: &'a str,
     action: &'a str,
     status: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Json<'a> {
-    workflow: &'a str,
-    keyspace: &'a str,
-    state: &'a str,
-    #[serde(rename = "UUID")]
-    uuid: &'a str,
-    rows_compared: i64,
-    has_mismatch: bool,
-    shards: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    started_at: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    completed_at: &'a str,
-    #[serde(rename = "TableSummary", skip_serializing_if = "BTreeMap::is_empty")]
-    tables: BTreeMap<&'a str, JsonTable<'a>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    reports: BTreeMap<String, BTreeMap<&'a str, serde_json::Value>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    errors: &'a BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    progress: Option<JsonProgress>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct JsonTable<'a> {
-    table_name: &'a str,
-    state: &'a str,
-    rows_compared: i64,
-    matching_rows: i64,
-    mismatched_rows: i64,
-    extra_rows_source: i64,
-    extra_rows_target: i64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct JsonProgress {
-    percentage: f64,
-    #[serde(rename = "ETA", skip_serializing_if = "Option::is_none")]
-    eta: Option<String>,
-}
-
-/// The summary as stock writes it; tables and reports only with `answer`.
-fn json<'a>(
-    keyspace: &'a str,
-    workflow: &'a str,
-    summary: &'a Summary,
-    answer: Option<&'a VDiffShowResponse>,
-) -> Json<'a> {
-    let table = |(name, table): (&'a String, &TableSummary)| {
-        let table = JsonTable {
-            table_name: name,
-            state: table.state.as_str(),
-            rows_compared: table.rows_compared,
-            matching_rows: table.matching_rows,
-            mismatched_rows: table.mismatched_rows,
-            extra_rows_source: table.extra_rows_source,
-            extra_rows_target: table.extra_rows_target,
-        };
-        (name.as_str(), table)
-    };
-    let mut reports: BTreeMap<String, BTreeMap<&str, serde_json::Value>> = BTreeMap::new();
-    for entry in answer.iter().flat_map(|answer| &answer.tablet_responses) {
-        let rows = entry.value.as_ref().and_then(|value| value.output.as_ref()).map(report::rows);
-        for row in rows.into_iter().flatten().filter(|row| !row.table_name.is_empty()) {
-            let report = serde_json::from_str(&row.report).unwrap_or_default();
-            reports.entry(row.table_name).or_default().insert(entry.key.as_str(), report);
-        }
-    }
-    Json {
-        workflow,
-        keyspace,
-        state: summary.state.as_str(),
-        uuid: &summary.uuid,
-        rows_compared: summary.rows_compared,
-        has_mismatch: summary.has_mismatch,
-        shards: summary.shards.keys().cloned().collect::<Vec<_>>().join(","),
-        started_at: &summary.started_at,
-        completed_at: &summary.completed_at,
-        tables: summary.tables.iter().filter(|_| answer.is_some()).map(table).collect(),
-        reports,
-        errors: &summary.errors,
-        progress: summary.progress.map(|progress| JsonProgress { percentage: progress.percent, eta: eta(summary) }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn differing() -> Summary {
-        let table = TableSummary {
-            state: State::Completed,
-            rows_compared: 11,
-            matching_rows: 8,
-            mismatched_rows: 1,
-            extra_rows_source: 2,
-            ..TableSummary::default()
-        };
-        Summary {
-            uuid: "u".into(),
-            state: State::Completed,
-            shards: [("-80".into(), State::Completed), ("80-".into(), State::Completed)].into(),
-            tables: [("customer".to_owned(), table)].into(),
-            rows_compared: 28,
-            has_mismatch: true,
-            errors: [("80-".to_owned(), "it's <late>".to_owned())].into(),
-            started_at: "2026-11-22 01:12:09".into(),
-            completed_at: "2026-11-22 02:00:01".into(),
-            ..Summary::default()
-        }
-    }
-
-    #[test]
-    fn summaries_are_written_as_stock_writes_them() {
-        let expected = "\nVDiff Summary for customer.wf (u)\n\
-                        State:        completed\n\
-                        \u{20}             Error: (shard 80-) it's <late>\n\
-                        RowsCompared: 28\n\
-                        HasMismatch:  true\n\
-                        StartedAt:    2026-11-22 01:12:09\n\
-                        CompletedAt:  2026-11-22 02:00:01\n \n\
-                        Table customer:\n\
-                        \tState:            completed\n\
-                        \tProcessedRows:    11\n\
-                        \tMatchingRows:     8\n\
-                        \tMismatchedRows:   1\n\
-                        \tExtraRowsSource:  2\n \n\
-                        Use \"--format=json\" for more detailed output.\n\n";
-        assert_eq!(text("customer", "wf", &differing(), true), expected);
-        let summary = differing();
-        let printed = print::pretty(&json("customer", "wf", &summary, None), b"\t");
-        let head = "{\n\t\"Workflow\": \"wf\",\n\t\"Keyspace\": \"customer\",\n\t\"State\": \"completed\",\n\t\"UUID\": \"u\",\n";
-        assert!(printed.starts_with(head), "{printed}");
-        assert!(
-            printed.contains("\"Shards\": \"-80,80-\"") && printed.contains("it's \\u003clate\\u003e"),
-            "{printed}"
-        );
-        assert!(!printed.contains("TableSummary") && !printed.contains("Progress"), "{printed}");
-    }
 }
