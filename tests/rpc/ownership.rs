@@ -361,6 +361,27 @@ async fn a_mount_goes_when_a_shard_that_does_not_use_it_is_down() {
 }
 
 #[tokio::test]
+async fn a_mount_that_a_create_begins_to_use_meanwhile_stays() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    let record = rig.record().await.unwrap().to_string().into_bytes();
+    rig.cancel(false).await.unwrap();
+    let mount = paths::external_cluster("ext1");
+    let before = rig.lab.topo.global().get(&mount).await.unwrap().value;
+    // a create writes its record after unregister has looked for users
+    rig.target[0].contents().slow = vec![("ReadVReplicationWorkflows", Duration::from_millis(500))];
+    let mut client = rig.lab.client.clone();
+    let unregister = client.mount_unregister(MountUnregisterRequest { name: "ext1".into() });
+    let begin = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        rig.lab.put(&paths::workflow_record("customer", "import"), record).await;
+    };
+    let (answer, ()) = tokio::join!(unregister, begin);
+    assert_refused(answer, Code::FailedPrecondition, "mount ext1 is in use by: customer.import");
+    assert_eq!(rig.lab.topo.global().get(&mount).await.unwrap().value, before);
+}
+
+#[tokio::test]
 async fn the_keys_of_a_copy_that_complete_cuts_off_are_given_back() {
     let options = Options { allow_unfinished_complete: true, ..Options::default() };
     let rig = Rig::with_options(&TABLES, options).await;
