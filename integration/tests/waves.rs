@@ -271,14 +271,14 @@ async fn the_depth_is_within_the_bars_and_does_not_grow() {
     }
     let bars = [
         ("register", 3),
-        ("create", 20),
+        ("create", 17),
         ("status", 6),
-        ("show", 5),
+        ("show", 3),
         ("vdiff create", 9),
-        ("vdiff show", 4),
-        ("cancel", 18),
+        ("vdiff show", 3),
+        ("cancel", 12),
         ("complete", 16),
-        ("create over tables", 20),
+        ("create over tables", 17),
     ];
     for counts in [&few, &many] {
         for ((operation, count), (_, bar)) in counts.iter().zip(bars) {

@@ -194,6 +194,11 @@ impl TabletManager for Light {
         Ok(Response::new(data::RefreshStateResponse {}))
     }
 
+    async fn reload_schema(&self, _: Request<data::ReloadSchemaRequest>) -> Answer<data::ReloadSchemaResponse> {
+        self.take_time().await;
+        Ok(Response::new(data::ReloadSchemaResponse {}))
+    }
+
     async fn v_diff(&self, _: Request<data::VDiffRequest>) -> Answer<data::VDiffResponse> {
         self.take_time().await;
         Ok(Response::new(data::VDiffResponse::default()))

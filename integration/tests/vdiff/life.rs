@@ -201,12 +201,16 @@ async fn in_several_snapshots(life: &Life) {
 async fn stopped_and_resumed(life: &Life) {
     let uuid = create(life, request(&["big"])).await.unwrap();
     let count = |row: &Row| row.get("rows_compared").and_then(|count| count.parse().ok()).unwrap_or(0_i64);
-    until_shown(life, &uuid, "compared rows", |shown| shown.0.iter().all(|rows| count(&rows[0]) > 0)).await;
-    tokio::join!(stop(life, &uuid, "-80"), stop(life, &uuid, "80-"));
+    // each by itself, for one may be far ahead of the other
+    let stop_when_begun = async |at: usize, shard: &str| {
+        until_shown(life, &uuid, "compared rows", |shown| count(&shown.0[at][0]) > 0).await;
+        stop(life, &uuid, shard).await;
+    };
+    tokio::join!(stop_when_begun(0, "-80"), stop_when_begun(1, "80-"));
     let shown = show(life, &uuid).await.unwrap();
     assert!(shown.all("vdiff_state", "stopped") && shown.all("table_state", "stopped"), "{:?}", shown.0);
     let [done, matching, ..] = shown.sums("big");
-    assert!(done == matching && (20_000..100_000).contains(&done), "{:?}", shown.0);
+    assert!(done == matching && (1..100_000).contains(&done), "{:?}", shown.0);
     let first = life.target.shard("customer", "-80").unwrap();
     first.run(&format!("UPDATE big SET word = 'changed' WHERE id = {FIRST}")).await.unwrap();
     resume(life, &uuid).await;
