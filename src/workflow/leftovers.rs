@@ -218,7 +218,7 @@ async fn of_record(
             return Ok(Some(Leftover::new(finding, None)));
         }
     };
-    let others = plan::others(keyspace, workflow, records, all_rows);
+    let others = plan::Others::of(keyspace, workflow, records, all_rows);
     let vschema = topo::vschema::find(context.topo.global(), keyspace).await?;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let plan = Plan::new(target, facts, rows, &remains, &others, &vschema);
@@ -231,6 +231,10 @@ async fn of_record(
             command("cancel")
         );
         return Ok(Some(Leftover::new(Finding::new(check, subject, text, mend), None)));
+    }
+    if !plan.shared.is_empty() {
+        let mend = "clean it when the other workflow has ended: nothing else tells whose these denied tables are";
+        return Ok(Some(Leftover::new(Finding::new(check, subject, plan.text(), mend), None)));
     }
     let action = Action::Workflow { keyspace: keyspace.clone(), workflow: workflow.to_owned(), plan: plan.clone() };
     Ok(Some(Leftover::new(Finding::new(check, subject, plan.text(), CLEAN), Some(action))))

@@ -53,6 +53,9 @@ pub struct Facts {
     /// Complete has begun: streams are being stopped for good. Until [`Self::handed_over`] there is a way back.
     #[serde(default)]
     pub completing: bool,
+    /// All streams had stopped after their copy, as they were to, when complete began: they do not go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
     /// Complete has lifted the denied tables, in the transaction that wrote this: clients may have written since. From
     /// here on the workflow can only be completed.
     #[serde(default)]

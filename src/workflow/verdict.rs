@@ -6,7 +6,7 @@
 pub mod diff;
 mod insist;
 pub mod overrides;
-mod positions;
+pub(super) mod positions;
 pub mod schema;
 pub mod source;
 mod streams;
@@ -88,8 +88,8 @@ impl Evidence<'_> {
             found.push(Finding::new(&check::CREATE_UNFINISHED, subject, "its create was interrupted", mend));
         }
         found.extend(self.of_streams());
-        if readiness::all_frozen(self.rows) {
-            // the rest was judged before they were stopped for good
+        if readiness::all_frozen(self.rows) && self.facts.is_some_and(|facts| facts.completing) {
+            // the rest was judged by the complete that stopped them for good, as the record says
             return found;
         }
         if let Ok(source) = self.source {
@@ -108,7 +108,7 @@ impl Evidence<'_> {
     /// not known of their positions.
     pub fn of_streams(&self) -> Vec<Finding> {
         let mut found = streams::missing(self.target, self.rows, self.source, self.facts);
-        found.extend(streams::states(self.target, self.rows, self.copying, self.source));
+        found.extend(streams::states(self.target, self.rows, self.copying, self.source, self.facts));
         let positions = self.positions();
         found.extend(positions.unknown);
         found.extend(positions.snapshots);
@@ -136,7 +136,7 @@ impl Evidence<'_> {
     }
 
     fn positions(&self) -> Positions {
-        Positions::of(self.target, self.rows, self.origin, self.source)
+        Positions::of(self.target, self.rows, self.origin, self.source, self.facts)
     }
 
     /// True when complete has handed the tables over: nothing of the source is waited for any more.

@@ -9,7 +9,7 @@ use super::super::migrate::{Found, locks};
 use super::super::record::{self, Phase};
 use super::super::streams::{Keyspace, OnShard};
 use super::super::{Error, Result};
-use super::plan::{self, Plan, Remains};
+use super::plan::{Others, Plan, Remains};
 use super::{Action, Known, Leftover, find, tablets};
 use crate::context::Context;
 use crate::topo::{self, Expect, Lock, Write, paths};
@@ -126,14 +126,14 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let remains = Remains::read(context, target, facts).await?;
     let all = target.workflows(context, &[]).await?;
     let records: Vec<&Known> = records.iter().collect();
-    let others = plan::others(keyspace, workflow, &records, &all);
+    let others = Others::of(keyspace, workflow, &records, &all);
     let rows: Vec<&OnShard> = all.iter().filter(|row| row.found.workflow == workflow).collect();
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let now = Plan::new(target, facts, &rows, &remains, &others, &vschema);
-    if now != *plan || (creating && !remains.filled(facts).is_empty()) {
+    if now != *plan || !now.shared.is_empty() || (creating && !remains.filled(facts).is_empty()) {
         return Err(changed());
     }
-    let denied = now.to_lift(facts);
+    let denied = now.to_lift(target, facts);
     let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, ..streams.clone() };
     removal(&traces).run().await
 }

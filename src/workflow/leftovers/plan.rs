@@ -9,7 +9,7 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 use super::super::Result;
 use super::super::migrate::cleanup::Tables;
 use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
-use super::super::record::Facts;
+use super::super::record::{Facts, Phase};
 use super::super::streams::{self, Keyspace, OnShard};
 use super::Known;
 use crate::context::Context;
@@ -33,6 +33,8 @@ pub struct Plan {
     pub kept: Vec<Kept>,
     /// Denied tables that create added.
     pub denied: ByShard,
+    /// Those of them that another workflow works on: only this record tells whose they are, so it must stay.
+    pub shared: ByShard,
     /// VSchema entries that create added, of tables that will be nowhere.
     pub vschema: Vec<String>,
 }
@@ -68,19 +70,33 @@ impl Remains {
     }
 }
 
-/// Tables that other workflows of the keyspace use: those of their streams and of their records.
-pub fn others(keyspace: &str, workflow: &str, records: &[&Known], rows: &[OnShard]) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    for (of, name, facts) in records {
-        if of == keyspace && name != workflow {
-            used.extend(facts.iter().flat_map(|facts| facts.tables.iter().cloned()));
+/// Tables of the other workflows of a keyspace.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// Those that their streams or their records name.
+    named: BTreeSet<String>,
+    /// Those that they work on, so that writes must stay denied: they have streams, or a create or complete that goes on.
+    at_work: BTreeSet<String>,
+}
+
+impl Others {
+    /// The tables of all workflows but one.
+    pub fn of(keyspace: &str, workflow: &str, records: &[&Known], rows: &[OnShard]) -> Self {
+        let mut others = Self::default();
+        for row in rows.iter().filter(|row| row.found.workflow != workflow) {
+            let sources = row.found.streams.iter().filter_map(|stream| stream.bls.as_ref());
+            others.at_work.extend(sources.flat_map(streams::tables));
         }
+        for facts in records.iter().filter(|(of, name, _)| of == keyspace && name != workflow).flat_map(|of| &of.2) {
+            others.named.extend(facts.tables.iter().cloned());
+            let goes_on = facts.phase == Phase::Creating || facts.completing;
+            if goes_on && !facts.taken_back && !facts.handed_over {
+                others.at_work.extend(facts.tables.iter().cloned());
+            }
+        }
+        others.named.extend(others.at_work.iter().cloned());
+        others
     }
-    for row in rows.iter().filter(|row| row.found.workflow != workflow) {
-        let sources = row.found.streams.iter().filter_map(|stream| stream.bls.as_ref());
-        used.extend(sources.flat_map(streams::tables));
-    }
-    used
 }
 
 impl Plan {
@@ -90,13 +106,13 @@ impl Plan {
         facts: &Facts,
         rows: &[&OnShard],
         remains: &Remains,
-        others: &BTreeSet<String>,
+        others: &Others,
         vschema: &VSchema,
     ) -> Self {
         let claimed = Claimed { target, rows, facts: Some(facts), tables: &facts.tables };
         let claim = Claim::of(claimed, &remains.held);
         let mut plan = Self { kept: claim.kept, ..Self::default() };
-        let unused = |tables: Vec<String>| tables.into_iter().filter(|table| !others.contains(table)).collect();
+        let unused = |tables: Vec<String>| tables.into_iter().filter(|table| !others.named.contains(table)).collect();
         for (shard, tables) in claim.tables {
             let tables = Tables { drop: unused(tables.drop), drop_empty: unused(tables.drop_empty), empty: Vec::new() };
             if tables != Tables::default() {
@@ -111,9 +127,11 @@ impl Plan {
             let denied: BTreeSet<String> = shard::denied(&target_shard.record.value).into_iter().collect();
             let about = facts.may_be_about(name, target_shard.record.created);
             let ours = facts.denied_on(name).iter().filter(|table| about && denied.contains(*table));
-            let ours: Vec<String> = unused(ours.cloned().collect());
-            if !ours.is_empty() {
-                plan.denied.push((name.clone(), ours));
+            let (shared, ours): (Vec<_>, Vec<_>) = ours.cloned().partition(|table| others.at_work.contains(table));
+            for (tables, of) in [(ours, &mut plan.denied), (shared, &mut plan.shared)] {
+                if !tables.is_empty() {
+                    of.push((name.clone(), tables));
+                }
             }
         }
         plan.vschema = plan.entries(target, facts, remains, others, vschema);
@@ -126,7 +144,7 @@ impl Plan {
         target: &Keyspace,
         facts: &Facts,
         remains: &Remains,
-        others: &BTreeSet<String>,
+        others: &Others,
         vschema: &VSchema,
     ) -> Vec<String> {
         if !target.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created)) {
@@ -142,24 +160,14 @@ impl Plan {
         let stays =
             |table: &String| going.iter().any(|(shard, goes)| remains.is_there(shard, table) && !goes.contains(table));
         let entries = facts.vschema_tables.iter();
-        entries.filter(|t| known.contains_key(t.as_str()) && !others.contains(*t) && !stays(t)).cloned().collect()
+        entries.filter(|t| known.contains_key(t.as_str()) && !others.named.contains(*t) && !stays(t)).cloned().collect()
     }
 
-    /// Denied tables to lift: those that are there, and those that are denied only to drop their tables safely.
-    pub fn to_lift(&self, facts: &Facts) -> ByShard {
-        let mut lift = self.denied.clone();
-        for (shard, tables) in &self.tables {
-            let planned: BTreeSet<&String> = facts.denied_on(shard).iter().collect();
-            let secured = tables.drop_empty.iter().filter(|table| planned.contains(table)).cloned();
-            match lift.iter_mut().find(|(name, _)| name == shard) {
-                Some((_, denied)) => {
-                    let new: Vec<String> = secured.filter(|table| !denied.contains(table)).collect();
-                    denied.extend(new);
-                }
-                None => lift.push((shard.clone(), secured.collect())),
-            }
-        }
-        lift
+    /// Tables whose denial is to be lifted. Those too that the shards' records do not deny any more: their tablets may have
+    /// been told nothing of that.
+    pub fn to_lift(&self, target: &Keyspace, facts: &Facts) -> ByShard {
+        let about = target.shards.iter().filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
+        about.map(|shard| (shard.name.clone(), facts.denied_on(&shard.name).to_vec())).collect()
     }
 
     /// The plan in words.
@@ -174,6 +182,9 @@ impl Plan {
         }
         for (shard, tables) in &self.denied {
             write!(text, "; denied tables on {shard}: {}", tables.join(", ")).ok();
+        }
+        for (shard, tables) in &self.shared {
+            write!(text, "; denied tables on {shard} that another workflow works on: {}", tables.join(", ")).ok();
         }
         if !self.vschema.is_empty() {
             write!(text, "; vschema entries: {}", self.vschema.join(", ")).ok();

@@ -11,6 +11,7 @@ use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 use super::super::preflight::{DryRun, Finding, Report, told};
 use super::super::record::{self, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
+use super::super::verdict::positions::is_snapshot;
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
@@ -204,7 +205,9 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
     match step {
         Step::MarkCompleting => match &found.record {
             Some(stored) => {
-                let facts = record::Facts { completing: true, ..stored.facts.clone() };
+                let mut streams = found.rows.iter().flat_map(|row| &row.found.streams);
+                let snapshot = streams.all(|stream| is_snapshot(stream, Some(&stored.facts)));
+                let facts = record::Facts { completing: true, snapshot, ..stored.facts.clone() };
                 let names = (target.keyspace.name.as_str(), workflow);
                 record::put(global, names, &facts, stored.version, lock).await.map(|_| ())
             }

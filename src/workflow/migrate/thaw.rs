@@ -29,7 +29,7 @@ pub(super) async fn run_on(context: &Context, found: &mut Found, workflow: &str,
     if let Some(stored) = &found.record
         && stored.facts.completing
     {
-        let facts = Facts { completing: false, ..stored.facts.clone() };
+        let facts = Facts { completing: false, snapshot: false, ..stored.facts.clone() };
         let names = (target.name.as_str(), workflow);
         let version = record::put(context.topo.global(), names, &facts, stored.version, lock).await?;
         found.record = Some(Stored { facts, version });

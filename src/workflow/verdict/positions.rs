@@ -5,6 +5,7 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 
 use super::super::migrate::FROZEN;
 use super::super::preflight::{Finding, check};
+use super::super::record::Facts;
 use super::super::streams::{Keyspace, OnShard, Origin};
 use super::source::Source;
 use super::streams::{all, shard_of};
@@ -36,30 +37,32 @@ pub struct Positions {
     pub snapshots: Vec<Finding>,
 }
 
-/// True for a stream that was to stop after its copy, and did.
-pub fn is_snapshot(stream: &Stream) -> bool {
+/// True for a stream that was to stop after its copy, and did. One that complete has stopped for good may have run on before;
+/// the record tells.
+pub fn is_snapshot(stream: &Stream, facts: Option<&Facts>) -> bool {
     let asked = stream.bls.as_ref().is_some_and(|bls| bls.stop_after_copy);
     let message = stream.message.as_slice();
     asked
         && stream.state() == State::Stopped
-        && (message.starts_with(b"Stopped after copy") || message == FROZEN.as_bytes())
+        && (message.starts_with(b"Stopped after copy")
+            || (message == FROZEN.as_bytes() && facts.is_none_or(|facts| facts.completing && facts.snapshot)))
 }
 
 /// Where a stream is.
-pub fn reach(stream: &Stream, source: &Result<Source, String>) -> Reach {
+pub fn reach(stream: &Stream, source: &Result<Source, String>, facts: Option<&Facts>) -> Reach {
     let shard = source.as_ref().ok().and_then(|source| source.shard(shard_of(stream)));
     let reached = Position::stored(&stream.pos);
     match shard.map(|shard| &shard.position) {
         Some(Ok(wanted)) => match reached.contains(wanted) {
             Some(true) => Reach::Reached,
-            _ if is_snapshot(stream) => Reach::Snapshot,
+            _ if is_snapshot(stream, facts) => Reach::Snapshot,
             Some(false) => Reach::Behind(wanted.clone(), reached),
             None => {
                 let text = format!("its position, {reached}, cannot be compared with the source's, {wanted}");
                 Reach::Unknown(text)
             }
         },
-        _ if is_snapshot(stream) => Reach::Snapshot,
+        _ if is_snapshot(stream, facts) => Reach::Snapshot,
         Some(Err(_)) => Reach::Silent,
         None if source.is_err() => Reach::Silent,
         None => Reach::Unknown(format!("the source's shard {} was not asked for its position", shard_of(stream))),
@@ -68,12 +71,18 @@ pub fn reach(stream: &Stream, source: &Result<Source, String>) -> Reach {
 
 impl Positions {
     /// Compares every stream that has begun, those among them that are stopped for good.
-    pub fn of(target: &Keyspace, rows: &[OnShard], origin: &Origin, source: &Result<Source, String>) -> Self {
+    pub fn of(
+        target: &Keyspace,
+        rows: &[OnShard],
+        origin: &Origin,
+        source: &Result<Source, String>,
+        facts: Option<&Facts>,
+    ) -> Self {
         let mut found = Self::default();
         let mut silent: Vec<&str> = Vec::new();
         let mut all_snapshots = true;
         for (_, subject, stream) in all(target, rows) {
-            let reach = reach(stream, source);
+            let reach = reach(stream, source, facts);
             all_snapshots &= reach == Reach::Snapshot;
             if stream.pos.is_empty() {
                 // its copy has not begun, which says more

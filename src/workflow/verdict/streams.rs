@@ -32,18 +32,21 @@ pub(super) fn all<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterato
 
 /// Those that are not stopped for good.
 fn open<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
-    all(target, rows).filter(|(_, _, stream)| stream.message != FROZEN.as_bytes())
+    all(target, rows).filter(|(_, _, stream)| !is_frozen(stream))
 }
 
-/// Whether every stream runs and has copied all.
+/// Whether every stream runs and has copied all. Those that are stopped for good need not run; that they have copied all
+/// does not follow from it: a person, or a complete that was allowed to, may have stopped them before.
 pub fn states(
     target: &Keyspace,
     rows: &[OnShard],
     copying: &[CopyStates],
     source: &Result<Source, String>,
+    facts: Option<&Facts>,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (shard, subject, stream) in open(target, rows) {
+    for (shard, subject, stream) in all(target, rows) {
+        let frozen = is_frozen(stream);
         let left = copying.get(shard).and_then(|s| s.get(&i64::from(stream.id)));
         let message = streams::message(stream);
         let lag = status::lag(stream);
@@ -54,29 +57,41 @@ pub fn states(
                     [] => "copying has not begun".to_owned(),
                     tables => format!("copying is not over, left: {}", tables.join(", ")),
                 };
-                Finding::new(&check::COPYING, subject, text, "wait until Migrate status shows it Running")
+                let mend = match frozen {
+                    false => "wait until Migrate status shows it Running".to_owned(),
+                    true => start(target, rows),
+                };
+                Finding::new(&check::COPYING, subject, text, mend)
             }
+            _ if frozen => continue,
             State::Running if streams::shown_state(stream, false) == "Error" => {
                 let mend = "mend what the message says; the stream goes on by itself";
                 Finding::new(&check::ERROR, subject, message, mend)
             }
             // one that has reached its source's position may have nothing to hear
-            State::Running if lag > MAX_LAG && reach(stream, source) != Reach::Reached => {
+            State::Running if lag > MAX_LAG && reach(stream, source, facts) != Reach::Reached => {
                 let text = format!("nothing heard of the source for {lag} s");
                 Finding::new(&check::BEHIND, subject, text, "wait until it catches up")
             }
             State::Running => continue,
-            _ if is_snapshot(stream) => continue,
+            _ if is_snapshot(stream, facts) => continue,
             state => {
                 let text = format!("its state is {} ({message})", state.as_str_name());
-                let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
-                let mend = format!("start it with: Workflow --keyspace {} start --workflow {workflow}", target.name);
-                Finding::new(&check::NOT_RUNNING, subject, text, mend)
+                Finding::new(&check::NOT_RUNNING, subject, text, start(target, rows))
             }
         };
         found.push(finding);
     }
     found
+}
+
+fn start(target: &Keyspace, rows: &[OnShard]) -> String {
+    let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
+    format!("start it with: Workflow --keyspace {} start --workflow {workflow}", target.name)
+}
+
+fn is_frozen(stream: &Stream) -> bool {
+    stream.message == FROZEN.as_bytes()
 }
 
 /// The source's shards that streams are to be there for, with their ranges: those that serve, else those of the record.
@@ -131,7 +146,7 @@ pub fn missing(
 /// needs, wherever it reads it.
 pub fn binlogs(target: &Keyspace, rows: &[OnShard], source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
-    let reading = |stream: &Stream| !stream.pos.is_empty() && !is_snapshot(stream);
+    let reading = |stream: &Stream| !stream.pos.is_empty() && !is_snapshot(stream, None);
     for (_, subject, stream) in open(target, rows).filter(|(_, _, stream)| reading(stream)) {
         let (Some(shard), Position::Gtids(reached)) = (source.shard(shard_of(stream)), Position::stored(&stream.pos))
         else {

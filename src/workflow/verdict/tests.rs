@@ -79,6 +79,7 @@ fn facts() -> Facts {
         shards: Vec::new(),
         taken_back: false,
         completing: false,
+        snapshot: false,
         handed_over: false,
         every_pair: false,
         sizes: Vec::new(),
@@ -243,6 +244,22 @@ fn streams_that_complete_has_stopped_are_held_to_the_position_until_the_tables_a
     assert_eq!(case.ids(), [("SOURCE_UNREACHABLE", Severity::Blocks)]);
     case.facts.handed_over = true;
     assert_eq!(case.ids(), []);
+}
+
+#[test]
+fn that_streams_are_stopped_for_good_proves_nothing_of_their_copy() {
+    let frozen = || Stream { state: State::Stopped.into(), message: b"FROZEN".to_vec(), ..stream() };
+    for completing in [false, true] {
+        let mut case = Case::of(frozen());
+        case.rows[1].found.streams[0] = frozen();
+        case.facts.completing = completing;
+        assert_eq!(case.ids(), []);
+        case.copying[0].insert(1, vec![("t".into(), String::new())]);
+        assert_eq!(case.ids(), [("COPYING", Severity::Blocks)]);
+        case.copying[0].clear();
+        case.rows[0].found.streams[0].pos.clear();
+        assert_eq!(case.ids(), [("COPYING", Severity::Blocks)]);
+    }
 }
 
 #[test]

@@ -205,6 +205,7 @@ impl Situation {
             shards: shards.iter().map(|shard| (shard.name.clone(), shard.record.created)).collect(),
             taken_back: false,
             completing: false,
+            snapshot: false,
             handed_over: false,
             every_pair: plan::primary_vindexes_differ(&self.source.vschema, &self.target_vschema.value, tables),
             sizes: Vec::new(),

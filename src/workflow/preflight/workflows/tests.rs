@@ -61,6 +61,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         shards: Vec::new(),
         taken_back: false,
         completing: false,
+        snapshot: false,
         handed_over: false,
         every_pair: false,
         sizes: Vec::new(),
