@@ -18,10 +18,15 @@ pub fn current() -> Option<Instant> {
     DEADLINE.try_with(|deadline| *deadline).ok().flatten()
 }
 
+/// The time, which stands still where a test has stopped the runtime's clock.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Time left until the caller's deadline, at most `limit`.
 pub fn remaining(limit: Duration) -> Duration {
     match current() {
-        Some(deadline) => deadline.saturating_duration_since(Instant::now()).min(limit),
+        Some(deadline) => deadline.saturating_duration_since(now()).min(limit),
         None => limit,
     }
 }

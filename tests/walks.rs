@@ -1,7 +1,8 @@
 //! Random walks over the real operations: our commands, what others do at the same time, and faults; after each step the
 //! promises are checked, and from where a walk ends some documented sequence of commands reaches a clean end.
 //!
-//! `WALKS` sets how many (2,000), `WALKS_FROM` the first seed (0), `WALKS_STEPS` their length (30). A walk that fails is
+//! `WALKS` sets how many (2,000), `WALKS_FROM` the first seed (0), `WALKS_STEPS` their length (30), `WALKS_THREADS` how
+//! many are walked at a time. A walk that fails is
 //! printed with its seed, and as a short sequence that can be put into `walks/found.rs`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
@@ -58,6 +59,7 @@ const ENOUGH: usize = 12;
 fn walks_keep_the_promises() {
     let (count, from) = (setting("WALKS", 2000), setting("WALKS_FROM", 0));
     let steps = usize::try_from(setting("WALKS_STEPS", 30)).unwrap();
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let next = AtomicU64::new(from);
     let (failed, done) = (Mutex::new(BTreeMap::<String, Vec<u64>>::new()), Mutex::new(BTreeMap::new()));
     let walk_on = || {
@@ -85,7 +87,7 @@ fn walks_keep_the_promises() {
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..setting("WALKS_THREADS", 16) {
+        for _ in 0..setting("WALKS_THREADS", cores) {
             scope.spawn(walk_on);
         }
     });

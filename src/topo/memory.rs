@@ -148,7 +148,7 @@ impl Conn for Memory {
     }
 
     async fn lock(&self, request: LockRequest) -> Result<Lock> {
-        let until = Instant::now() + crate::deadline::remaining(request.wait);
+        let until = crate::deadline::now() + crate::deadline::remaining(request.wait);
         let mut lease = MemoryLease { store: Arc::clone(&self.store), keys: Vec::new() };
         let mut fences = Vec::new();
         for dir in &request.dirs {
@@ -187,7 +187,7 @@ impl Memory {
             if self.store.lock().scan(&format!("{locks}/")).all(|(_, record)| record.modified >= revision) {
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(crate::deadline::now());
             if left == Duration::ZERO || tokio::time::timeout(left, changed).await.is_err() {
                 return Err(Error::Timeout(locks.to_owned()));
             }

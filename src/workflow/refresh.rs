@@ -25,7 +25,7 @@ pub async fn shards(context: &Context, keyspace: &WithReplicas, wanted: &(dyn Fn
             let is_primary = tablet::alias(tablet) == primary;
             calls.push(async move {
                 let call = context.tablets.refresh_state(tablet, RefreshStateRequest {});
-                (is_primary, crate::deadline::scope(Some(std::time::Instant::now() + TIMEOUT), call).await)
+                (is_primary, crate::deadline::scope(Some(crate::deadline::now() + TIMEOUT), call).await)
             });
         }
     }

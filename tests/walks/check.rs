@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated::topo::paths;
 use vtmigrated::workflow::record;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
 
 use crate::data::Owner;
 use crate::operations::{Outcome, SECOND, WORKFLOW};
@@ -15,6 +16,8 @@ pub struct Before {
     /// Versions by table and key.
     rows: BTreeMap<(String, i64), u64>,
     version: u64,
+    /// By workflow: the version of the world up to which those of its streams have copied that stopped after their copy.
+    snapshots: BTreeMap<String, u64>,
     /// Workflows whose complete had handed the tables over already, by their records.
     lifted: BTreeSet<&'static str>,
 }
@@ -30,7 +33,7 @@ impl World {
         }
         let state = self.state();
         let rows = state.source_rows();
-        Before { rows, version: state.version, lifted }
+        Before { rows, version: state.version, snapshots: state.snapshots(), lifted }
     }
 
     /// Checks what an operation promises.
@@ -48,12 +51,12 @@ impl World {
             Op::Create | Op::CreateSecond => self.created(op.workflow()).await,
             Op::Complete | Op::CompleteSecond => {
                 if !before.lifted.contains(op.workflow()) {
-                    self.completed(before);
+                    self.completed(op.workflow(), before);
                 }
                 self.gone(op.workflow()).await;
                 self.state().hand_over(op.workflow());
             }
-            Op::CancelKeepingData | Op::CompleteIgnoringSource => {
+            Op::CancelKeepingData | Op::CancelSecondKeepingData | Op::CompleteIgnoringSource => {
                 self.gone(op.workflow()).await;
                 self.state().hand_over(op.workflow());
             }
@@ -93,9 +96,14 @@ impl World {
         }
     }
 
-    /// The target has what the source had.
-    fn completed(&self, before: &Before) {
-        let mut state = self.state();
+    /// The target has what the source had: when complete was called, or when the streams stopped after their copy, if they
+    /// were to.
+    fn completed(&self, workflow: &str, before: &Before) {
+        let state = self.state();
+        let snapshot = before.snapshots.get(workflow).copied();
+        let until = snapshot.unwrap_or(before.version);
+        let since =
+            |key: &(String, i64)| snapshot.is_some_and(|until| state.changes.get(key).is_some_and(|at| *at > until));
         let (now, theirs) = (state.source_rows(), state.target_rows());
         let mut wrong = Vec::new();
         for ((table, id), version) in &before.rows {
@@ -104,12 +112,13 @@ impl World {
                 Some((_, Owner::Client)) => {}
                 Some((found, _)) if found >= version => {}
                 None if !now.contains_key(&key) => {}
+                _ if since(&key) => {}
                 found => wrong.push(format!("complete lost row {id} of {table}: version {version}, target {found:?}")),
             }
         }
         for ((table, id), (_, owner)) in &theirs {
             let key = (table.clone(), *id);
-            let gone_before = state.changes.get(&key).is_some_and(|at| *at <= before.version);
+            let gone_before = state.changes.get(&key).is_some_and(|at| *at <= before.version.min(until));
             if matches!(owner, Owner::Workflow(_))
                 && !before.rows.contains_key(&key)
                 && !now.contains_key(&key)
@@ -118,13 +127,21 @@ impl World {
                 wrong.push(format!("complete left row {id} of {table}, which the source had deleted"));
             }
         }
+        let mut state = state;
         wrong.into_iter().for_each(|text| state.violate(text));
     }
 
     /// Nothing of a workflow is left.
     async fn gone(&self, workflow: &str) {
         let left = self.left_of(&[workflow]).await;
-        left.into_iter().for_each(|text| self.state().violate(format!("left of {workflow}: {text}")));
+        let mut state = self.state();
+        left.into_iter().for_each(|text| state.violate(format!("left of {workflow}: {text}")));
+        for name in state.of(TARGET) {
+            let diffs = state.shards[&name].diffs.iter().filter(|diff| diff.workflow == workflow).count();
+            if diffs > 0 {
+                state.violate(format!("left of {workflow}: {diffs} diffs on {}", name.1));
+            }
+        }
     }
 
     /// What there is of workflows.
@@ -191,6 +208,26 @@ impl World {
 }
 
 impl State {
+    fn snapshots(&self) -> BTreeMap<String, u64> {
+        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        for name in self.of(TARGET) {
+            let shard = &self.shards[&name];
+            for stream in &shard.streams {
+                let told = stream.message.starts_with("Stopped after copy") || stream.message == "FROZEN";
+                let copied = !shard.copy.iter().any(|copy| copy.stream == stream.id);
+                let stopped = stream.state == StreamState::Stopped && stream.source.stop_after_copy;
+                let from = (stream.source.keyspace.clone(), stream.source.shard.clone());
+                let (Some(at), Some(from)) = (stream.at, self.shards.get(&from)) else { continue };
+                if stopped && told && copied && !stream.ran_on {
+                    let when = from.log.get(at.wrapping_sub(1)).map_or(0, |event| event.when);
+                    let of_workflow = found.entry(stream.workflow.clone()).or_insert(when);
+                    *of_workflow = when.min(*of_workflow);
+                }
+            }
+        }
+        found
+    }
+
     fn source_rows(&self) -> BTreeMap<(String, i64), u64> {
         let mut rows = BTreeMap::new();
         for name in self.serving(SOURCE) {

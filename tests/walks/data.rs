@@ -28,6 +28,8 @@ pub struct Row {
 pub struct Table {
     /// Made by a user, or a user's by now.
     pub of_user: bool,
+    /// A workflow was ended that had made it: it is a user's as soon as clients can write to it.
+    pub handed_over: bool,
     pub rows: BTreeMap<i64, Row>,
 }
 
@@ -37,6 +39,8 @@ pub struct Event {
     pub table: String,
     pub id: i64,
     pub version: Option<u64>,
+    /// The version of the world when it happened.
+    pub when: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +54,8 @@ pub struct Stream {
     pub at: Option<usize>,
     /// The same as tablets store it.
     pub position: String,
+    /// It was to stop after its copy, and has applied something since.
+    pub ran_on: bool,
     /// Heard of its source a moment ago.
     pub fresh: bool,
     pub made_by: CreateVReplicationWorkflowRequest,
@@ -122,7 +128,7 @@ impl Shard {
     pub fn new(server: u32, primary: u32) -> Self {
         let mut shard = Self { primary, serving: true, ..Self::default() };
         shard.elect(server);
-        shard.log.push(Event { table: String::new(), id: 0, version: None });
+        shard.log.push(Event { table: String::new(), id: 0, version: None, when: 0 });
         shard
     }
 
@@ -146,13 +152,13 @@ impl Shard {
     }
 
     /// A client's transaction.
-    pub fn write(&mut self, table: &str, id: i64, version: Option<u64>) {
+    pub fn write(&mut self, table: &str, id: i64, version: Option<u64>, when: u64) {
         let Some(there) = self.tables.get_mut(table) else { return };
         match version {
             Some(version) => drop(there.rows.insert(id, Row { version, owner: Owner::Client })),
             None => drop(there.rows.remove(&id)),
         }
-        self.log.push(Event { table: table.to_owned(), id, version });
+        self.log.push(Event { table: table.to_owned(), id, version, when });
     }
 
     pub fn insert_streams(&mut self, request: &CreateVReplicationWorkflowRequest) {
@@ -178,6 +184,7 @@ impl Shard {
             message: String::new(),
             at,
             position,
+            ran_on: false,
             fresh: true,
             made_by: made_by.clone(),
         });

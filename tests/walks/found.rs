@@ -8,9 +8,6 @@ use crate::world::Setup;
 use Op::*;
 use Step::*;
 
-/// Calls that an operation makes at most.
-const CALLS: usize = 130;
-
 const PLAIN: Setup = Setup {
     source_sharded: false,
     target_sharded: false,
@@ -28,13 +25,18 @@ fn holds(setup: Setup, steps: &[Step]) {
     assert!(walked.violations.is_empty(), "{:#?}\n{:#?}", walked.violations, walked.told);
 }
 
-/// The same with `upset` at every call of `op`, which comes after `before`.
+/// The same with `upset` at every call that `op` makes, which comes after `before`.
 #[track_caller]
 fn holds_at_every_call(setup: Setup, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
-    for call in 0..CALLS {
+    for call in 0.. {
         let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
         let walked = run(setup, &steps);
         assert!(walked.violations.is_empty(), "call {call}: {:#?}\n{:#?}", walked.violations, walked.told);
+        if !walked.upset_happened {
+            // all of its calls were tried
+            assert!(call > 10, "{op:?} makes {call} calls only: {:#?}", walked.told);
+            return;
+        }
     }
 }
 
@@ -106,6 +108,45 @@ fn a_missing_stream_beside_another_one_keeps_complete_from_going_on() {
         let steps = [Our(Create, None), Wait(30), StreamDeleted(number), SourceWrites(4), Wait(9), Our(Complete, None)];
         holds(setup, &steps);
     }
+}
+
+/// Clients may write to tables that were there before until these are denied.
+#[test]
+fn rows_that_are_written_between_the_look_and_the_denial_are_not_taken_over() {
+    for setup in [PLAIN, SHARDED] {
+        let setup = Setup { tables_there: true, ..setup };
+        for after in [Cancel, Create, Clean] {
+            holds_at_every_call(setup, &[], Create, Upset::ClientWrites, &[Our(after, None), Our(Cancel, None)]);
+        }
+    }
+}
+
+#[test]
+fn streams_that_somebody_stopped_for_good_while_they_copied_are_not_handed_over() {
+    for setup in [PLAIN, SHARDED] {
+        holds(setup, &[Our(Create, None), StreamsFrozen, Our(Complete, None)]);
+        holds(setup, &[Our(Create, None), Wait(1), StreamsFrozen, Our(CompleteIgnoringSource, None)]);
+    }
+}
+
+/// Only the record tells whose denied tables are.
+#[test]
+fn the_cleaner_keeps_a_record_whose_denied_tables_another_workflow_works_on() {
+    for setup in [PLAIN, SHARDED] {
+        let steps = [Our(Create, None), StockDelete { keep_data: false }, Our(CreateSecond, None), Our(Clean, None)];
+        holds(setup, &[&steps[..], &[Wait(30), Our(CompleteSecond, None)]].concat());
+    }
+}
+
+/// Streams that were to stop after their copy, and were started again, are held to the source's position like others.
+#[test]
+fn a_copy_that_was_started_again_is_no_snapshot_when_its_complete_is_repeated() {
+    let setup = Setup { stop_after_copy: true, ..PLAIN };
+    let before = [Our(Create, None), Wait(30), Our(Start, None), Wait(9)];
+    for upset in [Upset::KillAfter, Upset::FailAfter] {
+        holds_at_every_call(setup, &before, Complete, upset, &[SourceWrites(3), Our(Complete, None)]);
+    }
+    holds(setup, &[Our(Create, None), Wait(30), SourceWrites(3), Our(Complete, None)]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl State {
         let Some(home) = self.home(SOURCE, id) else { return };
         let changed = self.next_version();
         self.changes.insert((table.to_owned(), id), version.unwrap_or(changed));
-        self.shards.get_mut(&home).unwrap().write(table, id, version);
+        self.shards.get_mut(&home).unwrap().write(table, id, version, changed);
     }
 
     /// A client of the target writes a row of its own, and one that is there, unless that is denied.
@@ -66,8 +66,15 @@ impl State {
         self.down.extend(primaries);
     }
 
+    /// The tablets of a keyspace's primaries take calls and do not answer.
+    pub fn hangs(&mut self, keyspace: &str) {
+        let primaries: Vec<u32> = self.of(keyspace).iter().map(|name| self.shards[name].primary).collect();
+        self.hung.extend(primaries);
+    }
+
     pub fn heal(&mut self) {
         self.down.clear();
+        self.hung.clear();
         self.source_topology_down = false;
         self.stalled = false;
     }
@@ -139,8 +146,11 @@ impl State {
     pub fn hand_over(&mut self, workflow: &str) {
         let of_workflow = Owner::Workflow(workflow.to_owned());
         for name in self.of(TARGET) {
-            for table in self.shards.get_mut(&name).unwrap().tables.values_mut() {
-                table.of_user = true;
+            let primary = self.shards[&name].primary;
+            let denied = self.seats.get(&primary).map(|seat| seat.denied.clone()).unwrap_or_default();
+            for (table_name, table) in &mut self.shards.get_mut(&name).unwrap().tables {
+                table.handed_over = true;
+                table.of_user |= !denied.contains(table_name);
                 table
                     .rows
                     .values_mut()

@@ -23,8 +23,8 @@ use crate::world::{MOUNT, SOURCE, TARGET, UIDS, World};
 
 pub const WORKFLOW: &str = "import";
 pub const SECOND: &str = "second";
-/// An operation that takes so long is given up, as if the server had died.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than any operation takes, with a tablet that hangs for as long as it is waited for.
+const PATIENCE: Duration = Duration::from_secs(100_000);
 
 /// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Op {
     /// The workflow that it is about.
     pub fn workflow(self) -> &'static str {
         match self {
-            Self::CreateSecond | Self::CompleteSecond | Self::CancelSecond => SECOND,
+            Self::CreateSecond | Self::CompleteSecond | Self::CancelSecond | Self::CancelSecondKeepingData => SECOND,
             _ => WORKFLOW,
         }
     }
@@ -54,14 +54,13 @@ impl Server {
     pub async fn start(world: &Arc<World>) -> Self {
         let dialer = Arc::clone(&world.dialer);
         let topo = Topo::open(Arc::clone(&dialer), "memory", "target", "/vitess/global").await.unwrap();
-        let short = Duration::from_secs(10);
-        let tablets = Client::new(tablet::Options { connections: 1000, short, ..tablet::Options::default() });
+        let tablets = Client::new(tablet::Options { connections: 1000, ..tablet::Options::default() });
         UIDS.for_each(|uid| tablets.serve_in_process(&format!("light:{uid}"), light::services(world, uid)));
         let context = Context {
             topo: Arc::new(topo),
             mounts: Mounts::new(dialer),
             tablets,
-            options: Options { lock_timeout: Duration::from_millis(40), ..Options::default() },
+            options: Options::default(),
             changes: Changes::default(),
         };
         Self { context, world: Arc::clone(world) }
@@ -69,9 +68,18 @@ impl Server {
 
     /// Runs an operation; answers how it ended, and whether the upset happened.
     pub async fn run(&self, op: Op, upset: Option<(usize, Upset)>) -> (Outcome, bool) {
-        let run = Run::new(&self.world, upset);
+        self.run_at(op, upset, 0).await
+    }
+
+    /// The same; `pace` is how it takes turns with another one.
+    pub async fn run_at(&self, op: Op, upset: Option<(usize, Upset)>, pace: usize) -> (Outcome, bool) {
+        let run = Run::new(&self.world, op, upset, pace);
         let operation = tokio::time::timeout(PATIENCE, self.operation(op));
-        let outcome = match run.of(operation).await {
+        let answer = run.of(operation).await;
+        if matches!(answer, Some(Err(_))) {
+            self.world.state().violate(format!("{op:?} does not end"));
+        }
+        let outcome = match answer {
             None | Some(Err(_)) => Outcome::Died,
             Some(Ok(Ok(()))) => Outcome::Done,
             Some(Ok(Err(error))) => Outcome::Refused(format!("{}: {error} [{}]", error.reason(), error.help())),
@@ -110,8 +118,8 @@ impl Server {
                 let arguments = complete::Arguments { keyspace, workflow, dry_run: false, ignore_source };
                 complete::complete(context, &arguments).await.map(drop)
             }
-            Op::Cancel | Op::CancelSecond | Op::CancelKeepingData => {
-                let keep_data = op == Op::CancelKeepingData;
+            Op::Cancel | Op::CancelSecond | Op::CancelKeepingData | Op::CancelSecondKeepingData => {
+                let keep_data = matches!(op, Op::CancelKeepingData | Op::CancelSecondKeepingData);
                 let arguments = cancel::Arguments { keyspace, workflow, keep_data, shards: Vec::new() };
                 cancel::cancel(context, &arguments).await.map(drop)
             }

@@ -58,7 +58,7 @@ fn apply(on: &mut Shard, at: usize, from: &Shard, to: usize) -> Result<(), Strin
     let (begin, rules) = (on.streams[at].at.unwrap_or(to), rules(&on.streams[at].source));
     let id = on.streams[at].id;
     let workflow = on.streams[at].workflow.clone();
-    for Event { table, id: row, version } in from.log.get(begin..to).unwrap_or_default() {
+    for Event { table, id: row, version, .. } in from.log.get(begin..to).unwrap_or_default() {
         if !rules.iter().any(|(name, range)| name == table && covers(range, place(*row))) {
             continue;
         }
@@ -91,6 +91,7 @@ fn missing(table: &str) -> String {
 
 fn replicate(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
     let begin = on.streams[at].at.unwrap_or_default();
+    on.streams[at].ran_on = true;
     apply(on, at, from, (begin + AT_ONCE).min(from.log.len()))
 }
 

@@ -7,7 +7,9 @@ use vtmigrated::sql::rows;
 use vtmigrated_proto::query::{Field, QueryResult};
 use vtmigrated_proto::tabletmanagerdata::{VDiffRequest, VDiffResponse};
 
-use crate::data::{Diff, DiffTable, Name, Owner, Shard, covers, place, rules};
+use crate::data::{Diff, DiffTable, Name, Owner, Shard, Stream, covers, place, rules};
+use crate::step::Op;
+use crate::upset::caller;
 use crate::world::State;
 
 /// A result set.
@@ -41,6 +43,7 @@ pub fn run(state: &mut State, shard: &mut Shard, name: &Name, query: &str) -> Re
         return read(state, shard, name, &lower, query);
     }
     if lower.starts_with("delete from _vt.vreplication ") {
+        still_copying(state, shard, name, query);
         let count = if let Some((_, list)) = lower.split_once("id in (") {
             let ids: BTreeSet<i32> =
                 list.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect();
@@ -79,6 +82,10 @@ fn remove(state: &mut State, shard: &mut Shard, name: &Name, table: &str, drop: 
     };
     let verb = if drop { "dropped" } else { "emptied" };
     let of_clients = found.rows.values().filter(|row| row.owner == Owner::Client).count();
+    let of_others = found.rows.values().filter(|row| is_of_another(&row.owner, &shard.streams)).count();
+    if of_others > 0 {
+        state.violate(format!("{verb} {table} on {}/{} with {of_others} rows of another workflow", name.0, name.1));
+    }
     if of_clients > 0 {
         state.violate(format!("{verb} {table} on {}/{} with {of_clients} rows of clients", name.0, name.1));
     } else if drop && found.of_user {
@@ -89,6 +96,26 @@ fn remove(state: &mut State, shard: &mut Shard, name: &Name, table: &str, drop: 
         shard.tables.remove(table);
     }
     Ok(())
+}
+
+/// Whether a row was copied by another workflow than the one that is at work; the cleaner may take what nothing copies.
+fn is_of_another(owner: &Owner, streams: &[Stream]) -> bool {
+    let Owner::Workflow(of) = owner else { return false };
+    match caller() {
+        Some(Op::Clean) => streams.iter().any(|stream| stream.workflow == *of),
+        Some(op) => op.workflow() != of,
+        None => false,
+    }
+}
+
+/// Complete waits for the copy, whatever the caller insists on.
+fn still_copying(state: &mut State, shard: &Shard, name: &Name, query: &str) {
+    let Some(op @ (Op::Complete | Op::CompleteSecond | Op::CompleteIgnoringSource)) = caller() else { return };
+    let ids: Vec<i32> = shard.streams.iter().filter(|s| s.workflow == op.workflow()).map(|s| s.id).collect();
+    let left = shard.copy.iter().filter(|copy| ids.contains(&copy.stream)).count();
+    if left > 0 {
+        state.violate(format!("{op:?} on {} deletes streams with {left} tables to copy: {query}", name.1));
+    }
 }
 
 fn missing(table: &str) -> String {

@@ -21,6 +21,7 @@ pub enum Op {
     Cancel,
     CancelKeepingData,
     CancelSecond,
+    CancelSecondKeepingData,
     Unregister,
     Register,
     Clean,
@@ -31,8 +32,8 @@ pub enum Op {
 pub enum Step {
     /// One of our operations, with what happens at one of its calls.
     Our(Op, Option<(usize, Upset)>),
-    /// Two servers at once.
-    Both(Op, Op),
+    /// Two servers at once, and how they take turns.
+    Both(Op, Op, usize),
     StockDelete {
         keep_data: bool,
     },
@@ -54,7 +55,9 @@ pub enum Step {
     LiftedByHand,
     SourceDies,
     SourceTopologyDies,
+    SourceHangs,
     TargetDies,
+    TargetHangs,
     Stall,
     Heal,
     Wait(usize),
@@ -107,10 +110,16 @@ impl Dice {
             (8, Op::Cancel),
             (3, Op::CancelKeepingData),
             (2, Op::CancelSecond),
+            (1, Op::CancelSecondKeepingData),
             (2, Op::Unregister),
             (2, Op::Register),
             (4, Op::Clean),
         ])
+    }
+
+    fn upset(&mut self) -> Upset {
+        let number = self.roll(Upset::ALL.len() + 2);
+        Upset::ALL.get(number).copied().unwrap_or_else(|| Upset::Overtaken(self.op()))
     }
 
     fn step(&mut self) -> Step {
@@ -118,11 +127,11 @@ impl Dice {
             let op = self.op();
             // more often near the beginning, where most calls are
             let most = [12, 40, 110][self.roll(3)];
-            let upset = (self.roll(100) < 45).then(|| (self.roll(most), Upset::ALL[self.roll(Upset::ALL.len())]));
+            let upset = (self.roll(100) < 45).then(|| (self.roll(most), self.upset()));
             return Step::Our(op, upset);
         }
         match self.roll(30) {
-            0 => Step::Both(self.op(), self.op()),
+            0 => Step::Both(self.op(), self.op(), self.roll(1000)),
             1 => Step::StockDelete { keep_data: self.one_in(2) },
             2 => Step::StockComplete,
             3 => Step::StreamDeleted(self.roll(3)),
@@ -136,7 +145,16 @@ impl Dice {
             14 => Step::SourceDeletes,
             15..=17 => Step::ClientWrites,
             18 => Step::UserMakesTable,
-            19 => [Step::SourceDies, Step::SourceTopologyDies, Step::TargetDies][self.roll(3)],
+            19 => {
+                let silent = [
+                    Step::SourceDies,
+                    Step::SourceHangs,
+                    Step::SourceTopologyDies,
+                    Step::TargetDies,
+                    Step::TargetHangs,
+                ];
+                silent[self.roll(silent.len())]
+            }
             20 => Step::Stall,
             21..=22 => Step::Heal,
             _ => Step::Wait(1 + self.roll(20)),

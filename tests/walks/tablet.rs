@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt;
 use prost::Message;
@@ -52,8 +53,15 @@ type Boxed = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible
 
 impl Served {
     fn serve(&mut self, request: http::Request<Body>) -> Boxed {
-        if self.light.world.state().is_down(self.light.uid) {
+        let (down, hangs) = {
+            let state = self.light.world.state();
+            (state.is_down(self.light.uid), state.hung.contains(&self.light.uid))
+        };
+        if down {
             return Box::pin(async { Ok(Status::unavailable("connection refused").into_http()) });
+        }
+        if hangs {
+            return Box::pin(std::future::pending());
         }
         if request.uri().path().starts_with("/queryservice") {
             return Box::pin(self.query.call(request));
@@ -76,13 +84,14 @@ impl Service<http::Request<Body>> for Served {
         Box::pin(async move {
             // a call that has left goes on without those who wait for it
             let (begin, begun) = tokio::sync::oneshot::channel();
+            let op = upset::operation();
             let served = tokio::spawn(async move {
                 match begun.await {
-                    Ok(true) => upset::slowly().await,
-                    Ok(false) => {}
+                    Ok(Duration::ZERO) => {}
+                    Ok(takes) => tokio::time::sleep(takes).await,
                     Err(_) => return Ok(Status::cancelled("it never left").into_http()),
                 }
-                me.serve(request).await
+                upset::called_by(op, me.serve(request)).await
             });
             upset::call_of_tablet(begin, served.map(|answer| answer.unwrap()), || {
                 Ok(Status::unavailable("connection reset by peer").into_http())
@@ -289,8 +298,13 @@ impl World {
         let Some(name) = self.state().seats.get(&uid).map(|seat| seat.shard.clone()) else { return };
         let Ok(node) = self.conn(&name.0).get(&paths::shard(&name.0, &name.1)).await else { return };
         let denied = shard::denied(&Record::decode(node.value).unwrap());
-        if let Some(seat) = self.state().seats.get_mut(&uid) {
-            seat.denied = denied.into_iter().collect();
+        let mut state = self.state();
+        if let Some(seat) = state.seats.get_mut(&uid) {
+            seat.denied = denied.iter().cloned().collect();
+        }
+        let Some(shard) = state.shards.get_mut(&name).filter(|shard| shard.primary == uid) else { return };
+        for (_, table) in shard.tables.iter_mut().filter(|(table, _)| !denied.contains(table)) {
+            table.of_user |= table.handed_over;
         }
     }
 }

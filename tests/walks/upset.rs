@@ -1,5 +1,6 @@
 //! What happens to one call of an operation, to the topology or to a tablet: it fails, the server dies, others act.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,6 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, oneshot};
 use vtmigrated::topo::{Conn, Error, Lock, LockRequest, Node, Result, Write};
 
+use crate::operations::Server;
+use crate::step::Op;
 use crate::world::World;
 
 /// What happens at a call.
@@ -20,21 +23,30 @@ pub enum Upset {
     FailAfter,
     /// It is done later; nobody can stop it any more.
     Slow,
+    /// It is never done, and nothing is answered.
+    Hangs,
+    /// It is done when everybody has stopped waiting for the answer.
+    Late,
     LeaseLost,
     SourceWrites,
     ClientWrites,
     SourceDies,
     StreamFails,
     TargetReparents,
+    /// At a call of the topology: the server is paused until its leases have ended and another one has done this.
+    Overtaken(Op),
 }
 
 impl Upset {
-    pub const ALL: [Self; 11] = [
+    /// All but those with an operation.
+    pub const ALL: [Self; 13] = [
         Self::KillBefore,
         Self::KillAfter,
         Self::FailBefore,
         Self::FailAfter,
         Self::Slow,
+        Self::Hangs,
+        Self::Late,
         Self::LeaseLost,
         Self::SourceWrites,
         Self::ClientWrites,
@@ -47,7 +59,10 @@ impl Upset {
 /// One run of an operation.
 pub struct Run {
     world: Arc<World>,
+    pub op: Op,
     upset: Option<(usize, Upset)>,
+    /// How it takes turns with one that runs at the same time.
+    pace: usize,
     calls: AtomicUsize,
     pub upset_happened: AtomicBool,
     killed: Notify,
@@ -55,28 +70,32 @@ pub struct Run {
 
 tokio::task_local! {
     static RUN: Arc<Run>;
+    /// The operation that a tablet is called by.
+    static CALLER: Option<Op>;
 }
 
 /// How long a slow call takes.
-const SLOW: Duration = Duration::from_millis(3);
+const SLOW: Duration = Duration::from_secs(1);
+/// Past the longest time that anybody waits for a call.
+const LATE: Duration = Duration::from_secs(5000);
+/// How long a topology is waited for.
+const TOPOLOGY: Duration = Duration::from_secs(10);
 
 impl Run {
-    pub fn new(world: &Arc<World>, upset: Option<(usize, Upset)>) -> Arc<Self> {
+    pub fn new(world: &Arc<World>, op: Op, upset: Option<(usize, Upset)>, pace: usize) -> Arc<Self> {
         let (calls, upset_happened, killed) = (AtomicUsize::new(0), AtomicBool::new(false), Notify::new());
-        Arc::new(Self { world: Arc::clone(world), upset, calls, upset_happened, killed })
+        Arc::new(Self { world: Arc::clone(world), op, upset, pace, calls, upset_happened, killed })
     }
 
-    /// Runs an operation until it ends; `None` when the server died.
+    /// Runs an operation until it and what it left under way have ended; `None` when the server died.
     pub async fn of<T>(self: &Arc<Self>, operation: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
             answer = RUN.scope(Arc::clone(self), operation) => Some(answer),
-            () = self.killed.notified() => {
-                // what is under way ends, then the leases
-                tokio::time::sleep(SLOW * 2).await;
-                None
-            }
-        }
+            () = self.killed.notified() => None,
+        };
+        tokio::time::sleep(LATE * 2).await;
+        answer
     }
 
     async fn die<T>(&self) -> T {
@@ -89,6 +108,9 @@ impl Run {
 pub async fn next() -> (Option<Arc<Run>>, Option<Upset>) {
     let Ok(run) = RUN.try_with(Arc::clone) else { return (None, None) };
     let number = run.calls.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..run.pace.wrapping_mul(number.wrapping_add(7919)) / 64 % 4 {
+        tokio::task::yield_now().await;
+    }
     let upset = run.upset.filter(|(at, _)| *at == number).map(|(_, upset)| upset);
     let world = &run.world;
     if upset.is_some() {
@@ -122,16 +144,50 @@ async fn call<T>(work: impl Future<Output = T> + Send, failed: impl FnOnce() -> 
             failed()
         }
         Some(Upset::Slow) => {
-            slowly().await;
+            tokio::time::sleep(SLOW).await;
+            work.await
+        }
+        Some(Upset::Hangs) => {
+            tokio::time::sleep(TOPOLOGY).await;
+            failed()
+        }
+        Some(Upset::Late) => {
+            work.await;
+            tokio::time::sleep(TOPOLOGY).await;
+            failed()
+        }
+        Some(Upset::Overtaken(op)) => {
+            overtake(&run.world, op).await;
             work.await
         }
         _ => work.await,
     }
 }
 
-/// Waits as long as a slow call takes.
-pub async fn slowly() {
-    tokio::time::sleep(SLOW).await;
+/// The leases of all locks end, and another server does something to its end.
+fn overtake(world: &Arc<World>, op: Op) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let world = Arc::clone(world);
+    Box::pin(async move {
+        world.lose_leases().await;
+        let before = world.before().await;
+        let (outcome, _) = Server::start(&world).await.run(op, None).await;
+        world.after(op, &outcome, &before).await;
+    })
+}
+
+/// The operation that this call of a tablet is made by.
+pub fn caller() -> Option<Op> {
+    CALLER.try_with(|op| *op).ok().flatten()
+}
+
+/// The operation of this task.
+pub fn operation() -> Option<Op> {
+    RUN.try_with(|run| run.op).ok()
+}
+
+/// Lets a tablet know who calls.
+pub async fn called_by<T>(op: Option<Op>, served: impl Future<Output = T>) -> T {
+    CALLER.scope(op, served).await
 }
 
 /// A connection to a topology whose operations are calls.
@@ -198,33 +254,39 @@ impl Conn for Faulty {
     }
 }
 
-/// The answer of a tablet, which `served` gives once `begin` has told whether it takes its time. A call that has begun
-/// goes on, whoever waits.
+/// The answer of a tablet, which `served` gives once `begin` has told how long it takes. A call that has begun goes on,
+/// whoever waits.
 pub async fn call_of_tablet<T: Send + 'static>(
-    begin: oneshot::Sender<bool>,
+    begin: oneshot::Sender<Duration>,
     served: impl Future<Output = T> + Send,
     failed: impl FnOnce() -> T,
 ) -> T {
     let (run, upset) = next().await;
     let Some(run) = run else {
-        begin.send(false).ok();
+        begin.send(Duration::ZERO).ok();
         return served.await;
     };
     match upset {
         Some(Upset::KillBefore) => run.die().await,
+        Some(Upset::Hangs) => std::future::pending().await,
         Some(Upset::FailBefore) => failed(),
         Some(Upset::KillAfter) => {
-            begin.send(false).ok();
+            begin.send(Duration::ZERO).ok();
             served.await;
             run.die().await
         }
         Some(Upset::FailAfter) => {
-            begin.send(false).ok();
+            begin.send(Duration::ZERO).ok();
             served.await;
             failed()
         }
         upset => {
-            begin.send(upset == Some(Upset::Slow)).ok();
+            let takes = match upset {
+                Some(Upset::Slow) => SLOW,
+                Some(Upset::Late) => LATE,
+                _ => Duration::ZERO,
+            };
+            begin.send(takes).ok();
             served.await
         }
     }

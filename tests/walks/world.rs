@@ -53,6 +53,8 @@ pub struct State {
     pub seats: BTreeMap<u32, Seat>,
     /// Tablets that do not answer.
     pub down: BTreeSet<u32>,
+    /// Tablets that take calls and never answer.
+    pub hung: BTreeSet<u32>,
     pub source_topology_down: bool,
     /// Streams hear of their source, but get nothing.
     pub stalled: bool,
@@ -84,6 +86,7 @@ impl World {
             shards: BTreeMap::new(),
             seats: BTreeMap::new(),
             down: BTreeSet::new(),
+            hung: BTreeSet::new(),
             source_topology_down: false,
             stalled: false,
             denied_by_others: BTreeSet::new(),
@@ -198,7 +201,8 @@ impl State {
 
     /// True when no stream can read from a shard.
     pub fn is_silent(&self, shard: &Shard) -> bool {
-        self.is_down(shard.primary) && !(self.setup.from_replicas && !self.is_down(other(shard.primary)))
+        let silent = |uid: u32| self.is_down(uid) || self.hung.contains(&uid);
+        silent(shard.primary) && !(self.setup.from_replicas && !silent(other(shard.primary)))
     }
 
     /// The shards of a keyspace.

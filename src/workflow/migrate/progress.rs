@@ -4,7 +4,7 @@
 //! InnoDB has none in memory; never more than the total.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{join, join_all};
 use vtmigrated_proto::query::QueryResult;
@@ -52,7 +52,7 @@ pub async fn sizes(context: &Context, on: &Tablet) -> tablet::Result<Sizes> {
     let running = context.tablets.read(on, RUNNING.into(), MAX_TABLES);
     let stored = context.tablets.read(on, STORED.into(), MAX_TABLES);
     let until = deadline::remaining(TIMEOUT);
-    let (running, stored) = deadline::scope(Some(Instant::now() + until), join(running, stored)).await;
+    let (running, stored) = deadline::scope(Some(deadline::now() + until), join(running, stored)).await;
     let mut sizes = decode(&stored?);
     match running {
         Ok(running) => sizes.extend(decode(&running)),

@@ -1,7 +1,7 @@
 //! Whether complete may go on: what the verdict finds blocking, and the source's position reached.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join4;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
@@ -17,6 +17,7 @@ use super::super::{Error, Result};
 use super::rows::CopyStates;
 use super::{FROZEN, Found, thaw};
 use crate::context::Context;
+use crate::deadline;
 use crate::topo::Lock;
 
 /// Bound of each thing that is asked of the source.
@@ -179,7 +180,7 @@ async fn wait(context: &Context, found: &Found, workflow: &str, seen: &Seen, ign
     let target = &found.target.keyspace;
     let names = [workflow.to_owned()];
     let evidence = seen.evidence(found, workflow);
-    let until = Instant::now() + CATCH_UP;
+    let until = deadline::now() + CATCH_UP;
     let known = ids(&seen.rows);
     loop {
         let rows = target.workflows(context, &names).await?;
@@ -192,7 +193,7 @@ async fn wait(context: &Context, found: &Found, workflow: &str, seen: &Seen, ign
         let blocking: Vec<&Finding> = report.blocking().chain(&behind).collect();
         let in_vain = blocking.iter().any(|finding| !may_wait(finding));
         let given_up = |of: &Finding| of_streams.ignored.iter().any(|f| f.subject == of.subject && !may_wait(f));
-        let over = Instant::now() >= until;
+        let over = deadline::now() >= until;
         if blocking.is_empty() || (ignore_source && !in_vain && (over || behind.iter().all(given_up))) {
             let ignored = of_streams.ignored.into_iter().chain(behind).collect();
             return Ok(Ready { rows, ignored });

@@ -2,7 +2,7 @@
 //! told as such.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{join, join_all, join5};
 use vtmigrated_proto::tabletmanagerdata::ValidateVReplicationPermissionsRequest;
@@ -80,7 +80,7 @@ pub async fn ask(
     let versions = join(join_all(source_versions), join_all(target_versions));
     let spellings = join(join_all(source_spellings), join_all(target_spellings));
     let asked = join5(join_all(health), servers, join_all(permissions), versions, spellings);
-    let until = Instant::now() + deadline::remaining(TIMEOUT);
+    let until = deadline::now() + deadline::remaining(TIMEOUT);
     let (health, servers, permissions, versions, spellings) = deadline::scope(Some(until), asked).await;
     Asked {
         health: health.into_iter().collect(),

@@ -165,7 +165,7 @@ impl Probed {
     pub async fn dial(&self, context: &Context) -> Vec<Finding> {
         let calls = self.tablets.iter().map(|on| async move {
             let pinged = context.tablets.ping(on, PingRequest { payload: "preflight".into() });
-            let until = std::time::Instant::now() + deadline::remaining(TABLET_TIMEOUT);
+            let until = deadline::now() + deadline::remaining(TABLET_TIMEOUT);
             let pinged = deadline::scope(Some(until), pinged);
             let (pinged, version) = join(pinged, tablet::build_version(on, TABLET_TIMEOUT)).await;
             let failed = pinged.err().filter(tablet::Error::is_silent).map(|error| error.to_string());
