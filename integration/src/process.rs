@@ -18,6 +18,9 @@ use std::{
 use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
+/// How long one probe of a program that starts may take.
+const PROBE: Duration = Duration::from_secs(10);
+
 pub use rustix::process::Signal;
 
 /// Why a program of the test cluster could not be started, reached or ended.
@@ -142,7 +145,12 @@ impl Process {
     ) -> Result<(), Error> {
         let start = Instant::now();
         loop {
-            let Err(error) = probe().await else { return Ok(()) };
+            // a connection that was taken too early may never be answered
+            let last = match tokio::time::timeout(PROBE, probe()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {PROBE:?}"),
+            };
             let ended = match self.child().as_mut() {
                 Some(child) => child.try_wait().map_err(|e| self.io(e))?,
                 None => return Err(Error::NotRunning { name: self.program.name.clone() }),
@@ -152,7 +160,7 @@ impl Process {
                 return Err(Error::Ended { name, status, log: self.log_tail() });
             }
             if start.elapsed() > limit {
-                return Err(Error::NotReady { name, limit, last: error.to_string(), log: self.log_tail() });
+                return Err(Error::NotReady { name, limit, last, log: self.log_tail() });
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

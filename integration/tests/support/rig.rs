@@ -95,7 +95,9 @@ impl Rig {
         until(&format!("{what}: all streams running"), async || {
             let status = status(server).await.map_err(|e| e.to_string())?;
             let streams = streams(&status);
-            let all = streams.len() == 2 && streams.iter().all(|stream| stream.status == "Running");
+            // a stream has no position before its copy begins
+            let all = streams.len() == 2
+                && streams.iter().all(|stream| stream.status == "Running" && !stream.position.is_empty());
             if all { Ok(()) } else { Err(format!("{streams:?}")) }
         })
         .await
