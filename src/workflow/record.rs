@@ -50,6 +50,9 @@ pub struct Facts {
     /// Create failed and is being taken back: it cannot be gone on with, only cancelled.
     #[serde(default)]
     pub taken_back: bool,
+    /// Cancel has begun to take tables away: the workflow can only be cancelled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelling: bool,
     /// Complete has begun: streams are being stopped for good. Until [`Self::handed_over`] there is a way back.
     #[serde(default)]
     pub completing: bool,
@@ -82,7 +85,7 @@ pub struct TableSize {
 }
 
 /// The facts with the version they were read at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     pub facts: Facts,
     pub version: i64,

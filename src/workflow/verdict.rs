@@ -87,6 +87,12 @@ impl Evidence<'_> {
             let subject = format!("workflow {}", self.workflow);
             found.push(Finding::new(&check::CREATE_UNFINISHED, subject, "its create was interrupted", mend));
         }
+        if self.facts.is_some_and(|facts| facts.cancelling) {
+            let keyspace = &self.target.name;
+            let mend = format!("repeat it: Migrate --target-keyspace {keyspace} --workflow {} cancel", self.workflow);
+            let cause = "its cancel has begun, and rows of its tables are gone or may be";
+            found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, mend));
+        }
         found.extend(self.of_streams());
         if readiness::all_frozen(self.rows) && self.facts.is_some_and(|facts| facts.completing) {
             // the rest was judged by the complete that stopped them for good, as the record says

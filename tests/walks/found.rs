@@ -49,6 +49,21 @@ fn tables_of_users_survive_a_cancel_after_stock_ended_the_workflow() {
 }
 
 #[test]
+fn a_workflow_whose_cancel_was_cut_off_is_not_completed() {
+    let stops = Setup { source_sharded: true, stop_after_copy: true, ..PLAIN };
+    for setup in [PLAIN, stops] {
+        let before = [Our(Create, None), Wait(30)];
+        holds_at_every_call(
+            setup,
+            &before,
+            Cancel,
+            Upset::LeaseLost,
+            &[Our(Start, None), Wait(30), Our(Complete, None)],
+        );
+    }
+}
+
+#[test]
 fn a_stream_that_fails_while_complete_waits_is_not_one_that_caught_up() {
     let before = [Our(Create, None), Wait(30), SourceWrites(6)];
     for setup in [PLAIN, SHARDED] {

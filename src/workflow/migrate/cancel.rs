@@ -181,6 +181,7 @@ fn traces(found: &Found, claim: Claim, keep_data: bool) -> Traces {
         vschema_tables,
         denied: found.denied(),
         restore_keys: keep_data,
+        mark: found.record.clone(),
         keep_record: false,
     }
 }

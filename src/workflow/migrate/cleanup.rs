@@ -11,7 +11,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VDiffRequest};
 use vtmigrated_proto::topodata::{Shard, Tablet};
 
-use super::super::record;
+use super::super::record::{self, Facts, Stored};
 use super::super::streams::{Keyspace, TargetShard, WithReplicas};
 use super::super::{Error, Result, refresh};
 use super::rows;
@@ -45,6 +45,9 @@ pub struct Traces {
     pub denied: Vec<(String, Vec<String>)>,
     /// True when tables stay and get back the keys that the copy took.
     pub restore_keys: bool,
+    /// The record that tells that tables are being taken away before they are: whoever comes when this was cut off knows that
+    /// rows may be gone.
+    pub mark: Option<Stored>,
     /// True when the record stays: a tablet may still be at work on something that only a later look can find.
     pub keep_record: bool,
 }
@@ -54,12 +57,15 @@ impl Traces {
     pub fn steps(&self, target: &Keyspace, workflow: &str) -> Vec<Step> {
         let all: Vec<String> = target.shards.iter().map(|shard| shard.name.clone()).collect();
         let mut steps = vec![Step::StopStreams { shards: self.with_streams.clone() }];
+        let any = self.tables.iter().any(|(_, tables)| *tables != Tables::default());
+        if any && self.mark.as_ref().is_some_and(|stored| !stored.facts.cancelling) {
+            steps.push(Step::MarkCancelling);
+        }
         let secured = self.tables.iter().filter(|(_, tables)| !tables.drop_empty.is_empty());
         let secured: Vec<_> = secured.map(|(shard, tables)| (shard.clone(), tables.drop_empty.clone())).collect();
         if !secured.is_empty() {
             steps.push(Step::SecureEmpty { tables: secured });
         }
-        let any = self.tables.iter().any(|(_, tables)| *tables != Tables::default());
         if any || self.restore_keys {
             let keys = self.restore_keys || self.tables.iter().any(|(_, tables)| !tables.empty.is_empty());
             steps.push(Step::SeeToTables { tables: self.tables.clone(), restore_keys: keys });
@@ -104,6 +110,7 @@ impl Removal<'_> {
         let Self { context, lock, target, workflow, traces } = self;
         match step {
             Step::StopStreams { .. } => self.stop_streams().await,
+            Step::MarkCancelling => self.mark_cancelling().await,
             Step::SecureEmpty { tables } => self.secure_empty(tables).await,
             Step::SeeToTables { .. } => self.see_to_tables().await,
             Step::TakeFromVSchema { .. } => self.take_from_vschema().await,
@@ -130,6 +137,13 @@ impl Removal<'_> {
             async move { self.context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
         })
         .await
+    }
+
+    async fn mark_cancelling(&self) -> Result<()> {
+        let Some(stored) = &self.traces.mark else { return Ok(()) };
+        let facts = Facts { cancelling: true, ..stored.facts.clone() };
+        let names = (self.target.keyspace.name.as_str(), self.workflow);
+        record::put(self.context.topo.global(), names, &facts, stored.version, self.lock).await.map(|_| ())
     }
 
     async fn take_from_vschema(&self) -> Result<()> {

@@ -106,6 +106,7 @@ checks! {
     WORKFLOW_UNKNOWN Blocks "complete, cancel" "no streams of that workflow";
     WORKFLOW_TYPE Blocks "complete, cancel" "the workflow is no Migrate";
     CREATE_UNFINISHED Blocks "complete" "the workflow's create was interrupted or is being taken back";
+    CANCEL_HAS_BEGUN Blocks "complete" "the workflow's cancel has begun to take tables away, and did not end";
     STREAM_MISSING Blocks "complete" "a serving shard has no stream of the workflow, or none of a source shard that feeds it";
     COPYING Blocks "complete" "a stream has something left to copy";
     NOT_RUNNING Blocks "complete" "a stream is stopped or in error";

@@ -78,6 +78,7 @@ fn facts() -> Facts {
         denied_tables: by_shard(&["t"]),
         shards: Vec::new(),
         taken_back: false,
+        cancelling: false,
         completing: false,
         snapshot: false,
         handed_over: false,
@@ -267,6 +268,8 @@ fn an_interrupted_create_blocks() {
     let mut case = Case::of(stream());
     case.facts.phase = Phase::Creating;
     assert_eq!(case.ids(), [("CREATE_UNFINISHED", Severity::Blocks)]);
+    case.facts = Facts { cancelling: true, ..facts() };
+    assert_eq!(case.ids(), [("CANCEL_HAS_BEGUN", Severity::Blocks)]);
     case.facts = Facts { taken_back: true, ..facts() };
     assert_eq!(case.ids(), [("CREATE_UNFINISHED", Severity::Blocks)]);
 }

@@ -204,6 +204,7 @@ impl Situation {
             denied_tables,
             shards: shards.iter().map(|shard| (shard.name.clone(), shard.record.created)).collect(),
             taken_back: false,
+            cancelling: false,
             completing: false,
             snapshot: false,
             handed_over: false,

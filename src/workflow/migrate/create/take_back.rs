@@ -58,6 +58,8 @@ impl Creation<'_> {
             tables: claim.tables,
             denied: found.denied(),
             restore_keys: false,
+            // it is marked
+            mark: None,
             keep_record,
         };
         Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces }

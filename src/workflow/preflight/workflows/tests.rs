@@ -60,6 +60,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         denied_tables: vec![("0".into(), denied.iter().map(|table| (*table).to_owned()).collect())],
         shards: Vec::new(),
         taken_back: false,
+        cancelling: false,
         completing: false,
         snapshot: false,
         handed_over: false,
