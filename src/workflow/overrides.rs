@@ -65,6 +65,11 @@ impl Spelling {
     pub fn without_batching(self) -> String {
         format!(r#"{{"config":{{"{}":"{NO_BATCHING}"}}}}"#, self.spell(EXPERIMENTAL_FLAGS))
     }
+
+    /// The flag of a vttablet that does the same for all its streams.
+    pub fn flag_without_batching(self) -> String {
+        format!("--{}={NO_BATCHING}", self.spell(EXPERIMENTAL_FLAGS))
+    }
 }
 
 /// Both spellings of a name are one.

@@ -10,6 +10,13 @@ fn merged(stored: &[(&str, &str)], wanted: &[(&str, &str)], spelling: Option<Spe
 }
 
 #[test]
+fn a_tablet_is_told_in_its_spelling_by_override_and_by_flag() {
+    assert_eq!(Underscores.flag_without_batching(), "--vreplication_experimental_flags=3");
+    assert_eq!(Dashes.flag_without_batching(), "--vreplication-experimental-flags=3");
+    assert_eq!(Underscores.without_batching(), r#"{"config":{"vreplication_experimental_flags":"3"}}"#);
+}
+
+#[test]
 fn a_name_is_spelled_as_the_tablet_reads_it() {
     for name in RENAMED {
         let old = name.replace('-', "_");

@@ -96,7 +96,11 @@ pub fn findings(situation: &Situation, types: &[TabletType], keep: bool) -> Vec<
              the source's tablets are of before and after Vitess 23, or do not tell",
             tablet::alias(primary)
         );
-        let mend = "start the target's vttablets with --vreplication-experimental-flags=3, or upgrade both sides first";
+        let flag =
+            spelling(&situation.asked.target_spellings, &situation.asked.target_versions, &tablet::alias(primary))
+                .unwrap_or(Spelling::Dashes)
+                .flag_without_batching();
+        let mend = format!("start the target's vttablets with {flag}, or upgrade both sides first");
         Finding::new(&check::BATCHING_STAYS, format!("shard {}/{shard}", keyspace.name), cause, mend)
     };
     clashing.map(finding).collect()
