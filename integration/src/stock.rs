@@ -1,4 +1,4 @@
-//! Two clusters of Vitess's own programs, of the version that `integration/stock/go.mod` names, with our server in the place
+//! Two clusters of Vitess's own programs, of the versions that `integration/stock` names, with our server in the place
 //! of each one's vtctld and the stock `vtctldclient` as the only driver.
 //!
 //! Each test program starts the pair once; a test makes keyspaces of its own in it, whose tablets end with them:
@@ -38,6 +38,7 @@ pub use client::Output;
 pub use cluster::Cluster;
 pub use keyspace::Keyspace;
 pub use migration::{Migration, until};
+pub use programs::Generation;
 pub use vtctld::Vtctld;
 
 use crate::{cluster::topology::GLOBAL_ROOT, etcd, mysqld, process, server};
@@ -66,8 +67,8 @@ pub enum Error {
     Silent { command: String, limit: std::time::Duration },
     #[error("keyspace {keyspace} has no shard {shard}")]
     NoShard { keyspace: String, shard: String },
-    #[error("integration/stock/go.mod asks for no version of vitess.io/vitess")]
-    NoVersion,
+    #[error("integration/{0} asks for no version of vitess.io/vitess")]
+    NoVersion(&'static str),
     #[error("setpriv is not on PATH: it starts Vitess's programs as an ordinary user")]
     NoSetpriv,
     #[error("{what}: not within {limit:?}; last seen: {last}")]
@@ -94,17 +95,23 @@ struct Shared {
 /// A program does not come up.
 pub async fn pair() -> Result<&'static Pair, Error> {
     static SHARED: OnceCell<Shared> = OnceCell::const_new();
-    let start = async || Ok(Shared { _shell: process::remove_folders_at_exit()?, pair: Pair::start().await? });
+    let start = async || {
+        Ok(Shared {
+            _shell: process::remove_folders_at_exit()?,
+            pair: Pair::start(Generation::V24, Generation::V24, &[]).await?,
+        })
+    };
     SHARED.get_or_try_init(start).await.map(|shared| &shared.pair)
 }
 
 impl Pair {
-    /// Starts a pair that no other test uses.
+    /// Starts a pair of the generations of source and target that no other test uses; the target's tablets get more flags.
     ///
     /// # Errors
     /// A program does not come up.
-    pub async fn start() -> Result<Self, Error> {
-        let (source, target) = tokio::try_join!(Cluster::start("zone1", 100), Cluster::start("zone2", 200))?;
+    pub async fn start(source: Generation, target: Generation, flags: &[&str]) -> Result<Self, Error> {
+        let (source, target) =
+            tokio::try_join!(Cluster::start(source, &[], "zone1", 100), Cluster::start(target, flags, "zone2", 200))?;
         let address = source.etcd().address();
         let mount = ["Mount", "register", "--name", MOUNT, "--topo-type", "etcd2", "--topo-root", GLOBAL_ROOT];
         target.vtctldclient(&[&mount[..], &["--topo-server", &address]].concat()).await?.expect()?;

@@ -8,6 +8,8 @@ mod data;
 mod defaults;
 #[path = "stock_life/refusals.rs"]
 mod refusals;
+#[path = "stock_life/schemas.rs"]
+mod schemas;
 #[path = "stock_life/servers.rs"]
 mod servers;
 #[path = "stock_life/shards.rs"]

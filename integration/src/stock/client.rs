@@ -4,7 +4,7 @@ use std::{fmt, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-use super::{Error, programs};
+use super::{Error, Generation};
 
 /// How long a command may take: the longest waits for a migration to catch up.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -48,9 +48,9 @@ impl fmt::Display for Output {
 }
 
 /// Runs a command against the vtctld at `address` (`host:port`). The client's own flags are at their defaults.
-pub(super) async fn run(address: &str, args: &[&str]) -> Result<Output, Error> {
+pub(super) async fn run(generation: Generation, address: &str, args: &[&str]) -> Result<Output, Error> {
     let command = args.join(" ");
-    let mut child = Command::new(programs::path("vtctldclient")?);
+    let mut child = Command::new(generation.path("vtctldclient")?);
     child.arg("--server").arg(address).args(args).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, child.output());
     let output = output.await.map_err(|_| Error::Silent { command: command.clone(), limit: LIMIT })??;

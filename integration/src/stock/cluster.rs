@@ -6,7 +6,7 @@ use mysql_async::{Row, prelude::Queryable};
 use tokio::sync::OnceCell;
 
 use super::{
-    Error, client,
+    Error, Generation, client,
     client::Output,
     gate::Gate,
     keyspace::{self, Keyspace},
@@ -16,6 +16,8 @@ use crate::{cluster::topology::GLOBAL_ROOT, etcd::Etcd, mysqld::Release, server:
 
 /// A cluster of one cell.
 pub struct Cluster {
+    generation: Generation,
+    tablet_flags: Vec<String>,
     cell: String,
     etcd: Etcd,
     server: Server,
@@ -24,17 +26,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts etcd and our server, and registers the cell. The first tablet gets the number `uid`.
+    /// Starts etcd and our server, and registers the cell. Tablets, client and vtgate are of a generation; tablets get more
+    /// flags, in today's spelling, and the first of them the number `uid`.
     ///
     /// # Errors
     /// A program does not come up.
-    pub async fn start(cell: &str, uid: u32) -> Result<Self, Error> {
+    pub async fn start(generation: Generation, tablet_flags: &[&str], cell: &str, uid: u32) -> Result<Self, Error> {
         let etcd = Etcd::start().await?;
         let server = Server::start(&server_flags(cell, &etcd)).await?;
-        let cluster =
-            Self { cell: cell.to_owned(), etcd, server, gate: OnceCell::new(), next_uid: AtomicU32::new(uid) };
-        let (address, root) = (cluster.etcd.address(), format!("/vitess/{cell}"));
-        let add = ["AddCellInfo", "--root", &root, "--server-address", &address, cell];
+        let (cell, gate, next_uid) = (cell.to_owned(), OnceCell::new(), AtomicU32::new(uid));
+        let tablet_flags = tablet_flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let cluster = Self { generation, tablet_flags, cell, etcd, server, gate, next_uid };
+        let (address, root) = (cluster.etcd.address(), format!("/vitess/{}", cluster.cell));
+        let add = ["AddCellInfo", "--root", &root, "--server-address", &address, &cluster.cell];
         cluster.vtctldclient(&add).await?.expect()?;
         Ok(cluster)
     }
@@ -73,7 +77,7 @@ impl Cluster {
     /// # Errors
     /// It does not come up.
     pub async fn stock_vtctld(&self) -> Result<Vtctld, Error> {
-        Vtctld::start(&self.etcd.address()).await
+        Vtctld::start(self.generation, &self.etcd.address()).await
     }
 
     /// Runs a command of the stock `vtctldclient` against our server.
@@ -89,15 +93,15 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::vtctldclient`].
     pub async fn vtctldclient_at(&self, server: &Server, args: &[&str]) -> Result<Output, Error> {
-        client::run(&server.grpc_address().to_string(), args).await
+        client::run(self.generation, &server.grpc_address().to_string(), args).await
     }
 
-    /// A keyspace with one primary per shard, on the newest MySQL.
+    /// A keyspace with one primary per shard, on the MySQL of the cluster's generation: the newest for the newest.
     ///
     /// # Errors
     /// A tablet does not come up.
     pub async fn keyspace(&self, name: &str, shards: &[&str]) -> Result<Keyspace, Error> {
-        self.keyspace_on(Release::V9, name, shards).await
+        self.keyspace_on(self.generation.mysql(), name, shards).await
     }
 
     /// The same on a MySQL of a chosen release.
@@ -122,11 +126,19 @@ impl Cluster {
     /// The vtgate does not come up, or what it answers.
     pub async fn query(&self, keyspace: &str, sql: &str) -> Result<Vec<Row>, Error> {
         let address = self.etcd.address();
-        let gate = self.gate.get_or_try_init(|| Gate::start(&self.cell, &address)).await?;
+        let gate = self.gate.get_or_try_init(|| Gate::start(self.generation, &self.cell, &address)).await?;
         let mut conn = gate.connect(keyspace).await?;
         let rows = conn.query(sql).await;
         conn.disconnect().await?;
         Ok(rows?)
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub(super) fn tablet_flags(&self) -> &[String] {
+        &self.tablet_flags
     }
 
     pub(super) fn uid(&self) -> u32 {

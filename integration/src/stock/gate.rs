@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mysql_async::{Conn, OptsBuilder};
 
-use super::{Error, programs};
+use super::{Error, Generation, programs};
 use crate::{
     ports::Port,
     process::{self, Process},
@@ -22,7 +22,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) async fn start(cell: &str, topology: &str) -> Result<Self, Error> {
+    pub(super) async fn start(generation: Generation, cell: &str, topology: &str) -> Result<Self, Error> {
         let (mysql, http, grpc) = (Port::free()?, Port::free()?, Port::free()?);
         let mut args = programs::topo_flags(topology);
         args.extend([
@@ -41,7 +41,7 @@ impl Gate {
             "--tablet-refresh-interval=500ms".to_owned(),
             "--log-format=text".to_owned(),
         ]);
-        let process = Process::start(programs::server("vtgate", args)?, process::folder("vtgate")?)?;
+        let process = Process::start(programs::server(generation, "vtgate", args)?, process::folder("vtgate")?)?;
         let gate = Self { process, mysql, _others: [http, grpc] };
         gate.process.until_ready(READY, async || Ok::<_, Error>(gate.connect("").await?.disconnect().await?)).await?;
         Ok(gate)

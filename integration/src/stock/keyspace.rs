@@ -37,7 +37,15 @@ pub(super) async fn start(cluster: &Cluster, release: Release, name: &str, shard
 
 async fn start_shard(cluster: &Cluster, release: Release, keyspace: &str, name: &str) -> Result<Shard, Error> {
     let topology = cluster.etcd().address();
-    let place = Place { cell: cluster.cell(), topology: &topology, keyspace, shard: name, uid: cluster.uid() };
+    let place = Place {
+        generation: cluster.generation(),
+        flags: cluster.tablet_flags(),
+        cell: cluster.cell(),
+        topology: &topology,
+        keyspace,
+        shard: name,
+        uid: cluster.uid(),
+    };
     let tablet = Vttablet::start(release, &place).await?;
     let elect = ["PlannedReparentShard", &format!("{keyspace}/{name}"), "--new-primary", tablet.alias()];
     cluster.vtctldclient(&elect).await?.expect()?;

@@ -100,7 +100,7 @@ impl<'a> Migration<'a> {
     }
 }
 
-/// What the client prints of a status has streams, and all of them run.
+/// What the client prints of a status has streams, and all of them run: one without a position has not begun to copy.
 fn all_running(status: &Value) -> bool {
     let shards = status["shard_streams"].as_object();
     let streams: Vec<&Value> = shards
@@ -109,7 +109,8 @@ fn all_running(status: &Value) -> bool {
         .filter_map(|shard| shard["streams"].as_array())
         .flatten()
         .collect();
-    !streams.is_empty() && streams.iter().all(|stream| stream["status"] == "Running")
+    let runs = |stream: &&Value| stream["status"] == "Running" && stream["position"] != "";
+    !streams.is_empty() && streams.iter().all(runs)
 }
 
 /// Asks until the answer is good.

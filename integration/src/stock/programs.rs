@@ -9,25 +9,63 @@ use std::{
 use super::Error;
 use crate::{
     cluster::topology::GLOBAL_ROOT,
+    mysqld::Release,
     process::{self, Program},
 };
 
 /// The user and group of programs that refuse to run as root: Debian's `nobody` and `nogroup`.
 const ORDINARY: &str = "65534";
 
-/// One of Vitess's own programs in the version of `integration/stock/go.mod`.
-pub(super) fn path(name: &str) -> Result<PathBuf, Error> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("stock/go.mod");
-    let text = std::fs::read_to_string(module)?;
-    let version = text.lines().find_map(|line| line.trim().strip_prefix("vitess.io/vitess "));
-    let version = version.ok_or(Error::NoVersion)?.trim();
-    Ok(process::installed(&format!("stock/{version}/bin/{name}"))?)
+/// A generation of Vitess of which `integration/setup` builds programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Generation {
+    /// The oldest that is supported: `integration/stock/22`.
+    V22,
+    /// The one that most tests run on: `integration/stock`.
+    #[default]
+    V24,
+}
+
+impl Generation {
+    /// The MySQL server beside its tablets, when a test names none: 22 came before the newest.
+    pub(super) fn mysql(self) -> Release {
+        match self {
+            Self::V22 => Release::V8,
+            Self::V24 => Release::V9,
+        }
+    }
+
+    /// Flags are given in today's spelling; 22 knows most of them with underscores only, and no `--log-format`.
+    fn spell(self, flags: Vec<String>) -> Vec<String> {
+        if self == Self::V24 {
+            return flags;
+        }
+        let both = |name: &str| ["--tablet-path", "--bind-address"].contains(&name);
+        let spell = |flag: String| match flag.split_once('=') {
+            Some((name, value)) if !both(name) => format!("--{}={value}", name[2..].replace('-', "_")),
+            _ => flag,
+        };
+        flags.into_iter().filter(|flag| !flag.starts_with("--log-format")).map(spell).collect()
+    }
+
+    /// One of its programs, in the version that its module asks for.
+    pub(super) fn path(self, name: &str) -> Result<PathBuf, Error> {
+        let module = match self {
+            Self::V22 => "stock/22/go.mod",
+            Self::V24 => "stock/go.mod",
+        };
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(module))?;
+        let mut lines = text.lines().map(|line| line.trim().trim_start_matches("require "));
+        let version = lines.find_map(|line| line.strip_prefix("vitess.io/vitess "));
+        let version = version.ok_or(Error::NoVersion(module))?.trim();
+        Ok(process::installed(&format!("stock/{version}/bin/{name}"))?)
+    }
 }
 
 /// A server of Vitess's. If the tests run as root it runs as an ordinary user, who may still read and write what is root's.
-pub(super) fn server(name: &str, args: Vec<String>) -> Result<Program, Error> {
-    let path = path(name)?;
-    let args = args.into_iter().map(OsString::from);
+pub(super) fn server(generation: Generation, name: &str, args: Vec<String>) -> Result<Program, Error> {
+    let path = generation.path(name)?;
+    let args = generation.spell(args).into_iter().map(OsString::from);
     let env = vec![("USER".into(), "vitess".into()), ("VTDATAROOT".into(), std::env::temp_dir().into_os_string())];
     if std::fs::metadata("/proc/self")?.uid() != 0 {
         return Ok(Program { name: name.to_owned(), path, args: args.collect(), env });

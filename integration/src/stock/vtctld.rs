@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Output, programs};
+use super::{Error, Generation, Output, programs};
 use crate::{
     client,
     ports::Port,
@@ -14,6 +14,7 @@ const READY: Duration = Duration::from_secs(120);
 /// A running vtctld of Vitess's own; dropping it ends it.
 #[derive(Debug)]
 pub struct Vtctld {
+    generation: Generation,
     process: Process,
     grpc: Port,
     /// Held for its reservation.
@@ -21,7 +22,7 @@ pub struct Vtctld {
 }
 
 impl Vtctld {
-    pub(super) async fn start(topology: &str) -> Result<Self, Error> {
+    pub(super) async fn start(generation: Generation, topology: &str) -> Result<Self, Error> {
         let (grpc, http) = (Port::free()?, Port::free()?);
         let mut args = programs::topo_flags(topology);
         args.extend([
@@ -32,8 +33,8 @@ impl Vtctld {
             "--service-map=grpc-vtctl,grpc-vtctld".to_owned(),
             "--log-format=text".to_owned(),
         ]);
-        let process = Process::start(programs::server("vtctld", args)?, process::folder("vtctld")?)?;
-        let vtctld = Self { process, grpc, _http: http };
+        let process = Process::start(programs::server(generation, "vtctld", args)?, process::folder("vtctld")?)?;
+        let vtctld = Self { generation, process, grpc, _http: http };
         let probe = async || client::channel(&vtctld.address()).await.map(drop);
         vtctld.process.until_ready(READY, probe).await?;
         Ok(vtctld)
@@ -44,7 +45,7 @@ impl Vtctld {
     /// # Errors
     /// The client cannot be started or does not end; a command that fails is an [`Output`].
     pub async fn vtctldclient(&self, args: &[&str]) -> Result<Output, Error> {
-        super::client::run(&self.address(), args).await
+        super::client::run(self.generation, &self.address(), args).await
     }
 
     fn address(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, programs};
+use super::{Error, Generation, programs};
 use crate::{
     client,
     mysqld::{Mysqld, Release},
@@ -14,6 +14,9 @@ const READY: Duration = Duration::from_secs(120);
 
 /// What a tablet is started with.
 pub(super) struct Place<'a> {
+    pub generation: Generation,
+    /// More flags, in today's spelling.
+    pub flags: &'a [String],
     pub cell: &'a str,
     pub topology: &'a str,
     pub keyspace: &'a str,
@@ -58,7 +61,9 @@ impl Vttablet {
         args.extend(
             ["app", "dba", "repl", "filtered", "allprivs", "appdebug"].map(|user| format!("--db-{user}-user=root")),
         );
-        let process = Process::start(programs::server("vttablet", args)?, process::folder("vttablet")?)?;
+        args.extend_from_slice(place.flags);
+        let process =
+            Process::start(programs::server(place.generation, "vttablet", args)?, process::folder("vttablet")?)?;
         let tablet = Self { alias, process, mysqld, grpc, http };
         tablet.ready().await?;
         Ok(tablet)

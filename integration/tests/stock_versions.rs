@@ -1,0 +1,75 @@
+//! The same move between generations of Vitess's own programs; `stock_life.rs` has that from 24 to 24.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+
+#[path = "stock_life/data.rs"]
+mod data;
+
+use data::{ROWS, SCHEMA, TABLES, expect_same, write};
+use integration::{
+    life::{SOURCE_VSCHEMA, TARGET_VSCHEMA},
+    stock::{self, Generation, Pair},
+};
+
+/// An unsharded keyspace moves to two shards while it is written to, with the flags of a user who gives none; both clients
+/// are of their cluster's generation. The target's tablets get more flags.
+async fn moves(source: Generation, target: Generation, flags: &[&str]) {
+    let pair = Pair::start(source, target, flags).await.unwrap();
+    let (source, target) =
+        tokio::try_join!(pair.source.keyspace("commerce", &["0"]), pair.target.keyspace("customer", &["-80", "80-"]))
+            .unwrap();
+    source.run(SCHEMA).await.unwrap();
+    source.run(ROWS).await.unwrap();
+    pair.source.apply_vschema("commerce", SOURCE_VSCHEMA).await.unwrap();
+    pair.target.apply_vschema("customer", TARGET_VSCHEMA).await.unwrap();
+    let import = pair.migration("import", "commerce", "customer");
+
+    // there and back
+    import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
+    import.until_running().await.unwrap();
+    import.migrate(&["cancel"]).await.unwrap().expect().unwrap();
+    for shard in &target.shards {
+        assert!(shard.rows("SHOW TABLES").await.unwrap().is_empty());
+    }
+
+    // and to the end
+    let writer = write(&source).await;
+    import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
+    import.until_running().await.unwrap();
+    assert!(writer.stop().await.unwrap() > 0);
+    let difference = import.compare().await.unwrap();
+    assert_eq!(difference["HasMismatch"], false, "{difference}");
+    // one of the shards has it, and no write of the source touches it
+    target.run("UPDATE product SET description = 'changed' WHERE sku = ''").await.unwrap();
+    let difference = import.compare().await.unwrap();
+    assert_eq!(difference["HasMismatch"], true, "{difference}");
+    source.run("UPDATE product SET description = 'again' WHERE sku = ''").await.unwrap();
+    stock::until("a VDiff without mismatch", async || match import.compare().await {
+        Ok(difference) if difference["HasMismatch"] == false => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+    .unwrap();
+    stock::until("a migration that has caught up", async || import.complete().await.map(drop)).await.unwrap();
+    expect_same(&source, &target, &TABLES).await;
+    let insert = "INSERT INTO customer (id, email) VALUES (900001, 'first@example.com')";
+    stock::until("a write through vtgate", async || pair.target.query("customer", insert).await.map(drop))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_22_to_22() {
+    moves(Generation::V22, Generation::V22, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_22_to_24() {
+    moves(Generation::V22, Generation::V24, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_24_to_22() {
+    // as BATCHING_STAYS tells: the tablets of either side do not read the other's name of that override
+    moves(Generation::V24, Generation::V22, &["--vreplication-experimental-flags=3"]).await;
+}
