@@ -3,23 +3,27 @@
 //! Behaviour and texts are those of Vitess 22.0.3, with three differences everywhere: names are checked before anything
 //! is read or written, several records are read in one round trip, and what is written keeps fields of newer programs.
 
+pub mod backup;
 pub mod cell;
 pub mod durability;
 mod error;
 pub mod graph;
 pub mod keyspace;
 pub mod path;
+mod primary;
 pub mod reload;
 pub mod reparent;
 pub mod replication;
 pub mod rules;
 pub mod schema;
+pub mod schema_migration;
 pub mod serving;
 pub mod shard;
 mod shard_cell;
 mod shard_delete;
 pub mod tablet;
 pub mod throttler;
+pub mod transaction;
 pub mod validate;
 pub mod vschema;
 pub mod vtorc;

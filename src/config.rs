@@ -126,6 +126,7 @@ impl TryFrom<Cli> for Config {
         let grpc = parts::grpc(grpc, topo.trying_out)?;
         let http = parts::http(http)?;
         let telemetry = otel::telemetry(otel)?;
+        let passive = tablet.disable_active_reparents;
         let ProcessArgs { pid_file, lameduck_period, onterm_timeout, onclose_timeout, version: _ } = process;
         Ok(Self {
             tablet: parts::tablet(tablet, &grpc)?,
@@ -149,7 +150,7 @@ impl TryFrom<Cli> for Config {
                 onclose_timeout,
             },
             watch: parts::watch(&ours),
-            operations: parts::operations(ours, topo.lease_ttl, topo.lock_timeout),
+            operations: parts::operations(ours, topo.lease_ttl, topo.lock_timeout, passive),
             cell: topo.cell,
             notes: http.note.into_iter().chain(telemetry.note).collect(),
         })

@@ -25,6 +25,8 @@ pub struct Options {
     pub keep_vplayer_batching: bool,
     /// Let `complete` end workflows that are still copying, behind or in error (`--allow-unfinished-complete`).
     pub allow_unfinished_complete: bool,
+    /// Do not make restored tablets replicate (`--disable-active-reparents`).
+    pub disable_active_reparents: bool,
 }
 
 impl Default for Options {
@@ -35,6 +37,7 @@ impl Default for Options {
             allow_unreachable_mounts: false,
             keep_vplayer_batching: false,
             allow_unfinished_complete: false,
+            disable_active_reparents: false,
         }
     }
 }

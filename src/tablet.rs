@@ -4,6 +4,7 @@ mod build_version;
 mod connection;
 mod error;
 mod health;
+mod log_stream;
 pub mod manager;
 mod pool;
 mod vars;
@@ -13,6 +14,7 @@ pub use build_version::build_version;
 pub use connection::InProcess;
 pub use error::Error;
 pub use health::is_serving;
+pub use log_stream::LogStream;
 pub use manager::{Client, GetSchema};
 pub use pool::{Options, Pool, Transport};
 

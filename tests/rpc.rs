@@ -4,6 +4,8 @@
 
 #[path = "rpc/advisor.rs"]
 mod advisor;
+#[path = "rpc/backups.rs"]
+mod backups;
 #[path = "rpc/calls.rs"]
 mod calls;
 #[path = "rpc/cells.rs"]
@@ -42,6 +44,8 @@ mod replication;
 mod routes;
 #[path = "rpc/rules.rs"]
 mod rules;
+#[path = "rpc/schema_migrations.rs"]
+mod schema_migrations;
 #[path = "rpc/schemas.rs"]
 mod schemas;
 #[path = "rpc/serving.rs"]
@@ -62,6 +66,8 @@ mod tablets;
 mod throttler;
 #[path = "rpc/topology.rs"]
 mod topology;
+#[path = "rpc/transactions.rs"]
+mod transactions;
 #[path = "rpc/validate.rs"]
 mod validate;
 #[path = "rpc/vdiff.rs"]

@@ -45,9 +45,12 @@ pub struct LogArgs {
     /// Leave out of the log what SQL statements and requests contain
     #[arg(long)]
     pub vtctld_sanitize_log_messages: bool,
-    /// Form of the lines: glog (or text), or json
-    #[arg(long, default_value = "glog", value_name = "FORM")]
+    /// Form of the lines: glog (or text), or json; without it --log_structured decides
+    #[arg(long, default_value = "", value_name = "FORM")]
     pub log_format: String,
+    /// Write JSON, by which vtctld 24 chooses the form of the lines
+    #[arg(long)]
+    pub log_structured: bool,
     /// The least severity that is logged: debug, info, warn, error
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,

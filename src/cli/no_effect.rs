@@ -84,7 +84,6 @@ pub const NO_EFFECT: &[NoEffect] = &[
     flag("schema-change-user", Kind::Text),
     // Tablets.
     flag("action-timeout", Kind::Duration),
-    flag("disable-active-reparents", Kind::Bool),
     flag("grpc-dial-concurrency-limit", Kind::Int),
     flag("proxy-tablets", Kind::Bool),
     flag("tablet-dir", Kind::Text),
@@ -120,7 +119,6 @@ pub const NO_EFFECT: &[NoEffect] = &[
     flag("s2a-timeout", Kind::Duration),
     flag("datadog-trace-debug-mode", Kind::Bool),
     flag("grpc-enable-orca-metrics", Kind::Bool),
-    flag("log-structured", Kind::Bool),
 ];
 
 const fn flag(name: &'static str, kind: Kind) -> NoEffect {

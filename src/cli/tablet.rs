@@ -30,6 +30,9 @@ pub struct TabletArgs {
     /// Name expected in tablets' certificates
     #[arg(long, default_value = "", value_name = "NAME")]
     pub tablet_manager_grpc_server_name: String,
+    /// Somebody else tells tablets what to replicate from: restored ones are left alone
+    #[arg(long)]
+    pub disable_active_reparents: bool,
     /// Tablets whose connections are kept; the ones unused for longest are closed first
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub tablet_manager_grpc_connpool_size: usize,

@@ -10,7 +10,11 @@ use vtmigrated_proto::topodata::{Shard, Tablet, TabletAlias, TabletType};
 use super::durability::Durability;
 use super::{Error, Result, shown, tablet};
 use crate::context::Context;
+use crate::error::{Code, Explain};
 use crate::topo::{keyspace, paths, shard};
+
+/// Reason of errors: there is nobody to replicate from.
+const NO_PRIMARY: &str = "NO_PRIMARY";
 
 /// A tablet before and after its type was changed.
 #[derive(Clone, Debug)]
@@ -91,13 +95,23 @@ pub async fn reparent(context: &Context, alias: &TabletAlias) -> Result<(Tablet,
         let text = format!("cannot ReparentTablet current shard primary ({}) onto itself", paths::alias_text(alias));
         return Err(Error::precondition("IS_PRIMARY", text, ""));
     }
-    let request = manager::SetReplicationSourceRequest {
-        parent: source.shard.primary_alias.clone(),
-        semi_sync: source.durability.replica_semi_sync(&source.primary, &tablet),
-        ..manager::SetReplicationSourceRequest::default()
-    };
-    context.tablets.set_replication_source(&tablet, request).await?;
+    source.set_on(context, &tablet).await?;
     Ok((tablet, source.shard.primary_alias))
+}
+
+/// The same for a tablet that comes back: without a primary that it could follow, and when it is the primary itself, nothing
+/// is done.
+pub(super) async fn follow_primary(context: &Context, alias: &TabletAlias) -> Result<()> {
+    let tablet = tablet::get(context, alias).await?;
+    match Source::of(context, &tablet, "potential replica").await {
+        Ok(source) if source.primary.alias.as_ref() == Some(alias) => Ok(()),
+        Ok(source) => source.set_on(context, &tablet).await,
+        Err(error) if error.reason() == NO_PRIMARY || error.code() == Code::NotFound => {
+            tracing::warn!(vitess.tablet.alias = paths::alias_text(alias), "nothing to replicate from: {error}");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Tells the cluster that something else has made a tablet primary. Nothing is done when its record says so already.
@@ -194,21 +208,32 @@ impl Source {
         let shard = shard.value;
         let Some(alias) = shard.primary_alias.clone().filter(|alias| !alias.cell.is_empty()) else {
             let text = format!("no primary tablet for shard {keyspace}/{name}");
-            return Err(Error::precondition("NO_PRIMARY", text, "elect one with PlannedReparentShard"));
+            return Err(Error::precondition(NO_PRIMARY, text, "elect one with PlannedReparentShard"));
         };
         let primary_text = paths::alias_text(&alias);
         let doing = || format!("cannot lookup primary tablet {primary_text} for shard {keyspace}/{name}");
         let primary = tablet::get(context, &alias).await.map_err(|error| error.doing(doing()))?;
         if primary.r#type() != TabletType::Primary {
             let text = format!("TopologyServer has incosistent state for shard primary {primary_text}");
-            return Err(Error::precondition("NO_PRIMARY", text, "its record is of another type: see GetTablet"));
+            return Err(Error::precondition(NO_PRIMARY, text, "its record is of another type: see GetTablet"));
         }
         if primary.keyspace != *keyspace || primary.shard != *name {
             let replica = crate::tablet::alias(follower);
             let text =
                 format!("primary {primary_text} and {role} {replica} not in same keypace shard ({keyspace}/{name})");
-            return Err(Error::precondition("NO_PRIMARY", text, ""));
+            return Err(Error::precondition(NO_PRIMARY, text, ""));
         }
         Ok(Self { shard, primary, durability: Durability::of(&keyspace_record.value)? })
+    }
+
+    /// Makes a tablet replicate from it.
+    async fn set_on(&self, context: &Context, tablet: &Tablet) -> Result<()> {
+        let request = manager::SetReplicationSourceRequest {
+            parent: self.shard.primary_alias.clone(),
+            semi_sync: self.durability.replica_semi_sync(&self.primary, tablet),
+            ..manager::SetReplicationSourceRequest::default()
+        };
+        context.tablets.set_replication_source(tablet, request).await?;
+        Ok(())
     }
 }

@@ -1,27 +1,29 @@
 //! Schemas of tablets: read from one, change on all primaries of a keyspace.
 
 mod copy;
+mod outcome;
+mod primaries;
 mod statement;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use serde::Serialize;
 use vtmigrated_proto::tabletmanagerdata::{
     ExecuteMultiFetchAsDbaRequest, PrimaryPositionRequest, SchemaDefinition, TableDefinition,
 };
 use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 
 pub use self::copy::{Copy, copy};
+pub(super) use self::outcome::Outcome;
+pub(super) use self::primaries::primaries;
 use self::statement::Strategy;
 use super::keyspace::{finish, lock};
 use super::reload::{self, Reload};
 use super::{Error, Result, tablet};
 use crate::context::Context;
-use crate::error::{Code, Explain};
 use crate::tablet::GetSchema;
-use crate::topo::{self, Lock, paths, shard};
+use crate::topo::{Lock, paths};
 
 /// Rows of a statement's result that are fetched.
 const MAX_ROWS: u64 = 10;
@@ -104,11 +106,15 @@ pub async fn apply(context: &Context, change: Change) -> Result<HashMap<String, 
         return Err(Error::precondition("NOT_DDL", text, ""));
     }
     let batches = statement::batches(&statements, &strategy, change.batch_size)?;
-    let lock = lock(context, &change.keyspace, "ApplySchemaKeyspace")
-        .await
-        .map_err(|error| error.doing(format!("lockErr in ApplySchemaKeyspace {}", change.keyspace)))?;
+    let lock = locked(context, &change.keyspace).await?;
     let applied = run(context, &change, &strategy, &batches, &primaries, &lock).await;
     finish(applied, lock).await
+}
+
+/// The keyspace's lock for a change of its schema.
+pub(super) async fn locked(context: &Context, keyspace: &str) -> Result<Lock> {
+    let locked = lock(context, keyspace, "ApplySchemaKeyspace").await;
+    locked.map_err(|error| error.doing(format!("lockErr in ApplySchemaKeyspace {keyspace}")))
 }
 
 async fn run(
@@ -120,7 +126,7 @@ async fn run(
     lock: &Lock,
 ) -> Result<HashMap<String, u64>> {
     let mut affected: HashMap<String, u64> = HashMap::new();
-    let mut outcome = Outcome { sqls: batches, ..Outcome::default() };
+    let mut outcome = Outcome::of(batches);
     for (at, sql) in batches.iter().enumerate() {
         lock.check().await?;
         outcome.cur_sql_index = at;
@@ -130,17 +136,17 @@ async fn run(
             match called {
                 Ok((rows, position)) => {
                     *affected.entry(primary.shard.clone()).or_default() += rows;
-                    outcome.success_shards.push(Success { shard: primary.shard.clone(), position });
+                    outcome.succeed(&primary.shard, position);
                 }
                 Err(error) => outcome.fail(&primary.shard, &error),
             }
         }
-        if !outcome.failed_shards.is_empty() {
+        if outcome.has_failed() {
             break;
         }
     }
     reload(context, change, &outcome).await;
-    if outcome.failed_shards.is_empty() { Ok(affected) } else { Err(outcome.error()) }
+    outcome.error().map_or(Ok(affected), Err)
 }
 
 /// Rows affected, and a position that is surely after the change.
@@ -171,78 +177,5 @@ async fn reload(context: &Context, change: &Change, outcome: &Outcome<'_>) {
     let limit = crate::deadline::remaining(change.wait_replicas.unwrap_or(WAIT_REPLICAS));
     if tokio::time::timeout(limit, join_all(work)).await.is_err() {
         tracing::warn!(vitess.keyspace = change.keyspace, "not all tablets have reloaded their schema in time");
-    }
-}
-
-/// The primary of each shard: three round trips.
-async fn primaries(context: &Context, keyspace: &str) -> Result<Vec<Tablet>> {
-    let doing = |error: topo::Error| error.wrap(format!("unable to get shards for keyspace: {keyspace}, error"));
-    let shards = shard::all(context.topo.global(), keyspace).await.map_err(doing)?;
-    let mut aliases = Vec::with_capacity(shards.len());
-    for record in &shards {
-        let name = shard::name(record);
-        let alias =
-            record.value.primary_alias.clone().filter(|alias| !alias.cell.is_empty()).ok_or_else(|| {
-                Error::precondition("NO_PRIMARY", format!("shard: {name} does not have a primary"), "")
-            })?;
-        aliases.push((name, alias));
-    }
-    if aliases.is_empty() {
-        let text = format!("keyspace: {keyspace} does not contain any primary tablets");
-        return Err(Error::precondition("NO_PRIMARY", text, ""));
-    }
-    let cells = context.topo.cells().await?;
-    let wanted: Vec<TabletAlias> = aliases.iter().map(|(_, alias)| alias.clone()).collect();
-    let mut found = topo::tablet::get_many(&cells, &wanted).await?;
-    let take = |(name, alias): (&str, TabletAlias)| {
-        found.remove(&paths::alias_text(&alias)).ok_or_else(|| {
-            let missing = cells.conn(&alias.cell).map(|conn| topo::Error::NoNode(conn.full(&paths::tablet(&alias))));
-            let doing = format!("unable to get primary tablet info, keyspace: {keyspace}, shard: {name}, error");
-            missing.unwrap_or_else(|error| error).wrap(doing).into()
-        })
-    };
-    aliases.into_iter().map(take).collect()
-}
-
-/// What came out, as stock prints it.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Outcome<'a> {
-    failed_shards: Vec<Failure>,
-    success_shards: Vec<Success>,
-    #[serde(rename = "CurSQLIndex")]
-    cur_sql_index: usize,
-    sqls: &'a [String],
-    #[serde(rename = "UUIDs")]
-    uuids: Option<Vec<String>>,
-    executor_err: &'static str,
-    #[serde(skip)]
-    code: Option<Code>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Failure {
-    shard: String,
-    err: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Success {
-    shard: String,
-    position: String,
-}
-
-impl Outcome<'_> {
-    fn fail(&mut self, shard: &str, error: &crate::tablet::Error) {
-        self.code = self.code.max(Some(error.code()));
-        self.failed_shards.push(Failure { shard: shard.to_owned(), err: error.to_string() });
-    }
-
-    fn error(&self) -> Error {
-        let json = serde_json::to_string_pretty(self).unwrap_or_default();
-        let text = format!("schema change failed, ExecuteResult: {json}");
-        Error::refused(self.code.unwrap_or(Code::Internal), "SCHEMA_CHANGE_FAILED", text, "")
     }
 }

@@ -217,6 +217,7 @@ pub(super) fn tablet(args: TabletArgs, grpc: &Grpc) -> Result<tablet::Options, E
         tablet_manager_grpc_cert,
         tablet_manager_grpc_key,
         tablet_manager_grpc_server_name,
+        disable_active_reparents: _,
         tablet_manager_grpc_connpool_size,
     } = args;
     for (flag, protocol) in [("tablet_manager_protocol", tablet_manager_protocol), ("tablet_protocol", tablet_protocol)]
@@ -251,11 +252,16 @@ pub(super) fn log(args: LogArgs) -> Result<log::Options, Error> {
         purge_logs_interval,
         vtctld_sanitize_log_messages,
         log_format,
+        log_structured,
         log_level,
     } = args;
     let bad = |flag: &'static str| move |detail: String| Error::BadValue { flag, detail };
     Ok(log::Options {
-        format: Format::named(&log_format).map_err(bad("log_format"))?,
+        format: match log_format.as_str() {
+            "" if log_structured => Format::Json,
+            "" => Format::Glog,
+            name => Format::named(name).map_err(bad("log_format"))?,
+        },
         level: log::level(&log_level).map_err(bad("log_level"))?,
         verbosity,
         modules: log::modules(&vmodule).map_err(bad("vmodule"))?,
@@ -286,7 +292,12 @@ pub(super) fn watch(args: &OurArgs) -> watch::Options {
     watch::Options { interval: args.watch_interval }
 }
 
-pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Duration) -> context::Options {
+pub(super) fn operations(
+    args: OurArgs,
+    lease_ttl: Duration,
+    lock_timeout: Duration,
+    disable_active_reparents: bool,
+) -> context::Options {
     let OurArgs { allow_unreachable_mounts, keep_vplayer_batching, allow_unfinished_complete, watch_interval: _ } =
         args;
     context::Options {
@@ -295,6 +306,7 @@ pub(super) fn operations(args: OurArgs, lease_ttl: Duration, lock_timeout: Durat
         allow_unreachable_mounts,
         keep_vplayer_batching,
         allow_unfinished_complete,
+        disable_active_reparents,
     }
 }
 

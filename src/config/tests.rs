@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::*;
+use crate::telemetry::log::Format;
 
 fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Error> {
     let environment: BTreeMap<&str, &str> = environment.iter().copied().collect();
@@ -158,4 +159,23 @@ fn help_and_version_are_answers() {
     }
     let version = config(&["--version"]).unwrap_err().to_string();
     assert!(version.starts_with("vtctld version Version: 24.0.4"), "{version}");
+}
+
+#[test]
+fn the_form_of_the_log_follows_both_flags() {
+    let format = |flags: &[&str]| config(flags).unwrap().log.format;
+    assert_eq!(format(&[]), Format::Glog);
+    assert_eq!(format(&["--log-structured"]), Format::Json);
+    assert_eq!(format(&["--log-structured=false"]), Format::Glog);
+    assert_eq!(format(&["--log_structured=true", "--log-format=text"]), Format::Glog);
+    assert_eq!(format(&["--log-format=json"]), Format::Json);
+    let bad = config(&["--log-format=xml"]).unwrap_err().to_string();
+    assert!(bad.contains("xml: it must be glog or json"), "{bad}");
+}
+
+#[test]
+fn tablets_are_told_whom_to_follow_unless_somebody_else_does() {
+    assert!(!config(&[]).unwrap().operations.disable_active_reparents);
+    assert!(config(&["--disable_active_reparents"]).unwrap().operations.disable_active_reparents);
+    assert!(!config(&["--disable-active-reparents=false"]).unwrap().operations.disable_active_reparents);
 }

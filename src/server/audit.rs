@@ -54,6 +54,7 @@ const SUBJECTS: &[&str] = &[
     "avoid_primary",
     "expected_primary",
     "uuid",
+    "dtid",
     "arg",
     "keys",
     "dry_run",

@@ -152,11 +152,11 @@ mod tests {
     #[test]
     fn only_the_vtctld_services_are_looked_up() {
         assert_eq!(way("/vtctlservice.Vtctld/GetVSchema", &[]).map(|(_, way)| way), Some(Way::Native));
-        assert_eq!(way("/vtctlservice.Vtctld/Backup", &[]).map(|(_, way)| way), Some(Way::HandedOn));
+        assert_eq!(way("/vtctlservice.Vtctld/GetBackups", &[]).map(|(_, way)| way), Some(Way::HandedOn));
         assert!(way("/vtctlservice.Vtctl/ExecuteVtctlCommand", &[]).is_some());
         for other in ["/grpc.health.v1.Health/Check", "/", "", "/vtctlservice.Vtctld"] {
             assert_eq!(way(other, &[]), None, "{other}");
         }
-        assert_eq!(way("/vtctlservice.Vtctld/Backup", &["vtctlservice.Vtctld"]), None);
+        assert_eq!(way("/vtctlservice.Vtctld/GetBackups", &["vtctlservice.Vtctld"]), None);
     }
 }

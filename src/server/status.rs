@@ -16,7 +16,8 @@ pub(super) const HAND_ON: &str = "vtmigrated-hand-on";
 
 /// Text, code and typed details (ErrorInfo, PreconditionFailure, Help) of an error.
 ///
-/// The help follows the text on a line of its own: the stock client shows nothing but the text.
+/// The help follows the text on a line of its own: the stock client shows nothing but the text. VTAdmin and logs show the first
+/// line only, so that one says what failed, whatever a tablet or a library has put line ends into.
 pub fn status(error: &dyn Explain) -> Status {
     let help = error.help();
     let mut text = error.to_string();
@@ -31,6 +32,7 @@ pub fn status(error: &dyn Explain) -> Status {
         text = format!("{text}\n{help}");
         details.add_help_link(help, "");
     }
+    let text = headed(text);
     let violations: Vec<PreconditionViolation> = error
         .violations()
         .into_iter()
@@ -44,6 +46,15 @@ pub fn status(error: &dyn Explain) -> Status {
         status.metadata_mut().insert(HAND_ON, MetadataValue::from_static("1"));
     }
     status
+}
+
+/// The same text, a first line that only leads to the next one joined with it.
+fn headed(mut text: String) -> String {
+    let leads_on = |line: &str| line.is_empty() || line.ends_with([':', '{', '[', '(', ',']);
+    while let Some((first, rest)) = text.split_once('\n').filter(|(first, _)| leads_on(first.trim_end())) {
+        text = format!("{} {}", first.trim_end(), rest.trim_start()).trim_start().to_owned();
+    }
+    text
 }
 
 /// The same, told in the log.
@@ -69,5 +80,29 @@ pub(super) fn grpc(code: Code) -> GrpcCode {
         Code::Internal => GrpcCode::Internal,
         Code::Unavailable => GrpcCode::Unavailable,
         Code::DataLoss => GrpcCode::DataLoss,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Error;
+
+    #[test]
+    fn the_first_line_stands_alone() {
+        for (text, shown) in [
+            ("one line", "one line"),
+            ("it failed\nfor two reasons", "it failed\nfor two reasons"),
+            ("it failed:\n  because\nof this", "it failed: because\nof this"),
+            ("result: {\n  \"a\": [\n    1\n  ]\n}", "result: { \"a\": [ 1\n  ]\n}"),
+            ("\n\nlate", "late"),
+            (":\n:\n", ": : "),
+        ] {
+            assert_eq!(headed(text.to_owned()), shown);
+        }
+        let refused = status(&Error::precondition("X", "it is not so:", "make it so"));
+        assert_eq!(refused.message(), "it is not so: make it so");
+        let refused = status(&Error::precondition("X", "it is not so", "make it so"));
+        assert_eq!(refused.message(), "it is not so\nmake it so");
     }
 }

@@ -2,20 +2,30 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctld_server::Vtctld as Service;
 
+use super::events::{Ends, Events};
 use super::status::logged;
 use super::{
-    audit, cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema, serving, shard, tablet,
-    throttler, topology, validate, vdiff, vschema, workflow,
+    audit, backup, cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema,
+    schema_migration, serving, shard, tablet, throttler, topology, transaction, validate, vdiff, vschema, workflow,
 };
 use crate::context::Context;
-use crate::error::Explain;
+use crate::deadline;
+use crate::error::{Code, Explain};
 use crate::guard::Place;
+
+/// Events that wait for a caller to read them.
+const EVENTS: usize = 64;
 
 /// The service. Calls that change something are finished even when their caller goes away: they run on `tasks`, which
 /// the program waits for before it ends.
@@ -73,9 +83,78 @@ impl Vtctld {
             Err(_) => Err(Status::internal("the operation was cut short inside the server: see its log")),
         }
     }
+
+    /// Answers a call that changes something with events on the way; it ends when its caller goes away.
+    pub(super) async fn tell<Q, R, E, F>(
+        &self,
+        request: Request<Q>,
+        handler: impl FnOnce(Arc<Context>, Q, Events<R>) -> F,
+    ) -> Answer<BoxStream<R>>
+    where
+        Q: prost::Message,
+        R: Send + 'static,
+        E: Explain + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        self.events(request, Ends::WithItsCaller, handler).await
+    }
+
+    /// The same for one that goes on to its end whatever its caller does.
+    pub(super) async fn tell_to_the_end<Q, R, E, F>(
+        &self,
+        request: Request<Q>,
+        handler: impl FnOnce(Arc<Context>, Q, Events<R>) -> F,
+    ) -> Answer<BoxStream<R>>
+    where
+        Q: prost::Message,
+        R: Send + 'static,
+        E: Explain + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        self.events(request, Ends::WhenDone, handler).await
+    }
+
+    async fn events<Q, R, E, F>(
+        &self,
+        request: Request<Q>,
+        ends: Ends,
+        handler: impl FnOnce(Arc<Context>, Q, Events<R>) -> F,
+    ) -> Answer<BoxStream<R>>
+    where
+        Q: prost::Message,
+        R: Send + 'static,
+        E: Explain + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        let line = audit::Entry::begin(&request);
+        let place = Place::of(request.extensions());
+        let (sender, mut events) = mpsc::channel(EVENTS);
+        let until = deadline::current().filter(|_| ends == Ends::WithItsCaller);
+        let work = handler(Arc::clone(&self.context), request.into_inner(), Events::new(sender.clone()));
+        let work = deadline::scope(until, line.around(work));
+        let audited = async move {
+            let done = match ends {
+                Ends::WhenDone => Some(work.await),
+                Ends::WithItsCaller => tokio::select! {
+                    done = work => Some(done),
+                    () = sender.closed() => None,
+                },
+            };
+            let code = |done: &Result<(), E>| done.as_ref().err().map(Explain::code);
+            line.end(done.as_ref().map_or(Some(Code::Cancelled), code));
+            drop(place);
+            if let Some(Err(error)) = done {
+                sender.send(Err(logged(&error))).await.ok();
+            }
+        };
+        self.tasks.spawn(audited.in_current_span());
+        // a failure before the first event answers the call itself
+        let first = events.recv().await.transpose()?;
+        Ok(Response::new(stream::iter(first.map(Ok)).chain(ReceiverStream::new(events)).boxed()))
+    }
 }
 
-/// Declares the service: `rpc(request) -> response = read|change(handler)`.
+/// Declares the service: `rpc(request) -> response = read|change|tell|tell_to_the_end(handler)`.
 macro_rules! rpcs {
     ($($name:ident($request:ty) -> $response:ty = $how:ident($handler:path);)*) => {
         #[tonic::async_trait]
@@ -97,9 +176,18 @@ rpcs! {
     apply_shard_routing_rules(ApplyShardRoutingRulesRequest) -> ApplyShardRoutingRulesResponse
         = change(routing_rules::apply_shards);
     apply_v_schema(ApplyVSchemaRequest) -> ApplyVSchemaResponse = change(vschema::apply);
+    backup(BackupRequest) -> BoxStream<BackupResponse> = tell(backup::of_tablet);
+    backup_shard(BackupShardRequest) -> BoxStream<BackupResponse> = tell(backup::of_shard);
+    cancel_schema_migration(CancelSchemaMigrationRequest) -> CancelSchemaMigrationResponse
+        = change(schema_migration::cancel);
     change_tablet_tags(ChangeTabletTagsRequest) -> ChangeTabletTagsResponse = change(tablet::change_tags);
     change_tablet_type(ChangeTabletTypeRequest) -> ChangeTabletTypeResponse = change(replication::change_type);
     check_throttler(CheckThrottlerRequest) -> CheckThrottlerResponse = read(throttler::check);
+    cleanup_schema_migration(CleanupSchemaMigrationRequest) -> CleanupSchemaMigrationResponse
+        = change(schema_migration::cleanup);
+    complete_schema_migration(CompleteSchemaMigrationRequest) -> CompleteSchemaMigrationResponse
+        = change(schema_migration::complete);
+    conclude_transaction(ConcludeTransactionRequest) -> ConcludeTransactionResponse = change(transaction::conclude);
     copy_schema_shard(CopySchemaShardRequest) -> CopySchemaShardResponse = change(schema::copy);
     create_keyspace(CreateKeyspaceRequest) -> CreateKeyspaceResponse = change(keyspace::create);
     create_shard(CreateShardRequest) -> CreateShardResponse = change(shard::create);
@@ -115,6 +203,8 @@ rpcs! {
     execute_multi_fetch_as_dba(ExecuteMultiFetchAsDbaRequest) -> ExecuteMultiFetchAsDbaResponse
         = change(tablet::execute_multi_fetch_as_dba);
     find_all_shards_in_keyspace(FindAllShardsInKeyspaceRequest) -> FindAllShardsInKeyspaceResponse = read(shard::all);
+    force_cut_over_schema_migration(ForceCutOverSchemaMigrationRequest) -> ForceCutOverSchemaMigrationResponse
+        = change(schema_migration::force_cut_over);
     get_cell_info(GetCellInfoRequest) -> GetCellInfoResponse = read(cell::get);
     get_cell_info_names(GetCellInfoNamesRequest) -> GetCellInfoNamesResponse = read(cell::names);
     get_cells_aliases(GetCellsAliasesRequest) -> GetCellsAliasesResponse = read(cell::aliases);
@@ -127,6 +217,7 @@ rpcs! {
     get_permissions(GetPermissionsRequest) -> GetPermissionsResponse = read(tablet::permissions);
     get_routing_rules(GetRoutingRulesRequest) -> GetRoutingRulesResponse = read(routing_rules::get);
     get_schema(GetSchemaRequest) -> GetSchemaResponse = read(schema::get);
+    get_schema_migrations(GetSchemaMigrationsRequest) -> GetSchemaMigrationsResponse = read(schema_migration::get);
     get_shard(GetShardRequest) -> GetShardResponse = read(shard::get);
     get_shard_replication(GetShardReplicationRequest) -> GetShardReplicationResponse = read(graph::get);
     get_shard_routing_rules(GetShardRoutingRulesRequest) -> GetShardRoutingRulesResponse
@@ -139,10 +230,15 @@ rpcs! {
     get_tablets(GetTabletsRequest) -> GetTabletsResponse = read(tablet::list);
     get_throttler_status(GetThrottlerStatusRequest) -> GetThrottlerStatusResponse = read(throttler::status);
     get_topology_path(GetTopologyPathRequest) -> GetTopologyPathResponse = read(topology::get_path);
+    get_transaction_info(GetTransactionInfoRequest) -> GetTransactionInfoResponse = read(transaction::info);
+    get_unresolved_transactions(GetUnresolvedTransactionsRequest) -> GetUnresolvedTransactionsResponse
+        = read(transaction::unresolved);
     get_v_schema(GetVSchemaRequest) -> GetVSchemaResponse = read(vschema::get);
     get_version(GetVersionRequest) -> GetVersionResponse = read(tablet::version);
     get_workflows(GetWorkflowsRequest) -> GetWorkflowsResponse = read(workflow::get_workflows);
     init_shard_primary(InitShardPrimaryRequest) -> InitShardPrimaryResponse = change(reparent::init_shard_primary);
+    launch_schema_migration(LaunchSchemaMigrationRequest) -> LaunchSchemaMigrationResponse
+        = change(schema_migration::launch);
     migrate_create(MigrateCreateRequest) -> WorkflowStatusResponse = change(migrate::create);
     mount_list(MountListRequest) -> MountListResponse = read(mount::list);
     mount_register(MountRegisterRequest) -> MountRegisterResponse = change(mount::register);
@@ -165,6 +261,10 @@ rpcs! {
     remove_keyspace_cell(RemoveKeyspaceCellRequest) -> RemoveKeyspaceCellResponse = change(shard::remove_keyspace_cell);
     remove_shard_cell(RemoveShardCellRequest) -> RemoveShardCellResponse = change(shard::remove_cell);
     reparent_tablet(ReparentTabletRequest) -> ReparentTabletResponse = change(replication::reparent);
+    restore_from_backup(RestoreFromBackupRequest) -> BoxStream<RestoreFromBackupResponse>
+        = tell_to_the_end(backup::restore);
+    retry_schema_migration(RetrySchemaMigrationRequest) -> RetrySchemaMigrationResponse
+        = change(schema_migration::retry);
     run_health_check(RunHealthCheckRequest) -> RunHealthCheckResponse = change(tablet::run_health_check);
     set_keyspace_durability_policy(SetKeyspaceDurabilityPolicyRequest) -> SetKeyspaceDurabilityPolicyResponse
         = change(keyspace::set_durability_policy);

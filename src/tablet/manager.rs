@@ -16,7 +16,7 @@ use crate::telemetry::grpc_code::name as code_name;
 use crate::telemetry::{metrics, traces};
 use crate::{deadline, failpoint};
 
-const SERVICE: &str = "tabletmanagerservice.TabletManager";
+pub(super) const SERVICE: &str = "tabletmanagerservice.TabletManager";
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -140,6 +140,19 @@ calls! {
     sleep("Sleep", long, |_| true, SleepRequest) -> SleepResponse;
     /// Runs a program on the tablet's host.
     execute_hook("ExecuteHook", long, |_| true, ExecuteHookRequest) -> ExecuteHookResponse;
+    /// One statement through the query service, as a caller; such as `alter vitess_migration …`.
+    execute_query("ExecuteQuery", long, |r| !is_select(&r.query), ExecuteQueryRequest) -> ExecuteQueryResponse;
+    /// Distributed transactions that the tablet keeps the record of and that are not resolved.
+    get_unresolved_transactions("GetUnresolvedTransactions", short, |_| false, GetUnresolvedTransactionsRequest)
+        -> GetUnresolvedTransactionsResponse;
+    /// The record of a distributed transaction.
+    read_transaction("ReadTransaction", short, |_| false, ReadTransactionRequest) -> ReadTransactionResponse;
+    /// What the tablet has prepared of a distributed transaction.
+    get_transaction_info("GetTransactionInfo", short, |_| false, GetTransactionInfoRequest)
+        -> GetTransactionInfoResponse;
+    /// Rolls back what the tablet has prepared of a distributed transaction, or deletes its record.
+    conclude_transaction("ConcludeTransaction", short, |_| true, ConcludeTransactionRequest)
+        -> ConcludeTransactionResponse;
     /// One statement as the user with all privileges.
     execute_fetch_as_all_privs("ExecuteFetchAsAllPrivs", long, |r| !is_select(&r.query), ExecuteFetchAsAllPrivsRequest)
         -> ExecuteFetchAsAllPrivsResponse;
@@ -210,6 +223,12 @@ impl Client {
         })
     }
 
+    /// A client of a tablet's manager.
+    pub(super) fn manager(&self, tablet: &Tablet, method: &'static str) -> Result<TabletManagerClient<Connection>> {
+        let client = TabletManagerClient::new(self.channel(tablet, method)?);
+        Ok(client.max_decoding_message_size(self.max_message).max_encoding_message_size(self.max_message))
+    }
+
     fn limit(&self, name: &str) -> Duration {
         if name == "short" { self.short } else { LONG }
     }
@@ -224,9 +243,7 @@ impl Client {
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
     {
         let (alias, address) = (alias(tablet), address(tablet));
-        let client = TabletManagerClient::new(self.channel(tablet, method)?)
-            .max_decoding_message_size(self.max_message)
-            .max_encoding_message_size(self.max_message);
+        let client = self.manager(tablet, method)?;
         let span = span(tablet, SERVICE, method, &alias);
         let limit = deadline::remaining(limit);
         let sent = tokio::time::timeout(limit, send(client).instrument(span.clone()));

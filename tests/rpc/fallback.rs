@@ -34,6 +34,11 @@ pub fn options(address: &str) -> Options {
     }
 }
 
+/// The same for a server that hands on backups, too.
+fn with_backups(address: &str) -> Options {
+    Options { rpcs: BTreeSet::from(["Backup".to_owned()]), ..options(address) }
+}
+
 /// A server with that fallback.
 async fn lab(options: Options) -> Lab {
     let fallback = Fallback::new(options, Arc::new(Counts::default())).unwrap();
@@ -82,7 +87,7 @@ async fn errors_pass_with_code_text_details_and_trailers() {
 #[tokio::test]
 async fn streams_pass_and_end_as_they_end_there() {
     let stock = Stock::start(None).await;
-    let mut lab = lab(options(&stock.address)).await;
+    let mut lab = lab(with_backups(&stock.address)).await;
     for (cell, end) in [("zone1", None), ("fail", Some("disk full"))] {
         let mut stream = lab.client.backup(backup(cell)).await.unwrap().into_inner();
         for shard in ["1", "2", "3"] {
@@ -99,7 +104,7 @@ async fn streams_pass_and_end_as_they_end_there() {
 #[tokio::test]
 async fn callers_that_go_away_end_their_calls_there() {
     let stock = Stock::start(None).await;
-    let mut lab = lab(options(&stock.address)).await;
+    let mut lab = lab(with_backups(&stock.address)).await;
     let mut stream = lab.client.backup(backup("endless")).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
     drop(stream);
@@ -172,7 +177,7 @@ async fn without_a_fallback_the_rpc_and_the_flag_are_named() {
 async fn a_dead_fallback_is_unavailable_and_a_revived_one_is_found() {
     let stock = Stock::start(None).await;
     let address = stock.address.clone();
-    let mut lab = lab(options(&address)).await;
+    let mut lab = lab(with_backups(&address)).await;
     lab.client.emergency_reparent_shard(reparent("ks")).await.unwrap();
     let mut endless = lab.client.backup(backup("endless")).await.unwrap().into_inner();
     endless.message().await.unwrap().unwrap();

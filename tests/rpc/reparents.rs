@@ -72,8 +72,8 @@ async fn the_named_tablet_becomes_primary_and_the_others_follow() {
 #[tokio::test]
 async fn without_a_name_the_best_replica_is_chosen() {
     let calls = Calls::default();
-    let told = |position, buffer_pool, backup, lag| {
-        (TabletType::Replica, Told { position, buffer_pool, backup, lag, ..Told::default() })
+    let told = |position, buffer_pool, backup, lag: u32| {
+        (TabletType::Replica, Told { position, buffer_pool, backup, lag: Some(lag), ..Told::default() })
     };
     let behind = Told::default().position;
     let tablets = [

@@ -99,8 +99,8 @@ async fn a_change_stops_at_the_first_failure_and_says_where() {
     let calls = Calls::default();
     let mut lab = cluster(&calls).await;
     let failed = lab.client.apply_schema(change(&["drop table fail", "drop table u"])).await;
-    let text = "schema change failed, ExecuteResult: {\n  \"FailedShards\": [\n    {\n      \"Shard\": \"-80\",\n      \"Err\": \
-                \"TabletManager on p1: told to\"";
+    let text =
+        r#"schema change failed, ExecuteResult: {"FailedShards":[{"Shard":"-80","Err":"TabletManager on p1: told to"}"#;
     assert_refused(failed, Code::Internal, text);
     assert_eq!(sorted(&calls), ["p1 Multi vt_ks: drop table fail", "p2 Multi vt_ks: drop table fail"]);
 }

@@ -2,10 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures::StreamExt;
+use futures::stream;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
-use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::logutil::Event;
+use vtmigrated_proto::query::{QueryResult, TransactionMetadata};
 use vtmigrated_proto::replicationdata::{self, FullStatus};
 use vtmigrated_proto::tabletmanagerdata::*;
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::{TabletManager, TabletManagerServer};
@@ -20,7 +25,8 @@ pub struct Told {
     /// Methods that fail, with what they say.
     pub fails: Vec<(&'static str, &'static str)>,
     pub position: &'static str,
-    pub lag: u32,
+    /// `None` when it does not replicate.
+    pub lag: Option<u32>,
     pub backup: bool,
     pub buffer_pool: u32,
     /// Addresses of connected replicas.
@@ -29,6 +35,24 @@ pub struct Told {
     pub users: Vec<(&'static str, &'static str)>,
     /// Names of tables; `ApplySchema` adds one called `copied`.
     pub tables: Vec<&'static str>,
+    /// What statements of the administrator find.
+    pub found: QueryResult,
+    /// Records of distributed transactions: those of `GetUnresolvedTransactions` and `ReadTransaction`.
+    pub transactions: Vec<TransactionMetadata>,
+    /// What it tells while a backup is taken or brought back, and how that ends.
+    pub log: Vec<&'static str>,
+    pub end: End,
+}
+
+/// How a long call ends.
+#[derive(Clone, Debug)]
+pub enum End {
+    Done,
+    Failed(&'static str),
+    /// When this is notified.
+    When(Arc<Notify>),
+    /// When its caller goes away.
+    Never,
 }
 
 impl Default for Told {
@@ -36,12 +60,16 @@ impl Default for Told {
         Self {
             fails: vec![],
             position: "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
-            lag: 0,
+            lag: Some(0),
             backup: false,
             buffer_pool: 0,
             replicas: vec!["127.0.0.1"],
             users: vec![("root", "Y")],
             tables: vec!["a", "b"],
+            found: QueryResult::default(),
+            transactions: vec![],
+            log: vec!["begin", "end"],
+            end: End::Done,
         }
     }
 }
@@ -108,6 +136,38 @@ impl Fake {
         }
     }
 
+    /// The events of a long call, each made a message. Its end by its caller is written down.
+    fn log<T: Send + 'static>(&self, method: &str, message: fn(Event) -> T) -> BoxStream<T> {
+        struct Left(Calls, String);
+        impl Drop for Left {
+            fn drop(&mut self) {
+                self.0.lock().unwrap().push(std::mem::take(&mut self.1));
+            }
+        }
+        let event = |value: &&str| Ok(message(Event { value: (*value).to_owned(), ..Event::default() }));
+        let told = stream::iter(self.told.log.iter().map(event).collect::<Vec<_>>());
+        match &self.told.end {
+            End::Done => told.boxed(),
+            End::Failed(text) => {
+                let text = format!("TabletManager.{method} on {}: {text}", self.name);
+                told.chain(stream::iter([Err(Status::unknown(text))])).boxed()
+            }
+            End::When(notify) => {
+                let notify = Arc::clone(notify);
+                let wait = stream::once(async move { notify.notified().await });
+                told.chain(wait.filter_map(|()| std::future::ready(None))).boxed()
+            }
+            End::Never => {
+                let left = Left(Arc::clone(&self.calls), format!("{} {method} was left", self.name));
+                let open = stream::pending().map(move |message| {
+                    let _kept = &left;
+                    message
+                });
+                told.chain(open).boxed()
+            }
+        }
+    }
+
     fn permissions(&self) -> Permissions {
         let user = |(name, grant): &(&str, &str)| UserPermission {
             host: "%".into(),
@@ -162,7 +222,8 @@ calls! {
         |me, r| "ReplicationStatus".into(),
         ReplicationStatusResponse { status: Some(replicationdata::Status {
             position: me.told.position.into(),
-            replication_lag_seconds: me.told.lag,
+            replication_lag_seconds: me.told.lag.unwrap_or_default(),
+            replication_lag_unknown: me.told.lag.is_none(),
             backup_running: me.told.backup,
             ..replicationdata::Status::default()
         }) }
@@ -173,7 +234,54 @@ calls! {
     }
     execute_fetch_as_dba(ExecuteFetchAsDbaRequest) -> ExecuteFetchAsDbaResponse {
         |me, r| format!("Dba {}: {} {} {} {}", r.db_name, text(&r.query), r.max_rows, r.disable_binlogs, r.reload_schema),
-        ExecuteFetchAsDbaResponse { result: Some(QueryResult { rows_affected: 2, ..QueryResult::default() }) }
+        ExecuteFetchAsDbaResponse { result: Some(QueryResult { rows_affected: 2, ..me.told.found.clone() }) }
+    }
+    execute_query(ExecuteQueryRequest) -> ExecuteQueryResponse {
+        |me, r| {
+            let caller = r.caller_id.clone().map(|caller| format!(" by {}", caller.principal)).unwrap_or_default();
+            format!("Query {}: {} {}{caller}", r.db_name, text(&r.query), r.max_rows)
+        },
+        ExecuteQueryResponse { result: Some(QueryResult { rows_affected: 3, ..QueryResult::default() }) }
+    }
+    get_unresolved_transactions(GetUnresolvedTransactionsRequest) -> GetUnresolvedTransactionsResponse {
+        |me, r| format!("GetUnresolvedTransactions {}", r.abandon_age),
+        GetUnresolvedTransactionsResponse { transactions: me.told.transactions.clone() }
+    }
+    read_transaction(ReadTransactionRequest) -> ReadTransactionResponse {
+        |me, r| format!("ReadTransaction {}", r.dtid),
+        {
+            let found = me.told.transactions.iter().find(|record| record.dtid == r.dtid).cloned();
+            ReadTransactionResponse { transaction: Some(found.unwrap_or_default()) }
+        }
+    }
+    get_transaction_info(GetTransactionInfoRequest) -> GetTransactionInfoResponse {
+        |me, r| format!("GetTransactionInfo {}", r.dtid),
+        GetTransactionInfoResponse {
+            state: "PREPARED".into(),
+            message: String::new(),
+            time_created: 7,
+            statements: vec![format!("update {}", me.name)],
+        }
+    }
+    conclude_transaction(ConcludeTransactionRequest) -> ConcludeTransactionResponse {
+        |me, r| format!("ConcludeTransaction {} {}", r.dtid, r.mm), ConcludeTransactionResponse {}
+    }
+    backup(BackupRequest) -> BoxStream<BackupResponse> {
+        |me, r| {
+            let engine = r.backup_engine.clone().unwrap_or_default();
+            let sql = r.init_sql.clone().map(|sql| sql.queries.join(";")).unwrap_or_default();
+            let seconds = r.mysql_shutdown_timeout.map(|timeout| timeout.seconds).unwrap_or_default();
+            let BackupRequest { concurrency, allow_primary, incremental_from_pos, upgrade_safe, .. } = &r;
+            format!("Backup {concurrency} {allow_primary} [{incremental_from_pos}] {upgrade_safe} [{engine}] {seconds} [{sql}]")
+        },
+        me.log("Backup", |event| BackupResponse { event: Some(event) })
+    }
+    restore_from_backup(RestoreFromBackupRequest) -> BoxStream<RestoreFromBackupResponse> {
+        |me, r| {
+            let at = r.backup_time.map(|time| time.seconds).unwrap_or_default();
+            format!("RestoreFromBackup {at} [{}] {} {:?}", r.restore_to_pos, r.dry_run, r.allowed_backup_engines)
+        },
+        me.log("RestoreFromBackup", |event| RestoreFromBackupResponse { event: Some(event) })
     }
     execute_multi_fetch_as_dba(ExecuteMultiFetchAsDbaRequest) -> ExecuteMultiFetchAsDbaResponse {
         |me, r| {

@@ -209,7 +209,7 @@ async fn permissions_of_all_tablets_are_compared() {
         keyspace: "ks".into(),
         shards: shards.iter().map(|shard| (*shard).to_owned()).collect(),
     };
-    let text = "permissions diffs: permissions differ on user %:root:\nzone1-0000000001: UserPermission NoPassword \
+    let text = "permissions diffs: permissions differ on user %:root: zone1-0000000001: UserPermission NoPassword \
                 Select_priv(Y)\n differs from:\nzone1-0000000002: UserPermission NoPassword Select_priv(N)\nzone1-0000000002 \
                 has an extra user %:app";
     let shard = lab.client.validate_permissions_keyspace(request(&["-80"])).await;

@@ -53,6 +53,18 @@ const PAGES: &[(&str, &[&str])] = &[
     ("schemas", &["GetSchema", "ReloadSchema"]),
     ("vschemas", &["GetSrvVSchema", "GetSrvVSchemas", "GetVSchema"]),
     ("workflows", &["GetWorkflows", "VDiffCreate", "VDiffShow", "WorkflowUpdate"]),
+    (
+        "schema migrations",
+        &[
+            "CancelSchemaMigration",
+            "CleanupSchemaMigration",
+            "CompleteSchemaMigration",
+            "GetSchemaMigrations",
+            "LaunchSchemaMigration",
+            "RetrySchemaMigration",
+        ],
+    ),
+    ("transactions", &["ConcludeTransaction", "GetTransactionInfo", "GetUnresolvedTransactions"]),
     ("cells and topology", &["GetCellInfo", "GetCellInfoNames", "GetCellsAliases", "GetTopologyPath"]),
 ];
 
@@ -66,23 +78,9 @@ const ON_A_CONDITION: &[&str] = &[
     "WorkflowSwitchTraffic",
 ];
 
-/// Pages and buttons for what is handed on: failovers, backups, Online DDL, transactions, other workflows.
-const HANDED_ON: &[&str] = &[
-    "CancelSchemaMigration",
-    "CleanupSchemaMigration",
-    "CompleteSchemaMigration",
-    "ConcludeTransaction",
-    "EmergencyReparentShard",
-    "GetBackups",
-    "GetSchemaMigrations",
-    "GetTransactionInfo",
-    "GetUnresolvedTransactions",
-    "LaunchSchemaMigration",
-    "MaterializeCreate",
-    "MoveTablesCreate",
-    "ReshardCreate",
-    "RetrySchemaMigration",
-];
+/// Pages and buttons for what is handed on: failovers, lists of backups, other workflows.
+const HANDED_ON: &[&str] =
+    &["EmergencyReparentShard", "GetBackups", "MaterializeCreate", "MoveTablesCreate", "ReshardCreate"];
 
 #[test]
 fn pages_of_vtadmin_are_served_here() {

@@ -170,7 +170,9 @@ fn compare(rpc: &str, ours: Whole, theirs: Whole) -> Verdict {
         (Code::Ok, _) | (_, Code::Ok) => return Verdict::Different(vec!["status".into()]),
         // stock has one code for nearly everything, and ours goes on where its text ends
         (ours, theirs) if ours == theirs || theirs == Code::Unknown => {
-            let same = our_status.message().starts_with(their_status.message());
+            // the first line of ours may be joined with the next one
+            let words = |status: &Status| status.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            let same = words(&our_status).starts_with(&words(&their_status));
             return if same { Verdict::Same } else { Verdict::Different(vec!["error text".into()]) };
         }
         _ => return Verdict::Different(vec!["status".into()]),
@@ -310,6 +312,8 @@ mod tests {
             "same"
         );
         assert_eq!(verdict(error(Code::NotFound, "no x"), theirs()), "error text");
+        let lines = error(Code::Unknown, "they differ:\n  here");
+        assert_eq!(verdict(error(Code::NotFound, "they differ: here\nmend it"), lines), "same");
         assert_eq!(verdict(ok(&[]), theirs()), "status");
         assert_eq!(verdict(error(Code::NotFound, "x"), error(Code::Internal, "x")), "status");
         assert_eq!(verdict(ok(&[]), error(Code::Unavailable, "gone")), "failed: gone");
