@@ -28,6 +28,8 @@ mod legacy;
 mod migrate_rig;
 #[path = "rpc/migrate_tablet.rs"]
 mod migrate_tablet;
+#[path = "rpc/mount_users.rs"]
+mod mount_users;
 #[path = "rpc/names.rs"]
 mod names;
 #[path = "rpc/ownership.rs"]
@@ -74,6 +76,8 @@ mod validate;
 mod vdiff;
 #[path = "rpc/vdiff_rig.rs"]
 mod vdiff_rig;
+#[path = "rpc/vdiff_show.rs"]
+mod vdiff_show;
 #[path = "rpc/vdiff_tablet.rs"]
 mod vdiff_tablet;
 #[path = "rpc/vschemas.rs"]
