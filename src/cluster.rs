@@ -31,11 +31,28 @@ pub mod vtorc;
 use std::time::SystemTime;
 
 pub use error::Error;
+use futures::stream::{self, StreamExt};
 use vtmigrated_proto::topodata::TabletAlias;
 use vtmigrated_proto::vttime::Time;
 
 /// Result of an operation on the cluster.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The answers of all calls in their order, so many calls at a time, or all failures.
+async fn all<T, E>(calls: Vec<impl Future<Output = std::result::Result<T, E>>>, at_once: usize) -> Result<Vec<T>>
+where
+    Error: From<E>,
+{
+    let answers: Vec<_> = stream::iter(calls).buffered(at_once).collect().await;
+    let (mut found, mut errors) = (Vec::with_capacity(answers.len()), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(answer) => found.push(answer),
+            Err(error) => errors.push(Error::from(error)),
+        }
+    }
+    Error::several(errors).map_or(Ok(found), Err)
+}
 
 /// A list as Go prints it: `[a b]`.
 fn listed(names: &[String]) -> String {

@@ -3,12 +3,11 @@
 //!
 //! The id of one (`<keyspace>:<shard>:<number>`) names the shard whose primary keeps its record.
 
-use futures::stream::{self, StreamExt};
 use vtmigrated_proto::query::{Target, TransactionMetadata, TransactionState};
 use vtmigrated_proto::tabletmanagerdata as manager;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::{Error, Result, primary};
+use super::{Error, Result, all, primary};
 use crate::context::Context;
 
 /// Tablets that are asked at a time, as in stock.
@@ -35,7 +34,7 @@ pub async fn unresolved(context: &Context, keyspace: &str, abandon_age: i64) -> 
         }
         Ok::<_, Error>(found)
     });
-    Ok(all(asked.collect()).await?.into_iter().flatten().collect())
+    Ok(all(asked.collect(), AT_ONCE).await?.into_iter().flatten().collect())
 }
 
 /// What every participant of a transaction has of it; nothing when there is no record of it, because it is resolved or
@@ -48,7 +47,7 @@ pub async fn info(context: &Context, dtid: &str) -> Result<Option<Info>> {
         let request = manager::GetTransactionInfoRequest { dtid: dtid.to_owned() };
         Ok::<_, Error>((tablet.shard.clone(), context.tablets.get_transaction_info(tablet, request).await?))
     });
-    let states = all(asked.collect()).await?;
+    let states = all(asked.collect(), AT_ONCE).await?;
     metadata.participants.push(target(&keeper.tablet.keyspace, &keeper.tablet.shard));
     Ok(Some(Info { metadata, states }))
 }
@@ -79,7 +78,7 @@ pub async fn conclude(context: &Context, dtid: &str, listed: Vec<Target>) -> Res
         let request = request(false);
         async move { Ok::<_, Error>(context.tablets.conclude_transaction(tablet, request).await?) }
     });
-    all(asked.collect()).await?;
+    all(asked.collect(), AT_ONCE).await?;
     context.tablets.conclude_transaction(&keeper.tablet, request(true)).await?;
     Ok(())
 }
@@ -134,19 +133,6 @@ fn target(keyspace: &str, shard: &str) -> Target {
         tablet_type: TabletType::Primary.into(),
         ..Target::default()
     }
-}
-
-/// The answers of all calls in their order, or all failures.
-async fn all<T, F: Future<Output = Result<T>>>(calls: Vec<F>) -> Result<Vec<T>> {
-    let answers: Vec<Result<T>> = stream::iter(calls).buffered(AT_ONCE).collect().await;
-    let (mut found, mut errors) = (Vec::with_capacity(answers.len()), Vec::new());
-    for answer in answers {
-        match answer {
-            Ok(answer) => found.push(answer),
-            Err(error) => errors.push(error),
-        }
-    }
-    Error::several(errors).map_or(Ok(found), Err)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::telemetry::metrics;
 pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap<String, Tablet>> {
     let reads = by_cell(aliases).into_iter().map(|(cell, wanted)| async move {
         let conn = cells.conn(cell)?;
-        let nodes = conn.get_many(wanted).await?;
+        let nodes = conn.get_many(wanted.into_values().collect()).await?;
         nodes.into_iter().flatten().map(|node| decode(node, conn)).collect::<Result<Vec<_>>>()
     });
     Ok(by_alias(try_join_all(reads).await?.into_iter().flatten()))
@@ -33,31 +33,25 @@ pub async fn reachable(cells: &Cells, aliases: &[TabletAlias]) -> Reached {
     let wanted = &by_cell(aliases);
     let asked = cells.ask_all(|name, conn| async move {
         let Some(wanted) = wanted.get(name) else { return Ok(Vec::new()) };
-        let nodes = conn.get_many(wanted.clone()).await?.into_iter().flatten();
-        Ok(nodes.map(|node| (node.path.clone(), readable(decode(node, conn)))).collect())
+        let nodes = conn.get_many(wanted.values().cloned().collect()).await?;
+        let read = wanted.keys().zip(nodes).filter_map(|(alias, node)| Some((alias, readable(decode(node?, conn)))));
+        Ok(read.collect())
     });
-    let read: Vec<_> = asked.await.into_iter().flat_map(|(_, read)| read).collect();
-    let paths: BTreeMap<String, String> = aliases.iter().map(|a| (paths::tablet(a), paths::alias_text(a))).collect();
     let (mut tablets, mut undecodable) = (Vec::new(), BTreeMap::new());
-    for (path, record) in read {
-        match (record, paths.get(&path)) {
-            (Ok(record), _) => tablets.push(record),
-            (Err(error), Some(alias)) => drop(undecodable.insert(alias.clone(), error)),
-            (Err(_), None) => {}
+    for (alias, record) in asked.await.into_iter().flat_map(|(_, read)| read) {
+        match record {
+            Ok(record) => tablets.push(record),
+            Err(error) => drop(undecodable.insert(alias.clone(), error)),
         }
     }
     Reached { tablets: by_alias(tablets), undecodable }
 }
 
-/// Paths of tablet records by cell, each once.
-fn by_cell(aliases: &[TabletAlias]) -> BTreeMap<&str, Vec<String>> {
-    let mut by_cell: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+/// Paths of tablet records by cell and alias text.
+fn by_cell(aliases: &[TabletAlias]) -> BTreeMap<&str, BTreeMap<String, String>> {
+    let mut by_cell: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
     for alias in aliases {
-        by_cell.entry(alias.cell.as_str()).or_default().push(paths::tablet(alias));
-    }
-    for wanted in by_cell.values_mut() {
-        wanted.sort();
-        wanted.dedup();
+        by_cell.entry(alias.cell.as_str()).or_default().insert(paths::alias_text(alias), paths::tablet(alias));
     }
     by_cell
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
 use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 use vtmigrated_proto::vtctldata::schema_migration::Status;
 use vtmigrated_proto::vtctldata::{QueryOrdering, SchemaMigration};
 
 use super::{is_uuid, row};
-use crate::cluster::{Error, Result};
+use crate::cluster::{Error, Result, all};
 use crate::context::Context;
 use crate::sql::quote;
 use crate::topo::{paths, shard, tablet};
@@ -45,15 +44,7 @@ pub async fn list(context: &Context, keyspace: &str, filter: &Filter) -> Result<
     let primaries = primaries(context, keyspace).await?;
     let calls: Vec<_> =
         primaries.iter().map(|primary| context.tablets.read(primary, query.clone(), MAX_ROWS)).collect();
-    let answers: Vec<_> = stream::iter(calls).buffered(AT_ONCE).collect().await;
-    let (mut found, mut errors) = (Vec::new(), Vec::new());
-    for answer in answers {
-        match answer {
-            Ok(result) => found.extend(row::read(&result)),
-            Err(error) => errors.push(Error::from(error)),
-        }
-    }
-    Error::several(errors).map_or(Ok(found), Err)
+    Ok(all(calls, AT_ONCE).await?.iter().flat_map(row::read).collect())
 }
 
 async fn primaries(context: &Context, keyspace: &str) -> Result<Vec<Tablet>> {

@@ -14,8 +14,8 @@ use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::{Result, verdict};
 use super::progress::{Overall, TableState};
+use super::readiness;
 use super::status::{self, Around, Seen, Told};
-use super::{FROZEN, readiness};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::tablet;
@@ -228,7 +228,7 @@ fn streams(target: &Keyspace, seen: &Seen) -> Vec<ObservedStream> {
                 tablet: shard.primary.as_ref().map(tablet::alias).unwrap_or_default(),
                 state: streams::shown_state(stream, left.is_some()),
                 message: streams::message(stream),
-                frozen: stream.message == FROZEN.as_bytes(),
+                frozen: readiness::is_frozen(stream),
                 lag: replicates.then(|| status::lag(stream)),
                 position: position.chars().take(POSITION).collect(),
                 rows_copied: stream.rows_copied,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::join4;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::record::{self, Facts};
@@ -55,12 +56,17 @@ pub fn shards(origin: &Origin, facts: Option<&Facts>) -> Vec<String> {
 /// True when complete has begun: every stream is stopped for good.
 pub fn all_frozen(rows: &[OnShard]) -> bool {
     let mut streams = rows.iter().flat_map(|row| &row.found.streams).peekable();
-    streams.peek().is_some() && streams.all(|s| s.message == FROZEN.as_bytes() && s.state() == State::Stopped)
+    streams.peek().is_some() && streams.all(|s| is_frozen(s) && s.state() == State::Stopped)
 }
 
 /// True when complete has begun on some stream.
 pub fn any_frozen(rows: &[OnShard]) -> bool {
-    rows.iter().flat_map(|row| &row.found.streams).any(|s| s.message == FROZEN.as_bytes())
+    rows.iter().flat_map(|row| &row.found.streams).any(is_frozen)
+}
+
+/// True for a stream with the message that makes tablets refuse to start it.
+pub fn is_frozen(stream: &Stream) -> bool {
+    stream.message == FROZEN.as_bytes()
 }
 
 /// Shard numbers and ids of streams.

@@ -3,7 +3,7 @@
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::migrate::FROZEN;
+use super::super::migrate::readiness::is_frozen;
 use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
 use super::super::streams::{Keyspace, OnShard, Origin};
@@ -45,7 +45,7 @@ pub fn is_snapshot(stream: &Stream, facts: Option<&Facts>) -> bool {
     asked
         && stream.state() == State::Stopped
         && (message.starts_with(b"Stopped after copy")
-            || (message == FROZEN.as_bytes() && facts.is_none_or(|facts| facts.completing && facts.snapshot)))
+            || (is_frozen(stream) && facts.is_none_or(|facts| facts.completing && facts.snapshot)))
 }
 
 /// Where a stream is.

@@ -4,8 +4,9 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::KeyRange;
 
+use super::super::migrate::readiness::is_frozen;
 use super::super::migrate::rows::CopyStates;
-use super::super::migrate::{FROZEN, status};
+use super::super::migrate::status;
 use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard};
@@ -88,10 +89,6 @@ pub fn states(
 fn start(target: &Keyspace, rows: &[OnShard]) -> String {
     let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
     format!("start it with: Workflow --keyspace {} start --workflow {workflow}", target.name)
-}
-
-fn is_frozen(stream: &Stream) -> bool {
-    stream.message == FROZEN.as_bytes()
 }
 
 /// The source's shards that streams are to be there for, with their ranges: those that serve, else those of the record.
