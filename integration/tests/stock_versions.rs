@@ -5,23 +5,14 @@
 #[path = "stock_life/data.rs"]
 mod data;
 
-use data::{ROWS, SCHEMA, TABLES, expect_same, write};
-use integration::{
-    life::{SOURCE_VSCHEMA, TARGET_VSCHEMA},
-    stock::{self, Generation, Pair},
-};
+use data::{TABLES, commerce_and_customer, expect_same, write, write_first_through_vtgate};
+use integration::stock::{self, Generation, Pair};
 
 /// An unsharded keyspace moves to two shards while it is written to, with the flags of a user who gives none; both clients
 /// are of their cluster's generation. The target's tablets get more flags.
 async fn moves(source: Generation, target: Generation, flags: &[&str]) {
     let pair = Pair::start(source, target, flags).await.unwrap();
-    let (source, target) =
-        tokio::try_join!(pair.source.keyspace("commerce", &["0"]), pair.target.keyspace("customer", &["-80", "80-"]))
-            .unwrap();
-    source.run(SCHEMA).await.unwrap();
-    source.run(ROWS).await.unwrap();
-    pair.source.apply_vschema("commerce", SOURCE_VSCHEMA).await.unwrap();
-    pair.target.apply_vschema("customer", TARGET_VSCHEMA).await.unwrap();
+    let (source, target) = commerce_and_customer(&pair).await;
     let import = pair.migration("import", "commerce", "customer");
 
     // there and back
@@ -52,10 +43,7 @@ async fn moves(source: Generation, target: Generation, flags: &[&str]) {
     .unwrap();
     stock::until("a migration that has caught up", async || import.complete().await.map(drop)).await.unwrap();
     expect_same(&source, &target, &TABLES).await;
-    let insert = "INSERT INTO customer (id, email) VALUES (900001, 'first@example.com')";
-    stock::until("a write through vtgate", async || pair.target.query("customer", insert).await.map(drop))
-        .await
-        .unwrap();
+    write_first_through_vtgate(&pair).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

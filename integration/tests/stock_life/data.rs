@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use integration::{
-    stock::{Error, Keyspace},
+    life::{SOURCE_VSCHEMA, TARGET_VSCHEMA},
+    stock::{self, Error, Keyspace, Pair},
     writer::Writer,
 };
 use mysql_async::prelude::Queryable;
@@ -21,6 +22,26 @@ pub const ROWS: &str = "
         SELECT i, CONCAT('user', i, '@example.com'), IF(i % 7 = 0, NULL, REPEAT('x', 300)) FROM n;
     INSERT INTO corder SELECT id * 3, id, id / 100 FROM customer;
     INSERT INTO product VALUES ('SKU-1', 'Monitor'), ('SKU-2', NULL), ('', 'nothing');";
+
+/// The keyspace `commerce` of one shard with all rows, and an empty `customer` of two, with their vschemas.
+pub async fn commerce_and_customer(pair: &Pair) -> (Keyspace, Keyspace) {
+    let (source, target) =
+        tokio::try_join!(pair.source.keyspace("commerce", &["0"]), pair.target.keyspace("customer", &["-80", "80-"]))
+            .unwrap();
+    source.run(SCHEMA).await.unwrap();
+    source.run(ROWS).await.unwrap();
+    pair.source.apply_vschema("commerce", SOURCE_VSCHEMA).await.unwrap();
+    pair.target.apply_vschema("customer", TARGET_VSCHEMA).await.unwrap();
+    (source, target)
+}
+
+/// Makes the first write of a client of `customer` through vtgate.
+pub async fn write_first_through_vtgate(pair: &Pair) {
+    let insert = "INSERT INTO customer (id, email) VALUES (900001, 'first@example.com')";
+    stock::until("a write through vtgate", async || pair.target.query("customer", insert).await.map(drop))
+        .await
+        .unwrap();
+}
 
 /// Inserts, updates and deletes until it is told to end; one UPDATE of each round moves rows, some to either shard.
 pub async fn write(source: &Keyspace) -> Writer<Error> {
