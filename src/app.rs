@@ -271,8 +271,8 @@ async fn context(config: &Config) -> Result<Context, Error> {
     let topo = Topo::open_for(Holder::Own, Arc::clone(&dialer), implementation, server, root).await?;
     Ok(Context {
         topo: Arc::new(topo),
+        tablets: tablet::Client::new(tablet::Options { trusted: dialer.trusted_tablets(), ..config.tablet.clone() }),
         mounts: Mounts::new(dialer),
-        tablets: tablet::Client::new(config.tablet.clone()),
         options: config.operations.clone(),
         changes: Changes::default(),
     })

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// Why a certificate, password or role file cannot be used. Never holds what is in the file.
@@ -22,6 +23,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// How often the files are compared with what was read.
 const PERIOD: Duration = Duration::from_secs(2);
+/// Files that cannot be read within this time are on a server that does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes a value of the contents of files.
 type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T> + Send + Sync>;
@@ -31,6 +34,8 @@ pub struct Watched<T> {
     paths: Vec<PathBuf>,
     make: Make<T>,
     current: RwLock<(Vec<Vec<u8>>, Arc<T>)>,
+    /// Held while the files are read: those that do not end hold one thread, not one for each who asks.
+    reading: Arc<Mutex<()>>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
@@ -44,7 +49,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
     ) -> Result<Arc<Self>> {
         let contents = read(&paths)?;
         let value = Arc::new(make(&contents)?);
-        Ok(Arc::new(Self { paths, make: Box::new(make), current: RwLock::new((contents, value)) }))
+        let current = RwLock::new((contents, value));
+        Ok(Arc::new(Self { paths, make: Box::new(make), current, reading: Arc::default() }))
     }
 
     /// The newest value.
@@ -66,9 +72,25 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Ok(true)
     }
 
+    /// The same on a thread where it may take long, as files on a dead server do.
+    async fn refreshed(self: &Arc<Self>) -> Result<bool> {
+        let reading = async {
+            let turn = Arc::clone(&self.reading).lock_owned().await;
+            let watched = Arc::clone(self);
+            let read = move || {
+                let _turn = turn;
+                watched.refresh()
+            };
+            tokio::task::spawn_blocking(read).await
+        };
+        let late = |_| Err(Error::Flags(format!("{} cannot be read in time", self.names())));
+        let failed = |error| Err(Error::Flags(format!("{}: {error}", self.names())));
+        tokio::time::timeout(PATIENCE, reading).await.map_or_else(late, |read| read.unwrap_or_else(failed))
+    }
+
     /// The value of the files as they are now. When they cannot be used, that is logged, and the value before is answered.
-    pub fn fresh(&self) -> Arc<T> {
-        match self.refresh() {
+    pub async fn fresh(self: &Arc<Self>) -> Arc<T> {
+        match self.refreshed().await {
             Ok(true) => tracing::info!("took up the changed {}", self.names()),
             Ok(false) => {}
             Err(error) => tracing::error!("the changed files are not taken up: {error}"),
@@ -85,7 +107,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         let names = self.names();
         let mut failed = false;
         while stopped.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
-            let refreshed = self.refresh();
+            let refreshed = self.refreshed().await;
             match &refreshed {
                 Ok(true) => tracing::info!("took up the changed {names}"),
                 Err(error) if !failed => tracing::error!("the changed files are not taken up: {error}"),
@@ -124,5 +146,31 @@ mod tests {
         assert_eq!(*watched.get(), 2);
         std::fs::remove_file(&path).unwrap();
         assert!(watched.refresh().unwrap_err().to_string().starts_with("cannot read "));
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_to_their_end_hold_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        std::fs::write(&path, "1").unwrap();
+        let watched = Watched::new(vec![path.clone()], |contents: &[Vec<u8>]| Ok(contents[0].clone())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // nobody writes into it, and who reads waits
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (done, told) = std::sync::mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let asking = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::spawn(Arc::clone(&watched).watch(CancellationToken::new()));
+                let asked = [watched.fresh(), watched.fresh(), watched.fresh()];
+                done.send(futures::future::join_all(asked).await).unwrap();
+            });
+            runtime.shutdown_background();
+        });
+        let values = told.recv_timeout(Duration::from_secs(60)).expect("the runtime stands still");
+        assert!(values.iter().all(|value| **value == b"1"));
+        asking.join().unwrap();
+        // lets the reader go
+        std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     }
 }

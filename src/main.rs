@@ -1,11 +1,27 @@
 //! Parses the flags and runs the server.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use vtmigrated::{advise, app, cli, config::Config, failpoint, health, telemetry};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long threads are waited for at the end: one may stand in a read of a file whose server is down.
+const LAST_READS: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run());
+    runtime.shutdown_timeout(LAST_READS);
+    code
+}
+
+async fn run() -> ExitCode {
     if let Some(advise) = cli::called("advise") {
         return advise::run(&advise).await;
     }

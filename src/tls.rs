@@ -39,12 +39,20 @@ pub struct Files {
 #[derive(Clone)]
 pub struct Tls {
     files: Arc<Files>,
-    config: Arc<Watched<ClientConfig>>,
+    configs: Arc<Watched<Configs>>,
+    /// Whether the certificate is shown, if there is one.
+    shows: bool,
+}
+
+/// Settings of one state of the files, with and without the certificate.
+struct Configs {
+    showing: Arc<ClientConfig>,
+    bare: Arc<ClientConfig>,
 }
 
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
-        self.files == other.files
+        self.files == other.files && self.shows == other.shows
     }
 }
 
@@ -70,13 +78,13 @@ impl Files {
             let mut pems = names.iter().zip(contents).map(|(path, text)| Pem { path, text });
             let ca = if has_ca { pems.next() } else { None };
             let identity = if has_identity { pems.next().zip(pems.next()) } else { None };
-            client_config(ca, identity)
+            configs(ca, identity)
         };
-        Ok(Tls { config: Watched::new(paths, make)?, files: Arc::new(self) })
+        Ok(Tls { configs: Watched::new(paths, make)?, files: Arc::new(self), shows: true })
     }
 }
 
-fn client_config(ca: Option<Pem<'_>>, identity: Option<(Pem<'_>, Pem<'_>)>) -> Result<ClientConfig> {
+fn configs(ca: Option<Pem<'_>>, identity: Option<(Pem<'_>, Pem<'_>)>) -> Result<Configs> {
     let roots = match ca {
         Some(ca) => ca.roots()?,
         None => {
@@ -89,29 +97,41 @@ fn client_config(ca: Option<Pem<'_>>, identity: Option<(Pem<'_>, Pem<'_>)>) -> R
         .with_protocol_versions(VERSIONS)
         .map_err(|error| Error::Flags(error.to_string()))?
         .with_root_certificates(roots);
-    match identity {
-        None => Ok(builder.with_no_client_auth()),
-        Some((cert, key)) => builder
-            .with_client_auth_cert(cert.certificates()?, key.key()?)
-            .map_err(|error| cert.bad("certificate for its key", error)),
-    }
+    let bare = Arc::new(builder.clone().with_no_client_auth());
+    let showing = match identity {
+        None => Arc::clone(&bare),
+        Some((cert, key)) => {
+            let config = builder.with_client_auth_cert(cert.certificates()?, key.key()?);
+            Arc::new(config.map_err(|error| cert.bad("certificate for its key", error))?)
+        }
+    };
+    Ok(Configs { showing, bare })
 }
 
 impl Tls {
-    /// The settings by the files as they are now.
+    /// The settings by the files as they were read last.
     pub fn config(&self) -> Arc<ClientConfig> {
-        self.config.fresh()
+        self.of(&self.configs.get())
+    }
+
+    /// The settings by the files as they are now.
+    pub async fn fresh(&self) -> Arc<ClientConfig> {
+        let configs = self.configs.fresh().await;
+        self.of(&configs)
+    }
+
+    fn of(&self, configs: &Configs) -> Arc<ClientConfig> {
+        Arc::clone(if self.shows { &configs.showing } else { &configs.bare })
     }
 
     /// The same authorities, without a certificate to show.
-    ///
-    /// # Errors
-    /// Files that cannot be read any more.
-    pub(crate) fn without_identity(self) -> Result<Self> {
-        match self.files.identity {
-            None => Ok(self),
-            Some(_) => Files { identity: None, ..Files::clone(&self.files) }.load(),
-        }
+    pub(crate) fn without_identity(self) -> Self {
+        Self { shows: false, ..self }
+    }
+
+    /// Whether a certificate is shown to servers that ask for one.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.shows && self.files.identity.is_some()
     }
 
     /// Name expected in the server's certificate, if it is not its host name.
@@ -143,7 +163,8 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let tls = self.tls.clone();
         Box::pin(async move {
-            let mut config = ClientConfig::clone(&tls.config());
+            let fresh = tls.fresh().await;
+            let mut config = ClientConfig::clone(&fresh);
             config.alpn_protocols = vec![b"h2".to_vec()];
             connect(&tls, &Arc::new(config), &uri).await
         })

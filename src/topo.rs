@@ -31,6 +31,7 @@ pub mod srv_vschema;
 pub mod tablet;
 #[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
 mod topo_server;
+mod trusted;
 pub mod vschema;
 pub mod wire;
 #[cfg(feature = "topo-zk2")]
@@ -47,6 +48,7 @@ pub use lock::{Lock, LockRequest};
 pub use options::{ConsulOptions, ZookeeperOptions};
 pub use record::Record;
 pub use topo_server::Topo;
+pub use trusted::TrustedTablets;
 
 /// The kinds that are built in, as Vitess names them.
 pub const KINDS: &[&str] = &[

@@ -18,11 +18,11 @@ use std::time::Instant;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::guard::tls::Tls;
 use crate::guard::{Gate, Watched};
 use crate::telemetry::shadow::Counts;
 pub use live::Views;
@@ -69,12 +69,7 @@ pub struct Pages {
 }
 
 /// Serves the pages until `ended`, over TLS too when there is a certificate.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<Watched<ServerConfig>>>,
-    pages: Pages,
-    ended: CancellationToken,
-) {
+pub async fn serve(listener: TcpListener, tls: Option<Arc<Watched<Tls>>>, pages: Pages, ended: CancellationToken) {
     let spare = listen::Spare(probes().with_state(Arc::new(pages.clone())));
     listen::serve(listener, tls, router(pages), spare, ended).await;
 }

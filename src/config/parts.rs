@@ -1,6 +1,7 @@
 //! From each group of flags to the options of its component. Every flag is named: one that nobody uses does not compile.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Address, Error, TopoOptions};
@@ -230,6 +231,7 @@ pub(super) fn tablet(args: TabletArgs, grpc: &Grpc) -> Result<tablet::Options, E
     let tls = client_tls("tablet_manager_grpc", files, tablet_manager_grpc_server_name)?;
     Ok(tablet::Options {
         tls,
+        trusted: Arc::default(),
         short: remote_operation_timeout,
         max_message: grpc.server.max_message,
         connections: tablet_manager_grpc_connpool_size.max(1),

@@ -45,6 +45,11 @@ pub enum Refusal {
     NoTls,
     #[error("client certificate not authorized")]
     WrongCertificate,
+    /// Since the connection was opened.
+    #[error(
+        "client certificate not authorized: it was revoked, or its authority taken away, after it was shown\nconnect with another certificate"
+    )]
+    Withdrawn,
 }
 
 impl Refusal {
@@ -139,7 +144,7 @@ impl Auth {
 
 /// Subject and common name of the certificate that the handshake has verified.
 fn certified(peer: &Peer) -> Option<(String, String)> {
-    subject::of(peer.certificate.as_deref()?)
+    subject::of(peer.certificate.as_ref()?.leaf())
 }
 
 impl Passwords {

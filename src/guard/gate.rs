@@ -45,6 +45,9 @@ impl Gate {
         needs: Role,
         what: &str,
     ) -> std::result::Result<Caller, Denial> {
+        if peer.and_then(|peer| peer.certificate.as_ref()).is_some_and(|shown| !shown.holds()) {
+            return Err(Refusal::Withdrawn.into());
+        }
         let caller = self.auth.check(peer, headers)?;
         let Some(roles) = &self.roles else { return Ok(caller) };
         let has = roles.get().of(&caller);

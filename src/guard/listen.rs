@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -22,6 +20,7 @@ use tonic::transport::server::Connected;
 use super::answers::Look;
 use super::authority::Authority;
 use super::frames::Frames;
+use super::tls::{Shown, Tls};
 use super::{Answers, Places, Watched};
 use crate::patience::Patient;
 use crate::telemetry::metrics;
@@ -39,7 +38,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Clone)]
 pub struct Listening {
     /// TLS, if there is a certificate.
-    pub tls: Option<Arc<Watched<ServerConfig>>>,
+    pub tls: Option<Arc<Watched<Tls>>>,
     /// Clients without TLS are served too, although there is a certificate.
     pub optional: bool,
     /// More connections than these wait to be accepted.
@@ -53,9 +52,8 @@ pub struct Listening {
 pub struct Peer {
     pub address: Option<SocketAddr>,
     pub tls: bool,
-    /// The client's own certificate, which the handshake has verified; none without mutual TLS. What the client sends besides it
-    /// is only looked at as far as it leads to an authority, so it says nothing of who calls.
-    pub certificate: Option<Arc<CertificateDer<'static>>>,
+    /// The client's own certificate, which the handshake has verified; none without mutual TLS.
+    pub certificate: Option<Arc<Shown>>,
     /// Answers that this client has not read to their end.
     pub answers: Arc<Answers>,
 }
@@ -67,9 +65,8 @@ impl Peer {
     }
 
     /// The same client after a handshake.
-    pub fn over(self, session: &rustls::ServerConnection) -> Self {
-        let own = session.peer_certificates().and_then(<[_]>::first);
-        Self { tls: true, certificate: own.map(|own| Arc::new(own.clone().into_owned())), ..self }
+    pub fn over(self, session: &rustls::ServerConnection, tls: &Arc<Watched<Tls>>, used: &Arc<Tls>) -> Self {
+        Self { tls: true, certificate: Shown::of(session, tls, used).map(Arc::new), ..self }
     }
 }
 
@@ -80,7 +77,7 @@ pub fn accept(
     stopped: CancellationToken,
 ) -> ReceiverStream<io::Result<Io>> {
     let (sender, receiver) = mpsc::channel(64);
-    let places = Arc::new(Semaphore::new(listening.max_connections));
+    let places = Arc::new(Semaphore::new(listening.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     tokio::spawn(stopped.clone().run_until_cancelled_owned(async move {
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -128,10 +125,11 @@ async fn greet(
             _ => return Ok(None),
         }
     }
-    let accepting = TlsAcceptor::from(tls.get()).accept(Patient::new(stream, READ_PATIENCE));
+    let used = tls.get();
+    let accepting = TlsAcceptor::from(Arc::clone(&used.config)).accept(Patient::new(stream, READ_PATIENCE));
     match tokio::time::timeout(PATIENCE, accepting).await {
         Ok(Ok(stream)) => {
-            let peer = peer.over(stream.get_ref().1);
+            let peer = peer.over(stream.get_ref().1, tls, &used);
             Ok(Some(Io::new(Socket::Tls(Box::new(stream)), peer, places, place)))
         }
         Ok(Err(error)) => {

@@ -41,7 +41,7 @@ impl Client {
         metrics::tablet_call(&format!("{SERVICE}/{METHOD}"), &address, grpc_code::name(code), start.elapsed());
         match answer {
             Ok(Ok(health)) => Ok(health),
-            Ok(Err(status)) => Err(super::manager::failure(alias, address, METHOD, &status)),
+            Ok(Err(status)) => Err(self.failure(alias, address, METHOD, &status)),
             Err(_) => Err(Error::Slow { alias, address, method: METHOD, seconds: limit.as_secs() }),
         }
     }

@@ -17,6 +17,9 @@ use crate::telemetry::{metrics, traces};
 use crate::{deadline, failpoint};
 
 pub(super) const SERVICE: &str = "tabletmanagerservice.TabletManager";
+/// Said of tablets that do not see the client's certificate, which may be what they miss.
+const WITHHELD: &str = " (the certificate of --tablet_manager_grpc_cert is not shown to this tablet: it is for the own cluster and \
+                        for clusters whose topology servers are named in the file of --mount-settings)";
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -229,6 +232,24 @@ impl Client {
         Ok(client.max_decoding_message_size(self.max_message).max_encoding_message_size(self.max_message))
     }
 
+    /// The error of an answer, or of there being none.
+    pub(super) fn failure(
+        &self,
+        alias: String,
+        address: String,
+        method: &'static str,
+        status: &tonic::Status,
+    ) -> Error {
+        let withheld = self.pool.withholds(&address);
+        let mut error = failure(alias, address, method, status);
+        if let Error::Unreachable { detail, .. } = &mut error
+            && withheld
+        {
+            detail.push_str(WITHHELD);
+        }
+        error
+    }
+
     fn limit(&self, name: &str) -> Duration {
         if name == "short" { self.short } else { LONG }
     }
@@ -254,7 +275,7 @@ impl Client {
         metrics::tablet_call(&format!("{SERVICE}/{method}"), &address, code_name(code), start.elapsed());
         match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(failure(alias, address, method, &status)),
+            Ok(Err(status)) => Err(self.failure(alias, address, method, &status)),
             Err(_) => Err(Error::Slow { alias, address, method, seconds: limit.as_secs() }),
         }
     }

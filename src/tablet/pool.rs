@@ -1,6 +1,6 @@
 //! Kept connections to tablets, one for each address.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -9,6 +9,7 @@ use tonic::transport::Endpoint;
 use super::connection::{Connection, InProcess};
 use crate::telemetry::metrics;
 use crate::tls::Tls;
+use crate::topo::TrustedTablets;
 use crate::topo::address::is_host_and_port;
 
 /// A tablet that is down is noticed after this time at the latest.
@@ -35,6 +36,8 @@ pub struct Transport {
 pub struct Options {
     /// The `--tablet_manager_grpc_*` TLS flags; plain without.
     pub tls: Option<Tls>,
+    /// Those that are shown the certificate in it; others see none.
+    pub trusted: Arc<TrustedTablets>,
     /// Bound of calls that a healthy tablet answers at once (`--remote_operation_timeout`).
     pub short: Duration,
     /// In bytes, both ways.
@@ -48,6 +51,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             tls: None,
+            trusted: Arc::default(),
             short: Duration::from_secs(15),
             max_message: 16 << 20,
             connections: 100,
@@ -62,21 +66,23 @@ impl Default for Options {
     }
 }
 
-/// Connections by `host:port`.
+/// Connections by `host:port`, and whether the client's certificate is shown there.
 pub struct Pool {
     tls: Option<Tls>,
+    trusted: Arc<TrustedTablets>,
     transport: Transport,
     most: usize,
     max_message: usize,
-    channels: DashMap<String, (Connection, Instant)>,
+    channels: DashMap<(String, bool), (Connection, Instant)>,
     swept: Mutex<Instant>,
 }
 
 impl Pool {
     /// An empty pool.
-    pub fn new(Options { tls, connections, transport, max_message, .. }: Options) -> Self {
+    pub fn new(Options { tls, trusted, connections, transport, max_message, .. }: Options) -> Self {
         Self {
             tls,
+            trusted,
             transport,
             most: connections,
             max_message,
@@ -91,7 +97,8 @@ impl Pool {
     /// A text when the address cannot be one.
     pub fn channel(&self, address: &str) -> Result<Connection, String> {
         self.sweep();
-        if let Some(mut kept) = self.channels.get_mut(address) {
+        let key = (address.to_owned(), self.shows(address));
+        if let Some(mut kept) = self.channels.get_mut(&key) {
             kept.1 = Instant::now();
             metrics::tablet_connection(false);
             return Ok(kept.0.clone());
@@ -110,19 +117,30 @@ impl Pool {
             endpoint = endpoint.http2_keep_alive_interval(time);
         }
         let channel = match &self.tls {
-            Some(tls) => tls.connect_lazy(&endpoint),
+            Some(tls) if key.1 => tls.connect_lazy(&endpoint),
+            Some(tls) => tls.clone().without_identity().connect_lazy(&endpoint),
             None => endpoint.connect_lazy(),
         };
         let channel = Connection::new(channel, self.transport.snappy, self.max_message);
         metrics::tablet_connection(true);
         self.make_room();
-        self.channels.insert(address.to_owned(), (channel.clone(), Instant::now()));
+        self.channels.insert(key, (channel.clone(), Instant::now()));
         Ok(channel)
+    }
+
+    /// Whether a tablet sees the client's certificate.
+    fn shows(&self, address: &str) -> bool {
+        self.tls.as_ref().is_some_and(Tls::has_identity) && self.trusted.has(address)
+    }
+
+    /// Whether there is a certificate that a tablet does not see.
+    pub(super) fn withholds(&self, address: &str) -> bool {
+        self.tls.as_ref().is_some_and(Tls::has_identity) && !self.trusted.has(address)
     }
 
     /// From now on the calls to `address` go to services of this process.
     pub fn serve_in_process(&self, address: &str, services: InProcess) {
-        self.channels.insert(address.to_owned(), (Connection::in_process(services), Instant::now()));
+        self.channels.insert((address.to_owned(), false), (Connection::in_process(services), Instant::now()));
     }
 
     /// Forgets the connections that were unused for longest; calls on them go on.

@@ -44,12 +44,8 @@ pub struct Access {
 
 impl Access {
     /// The same for a server that no setting names: without the client's certificate.
-    ///
-    /// # Errors
-    /// Files that cannot be read any more.
-    pub(super) fn for_strangers(self) -> crate::tls::Result<Self> {
-        let tls = self.tls.map(|tls| tls.without_identity()).transpose()?;
-        Ok(Self { tls, stranger: true, ..self })
+    pub(super) fn for_strangers(self) -> Self {
+        Self { tls: self.tls.map(Tls::without_identity), stranger: true, ..self }
     }
 
     /// Splits ZooKeeper's `<scheme>:<credentials>`; `None` when there is no colon.

@@ -89,6 +89,9 @@ pub trait Conn: Send + Sync + 'static {
         false
     }
 
+    /// Hears of a tablet's address (`host:port`) in a record of this topology: see [`super::TrustedTablets`].
+    fn names_tablet(&self, _address: &str) {}
+
     /// A bounded read that proves that the server answers.
     async fn probe(&self) -> Result<()>;
 }

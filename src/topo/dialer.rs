@@ -9,7 +9,7 @@ use super::checked::Checked;
 use super::measured::Measured;
 use super::memory::{Memory, Store};
 use super::settings::{MountSettings, addresses};
-use super::{Conn, Error, Result, address, etcd};
+use super::{Conn, Error, Result, TrustedTablets, address, etcd};
 
 /// Name of the global topology where others are named by their cell, as in stock's file of Consul tokens.
 const GLOBAL: &str = "global";
@@ -48,6 +48,7 @@ pub struct Dialer {
     memory: DashMap<String, Arc<Store>>,
     /// Addresses of the own cluster's servers.
     own: DashSet<String>,
+    trusted: Arc<TrustedTablets>,
     reads: usize,
     wrap: Option<Wrap>,
 }
@@ -61,8 +62,13 @@ impl Dialer {
     /// With all settings.
     pub fn with(options: Options) -> Self {
         let Options { etcd, zookeeper, consul, mounts } = options;
-        let (memory, own) = (DashMap::new(), DashSet::new());
-        Self { etcd: etcd.tls, zookeeper, consul, mounts, memory, own, reads: READS, wrap: None }
+        let (memory, own, trusted) = (DashMap::new(), DashSet::new(), Arc::default());
+        Self { etcd: etcd.tls, zookeeper, consul, mounts, memory, own, trusted, reads: READS, wrap: None }
+    }
+
+    /// The tablets that its connections' records name, of the own cluster and of servers that a setting names.
+    pub fn trusted_tablets(&self) -> Arc<TrustedTablets> {
+        Arc::clone(&self.trusted)
     }
 
     /// Bounds the reads under way at once on each measured connection (`--topo_read_concurrency`).
@@ -114,7 +120,8 @@ impl Dialer {
     }
 
     async fn dial(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
-        self.connect(kind, server, root, access).await.map(Checked::wrap)
+        let trusted = (!access.stranger).then(|| Arc::clone(&self.trusted));
+        self.connect(kind, server, root, access).await.map(|conn| Checked::wrap(conn, trusted))
     }
 
     async fn connect(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
@@ -130,7 +137,13 @@ impl Dialer {
             #[cfg(feature = "topo-zk2")]
             "zk2" => super::zookeeper::open(server, root, access, &self.zookeeper),
             #[cfg(feature = "topo-consul")]
-            "consul" => super::consul::open(server, root, access, &self.consul),
+            "consul" => {
+                // its connections keep what is read now
+                if let Some(tls) = &access.tls {
+                    tls.fresh().await;
+                }
+                super::consul::open(server, root, access, &self.consul)
+            }
             #[cfg(not(all(feature = "topo-zk2", feature = "topo-consul")))]
             "zk2" | "consul" => Err(Error::Unsupported(kind.to_owned())),
             other => Err(Error::NoImplementation(other.to_owned())),
@@ -168,11 +181,7 @@ impl Dialer {
         if own || named || servers.iter().all(|address| self.own.contains(address)) {
             return Ok(access);
         }
-        access.for_strangers().map_err(|error| Error::Unreachable {
-            kind: kind.to_owned(),
-            server: server.to_owned(),
-            detail: error.to_string(),
-        })
+        Ok(access.for_strangers())
     }
 }
 
@@ -180,6 +189,17 @@ impl Dialer {
 mod tests {
     use super::super::access::Secret;
     use super::*;
+
+    #[cfg(feature = "topo-zk2")]
+    #[tokio::test]
+    async fn absurd_settings_and_a_thousand_addresses_open() {
+        let zookeeper = super::super::ZookeeperOptions { max_concurrency: usize::MAX, ..Default::default() };
+        let dialer = Dialer::with(Options { zookeeper, ..Options::default() }).with_reads(usize::MAX);
+        let addresses: Vec<String> = (0..2000).map(|at| format!("127.0.0.1:{}", at + 1)).collect();
+        for kind in ["etcd2", "zk2"] {
+            dialer.open_for(&Holder::Own, None, kind, &addresses.join(","), "/r").await.unwrap();
+        }
+    }
 
     #[test]
     fn credentials_of_the_flags_are_for_the_own_cluster() {

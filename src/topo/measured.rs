@@ -129,6 +129,10 @@ impl Conn for Measured {
         self.cell.starts_with("mount/")
     }
 
+    fn names_tablet(&self, address: &str) {
+        self.conn.names_tablet(address);
+    }
+
     async fn probe(&self) -> Result<()> {
         self.measure("Probe", "", self.conn.probe()).await
     }

@@ -66,18 +66,24 @@ fn by_alias(read: impl IntoIterator<Item = Record<Tablet>>) -> BTreeMap<String, 
     tablets.filter_map(|tablet| Some((paths::alias_text(tablet.alias.as_ref()?), tablet))).collect()
 }
 
-/// A tablet's record; metrics are told when it is a mounted cluster's.
+/// A tablet's record; the connection hears of its address, and metrics are told when it is a mounted cluster's.
 fn decode(node: Node, conn: &Arc<dyn Conn>) -> Result<Record<Tablet>> {
     let record = Record::<Tablet>::decode(node, conn)?;
+    let address = address_of(&record.value, "grpc");
+    conn.names_tablet(&address);
     if conn.is_mounted() {
-        metrics::mounted_tablet(address_of(&record.value, "grpc"));
+        metrics::mounted_tablet(address);
     }
     Ok(record)
 }
 
 /// Reads one tablet.
 pub async fn get(cells: &Cells, alias: &TabletAlias) -> Result<Tablet> {
-    let conn = cells.conn(&alias.cell)?;
+    read(cells.conn(&alias.cell)?, alias).await
+}
+
+/// The same over a connection to its cell.
+pub async fn read(conn: &Arc<dyn Conn>, alias: &TabletAlias) -> Result<Tablet> {
     Ok(decode(conn.get(&paths::tablet(alias)).await?, conn)?.value)
 }
 

@@ -39,7 +39,7 @@ fn credentials(headers: &HeaderMap) -> Option<HeaderMap> {
 
 fn refuse(gate: &Gate, denial: &Denial) -> Response {
     let help = match denial {
-        Denial::Unknown(Refusal::NoTls | Refusal::WrongCertificate) => {
+        Denial::Unknown(Refusal::NoTls | Refusal::WrongCertificate | Refusal::Withdrawn) => {
             "ask over https with a client's certificate that may call over gRPC"
         }
         Denial::Unknown(_) => "give a user and a password that may call over gRPC",
@@ -47,6 +47,7 @@ fn refuse(gate: &Gate, denial: &Denial) -> Response {
     };
     let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     let status = match denial {
+        Denial::Unknown(Refusal::Withdrawn) => StatusCode::FORBIDDEN,
         Denial::Unknown(_) if gate.asks_passwords() => StatusCode::UNAUTHORIZED,
         _ => StatusCode::FORBIDDEN,
     };

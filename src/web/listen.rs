@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 use crate::guard::Watched;
 use crate::guard::listen::Peer;
+use crate::guard::tls::Tls;
 use crate::patience::Patient;
 
 /// Connections at once.
@@ -46,7 +47,7 @@ pub struct Spare(pub Router);
 /// How one connection is served.
 #[derive(Clone)]
 struct Serving {
-    tls: Option<Arc<Watched<ServerConfig>>>,
+    tls: Option<Arc<Watched<Tls>>>,
     router: Router,
     header_patience: Duration,
     ended: CancellationToken,
@@ -55,7 +56,7 @@ struct Serving {
 /// Serves until `ended`; then answers under way are finished.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<Watched<ServerConfig>>>,
+    tls: Option<Arc<Watched<Tls>>>,
     router: Router,
     Spare(spare): Spare,
     ended: CancellationToken,
@@ -108,12 +109,13 @@ async fn connection(stream: TcpStream, address: SocketAddr, serving: Serving, _p
         Ok(Ok(1)) => return speak(Patient::new(stream, READ_PATIENCE), peer, serving).await,
         _ => return,
     }
-    let mut config = ServerConfig::clone(&tls.get());
+    let used = tls.get();
+    let mut config = ServerConfig::clone(&used.config);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let accepting = TlsAcceptor::from(Arc::new(config)).accept(Patient::new(stream, READ_PATIENCE));
     match tokio::time::timeout(serving.header_patience, accepting).await {
         Ok(Ok(stream)) => {
-            let peer = peer.over(stream.get_ref().1);
+            let peer = peer.over(stream.get_ref().1, tls, &used);
             speak(stream, peer, serving).await;
         }
         Ok(Err(error)) => tracing::debug!(client.address = %address, "TLS handshake failed: {error}"),

@@ -10,6 +10,8 @@ mod flows;
 mod http;
 #[path = "guard/roles.rs"]
 mod roles;
+#[path = "guard/shown.rs"]
+mod shown;
 #[path = "guard/tls.rs"]
 mod tls;
 

@@ -15,6 +15,7 @@ use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::router::Router;
 use vtmigrated::server::{Advisor, Vtctl, Vtctld};
 use vtmigrated::tablet::{self, Client};
+use vtmigrated::topo::access::Holder;
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
 use vtmigrated_proto::logutil::Level;
@@ -55,13 +56,20 @@ impl Lab {
 
     /// The same with options of the test's own.
     pub async fn built(router: Router, options: Options) -> Self {
-        let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
-        let topo = Arc::new(Topo::open(Arc::clone(&dialer), "memory", "test", "/vitess/global").await.unwrap());
+        Self::wired(router, options, Dialer::new(EtcdOptions::default()), tablet::Options::default()).await
+    }
+
+    /// The same with ways to topologies and tablets of the test's own.
+    pub async fn wired(router: Router, options: Options, dialer: Dialer, tablets: tablet::Options) -> Self {
+        let dialer = Arc::new(dialer);
+        let topo = Topo::open_for(Holder::Own, Arc::clone(&dialer), "memory", "test", "/vitess/global").await.unwrap();
+        let topo = Arc::new(topo);
+        let (short, trusted) = (Duration::from_secs(5), dialer.trusted_tablets());
         let options = Options { lock_timeout: Duration::from_millis(300), ..options };
         let context = Context {
             topo: Arc::clone(&topo),
             mounts: Mounts::new(dialer),
-            tablets: Client::new(tablet::Options { short: Duration::from_secs(5), ..tablet::Options::default() }),
+            tablets: Client::new(tablet::Options { short, trusted, ..tablets }),
             options,
             changes: Changes::default(),
         };
@@ -124,10 +132,11 @@ impl Lab {
 
     /// A cluster with the cells zone1 and zone2.
     pub async fn start() -> Self {
-        Self::empty().await.with_cells().await
+        Self::empty().await.and_cells().await
     }
 
-    async fn with_cells(self) -> Self {
+    /// With the cells zone1 and zone2.
+    pub async fn and_cells(self) -> Self {
         let mut lab = self;
         for cell in ["zone1", "zone2"] {
             let cell_info = Some(CellInfo { server_address: cell.into(), root: format!("/vitess/{cell}") });
@@ -143,7 +152,7 @@ impl Lab {
 
     /// The same with options of the test's own.
     pub async fn with_keyspace_and(options: Options, keyspace: &str, shards: &[&str]) -> Self {
-        Self::built(Router::default(), options).await.with_cells().await.and_keyspace(keyspace, shards).await
+        Self::built(Router::default(), options).await.and_cells().await.and_keyspace(keyspace, shards).await
     }
 
     async fn and_keyspace(self, keyspace: &str, shards: &[&str]) -> Self {

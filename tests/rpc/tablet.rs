@@ -83,10 +83,18 @@ pub async fn start(name: &str, calls: &Calls) -> u16 {
 pub async fn start_told(name: &str, calls: &Calls, told: Told) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let fake = Fake { name: name.to_owned(), calls: Arc::clone(calls), told, copied: Mutex::default() };
-    let router = tonic::transport::Server::builder().add_service(TabletManagerServer::new(fake));
+    let router = tonic::transport::Server::builder().add_service(service_told(name, calls, told));
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     port
+}
+
+/// Its services, for a listener of the test's own.
+pub fn service(name: &str, calls: &Calls) -> TabletManagerServer<impl TabletManager> {
+    service_told(name, calls, Told::default())
+}
+
+fn service_told(name: &str, calls: &Calls, told: Told) -> TabletManagerServer<Fake> {
+    TabletManagerServer::new(Fake { name: name.to_owned(), calls: Arc::clone(calls), told, copied: Mutex::default() })
 }
 
 /// What was called, sorted: parallel calls have no order.

@@ -86,7 +86,7 @@ async fn carry(mut local: TcpStream, peer: SocketAddr, port: SocketAddr, target:
     let connect = async {
         let stream = TcpStream::connect(&target.address).await.map_err(|e| e.to_string())?;
         stream.set_nodelay(true).ok();
-        let connector = TlsConnector::from(target.tls.config());
+        let connector = TlsConnector::from(target.tls.fresh().await);
         connector.connect(target.name.clone(), stream).await.map_err(|e| format!("TLS with {}: {e}", target.address))
     };
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;

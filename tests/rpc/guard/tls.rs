@@ -8,6 +8,8 @@ use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 use vtmigrated::tablet;
 use vtmigrated::tls::Files;
 use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
@@ -15,6 +17,7 @@ use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 
 use super::Server;
 use crate::pki::{Pki, flag};
+use crate::support::assert_refused;
 
 async fn answers(server: &Server, tls: Option<tonic::transport::ClientTlsConfig>) -> bool {
     let Ok(channel) = server.endpoint(tls).connect().await else { return false };
@@ -99,12 +102,15 @@ async fn connections_to_tablets_show_the_certificate_that_is_there_now() {
         server_name: None,
     };
     let options = tablet::Options { tls: Some(files.load().unwrap()), ..tablet::Options::default() };
+    let trusted = Arc::clone(&options.trusted);
     let pool = tablet::Pool::new(options);
     let ask = async |pki: &Pki| {
         let flags = [pki.flags(), vec![flag("grpc_ca", pki.path("ca.pem"))]].concat();
         let server = Server::start(&flags).await;
         // a Vtctld behind it, which is as good as a tablet here
-        let channel = pool.channel(&format!("localhost:{}", server.port)).unwrap();
+        let address = format!("localhost:{}", server.port);
+        trusted.add(address.clone());
+        let channel = pool.channel(&address).unwrap();
         VtctldClient::new(channel).get_keyspaces(GetKeyspacesRequest {}).await
     };
     ask(&old).await.unwrap();
@@ -141,6 +147,42 @@ async fn shake(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<H
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
     stream.read_exact(&mut [0; 9]).await?;
     Ok(stream.get_ref().1.handshake_kind().unwrap())
+}
+
+/// Asks over one connection until it is refused; answers how.
+async fn until_refused(client: &mut VtctldClient<Channel>) -> Status {
+    for _ in 0..100 {
+        if let Err(refused) = client.get_keyspaces(GetKeyspacesRequest {}).await {
+            return refused;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("the withdrawn certificate is let in");
+}
+
+#[tokio::test]
+async fn an_open_connection_does_not_outlive_its_certificate() {
+    let pki = Pki::new();
+    for (name, serial) in [("server", 1), ("kept", 2), ("lost", 3)] {
+        pki.issue(name, serial);
+    }
+    pki.revoke(99);
+    let flags = vec![flag("grpc_ca", pki.path("ca.pem")), flag("grpc_crl", pki.path("crl.pem"))];
+    let server = Server::start(&[pki.flags(), flags].concat()).await;
+    let (mut kept, mut lost) =
+        (server.client(Some(pki.showing("kept"))).await, server.client(Some(pki.showing("lost"))).await);
+    for client in [&mut kept, &mut lost] {
+        client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    }
+    pki.revoke(3);
+    let withdrawn = "client certificate not authorized: it was revoked";
+    // a new connection would be refused by its handshake, in other words
+    assert_refused::<()>(Err(until_refused(&mut lost).await), Code::Unauthenticated, withdrawn);
+    kept.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    assert_refused(lost.get_keyspaces(GetKeyspacesRequest {}).await, Code::Unauthenticated, withdrawn);
+    // the authority goes, and with it whoever it has signed
+    std::fs::copy(Pki::new().path("ca.pem"), pki.path("ca.pem")).unwrap();
+    assert_refused::<()>(Err(until_refused(&mut kept).await), Code::Unauthenticated, withdrawn);
 }
 
 #[tokio::test]
