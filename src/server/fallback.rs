@@ -1,6 +1,6 @@
 //! Handing calls on, byte for byte, to a stock vtctld of the same cluster.
 //!
-//! Nothing is decoded: compression that caller and fallback agree on, messages of any size, metadata and deadline pass as
+//! Nothing is decoded but what a change is about, for its line in the audit log: compression that caller and fallback agree on, messages of any size, metadata and deadline pass as
 //! they are, both ways; the context of a trace is that of this program's span when there are traces, else the caller's. A
 //! caller that goes away ends its call there, too.
 
@@ -134,7 +134,7 @@ impl Fallback {
     pub async fn forward(&self, request: http::Request<Body>) -> http::Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         tracing::debug!(rpc.method = path, server.address = self.options.address, "handed on");
-        let line = Entry::handed_on(request.extensions(), &path, &self.options.address);
+        let (request, line) = Entry::handed_on(request, &self.options.address).await;
         match self.send(request).await {
             Ok(response) => {
                 let line = match (line, Status::from_header_map(response.headers())) {

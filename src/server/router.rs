@@ -11,6 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt};
 
+use super::audit::Offered;
 use super::fallback::Fallback;
 use super::routes::{self, Way};
 use super::status::HAND_ON;
@@ -127,7 +128,8 @@ async fn offer<S>(inner: S, fallback: &Fallback, request: Request) -> Result<Res
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(Offered);
     // a message has five bytes before it
     let whole: Bytes = match Limited::new(body, fallback.max_message().saturating_add(5)).collect().await {
         Ok(body) => body.to_bytes(),

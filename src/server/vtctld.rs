@@ -21,7 +21,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::deadline;
-use crate::error::{Code, Explain};
+use crate::error::Explain;
 use crate::guard::Place;
 
 /// Events that wait for a caller to read them.
@@ -73,7 +73,7 @@ impl Vtctld {
         // the line is written, and the place given back, when the work ends, which may be after the caller went away
         let audited = async move {
             let done = work.await;
-            line.end(done.as_ref().err().map(Explain::code));
+            line.end(&done);
             drop(place);
             done
         };
@@ -140,8 +140,10 @@ impl Vtctld {
                     () = sender.closed() => None,
                 },
             };
-            let code = |done: &Result<(), E>| done.as_ref().err().map(Explain::code);
-            line.end(done.as_ref().map_or(Some(Code::Cancelled), code));
+            match &done {
+                Some(done) => line.end(done),
+                None => line.end_with(tonic::Code::Cancelled),
+            }
             drop(place);
             if let Some(Err(error)) = done {
                 sender.send(Err(logged(&error))).await.ok();

@@ -10,7 +10,6 @@ use super::{Error, Result};
 use super::{cells, keyspaces, migrate, mount, rules, schemas, serving, shards, tablets, vdiff, vschemas, workflow};
 use crate::context::Context;
 use crate::deadline;
-use crate::error::Explain;
 use crate::server::audit::{Entry, Who};
 
 /// What runs a command.
@@ -95,7 +94,7 @@ pub async fn run(context: Arc<Context>, console: &Console, who: &Who, args: Vec<
         Action::Change(handler) => {
             let line = Entry::command(who, command.name, &parsed.rest);
             let done = handler(context, console.clone(), parsed).await;
-            line.end(done.as_ref().err().map(Explain::code));
+            line.end(&done);
             done
         }
         Action::Help => help(console, &parsed),

@@ -137,28 +137,47 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
     client.create_keyspace(signed(create, "audited-reader", "b-hidden")).await.unwrap_err();
     client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "b-hidden")).await.unwrap();
     client.get_keyspaces(signed(GetKeyspacesRequest {}, "audited-reader", "x-hidden")).await.unwrap_err();
-    let reparent = EmergencyReparentShardRequest { keyspace: "audited".into(), ..Default::default() };
+    let reparent =
+        EmergencyReparentShardRequest { keyspace: "audited".into(), shard: "-80".into(), ..Default::default() };
     client.emergency_reparent_shard(signed(reparent, "audited-admin", "a-hidden")).await.unwrap_err();
     let mut older = VtctlClient::new(server.endpoint(None).connect().await.unwrap());
     for args in [vec!["DeleteKeyspace", "audited"], vec!["GetKeyspaces"]] {
-        let args = args.into_iter().map(str::to_owned).collect();
-        let command = ExecuteVtctlCommandRequest { args, action_timeout: 0 };
-        let mut events =
-            older.execute_vtctl_command(signed(command, "audited-admin", "a-hidden")).await.unwrap().into_inner();
+        let mut events = older.execute_vtctl_command(command(&args)).await.unwrap().into_inner();
         while events.message().await.unwrap().is_some() {}
     }
+    // of those that are offered to another server, one line each
+    older.execute_vtctl_command(command(&["Backup", "--", "--token=a-hidden", "zone1-100"])).await.unwrap_err();
+    older.execute_vtctl_command(command(&["Workflow", "audited.wf", "tags"])).await.unwrap_err();
+    let ddl = ApplySchemaRequest {
+        keyspace: "audited".into(),
+        ddl_strategy: "vitess".into(),
+        sql: vec!["drop table a-hidden".into()],
+        ..Default::default()
+    };
+    client.apply_schema(signed(ddl, "audited-admin", "a-hidden")).await.unwrap_err();
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
     let lines: Vec<&str> = text.lines().filter(ours).collect();
     let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
-    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines.len(), 8, "{text}");
     holds(
         lines[0],
         &["caller=\"audited-admin\"", "127.0.0.1:", "Vtctld/CreateKeyspace", "name=audited", "outcome=\"OK\""],
     );
     holds(lines[1], &["caller=\"audited-admin\"", "outcome=\"ALREADY_EXISTS\""]);
     holds(lines[2], &["caller=\"audited-reader\"", "outcome=\"PERMISSION_DENIED\""]);
-    holds(lines[3], &["Vtctld/EmergencyReparentShard", "on=\"handed on to 127.0.0.1:1\"", "outcome=\"UNAVAILABLE\""]);
+    let handed_on = ["Vtctld/EmergencyReparentShard", "on=\"keyspace=audited shard=-80\"", "handed on to 127.0.0.1:1"];
+    holds(lines[3], &handed_on);
+    holds(lines[3], &["outcome=\"UNAVAILABLE\""]);
     holds(lines[4], &["Vtctl/ExecuteVtctlCommand", "on=\"DeleteKeyspace audited\"", "outcome=\"OK\""]);
+    for (line, on) in [(5, "Backup zone1-100"), (6, "Workflow audited.wf tags"), (7, "keyspace=audited")] {
+        holds(lines[line], &[&format!("on=\"{on}\""), "handed on to 127.0.0.1:1", "outcome=\"UNAVAILABLE\""]);
+    }
+    holds(lines[7], &["Vtctld/ApplySchema"]);
     assert!(!text.contains("-hidden"), "{text}");
+}
+
+fn command(args: &[&str]) -> Request<ExecuteVtctlCommandRequest> {
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    signed(ExecuteVtctlCommandRequest { args, action_timeout: 0 }, "audited-admin", "a-hidden")
 }
