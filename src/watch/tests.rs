@@ -1,10 +1,17 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+use vtmigrated_proto::topodata::CellInfo;
 
 use super::Options;
 use super::snapshot::*;
 use super::state::State;
-use crate::context::{Changes, End};
+use crate::context::{Changes, Context, End};
+use crate::topo::{Dialer, EtcdOptions, Topo, Wrap, paths};
 use crate::workflow::migrate::observe::{Observed, ObservedStream};
 use crate::workflow::migrate::progress::{Size, TableState};
 use crate::workflow::preflight::{Finding, check};
@@ -225,4 +232,28 @@ async fn an_empty_cluster_has_an_empty_snapshot() {
     seen.changed().await.unwrap_err();
     let off = super::start(context, &Options { interval: Duration::ZERO }, stopping);
     assert_eq!(off.borrow().sequence, 0);
+}
+
+#[tokio::test]
+async fn what_panics_in_a_round_ends_no_later_one() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&opened);
+    // the global topology opens, its cell does not at first
+    let wrap: Wrap = Arc::new(move |conn| {
+        assert_ne!(count.fetch_add(1, Ordering::Relaxed), 1, "planted");
+        conn
+    });
+    let dialer = Arc::new(Dialer::new(EtcdOptions::default()).wrapping(wrap));
+    let topo = Topo::open(dialer, "memory", "test", "/vitess/global").await.unwrap();
+    let cell = CellInfo { server_address: "zone1".into(), root: "/vitess/zone1".into() };
+    topo.global().create(&paths::cell_info("zone1"), cell.encode_to_vec()).await.unwrap();
+    topo.global().create(&paths::keyspace("ks"), Vec::new()).await.unwrap();
+    let context = Context { topo: Arc::new(topo), ..Context::of("memory", "other", "/vitess/global").await };
+    let options = Options { interval: Duration::from_millis(10) };
+    let mut seen = super::start(Arc::new(context), &options, CancellationToken::new());
+    while opened.load(Ordering::Relaxed) <= 2 {
+        seen.changed().await.unwrap();
+    }
+    let last = seen.borrow().clone();
+    assert!(last.problem.is_none() && last.sequence > 1, "{last:?}");
 }

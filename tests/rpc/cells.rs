@@ -85,6 +85,25 @@ async fn aliases_come_change_and_go() {
 }
 
 #[tokio::test]
+async fn an_alias_keeps_what_newer_versions_wrote_and_takes_every_writers_turn() {
+    let lab = Lab::start().await;
+    // a field of another version behind the cells
+    let known = prost::Message::encode_to_vec(&CellsAlias { cells: vec!["zone1".into()] });
+    lab.put(&paths::cells_alias("east"), [known.as_slice(), b"\x78\x07"].concat()).await;
+    let update = |cell: &str| {
+        let (mut client, cells_alias) = (lab.client.clone(), Some(CellsAlias { cells: vec![cell.into()] }));
+        async move { client.update_cells_alias(UpdateCellsAliasRequest { name: "east".into(), cells_alias }).await }
+    };
+    for done in futures::future::join_all((0..20).map(|at| update(["zone1", "zone2"][at % 2]))).await {
+        done.unwrap();
+    }
+    update("zone2").await.unwrap();
+    let stored = lab.topo.global().get(&paths::cells_alias("east")).await.unwrap().value;
+    let known = prost::Message::encode_to_vec(&CellsAlias { cells: vec!["zone2".into()] });
+    assert_eq!(stored.as_ref(), [known.as_slice(), b"\x78\x07"].concat());
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_and_writes_nothing() {
     let mut lab = Lab::start().await;
     let before = lab.stored().await;

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
-use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
+use vtmigrated_proto::vtctldata::{CreateKeyspaceRequest, GetKeyspacesRequest};
 
 use super::Server;
 use crate::pki::Pki;
@@ -121,6 +121,16 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     assert!(matches!(refused.code(), Code::Cancelled | Code::DeadlineExceeded), "{refused}");
     drop(second);
     third.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn absurd_bounds_are_no_panic() {
+    let most =
+        ["grpc-max-connections", "grpc-max-concurrent-calls", "topo_read_concurrency", "topo_zk_max_concurrency"];
+    let server = Server::start(&most.map(|flag| format!("--{flag}={}", i64::MAX))).await;
+    let mut client = server.client(None).await;
+    client.create_keyspace(CreateKeyspaceRequest { name: "ks".into(), ..Default::default() }).await.unwrap();
+    client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
 }
 
 #[tokio::test]
