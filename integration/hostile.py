@@ -1,10 +1,12 @@
-"""Prints what idle and hostile clients cost those that work: 50 callers, alone and beside 1,000 idle and 200 hostile
-connections, in turns within one run. `hostile.py <vtmigrated> [rounds]`; everything is on the loopback and ends after a minute
-or two. Fails when a call fails, or when the callers' median grows by 20 % or more.
+"""Prints what idle and hostile clients cost: those that work (50 callers, alone and beside 1,000 idle and 200 hostile
+connections, in turns within one run), and in memory (what is kept after the attack, and for each of 10,000 idle connections).
+`hostile.py <vtmigrated> [rounds]`; everything is on the loopback and ends after a few minutes. Fails when a call fails, when the
+callers' median grows by 20 % or more, when more than 10 MB are kept, or a connection costs more than 40 kB.
 """
 
 import asyncio
 import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -14,6 +16,8 @@ import time
 CALLERS, IDLE, HOSTILE = 50, 1000, 200
 BAR = 20
 SECONDS = 8
+KEPT_BAR, KEPT_PATIENCE = 10_000, 60
+CONNECTIONS, CONNECTION_BAR = 10_000, 40
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 ACK = END_STREAM = 1
@@ -212,6 +216,61 @@ def free_port():
         return s.getsockname()[1]
 
 
+def resident(pid):
+    """In kB."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+def kept(pid, before):
+    """What is taken more than before, in kB, once it is little, or after a while."""
+    until = time.monotonic() + KEPT_PATIENCE
+    while resident(pid) - before > KEPT_BAR and time.monotonic() < until:
+        time.sleep(1)
+    return resident(pid) - before
+
+
+def read_all(stream, count):
+    while count:
+        some = stream.recv(count)
+        if not some:
+            raise EOFError
+        count -= len(some)
+
+
+def silent(port):
+    """A connection over which nobody calls."""
+    stream = socket.create_connection(("127.0.0.1", port), timeout=30)
+    stream.sendall(PREFACE + frame(SETTINGS, 0, 0))
+    read_all(stream, 9)
+    stream.sendall(frame(SETTINGS, ACK, 0))
+    return stream
+
+
+def of_each_connection(program):
+    """Memory of an idle connection, in kB, and how many there were."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    port = free_port()
+    command = [program, f"--grpc_port={port}", f"--grpc-max-connections={CONNECTIONS + 100}"]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        asyncio.run(callers(port, 2))
+        before = resident(server.pid)
+        streams = [silent(port) for _ in range(CONNECTIONS)]
+        time.sleep(2)
+        grown = resident(server.pid) - before
+        # they are all still served
+        for stream in (streams[0], streams[-1]):
+            stream.sendall(frame(HEADERS, END_HEADERS, 1, HEAD) + frame(DATA, END_STREAM, 1, EMPTY))
+            read_all(stream, 9)
+        return grown / CONNECTIONS
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def rounds_of(port, rounds):
     alone, beside, failures, told = [], [], [], ""
     for _ in range(rounds):
@@ -237,7 +296,10 @@ def main():
     server = subprocess.Popen([program, f"--grpc_port={port}"], stderr=subprocess.DEVNULL)
     try:
         time.sleep(1)
+        asyncio.run(callers(port, SECONDS))
+        before = resident(server.pid)
         alone, beside, failures, told = rounds_of(port, rounds)
+        after = kept(server.pid, before)
         if server.poll() is not None:
             sys.exit("the server has ended")
     finally:
@@ -250,7 +312,10 @@ def main():
     print(f"growth: {median:+.1f} % (bar: {BAR} %; rounds: {', '.join(f'{g:+.0f}' for g in growth)})")
     print(f"calls that failed: {len(failures)} {failures[:3]}")
     print(told)
-    if failures or median >= BAR:
+    print(f"resident after the attack: {after:+,} kB of {before:,} (bar: {KEPT_BAR:+,})")
+    each = of_each_connection(program)
+    print(f"an idle connection: {each:.1f} kB of {CONNECTIONS:,} (bar: {CONNECTION_BAR})")
+    if failures or median >= BAR or after > KEPT_BAR or each > CONNECTION_BAR:
         sys.exit(1)
 
 

@@ -2,7 +2,7 @@
 //! them, called in turns. `integration-bench [rounds] [milliseconds of a turn]`, with `VTMIGRATED_BIN` naming a release build.
 //!
 //! Turns beside each other are compared, and the medians printed: calls answered, and processor time of the server for each
-//! call, which other programs on the host disturb least.
+//! call, which other programs on the host disturb least. Fails when traces cost more of it than their bar.
 
 use std::{
     error::Error,
@@ -23,7 +23,8 @@ use vtmigrated_proto::vtctldata::{GetWorkflowsRequest, MountShowRequest};
 const CALLERS: usize = 16;
 /// Of Linux, whatever the processor.
 const TICKS_PER_SECOND: f64 = 100.0;
-const MODES: [(&str, &str); 3] = [("no traces", ""), ("1 %", "0.01"), ("100 %", "1")];
+/// Name, sampling rate, and by how many percent a call may cost more than without.
+const MODES: [(&str, &str, f64); 3] = [("no traces", "", 0.0), ("1 %", "0.01", 2.0), ("100 %", "1", 10.0)];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rpc {
@@ -54,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     life.until_running("customer").await?;
     let sink = Collector::sink().await?;
     let mut servers = Vec::new();
-    for (_, rate) in MODES {
+    for (_, rate, _) in MODES {
         let mut flags = life.target.topo_flags();
         if !rate.is_empty() {
             flags.extend(sink.flags());
@@ -62,6 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         servers.push(Server::start(&flags).await?);
     }
+    let mut too_much = Vec::new();
     for rpc in [Rpc::MountShow, Rpc::GetWorkflows] {
         let mut turns: Vec<[Turn; 3]> = Vec::new();
         for round in 0..=rounds {
@@ -75,10 +77,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 turns.push(of);
             }
         }
-        print(rpc, &turns);
+        too_much.extend(print(rpc, &turns));
     }
     drop(servers);
-    Ok(life.finish().await?)
+    life.finish().await?;
+    if too_much.is_empty() { Ok(()) } else { Err(format!("over their bars: {}", too_much.join(", ")).into()) }
 }
 
 /// Calls from all sides for the time of a turn.
@@ -126,17 +129,23 @@ fn processor_ticks(server: &Server) -> Result<f64, Box<dyn Error>> {
     Ok(fields.filter_map(|field| field.parse::<f64>().ok()).sum())
 }
 
+/// Prints the medians, and answers what is over its bar.
 #[allow(clippy::print_stdout, reason = "what the program is for")]
-fn print(rpc: Rpc, turns: &[[Turn; 3]]) {
-    for (at, (name, _)) in MODES.iter().enumerate() {
+fn print(rpc: Rpc, turns: &[[Turn; 3]]) -> Vec<String> {
+    let mut over = Vec::new();
+    for (at, (name, _, bar)) in MODES.iter().enumerate() {
         let calls = median(turns.iter().map(|of| of[at].calls_per_second));
         let per_call = median(turns.iter().map(|of| of[at].per_call));
         let fewer = median(turns.iter().map(|of| 100.0 * (1.0 - of[at].calls_per_second / of[0].calls_per_second)));
         let more = median(turns.iter().map(|of| 100.0 * (of[at].per_call / of[0].per_call - 1.0)));
         println!(
-            "{rpc:?}, {name:9}: {calls:7.0} calls/s ({fewer:+5.1} % fewer), {per_call:6.1} us of processor a call ({more:+5.1} %)"
+            "{rpc:?}, {name:9}: {calls:7.0} calls/s ({fewer:+5.1} % fewer), {per_call:6.1} us of processor a call ({more:+5.1} %, bar: {bar} %)"
         );
+        if more > *bar {
+            over.push(format!("{rpc:?} with traces of {name}: {more:+.1} %"));
+        }
     }
+    over
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
