@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tonic::codec::CompressionEncoding;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
+use tower::util::MapRequestLayer;
 use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
@@ -30,6 +31,7 @@ use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
 use crate::server::router::Router;
+use crate::server::whole::Whole;
 use crate::server::{Advisor, Vtctl, Vtctld};
 use crate::telemetry::shadow::Counts;
 use crate::topo::access::Holder;
@@ -124,6 +126,7 @@ pub async fn serve(
         .layer(LimitsLayer)
         .layer(router)
         .layer(CompressionLayer::new(config.server.max_message))
+        .layer(MapRequestLayer::new(Whole::keep))
         .add_routes(services);
     let incoming = guard::listen::accept(grpc, listening, stopping.clone());
     let told = stopping.clone();

@@ -33,6 +33,7 @@ mod vdiff;
 mod vschema;
 mod vtctl;
 mod vtctld;
+pub mod whole;
 mod workflow;
 
 pub use advisor::Advisor;

@@ -36,6 +36,8 @@ mod names;
 mod ownership;
 #[path = "rpc/pki.rs"]
 mod pki;
+#[path = "rpc/raw_call.rs"]
+mod raw_call;
 #[path = "rpc/readme.rs"]
 mod readme;
 #[path = "rpc/reparents.rs"]
@@ -70,6 +72,8 @@ mod throttler;
 mod topology;
 #[path = "rpc/transactions.rs"]
 mod transactions;
+#[path = "rpc/unknown_fields.rs"]
+mod unknown_fields;
 #[path = "rpc/validate.rs"]
 mod validate;
 #[path = "rpc/vdiff.rs"]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use vtmigrated_proto::vschema::{
     KeyspaceRoutingRule, KeyspaceRoutingRules, MirrorRules, RoutingRules, ShardRoutingRules,
 };
@@ -42,19 +43,29 @@ pub async fn mirror(context: &Context) -> Result<MirrorRules> {
     Ok(routing_rules::mirror_rules(context.topo.global()).await?)
 }
 
-/// Replaces the table routing rules.
-pub async fn apply_tables(context: &Context, rules: RoutingRules, rebuild: Rebuild) -> Result<()> {
+/// Replaces the table routing rules, with what is not known of them as it was sent.
+pub async fn apply_tables(
+    context: &Context,
+    rules: RoutingRules,
+    sent: Option<&Bytes>,
+    rebuild: Rebuild,
+) -> Result<()> {
     check(rules.rules.iter().flat_map(|rule| rule.to_tables.iter().chain([&rule.from_table])))?;
     let cells = rebuild.cells(context).await.map_err(|error| error.doing(rebuild.doing()))?;
-    routing_rules::put(context.topo.global(), &rules).await?;
+    routing_rules::put(context.topo.global(), &rules, sent).await?;
     rebuild.run(context, cells).await
 }
 
 /// Replaces the shard routing rules.
-pub async fn apply_shards(context: &Context, rules: ShardRoutingRules, rebuild: Rebuild) -> Result<()> {
+pub async fn apply_shards(
+    context: &Context,
+    rules: ShardRoutingRules,
+    sent: Option<&Bytes>,
+    rebuild: Rebuild,
+) -> Result<()> {
     check(rules.rules.iter().flat_map(|rule| [&rule.from_keyspace, &rule.to_keyspace, &rule.shard]))?;
     let cells = rebuild.cells(context).await.map_err(|error| error.doing(rebuild.doing()))?;
-    routing_rules::put_shard_rules(context.topo.global(), &rules).await?;
+    routing_rules::put_shard_rules(context.topo.global(), &rules, sent).await?;
     rebuild.run(context, cells).await
 }
 
@@ -63,6 +74,7 @@ pub async fn apply_shards(context: &Context, rules: ShardRoutingRules, rebuild: 
 pub async fn apply_keyspaces(
     context: &Context,
     rules: KeyspaceRoutingRules,
+    sent: Option<&Bytes>,
     rebuild: Rebuild,
 ) -> Result<KeyspaceRoutingRules> {
     check(rules.rules.iter().flat_map(|rule| [&rule.from_keyspace, &rule.to_keyspace]))?;
@@ -76,18 +88,20 @@ pub async fn apply_keyspaces(
         let request = context.lock_request("ApplyKeyspaceRoutingRules").of(paths::ROUTING_RULES_DIR);
         match global.lock(request).await {
             Ok(lock) => {
-                let written = routing_rules::put_keyspace_rules(global, &rules, Some(&lock)).await;
+                let written = routing_rules::put_keyspace_rules(global, &rules, sent, Some(&lock)).await;
                 finish(written.map_err(Error::from), lock).await?;
                 break;
             }
             // there is nothing to lock before the first rules are stored; who comes second locks
-            Err(error) if error.is_no_node() => match routing_rules::put_keyspace_rules(global, &rules, None).await {
-                Err(topo::Error::NodeExists(_)) => {}
-                other => {
-                    other?;
-                    break;
+            Err(error) if error.is_no_node() => {
+                match routing_rules::put_keyspace_rules(global, &rules, sent, None).await {
+                    Err(topo::Error::NodeExists(_)) => {}
+                    other => {
+                        other?;
+                        break;
+                    }
                 }
-            },
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -194,10 +194,10 @@ async fn rebuild_locked(
         graph.partitions.iter().try_for_each(|partition| check_partition(cell, partition))?;
     }
     lock.check().await?;
-    let graph = &graph;
+    let (graph, record) = (&graph, &record);
     let writes = cells.iter().map(|(cell, conn)| {
         let old = stored.iter().find(|(of, _)| of == cell).and_then(|(_, old)| old.as_ref());
-        async move { srv_keyspace::put(conn, name, &with_throttler(graph, old), old).await }
+        async move { srv_keyspace::put(conn, name, &with_throttler(graph, old), (record, old)).await }
     });
     let written: topo::Result<Vec<()>> = join_all(writes).await.into_iter().collect();
     written.map_err(|error| error.wrap(doing))?;

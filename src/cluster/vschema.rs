@@ -1,5 +1,6 @@
 //! VSchemas of keyspaces: read, replace, alter.
 
+use bytes::Bytes;
 use vtmigrated_proto::vschema::Keyspace;
 
 use super::rules::Rebuild;
@@ -14,6 +15,8 @@ pub struct Change {
     pub keyspace: String,
     /// Replaces the VSchema; else `sql` changes it.
     pub vschema: Option<Keyspace>,
+    /// The same as it was sent: what is not known of it is stored, too.
+    pub sent: Option<Bytes>,
     pub sql: String,
     /// Write nothing.
     pub dry_run: bool,
@@ -92,7 +95,7 @@ async fn save(
     let global = context.topo.global();
     match (old, &change.vschema) {
         (Some(old), _) => records::replace(global, old, vschema).await,
-        (None, Some(_)) => records::put(global, &change.keyspace, vschema, Expect::Any, None).await,
+        (None, Some(_)) => records::put_sent(global, &change.keyspace, vschema, change.sent.as_ref()).await,
         (None, None) => records::put(global, &change.keyspace, vschema, Expect::Absent, None).await,
     }
 }

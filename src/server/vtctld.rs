@@ -17,7 +17,7 @@ use super::events::{Ends, Events};
 use super::status::logged;
 use super::{
     audit, backup, cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema,
-    schema_migration, serving, shard, tablet, throttler, topology, transaction, validate, vdiff, vschema, workflow,
+    schema_migration, serving, shard, tablet, throttler, topology, transaction, validate, vdiff, vschema, whole, workflow,
 };
 use crate::context::Context;
 use crate::deadline;
@@ -69,7 +69,8 @@ impl Vtctld {
     {
         let line = audit::Entry::begin(&request);
         let place = Place::of(request.extensions());
-        let work = line.around(handler(Arc::clone(&self.context), request.into_inner()));
+        let message = whole::Whole::message(request.extensions());
+        let work = line.around(whole::scope(message, handler(Arc::clone(&self.context), request.into_inner())));
         // the line is written, and the place given back, when the work ends, which may be after the caller went away
         let audited = async move {
             let done = work.await;

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use prost::Message;
+use bytes::Bytes;
 use vtmigrated_proto::vschema::{KeyspaceRoutingRules, MirrorRules, RoutingRules, ShardRoutingRules};
 
-use super::{Conn, Expect, Lock, Record, Result, Write, paths};
+use super::{Conn, Expect, Lock, Record, Result, Write, paths, wire};
 
 /// The table routing rules; empty when none are stored.
 pub async fn get(global: &Arc<dyn Conn>) -> Result<RoutingRules> {
     Ok(Record::find(global, paths::ROUTING_RULES).await?.map(|r| r.value).unwrap_or_default())
 }
 
-/// Replaces the table routing rules; empty ones are removed, as stock does.
-pub async fn put(global: &Arc<dyn Conn>, rules: &RoutingRules) -> Result<()> {
+/// Replaces the table routing rules; empty ones are removed, as stock does. What is not known of them is stored as it was
+/// sent.
+pub async fn put(global: &Arc<dyn Conn>, rules: &RoutingRules, sent: Option<&Bytes>) -> Result<()> {
     let write = if rules.rules.is_empty() {
         Write::delete(paths::ROUTING_RULES, Expect::Any)
     } else {
-        Write::put(paths::ROUTING_RULES, rules.encode_to_vec(), Expect::Any)
+        Write::put(paths::ROUTING_RULES, wire::with_sent(sent, "vschema.RoutingRules", rules), Expect::Any)
     };
     global.write_one(write, None).await.map(|_| ())
 }
@@ -32,12 +33,13 @@ pub async fn mirror_rules(global: &Arc<dyn Conn>) -> Result<MirrorRules> {
     Ok(Record::find(global, paths::MIRROR_RULES).await?.map(|r| r.value).unwrap_or_default())
 }
 
-/// Replaces the shard routing rules; empty ones are removed, as stock does.
-pub async fn put_shard_rules(global: &Arc<dyn Conn>, rules: &ShardRoutingRules) -> Result<()> {
+/// The same for the shard routing rules.
+pub async fn put_shard_rules(global: &Arc<dyn Conn>, rules: &ShardRoutingRules, sent: Option<&Bytes>) -> Result<()> {
     let write = if rules.rules.is_empty() {
         Write::delete(paths::SHARD_ROUTING_RULES, Expect::Any)
     } else {
-        Write::put(paths::SHARD_ROUTING_RULES, rules.encode_to_vec(), Expect::Any)
+        let raw = wire::with_sent(sent, "vschema.ShardRoutingRules", rules);
+        Write::put(paths::SHARD_ROUTING_RULES, raw, Expect::Any)
     };
     global.write_one(write, None).await.map(|_| ())
 }
@@ -52,9 +54,11 @@ pub async fn keyspace_rules(global: &Arc<dyn Conn>) -> Result<Option<KeyspaceRou
 pub async fn put_keyspace_rules(
     global: &Arc<dyn Conn>,
     rules: &KeyspaceRoutingRules,
+    sent: Option<&Bytes>,
     guard: Option<&Lock>,
 ) -> Result<()> {
     let expect = if guard.is_some() { Expect::Any } else { Expect::Absent };
-    let write = Write::put(paths::KEYSPACE_ROUTING_RULES, rules.encode_to_vec(), expect);
+    let raw = wire::with_sent(sent, "vschema.KeyspaceRoutingRules", rules);
+    let write = Write::put(paths::KEYSPACE_ROUTING_RULES, raw, expect);
     global.write_one(write, guard).await.map(|_| ())
 }

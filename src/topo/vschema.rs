@@ -47,6 +47,17 @@ pub async fn put(
     global.write_one(Write::put(paths::vschema(keyspace), value.encode_to_vec(), expect), guard).await
 }
 
+/// Writes a VSchema with what is not known of it as it was sent.
+pub async fn put_sent(
+    global: &Arc<dyn Conn>,
+    keyspace: &str,
+    value: &vschema::Keyspace,
+    sent: Option<&Bytes>,
+) -> Result<i64> {
+    let raw = wire::with_sent(sent, "vschema.Keyspace", value);
+    global.write_one(Write::put(paths::vschema(keyspace), raw, Expect::Any), None).await
+}
+
 /// Writes a changed VSchema in the place of the one that was read: unknown fields of the keyspace, of vindexes and of
 /// tables that are still there stay.
 ///

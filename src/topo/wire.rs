@@ -2,7 +2,7 @@
 //!
 //! Records are also written by newer programs; decoding into our types and encoding again would drop their fields.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::{Buf, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
@@ -82,43 +82,95 @@ pub fn without(message: &Bytes, number: u32, mut drop: impl FnMut(&Bytes) -> boo
 /// `value`, a message of that name, encoded in the place of `old`: what a newer program stored stays, at every level.
 ///
 /// Messages in a list or a map are the same when their first field is: the key of a map, the type of tablet that a control
-/// is of, the name of a shard.
+/// is of, the name of a shard. Of several with the same one it is the one that says the same, else the first that is left.
 ///
 /// # Errors
 /// A text when the bytes are not a message.
 pub fn over(old: &Bytes, name: &str, value: &impl prost::Message) -> Result<Vec<u8>, String> {
-    let message = json::pool().and_then(|pool| pool.get_message_by_name(name));
-    splice(old, &message.ok_or_else(|| format!("no message is called {name}"))?, value.encode_to_vec().into())
+    over_encoded(old, name, value.encode_to_vec().into())
 }
+
+/// The same of an encoded message, which may itself hold what is not known here: that counts before what was stored.
+///
+/// # Errors
+/// As [`over`].
+pub fn over_encoded(old: &Bytes, name: &str, new: Bytes) -> Result<Vec<u8>, String> {
+    let message = json::pool().and_then(|pool| pool.get_message_by_name(name));
+    splice(old, &message.ok_or_else(|| format!("no message is called {name}"))?, new)
+}
+
+/// `value` as a message of that name, with what is not known of it from `sent`, the message that it was read from.
+pub fn with_sent(sent: Option<&Bytes>, name: &str, value: &impl prost::Message) -> Vec<u8> {
+    sent.and_then(|sent| over(sent, name, value).ok()).unwrap_or_else(|| value.encode_to_vec())
+}
+
+/// Messages in one place that are compared with a new one.
+const LOOKED_AT: usize = 64;
 
 fn splice(old: &Bytes, message: &MessageDescriptor, new: Bytes) -> Result<Vec<u8>, String> {
     let mut spliced = Vec::with_capacity(old.len().max(new.len()));
-    let mut stored: HashMap<(u32, Bytes), Bytes> = HashMap::new();
+    let mut stored: HashMap<(u32, Bytes), VecDeque<Bytes>> = HashMap::new();
     let mut unknown = Vec::new();
     for field in fields(old)? {
         match message.get_field(field.number) {
-            None => unknown.push(field.whole),
+            None => unknown.push(field),
             Some(known) => {
                 if let (Kind::Message(_), Some(payload)) = (known.kind(), field.payload) {
-                    stored.insert((field.number, place(&known, &payload)?), payload);
+                    stored.entry((field.number, place(&known, &payload)?)).or_default().push_back(payload);
                 }
             }
         }
     }
-    for field in fields(&new)? {
+    let fresh = fields(&new)?;
+    let said: HashSet<u32> = fresh.iter().map(|field| field.number).collect();
+    for field in fresh {
         let known = message.get_field(field.number);
         let inner = known.as_ref().and_then(|known| Some((known, known.kind().as_message()?.clone())));
         let Some(((known, inner), payload)) = inner.zip(field.payload) else {
             spliced.extend_from_slice(&field.whole);
             continue;
         };
-        match stored.remove(&(field.number, place(known, &payload)?)) {
+        match take(stored.get_mut(&(field.number, place(known, &payload)?)), &inner, &payload)? {
             Some(old) => push(&mut spliced, field.number, &splice(&old, &inner, payload)?),
             None => spliced.extend_from_slice(&field.whole),
         }
     }
-    unknown.iter().for_each(|field| spliced.extend_from_slice(field));
+    let unsaid = unknown.iter().filter(|field| !said.contains(&field.number));
+    unsaid.for_each(|field| spliced.extend_from_slice(&field.whole));
     Ok(spliced)
+}
+
+/// Of the stored messages in one place the one that says the same as `new`, else the first. Only the next few are looked
+/// at: lists have few in one place, and a hostile one shall not cost the square of its length.
+fn take(
+    stored: Option<&mut VecDeque<Bytes>>,
+    message: &MessageDescriptor,
+    new: &Bytes,
+) -> Result<Option<Bytes>, String> {
+    let Some(stored) = stored.filter(|stored| !stored.is_empty()) else { return Ok(None) };
+    let mut at = 0;
+    if stored.len() > 1 {
+        for (number, old) in stored.iter().take(LOOKED_AT).enumerate() {
+            if known(old, message)? == *new {
+                at = number;
+                break;
+            }
+        }
+    }
+    Ok(stored.remove(at))
+}
+
+/// The message without what is not known of it, at every level.
+fn known(message: &Bytes, descriptor: &MessageDescriptor) -> Result<Vec<u8>, String> {
+    let mut kept = Vec::with_capacity(message.len());
+    for field in fields(message)? {
+        let Some(of) = descriptor.get_field(field.number) else { continue };
+        match (of.kind().as_message(), &field.payload) {
+            (Some(inner), Some(payload)) => push(&mut kept, field.number, &known(payload, inner)?),
+            _ => kept.extend_from_slice(&field.whole),
+        }
+    }
+    Ok(kept)
 }
 
 /// What tells the messages of one field apart.
@@ -126,8 +178,12 @@ fn place(field: &FieldDescriptor, payload: &Bytes) -> Result<Bytes, String> {
     if !field.is_list() && !field.is_map() {
         return Ok(Bytes::new());
     }
-    let first = fields(payload)?.into_iter().find(|field| field.number == 1);
-    Ok(first.map(|field| field.whole).unwrap_or_default())
+    let Some(first) = fields(payload)?.into_iter().find(|field| field.number == 1) else { return Ok(Bytes::new()) };
+    let kind = field.kind().as_message().and_then(|message| message.get_field(1)).map(|field| field.kind());
+    match (kind.as_ref().and_then(Kind::as_message), &first.payload) {
+        (Some(inner), Some(payload)) => Ok(known(payload, inner)?.into()),
+        _ => Ok(first.whole),
+    }
 }
 
 /// The message with the payloads of the fields `number` changed where `change` answers new ones.
@@ -169,9 +225,12 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message;
     use vtmigrated_proto::topodata::shard::TabletControl;
+    use vtmigrated_proto::topodata::shard_replication::Node;
     use vtmigrated_proto::topodata::throttler_config::ThrottledAppsEntry;
-    use vtmigrated_proto::topodata::{self, Shard, TabletType, ThrottledAppRule, ThrottlerConfig};
-    use vtmigrated_proto::vschema::{Keyspace, Table, keyspace::TablesEntry};
+    use vtmigrated_proto::topodata::{
+        self, Shard, ShardReplication, TabletAlias, TabletType, ThrottledAppRule, ThrottlerConfig,
+    };
+    use vtmigrated_proto::vschema::{ColumnVindex, Keyspace, Table, keyspace::TablesEntry};
 
     use super::*;
 
@@ -239,6 +298,36 @@ mod tests {
         let new = Bytes::from(over(&Bytes::from(old), "topodata.Keyspace", &value).unwrap());
         assert_eq!(topodata::Keyspace::decode(new.clone()).unwrap(), value);
         assert_eq!(new.windows(15).filter(|part| part == b"from the future").count(), 3);
+    }
+
+    #[test]
+    fn messages_of_a_list_without_a_name_keep_what_is_theirs() {
+        let newer = |mut message: Vec<u8>, what: &[u8]| {
+            push(&mut message, 99, what);
+            message
+        };
+        let by = |columns: &[&str], name: &str| ColumnVindex {
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            name: name.into(),
+            ..ColumnVindex::default()
+        };
+        let (first, second) = (by(&["a", "b"], "multicol"), by(&["c", "d"], "other"));
+        let mut table = Vec::new();
+        push(&mut table, 2, &newer(first.encode_to_vec(), b"first"));
+        push(&mut table, 2, &newer(second.encode_to_vec(), b"second"));
+        let value = Table { column_vindexes: vec![second], ..Table::default() };
+        let new = Bytes::from(over(&Bytes::from(table), "vschema.Table", &value).unwrap());
+        assert!(new.ends_with(b"second") && !new.windows(5).any(|part| part == b"first"), "{new:?}");
+
+        // the alias, by which nodes are told apart, may itself hold more
+        let alias = TabletAlias { cell: "zone1".into(), uid: 1 };
+        let mut node = Vec::new();
+        push(&mut node, 1, &newer(alias.encode_to_vec(), b"inside"));
+        let mut graph = Vec::new();
+        push(&mut graph, 1, &newer(node, b"beside"));
+        let value = ShardReplication { nodes: vec![Node { tablet_alias: Some(alias) }] };
+        let new = over(&Bytes::from(graph.clone()), "topodata.ShardReplication", &value).unwrap();
+        assert_eq!(new, graph);
     }
 
     #[test]
