@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions};
+use prost::Message;
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
+};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -32,6 +35,20 @@ pub fn of(message: &str, bytes: &[u8]) -> Option<String> {
     let options = SerializeOptions::new().use_proto_field_name(true);
     decoded.serialize_with_options(&mut serde_json::Serializer::new(&mut json), &options).ok()?;
     String::from_utf8(json).ok()
+}
+
+/// A message from JSON, as Go's reader takes it with unknown fields left out.
+///
+/// # Errors
+/// Where reading ended, as `: line 1, column 2`; never what stands there, for that may be a secret.
+pub fn read<M: Message + Default>(name: &str, text: &str) -> Result<M, String> {
+    let descriptor = pool().and_then(|pool| pool.get_message_by_name(name)).ok_or_else(String::new)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let message = DynamicMessage::deserialize_with_options(descriptor, &mut deserializer, &options)
+        .and_then(|message| deserializer.end().map(|()| message));
+    let message = message.map_err(|error| format!(": line {}, column {}", error.line(), error.column()))?;
+    M::decode(message.encode_to_vec().as_slice()).map_err(|error| format!(": {error}"))
 }
 
 /// An encoded message as JSON whose fields are in the order of their definition, map keys ascending; `None` when it cannot
@@ -119,7 +136,6 @@ impl Serialize for Ordered {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use vtmigrated_proto::topodata::{Keyspace, Tablet, TabletAlias, TabletType};
 
     use super::*;

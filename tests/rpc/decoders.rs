@@ -8,9 +8,12 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
 use vtmigrated::topo::{Node, Record, json, shard, wire};
-use vtmigrated::workflow::migrate::rows;
+use vtmigrated::workflow::migrate::{rows, status};
+use vtmigrated::workflow::record::Facts;
+use vtmigrated::workflow::{overrides, settle, streams, vdiff_summary, verdict};
 use vtmigrated::{gtid, key_range, sql, vschema};
 use vtmigrated_proto::query::{QueryResult, Row};
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::{
     CellInfo, CellsAlias, ExternalVitessCluster, KeyRange, Keyspace, Shard, ShardReplication, SrvKeyspace, Tablet,
     TabletAlias, TopoConfig, shard::TabletControl, shard_replication::Node as GraphNode,
@@ -144,6 +147,47 @@ fn vschemas_and_their_ddl() {
     }
 }
 
+const NAMES: &[&str] =
+    &["sharded", "vindexes", "tables", "t", "type", "params", "column_vindexes", "columns", "nullable", "size"];
+
+#[test]
+fn vschemas_in_json() {
+    let sample = r#"{"sharded": true, "foreignKeyMode": "managed", "vindexes": {"hash": {"type": "hash"}, "l": {"type":
+        "lookup", "params": {"table": "ks.v", "from": "c", "to": "id", "scatter_if_absent": "true"}, "owner": "t"}},
+        "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}, {"columns": ["c"], "name": "l"}],
+        "auto_increment": {"column": "id", "sequence": "`ks`.`seq`"}, "columns": [{"name": "c", "type": "VARCHAR",
+        "size": 10, "nullable": false, "values": ["a"]}]}, "s": {"type": "sequence", "pinned": "00"}}}"#;
+    run(&broken_text(sample), |text| {
+        let Ok(read) = json::read::<VSchema>("vschema.Keyspace", &text) else { return };
+        vschema::validate::build("ks", &read).ok();
+        vschema::vindex::unknown_params(&read);
+    });
+    // texts and numbers of every size where others are expected, objects in objects
+    let value = prop_oneof![
+        any::<i64>().prop_map(|n| n.to_string()),
+        Just("1e999".to_owned()),
+        Just("[]".to_owned()),
+        Just("null".to_owned()),
+        "\\PC{0,8}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+        Just("{}".to_owned())
+    ];
+    let object = (proptest::sample::select(NAMES), value).prop_map(|(name, value)| format!("{{\"{name}\": {value}}}"));
+    let nested = object.prop_recursive(40, 40, 1, |inner| {
+        (proptest::sample::select(NAMES), inner).prop_map(|(name, inner)| format!("{{\"{name}\": {inner}}}"))
+    });
+    run(&nested, |text| drop(json::read::<VSchema>("vschema.Keyspace", &text)));
+    let deep = "[".repeat(100_000);
+    json::read::<VSchema>("vschema.Keyspace", &deep).unwrap_err();
+}
+
+#[test]
+fn records_of_workflows() {
+    let sample = r#"{"phase": "created", "mount": "ext1", "source": ["commerce", ["0"]], "arguments": "", "tables": ["a"],
+        "created_tables": [["-80", ["a"]], [["80-"], []]], "vschema_tables": [], "denied_tables": [["-80", ["a"]]],
+        "shards": [["-80", 7]], "sizes": [{"table": "a", "rows": 1, "bytes": 2, "key": [1, 2]}]}"#;
+    run(&broken_text(sample), |text| drop(serde_json::from_str::<Facts>(&text)));
+}
+
 #[test]
 fn definitions_of_tables() {
     let create = "CREATE TABLE `t` (\n  `id` bigint NOT NULL AUTO_INCREMENT,\n  `a b` varchar(20) COLLATE utf8mb4_bin \
@@ -162,6 +206,8 @@ fn positions_and_names_of_shards() {
     for sample in [format!("MySQL56/{uuid}:1-5:11-18,{uuid}:tag:1-5"), "MariaDB/0-1-5".into(), "FilePos/b.3:4".into()] {
         run(&broken_text(&sample), |position| {
             gtid::stored(position.as_bytes()).ok();
+            let read = [gtid::Position::parse(&position), gtid::Position::stored(position.as_bytes())];
+            read.iter().for_each(|at| drop((at.contains(&read[0]), at.to_string())));
             if let Ok(set) = gtid::GtidSet::parse(&position) {
                 assert!(set.contains(&set), "{position}");
             }
@@ -196,6 +242,24 @@ fn rows_of_the_sidecar_tables() {
         rows::numbers(&result);
         rows::actions(&result);
         sql::rows::texts(&result);
+        settle::parse(&result);
+        vdiff_summary::rows(&result);
+        verdict::diff::decode(&result);
+    });
+    let report = r#"{"TableName": "t", "ProcessedRows": 5, "MatchingRows": 4, "MismatchedRows": 1, "ExtraRowsSource": 0,
+        "ExtraRowsSourceDiffs": [{"Row": {"id": "1"}, "Query": "select"}], "MismatchedRowsDiffs": []}"#;
+    run(&broken_text(report), |report| {
+        vdiff_summary::TableReport::parse(&report).differing();
+    });
+    let options = r#"{"tenant_id": "", "config_overrides": {"vreplication_experimental_flags": "3"}, "shards": ["0"]}"#;
+    run(&broken_text(options), |options| drop(overrides::stored(&options)));
+    let stream = Stream { id: 1, pos: b"MySQL56/x:1-5".to_vec(), message: b"Error: x".to_vec(), ..Stream::default() };
+    run(&broken(stream.encode_to_vec()), |bytes| {
+        let Ok(stream) = Stream::decode(bytes.as_slice()) else { return };
+        streams::message(&stream);
+        streams::shown_state(&stream, true);
+        status::lag(&stream);
+        gtid::Position::stored(&stream.pos).is_empty();
     });
 }
 

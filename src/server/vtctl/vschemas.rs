@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use prost_reflect::{DeserializeOptions, DynamicMessage};
 use tokio::io::AsyncReadExt;
 use vtmigrated_proto::vschema::Keyspace;
 use vtmigrated_proto::vtctldata::*;
@@ -164,15 +163,7 @@ async fn contents(path: &str) -> Option<String> {
 
 /// A message from JSON; fields that are not known are left out.
 pub fn parse<M: Message + Default>(name: &str, text: &str, what: &str) -> Result<M> {
-    let bad = |at: String| Error::usage(format!("cannot read {what} as JSON{at}"), "");
-    let descriptor = json::pool().and_then(|pool| pool.get_message_by_name(name)).ok_or_else(|| bad(String::new()))?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let options = DeserializeOptions::new().deny_unknown_fields(false);
-    let message = DynamicMessage::deserialize_with_options(descriptor, &mut deserializer, &options)
-        .and_then(|message| deserializer.end().map(|()| message));
-    // the text of the error may repeat what is in a file
-    let message = message.map_err(|error| bad(format!(": line {}, column {}", error.line(), error.column())))?;
-    M::decode(message.encode_to_vec().as_slice()).map_err(|error| bad(format!(": {error}")))
+    json::read(name, text).map_err(|at| Error::usage(format!("cannot read {what} as JSON{at}"), ""))
 }
 
 #[cfg(test)]
