@@ -7,6 +7,7 @@ mod health;
 mod log_stream;
 pub mod manager;
 mod pool;
+mod source_tablets;
 mod vars;
 mod version;
 
@@ -17,6 +18,7 @@ pub use health::is_serving;
 pub use log_stream::LogStream;
 pub use manager::{Client, GetSchema};
 pub use pool::{Options, Pool, Transport};
+pub use source_tablets::source_tablets;
 
 use vtmigrated_proto::topodata::Tablet;
 

@@ -32,6 +32,8 @@ mod migrate_tablet;
 mod mount_users;
 #[path = "rpc/names.rs"]
 mod names;
+#[path = "rpc/neighbours.rs"]
+mod neighbours;
 #[path = "rpc/ownership.rs"]
 mod ownership;
 #[path = "rpc/pki.rs"]
@@ -42,6 +44,8 @@ mod raw_call;
 mod readme;
 #[path = "rpc/reparents.rs"]
 mod reparents;
+#[path = "rpc/replicas.rs"]
+mod replicas;
 #[path = "rpc/replication.rs"]
 mod replication;
 #[path = "rpc/routes.rs"]
@@ -58,6 +62,8 @@ mod serving;
 mod shadow;
 #[path = "rpc/shards.rs"]
 mod shards;
+#[path = "rpc/source_load.rs"]
+mod source_load;
 #[path = "rpc/stock.rs"]
 mod stock;
 #[path = "rpc/support.rs"]

@@ -58,7 +58,7 @@ pub fn alias(alias: Option<TabletAlias>) -> Result<TabletAlias> {
 /// One tablet's record. Two round trips.
 pub async fn get(context: &Context, alias: &TabletAlias) -> Result<Tablet> {
     let conn = context.topo.cell(&alias.cell).await?;
-    Ok(Record::<Tablet>::get(&conn, &paths::tablet(alias)).await?.value)
+    Ok(tablet::read(&conn, alias).await?)
 }
 
 /// Tablets, ascending by alias. A primary that is not the latest one of its shard is of type `UNKNOWN`.
@@ -209,7 +209,11 @@ async fn aliases_of_shard(
     record: &Shard,
 ) -> (Vec<TabletAlias>, Option<topo::Error>) {
     let path = &paths::shard_replication(keyspace, name);
-    let reads = cells.iter().map(|(_, conn)| Record::<ShardReplication>::find(conn, path));
+    // one that cannot be decoded takes nothing but itself away
+    let reads = cells.iter().map(|(cell, conn)| async move {
+        let node = cells.ask(cell, conn.get_many(vec![path.clone()])).await?.into_iter().flatten().next();
+        node.map(|node| Record::<ShardReplication>::decode(node, conn)).transpose()
+    });
     let primary = record.primary_alias.iter().filter(|alias| cells.names().any(|cell| cell == alias.cell));
     let mut found: BTreeMap<String, TabletAlias> =
         primary.map(|alias| (paths::alias_text(alias), alias.clone())).collect();
@@ -240,7 +244,7 @@ pub(super) async fn read(cells: &Cells, aliases: &[TabletAlias]) -> (Vec<Tablet>
     let names: BTreeSet<&str> = aliases.iter().map(|alias| alias.cell.as_str()).collect();
     let reads = names.into_iter().filter(|cell| cells.conn(cell).is_ok()).map(|cell| async move {
         let ours: Vec<TabletAlias> = aliases.iter().filter(|alias| alias.cell == cell).cloned().collect();
-        (cell, tablet::get_many(cells, &ours).await)
+        (cell, cells.ask(cell, tablet::get_many(cells, &ours)).await)
     });
     let mut tablets = Vec::new();
     let mut partial = None;
@@ -266,7 +270,7 @@ async fn of_cells(context: &Context, filter: &Filter) -> Result<Vec<Tablet>> {
         filter.cells.iter().map(String::as_str).collect()
     };
     let reads = names.iter().map(|cell| {
-        let read = tablet::in_cell(&cells, cell);
+        let read = cells.ask(cell, tablet::in_cell(&cells, cell));
         async move { read.await.map_err(|error| error.wrap(format!("GetTabletsByCell({cell}) failed"))) }
     });
     let mut found = Vec::new();

@@ -15,11 +15,7 @@ pub async fn build_version(tablet: &Tablet, limit: Duration) -> Result<String, S
     if tablet.port_map.get("vt").is_none_or(|port| *port <= 0) {
         return Err("its record has no status port".to_owned());
     }
-    let page: serde_json::Value = vars::read(&address_of(tablet, "vt"), limit).await.map_err(|why| match why {
-        Failure::Slow { seconds } => format!("no answer within {seconds} s"),
-        Failure::Connection(detail) | Failure::Page(detail) => detail,
-        Failure::Status(status) => format!("{} answers {status}", vars::PATH),
-    })?;
+    let page: serde_json::Value = vars::read(&address_of(tablet, "vt"), limit).await.map_err(Failure::into_text)?;
     let told = page.get("BuildVersion").and_then(|version| version.as_str()).filter(|version| !version.is_empty());
     told.map(str::to_owned).ok_or_else(|| format!("{} tells no BuildVersion", vars::PATH))
 }

@@ -25,6 +25,17 @@ pub enum Failure {
     Page(String),
 }
 
+impl Failure {
+    /// A text for people.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Slow { seconds } => format!("no answer within {seconds} s"),
+            Self::Connection(detail) | Self::Page(detail) => detail,
+            Self::Status(status) => format!("{PATH} answers {status}"),
+        }
+    }
+}
+
 /// Reads the page at `address` (`host:port`), for at most `limit`.
 pub async fn read<T: DeserializeOwned>(address: &str, limit: Duration) -> Result<T, Failure> {
     let limit = deadline::remaining(limit);

@@ -1,11 +1,12 @@
 //! Cell records and cell aliases.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prost::Message;
 use vtmigrated_proto::topodata::{CellInfo, CellsAlias};
 
-use super::{Conn, Expect, Lock, Record, Result, Write, paths};
+use super::{Conn, Error, Expect, Lock, Record, Result, Write, paths};
 
 /// Names of all cells, ascending; empty when there are none.
 pub async fn names(global: &Arc<dyn Conn>) -> Result<Vec<String>> {
@@ -56,7 +57,7 @@ pub async fn update(
 /// Removes a cell's record.
 ///
 /// # Errors
-/// [`super::Error::NoNode`] when there is none.
+/// [`Error::NoNode`] when there is none.
 pub async fn delete(global: &Arc<dyn Conn>, cell: &str) -> Result<()> {
     global.remove(&paths::cell_info(cell)).await
 }
@@ -64,21 +65,74 @@ pub async fn delete(global: &Arc<dyn Conn>, cell: &str) -> Result<()> {
 /// Removes an alias.
 ///
 /// # Errors
-/// [`super::Error::NoNode`] when there is none.
+/// [`Error::NoNode`] when there is none.
 pub async fn delete_alias(global: &Arc<dyn Conn>, alias: &str) -> Result<()> {
     global.remove(&paths::cells_alias(alias)).await
 }
 
-/// All aliases with their cells.
-pub async fn aliases(global: &Arc<dyn Conn>) -> Result<Vec<(String, CellsAlias)>> {
-    let mut found = Vec::new();
-    for node in global.list(paths::CELLS_ALIASES).await? {
-        if let Some((name, "CellsAlias")) = node.path.strip_prefix("cells_aliases/").and_then(|p| p.split_once('/')) {
+/// The cell aliases of a cluster. One that cannot be decoded costs nobody else anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aliases {
+    /// Cells by alias.
+    pub known: BTreeMap<String, Vec<String>>,
+    /// Aliases that cannot be decoded, and why.
+    pub unread: Vec<(String, Error)>,
+}
+
+impl Aliases {
+    /// Reads them: one round trip.
+    pub async fn read(global: &Arc<dyn Conn>) -> Result<Self> {
+        let mut found = Self::default();
+        for node in global.list(paths::CELLS_ALIASES).await? {
+            let Some((name, "CellsAlias")) = node.path.strip_prefix("cells_aliases/").and_then(|p| p.split_once('/'))
+            else {
+                continue;
+            };
             let name = name.to_owned();
-            found.push((name, Record::<CellsAlias>::decode(node, global)?.value));
+            match Record::<CellsAlias>::decode(node, global) {
+                Ok(record) => drop(found.known.insert(name, record.value.cells)),
+                Err(error) => {
+                    tracing::warn!("the cells alias {name} is passed over: {error}");
+                    found.unread.push((name, error));
+                }
+            }
         }
+        Ok(found)
     }
-    Ok(found)
+
+    /// The cells of an alias.
+    pub fn cells(&self, alias: &str) -> Option<&[String]> {
+        self.known.get(alias).map(Vec::as_slice)
+    }
+
+    /// The cells that share an alias with a cell. Tablets take them for none when one alias of the cluster cannot be decoded
+    /// (Vitess 22.0.3).
+    pub fn beside(&self, cell: &str) -> impl Iterator<Item = &str> {
+        let known = self.known.values().filter(move |cells| self.unread.is_empty() && cells.iter().any(|c| c == cell));
+        known.flatten().map(String::as_str)
+    }
+
+    /// Refuses names of aliases that cannot be decoded.
+    ///
+    /// # Errors
+    /// That of the first such alias.
+    pub fn check(&self, names: &[String]) -> Result<()> {
+        let unread = self.unread.iter().find(|(alias, _)| names.contains(alias));
+        unread
+            .map_or(Ok(()), |(alias, error)| Err(error.clone().wrap(format!("the cells alias {alias} cannot be read"))))
+    }
+}
+
+/// All aliases with their cells.
+///
+/// # Errors
+/// Also when one cannot be decoded.
+pub async fn aliases(global: &Arc<dyn Conn>) -> Result<Vec<(String, CellsAlias)>> {
+    let Aliases { known, unread } = Aliases::read(global).await?;
+    match unread.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(known.into_iter().map(|(name, cells)| (name, CellsAlias { cells })).collect()),
+    }
 }
 
 /// Writes an alias.
@@ -96,7 +150,7 @@ pub async fn put_alias(
 /// Changes an alias by compare-and-swap, or makes it; fields that are not known here stay.
 ///
 /// # Errors
-/// [`super::Error::BadVersion`] or [`super::Error::NodeExists`] when somebody else was faster.
+/// [`Error::BadVersion`] or [`Error::NodeExists`] when somebody else was faster.
 pub async fn change_alias(global: &Arc<dyn Conn>, name: &str, alias: &CellsAlias) -> Result<()> {
     let path = paths::cells_alias(name);
     let write = match Record::<CellsAlias>::find(global, &path).await? {

@@ -12,6 +12,7 @@ pub use super::options::Arguments;
 use super::picking::{self, Side};
 use super::{Target, error, missing};
 use crate::context::Context;
+use crate::topo::cell::Aliases;
 use crate::topo::{self, Node};
 use crate::workflow::migrate::rows::{self, CopyStates};
 use crate::workflow::migrate::{FROZEN, gather};
@@ -62,7 +63,7 @@ struct Seen {
     copying: BTreeMap<String, CopyStates>,
     /// Every tablet of each target shard.
     tablets: BTreeMap<String, Vec<Tablet>>,
-    aliases: Vec<(String, Vec<String>)>,
+    aliases: Aliases,
     mounts: Vec<Node>,
 }
 
@@ -73,7 +74,7 @@ impl Seen {
         let (records, cells, aliases, mounts) = try_join4(
             topo::shard::all(global, keyspace),
             context.topo.cells(),
-            topo::cell::aliases(global),
+            Aliases::read(global),
             global.list(topo::paths::EXTERNAL_CLUSTERS),
         )
         .await?;
@@ -91,7 +92,6 @@ impl Seen {
         };
         let (found, copying, tablets) =
             try_join3(graphed.keyspace.workflows(context, &names), copying, graphed.tablets()).await?;
-        let aliases = aliases.into_iter().map(|(name, alias)| (name, alias.cells)).collect();
         Ok(Self { graphed, found, copying, tablets, aliases, mounts })
     }
 }

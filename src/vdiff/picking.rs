@@ -14,6 +14,7 @@ use super::options::Arguments;
 use crate::context::Context;
 use crate::error::{Code, Explain};
 use crate::tablet::{self, alias};
+use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, paths};
 use crate::workflow::migrate::picking::{Candidates, Lack};
 use crate::workflow::preflight::Report;
@@ -34,14 +35,14 @@ pub struct Side {
     /// Every tablet of each shard.
     pub tablets: BTreeMap<String, Vec<Tablet>>,
     pub cells: BTreeSet<String>,
-    pub aliases: Vec<(String, Vec<String>)>,
+    pub aliases: Aliases,
 }
 
 /// Reads the source shards with their tablets: three waves.
 pub async fn source(topo: &Topo, origin: &Origin) -> Result<Side> {
     let keyspace = &origin.keyspace;
     let wanted = origin.shards.iter().map(|shard| paths::shard(keyspace, shard)).collect();
-    let aliases = topo::cell::aliases(topo.global());
+    let aliases = Aliases::read(topo.global());
     let (nodes, (cells, aliases)) = try_join(topo.global().get_many(wanted), try_join(topo.cells(), aliases)).await?;
     let mut records = Vec::new();
     for (node, shard) in nodes.into_iter().zip(&origin.shards) {
@@ -56,7 +57,7 @@ pub async fn source(topo: &Topo, origin: &Origin) -> Result<Side> {
         keyspace: keyspace.clone(),
         tablets: loaded.tablets,
         cells: names,
-        aliases: aliases.into_iter().map(|(name, alias)| (name, alias.cells)).collect(),
+        aliases,
     })
 }
 
@@ -153,6 +154,7 @@ impl Side {
         given: &[String],
         own: &BTreeSet<&str>,
     ) -> Result<Choice<'a>> {
+        self.aliases.check(given)?;
         let candidates = self.candidates();
         let there = self.tablets.get(shard).map(Vec::as_slice).unwrap_or_default();
         let of_types = || there.iter().filter(|tablet| is_one_of(tablet, types));
@@ -214,7 +216,8 @@ mod tests {
             });
         }
         let cells = tablets.iter().map(|t| t.1.to_owned()).collect();
-        let aliases = vec![("all".into(), vec!["b".into()])];
+        let known = BTreeMap::from([("all".to_owned(), vec!["b".to_owned()])]);
+        let aliases = Aliases { known, unread: Vec::new() };
         Side { which, flag: "--target-cells", keyspace: "ks".into(), tablets: by_shard, cells, aliases }
     }
 

@@ -16,7 +16,7 @@ const MESSAGE: usize = 2000;
 const MOST: usize = 200;
 
 /// Findings about one stream that are no trouble.
-const NO_TROUBLE: &[&str] = &["COPYING", "CATCHING_UP"];
+const NO_TROUBLE: &[&str] = &["COPYING", "CATCHING_UP", "PAUSED_FOR_VDIFF"];
 
 /// The migration as it is now. `now` is in milliseconds.
 pub fn build(

@@ -11,6 +11,7 @@ pub mod gather;
 mod keyspaces;
 mod mount;
 pub mod names;
+pub mod replicas;
 mod report;
 mod runs;
 pub mod sequences;
@@ -25,8 +26,8 @@ pub use mount::{examine as mount, mounted};
 pub use report::{DryRun, Finding, Report, Severity};
 pub use runs::{cancel, complete, create};
 
-pub(in crate::workflow) use cells::{left_out, told};
+pub(in crate::workflow) use cells::{aliases_left_out, left_out, told};
 pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};
 pub(in crate::workflow) use mount::{probe, too_old, versions};
-pub(in crate::workflow) use servers::auto_increments;
+pub(in crate::workflow) use servers::{auto_increments, gently};
 pub(in crate::workflow) use workflows::{denied_already, leftover_copy_states, leftover_record, others_on_tables};

@@ -45,7 +45,7 @@ pub async fn workflows(context: &Context, query: &Query) -> Result<Vec<Workflow>
     names::check_keyspace("target", &query.keyspace)?;
     let keyspace = load(context, query).await?;
     let primaries = keyspace.primaries().map_err(|error| match error {
-        Error::Refused { code, reason, help, text } => {
+        Error::Refused { code, reason: reason @ "SHARD_WITHOUT_PRIMARY", help, text } => {
             let shard = text.rsplit(' ').next().unwrap_or_default().to_owned();
             let text = format!("no primary found for shard {}/{shard}", query.keyspace);
             Error::Refused { code, reason, help, text }

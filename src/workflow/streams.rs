@@ -12,9 +12,9 @@ use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias};
 
 use super::{Error, Result};
 use crate::context::Context;
-use crate::key_range;
 use crate::topo::tablet::Reached;
 use crate::topo::{self, Cells, Record, Topo, paths};
+use crate::{key_range, tablet};
 
 /// A keyspace's shards with their primaries, as read at one moment.
 pub struct Keyspace {
@@ -50,8 +50,16 @@ impl TargetShard {
     /// The primary.
     ///
     /// # Errors
-    /// `shard has no primary: <shard>`, the missing tablet record, or that its cell cannot be reached.
+    /// `shard has no primary: <shard>`, the missing tablet record, that its cell cannot be reached, or that it was shut down.
     pub fn primary(&self) -> Result<&Tablet> {
+        if let Some(tablet) = self.primary.as_ref().filter(|tablet| tablet::is_shut_down(tablet)) {
+            let (alias, shard) = (tablet::alias(tablet), &tablet.shard);
+            return Err(Error::precondition(
+                "PRIMARY_SHUT_DOWN",
+                format!("tablet is shutdown: {alias}, the primary of shard {}/{shard}", tablet.keyspace),
+                format!("start it again, or elect another primary: EmergencyReparentShard {}/{shard}", tablet.keyspace),
+            ));
+        }
         self.primary.as_ref().ok_or_else(|| match (&self.record.value.primary_alias, &self.unread) {
             (Some(_), Some(why)) => {
                 let what = match why {
@@ -200,7 +208,7 @@ impl Graphed {
             let known = self.graphs.get(&shard.name).into_iter().flatten();
             let replicas = known.filter_map(|alias| others.get(&paths::alias_text(alias)).cloned());
             for tablet in replicas.chain(shard.primary.clone()).filter(|t| !t.hostname.is_empty()) {
-                all.insert(crate::tablet::alias(&tablet), tablet);
+                all.insert(tablet::alias(&tablet), tablet);
             }
             tablets.insert(shard.name.clone(), all.into_values().collect());
         }

@@ -7,6 +7,7 @@ pub mod diff;
 mod insist;
 pub mod overrides;
 pub(super) mod positions;
+pub mod replicas;
 pub mod schema;
 pub mod source;
 mod streams;
@@ -100,6 +101,7 @@ impl Evidence<'_> {
         }
         if let Ok(source) = self.source {
             found.extend(streams::binlogs(self.target, self.rows, source));
+            found.extend(source.stalled.iter().map(replicas::Stalled::finding));
         }
         found.extend(diff::judge(self.workflow, &self.target.name, self.diffs, &self.origin.tables, now()));
         let theirs = self.source.as_ref().ok().and_then(|source| source.columns.as_ref());
@@ -114,7 +116,7 @@ impl Evidence<'_> {
     /// not known of their positions.
     pub fn of_streams(&self) -> Vec<Finding> {
         let mut found = streams::missing(self.target, self.rows, self.source, self.facts);
-        found.extend(streams::states(self.target, self.rows, self.copying, self.source, self.facts));
+        found.extend(streams::states(self.target, self.rows, self.copying, self.source, self.facts, self.diffs));
         let positions = self.positions();
         found.extend(positions.unknown);
         found.extend(positions.snapshots);
@@ -167,7 +169,7 @@ fn word(finding: &Finding) -> String {
 }
 
 /// Seconds since the epoch.
-pub(super) fn now() -> i64 {
+pub(in crate::workflow) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
@@ -221,6 +223,8 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         shards: readiness::shards(&found.origin, facts),
         tables: found.origin.tables.clone(),
         sizes: false,
+        streams: replicas::suspects(target, &found.rows, now()),
+        target: keyspace.to_owned(),
         within: SOURCE_TIMEOUT,
     };
     let names = [workflow.to_owned()];
@@ -254,8 +258,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     let missing = tables::without_sequence(&vschema, &columns, &found.origin.tables);
     let named = tables::named_sequences(context, target, &vschema, &found.origin.tables);
     let (unnamed, named) = join(tables::sequences(context, target, &missing), named).await;
-    findings.extend(unnamed);
-    findings.extend(named);
+    findings.extend(unnamed.into_iter().chain(named));
     // what blocks comes first, in the order found
     findings.sort_by_key(|finding| finding.severity);
     let report = Report { findings };

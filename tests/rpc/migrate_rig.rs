@@ -6,7 +6,8 @@ use vtmigrated::context::Options;
 use vtmigrated::topo::{self, Expect, Topo, Write, paths};
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{
-    CellInfo, ExternalVitessCluster, Keyspace, Shard, ShardReplication, TabletType, TopoConfig, shard_replication,
+    CellInfo, ExternalVitessCluster, Keyspace, Shard, ShardReplication, Tablet, TabletType, TopoConfig,
+    shard_replication,
 };
 use vtmigrated_proto::vschema::{self, keyspace};
 use vtmigrated_proto::vtctldata::*;
@@ -54,13 +55,23 @@ impl Rig {
 
     /// `Migrate create`: the text of its traffic line.
     pub async fn create(&self) -> Result<String, Status> {
+        self.create_from(TabletType::Primary).await
+    }
+
+    /// The same from tablets of another type.
+    pub async fn create_from(&self, kind: TabletType) -> Result<String, Status> {
+        self.create_in(&["src1"], kind).await
+    }
+
+    /// The same, looking for them in these cells.
+    pub async fn create_in(&self, cells: &[&str], kind: TabletType) -> Result<String, Status> {
         let request = MigrateCreateRequest {
             workflow: "import".into(),
             source_keyspace: "commerce".into(),
             target_keyspace: "customer".into(),
             mount_name: "ext1".into(),
-            cells: vec!["src1".into()],
-            tablet_types: vec![TabletType::Primary.into()],
+            cells: cells.iter().map(|cell| (*cell).to_owned()).collect(),
+            tablet_types: vec![kind.into()],
             all_tables: true,
             on_ddl: "IGNORE".into(),
             defer_secondary_keys: true,
@@ -174,6 +185,40 @@ fn sharded(tables: &[&str]) -> vschema::Keyspace {
         vindexes: vec![keyspace::VindexesEntry { key: "hash".into(), value: Some(hash) }],
         tables: tables.iter().map(table).collect(),
         ..Default::default()
+    }
+}
+
+impl Rig {
+    /// The source's topology.
+    pub async fn source_topology(&self) -> Topo {
+        let dialer = std::sync::Arc::clone(self.lab.topo.dialer());
+        Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap()
+    }
+
+    /// Adds a tablet to the source, a primary also to its shard's record.
+    pub async fn add_source_tablet(&self, tablet: &Tablet) {
+        let topo = self.source_topology().await;
+        let alias = tablet.alias.clone().unwrap();
+        let conn = topo.cell(&alias.cell).await.unwrap();
+        let path = paths::shard_replication(&tablet.keyspace, &tablet.shard);
+        let graph = conn.get(&path).await.map(|node| ShardReplication::decode(node.value).unwrap());
+        let mut graph = graph.unwrap_or_default();
+        graph.nodes.push(shard_replication::Node { tablet_alias: Some(alias.clone()) });
+        let writes = vec![
+            Write::put(paths::tablet(&alias), tablet.encode_to_vec(), Expect::Any),
+            Write::put(path, graph.encode_to_vec(), Expect::Any),
+        ];
+        conn.write(writes, None).await.unwrap();
+        if tablet.r#type() == TabletType::Primary {
+            let record = Shard {
+                primary_alias: Some(alias),
+                is_primary_serving: true,
+                key_range: topo::shard::parse_name(&tablet.shard).unwrap(),
+                ..Shard::default()
+            };
+            let write = Write::put(paths::shard(&tablet.keyspace, &tablet.shard), record.encode_to_vec(), Expect::Any);
+            topo.global().write_one(write, None).await.unwrap();
+        }
     }
 }
 

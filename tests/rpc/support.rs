@@ -157,7 +157,7 @@ impl Lab {
         Self::built(Router::default(), options).await.and_cells().await.and_keyspace(keyspace, shards).await
     }
 
-    async fn and_keyspace(self, keyspace: &str, shards: &[&str]) -> Self {
+    pub async fn and_keyspace(self, keyspace: &str, shards: &[&str]) -> Self {
         let mut lab = self;
         let request = CreateKeyspaceRequest { name: keyspace.into(), ..CreateKeyspaceRequest::default() };
         lab.client.create_keyspace(request).await.unwrap();

@@ -11,6 +11,7 @@ use vtmigrated_proto::binlogdata::{
 };
 use vtmigrated_proto::query::{Field, QueryResult, RealtimeStats, StreamHealthRequest, StreamHealthResponse};
 use vtmigrated_proto::queryservice::query_server::{Query, QueryServer};
+use vtmigrated_proto::replicationdata;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::tabletmanagerdata::*;
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::{TabletManager, TabletManagerServer};
@@ -49,6 +50,10 @@ pub struct Contents {
     pub gone: Vec<String>,
     /// What it has executed; it does not tell when this is empty.
     pub position: String,
+    /// What it says of its own replication; it does not know the call when this is absent.
+    pub replication: Option<Result<replicationdata::Status, String>>,
+    /// The cells of its workflow.
+    pub cells: String,
     /// Where its streams are once somebody has started them; they stay where they are when this is empty.
     pub runs_to: String,
     /// It never answers what columns tables have.
@@ -266,6 +271,7 @@ impl TabletManager for DiffTablet {
                 workflow: contents.workflow.clone(),
                 workflow_type: VReplicationWorkflowType::Migrate.into(),
                 streams: contents.streams.clone(),
+                cells: contents.cells.clone(),
                 ..ReadVReplicationWorkflowResponse::default()
             });
         }
@@ -315,6 +321,14 @@ impl TabletManager for DiffTablet {
             return Err(Status::unknown("TabletManager.PrimaryPosition: mysqld is down"));
         }
         Ok(Response::new(PrimaryPositionResponse { position }))
+    }
+
+    async fn replication_status(&self, _: Request<ReplicationStatusRequest>) -> Answer<ReplicationStatusResponse> {
+        match self.0.lock().unwrap().replication.clone() {
+            None => Err(Status::unimplemented("")),
+            Some(Err(text)) => Err(Status::unknown(text)),
+            Some(Ok(status)) => Ok(Response::new(ReplicationStatusResponse { status: Some(status) })),
+        }
     }
 
     async fn refresh_state(&self, _: Request<RefreshStateRequest>) -> Answer<RefreshStateResponse> {

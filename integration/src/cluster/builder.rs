@@ -158,6 +158,7 @@ impl Builder {
             options.sidecar_db = format!("_vt_{}", options.uid);
             options.mysql_port = server.port();
             options.tablet_type = if number == 0 { TabletType::Primary } else { TabletType::Replica };
+            options.in_step = number > 0;
             shard.tablets.push(Member::start(options, self.tuning.clone()).await?);
         }
         Ok(shard)

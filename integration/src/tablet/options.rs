@@ -26,6 +26,8 @@ pub struct Options {
     pub topo_global_server: String,
     pub topo_global_root: String,
     pub generation: Generation,
+    /// True for a replica on the very database of its primary: it has everything at once, without MySQL's replication.
+    pub in_step: bool,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             topo_global_server: "127.0.0.1:2379".to_owned(),
             topo_global_root: "/vitess/global".to_owned(),
             generation: Generation::default(),
+            in_step: false,
         }
     }
 

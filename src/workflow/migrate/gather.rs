@@ -11,6 +11,7 @@ use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::plan::ShardRange;
 use crate::context::Context;
+use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, external_cluster};
 
 /// A source keyspace as read at one moment: only its serving shards, sorted by key range.
@@ -21,8 +22,7 @@ pub struct Source {
     pub serving: Vec<SrvVSchema>,
     /// Every tablet of each shard.
     pub tablets: BTreeMap<String, Vec<Tablet>>,
-    /// Cell aliases with their cells.
-    pub aliases: Vec<(String, Vec<String>)>,
+    pub aliases: Aliases,
 }
 
 /// Reads a mount's record.
@@ -52,7 +52,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     };
     let vschema = topo::vschema::find(topo.global(), keyspace);
     let cells_and_serving = async {
-        let (cells, aliases) = try_join(topo.cells(), topo::cell::aliases(topo.global())).await?;
+        let (cells, aliases) = try_join(topo.cells(), Aliases::read(topo.global())).await?;
         let serving = topo::srv_vschema::decoded(&cells).await?;
         Ok::<_, topo::Error>((cells, aliases, serving))
     };
@@ -79,7 +79,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     Ok(Source {
         keyspace: loaded.keyspace,
         tablets: loaded.tablets,
-        aliases: aliases.into_iter().map(|(name, alias)| (name, alias.cells)).collect(),
+        aliases,
         vschema: vschema.map(|record| record.value).unwrap_or_default(),
         serving: serving.into_iter().filter_map(|(_, found)| found).collect(),
     })

@@ -12,6 +12,7 @@ use super::super::preflight::streaming::{SERVING_TYPES, cell, is_one_of, name, n
 use super::super::{Error, Result};
 use super::arguments::Arguments;
 use crate::tablet;
+use crate::topo::cell::Aliases;
 
 /// What there is to stream from.
 pub struct Candidates<'a> {
@@ -20,8 +21,8 @@ pub struct Candidates<'a> {
     pub tablets: &'a BTreeMap<String, Vec<Tablet>>,
     /// The source's cells.
     pub cells: BTreeSet<&'a str>,
-    /// The source's cell aliases with their cells.
-    pub aliases: &'a [(String, Vec<String>)],
+    /// The source's cell aliases.
+    pub aliases: &'a Aliases,
 }
 
 /// The cells to give to the streams: those of the request, or, when it names none and the target's own would not do, all
@@ -37,9 +38,10 @@ pub fn cells(
     own: &BTreeSet<&str>,
     target_cells: &BTreeSet<&str>,
 ) -> Result<Vec<String>> {
+    candidates.aliases.check(&arguments.cells)?;
     for cell in &arguments.cells {
         let known = candidates.cells.contains(cell.as_str()) || target_cells.contains(cell.as_str());
-        if !known && !candidates.aliases.iter().any(|(alias, _)| alias == cell) {
+        if !known && candidates.aliases.cells(cell).is_none() {
             let there: Vec<&str> = candidates.cells.iter().copied().collect();
             let text = format!("cell {cell} is unknown: the cells of the source are {}", there.join(", "));
             let fitting: Vec<&str> = candidates.cells_with(&arguments.tablet_types).into_iter().collect();
@@ -107,11 +109,10 @@ pub(crate) struct Lack<'a> {
 impl<'a> Candidates<'a> {
     /// The source's cells that a target tablet of the cell `own` looks in.
     pub(crate) fn looked_at(&self, given: &[String], own: &str) -> BTreeSet<&'a str> {
-        let with_own = self.aliases.iter().filter(|(_, cells)| cells.iter().any(|cell| cell == own));
-        let mut wanted: BTreeSet<&str> = with_own.flat_map(|(_, cells)| cells.iter().map(String::as_str)).collect();
+        let mut wanted: BTreeSet<&str> = self.aliases.beside(own).collect();
         for name in given.iter().map(String::as_str).chain([own]) {
-            match self.aliases.iter().find(|(alias, _)| alias == name) {
-                Some((_, cells)) if !self.cells.contains(name) => wanted.extend(cells.iter().map(String::as_str)),
+            match self.aliases.cells(name) {
+                Some(cells) if !self.cells.contains(name) => wanted.extend(cells.iter().map(String::as_str)),
                 _ => {
                     wanted.insert(name);
                 }

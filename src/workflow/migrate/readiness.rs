@@ -11,6 +11,7 @@ use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::record::{self, Facts};
 use super::super::streams::{OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
+use super::super::verdict::replicas;
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, insist, is_of_the_source};
@@ -40,7 +41,7 @@ pub async fn source_by_record(context: &Context, keyspace: &str, workflow: &str)
     if shards.is_empty() {
         return None;
     }
-    let ask = Ask { mount, keyspace, shards, tables, sizes: false, within: SOURCE_TIMEOUT };
+    let ask = Ask { mount, keyspace, shards, tables, within: SOURCE_TIMEOUT, ..Ask::default() };
     let answer = source::read(context, &ask, None).await;
     Some(Asked { ask, answer })
 }
@@ -126,8 +127,10 @@ async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::
         keyspace: origin.keyspace.clone(),
         shards: shards(origin, facts),
         tables: origin.tables.clone(),
-        sizes: false,
+        streams: replicas::suspects(&found.target.keyspace, &found.rows, verdict::now()),
+        target: found.target.keyspace.name.clone(),
         within: SOURCE_TIMEOUT,
+        ..Ask::default()
     };
     let covers = |known: &Asked| {
         let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());

@@ -1,29 +1,35 @@
 //! The sizes of the source's tables at create, against which the copy is measured, and how far a stream is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::join;
 use vtmigrated_proto::query::Type;
 use vtmigrated_proto::tabletmanagerdata::TableDefinition;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
+use super::super::preflight::gently;
 use super::super::record::{Facts, TableSize};
 use super::super::streams::Keyspace;
 use super::progress;
 use crate::context::Context;
 use crate::sql::{quote, rows};
-use crate::tablet;
+use crate::{deadline, tablet};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 200;
+/// Such statements that one server of the source is asked at a time, beside the two for its sizes.
+const STATEMENTS_AT_ONCE: usize = 2;
+/// Bound of all questions for key bounds together: what is not told by then only makes progress coarser.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Up to so many rows the last key tells more than the count of rows, which a stream saves every 30 s (Vitess 22.0.3).
 const FEW: i64 = 5_000_000;
 /// What is not done is never shown as whole.
 const NOT_WHOLE: f64 = 0.9999;
 
-/// Sizes and key bounds of the workflow's tables, in their order: one wave. Empty when the source does not tell: progress
-/// is then measured against its present sizes.
+/// Sizes and key bounds of the workflow's tables, in their order: one wave, more for very many tables. Empty when the
+/// source does not tell: progress is then measured against its present sizes.
 pub async fn measure(
     context: &Context,
     source: &Keyspace,
@@ -36,7 +42,10 @@ pub async fn measure(
         .iter()
         .filter_map(|table| Some((table.clone(), whole_number_key(definitions.get(table)?)?)))
         .collect();
-    let bounds = join_all(primaries.iter().flat_map(|on| keyed.chunks(AT_ONCE).map(|some| bounds(context, on, some))));
+    let servers: Vec<&Tablet> = primaries.iter().collect();
+    let asked = gently(&servers, (&keyed, AT_ONCE), STATEMENTS_AT_ONCE, |on, some| bounds(context, on, some));
+    let until = deadline::now() + deadline::remaining(TIMEOUT);
+    let bounds = deadline::scope(Some(until), asked);
     let (sizes, bounds) = join(progress::total(context, &primaries), bounds).await;
     let sizes = match sizes {
         Ok(sizes) => sizes,
@@ -46,7 +55,7 @@ pub async fn measure(
         }
     };
     let mut keys: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    for (table, (low, high)) in bounds.into_iter().flatten().flatten() {
+    for (table, (low, high)) in bounds.into_iter().filter_map(|(_, answer)| answer.ok()).flatten() {
         let known = keys.entry(table).or_insert((low, high));
         *known = (known.0.min(low), known.1.max(high));
     }

@@ -19,6 +19,7 @@ use super::super::record::{self, Facts, Stored, TableSize};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::traffic::Traffic;
 use super::super::verdict::diff::{self, Diffs};
+use super::super::verdict::replicas::{self, Stalled};
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, overrides};
@@ -176,6 +177,8 @@ async fn sides(
             shards: readiness::shards(origin, facts),
             tables: tables.clone(),
             sizes: seen.needs_sizes,
+            streams: replicas::suspects(target, &seen.rows, verdict::now()),
+            target: target.name.clone(),
             within: SOURCE_TIMEOUT,
         };
         source::read(context, &ask, mount).await
@@ -233,6 +236,12 @@ impl Told<'_> {
             Ok(source) => source.silence(shard),
         }
     }
+
+    /// Why a stream gets nothing, though it runs.
+    fn stalled(&self, shard: &str, id: i32) -> Option<&Stalled> {
+        let stalled = self.source.as_ref().ok()?.stalled.iter();
+        stalled.into_iter().find(|stalled| (stalled.shard.as_str(), stalled.id) == (shard, id))
+    }
 }
 
 /// What the target primaries say about a workflow.
@@ -286,6 +295,9 @@ impl Seen {
                     state.info = format!("{}; {diff}", state.info);
                 }
                 let source = stream.bls.as_ref().map(|bls| bls.shard.as_str()).unwrap_or_default();
+                if let Some(stalled) = told.stalled(&shard.name, stream.id) {
+                    state.info = format!("{}; {}", state.info, stalled.cause);
+                }
                 if let Some(why) = told.silence(source) {
                     state.info = format!("{}; the source cannot be reached: {why}", state.info);
                 }

@@ -3,6 +3,7 @@
 use super::check;
 use super::report::Finding;
 use crate::topo::Cells;
+use crate::topo::cell::Aliases;
 
 /// One finding for each cell of `side` (`target` or `source`) that was left out so far.
 pub fn left_out(cells: &Cells, side: &str) -> Vec<Finding> {
@@ -19,7 +20,17 @@ pub fn left_out(cells: &Cells, side: &str) -> Vec<Finding> {
     cells.left_out().into_iter().map(one).collect()
 }
 
-/// The same for people who read the answer of an operation: one line for each, after a line break; empty without any.
+/// One finding for each cells alias of the source that cannot be decoded.
+pub fn aliases_left_out(aliases: &Aliases) -> Vec<Finding> {
+    let one = |(alias, why): &(String, crate::topo::Error)| {
+        let cause = format!("the cells alias {alias} of the source cannot be read, and was passed over: {why}");
+        let mend = format!("in the source's cluster: DeleteCellsAlias {alias}, then AddCellsAlias {alias} --cells …");
+        Finding::new(&check::ALIAS_UNREADABLE, format!("cells alias {alias}"), cause, mend)
+    };
+    aliases.unread.iter().map(one).collect()
+}
+
+/// The cells of the target that were left out, for people who read the answer of an operation: one line for each, after a line break; empty without any.
 pub fn told(cells: &Cells) -> String {
     left_out(cells, "target").into_iter().map(|found| format!("\n{}\n{}", found.cause, found.mend)).collect()
 }

@@ -39,6 +39,7 @@ checks! {
     NO_SERVING_SHARDS Blocks "create" "a keyspace has no serving shard";
     SHARD_WITHOUT_PRIMARY Blocks "create" "a serving shard has no primary";
     PRIMARY_WITHOUT_RECORD Blocks "create" "the tablet record of a primary is not there";
+    PRIMARY_SHUT_DOWN Blocks "create" "the primary of a serving shard was shut down";
     SAME_KEYSPACE Blocks "create" "source and target are the same keyspace of the same cluster";
     SHARDS_NOT_A_PARTITION Blocks "create" "the serving shards of the target do not cover every row once";
 
@@ -86,8 +87,10 @@ checks! {
     LOOKUP_NOT_FILLED Warns "create" "streams do not fill the table behind a lookup vindex";
 
     CELL_UNKNOWN Blocks "create" "a cell that neither cluster has";
+    ALIAS_UNREADABLE Warns "create" "a cells alias of the source cannot be decoded and was passed over";
     NO_SOURCE_TABLET Blocks "create" "no tablet of these types and cells (`No tablet found for streaming`)";
     SOURCE_TABLET_NOT_SERVING Blocks "create" "the tablets of these types and cells are there, but none serves now";
+    SOURCE_TABLET_STALLED Warns "create" "a source tablet that streams may read from does not replicate, or lags";
     SOURCE_HEALTH_UNKNOWN Unchecked "create" "a source tablet did not tell its health";
     BINLOG_OFF Blocks "create" "a source tablet writes no binlog";
     BINLOG_NOT_ROW Blocks "create" "a source tablet's binlog_format is not ROW";
@@ -113,6 +116,8 @@ checks! {
     ERROR Blocks "complete" "a stream reports an error";
     BEHIND Blocks "complete" "a stream has heard nothing of the source for long, or does not reach its position";
     CATCHING_UP Warns "complete" "a stream is not at the source's position yet; complete waits for it for a while";
+    PAUSED_FOR_VDIFF Warns "complete" "a VDiff has stopped a stream for a moment and will start it again";
+    SOURCE_REPLICA_STALLED Warns "complete" "a stream runs and gets nothing, for its source tablet does not replicate, or lags";
     GTID_PURGED Blocks "complete" "the source purged binlogs that a stream still needs: it can never catch up";
     BINLOG_RISK Warns "complete" "a stream is so far behind that the source will soon purge what it needs";
     SOURCE_UNREACHABLE Blocks "complete" "the source cannot be asked for its position";

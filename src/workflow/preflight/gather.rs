@@ -10,6 +10,7 @@ use vtmigrated_proto::topodata::{Tablet, TabletType};
 
 use super::super::overrides::{self, Spelling};
 use super::super::streams::Keyspace;
+use super::replicas::{self, Replication};
 use super::servers::{Server, Servers, ask_source, ask_target};
 use super::streaming::{Health, is_one_of};
 use crate::context::Context;
@@ -22,10 +23,12 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_TABLETS: usize = 400;
 
 /// What tablets said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     /// By alias; only tablets of types that can be streamed from.
     pub health: BTreeMap<String, Health>,
+    /// By alias; only tablets that streams may read from and that are no primaries.
+    pub replication: BTreeMap<String, Replication>,
     pub servers: Servers,
     /// Target primaries whose user of vreplication lacks permissions: alias and the tablet's words.
     pub denied: Vec<(String, String)>,
@@ -51,11 +54,15 @@ pub async fn ask(
     let all: Vec<(&String, &Tablet)> = all.filter(|(_, tablet)| is_one_of(tablet, &[])).take(MAX_TABLETS).collect();
     let primaries: Vec<String> = source.shards.iter().filter_map(|s| s.primary.as_ref()).map(tablet::alias).collect();
     let mut health = Vec::new();
+    let mut replication = Vec::new();
     let mut sources = Vec::new();
     let (mut source_versions, mut source_spellings) = (Vec::new(), Vec::new());
     for (shard, tablet) in all {
         health.push(ask_health(context, tablet));
         let (candidate, primary) = (is_one_of(tablet, types), primaries.contains(&tablet::alias(tablet)));
+        if candidate && !primary {
+            replication.push(async move { (tablet::alias(tablet), replicas::ask(context, tablet).await) });
+        }
         if candidate || primary {
             sources.push(ask_source(context, format!("{}/{shard}", source.name), tablet, primary, candidate));
             source_versions.push(ask_version(tablet));
@@ -79,11 +86,13 @@ pub async fn ask(
     };
     let versions = join(join_all(source_versions), join_all(target_versions));
     let spellings = join(join_all(source_spellings), join_all(target_spellings));
-    let asked = join5(join_all(health), servers, join_all(permissions), versions, spellings);
+    let health = join(join_all(health), join_all(replication));
+    let asked = join5(health, servers, join_all(permissions), versions, spellings);
     let until = deadline::now() + deadline::remaining(TIMEOUT);
     let (health, servers, permissions, versions, spellings) = deadline::scope(Some(until), asked).await;
     Asked {
-        health: health.into_iter().collect(),
+        health: health.0.into_iter().collect(),
+        replication: health.1.into_iter().collect(),
         servers,
         denied: permissions.into_iter().flatten().collect(),
         source_versions: versions.0,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, StreamExt};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
 
@@ -28,6 +29,8 @@ const ORPHANS: &str = " union all select 'copy_state', convert(vrepl_id using ut
 const MAX_ROWS: u64 = 100_000;
 /// Tables asked for in one statement.
 const TABLES_AT_ONCE: usize = 200;
+/// Statements that one server is asked at a time.
+const STATEMENTS_AT_ONCE: usize = 4;
 
 /// What one server said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,6 +104,34 @@ fn decode(result: &QueryResult) -> Answers {
     answers
 }
 
+/// Answers with the items that they are about.
+type Answered<'f, I, A> = Vec<(&'f [I], A)>;
+
+/// Asks each server about all items, in statements about so many items each, of which a server gets so many at once: each is
+/// a connection more to a MySQL that others work with. Answers come with the items that they are about.
+pub(in crate::workflow) fn gently<'f, I, A, F>(
+    servers: &[&'f Tablet],
+    (items, each): (&'f [I], usize),
+    at_once: usize,
+    ask: impl Fn(&'f Tablet, &'f [I]) -> F,
+) -> BoxFuture<'f, Answered<'f, I, A>>
+where
+    I: Sync,
+    A: Send + 'f,
+    F: Future<Output = A> + Send + 'f,
+{
+    let mut of_servers: Vec<BoxFuture<'f, Answered<'f, I, A>>> = Vec::new();
+    for on in servers {
+        let mut asked: Vec<BoxFuture<'f, (&'f [I], A)>> = Vec::new();
+        for some in items.chunks(each) {
+            let answer = ask(on, some);
+            asked.push(async move { (some, answer.await) }.boxed());
+        }
+        of_servers.push(futures::stream::iter(asked).buffer_unordered(at_once).collect().boxed());
+    }
+    join_all(of_servers).map(|answers| answers.into_iter().flatten().collect()).boxed()
+}
+
 /// The greatest value of each AUTO_INCREMENT column over all shards of a keyspace: one wave. Tables that could not be
 /// asked are left out, empty ones have 0.
 pub async fn auto_increments(
@@ -109,30 +140,29 @@ pub async fn auto_increments(
     columns: &[(String, String)],
 ) -> BTreeMap<String, u128> {
     let primaries: Vec<&Tablet> = keyspace.shards.iter().filter_map(|shard| shard.primary.as_ref()).collect();
-    let mut calls = Vec::new();
-    for tablet in &primaries {
-        for (number, some) in columns.chunks(TABLES_AT_ONCE).enumerate() {
-            let ask = |(at, (table, column)): (usize, &(String, String))| {
-                let at = number * TABLES_AT_ONCE + at;
-                format!("select {at}, max({}) from {}", quote::identifier(column), quote::identifier(table))
-            };
-            let query = some.iter().enumerate().map(ask).collect::<Vec<_>>().join(" union all ");
-            calls.push(context.tablets.read(tablet, query, MAX_ROWS));
-        }
-    }
-    let mut greatest = BTreeMap::new();
-    for answer in join_all(calls).await {
+    let asked =
+        gently(&primaries, (columns, TABLES_AT_ONCE), STATEMENTS_AT_ONCE, |on, some| greatest(context, on, some));
+    let mut found = BTreeMap::new();
+    for (some, answer) in asked.await {
         let Ok(result) = answer else { continue };
         for row in rows::texts(&result) {
             let mut row = row.into_iter();
             let at = row.next().flatten().and_then(|at| at.parse::<usize>().ok());
-            let Some((table, _)) = at.and_then(|at| columns.get(at)) else { continue };
+            let Some((table, _)) = at.and_then(|at| some.get(at)) else { continue };
             let value = row.next().flatten().and_then(|value| value.parse().ok()).unwrap_or(0);
-            let known = greatest.entry(table.clone()).or_insert(0);
+            let known = found.entry(table.clone()).or_insert(0);
             *known = value.max(*known);
         }
     }
-    greatest
+    found
+}
+
+async fn greatest(context: &Context, on: &Tablet, columns: &[(String, String)]) -> tablet::Result<QueryResult> {
+    let ask = |(at, (table, column)): (usize, &(String, String))| {
+        format!("select {at}, max({}) from {}", quote::identifier(column), quote::identifier(table))
+    };
+    let query = columns.iter().enumerate().map(ask).collect::<Vec<_>>().join(" union all ");
+    context.tablets.read(on, query, MAX_ROWS).await
 }
 
 #[cfg(test)]

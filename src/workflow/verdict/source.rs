@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{join, join_all, join4};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Tablet};
@@ -12,6 +13,7 @@ use vtmigrated_proto::vschema::SrvVSchema;
 
 use super::super::migrate::{gather, progress};
 use super::super::streams::Keyspace;
+use super::replicas::{self, Around, Stalled, Suspect};
 use super::schema::{self, Columns};
 use crate::context::Context;
 use crate::gtid::{GtidSet, Position};
@@ -29,6 +31,10 @@ pub struct Ask {
     pub tables: Vec<String>,
     /// Whether the sizes of all tables are asked for.
     pub sizes: bool,
+    /// Streams that may get nothing: the tablets that they read from are looked at.
+    pub streams: Vec<Suspect>,
+    /// The keyspace of these streams.
+    pub target: String,
     /// Bound of the topology, and of each thing that the tablets are asked.
     pub within: Duration,
 }
@@ -41,6 +47,8 @@ pub struct Source {
     pub columns: Option<Columns>,
     /// Sizes of all shards together; `None` when they were not asked for or a shard did not tell.
     pub sizes: Option<progress::Sizes>,
+    /// Streams that get nothing because of the tablet that they read from.
+    pub stalled: Vec<Stalled>,
     /// The serving vschemas of the source's cells, in which its tablets look vindexes up; cells that do not tell are missing.
     pub serving: Vec<SrvVSchema>,
 }
@@ -78,7 +86,8 @@ impl Source {
     }
 }
 
-/// Asks the primaries of a source: three waves, or four when the mount's record is to be read too.
+/// Asks the primaries of a source: three waves, or four when the mount's record is to be read too; three more when streams
+/// seem to get nothing.
 ///
 /// # Errors
 /// A text for people when its topology cannot be read. What is not told of the rest is missing.
@@ -89,9 +98,9 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
             None => gather::mount(context, &ask.mount).await.map_err(|e| e.to_string())?.value,
         };
         let topo = gather::open(context, &ask.mount, &record).await.map_err(|e| e.to_string())?;
-        shards(&topo, ask).await
+        Ok((shards(&topo, ask).await?, topo))
     };
-    let asked = bounded(ask.within, topology).await?;
+    let (asked, topo) = bounded(ask.within, topology).await?;
     let positions = join_all(asked.shards.iter().map(|shard| async {
         let primary = shard.primary().map_err(|e| e.to_string());
         let (position, binlogs) = match primary {
@@ -122,7 +131,13 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
         bounded(ask.within, async { total.await.map_err(|e| e.to_string()) }).await.ok()
     };
     let serving = serving(&asked.cells, ask.within);
-    let (mut shards, columns, sizes, serving) = join4(positions, columns, sizes, serving).await;
+    let replicating = async {
+        let shards = positions.await;
+        let around = Around { topo: &topo, keyspace: &asked, target: &ask.target };
+        let stalled = replicas::look(context, &around, &ask.streams, &shards, ask.within).boxed().await;
+        (shards, stalled)
+    };
+    let ((mut shards, stalled), columns, sizes, serving) = join4(replicating, columns, sizes, serving).await;
     let missing = ask.shards.iter().filter(|name| !asked.shards.iter().any(|shard| shard.name == **name));
     shards.extend(missing.map(|name| SourceShard {
         name: name.clone(),
@@ -132,7 +147,7 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
         purged: None,
         keeps: None,
     }));
-    Ok(Source { shards, columns, sizes, serving })
+    Ok(Source { shards, columns, sizes, stalled, serving })
 }
 
 /// The serving vschema of each cell that tells it in time.

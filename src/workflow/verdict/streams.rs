@@ -10,6 +10,7 @@ use super::super::migrate::status;
 use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard};
+use super::diff::{Diff, Diffs};
 use super::positions::{Reach, is_snapshot, reach};
 use super::source::Source;
 use crate::gtid::{GtidSet, Position};
@@ -21,12 +22,16 @@ const MAX_LAG: i64 = 30;
 /// Part of the time that the source keeps its binlogs from which on a lag is a risk.
 const RISKY_PART: i64 = 2;
 
+/// What a finding about a stream is about.
+pub(super) fn subject(target: &Keyspace, shard: &str, stream: &Stream) -> String {
+    format!("{}/{shard} stream {}", target.name, stream.id)
+}
+
 /// Every stream with its shard's number and what a finding about it is about.
 pub(super) fn all<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
     let on_shard = move |row: &'a OnShard| {
         let shard = target.shards.get(row.shard).map(|s| s.name.as_str()).unwrap_or_default();
-        let subject = move |stream: &Stream| format!("{}/{shard} stream {}", target.name, stream.id);
-        row.found.streams.iter().map(move |stream| (row.shard, subject(stream), stream))
+        row.found.streams.iter().map(move |stream| (row.shard, subject(target, shard, stream), stream))
     };
     rows.iter().flat_map(on_shard)
 }
@@ -44,6 +49,7 @@ pub fn states(
     copying: &[CopyStates],
     source: &Result<Source, String>,
     facts: Option<&Facts>,
+    diffs: &Diffs,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     for (shard, subject, stream) in all(target, rows) {
@@ -76,6 +82,11 @@ pub fn states(
             }
             State::Running => continue,
             _ if is_snapshot(stream, facts) => continue,
+            state if is_paused(stream, state, diff_on(target, shard, diffs)) => {
+                let text = format!("a VDiff has stopped it for a moment ({message})");
+                let mend = "wait: the VDiff starts it again by itself";
+                Finding::new(&check::PAUSED_FOR_VDIFF, subject, text, mend)
+            }
             state => {
                 let text = format!("its state is {} ({message})", state.as_str_name());
                 Finding::new(&check::NOT_RUNNING, subject, text, start(target, rows))
@@ -89,6 +100,22 @@ pub fn states(
 fn start(target: &Keyspace, rows: &[OnShard]) -> String {
     let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
     format!("start it with: Workflow --keyspace {} start --workflow {workflow}", target.name)
+}
+
+/// The last diff on a shard.
+fn diff_on<'d>(target: &Keyspace, shard: usize, diffs: &'d Diffs) -> Option<&'d Diff> {
+    let name = &target.shards.get(shard)?.name;
+    diffs.iter().find(|(on, _)| on == name)?.1.as_ref().ok()?.as_ref()
+}
+
+/// True for a stream that a VDiff under way has stopped: it does so while it opens its snapshots, lets the stream run up to
+/// a position, and then starts it for good (Vitess 22.0.3). One whose diff has ended was left behind, which is trouble.
+fn is_paused(stream: &Stream, state: State, diff: Option<&Diff>) -> bool {
+    let message = stream.message.as_slice();
+    let theirs = message == b"for vdiff"
+        || !stream.stop_pos.is_empty()
+            && (message.starts_with(b"Stopped at position") || message.starts_with(b"Stop position"));
+    state == State::Stopped && theirs && diff.is_some_and(Diff::is_under_way)
 }
 
 /// The source's shards that streams are to be there for, with their ranges: those that serve, else those of the record.

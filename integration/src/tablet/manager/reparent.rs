@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use vtmigrated::topo::{Record, paths};
-use vtmigrated_proto::{replicationdata::Status, tabletmanagerdata as data, topodata::Tablet};
+use vtmigrated_proto::{
+    replicationdata::Status,
+    tabletmanagerdata as data,
+    topodata::{Tablet, TabletType},
+};
 
 use super::{status::set_read_only, wait};
 use crate::tablet::{
@@ -16,6 +20,8 @@ use crate::tablet::{
     records, sidecar,
 };
 
+/// State of a replication thread (`replication.State` of Vitess 22.0.3).
+const RUNNING: i32 = 3;
 /// Between two looks for a row of the journal.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -24,6 +30,12 @@ pub async fn status(context: &Context) -> Result<data::ReplicationStatusResponse
     let mut db = Db::connect(&context.shared).await?;
     let rows = db.rows("show slave status").await;
     db.close().await;
+    let options = &context.shared.options;
+    if options.in_step && context.shared.state().tablet_type == TabletType::Replica {
+        let position = wait::position(context).await?;
+        let status = Status { position, io_state: RUNNING, sql_state: RUNNING, ..Status::default() };
+        return Ok(data::ReplicationStatusResponse { status: Some(status) });
+    }
     if rows?.is_empty() {
         return Err(Error::unknown("no replication status (errno 100) (sqlstate HY000)".to_owned()));
     }

@@ -8,8 +8,8 @@ use vtmigrated_proto::topodata::TabletType;
 use super::super::super::Result;
 use super::super::super::preflight::tables::{Definitions, Shapes};
 use super::super::super::preflight::{
-    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, sequences, streaming,
-    tables as table_checks, vschema as vschema_checks,
+    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences,
+    streaming, tables as table_checks, vschema as vschema_checks,
 };
 use super::super::super::record::Facts;
 use super::super::arguments::Arguments;
@@ -75,6 +75,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     }
     report.extend(left_out(&situation.target.keyspace.cells, "target"));
     report.extend(left_out(&situation.source.keyspace.cells, "source"));
+    report.extend(preflight::aliases_left_out(&situation.source.aliases));
     let source = format!("keyspace {}", arguments.source_keyspace);
     let cells = report.absorb(situation.cells(arguments), source)?;
     let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
@@ -117,6 +118,10 @@ impl Looks<'_> {
             let looked = candidates.looked_at(cells, own);
             let health = &self.situation.asked.health;
             for finding in streaming::serving(candidates.keyspace, candidates.tablets, health, types, &looked) {
+                found.entry(finding.subject.clone()).or_insert(finding);
+            }
+            let replication = &self.situation.asked.replication;
+            for finding in replicas::at_create(candidates.tablets, health, replication, types, &looked) {
                 found.entry(finding.subject.clone()).or_insert(finding);
             }
         }

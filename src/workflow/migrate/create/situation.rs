@@ -269,7 +269,8 @@ impl<'a> Left<'a> {
 /// The first shard's tables are needed; those of the others are only compared with them.
 async fn source_schemas(context: &Context, source: &Keyspace) -> Result<Vec<std::result::Result<Definitions, String>>> {
     let primaries = source.primaries()?;
-    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, all_tables()));
+    let what = |at: usize| if at == 0 { all_tables() } else { definitions_only() };
+    let reads = primaries.iter().enumerate().map(|(at, (_, tablet))| context.tablets.get_schema(tablet, what(at)));
     let mut schemas = Vec::new();
     for read in join_all(reads).await {
         match read {
@@ -282,7 +283,7 @@ async fn source_schemas(context: &Context, source: &Keyspace) -> Result<Vec<std:
 
 async fn target_schemas(context: &Context, target: &Keyspace) -> Result<Vec<Definitions>> {
     let primaries = target.primaries()?;
-    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, all_tables()));
+    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, definitions_only()));
     let mut schemas = Vec::new();
     let mut errors = Vec::new();
     for read in join_all(reads).await {
@@ -296,6 +297,11 @@ async fn target_schemas(context: &Context, target: &Keyspace) -> Result<Vec<Defi
 
 fn all_tables() -> GetSchema {
     GetSchema { tables: vec!["/.*/".into()], ..GetSchema::default() }
+}
+
+/// Without columns and keys, for which a tablet asks its MySQL table by table: what each is made by tells enough.
+fn definitions_only() -> GetSchema {
+    GetSchema { table_schema_only: true, ..all_tables() }
 }
 
 fn by_name(schema: SchemaDefinition) -> Definitions {

@@ -26,7 +26,8 @@ fn tablet(cell: &str, uid: u32, kind: TabletType) -> Tablet {
 fn choose(own: &str, cells: &[&str], types: &[TabletType]) -> Result<Vec<String>> {
     let shard = vec![tablet("zone1", 100, TabletType::Primary), tablet("zone1", 101, TabletType::Replica)];
     let tablets = BTreeMap::from([("0".to_owned(), shard)]);
-    let aliases = [("west".to_owned(), vec!["zone1".to_owned(), "zone3".to_owned()])];
+    let west = BTreeMap::from([("west".to_owned(), vec!["zone1".to_owned(), "zone3".to_owned()])]);
+    let aliases = Aliases { known: west, unread: Vec::new() };
     let candidates = Candidates {
         keyspace: "commerce",
         tablets: &tablets,
@@ -75,7 +76,7 @@ fn every_shard_that_lacks_a_tablet_is_named() {
         ("c0-".to_owned(), vec![tablet("zone1", 5, TabletType::Spare)]),
     ]);
     let cells = BTreeSet::from(["zone1", "zone9"]);
-    let candidates = Candidates { keyspace: "commerce", tablets: &tablets, cells, aliases: &[] };
+    let candidates = Candidates { keyspace: "commerce", tablets: &tablets, cells, aliases: &Aliases::default() };
     let own = BTreeSet::from(["zone1"]);
     let lacking = |cells: &[&str]| {
         let refused = super::cells(

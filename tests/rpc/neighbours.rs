@@ -1,0 +1,246 @@
+//! Cells, aliases and tablets beside a migration that are broken, odd, or shut down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use vtmigrated::context::Options;
+use vtmigrated::server::router::Router;
+use vtmigrated::topo::{Conn, Dialer, Error, EtcdOptions, Lock, LockRequest, Node, Result as TopoResult, Write, paths};
+use vtmigrated_proto::topodata::{CellInfo, Tablet, TabletAlias, TabletType};
+use vtmigrated_proto::vtctldata::*;
+
+use crate::migrate_rig::{Rig, SHARDS};
+use crate::support::{Lab, tablet};
+use crate::vdiff_tablet::DiffTablet;
+
+/// A connection to a server that never answers.
+struct Silent(Arc<dyn Conn>);
+
+#[tonic::async_trait]
+impl Conn for Silent {
+    fn endpoint(&self) -> (&str, &str, &str) {
+        self.0.endpoint()
+    }
+
+    async fn get(&self, _: &str) -> TopoResult<Node> {
+        std::future::pending().await
+    }
+
+    async fn get_many(&self, _: Vec<String>) -> TopoResult<Vec<Option<Node>>> {
+        std::future::pending().await
+    }
+
+    async fn list(&self, _: &str) -> TopoResult<Vec<Node>> {
+        std::future::pending().await
+    }
+
+    async fn list_dir(&self, _: &str) -> TopoResult<Vec<String>> {
+        std::future::pending().await
+    }
+
+    async fn write(&self, _: Vec<Write>, _: Option<&Lock>) -> TopoResult<Vec<i64>> {
+        std::future::pending().await
+    }
+
+    async fn lock(&self, _: LockRequest) -> TopoResult<Lock> {
+        std::future::pending().await
+    }
+
+    async fn has_lease(&self, _: &str) -> TopoResult<bool> {
+        std::future::pending().await
+    }
+
+    async fn probe(&self) -> TopoResult<()> {
+        Err(Error::Timeout("silent".into()))
+    }
+}
+
+fn silent(conn: Arc<dyn Conn>) -> Arc<dyn Conn> {
+    if conn.endpoint().1 == "silent" { Arc::new(Silent(conn)) } else { conn }
+}
+
+#[tokio::test]
+async fn a_silent_cell_holds_up_no_list_of_tablets() {
+    let dialer = Dialer::new(EtcdOptions::default()).wrapping(Arc::new(silent));
+    let lab = Lab::wired(Router::default(), Options::default(), dialer, vtmigrated::tablet::Options::default()).await;
+    let mut lab = lab.and_cells().await.and_keyspace("ks", &["0"]).await;
+    lab.add_tablet(&tablet("zone1", 1, "ks", "0", TabletType::Primary, 1)).await;
+    let cell_info = Some(CellInfo { server_address: "silent".into(), root: "/vitess/zone9".into() });
+    lab.client.add_cell_info(AddCellInfoRequest { name: "zone9".into(), cell_info }).await.unwrap();
+    let all = GetTabletsRequest::default();
+    let shard = GetTabletsRequest { keyspace: "ks".into(), shard: "0".into(), ..all.clone() };
+    let aliases = [("zone1", 1), ("zone9", 9)].map(|(cell, uid)| TabletAlias { cell: cell.into(), uid });
+    let named = GetTabletsRequest { tablet_aliases: aliases.into(), ..all.clone() };
+    let ask = |request: GetTabletsRequest| {
+        let mut client = lab.client.clone();
+        let asked = async move { client.get_tablets(request).await.map(|answer| answer.into_inner().tablets.len()) };
+        // only so that a list that never comes fails this test
+        async move { tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap() }
+    };
+    let strict = |request: &GetTabletsRequest| ask(GetTabletsRequest { strict: true, ..request.clone() });
+    let lax = async { tokio::join!(ask(all.clone()), ask(shard.clone()), ask(named.clone())) };
+    let hard = async { tokio::join!(strict(&all), strict(&shard), strict(&named)) };
+    let (lax, hard) = tokio::join!(lax, hard);
+    assert_eq!((lax.0.unwrap(), lax.1.unwrap(), lax.2.unwrap()), (1, 1, 1));
+    let text = |answer: Result<usize, Status>| answer.unwrap_err().message().to_owned();
+    let (all, shard, named) = (text(hard.0), text(hard.1), text(hard.2));
+    assert!(all.starts_with("GetTabletsByCell(zone9) failed: "), "{all}");
+    assert!(shard.starts_with("GetTabletMapForShard(ks, 0) failed: partial result: "), "{shard}");
+    assert!(named.contains("partial result: zone9"), "{named}");
+}
+
+#[tokio::test]
+async fn an_alias_that_cannot_be_decoded_is_passed_over_by_name() {
+    let rig = Rig::start().await;
+    let topo = rig.source_topology().await;
+    let path = paths::cells_alias("west");
+    topo.global().create(&path, vec![0xff, 0xff]).await.unwrap();
+    rig.lab.put(&path, vec![0xff, 0xff]).await;
+    let line = rig.create().await.unwrap();
+    for words in ["ALIAS_UNREADABLE", "cells alias west"] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    let diff = |source_cells: &[&str]| VDiffCreateRequest {
+        workflow: "import".into(),
+        target_keyspace: "customer".into(),
+        source_cells: source_cells.iter().map(|cell| (*cell).to_owned()).collect(),
+        ..VDiffCreateRequest::default()
+    };
+    let mut client = rig.lab.client.clone();
+    client.v_diff_create(diff(&[])).await.unwrap();
+    let refused = client.v_diff_create(diff(&["west"])).await.unwrap_err();
+    assert!(refused.message().contains("the cells alias west cannot be read"), "{refused}");
+    rig.cancel(false).await.unwrap();
+    let refused = rig.create_in(&["west"], TabletType::Replica).await.unwrap_err();
+    assert!(refused.message().contains("the cells alias west cannot be read"), "{refused}");
+}
+
+const ODD: [TabletType; 5] =
+    [TabletType::Drained, TabletType::Backup, TabletType::Restore, TabletType::Spare, TabletType::Experimental];
+
+/// As a tablet leaves its record when it is stopped.
+fn shut_down(record: Tablet) -> Tablet {
+    Tablet { hostname: String::new(), mysql_hostname: String::new(), port_map: Default::default(), ..record }
+}
+
+/// Tablets of all odd types, none of which answers, and a replica that was shut down.
+fn odd(cell: &str, keyspace: &str, shard: &str, first: u32) -> Vec<Tablet> {
+    let of = |(uid, kind): (u32, TabletType)| tablet(cell, uid, keyspace, shard, kind, 1);
+    let mut all: Vec<Tablet> = (first..).zip(ODD).map(of).collect();
+    all.push(shut_down(of((first + 9, TabletType::Replica))));
+    all
+}
+
+/// A source with a healthy replica; odd tablets on both sides when asked for.
+async fn rig(is_odd: bool) -> Rig {
+    let mut rig = Rig::start().await;
+    let replica = DiffTablet::default().start().await;
+    rig.add_source_tablet(&tablet("src1", 101, "commerce", "0", TabletType::Replica, replica)).await;
+    if is_odd {
+        for record in odd("src1", "commerce", "0", 110) {
+            rig.add_source_tablet(&record).await;
+        }
+        for (shard, first) in SHARDS.into_iter().zip([1010, 1110]) {
+            for record in odd("zone2", "customer", shard, first) {
+                rig.lab.add_tablet(&record).await;
+            }
+        }
+    }
+    rig
+}
+
+fn of_import() -> (String, String) {
+    ("customer".into(), "import".into())
+}
+
+/// What each command of a migration answers, in the order in which they are run; the first two make what the others need.
+async fn all_commands(rig: &Rig) -> Vec<(&'static str, Result<(), Status>)> {
+    let mut client = rig.lab.client.clone();
+    let (keyspace, workflow) = of_import();
+    let mut answers = vec![("create", rig.create_from(TabletType::Replica).await.map(drop))];
+    let status = WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), ..Default::default() };
+    answers.push(("status", client.workflow_status(status).await.map(drop)));
+    let show = GetWorkflowsRequest { keyspace: keyspace.clone(), ..Default::default() };
+    answers.push(("show", client.get_workflows(show).await.map(drop)));
+    let diff =
+        VDiffCreateRequest { workflow: workflow.clone(), target_keyspace: keyspace.clone(), ..Default::default() };
+    answers.push(("VDiff create", client.v_diff_create(diff).await.map(drop)));
+    let complete = MoveTablesCompleteRequest {
+        workflow: workflow.clone(),
+        target_keyspace: keyspace.clone(),
+        dry_run: true,
+        ..Default::default()
+    };
+    answers.push(("complete", client.move_tables_complete(complete).await.map(drop)));
+    answers.push(("cancel", rig.cancel(false).await.map(drop)));
+    answers
+}
+
+#[tokio::test]
+async fn odd_tablets_beside_healthy_ones_are_nobodys_business() {
+    let expected: Vec<_> =
+        all_commands(&rig(false).await).await.into_iter().map(|(name, a)| (name, a.is_ok())).collect();
+    assert_eq!(expected.iter().filter(|(_, fine)| *fine).count(), 6, "{expected:?}");
+    for (name, answer) in all_commands(&rig(true).await).await {
+        assert!(answer.is_ok(), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_shard_that_has_odd_tablets_only_is_told_with_what_it_has() {
+    let rig = Rig::start().await;
+    for record in odd("src1", "commerce", "0", 110) {
+        rig.add_source_tablet(&record).await;
+    }
+    let refused = rig.create_from(TabletType::Replica).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let text = refused.message();
+    assert!(text.contains("no tablet found to stream from in source shard commerce/0: tablet types replica"), "{text}");
+    for kind in ODD {
+        assert!(text.contains(&format!("({})", kind.as_str_name().to_lowercase())), "{kind:?}: {text}");
+    }
+    assert!(text.contains("use --tablet-types primary"), "{text}");
+}
+
+/// Shuts the primary of a target shard down, or one of the source.
+async fn stop(rig: &Rig, of_source: bool) {
+    let (topo, cell, uid) = match of_source {
+        true => (rig.source_topology().await.cell("src1").await.unwrap(), "src1", 100),
+        false => (rig.lab.cell("zone1").await, "zone1", 1000),
+    };
+    let path = paths::tablet(&TabletAlias { cell: cell.into(), uid });
+    let record = <Tablet as prost::Message>::decode(topo.get(&path).await.unwrap().value).unwrap();
+    let record = prost::Message::encode_to_vec(&shut_down(record));
+    topo.write_one(Write::put(path, record, vtmigrated::topo::Expect::Any), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_primary_that_was_shut_down_is_told_with_what_to_do() {
+    let words = [
+        "tablet is shutdown: zone1-0000001000, the primary of shard customer/-80",
+        "EmergencyReparentShard customer/-80",
+    ];
+    // before anything was made, and with a workflow
+    let fresh = rig(false).await;
+    stop(&fresh, false).await;
+    let refused = fresh.create_from(TabletType::Replica).await.unwrap_err();
+    assert!(words.iter().all(|words| refused.message().contains(words)), "{refused}");
+    let made = rig(false).await;
+    made.create_from(TabletType::Replica).await.unwrap();
+    stop(&made, false).await;
+    for (name, answer) in all_commands(&made).await {
+        let refused = answer.expect_err(name);
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{name}: {refused}");
+        assert!(words.iter().all(|words| refused.message().contains(words)), "{name}: {refused}");
+    }
+    // the source's
+    let fresh = rig(false).await;
+    stop(&fresh, true).await;
+    let refused = fresh.create_from(TabletType::Replica).await.unwrap_err();
+    for words in
+        ["tablet is shutdown: src1-0000000100, the primary of shard commerce/0", "EmergencyReparentShard commerce/0"]
+    {
+        assert!(refused.message().contains(words), "{words}: {refused}");
+    }
+}
