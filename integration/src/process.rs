@@ -15,11 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 /// How long one probe of a program that starts may take.
 const PROBE: Duration = Duration::from_secs(10);
+/// How long a program that is told to stand may go on.
+const STANDING: Duration = Duration::from_secs(1);
 
 pub use rustix::process::Signal;
 
@@ -177,17 +179,27 @@ impl Process {
     /// # Errors
     /// The program does not run.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        let not_running = || Error::NotRunning { name: self.program.name.clone() };
-        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).ok_or_else(not_running)?;
-        kill_process(pid, signal).map_err(|e| self.io(e.into()))
+        kill_process(self.running()?, signal).map_err(|e| self.io(e.into()))
     }
 
-    /// Stops the program from running (SIGSTOP): its connections stay open and nothing answers.
+    fn running(&self) -> Result<Pid, Error> {
+        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        pid.ok_or_else(|| Error::NotRunning { name: self.program.name.clone() })
+    }
+
+    /// Stops the program from running (SIGSTOP): its connections stay open and nothing answers. Returns when all of its threads
+    /// stand.
     ///
     /// # Errors
     /// It does not run.
     pub fn pause(&self) -> Result<(), Error> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        let (pid, look) = (self.running()?, WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
+        let until = Instant::now() + STANDING;
+        while waitid(WaitId::Pid(pid), look).map_err(|e| self.io(e.into()))?.is_none() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets a paused program go on.
