@@ -12,6 +12,8 @@ mod calls;
 mod cells;
 #[path = "rpc/complete.rs"]
 mod complete;
+#[path = "rpc/creates.rs"]
+mod creates;
 #[path = "rpc/decoders.rs"]
 mod decoders;
 #[path = "rpc/deletes.rs"]

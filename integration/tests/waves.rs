@@ -271,14 +271,14 @@ async fn the_depth_is_within_the_bars_and_does_not_grow() {
     }
     let bars = [
         ("register", 3),
-        ("create", 17),
+        ("create", 19),
         ("status", 6),
         ("show", 3),
         ("vdiff create", 9),
         ("vdiff show", 3),
         ("cancel", 13),
         ("complete", 16),
-        ("create over tables", 17),
+        ("create over tables", 19),
     ];
     for counts in [&few, &many] {
         for ((operation, count), (_, bar)) in counts.iter().zip(bars) {

@@ -17,7 +17,8 @@ use super::events::{Ends, Events};
 use super::status::logged;
 use super::{
     audit, backup, cell, graph, keyspace, migrate, mount, reparent, replication, routing_rules, schema,
-    schema_migration, serving, shard, tablet, throttler, topology, transaction, validate, vdiff, vschema, whole, workflow,
+    schema_migration, serving, shard, tablet, throttler, topology, transaction, validate, vdiff, vschema, whole,
+    workflow,
 };
 use crate::context::Context;
 use crate::deadline;

@@ -14,7 +14,8 @@ use futures::future::{join_all, try_join, try_join4};
 use serde::Serialize;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::migrate::readiness;
+use super::migrate::cleanup::others::Others;
+use super::migrate::{earlier, readiness};
 use super::preflight::{Finding, Severity, check};
 use super::record::{self, Facts, Phase};
 use super::streams::{Keyspace, OnShard};
@@ -184,6 +185,9 @@ async fn of_record(
 ) -> Result<Option<Leftover>> {
     let keyspace = &target.name;
     let subject = format!("workflow {keyspace}.{workflow}");
+    // a record of an earlier workflow is left when the one of today has ended
+    let Some(facts) = earlier::of(facts, rows.iter().copied()) else { return Ok(None) };
+    let facts = &*facts;
     let command = |action: &str| format!("Migrate --target-keyspace {keyspace} --workflow {workflow} {action}");
     if facts.completing {
         let text = "its complete was interrupted";
@@ -218,14 +222,17 @@ async fn of_record(
             return Ok(Some(Leftover::new(finding, None)));
         }
     };
-    let others = plan::Others::of(keyspace, workflow, records, all_rows);
+    let others = Others::of(keyspace, workflow, records, all_rows);
     let vschema = topo::vschema::find(context.topo.global(), keyspace).await?;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let plan = Plan::new(target, facts, rows, &remains, &others, &vschema);
     let check = if creating { &check::CREATE_INTERRUPTED } else { &check::RECORD_WITHOUT_STREAMS };
     let filled = remains.filled(facts);
-    if creating && !filled.is_empty() {
-        let text = format!("its create was interrupted; tables that it made hold rows: {}", filled.join(", "));
+    if creating && (!filled.is_empty() || plan::have_copied(rows)) {
+        let text = match filled.as_slice() {
+            [] => "its create was interrupted; its streams have begun to copy".to_owned(),
+            filled => format!("its create was interrupted; tables that it made hold rows: {}", filled.join(", ")),
+        };
         let mend = format!(
             "repeat create with the same arguments, or take it away with: {}; it drops only what its streams copied",
             command("cancel")

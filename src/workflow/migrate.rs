@@ -5,6 +5,7 @@ pub mod cancel;
 pub(super) mod cleanup;
 pub mod complete;
 pub mod create;
+pub(super) mod earlier;
 mod filters;
 pub(crate) mod gather;
 pub mod observe;

@@ -5,6 +5,7 @@
 
 mod text;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,21 @@ impl Facts {
     /// Tables that create made on a shard.
     pub fn created_on(&self, shard: &str) -> &[String] {
         lookup(&self.created_tables, shard)
+    }
+
+    /// Takes tables off those that create made on a shard: they are others' after all.
+    pub fn forget_made(&mut self, shard: &str, others: impl Fn(&String) -> bool) {
+        for (_, made) in self.created_tables.iter_mut().filter(|(name, _)| name == shard) {
+            made.retain(|table| !others(table));
+        }
+    }
+
+    /// Adds tables to those that create made on a shard.
+    pub fn add_made(&mut self, shard: &str, tables: &[String]) {
+        for (_, made) in self.created_tables.iter_mut().filter(|(name, _)| name == shard) {
+            let known: BTreeSet<String> = made.iter().cloned().collect();
+            made.extend(tables.iter().filter(|table| !known.contains(*table)).cloned());
+        }
     }
 
     /// Denied tables that create added on a shard.

@@ -262,6 +262,41 @@ async fn a_complete_that_is_repeated_proves_everything_again_until_the_tables_ar
     assert!(!denied(&rig).await && record(&rig).await.is_none());
 }
 
+/// As when stock deleted a workflow whose complete was cut off after the handover, and made another one of its name.
+#[tokio::test]
+async fn the_record_of_an_earlier_workflow_proves_nothing_of_a_later_one() {
+    let copying = || Stream { pos: Vec::new(), ..running(90) };
+    let rig = rig([copying(), copying()], json!({"completing": true, "handed_over": true})).await;
+    refused(&rig, complete(&rig, false).await, &["copying has not begun"]).await;
+    rig.primaries.iter().for_each(|primary| primary.set(|c| c.streams = vec![running(100)]));
+    complete(&rig, false).await.unwrap();
+    assert!(!denied(&rig).await && record(&rig).await.is_none());
+}
+
+#[tokio::test]
+async fn what_an_earlier_workflow_of_other_tables_denied_is_left_with_its_record() {
+    let shards = json!([["-80", 0], ["80-", 0]]);
+    let changes =
+        json!({"tables": ["other"], "denied_tables": [["-80", ["other"]], ["80-", ["other"]]], "cancelling": true});
+    let rig = rig([running(100), running(100)], changes).await;
+    for shard in ["-80", "80-"] {
+        let mut record = shard_record(&rig, shard).await;
+        record.tablet_controls[0].denied_tables.push("other".into());
+        rig.lab.put(&paths::shard("customer", shard), record.encode_to_vec()).await;
+    }
+    let mut facts = record(&rig).await.unwrap();
+    facts["shards"] = shards;
+    for (at, shard) in ["-80", "80-"].into_iter().enumerate() {
+        let created = vtmigrated::topo::shard::get(rig.lab.topo.global(), "customer", shard).await.unwrap().created;
+        facts["shards"][at][1] = json!(created);
+    }
+    rig.lab.put(&paths::workflow_record("customer", "import"), facts.to_string().into_bytes()).await;
+    complete(&rig, false).await.unwrap();
+    let left = shard_record(&rig, "-80").await;
+    assert_eq!(vtmigrated::topo::shard::denied(&left), ["other"]);
+    assert_eq!(record(&rig).await.unwrap()["tables"], json!(["other"]));
+}
+
 #[tokio::test]
 async fn start_lets_a_workflow_run_on_that_a_complete_stopped_and_did_not_hand_over() {
     let rig = rig([frozen(100), running(100)], json!({"completing": true})).await;

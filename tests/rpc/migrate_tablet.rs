@@ -39,7 +39,7 @@ pub struct Contents {
     /// Streams have no position until they are asked for the second time.
     pub starts_slowly: bool,
     /// A table with rows that somebody makes just before the tablet runs DDL.
-    pub made_before_ddl: Option<(&'static str, u64)>,
+    pub made_before_ddl: Vec<(&'static str, u64)>,
     /// Statements under way, and the most that there were.
     running: usize,
     pub most: usize,
@@ -214,7 +214,7 @@ impl TabletManager for MigrateTablet {
         let names: Vec<String> =
             sql.split("CREATE TABLE `").skip(1).filter_map(|s| s.split('`').next()).map(str::to_owned).collect();
         self.perform(format!("ApplySchema {}", names.join(" ")), move |contents| {
-            if let Some((table, rows)) = contents.made_before_ddl.take() {
+            for (table, rows) in std::mem::take(&mut contents.made_before_ddl) {
                 contents.tables.insert(table.into(), rows);
             }
             for name in names {

@@ -22,7 +22,6 @@ pub fn definition(name: &str, table: &Table) -> TableDefinition {
         row_count: table.rows.len() as u64,
         data_length: 16384,
         fields: vec![field("id"), field("v")],
-        ..TableDefinition::default()
     }
 }
 

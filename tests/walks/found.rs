@@ -103,6 +103,19 @@ fn a_create_that_goes_on_takes_no_tables_that_others_filled() {
     }
 }
 
+/// A table is create's own once its record notes that create made it.
+#[test]
+fn an_empty_table_that_somebody_makes_beside_create_stays() {
+    for setup in [PLAIN, SHARDED] {
+        for upset in [Upset::KillAfter, Upset::KillBefore] {
+            let after = [UserMakesTable, Our(Create, None), Wait(20), Our(Cancel, None)];
+            holds_at_every_call(setup, &[], Create, upset, &after);
+            holds_at_every_call(setup, &[], Create, upset, &[UserMakesTable, Our(Cancel, None)]);
+        }
+        holds_at_every_call(setup, &[], Create, Upset::UserMakesTable, &[Our(Cancel, None)]);
+    }
+}
+
 #[test]
 fn what_a_failed_create_made_is_taken_back_when_nothing_is_under_way() {
     for upset in [Upset::FailBefore, Upset::FailAfter, Upset::Slow] {
@@ -162,6 +175,17 @@ fn a_copy_that_was_started_again_is_no_snapshot_when_its_complete_is_repeated() 
         holds_at_every_call(setup, &before, Complete, upset, &[SourceWrites(3), Our(Complete, None)]);
     }
     holds(setup, &[Our(Create, None), Wait(30), SourceWrites(3), Our(Complete, None)]);
+}
+
+/// What complete wrote of the handover does not make the denied tables of others the workflow's.
+#[test]
+fn denied_tables_of_others_stay_when_somebody_starts_streams_that_were_handed_over() {
+    for setup in [PLAIN, SHARDED] {
+        let setup = Setup { denied_before: true, ..setup };
+        let before = [Our(Create, None), Wait(30)];
+        let after = [StreamsThawed, Our(Cancel, None), Our(CancelKeepingData, None)];
+        holds_at_every_call(setup, &before, Complete, Upset::KillAfter, &after);
+    }
 }
 
 #[test]

@@ -134,13 +134,10 @@ impl State {
         });
     }
 
-    /// Somebody makes a table on the target. One that nobody can write to, for a workflow denies it, is theirs only when it is
-    /// not denied any more: until then an interrupted create may have made it just as well.
+    /// Somebody makes a table on the target: nothing that a shard's record denies keeps them from it.
     pub fn user_makes_table(&mut self, table: &str) {
         for name in self.serving(TARGET) {
-            let primary = self.shards[&name].primary;
-            let denied = self.seats.get(&primary).is_some_and(|seat| seat.denied.contains(table));
-            let made = Table { of_user: !denied, handed_over: denied, ..Table::default() };
+            let made = Table { of_user: true, ..Table::default() };
             self.shards.get_mut(&name).unwrap().tables.entry(table.to_owned()).or_insert(made);
         }
     }

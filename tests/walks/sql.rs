@@ -173,7 +173,7 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
             |(table, found): (&String, &crate::data::Table)| texts(&[table, &found.rows.len().to_string(), "16384"]);
         return Ok(plain(&shard.tables.iter().map(row).collect::<Vec<_>>()));
     }
-    if lower.contains("limit 1) as t") {
+    if lower.contains("limit 1") {
         return with_rows(shard, query);
     }
     if lower.contains("as bounds") {

@@ -1,5 +1,6 @@
 //! A light tablet: the calls that our server makes of it, answered from the world's memory.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -215,9 +216,8 @@ impl TabletManager for Light {
     ) -> Answer<VReplicationWaitForPosResponse> {
         let VReplicationWaitForPosRequest { id, position } = r.into_inner();
         for _ in 0..100 {
-            let answer = self.on("VReplicationWaitForPos", false, |state, shard, _| {
-                state.waits(shard, i32::try_from(id).unwrap_or_default(), &position)
-            })?;
+            let answer =
+                self.on("VReplicationWaitForPos", false, |state, shard, _| state.waits(shard, id, &position))?;
             if answer.into_inner() {
                 return Ok(Response::new(VReplicationWaitForPosResponse {}));
             }
@@ -299,8 +299,11 @@ impl World {
         let Ok(node) = self.conn(&name.0).get(&paths::shard(&name.0, &name.1)).await else { return };
         let denied = shard::denied(&Record::decode(node.value).unwrap());
         let mut state = self.state();
+        // a tablet denies those tables that are there when it reads the record (Vitess 24.0.4, `applyDenyList`)
+        let there = state.shards.get(&name).map(|shard| shard.tables.keys().cloned().collect()).unwrap_or_default();
+        let there: BTreeSet<String> = there;
         if let Some(seat) = state.seats.get_mut(&uid) {
-            seat.denied = denied.iter().cloned().collect();
+            seat.denied = denied.iter().filter(|table| there.contains(*table)).cloned().collect();
         }
         let Some(shard) = state.shards.get_mut(&name).filter(|shard| shard.primary == uid) else { return };
         for (_, table) in shard.tables.iter_mut().filter(|(table, _)| !denied.contains(table)) {

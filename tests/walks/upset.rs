@@ -30,6 +30,7 @@ pub enum Upset {
     LeaseLost,
     SourceWrites,
     ClientWrites,
+    UserMakesTable,
     SourceDies,
     StreamFails,
     TargetReparents,
@@ -39,7 +40,7 @@ pub enum Upset {
 
 impl Upset {
     /// All but those with an operation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::KillBefore,
         Self::KillAfter,
         Self::FailBefore,
@@ -50,6 +51,7 @@ impl Upset {
         Self::LeaseLost,
         Self::SourceWrites,
         Self::ClientWrites,
+        Self::UserMakesTable,
         Self::SourceDies,
         Self::StreamFails,
         Self::TargetReparents,
@@ -121,6 +123,9 @@ pub async fn next() -> (Option<Arc<Run>>, Option<Upset>) {
         Some(Upset::TargetReparents) => world.reparent(crate::world::TARGET, 0).await,
         Some(Upset::SourceWrites) => world.state().source_writes(2),
         Some(Upset::ClientWrites) => crate::world::TABLES.iter().for_each(|table| world.state().client_writes(table)),
+        Some(Upset::UserMakesTable) => {
+            crate::world::TABLES.iter().for_each(|table| world.state().user_makes_table(table))
+        }
         Some(Upset::SourceDies) => world.state().source_dies(),
         Some(Upset::StreamFails) => world.state().stream_fails(0),
         _ => return (Some(Arc::clone(&run)), upset),

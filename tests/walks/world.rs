@@ -202,7 +202,7 @@ impl State {
     /// True when no stream can read from a shard.
     pub fn is_silent(&self, shard: &Shard) -> bool {
         let silent = |uid: u32| self.is_down(uid) || self.hung.contains(&uid);
-        silent(shard.primary) && !(self.setup.from_replicas && !silent(other(shard.primary)))
+        silent(shard.primary) && (!self.setup.from_replicas || silent(other(shard.primary)))
     }
 
     /// The shards of a keyspace.
@@ -267,7 +267,7 @@ pub fn alias(uid: u32) -> TabletAlias {
 
 /// The other tablet of a shard.
 pub fn other(uid: u32) -> u32 {
-    if uid % 2 == 0 { uid + 1 } else { uid - 1 }
+    if uid.is_multiple_of(2) { uid + 1 } else { uid - 1 }
 }
 
 pub fn tablet(uid: u32, keyspace: &str, shard: &str, kind: TabletType) -> Tablet {

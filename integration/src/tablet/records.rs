@@ -9,7 +9,9 @@ use vtmigrated_proto::{
 
 use super::engine::{
     Context,
+    db::Db,
     error::{Error, Result},
+    literal::string,
     stream::now,
 };
 
@@ -48,7 +50,28 @@ pub async fn promote(context: &Context) -> Result<()> {
 /// # Errors
 /// Those of the topology. A vschema that is not there is none.
 pub async fn refresh(context: &Context) -> Result<()> {
-    read_all(context).await.map_err(|error| Error::unknown(error.to_string()))
+    let denied = read_all(context).await.map_err(|error| Error::unknown(error.to_string()))?;
+    context.shared.set_denied(there(context, denied).await?);
+    Ok(())
+}
+
+/// Those of some tables that are there: a tablet denies no others, until it reads its shard's record again (Vitess 22.0.4 and
+/// 24.0.4, `applyDenyList`).
+async fn there(context: &Context, tables: Vec<String>) -> Result<Vec<String>> {
+    if tables.is_empty() {
+        return Ok(tables);
+    }
+    let mut db = Db::connect(&context.shared).await?;
+    let named: Vec<String> = tables.iter().map(|table| string(table)).collect();
+    let found = db
+        .rows(format!(
+            "select table_name from information_schema.tables where table_schema = {} and table_name in ({})",
+            string(&context.shared.options.db_name),
+            named.join(",")
+        ))
+        .await;
+    db.close().await;
+    Ok(found?.into_iter().flatten().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()).collect())
 }
 
 async fn write_all(context: &Context, grpc_port: u16) -> topo::Result<()> {
@@ -140,17 +163,17 @@ async fn join_graph(context: &Context, cell: &std::sync::Arc<dyn topo::Conn>) ->
     }
 }
 
-async fn read_all(context: &Context) -> topo::Result<()> {
+/// Answers what the shard's record denies.
+async fn read_all(context: &Context) -> topo::Result<Vec<String>> {
     let options = &context.shared.options;
     let record = shard::get(context.topo.global(), &options.keyspace, &options.shard).await?;
     let is_primary = context.shared.state().tablet_type == TabletType::Primary;
     let denied = if is_primary { shard::denied(&record.value) } else { Vec::new() };
-    context.shared.set_denied(denied);
     let cell = context.topo.cell(&options.cell).await?;
     match srv_vschema::get(&cell).await {
         Ok(vschema) => context.shared.set_vschema(vschema.value),
         Err(error) if error.is_no_node() => {}
         Err(error) => return Err(error),
     }
-    Ok(())
+    Ok(denied)
 }

@@ -4,12 +4,13 @@ use futures::future::try_join;
 use serde::Serialize;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
+use super::super::migrate::cleanup::others::Others;
 use super::super::migrate::cleanup::{Removal, Traces};
 use super::super::migrate::{Found, locks};
 use super::super::record::{self, Phase};
 use super::super::streams::{Keyspace, OnShard};
 use super::super::{Error, Result};
-use super::plan::{Others, Plan, Remains};
+use super::plan::{Plan, Remains, have_copied};
 use super::{Action, Known, Leftover, find, tablets};
 use crate::context::Context;
 use crate::topo::{self, Expect, Lock, Write, paths};
@@ -130,7 +131,8 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let rows: Vec<&OnShard> = all.iter().filter(|row| row.found.workflow == workflow).collect();
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let now = Plan::new(target, facts, &rows, &remains, &others, &vschema);
-    if now != *plan || !now.shared.is_empty() || (creating && !remains.filled(facts).is_empty()) {
+    if now != *plan || !now.shared.is_empty() || (creating && (!remains.filled(facts).is_empty() || have_copied(&rows)))
+    {
         return Err(changed());
     }
     let denied = now.to_lift(target, facts);

@@ -9,9 +9,9 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 use super::super::Result;
 use super::super::migrate::cleanup::Tables;
 use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
-use super::super::record::{Facts, Phase};
-use super::super::streams::{self, Keyspace, OnShard};
-use super::Known;
+use super::super::migrate::cleanup::others::Others;
+use super::super::record::Facts;
+use super::super::streams::{Keyspace, OnShard};
 use crate::context::Context;
 use crate::topo::shard;
 use crate::vschema;
@@ -66,37 +66,14 @@ impl Remains {
     }
 
     fn is_there(&self, shard: &str, table: &str) -> bool {
-        self.held.get(shard).is_some_and(|held| held.empty.contains(table) || held.filled.contains(table))
+        self.held.get(shard).is_some_and(|held| held.is_there(table))
     }
 }
 
-/// Tables of the other workflows of a keyspace.
-#[derive(Clone, Debug, Default)]
-pub struct Others {
-    /// Those that their streams or their records name.
-    named: BTreeSet<String>,
-    /// Those that they work on, so that writes must stay denied: they have streams, or a create or complete that goes on.
-    at_work: BTreeSet<String>,
-}
-
-impl Others {
-    /// The tables of all workflows but one.
-    pub fn of(keyspace: &str, workflow: &str, records: &[&Known], rows: &[OnShard]) -> Self {
-        let mut others = Self::default();
-        for row in rows.iter().filter(|row| row.found.workflow != workflow) {
-            let sources = row.found.streams.iter().filter_map(|stream| stream.bls.as_ref());
-            others.at_work.extend(sources.flat_map(streams::tables));
-        }
-        for facts in records.iter().filter(|(of, name, _)| of == keyspace && name != workflow).flat_map(|of| &of.2) {
-            others.named.extend(facts.tables.iter().cloned());
-            let goes_on = facts.phase == Phase::Creating || facts.completing;
-            if goes_on && !facts.taken_back && !facts.handed_over {
-                others.at_work.extend(facts.tables.iter().cloned());
-            }
-        }
-        others.named.extend(others.at_work.iter().cloned());
-        others
-    }
+/// True when a stream has copied something, or may have.
+pub fn have_copied(rows: &[&OnShard]) -> bool {
+    let mut streams = rows.iter().flat_map(|row| &row.found.streams);
+    streams.any(|stream| !stream.pos.is_empty() || stream.rows_copied > 0)
 }
 
 impl Plan {
@@ -111,8 +88,9 @@ impl Plan {
     ) -> Self {
         let claimed = Claimed { target, rows, facts: Some(facts), tables: &facts.tables };
         let claim = Claim::of(claimed, &remains.held);
-        let mut plan = Self { kept: claim.kept, ..Self::default() };
-        let unused = |tables: Vec<String>| tables.into_iter().filter(|table| !others.named.contains(table)).collect();
+        let kept = claim.kept.into_iter().chain(claim.left).collect();
+        let mut plan = Self { kept, ..Self::default() };
+        let unused = |tables: Vec<String>| tables.into_iter().filter(|table| !others.names(table)).collect();
         for (shard, tables) in claim.tables {
             let tables = Tables { drop: unused(tables.drop), drop_empty: unused(tables.drop_empty), empty: Vec::new() };
             if tables != Tables::default() {
@@ -127,7 +105,7 @@ impl Plan {
             let denied: BTreeSet<String> = shard::denied(&target_shard.record.value).into_iter().collect();
             let about = facts.may_be_about(name, target_shard.record.created);
             let ours = facts.denied_on(name).iter().filter(|table| about && denied.contains(*table));
-            let (shared, ours): (Vec<_>, Vec<_>) = ours.cloned().partition(|table| others.at_work.contains(table));
+            let (shared, ours): (Vec<_>, Vec<_>) = ours.cloned().partition(|table| others.at_work_on(table).is_some());
             for (tables, of) in [(ours, &mut plan.denied), (shared, &mut plan.shared)] {
                 if !tables.is_empty() {
                     of.push((name.clone(), tables));
@@ -160,7 +138,7 @@ impl Plan {
         let stays =
             |table: &String| going.iter().any(|(shard, goes)| remains.is_there(shard, table) && !goes.contains(table));
         let entries = facts.vschema_tables.iter();
-        entries.filter(|t| known.contains_key(t.as_str()) && !others.named.contains(*t) && !stays(t)).cloned().collect()
+        entries.filter(|t| known.contains_key(t.as_str()) && !others.names(t) && !stays(t)).cloned().collect()
     }
 
     /// Tables whose denial is to be lifted. Those too that the shards' records do not deny any more: their tablets may have

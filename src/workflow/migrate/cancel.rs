@@ -1,13 +1,15 @@
 //! Cancel: the target as it was before create. With kept data it only ends the workflow.
 
+use futures::future::try_join;
 use vtmigrated_proto::vschema::RoutingRules;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
 use super::super::preflight::{DryRun, Report, told};
 use super::super::streams::OnShard;
-use super::super::{Error, Result, names, traffic};
+use super::super::{Error, Result, names, record, traffic};
 use super::cleanup::claim::{Claim, Kept, Known};
+use super::cleanup::others::Others;
 use super::cleanup::quiet::{quieten, restart};
 use super::cleanup::{Removal, Traces};
 use super::complete::Found;
@@ -73,7 +75,7 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
 async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, RoutingRules)> {
     let found = async { Found::read(context, &arguments.keyspace, &arguments.workflow).await };
     let rules = async { Ok(topo::routing_rules::get(context.topo.global()).await?) };
-    futures::future::try_join(found, rules).await
+    try_join(found, rules).await
 }
 
 /// What is taken away.
@@ -91,6 +93,9 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     if traffic::writes_switched(&found.origin.keyspace, &found.origin.tables, rules) {
         let text = "cannot delete workflow because you have already switched write traffic";
         return Err(Error::precondition("WRITES_SWITCHED", text, "see GetRoutingRules"));
+    }
+    if found.rows.is_empty() {
+        refuse_shared(context, found, keyspace, workflow).await?;
     }
     if *keep_data {
         return Ok(traces(found, Claim::default(), true));
@@ -110,6 +115,25 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
 }
 
+/// Refuses to take away what is left of a workflow that has no streams any more, and that another one works on by now: its
+/// tables would go, or be written to. Two waves.
+async fn refuse_shared(context: &Context, found: &Found, keyspace: &str, workflow: &str) -> Result<()> {
+    let records = async { record::all(context.topo.global()).await };
+    let (records, rows) = try_join(records, found.target.keyspace.workflows(context, &[])).await?;
+    let others = Others::of(keyspace, workflow, &records.iter().collect::<Vec<_>>(), &rows);
+    let named = |table: &String| others.stream_into(table).map(|of| format!("{table} ({of})"));
+    let shared: Vec<String> = found.tables().iter().filter_map(named).take(NAMED).collect();
+    if shared.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "cannot delete workflow {workflow} in keyspace {keyspace}: only its record is left, and another workflow works on its \
+         tables: {}",
+        shared.join(", ")
+    );
+    Err(Error::precondition("TABLES_SHARED", text, "complete or cancel that one first, then repeat this"))
+}
+
 fn has_begun(keyspace: &str, workflow: &str) -> Error {
     let text = format!(
         "cannot delete workflow {workflow} in keyspace {keyspace}: its complete has begun, and the tables may hold new rows"
@@ -121,17 +145,21 @@ fn has_begun(keyspace: &str, workflow: &str) -> Error {
 /// Most tables that a refusal names.
 const NAMED: usize = 12;
 
-fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
-    let mut named: Vec<String> = kept.iter().take(NAMED).map(ToString::to_string).collect();
-    if kept.len() > NAMED {
-        named.push(format!("and {} more", kept.len() - NAMED));
+fn names_of(tables: &[Kept]) -> String {
+    let mut named: Vec<String> = tables.iter().take(NAMED).map(ToString::to_string).collect();
+    if tables.len() > NAMED {
+        named.push(format!("and {} more", tables.len() - NAMED));
     }
+    named.join("; ")
+}
+
+fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
     let begins = if found.rows.is_empty() {
         format!("no streams found in keyspace {keyspace} for {workflow}: only its record is left")
     } else {
         format!("cannot delete workflow {workflow} in keyspace {keyspace}")
     };
-    let text = format!("{begins}, and what tables hold cannot be proven to be its own: {}", named.join("; "));
+    let text = format!("{begins}, and what tables hold cannot be proven to be its own: {}", names_of(kept));
     let help = format!(
         "to end it and keep its tables: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data; then drop \
          by hand what nobody needs"
@@ -154,13 +182,14 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
         }
         planned => planned?,
     };
+    let left = names_of(&traces.left);
     Removal { context, lock, target: &found.target, workflow: &arguments.workflow, traces: &traces }.run().await?;
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
         tablet: shard.record.value.primary_alias.clone(),
         deleted: found.rows.iter().any(|row| row.shard == at),
     };
-    Ok(WorkflowDeleteResponse { summary: summary(&found, arguments), details: shards.map(detail).collect() })
+    Ok(WorkflowDeleteResponse { summary: summary(&found, arguments, &left), details: shards.map(detail).collect() })
 }
 
 fn traces(found: &Found, claim: Claim, keep_data: bool) -> Traces {
@@ -178,20 +207,22 @@ fn traces(found: &Found, claim: Claim, keep_data: bool) -> Traces {
     Traces {
         with_streams: shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect(),
         tables: claim.tables,
+        left: claim.left,
         vschema_tables,
         denied: found.denied(),
         restore_keys: keep_data,
         mark: found.record.clone(),
-        keep_record: false,
+        keep_record: found.earlier.is_some(),
     }
 }
 
-fn summary(found: &Found, arguments: &Arguments) -> String {
+fn summary(found: &Found, arguments: &Arguments, left: &str) -> String {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let tables = found.origin.tables.len();
     let data = if *keep_data { "kept" } else { "removed" };
+    let left = if left.is_empty() { String::new() } else { format!("; left, empty: {left}") };
     format!(
-        "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){}",
+        "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){left}{}",
         told(&found.target.keyspace.cells)
     )
 }

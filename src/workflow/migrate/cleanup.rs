@@ -1,6 +1,7 @@
 //! Taking a workflow away. Every step can be repeated; the rows go last but one, the record last.
 
 pub mod claim;
+pub mod others;
 pub mod ownership;
 pub mod quiet;
 mod step;
@@ -19,6 +20,7 @@ use crate::context::Context;
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Conn, Lock, Record, Write};
+use claim::Kept;
 
 pub use step::Step;
 
@@ -39,6 +41,8 @@ pub struct Traces {
     /// Shards that hold streams, by name.
     pub with_streams: Vec<String>,
     pub tables: Vec<(String, Tables)>,
+    /// Empty tables that stay, for nothing proves whose they are.
+    pub left: Vec<Kept>,
     /// Entries to take out of the VSchema.
     pub vschema_tables: Vec<String>,
     /// Denied tables to lift, by shard.
@@ -58,13 +62,13 @@ impl Traces {
         let all: Vec<String> = target.shards.iter().map(|shard| shard.name.clone()).collect();
         let mut steps = vec![Step::StopStreams { shards: self.with_streams.clone() }];
         let any = self.tables.iter().any(|(_, tables)| *tables != Tables::default());
-        if any && self.mark.as_ref().is_some_and(|stored| !stored.facts.cancelling) {
-            steps.push(Step::MarkCancelling);
-        }
         let secured = self.tables.iter().filter(|(_, tables)| !tables.drop_empty.is_empty());
         let secured: Vec<_> = secured.map(|(shard, tables)| (shard.clone(), tables.drop_empty.clone())).collect();
         if !secured.is_empty() {
             steps.push(Step::SecureEmpty { tables: secured });
+        }
+        if any && self.mark.as_ref().is_some_and(|stored| !stored.facts.cancelling) {
+            steps.push(Step::MarkCancelling);
         }
         if any || self.restore_keys {
             let keys = self.restore_keys || self.tables.iter().any(|(_, tables)| !tables.empty.is_empty());

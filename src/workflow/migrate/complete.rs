@@ -15,10 +15,11 @@ use super::super::verdict::positions::is_snapshot;
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
-use super::{COMPLETE_ACTION, FROZEN, readiness, status};
+use super::{COMPLETE_ACTION, FROZEN, earlier, readiness, status};
 use crate::context::{Context, End};
 use crate::error::Code;
 use crate::topo::{self, Expect, Lock, Record};
+use earlier::Whose;
 use readiness::Asked;
 use step::Step;
 
@@ -93,6 +94,8 @@ pub(in crate::workflow) struct Found {
     pub target: WithReplicas,
     pub vschema: Option<Record<vtmigrated_proto::vschema::Keyspace>>,
     pub record: Option<Stored>,
+    /// The record when it is an earlier workflow's of the same name. It stays, for only it tells what that one denied.
+    pub earlier: Option<Stored>,
     pub rows: Vec<OnShard>,
     pub origin: Origin,
 }
@@ -124,13 +127,18 @@ impl Found {
             let (code, help) = (Code::Unimplemented, help.to_owned());
             return Err(Error::NotServed { code, reason: "WORKFLOW_TYPE", text, help });
         }
+        let (record, earlier) = match record.map(|stored| earlier::whose(stored, &rows)) {
+            Some(Whose::Own(stored)) => (Some(stored), None),
+            Some(Whose::Earlier(stored)) => (None, Some(stored)),
+            None => (None, None),
+        };
         let mut origin = streams::origin(keyspace, &rows.iter().collect::<Vec<_>>())?;
         if let (true, Some(stored)) = (rows.is_empty(), &record) {
             origin.mount.clone_from(&stored.facts.mount);
             (origin.keyspace, origin.shards) = stored.facts.source.clone();
             origin.tables.clone_from(&stored.facts.tables);
         }
-        Ok(Self { target, vschema, record, rows, origin })
+        Ok(Self { target, vschema, record, earlier, rows, origin })
     }
 
     /// True when complete has lifted the denied tables: the record says so.
@@ -163,15 +171,18 @@ impl Found {
         self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
     }
 
-    /// Denied tables that the workflow put on each shard: those of its record, else all of its tables.
+    /// Denied tables that the workflow put on each shard: those of its record, and those that only its streams name.
     pub fn denied(&self) -> Vec<(String, Vec<String>)> {
         let shards = self.target.keyspace.shards.iter();
         match &self.record {
             Some(Stored { facts, .. }) if self.rows.is_empty() || self.is_about_some(facts) => {
+                let recorded: BTreeSet<&String> = facts.tables.iter().collect();
+                let others = self.origin.tables.iter().filter(|table| !recorded.contains(table));
+                let of = |name: &str| facts.denied_on(name).iter().chain(others.clone()).cloned().collect();
                 let about = shards.filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
-                about.map(|shard| (shard.name.clone(), facts.denied_on(&shard.name).to_vec())).collect()
+                about.map(|shard| (shard.name.clone(), of(&shard.name))).collect()
             }
-            _ => shards.map(|s| (s.name.clone(), self.origin.tables.clone())).collect(),
+            _ => shards.map(|shard| (shard.name.clone(), self.origin.tables.clone())).collect(),
         }
     }
 }

@@ -9,10 +9,11 @@ mod situation;
 mod step;
 mod take_back;
 
-pub(in crate::workflow) use checks::with_rows;
+pub(in crate::workflow) use checks::{Which, with_rows};
 
 use std::sync::Arc;
 
+use dashmap::DashMap;
 use futures::future::{join, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
@@ -104,7 +105,7 @@ async fn create_locked(
     let Examined { situation, facts, sources, cells, report } = &examined;
     report.refuse()?;
     report.log("Migrate create");
-    let creation = apply::Creation { context, arguments, lock, situation, sources, cells };
+    let creation = apply::Creation { context, arguments, lock, situation, sources, cells, made: DashMap::new() };
     creation.run(facts).await?;
     let answer = status::of_created(context, arguments, &situation.target.keyspace);
     // stock may have looked before our streams were there, and inserted its own after they were

@@ -14,8 +14,8 @@ use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::{Result, verdict};
 use super::progress::{Overall, TableState};
-use super::readiness;
 use super::status::{self, Around, Seen, Told};
+use super::{earlier, readiness};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::tablet;
@@ -145,13 +145,13 @@ pub async fn keyspace(
             let diffs = diff::read(context, target, &workflow).await;
             let origin = seen.origin(&target.name).unwrap_or_default();
             let diffs = diffs.settled(context, &origin, &target.name).await;
-            let facts = common.facts(name, &workflow);
+            let facts = common.facts(name, &workflow).and_then(|facts| earlier::of(facts, &seen.rows));
             let around = Around {
                 mounts: &common.mounts,
                 rules: &common.rules,
                 serving,
                 diffs: &diffs,
-                facts,
+                facts: facts.as_deref(),
                 vschema: Some(vschema),
                 columns,
             };

@@ -134,7 +134,9 @@ async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::
     };
     let covers = |known: &Asked| {
         let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());
-        (&known.ask.mount, &known.ask.keyspace) == (&ask.mount, &ask.keyspace) && ask.shards.iter().all(has)
+        (&known.ask.mount, &known.ask.keyspace) == (&ask.mount, &ask.keyspace)
+            && ask.shards.iter().all(has)
+            && ask.tables.iter().all(|table| known.ask.tables.contains(table))
     };
     match known {
         Some(known) if covers(&known) => known.answer,

@@ -26,9 +26,9 @@ use super::super::verdict::{self, Evidence, overrides};
 use super::super::{Error, Result, foreign, names};
 use super::arguments::Arguments;
 use super::progress::{Overall, Size, TableState};
-use super::readiness;
 use super::rows::CopyStates;
 use super::sizes::Copying;
+use super::{earlier, readiness};
 use crate::context::Context;
 use crate::topo::Node;
 use crate::{topo, vschema};
@@ -63,15 +63,17 @@ pub async fn status(
         return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
     }
     let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
-    let facts = stored.as_ref().map(|stored| &stored.facts);
-    let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
-    let read = Seen::read(context, &target, workflow, sizes.is_empty());
+    let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
+    let read = Seen::read(context, &target, workflow, !sized);
     let diffs = async { Ok(diff::read(context, &target, workflow).await) };
     let (seen, diffs, serving) = try_join3(read, diffs, serving).await?;
     if seen.rows.is_empty() {
         return Err(missing(keyspace, workflow));
     }
     foreign::check(keyspace, workflow, &seen.rows)?;
+    let facts = stored.as_ref().and_then(|stored| earlier::of(&stored.facts, &seen.rows));
+    let facts = facts.as_deref();
+    let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
     let diffs = diffs.settled(context, &seen.origin(keyspace)?, keyspace).await;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let around = Around {

@@ -45,7 +45,8 @@ checks! {
 
     WORKFLOW_EXISTS Blocks "create" "the name is taken";
     CREATE_HALF_TAKEN_BACK Blocks "create" "an earlier create failed and is still to be cleaned up";
-    PLAN_CHANGED Blocks "create" "a stream that an interrupted create left is not the one that is planned now";
+    SHARDS_CHANGED Blocks "create" "the target's shards are not those that an interrupted create worked on";
+    PLAN_CHANGED Blocks "create" "what an interrupted create began is not what is planned now: its streams, or its tables";
     TABLE_IN_OTHER_WORKFLOW Blocks "create" "another workflow writes the same table of the target";
     LEFTOVER_RECORD Warns "create" "a record of an earlier workflow of that name is there without its streams";
     LEFTOVER_COPY_STATE Warns "create" "copy states of streams that are gone";
@@ -142,12 +143,13 @@ checks! {
     DENIED_MISSING Warns "complete" "a table of the workflow is not denied on the target: somebody may have written to it";
     DENIED_ELSEWHERE Warns "complete" "somebody else denied writes to a table of the workflow: complete does not lift that";
     TABLES_NOT_OWNED Blocks "cancel" "tables hold what cannot be proven to be the workflow's own";
+    TABLES_SHARED Blocks "cancel" "only a record is left of the workflow, and another one works on its tables";
     COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";
     WRITES_SWITCHED Blocks "cancel" "routing rules send writes to the target";
 
     CREATE_INTERRUPTED Warns "leftovers" "a create was interrupted (cleaned when the tables that it made are empty)";
     COMPLETE_INTERRUPTED Warns "leftovers" "a complete was interrupted: repeating it finishes the job";
-    RECORD_WITHOUT_STREAMS Warns "leftovers" "a workflow's record without its streams: empty tables that create made, denied tables, vschema entries (cleaned)";
+    RECORD_WITHOUT_STREAMS Warns "leftovers" "a workflow's record without its streams: denied tables, vschema entries (cleaned; its tables stay)";
     RECORD_OF_NO_KEYSPACE Warns "leftovers" "a workflow's record in a keyspace that is gone (cleaned)";
     WORKFLOW_HALF_GONE Warns "leftovers" "a workflow has streams on some of the shards only";
     COPY_STATE_ORPHANED Warns "leftovers" "copy states of streams that are gone (cleaned)";

@@ -9,7 +9,7 @@ use vtmigrated_proto::topodata::Tablet;
 use super::super::super::record::{Facts, Phase};
 use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
 use super::super::super::{Error, Result};
-use super::super::create::with_rows;
+use super::super::create::{Which, with_rows};
 use super::Tables;
 use super::ownership::{self, Denied, Evidence, Fate, Reason, Record, Rows, Stream};
 use crate::context::Context;
@@ -51,6 +51,8 @@ pub struct Claim {
     pub tables: Vec<(String, Tables)>,
     /// Tables that cannot be proven to be the workflow's.
     pub kept: Vec<Kept>,
+    /// The same of empty ones, which nothing is lost by.
+    pub left: Vec<Kept>,
 }
 
 /// What is in the tables of a shard; those that are not named are not there.
@@ -58,6 +60,13 @@ pub struct Claim {
 pub struct Held {
     pub empty: BTreeSet<String>,
     pub filled: BTreeSet<String>,
+}
+
+impl Held {
+    /// True for a table that is there.
+    pub fn is_there(&self, table: &str) -> bool {
+        self.empty.contains(table) || self.filled.contains(table)
+    }
 }
 
 impl Claim {
@@ -109,17 +118,17 @@ pub async fn look(context: &Context, on: &Tablet, tables: &[String]) -> Result<H
         let answer = context.tablets.read(on, query(some), some.len() as u64).await?;
         there.extend(rows::texts(&answer).into_iter().flatten().flatten());
     }
-    let filled = filled(context, on, &there).await?;
+    let filled = filled(context, on, &there, Which::Committed).await?;
     let empty = there.into_iter().filter(|table| !filled.contains(table)).collect();
     Ok(Held { empty, filled })
 }
 
 /// Those of some tables that hold rows. One statement after the other: MySQL gets no crowd of connections.
-pub async fn filled(context: &Context, on: &Tablet, tables: &[String]) -> Result<BTreeSet<String>> {
+pub async fn filled(context: &Context, on: &Tablet, tables: &[String], which: Which) -> Result<BTreeSet<String>> {
     let tables: Vec<&String> = tables.iter().collect();
     let mut filled = BTreeSet::new();
     for some in tables.chunks(AT_ONCE) {
-        filled.extend(with_rows(context, on, some).await?);
+        filled.extend(with_rows(context, on, some, which).await?);
     }
     Ok(filled)
 }
@@ -177,8 +186,7 @@ impl<'a> OfShard<'a> {
             denied: match (self.denied.contains(table), self.planned.contains(table)) {
                 (true, true) => Denied::Ours,
                 (true, false) => Denied::Others,
-                (false, true) => Denied::Planned,
-                (false, false) => Denied::No,
+                (false, _) => Denied::No,
             },
             // stock drops all tables of a workflow that it made
             made: self.made.as_ref().is_none_or(|made| made.contains(table)),
@@ -209,6 +217,7 @@ impl<'a> OfShard<'a> {
                 Fate::DropEmpty => of_shard.drop_empty.push(table.clone()),
                 Fate::Empty => of_shard.empty.push(table.clone()),
                 Fate::Look => claim.kept.push(self.kept(table, Reason::NotSeen)),
+                Fate::Leave(reason) => claim.left.push(self.kept(table, reason)),
                 Fate::Keep(reason) => claim.kept.push(self.kept(table, reason)),
             }
         }

@@ -2,8 +2,9 @@
 //!
 //! A table with rows goes only when it is proven at that moment that the rows are the workflow's: a stream of it has copied
 //! into the table, and clients could not have written, for the shard's record denies them. Rows that no stream brought are
-//! somebody's. An empty table goes when create made it, and only while writes to it are denied. A record alone proves
-//! nothing: it stays behind when somebody else ends its workflow.
+//! somebody's. An empty table goes when create made it, and only while writes to it are denied, and as long as a stream is
+//! there, or create was interrupted before it inserted them. A record alone proves nothing: it stays behind when somebody else
+//! ends its workflow.
 
 use std::fmt;
 
@@ -36,8 +37,6 @@ pub enum Stream {
 pub enum Denied {
     /// They can.
     No,
-    /// They can, and the workflow's record says that create denies it.
-    Planned,
     /// The shard's record denies it, and the workflow's record says that create did.
     Ours,
     /// The shard's record denies it, and no record says who did.
@@ -78,6 +77,8 @@ pub enum Fate {
     Empty,
     /// It must be looked at before anything can be said.
     Look,
+    /// Empty, and nothing proves whose it is: it stays, and nothing is lost.
+    Leave(Reason),
     Keep(Reason),
 }
 
@@ -116,6 +117,7 @@ pub fn fate(known: &Evidence) -> Fate {
         (_, Stream::Copying) if denied && known.made => Fate::Drop,
         (_, Stream::Copying) if denied => Fate::Empty,
         (Rows::Unseen, _) => Fate::Look,
+        (Rows::Empty, Stream::None) if !known.made => Fate::Leave(Reason::NoStream),
         (Rows::Empty, _) if !known.made => Fate::Nothing,
         (Rows::Empty, stream) => of_empty(known, stream),
         (Rows::Filled, Stream::None) => Fate::Keep(Reason::NoStream),
@@ -124,16 +126,14 @@ pub fn fate(known: &Evidence) -> Fate {
     }
 }
 
-/// An empty table that create makes.
+/// An empty table that create made.
 fn of_empty(known: &Evidence, stream: Stream) -> Fate {
-    let recorded = matches!(known.record, Record::Creating | Record::Created);
     match (known.denied, stream) {
-        (Denied::Ours, _) if recorded => Fate::DropEmpty,
         (Denied::Ours | Denied::Others, Stream::Idle | Stream::Copying) => Fate::DropEmpty,
-        // create ended between the table and its denial
-        (Denied::Planned, _) if known.record == Record::Creating => Fate::DropEmpty,
-        (_, Stream::None) => Fate::Keep(Reason::NoStream),
-        (Denied::No | Denied::Planned, _) => Fate::Keep(Reason::NotDenied),
+        // the record says what create had made when it was interrupted
+        (Denied::Ours, Stream::None) if known.record == Record::Creating => Fate::DropEmpty,
+        (_, Stream::None) => Fate::Leave(Reason::NoStream),
+        (Denied::No, _) => Fate::Leave(Reason::NotDenied),
     }
 }
 

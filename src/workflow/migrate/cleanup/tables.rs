@@ -9,6 +9,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::streams::TargetShard;
 use super::super::super::{Error, Result, refresh};
+use super::super::create::Which;
 use super::super::rows;
 use super::{Removal, Tables, claim, each, lift_from, read_again};
 use crate::context::Context;
@@ -43,7 +44,7 @@ impl Removal<'_> {
         let shards: Vec<&TargetShard> = target.keyspace.shards.iter().filter(|s| named(&s.name)).collect();
         let looks = shards.iter().map(|shard| async {
             let list = of.get(shard.name.as_str()).map(|list| list.as_slice()).unwrap_or_default();
-            claim::filled(context, shard.primary()?, list).await
+            claim::filled(context, shard.primary()?, list, Which::UnderWay).await
         });
         let mut filled = Vec::new();
         for (shard, answer) in shards.iter().zip(join_all(looks).await) {

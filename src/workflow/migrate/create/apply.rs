@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use dashmap::DashMap;
 use futures::future::{join_all, join3};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplicationWorkflowRequest};
@@ -11,7 +12,7 @@ use super::super::super::record::{self, Facts, Phase, TableSize};
 use super::super::super::streams::OnShard;
 use super::super::super::{Error, Result, refresh};
 use super::super::arguments::Arguments;
-use super::super::cleanup::{self, state_change};
+use super::super::cleanup::{self, claim, state_change};
 use super::super::{gather, plan, sizes};
 use super::batching;
 use super::checks;
@@ -19,6 +20,7 @@ use super::situation::Situation;
 use super::step::{self, Step};
 use crate::context::Context;
 use crate::sql::ddl;
+use crate::tablet;
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Lock};
 
@@ -31,6 +33,8 @@ pub struct Creation<'a> {
     pub sources: &'a plan::Sources,
     /// Cells in which the streams look for a source tablet; empty for the target tablets' own.
     pub cells: &'a [String],
+    /// Tables that were made, by shard.
+    pub made: DashMap<String, Vec<String>>,
 }
 
 impl Creation<'_> {
@@ -39,21 +43,28 @@ impl Creation<'_> {
     }
 
     /// Runs the steps, stage by stage; each can be repeated. What was made is taken back when one fails.
-    pub async fn run(&self, facts: &Facts) -> Result<()> {
+    pub async fn run(&self, planned: &Facts) -> Result<()> {
         let version = AtomicI64::new(self.situation.record.as_ref().map_or(0, |stored| stored.version));
-        let stages = step::stages(self.arguments, self.situation, facts, self.sources);
+        let stages = step::stages(self.arguments, self.situation, planned, self.sources);
         let Some((first, rest)) = stages.split_first() else { return Ok(()) };
+        let mut facts = self.situation.without_claims(planned);
         // as long as the record is not written, nothing is there to be taken back
-        self.stage(first, facts, &version).await?;
-        let mut facts = facts.clone();
+        self.stage(first, &facts, &version).await?;
+        let mut before = first;
         for (number, stage) in rest.iter().enumerate() {
+            let mut next = facts.clone();
+            if stage.contains(&Step::ClaimTables) {
+                next.created_tables.clone_from(&planned.created_tables);
+            }
             let measured = async { if number == 0 { self.measure(&facts).await } else { facts.sizes.clone() } };
             let mounted = async { if number == 0 { self.is_mounted().await } else { Ok(()) } };
-            let (sizes, done, mounted) = join3(measured, self.stage(stage, &facts, &version), mounted).await;
+            let staged = self.stage_after(before, stage, &next, &version);
+            let (sizes, done, mounted) = join3(measured, staged, mounted).await;
             if let Err(error) = fold(vec![done, mounted]) {
                 return Err(self.take_back(&facts, error).await);
             }
-            facts.sizes = sizes;
+            facts = Facts { sizes, ..next };
+            before = stage;
         }
         Ok(())
     }
@@ -69,11 +80,15 @@ impl Creation<'_> {
         sizes::measure(self.context, &self.situation.source.keyspace, self.situation.first_source(), facts).await
     }
 
-    async fn stage(&self, steps: &[Step], facts: &Facts, version: &AtomicI64) -> Result<()> {
-        // what only writes to the topology carries the lock in its own transaction
-        if !matches!(steps, [Step::WriteRecord { .. } | Step::MarkWhole]) {
+    async fn stage_after(&self, before: &[Step], steps: &[Step], facts: &Facts, version: &AtomicI64) -> Result<()> {
+        // a stage that only writes to the topology proves the lock, for itself and for the next one
+        if steps.iter().any(Step::needs_lock) && !before.iter().all(Step::proves_lock) {
             self.lock.check().await?;
         }
+        self.stage(steps, facts, version).await
+    }
+
+    async fn stage(&self, steps: &[Step], facts: &Facts, version: &AtomicI64) -> Result<()> {
         // all are waited for: what is to be taken back must not be under way any more
         fold(join_all(steps.iter().map(|step| self.execute(step, facts, version))).await)
     }
@@ -82,12 +97,7 @@ impl Creation<'_> {
     async fn execute(&self, step: &Step, facts: &Facts, version: &AtomicI64) -> Result<()> {
         tracing::info!(step = %step, "Migrate create");
         match step {
-            Step::WriteRecord { .. } => {
-                if self.situation.record.as_ref().is_none_or(|stored| stored.facts != *facts) {
-                    self.put(facts, version).await?;
-                }
-                Ok(())
-            }
+            Step::WriteRecord { .. } | Step::ClaimTables => self.put(facts, version).await,
             Step::CreateTables { shard, tables } => self.create_tables(shard, tables).await,
             Step::DenyTables { .. } => self.deny(facts).await,
             Step::AddToVSchema { .. } => {
@@ -102,7 +112,9 @@ impl Creation<'_> {
                 self.no_rival().await
             }
             Step::RefreshTablets { .. } => {
-                refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?;
+                Ok(refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?)
+            }
+            Step::SeeEmpty { .. } => {
                 let untouched = |at: usize| !self.situation.has_started(at);
                 checks::tables_stayed_empty(self.context, self.situation, &facts.tables, &untouched).await
             }
@@ -132,8 +144,35 @@ impl Creation<'_> {
             disable_foreign_key_checks: true,
             ..ApplySchemaRequest::default()
         };
-        self.context.tablets.apply_schema(shard.primary()?, request).await?;
-        Ok(())
+        let on = shard.primary()?;
+        let answer = self.context.tablets.apply_schema(on, request).await;
+        let made = match &answer {
+            Ok(_) => tables.to_vec(),
+            Err(error) => self.made_before(on, tables, error).await,
+        };
+        self.made.insert(shard.name.clone(), made);
+        Ok(answer.map(|_| ())?)
+    }
+
+    /// Those of the tables that statements have made of which one failed: the others come after it.
+    async fn made_before(&self, on: &Tablet, tables: &[String], error: &tablet::Error) -> Vec<String> {
+        if error.is_silent() {
+            return Vec::new();
+        }
+        let text = error.to_string();
+        // 1050: the table is there, and not by create's doing
+        if matches!(error.mysql(), Some((1050, _))) {
+            let failed = tables.iter().position(|table| text.contains(&format!("Table '{table}' already exists")));
+            return tables.iter().take(failed.unwrap_or_default()).cloned().collect();
+        }
+        let held = match claim::look(self.context, on, tables).await {
+            Ok(held) => held,
+            Err(why) => {
+                tracing::warn!("nobody can tell which tables were made: {why}");
+                return Vec::new();
+            }
+        };
+        tables.iter().take_while(|table| held.is_there(table)).cloned().collect()
     }
 
     /// The source's CREATE TABLE text, as it is or without its foreign keys.

@@ -24,7 +24,7 @@ pub async fn tables_are_empty(
     let there = |at: usize| situation.target_tables.get(at);
     let existing =
         |at: usize| tables.iter().filter(move |table| there(at).is_some_and(|t| t.contains_key(*table))).cloned();
-    are_empty(context, situation, wanted, &|at| existing(at).collect()).await
+    are_empty(context, situation, Which::Committed, wanted, &|at| existing(at).collect()).await
 }
 
 /// Proves once more, now that clients cannot write any more, that tables hold no row, those that create has made among
@@ -35,18 +35,20 @@ pub async fn tables_stayed_empty(
     tables: &[String],
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
-    are_empty(context, situation, wanted, &|_| tables.to_vec()).await
+    are_empty(context, situation, Which::UnderWay, wanted, &|_| tables.to_vec()).await
 }
 
 async fn are_empty(
     context: &Context,
     situation: &Situation,
+    which: Which,
     wanted: &(dyn Fn(usize) -> bool + Sync),
     tables: &(dyn Fn(usize) -> Vec<String> + Sync),
 ) -> Result<()> {
     let keyspace = &situation.target.keyspace;
     let shards = keyspace.shards.iter().enumerate().filter(|(at, _)| wanted(*at));
-    let asked = shards.map(|(at, shard)| async move { claim::filled(context, shard.primary()?, &tables(at)).await });
+    let asked =
+        shards.map(|(at, shard)| async move { claim::filled(context, shard.primary()?, &tables(at), which).await });
     let mut full = BTreeSet::new();
     for answer in join_all(asked).await {
         let found = answer.map_err(|e| e.doing("failed to validate that all target tables are empty"))?;
@@ -65,14 +67,28 @@ async fn are_empty(
     Err(Error::precondition("TARGET_NOT_EMPTY", text, help))
 }
 
+/// The rows that a look for rows sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::workflow) enum Which {
+    Committed,
+    /// Those of transactions that have not ended yet, too: it waits for their ends. Denied tables keep statements out, and
+    /// not the ends of transactions.
+    UnderWay,
+}
+
 /// Those of some tables that hold a row, asked in one statement; a table that is gone meanwhile holds none.
 pub(in crate::workflow) async fn with_rows(
     context: &Context,
     tablet: &Tablet,
     tables: &[&String],
+    which: Which,
 ) -> Result<Vec<String>> {
+    let lock = match which {
+        Which::Committed => "",
+        Which::UnderWay => " lock in share mode",
+    };
     let ask = |(number, table): (usize, &&String)| {
-        format!("select {number} from (select 1 from {} limit 1) as t{number}", quote::identifier(table))
+        format!("select {number} from (select 1 from {} limit 1{lock}) as t{number}", quote::identifier(table))
     };
     let asks: Vec<String> = tables.iter().enumerate().map(ask).collect();
     let request = ExecuteFetchAsAllPrivsRequest {
@@ -90,7 +106,7 @@ pub(in crate::workflow) async fn with_rows(
         Err(error) if error.is_missing_table() && tables.len() == 1 => Ok(Vec::new()),
         Err(error) if error.is_missing_table() => {
             let one_by_one =
-                tables.iter().map(|table| Box::pin(with_rows(context, tablet, std::slice::from_ref(table))));
+                tables.iter().map(|table| Box::pin(with_rows(context, tablet, std::slice::from_ref(table), which)));
             Ok(join_all(one_by_one).await.into_iter().collect::<Result<Vec<_>>>()?.concat())
         }
         Err(error) => Err(error.into()),

@@ -43,7 +43,11 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     let fresh = resumed.is_none();
     let keyspace = format!("keyspace {}", arguments.source_keyspace);
     let chosen = match &resumed {
-        Some(facts) => Some(plan::Chosen { tables: facts.tables.clone(), internal: Vec::new() }),
+        Some(facts) => {
+            let chosen = report.absorb(situation.choose(arguments), keyspace)?;
+            report.extend(chosen.and_then(|chosen| rival::other_tables(&arguments.workflow, facts, &chosen.tables)));
+            Some(plan::Chosen { tables: facts.tables.clone(), internal: Vec::new() })
+        }
         None => report.absorb(situation.choose(arguments), keyspace)?,
     };
     // without tables there is no plan, but the rest can be looked at all the same

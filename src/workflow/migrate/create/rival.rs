@@ -1,10 +1,11 @@
 //! Whose streams of the workflow's name are: planned here, or somebody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::binlogdata::BinlogSource;
 
 use super::super::super::preflight::{Finding, check};
+use super::super::super::record::Facts;
 use super::super::super::streams::{Keyspace, OnShard};
 use super::super::super::{Error, Result};
 use super::super::{plan, rows};
@@ -12,6 +13,8 @@ use super::apply::Creation;
 
 /// Reason of the refusal.
 const RIVAL: &str = "WORKFLOW_RIVAL";
+/// Most tables that a finding names.
+const NAMED: usize = 12;
 
 /// True for an error that says so.
 pub fn is_rival(error: &Error) -> bool {
@@ -107,6 +110,24 @@ pub fn changed(keyspace: &Keyspace, workflow: &str, rows: &[OnShard], sources: &
         }
     }
     found
+}
+
+/// Tables that a create which goes on would have to move besides those it began with, or not any more.
+pub fn other_tables(workflow: &str, facts: &Facts, chosen: &[String]) -> Option<Finding> {
+    let (was, is): (BTreeSet<&String>, BTreeSet<&String>) = (facts.tables.iter().collect(), chosen.iter().collect());
+    let named =
+        |tables: Vec<&&String>| tables.iter().take(NAMED).map(|table| table.as_str()).collect::<Vec<_>>().join(", ");
+    let (more, gone) = (is.difference(&was).collect::<Vec<_>>(), was.difference(&is).collect::<Vec<_>>());
+    let cause = match (more.is_empty(), gone.is_empty()) {
+        (true, true) => return None,
+        (false, true) => format!("the source has tables that it had not when create began: {}", named(more)),
+        (true, false) => format!("the source has not the tables any more with which create began: {}", named(gone)),
+        (false, false) => {
+            format!("the source has other tables than when create began: {}, and not {}", named(more), named(gone))
+        }
+    };
+    let mend = "take what was begun back with cancel, then create it again";
+    Some(Finding::new(&check::PLAN_CHANGED, format!("workflow {workflow}"), cause, mend))
 }
 
 /// The first thing in which a stored stream differs from the planned one.

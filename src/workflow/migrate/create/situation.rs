@@ -15,7 +15,7 @@ use super::super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas}
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
 use super::super::gather::{self, Source};
-use super::super::{picking, plan};
+use super::super::{earlier, picking, plan};
 use crate::context::Context;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Record, Topo};
@@ -86,12 +86,12 @@ impl Situation {
 
     /// The facts of an interrupted create that this one goes on with; `None` for a fresh one.
     pub fn resumed(&self, arguments: &Arguments) -> Result<Option<Facts>> {
-        let interrupted = self.record.as_ref().filter(|stored| stored.facts.phase == Phase::Creating);
+        let interrupted = self.interrupted();
         let (keyspace, workflow) = (&arguments.target_keyspace, &arguments.workflow);
         let cancel = format!("Migrate --target-keyspace {keyspace} --workflow {workflow} cancel");
         match interrupted {
-            Some(stored) if stored.facts.arguments == arguments.fingerprint() => {
-                if stored.facts.taken_back {
+            Some(facts) if facts.arguments == arguments.fingerprint() => {
+                if facts.taken_back {
                     let text = format!(
                         "an earlier create of workflow {workflow} in keyspace {keyspace} failed and was not wholly taken back"
                     );
@@ -101,7 +101,13 @@ impl Situation {
                         format!("finish that with: {cancel}"),
                     ));
                 }
-                Ok(Some(stored.facts.clone()))
+                if !self.is_about_all(facts) {
+                    let text = format!(
+                        "the shards of keyspace {keyspace} are not those that an interrupted create of workflow {workflow} worked on"
+                    );
+                    return Err(Error::precondition("SHARDS_CHANGED", text, format!("take it back with: {cancel}")));
+                }
+                Ok(Some(self.with_own_tables(facts)))
             }
             Some(_) => {
                 let text = format!(
@@ -130,6 +136,43 @@ impl Situation {
                 ))
             }
         }
+    }
+
+    /// The facts of an interrupted create. Those of one on a keyspace that was deleted since, with its streams, are none.
+    fn interrupted(&self) -> Option<&Facts> {
+        let facts = self.record.as_ref().map(|stored| &stored.facts).filter(|facts| facts.phase == Phase::Creating)?;
+        earlier::of(facts, &self.rows)?;
+        let about = |shard: &TargetShard| facts.may_be_about(&shard.name, shard.record.created);
+        (!self.rows.is_empty() || self.target.keyspace.shards.iter().any(about)).then_some(facts)
+    }
+
+    fn is_about_all(&self, facts: &Facts) -> bool {
+        let shards = &self.target.keyspace.shards;
+        let about = shards.iter().all(|shard| facts.may_be_about(&shard.name, shard.record.created));
+        about && (facts.shards.is_empty() || facts.shards.len() == shards.len())
+    }
+
+    /// The facts of an interrupted create that goes on: it makes what is not there, and has made what is there only when its
+    /// record says so and writes to it are denied still. Everything else is somebody's.
+    fn with_own_tables(&self, stored: &Facts) -> Facts {
+        let mut facts = stored.clone();
+        for (shard, there) in self.target.keyspace.shards.iter().zip(&self.target_tables) {
+            let left = Left::of(stored, shard);
+            let own = |table: &&String| !there.contains_key(*table) || left.made.contains(*table);
+            for (_, made) in facts.created_tables.iter_mut().filter(|(name, _)| *name == shard.name) {
+                *made = stored.tables.iter().filter(own).cloned().collect();
+            }
+        }
+        facts
+    }
+
+    /// The facts of a create, without the tables that it has still to make: nothing proves before that they are its.
+    pub fn without_claims(&self, planned: &Facts) -> Facts {
+        let mut facts = planned.clone();
+        for (shard, there) in self.target.keyspace.shards.iter().zip(&self.target_tables) {
+            facts.forget_made(&shard.name, |table| !there.contains_key(table));
+        }
+        facts
     }
 
     pub fn choose(&self, arguments: &Arguments) -> Result<plan::Chosen> {

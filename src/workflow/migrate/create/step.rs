@@ -15,6 +15,8 @@ pub enum Step {
         keyspace: String,
         workflow: String,
     },
+    /// The record tells which tables create has made.
+    ClaimTables,
     /// Tables that a target shard lacks.
     CreateTables {
         shard: String,
@@ -36,6 +38,10 @@ pub enum Step {
     RefreshTablets {
         shards: Vec<String>,
     },
+    /// That no table holds a row, on shards whose streams have copied nothing.
+    SeeEmpty {
+        shards: Vec<String>,
+    },
     RebuildServing {
         cells: Vec<String>,
     },
@@ -45,13 +51,64 @@ pub enum Step {
     MarkWhole,
 }
 
+impl Step {
+    /// True when the step changes something without proving the lock itself.
+    pub fn needs_lock(&self) -> bool {
+        !self.proves_lock() && !matches!(self, Self::RefreshTablets { .. } | Self::SeeEmpty { .. })
+    }
+
+    /// True when all that the step does is one transaction of the global topology, which proves the lock.
+    pub fn proves_lock(&self) -> bool {
+        matches!(
+            self,
+            Self::WriteRecord { .. }
+                | Self::DenyTables { .. }
+                | Self::AddToVSchema { .. }
+                | Self::ClaimTables
+                | Self::MarkWhole
+        )
+    }
+}
+
 /// The steps of a create, stage by stage; those of one stage run in parallel.
+///
+/// A tablet denies only tables that are there when it reads its shard's record (Vitess 22.0.4 and 24.0.4,
+/// `applyDenyList`), so it reads it once they are. That a table is create's is noted when it was made, not before: nothing
+/// keeps others from making one of the same name.
 pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sources: &plan::Sources) -> Vec<Vec<Step>> {
     let (keyspace, workflow) = (arguments.target_keyspace.clone(), arguments.workflow.clone());
-    let shards = &situation.target.keyspace.shards;
-    let names: Vec<String> = shards.iter().map(|shard| shard.name.clone()).collect();
+    let names: Vec<String> = situation.target.keyspace.shards.iter().map(|shard| shard.name.clone()).collect();
+    let mut known = vec![Step::RefreshTablets { shards: names.clone() }];
+    if situation.without_claims(facts) != *facts {
+        known.push(Step::ClaimTables);
+    }
+    let untouched = names.iter().enumerate().filter(|(at, _)| !situation.has_started(*at));
+    let untouched: Vec<String> = untouched.map(|(_, name)| name.clone()).collect();
+    let empty = if untouched.is_empty() { Vec::new() } else { vec![Step::SeeEmpty { shards: untouched }] };
+    let streams = |(shard, sources): &(String, Vec<_>)| (shard.clone(), shards_of(sources));
+    let mut stages = vec![
+        vec![Step::WriteRecord { keyspace, workflow }],
+        made(situation, facts),
+        known,
+        empty,
+        vec![
+            Step::InsertStreams { shards: sources.iter().map(streams).collect() },
+            Step::RebuildServing { cells: situation.target.keyspace.cells.names().map(str::to_owned).collect() },
+        ],
+    ];
+    if arguments.auto_start {
+        stages.push(vec![Step::StartStreams { shards: names }]);
+    }
+    stages.push(vec![Step::MarkWhole]);
+    stages.retain(|stage| !stage.is_empty());
+    stages
+}
+
+/// Tables, their denial, their entries in the VSchema.
+fn made(situation: &Situation, facts: &Facts) -> Vec<Step> {
+    let target = &situation.target.keyspace;
     let mut made: Vec<Step> = Vec::new();
-    for (shard, there) in shards.iter().zip(&situation.target_tables) {
+    for (shard, there) in target.shards.iter().zip(&situation.target_tables) {
         let missing = facts.created_on(&shard.name).iter().filter(|table| !there.contains_key(*table));
         let tables: Vec<String> = missing.cloned().collect();
         if !tables.is_empty() {
@@ -68,23 +125,9 @@ pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sourc
             "" => name.clone(),
             kind => format!("{name} ({kind})"),
         });
-        made.push(Step::AddToVSchema { keyspace: keyspace.clone(), tables: tables.collect() });
+        made.push(Step::AddToVSchema { keyspace: target.name.clone(), tables: tables.collect() });
     }
-    let streams = |(shard, sources): &(String, Vec<_>)| (shard.clone(), shards_of(sources));
-    let mut stages = vec![
-        vec![Step::WriteRecord { keyspace, workflow }],
-        made,
-        vec![
-            Step::InsertStreams { shards: sources.iter().map(streams).collect() },
-            Step::RefreshTablets { shards: names.clone() },
-            Step::RebuildServing { cells: situation.target.keyspace.cells.names().map(str::to_owned).collect() },
-        ],
-    ];
-    if arguments.auto_start {
-        stages.push(vec![Step::StartStreams { shards: names }]);
-    }
-    stages.push(vec![Step::MarkWhole]);
-    stages
+    made
 }
 
 fn shards_of(sources: &[vtmigrated_proto::binlogdata::BinlogSource]) -> Vec<String> {
@@ -95,6 +138,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WriteRecord { keyspace, workflow } => write!(f, "Write the record of workflow {keyspace}.{workflow}"),
+            Self::ClaimTables => f.write_str("Note in the record which tables were made"),
             Self::CreateTables { shard, tables } => write!(f, "Create tables on shard {shard}: {}", tables.join(", ")),
             Self::DenyTables { shards } => {
                 let text = |(shard, tables): &(String, Vec<String>)| format!("{shard} ({})", tables.join(", "));
@@ -110,6 +154,9 @@ impl fmt::Display for Step {
                 write!(f, "Insert streams, stopped, on shards: {}", shards.join("; "))
             }
             Self::RefreshTablets { shards } => write!(f, "Refresh the tablets of shards: {}", shards.join(", ")),
+            Self::SeeEmpty { shards } => {
+                write!(f, "See that the tables are empty still on shards: {}", shards.join(", "))
+            }
             Self::RebuildServing { cells } => write!(f, "Rebuild the SrvVSchema of cells: {}", cells.join(", ")),
             Self::StartStreams { shards } => write!(f, "Start the streams on shards: {}", shards.join(", ")),
             Self::MarkWhole => f.write_str("Mark the record: the workflow is whole"),

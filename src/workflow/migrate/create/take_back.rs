@@ -39,7 +39,10 @@ impl Creation<'_> {
             record::delete(global, keyspace, workflow, self.lock).await?;
             return Ok(Vec::new());
         }
-        let facts = Facts { taken_back: true, ..facts.clone() };
+        let mut facts = Facts { taken_back: true, ..facts.clone() };
+        for made in self.made.iter() {
+            facts.add_made(made.key(), made.value());
+        }
         if let Some(stored) = record::find(global, keyspace, workflow).await? {
             record::put(global, (keyspace.as_str(), workflow.as_str()), &facts, stored.version, self.lock).await?;
         }
@@ -52,11 +55,14 @@ impl Creation<'_> {
         let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
         let shards = target.shards.iter().enumerate().filter(|(at, _)| with_rows(*at));
         let stays = |table: &&String| !claim.kept.iter().any(|kept| kept.table == **table);
+        let left = claim.left;
         let traces = Traces {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
             vschema_tables: facts.vschema_tables.iter().filter(stays).cloned().collect(),
             tables: claim.tables,
-            denied: found.denied(),
+            left: left.clone(),
+            // what that tablet may still make is not to be written to either
+            denied: if keep_record { Vec::new() } else { found.denied() },
             restore_keys: false,
             // it is marked
             mark: None,
@@ -65,7 +71,7 @@ impl Creation<'_> {
         Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces }
             .run()
             .await?;
-        Ok(claim.kept)
+        Ok([claim.kept, left].concat())
     }
 }
 

@@ -1,0 +1,185 @@
+//! Creates that fail, are taken back, are interrupted and go on.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tonic::Code;
+
+use crate::migrate_rig::Rig;
+use crate::ownership::rows;
+use crate::support::{assert_refused, refusal};
+
+const TABLES: [&str; 2] = ["customer", "orders"];
+
+#[tokio::test]
+async fn what_is_taken_back_is_not_under_way_any_more() {
+    let rig = Rig::start().await;
+    rig.target[0].contents().slow = vec![("ApplySchema", Duration::from_millis(300))];
+    rig.target[1].contents().fails = vec!["ApplySchema"];
+    rig.create().await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    rig.expect_clean(&[]).await;
+
+    rig.target[0].contents().slow = vec![("CreateVReplicationWorkflow", Duration::from_millis(300))];
+    rig.target[1].contents().fails = vec!["CreateVReplicationWorkflow"];
+    rig.create().await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    rig.expect_clean(&[]).await;
+
+    rig.target.iter().for_each(|primary| primary.contents().fails.clear());
+    rig.create().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_else_made_stays_when_create_is_taken_back() {
+    let rig = Rig::start().await;
+    rig.target[0].contents().made_before_ddl = vec![("orders", 7)];
+    let (_, text) = refusal(rig.create().await);
+    assert!(text.contains("Table 'orders' already exists"), "{text}");
+    assert!(text.contains("left as they are: orders on shard -80"), "{text}");
+    assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (vec!["orders".to_owned()], vec![]));
+    assert_eq!(rig.target[0].contents().tables["orders"], 7);
+    assert_eq!(rig.record().await, None);
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+}
+
+/// The statements of a shard are one request, of which the rest is not run when one fails.
+#[tokio::test]
+async fn what_comes_after_a_table_that_was_there_is_not_creates_either() {
+    let rig = Rig::start().await;
+    rig.target[0].contents().made_before_ddl = vec![("customer", 0), ("orders", 0)];
+    let (_, text) = refusal(rig.create().await);
+    assert!(text.contains("Table 'customer' already exists"), "{text}");
+    assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (TABLES.map(str::to_owned).to_vec(), vec![]));
+    assert_eq!(rig.record().await, None);
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+}
+
+/// A tablet denies only tables that are there when it reads its shard's record.
+#[tokio::test]
+async fn tablets_hear_of_the_denial_when_the_tables_are_there_and_before_any_stream() {
+    for there in [false, true] {
+        let rig = Rig::start().await;
+        if there {
+            TABLES.iter().for_each(|table| rig.target[0].fill(table, 0));
+        }
+        rig.create().await.unwrap();
+        let calls = rig.target[0].taken();
+        let at = |text: &str| calls.iter().position(|call| call.starts_with(text)).unwrap();
+        assert!(there || at("ApplySchema") < at("RefreshState"), "{calls:?}");
+        assert!(at("RefreshState") < at("CreateVReplicationWorkflow"), "{calls:?}");
+        rig.cancel(false).await.unwrap();
+        let left = if there { TABLES.map(str::to_owned).to_vec() } else { Vec::new() };
+        assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (left, vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_create_of_a_keyspace_that_was_made_anew_begins_afresh() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.set_record(json!({"phase": "creating", "shards": [["-80", 1], ["80-", 2]]})).await;
+    rig.deny(&[]).await;
+    rig.target.iter().for_each(|primary| primary.contents().tables.clear());
+    rig.create().await.unwrap();
+    assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_create_of_which_one_shard_was_made_anew_is_refused() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    let mut shards = rig.record().await.unwrap()["shards"].clone();
+    shards[1][1] = json!(7);
+    rig.set_record(json!({"phase": "creating", "shards": shards})).await;
+    let text = "the shards of keyspace customer are not those that an interrupted create of workflow import worked on";
+    assert_refused(rig.create().await, Code::FailedPrecondition, text);
+}
+
+#[tokio::test]
+async fn tables_that_the_source_got_since_are_told_when_create_goes_on() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.set_record(json!({"phase": "creating"})).await;
+    rig.source.fill("parts", 1);
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("the source has tables that it had not when create began: parts"), "{text}");
+}
+
+#[tokio::test]
+async fn a_repeated_create_refuses_rows_that_no_stream_copied() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.set_record(json!({"phase": "creating"})).await;
+    rig.target[1].fill("orders", 3);
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("non-empty tables found in target keyspace(customer): orders"), "{text}");
+    assert_eq!(rows(&rig), [0, 0, 0, 3]);
+    rig.target[1].fill("orders", 0);
+    rig.create().await.unwrap();
+    assert_eq!(rig.record().await.unwrap()["phase"], "created");
+    // where its streams have copied, rows are no finding
+    rig.copied_again().await;
+    rig.create().await.unwrap();
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+impl Rig {
+    async fn copied_again(&self) {
+        self.set_record(json!({"phase": "creating"})).await;
+        for primary in &self.target {
+            primary.contents().tables.values_mut().for_each(|rows| *rows = 10);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_workflow_denied_is_carried_over() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    // stock: Workflow delete, which leaves the denied tables
+    rig.forget_streams();
+    rig.target.iter().for_each(|primary| primary.contents().tables.clear());
+    let answer = rig.create().await.unwrap();
+    assert!(answer.contains("LEFTOVER_RECORD") && !answer.contains("ALREADY_DENIED"), "{answer}");
+    assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_changed_plan_is_no_rival() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.set_record(json!({"phase": "creating"})).await;
+    let before = rig.record().await;
+    for stream in rig.target[1].contents().workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
+        // Workflow update --on-ddl EXEC
+        stream.bls.as_mut().unwrap().on_ddl = vtmigrated_proto::binlogdata::OnDdlAction::Exec.into();
+    }
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(
+        text.contains("on shard customer/80- from commerce/0") && text.contains("on-ddl was EXEC, now IGNORE"),
+        "{text}"
+    );
+    assert_eq!((rig.record().await, rig.target[0].streams().len()), (before, 1), "nothing is deleted");
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_create_whose_status_cannot_be_read_has_succeeded() {
+    let rig = Rig::start().await;
+    rig.target[0].contents().fails = vec!["_vt.copy_state"];
+    let answer = rig.create().await.unwrap();
+    assert!(answer.contains("The workflow is created. Warning STATUS_NOT_READ"), "{answer}");
+    assert_eq!(rig.record().await.unwrap()["phase"], "created");
+}
