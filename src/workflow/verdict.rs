@@ -90,7 +90,11 @@ impl Evidence<'_> {
         }
         if self.facts.is_some_and(|facts| facts.cancelling) {
             let keyspace = &self.target.name;
-            let mend = format!("repeat it: Migrate --target-keyspace {keyspace} --workflow {} cancel", self.workflow);
+            let mend = format!(
+                "repeat it: Migrate --target-keyspace {keyspace} --workflow {0} cancel; or end it and keep its tables: Workflow \
+                 --keyspace {keyspace} delete --workflow {0} --keep-data",
+                self.workflow
+            );
             let cause = "its cancel has begun, and rows of its tables are gone or may be";
             found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, mend));
         }

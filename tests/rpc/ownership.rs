@@ -277,7 +277,10 @@ async fn a_record_is_not_cancelled_under_a_workflow_that_works_on_its_tables() {
     for keep_data in [false, true] {
         let (code, text) = refusal(rig.cancel(keep_data).await);
         assert_eq!(code, Code::FailedPrecondition, "{text}");
-        assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
+        assert!(
+            text.contains("another workflow works on tables of its record: customer (again), orders (again)"),
+            "{text}"
+        );
     }
     assert_eq!(
         (rig.target[0].tables(), rig.denied().await[0].clone()),

@@ -7,9 +7,8 @@ use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
 use super::super::preflight::{DryRun, Report, told};
 use super::super::streams::OnShard;
-use super::super::{Error, Result, names, record, traffic};
+use super::super::{Error, Result, names, traffic};
 use super::cleanup::claim::{Claim, Kept, Known};
-use super::cleanup::others::Others;
 use super::cleanup::quiet::{quieten, restart};
 use super::cleanup::{Removal, Traces};
 use super::complete::Found;
@@ -94,9 +93,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
         let text = "cannot delete workflow because you have already switched write traffic";
         return Err(Error::precondition("WRITES_SWITCHED", text, "see GetRoutingRules"));
     }
-    if found.rows.is_empty() {
-        refuse_shared(context, found, keyspace, workflow).await?;
-    }
+    found.refuse_shared("delete", workflow)?;
     if *keep_data {
         return Ok(traces(found, Claim::default(), true));
     }
@@ -113,25 +110,6 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     }
     let completing = facts.is_some_and(|facts| facts.completing) || readiness::any_frozen(&found.rows);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
-}
-
-/// Refuses to take away what is left of a workflow that has no streams any more, and that another one works on by now: its
-/// tables would go, or be written to. Two waves.
-async fn refuse_shared(context: &Context, found: &Found, keyspace: &str, workflow: &str) -> Result<()> {
-    let records = async { record::all(context.topo.global()).await };
-    let (records, rows) = try_join(records, found.target.keyspace.workflows(context, &[])).await?;
-    let others = Others::of(keyspace, workflow, &records.iter().collect::<Vec<_>>(), &rows);
-    let named = |table: &String| others.stream_into(table).map(|of| format!("{table} ({of})"));
-    let shared: Vec<String> = found.tables().iter().filter_map(named).take(NAMED).collect();
-    if shared.is_empty() {
-        return Ok(());
-    }
-    let text = format!(
-        "cannot delete workflow {workflow} in keyspace {keyspace}: only its record is left, and another workflow works on its \
-         tables: {}",
-        shared.join(", ")
-    );
-    Err(Error::precondition("TABLES_SHARED", text, "complete or cancel that one first, then repeat this"))
 }
 
 fn has_begun(keyspace: &str, workflow: &str) -> Error {

@@ -2,7 +2,7 @@
 
 mod step;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, try_join, try_join3};
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
@@ -89,6 +89,9 @@ fn completed(keyspace: &str, workflow: &str, cells: &str, ignored: &[Finding]) -
     Completed { response: MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() }, ignored }
 }
 
+/// Most tables that a refusal names.
+const NAMED: usize = 12;
+
 /// A workflow with everything that ending it needs.
 pub(in crate::workflow) struct Found {
     pub target: WithReplicas,
@@ -97,6 +100,8 @@ pub(in crate::workflow) struct Found {
     /// The record when it is an earlier workflow's of the same name. It stays, for only it tells what that one denied.
     pub earlier: Option<Stored>,
     pub rows: Vec<OnShard>,
+    /// Streams of the other workflows of the keyspace.
+    pub others: Vec<OnShard>,
     pub origin: Origin,
 }
 
@@ -112,8 +117,8 @@ impl Found {
             Ok(Graphed::read(keyspace, shards, cells).await?.in_use())
         };
         let (graphed, vschema, record) = try_join3(graphed, vschema, record::find(global, keyspace, workflow)).await?;
-        let names = [workflow.to_owned()];
-        let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &names)).await?;
+        let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
+        let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
         let target = WithReplicas { keyspace: graphed.keyspace, tablets };
         if rows.is_empty() && record.is_none() {
             return Err(status::missing(keyspace, workflow));
@@ -138,7 +143,7 @@ impl Found {
             (origin.keyspace, origin.shards) = stored.facts.source.clone();
             origin.tables.clone_from(&stored.facts.tables);
         }
-        Ok(Self { target, vschema, record, earlier, rows, origin })
+        Ok(Self { target, vschema, record, earlier, rows, others, origin })
     }
 
     /// True when complete has lifted the denied tables: the record says so.
@@ -171,8 +176,53 @@ impl Found {
         self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
     }
 
-    /// Denied tables that the workflow put on each shard: those of its record, and those that only its streams name.
+    /// The workflow that brings each table that another one's streams bring.
+    fn brought_by_others(&self) -> BTreeMap<String, &str> {
+        let streams = self.others.iter().flat_map(|row| row.found.streams.iter().map(move |stream| (row, stream)));
+        let running = streams.filter(|(_, stream)| !readiness::is_frozen(stream));
+        let tables = running.flat_map(|(row, stream)| {
+            let tables = stream.bls.iter().flat_map(streams::tables);
+            tables.map(|table| (table, row.found.workflow.as_str())).collect::<Vec<_>>()
+        });
+        tables.collect()
+    }
+
+    /// Refuses to end a workflow that others work on the tables of, which its own streams do not bring (any more): they would
+    /// go, or be written to.
+    ///
+    /// # Errors
+    /// `TABLES_SHARED`.
+    pub fn refuse_shared(&self, doing: &str, workflow: &str) -> Result<()> {
+        let keyspace = &self.target.keyspace.name;
+        let others = self.brought_by_others();
+        let own: BTreeSet<&String> = self.origin.tables.iter().filter(|_| !self.rows.is_empty()).collect();
+        let denied = self.denied().into_iter().flat_map(|(_, tables)| tables);
+        let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
+        let shared = tables.iter().filter(|table| !own.contains(table));
+        let shared: Vec<String> =
+            shared.filter_map(|table| Some(format!("{table} ({})", others.get(table)?))).take(NAMED).collect();
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on tables of its record: {}",
+            shared.join(", ")
+        );
+        Err(Error::precondition("TABLES_SHARED", text, "complete or cancel that one first, then repeat this"))
+    }
+
+    /// Denied tables that the workflow put on each shard: those of its record, and those that only its streams name. After the
+    /// handover nothing is left to lift of what another workflow brings by now.
     pub fn denied(&self) -> Vec<(String, Vec<String>)> {
+        let mut denied = self.denied_ever();
+        if self.handed_over() {
+            let others = self.brought_by_others();
+            denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !others.contains_key(table)));
+        }
+        denied
+    }
+
+    fn denied_ever(&self) -> Vec<(String, Vec<String>)> {
         let shards = self.target.keyspace.shards.iter();
         match &self.record {
             Some(Stored { facts, .. }) if self.rows.is_empty() || self.is_about_some(facts) => {
@@ -196,6 +246,7 @@ async fn complete_locked(
 ) -> Result<Vec<Finding>> {
     // that there is something to complete
     step::steps(&found, workflow)?;
+    found.refuse_shared("complete", workflow)?;
     let mut ignored = Vec::new();
     if !found.handed_over() && !context.options.allow_unfinished_complete {
         let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
@@ -290,7 +341,9 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     if (begun || !found.rows.is_empty()) && !found.handed_over() {
         report.extend(readiness::look(context, &found, workflow, *ignore_source).await?);
     }
-    let steps = report.absorb(step::steps(&found, workflow), format!("workflow {keyspace}.{workflow}"))?;
+    let steps =
+        step::steps(&found, workflow).and_then(|steps| found.refuse_shared("complete", workflow).map(|()| steps));
+    let steps = report.absorb(steps, format!("workflow {keyspace}.{workflow}"))?;
     let steps = steps.filter(|_| report.is_clear() || context.options.allow_unfinished_complete);
     let steps = steps.map(|steps| step::texts(keyspace, &steps)).unwrap_or_default();
     let verdict = if steps.is_empty() { "refused".to_owned() } else { format!("{} steps", steps.len()) };

@@ -12,6 +12,7 @@ mod take_back;
 pub(in crate::workflow) use checks::{Which, with_rows};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use dashmap::DashMap;
 use futures::future::{join, try_join};
@@ -105,7 +106,16 @@ async fn create_locked(
     let Examined { situation, facts, sources, cells, report } = &examined;
     report.refuse()?;
     report.log("Migrate create");
-    let creation = apply::Creation { context, arguments, lock, situation, sources, cells, made: DashMap::new() };
+    let creation = apply::Creation {
+        context,
+        arguments,
+        lock,
+        situation,
+        sources,
+        cells,
+        made: DashMap::new(),
+        inserting: AtomicBool::new(false),
+    };
     creation.run(facts).await?;
     let answer = status::of_created(context, arguments, &situation.target.keyspace);
     // stock may have looked before our streams were there, and inserted its own after they were

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::super::record::{Facts, Stored};
+use super::super::record::{Facts, Phase, Stored};
 use super::super::streams::{self, OnShard};
 use super::readiness::all_frozen;
 
@@ -27,7 +27,7 @@ pub fn whose(mut stored: Stored, rows: &[OnShard]) -> Whose {
 }
 
 /// The facts of a record as far as they are about these streams. `None` when the streams are another workflow's: they come
-/// from another place, or neither has the record all of their tables nor have they all of the record's.
+/// from another place, or bring not all of the record's tables.
 ///
 /// Streams that are not stopped for good have not been handed over, whatever a complete has written into the record.
 pub fn of<'f, 'r>(facts: &'f Facts, rows: impl IntoIterator<Item = &'r OnShard>) -> Option<Cow<'f, Facts>> {
@@ -41,7 +41,9 @@ pub fn of<'f, 'r>(facts: &'f Facts, rows: impl IntoIterator<Item = &'r OnShard>)
     let brought: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
     let from_there =
         sources().all(|source| source.external_cluster == facts.mount && source.keyspace == facts.source.0);
-    if !from_there || !(brought.is_subset(&recorded) || recorded.is_subset(&brought)) {
+    // an interrupted create may have inserted less; somebody may have added rules by hand
+    let all = recorded.is_subset(&brought) || facts.phase == Phase::Creating && brought.is_subset(&recorded);
+    if !from_there || !all {
         return None;
     }
     if !facts.handed_over || rows.iter().all(|row| all_frozen(std::slice::from_ref(*row))) {

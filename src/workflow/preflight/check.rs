@@ -46,6 +46,7 @@ checks! {
     WORKFLOW_EXISTS Blocks "create" "the name is taken";
     CREATE_HALF_TAKEN_BACK Blocks "create" "an earlier create failed and is still to be cleaned up";
     SHARDS_CHANGED Blocks "create" "the target's shards are not those that an interrupted create worked on";
+    WRITES_NOT_DENIED Blocks "create" "clients could write to tables into which an interrupted create's streams copy";
     PLAN_CHANGED Blocks "create" "what an interrupted create began is not what is planned now: its streams, or its tables";
     TABLE_IN_OTHER_WORKFLOW Blocks "create" "another workflow writes the same table of the target";
     LEFTOVER_RECORD Warns "create" "a record of an earlier workflow of that name is there without its streams";
@@ -143,7 +144,7 @@ checks! {
     DENIED_MISSING Warns "complete" "a table of the workflow is not denied on the target: somebody may have written to it";
     DENIED_ELSEWHERE Warns "complete" "somebody else denied writes to a table of the workflow: complete does not lift that";
     TABLES_NOT_OWNED Blocks "cancel" "tables hold what cannot be proven to be the workflow's own";
-    TABLES_SHARED Blocks "cancel" "only a record is left of the workflow, and another one works on its tables";
+    TABLES_SHARED Blocks "cancel" "another workflow works on tables of the record that the streams do not bring (complete, too)";
     COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";
     WRITES_SWITCHED Blocks "cancel" "routing rules send writes to the target";
 

@@ -29,7 +29,8 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
         if !missing.is_empty() {
             let text = format!("writes to {} were not denied", missing.join(", "));
             let mend = format!(
-                "compare the rows with VDiff; to deny them: SetShardTabletControl --denied-tables {} {name} primary",
+                "compare the rows with VDiff; to deny them: SetShardTabletControl --denied-tables {} {name} primary (a cancel \
+                 then takes what clients have written meanwhile for the workflow's)",
                 missing.join(",")
             );
             found.push(Finding::new(&check::DENIED_MISSING, subject.clone(), text, mend));

@@ -13,8 +13,6 @@ pub struct Others {
     /// Those that they work on, so that writes must stay denied: they have streams, or a create or complete that goes on. The
     /// value is the workflow.
     at_work: BTreeMap<String, String>,
-    /// The same of those that have streams.
-    streamed: BTreeMap<String, String>,
 }
 
 impl Others {
@@ -28,10 +26,8 @@ impl Others {
         let mut others = Self::default();
         for row in rows.iter().filter(|row| row.found.workflow != workflow) {
             let sources = row.found.streams.iter().filter_map(|stream| stream.bls.as_ref());
-            let of = sources.flat_map(streams::tables).map(|table| (table, row.found.workflow.clone()));
-            others.streamed.extend(of);
+            others.work(sources.flat_map(streams::tables), &row.found.workflow);
         }
-        others.at_work.clone_from(&others.streamed);
         let of_keyspace = records.iter().filter(|(of, name, _)| of == keyspace && name != workflow);
         for (_, name, facts) in of_keyspace {
             let Ok(facts) = facts else { continue };
@@ -53,11 +49,6 @@ impl Others {
     /// The workflow that works on a table.
     pub fn at_work_on(&self, table: &str) -> Option<&str> {
         self.at_work.get(table).map(String::as_str)
-    }
-
-    /// The workflow whose streams bring a table.
-    pub fn stream_into(&self, table: &str) -> Option<&str> {
-        self.streamed.get(table).map(String::as_str)
     }
 
     fn work(&mut self, tables: impl Iterator<Item = String>, workflow: &str) {

@@ -1,6 +1,6 @@
 //! The side effects of create, in order, and how they are taken back.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use dashmap::DashMap;
 use futures::future::{join_all, join3};
@@ -35,6 +35,8 @@ pub struct Creation<'a> {
     pub cells: &'a [String],
     /// Tables that were made, by shard.
     pub made: DashMap<String, Vec<String>>,
+    /// True once streams are being inserted: those that are there before are not of this create.
+    pub inserting: AtomicBool,
 }
 
 impl Creation<'_> {
@@ -108,6 +110,7 @@ impl Creation<'_> {
                 Ok(())
             }
             Step::InsertStreams { .. } => {
+                self.inserting.store(true, Ordering::Relaxed);
                 self.insert_streams().await?;
                 self.no_rival().await
             }
@@ -156,7 +159,8 @@ impl Creation<'_> {
 
     /// Those of the tables that statements have made of which one failed: the others come after it.
     async fn made_before(&self, on: &Tablet, tables: &[String], error: &tablet::Error) -> Vec<String> {
-        if error.is_silent() {
+        // a tablet that says nothing may still be at work; what is no error of MySQL's came before the first statement
+        if error.is_silent() || error.mysql().is_none() {
             return Vec::new();
         }
         let text = error.to_string();

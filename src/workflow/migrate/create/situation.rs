@@ -107,6 +107,17 @@ impl Situation {
                     );
                     return Err(Error::precondition("SHARDS_CHANGED", text, format!("take it back with: {cancel}")));
                 }
+                if let Some((shard, table)) = self.written_meanwhile(facts) {
+                    let text = format!(
+                        "writes to {table} on shard {keyspace}/{shard} are not denied any more, and streams of workflow {workflow} \
+                         have filled it: clients may have written"
+                    );
+                    let help = format!(
+                        "look at its rows; to end the workflow and keep its tables: Workflow --keyspace {keyspace} delete \
+                         --workflow {workflow} --keep-data"
+                    );
+                    return Err(Error::precondition("WRITES_NOT_DENIED", text, help));
+                }
                 Ok(Some(self.with_own_tables(facts)))
             }
             Some(_) => {
@@ -144,6 +155,16 @@ impl Situation {
         earlier::of(facts, &self.rows)?;
         let about = |shard: &TargetShard| facts.may_be_about(&shard.name, shard.record.created);
         (!self.rows.is_empty() || self.target.keyspace.shards.iter().any(about)).then_some(facts)
+    }
+
+    /// A table that streams have begun to copy into and that clients could write to, although create had denied it.
+    fn written_meanwhile(&self, facts: &Facts) -> Option<(String, String)> {
+        let started = self.target.keyspace.shards.iter().enumerate().filter(|(at, _)| self.has_started(*at));
+        started.into_iter().find_map(|(_, shard)| {
+            let denied: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+            let table = facts.denied_on(&shard.name).iter().find(|table| !denied.contains(*table))?;
+            Some((shard.name.clone(), table.clone()))
+        })
     }
 
     fn is_about_all(&self, facts: &Facts) -> bool {

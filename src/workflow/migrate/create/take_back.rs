@@ -1,12 +1,15 @@
 //! Taking back what a failed create made, by what is proven at that moment, not by what it had planned.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
 use super::super::super::record::{self, Facts};
-use super::super::super::streams::OnShard;
+use super::super::super::streams::{self, OnShard};
 use super::super::super::{Error, Result};
 use super::super::Found;
 use super::super::cleanup::claim::{Claim, Kept, Known};
 use super::super::cleanup::quiet::quieten;
-use super::super::cleanup::{Removal, Traces};
+use super::super::cleanup::{self, Removal, Traces};
 use super::apply::Creation;
 use super::rival::is_rival;
 
@@ -30,15 +33,23 @@ impl Creation<'_> {
         Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
     }
 
+    /// The tables, entries and streams of this name are somebody else's now: nothing is taken from them but what this create
+    /// denied besides.
+    async fn leave_to_rival(&self, facts: &Facts, found: &Found) -> Result<()> {
+        let sources = found.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
+        let theirs: BTreeSet<String> = sources.flat_map(streams::tables).collect();
+        let rest = |tables: &Vec<String>| tables.iter().filter(|table| !theirs.contains(*table)).cloned().collect();
+        let denied: Vec<(String, Vec<String>)> =
+            facts.denied_tables.iter().map(|(shard, tables)| (shard.clone(), rest(tables))).collect();
+        cleanup::lift_denied(self.context, self.lock, &found.target, &denied).await?;
+        let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
+        record::delete(self.context.topo.global(), keyspace, workflow, self.lock).await
+    }
+
     /// Answers the tables that stay, for they are not proven to be this create's.
     async fn undo(&self, facts: &Facts, error: &Error, keep_record: bool) -> Result<Vec<Kept>> {
         let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
         let global = self.context.topo.global();
-        if is_rival(error) {
-            // the tables, entries and streams of this name are the rival's now
-            record::delete(global, keyspace, workflow, self.lock).await?;
-            return Ok(Vec::new());
-        }
         let mut facts = Facts { taken_back: true, ..facts.clone() };
         for made in self.made.iter() {
             facts.add_made(made.key(), made.value());
@@ -47,6 +58,12 @@ impl Creation<'_> {
             record::put(global, (keyspace.as_str(), workflow.as_str()), &facts, stored.version, self.lock).await?;
         }
         let mut found = Found::read(self.context, keyspace, workflow).await?;
+        let not_ours =
+            self.situation.rows.is_empty() && !self.inserting.load(Ordering::Relaxed) && !found.rows.is_empty();
+        if is_rival(error) || not_ours || found.earlier.is_some() {
+            self.leave_to_rival(&facts, &found).await?;
+            return Ok(Vec::new());
+        }
         quieten(self.context, self.lock, &mut found, workflow).await?;
         let target = &found.target.keyspace;
         let rows: Vec<&OnShard> = found.rows.iter().collect();
