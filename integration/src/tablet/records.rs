@@ -45,13 +45,33 @@ pub async fn promote(context: &Context) -> Result<()> {
     promoted.await.map_err(|error| Error::unknown(error.to_string()))
 }
 
-/// Reads again what the query service and the streams go by: denied tables of the shard, and the vschema of the own cell.
+/// Reads again what the query service and the streams go by: denied tables of the shard, and the vschema of the own cell. One
+/// call at a time, so that what was read last counts.
 ///
 /// # Errors
 /// Those of the topology. A vschema that is not there is none.
 pub async fn refresh(context: &Context) -> Result<()> {
-    let denied = read_all(context).await.map_err(|error| Error::unknown(error.to_string()))?;
+    let _one = context.shared.refreshing.lock().await;
+    follow_vschema(context).await?;
+    let denied = denied(context).await.map_err(|error| Error::unknown(error.to_string()))?;
     context.shared.set_denied(there(context, denied).await?);
+    Ok(())
+}
+
+/// Reads the vschema of the own cell again. A real tablet watches it; its shard's record it reads only when it is told to.
+///
+/// # Errors
+/// Those of the topology. A vschema that is not there is none.
+pub async fn follow_vschema(context: &Context) -> Result<()> {
+    let found = async {
+        let cell = context.topo.cell(&context.shared.options.cell).await?;
+        srv_vschema::get(&cell).await
+    };
+    match found.await {
+        Ok(vschema) => context.shared.set_vschema(vschema.value),
+        Err(error) if error.is_no_node() => {}
+        Err(error) => return Err(Error::unknown(error.to_string())),
+    }
     Ok(())
 }
 
@@ -164,16 +184,9 @@ async fn join_graph(context: &Context, cell: &std::sync::Arc<dyn topo::Conn>) ->
 }
 
 /// Answers what the shard's record denies.
-async fn read_all(context: &Context) -> topo::Result<Vec<String>> {
+async fn denied(context: &Context) -> topo::Result<Vec<String>> {
     let options = &context.shared.options;
     let record = shard::get(context.topo.global(), &options.keyspace, &options.shard).await?;
     let is_primary = context.shared.state().tablet_type == TabletType::Primary;
-    let denied = if is_primary { shard::denied(&record.value) } else { Vec::new() };
-    let cell = context.topo.cell(&options.cell).await?;
-    match srv_vschema::get(&cell).await {
-        Ok(vschema) => context.shared.set_vschema(vschema.value),
-        Err(error) if error.is_no_node() => {}
-        Err(error) => return Err(error),
-    }
-    Ok(denied)
+    Ok(if is_primary { shard::denied(&record.value) } else { Vec::new() })
 }

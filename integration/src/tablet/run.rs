@@ -161,7 +161,7 @@ async fn follow(context: Arc<Context>) {
             () = context.shared.shutdown.cancelled() => return,
             () = tokio::time::sleep(FOLLOW) => {}
         }
-        if let Err(error) = records::refresh(&context).await
+        if let Err(error) = records::follow_vschema(&context).await
             && reported.is_none_or(|at| at.elapsed() > Duration::from_secs(60))
         {
             tracing::warn!(%error, "topology cannot be read");

@@ -30,6 +30,8 @@ pub struct Shared {
     pub pool: Pool,
     /// Tables that the query service refuses, from the shard record's `tablet_controls`.
     pub denied: RwLock<HashSet<String>>,
+    /// Held while the topology is read again.
+    pub refreshing: tokio::sync::Mutex<()>,
     /// The serving vschema of the tablet's own cell, set by whoever watches the topology.
     pub vschema: RwLock<Option<SrvVSchema>>,
     /// Before each packet of rows after the first.
@@ -56,6 +58,7 @@ impl Shared {
             options,
             pool,
             denied: RwLock::default(),
+            refreshing: tokio::sync::Mutex::default(),
             vschema: RwLock::default(),
             row_pause: Duration::ZERO,
             traced: Mutex::default(),

@@ -49,6 +49,7 @@ pub async fn init_primary(context: &Context) -> Result<String> {
     set_read_only(context, false).await?;
     let position = wait::position(context).await?;
     records::promote(context).await?;
+    records::refresh(context).await?;
     Ok(position)
 }
 
