@@ -7,6 +7,7 @@ pub mod complete;
 pub mod create;
 pub(super) mod earlier;
 mod filters;
+mod found;
 pub(crate) mod gather;
 pub mod observe;
 pub(crate) mod picking;
@@ -19,8 +20,8 @@ mod sizes;
 pub mod status;
 pub mod thaw;
 
-pub(super) use complete::Found;
 pub(super) use create::locks;
+pub(super) use found::Found;
 
 /// The name under which stock takes the locks of create.
 pub(crate) const CREATE_ACTION: &str = "MoveTablesCreate";

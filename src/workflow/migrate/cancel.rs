@@ -11,9 +11,8 @@ use super::super::{Error, Result, names, traffic};
 use super::cleanup::claim::{Claim, Kept, Known};
 use super::cleanup::quiet::{quieten, restart};
 use super::cleanup::{Removal, Traces};
-use super::complete::Found;
 use super::create::locks;
-use super::{DELETE_ACTION, readiness};
+use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
 use crate::topo::{self, Lock};
 

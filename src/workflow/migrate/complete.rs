@@ -2,24 +2,20 @@
 
 mod step;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures::future::{join, try_join, try_join3};
-use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
+use futures::future::join;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
 use super::super::preflight::{DryRun, Finding, Report, told};
-use super::super::record::{self, Stored};
-use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
+use super::super::record;
 use super::super::verdict::positions::is_snapshot;
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
-use super::{COMPLETE_ACTION, FROZEN, earlier, readiness, status};
+use super::{COMPLETE_ACTION, FROZEN, Found, readiness};
 use crate::context::{Context, End};
 use crate::error::Code;
-use crate::topo::{self, Expect, Lock, Record};
-use earlier::Whose;
+use crate::topo::{self, Expect, Lock};
 use readiness::Asked;
 use step::Step;
 
@@ -87,154 +83,6 @@ fn completed(keyspace: &str, workflow: &str, cells: &str, ignored: &[Finding]) -
         summary = format!("{summary}; ignored as --ignore-source-keyspace asks: {}", ignored.join("; "));
     }
     Completed { response: MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() }, ignored }
-}
-
-/// Most tables that a refusal names.
-const NAMED: usize = 12;
-
-/// A workflow with everything that ending it needs.
-pub(in crate::workflow) struct Found {
-    pub target: WithReplicas,
-    pub vschema: Option<Record<vtmigrated_proto::vschema::Keyspace>>,
-    pub record: Option<Stored>,
-    /// The record when it is an earlier workflow's of the same name. It stays, for only it tells what that one denied.
-    pub earlier: Option<Stored>,
-    pub rows: Vec<OnShard>,
-    /// Streams of the other workflows of the keyspace.
-    pub others: Vec<OnShard>,
-    pub origin: Origin,
-}
-
-impl Found {
-    /// Reads a workflow: three waves. Its origin is the record's when no stream is left.
-    pub async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
-        let global = context.topo.global();
-        let vschema = async { Ok(topo::vschema::find(global, keyspace).await?) };
-        let graphed = async {
-            let shards = async { Ok(topo::shard::all(global, keyspace).await?) };
-            let cells = async { Ok::<_, Error>(context.topo.cells().await?) };
-            let (shards, cells) = try_join(shards, cells).await?;
-            Ok(Graphed::read(keyspace, shards, cells).await?.in_use())
-        };
-        let (graphed, vschema, record) = try_join3(graphed, vschema, record::find(global, keyspace, workflow)).await?;
-        let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
-        let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
-        let target = WithReplicas { keyspace: graphed.keyspace, tablets };
-        if rows.is_empty() && record.is_none() {
-            return Err(status::missing(keyspace, workflow));
-        }
-        if let Some(row) = rows.iter().find(|r| r.found.workflow_type() != VReplicationWorkflowType::Migrate) {
-            let kind = row.found.workflow_type().as_str_name();
-            let text =
-                format!("workflow {workflow} in keyspace {keyspace} is a {kind}, which vtmigrated does not serve");
-            let help =
-                "name a stock vtctld of the same cluster with --fallback-vtctld-server, or send this command to it";
-            let (code, help) = (Code::Unimplemented, help.to_owned());
-            return Err(Error::NotServed { code, reason: "WORKFLOW_TYPE", text, help });
-        }
-        let (record, earlier) = match record.map(|stored| earlier::whose(stored, &rows)) {
-            Some(Whose::Own(stored)) => (Some(stored), None),
-            Some(Whose::Earlier(stored)) => (None, Some(stored)),
-            None => (None, None),
-        };
-        let mut origin = streams::origin(keyspace, &rows.iter().collect::<Vec<_>>())?;
-        if let (true, Some(stored)) = (rows.is_empty(), &record) {
-            origin.mount.clone_from(&stored.facts.mount);
-            (origin.keyspace, origin.shards) = stored.facts.source.clone();
-            origin.tables.clone_from(&stored.facts.tables);
-        }
-        Ok(Self { target, vschema, record, earlier, rows, others, origin })
-    }
-
-    /// True when complete has lifted the denied tables: the record says so.
-    pub fn handed_over(&self) -> bool {
-        self.record.as_ref().is_some_and(|stored| stored.facts.handed_over)
-    }
-
-    /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the
-    /// workflow denied is denied still.
-    pub fn may_run_on(&self) -> bool {
-        let denied = self.denied();
-        let stands = |shard: &TargetShard| {
-            let now: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
-            let ours = denied.iter().filter(|(name, _)| *name == shard.name).flat_map(|(_, tables)| tables);
-            ours.into_iter().all(|table| now.contains(table))
-        };
-        !self.handed_over() && self.target.keyspace.shards.iter().all(stands)
-    }
-
-    /// All tables that the record and the streams name.
-    pub fn tables(&self) -> Vec<String> {
-        let mut tables = self.record.as_ref().map(|stored| stored.facts.tables.clone()).unwrap_or_default();
-        let known: std::collections::BTreeSet<String> = tables.iter().cloned().collect();
-        tables.extend(self.origin.tables.iter().filter(|table| !known.contains(*table)).cloned());
-        tables
-    }
-
-    /// True when a record is about one of the shards as they are now.
-    pub fn is_about_some(&self, facts: &record::Facts) -> bool {
-        self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
-    }
-
-    /// The workflow that brings each table that another one's streams bring.
-    fn brought_by_others(&self) -> BTreeMap<String, &str> {
-        let streams = self.others.iter().flat_map(|row| row.found.streams.iter().map(move |stream| (row, stream)));
-        let running = streams.filter(|(_, stream)| !readiness::is_frozen(stream));
-        let tables = running.flat_map(|(row, stream)| {
-            let tables = stream.bls.iter().flat_map(streams::tables);
-            tables.map(|table| (table, row.found.workflow.as_str())).collect::<Vec<_>>()
-        });
-        tables.collect()
-    }
-
-    /// Refuses to end a workflow that others work on the tables of, which its own streams do not bring (any more): they would
-    /// go, or be written to.
-    ///
-    /// # Errors
-    /// `TABLES_SHARED`.
-    pub fn refuse_shared(&self, doing: &str, workflow: &str) -> Result<()> {
-        let keyspace = &self.target.keyspace.name;
-        let others = self.brought_by_others();
-        let own: BTreeSet<&String> = self.origin.tables.iter().filter(|_| !self.rows.is_empty()).collect();
-        let denied = self.denied().into_iter().flat_map(|(_, tables)| tables);
-        let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
-        let shared = tables.iter().filter(|table| !own.contains(table));
-        let shared: Vec<String> =
-            shared.filter_map(|table| Some(format!("{table} ({})", others.get(table)?))).take(NAMED).collect();
-        if shared.is_empty() {
-            return Ok(());
-        }
-        let text = format!(
-            "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on tables of its record: {}",
-            shared.join(", ")
-        );
-        Err(Error::precondition("TABLES_SHARED", text, "complete or cancel that one first, then repeat this"))
-    }
-
-    /// Denied tables that the workflow put on each shard: those of its record, and those that only its streams name. After the
-    /// handover nothing is left to lift of what another workflow brings by now.
-    pub fn denied(&self) -> Vec<(String, Vec<String>)> {
-        let mut denied = self.denied_ever();
-        if self.handed_over() {
-            let others = self.brought_by_others();
-            denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !others.contains_key(table)));
-        }
-        denied
-    }
-
-    fn denied_ever(&self) -> Vec<(String, Vec<String>)> {
-        let shards = self.target.keyspace.shards.iter();
-        match &self.record {
-            Some(Stored { facts, .. }) if self.rows.is_empty() || self.is_about_some(facts) => {
-                let recorded: BTreeSet<&String> = facts.tables.iter().collect();
-                let others = self.origin.tables.iter().filter(|table| !recorded.contains(table));
-                let of = |name: &str| facts.denied_on(name).iter().chain(others.clone()).cloned().collect();
-                let about = shards.filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
-                about.map(|shard| (shard.name.clone(), of(&shard.name))).collect()
-            }
-            _ => shards.map(|shard| (shard.name.clone(), self.origin.tables.clone())).collect(),
-        }
-    }
 }
 
 async fn complete_locked(

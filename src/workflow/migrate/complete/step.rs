@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::super::super::Result;
+use super::super::Found;
 use super::super::{readiness, status};
-use super::Found;
 use crate::tablet;
 
 /// A side effect of complete. The texts are stock's where stock has the step.

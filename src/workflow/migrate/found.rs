@@ -1,0 +1,153 @@
+//! A workflow with everything that ending it needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::{try_join, try_join3};
+
+use super::super::record::{self, Stored};
+use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
+use super::super::{Error, Result, foreign};
+use super::{earlier, readiness, status};
+use crate::context::Context;
+use crate::topo::{self, Record};
+use earlier::Whose;
+
+/// Most tables that a refusal names.
+const NAMED: usize = 12;
+
+/// A workflow with everything that ending it needs.
+pub struct Found {
+    pub target: WithReplicas,
+    pub vschema: Option<Record<vtmigrated_proto::vschema::Keyspace>>,
+    pub record: Option<Stored>,
+    /// The record when it is an earlier workflow's of the same name. It stays, for only it tells what that one denied.
+    pub earlier: Option<Stored>,
+    pub rows: Vec<OnShard>,
+    /// Streams of the other workflows of the keyspace.
+    pub others: Vec<OnShard>,
+    pub origin: Origin,
+}
+
+impl Found {
+    /// Reads a workflow: three waves. Its origin is the record's when no stream is left.
+    pub async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
+        let global = context.topo.global();
+        let vschema = async { Ok(topo::vschema::find(global, keyspace).await?) };
+        let graphed = async {
+            let shards = async { Ok(topo::shard::all(global, keyspace).await?) };
+            let cells = async { Ok::<_, Error>(context.topo.cells().await?) };
+            let (shards, cells) = try_join(shards, cells).await?;
+            Ok(Graphed::read(keyspace, shards, cells).await?.in_use())
+        };
+        let (graphed, vschema, record) = try_join3(graphed, vschema, record::find(global, keyspace, workflow)).await?;
+        let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
+        let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
+        let target = WithReplicas { keyspace: graphed.keyspace, tablets };
+        if rows.is_empty() && record.is_none() {
+            return Err(status::missing(keyspace, workflow));
+        }
+        foreign::check(keyspace, workflow, &rows)?;
+        let (record, earlier) = match record.map(|stored| earlier::whose(stored, &rows)) {
+            Some(Whose::Own(stored)) => (Some(stored), None),
+            Some(Whose::Earlier(stored)) => (None, Some(stored)),
+            None => (None, None),
+        };
+        let mut origin = streams::origin(keyspace, &rows.iter().collect::<Vec<_>>())?;
+        if let (true, Some(stored)) = (rows.is_empty(), &record) {
+            origin.mount.clone_from(&stored.facts.mount);
+            (origin.keyspace, origin.shards) = stored.facts.source.clone();
+            origin.tables.clone_from(&stored.facts.tables);
+        }
+        Ok(Self { target, vschema, record, earlier, rows, others, origin })
+    }
+
+    /// True when complete has lifted the denied tables: the record says so.
+    pub fn handed_over(&self) -> bool {
+        self.record.as_ref().is_some_and(|stored| stored.facts.handed_over)
+    }
+
+    /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the
+    /// workflow denied is denied still.
+    pub fn may_run_on(&self) -> bool {
+        let denied = self.denied();
+        let stands = |shard: &TargetShard| {
+            let now: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+            let ours = denied.iter().filter(|(name, _)| *name == shard.name).flat_map(|(_, tables)| tables);
+            ours.into_iter().all(|table| now.contains(table))
+        };
+        !self.handed_over() && self.target.keyspace.shards.iter().all(stands)
+    }
+
+    /// All tables that the record and the streams name.
+    pub fn tables(&self) -> Vec<String> {
+        let mut tables = self.record.as_ref().map(|stored| stored.facts.tables.clone()).unwrap_or_default();
+        let known: BTreeSet<String> = tables.iter().cloned().collect();
+        tables.extend(self.origin.tables.iter().filter(|table| !known.contains(*table)).cloned());
+        tables
+    }
+
+    /// True when a record is about one of the shards as they are now.
+    pub fn is_about_some(&self, facts: &record::Facts) -> bool {
+        self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
+    }
+
+    /// The workflow that brings each table that another one's streams bring.
+    fn brought_by_others(&self) -> BTreeMap<String, &str> {
+        let streams = self.others.iter().flat_map(|row| row.found.streams.iter().map(move |stream| (row, stream)));
+        let running = streams.filter(|(_, stream)| !readiness::is_frozen(stream));
+        let tables = running.flat_map(|(row, stream)| {
+            let tables = stream.bls.iter().flat_map(streams::tables);
+            tables.map(|table| (table, row.found.workflow.as_str())).collect::<Vec<_>>()
+        });
+        tables.collect()
+    }
+
+    /// Refuses to end a workflow that others work on the tables of, which its own streams do not bring (any more): they would
+    /// go, or be written to.
+    ///
+    /// # Errors
+    /// `TABLES_SHARED`.
+    pub fn refuse_shared(&self, doing: &str, workflow: &str) -> Result<()> {
+        let keyspace = &self.target.keyspace.name;
+        let others = self.brought_by_others();
+        let own: BTreeSet<&String> = self.origin.tables.iter().filter(|_| !self.rows.is_empty()).collect();
+        let denied = self.denied().into_iter().flat_map(|(_, tables)| tables);
+        let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
+        let shared = tables.iter().filter(|table| !own.contains(table));
+        let shared: Vec<String> =
+            shared.filter_map(|table| Some(format!("{table} ({})", others.get(table)?))).take(NAMED).collect();
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on tables of its record: {}",
+            shared.join(", ")
+        );
+        Err(Error::precondition("TABLES_SHARED", text, "complete or cancel that one first, then repeat this"))
+    }
+
+    /// Denied tables that the workflow put on each shard: those of its record, and those that only its streams name. After the
+    /// handover nothing is left to lift of what another workflow brings by now.
+    pub fn denied(&self) -> Vec<(String, Vec<String>)> {
+        let mut denied = self.denied_ever();
+        if self.handed_over() {
+            let others = self.brought_by_others();
+            denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !others.contains_key(table)));
+        }
+        denied
+    }
+
+    fn denied_ever(&self) -> Vec<(String, Vec<String>)> {
+        let shards = self.target.keyspace.shards.iter();
+        match &self.record {
+            Some(Stored { facts, .. }) if self.rows.is_empty() || self.is_about_some(facts) => {
+                let recorded: BTreeSet<&String> = facts.tables.iter().collect();
+                let others = self.origin.tables.iter().filter(|table| !recorded.contains(table));
+                let of = |name: &str| facts.denied_on(name).iter().chain(others.clone()).cloned().collect();
+                let about = shards.filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
+                about.map(|shard| (shard.name.clone(), of(&shard.name))).collect()
+            }
+            _ => shards.map(|shard| (shard.name.clone(), self.origin.tables.clone())).collect(),
+        }
+    }
+}
