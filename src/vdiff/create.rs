@@ -14,8 +14,8 @@ use super::{Target, error, missing};
 use crate::context::Context;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Node};
+use crate::workflow::migrate::gather;
 use crate::workflow::migrate::rows::{self, CopyStates};
-use crate::workflow::migrate::{FROZEN, gather};
 use crate::workflow::streams::{self, Graphed, OnShard, Origin};
 use crate::workflow::{Error, Result};
 
@@ -117,7 +117,7 @@ async fn source(context: &Context, origin: &Origin, mounts: &[Node]) -> Result<S
 fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<String, CopyStates>) -> Result<()> {
     let (keyspace, workflow) = (&arguments.keyspace, &arguments.workflow);
     let streams = || targets.iter().flat_map(|t| t.found.streams.iter().map(move |stream| (t, stream)));
-    if streams().any(|(_, stream)| stream.message == FROZEN.as_bytes() && stream.state() == State::Stopped) {
+    if streams().any(|(_, stream)| streams::is_frozen(stream) && stream.state() == State::Stopped) {
         let text =
             format!("invalid VDiff run: writes have been already been switched for workflow {keyspace}.{workflow}");
         return Err(Error::precondition("FROZEN", text, "finish it with Migrate complete"));

@@ -29,5 +29,3 @@ pub(crate) const CREATE_ACTION: &str = "MoveTablesCreate";
 pub(crate) const COMPLETE_ACTION: &str = "MoveTablesComplete";
 /// The name under which stock takes the locks of cancel.
 pub(crate) const DELETE_ACTION: &str = "WorkflowDelete";
-/// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
-pub(crate) const FROZEN: &str = "FROZEN";

@@ -274,6 +274,19 @@ pub fn tables(source: &BinlogSource) -> Vec<String> {
     tables
 }
 
+/// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
+pub const FROZEN: &str = "FROZEN";
+
+/// True for a stream with the message that makes tablets refuse to start it.
+pub fn is_frozen(stream: &Stream) -> bool {
+    stream.message == FROZEN.as_bytes()
+}
+
+/// True for a stream that has copied something, or may have.
+pub fn has_copied(stream: &Stream) -> bool {
+    !stream.pos.is_empty() || stream.rows_copied > 0
+}
+
 /// A stream's message; bytes that are not UTF-8 are replaced.
 pub fn message(stream: &Stream) -> String {
     String::from_utf8_lossy(&stream.message).into_owned()

@@ -15,7 +15,7 @@ use super::{Error, Result, print};
 use crate::context::Context;
 use crate::topo::json::Ordered;
 use crate::topo::paths;
-use crate::workflow::streams::Keyspace;
+use crate::workflow::streams::{FROZEN, Keyspace};
 use crate::workflow::{self, show};
 
 /// A workflow with what its streams' rows say besides.
@@ -124,7 +124,7 @@ impl Shown {
             target_location: Location { keyspace: keyspace.to_owned(), shards: target.shards },
             max_v_replication_lag: self.workflow.max_v_replication_lag,
             max_v_replication_transaction_lag: self.workflow.max_v_replication_transaction_lag,
-            frozen: self.streams().iter().any(|(_, stream)| stream.message == "FROZEN"),
+            frozen: self.streams().iter().any(|(_, stream)| stream.message == FROZEN),
             shard_statuses: self.shards().into_iter().map(|(key, shard)| (key, self.status(shard))).collect(),
             source_time_zone: last.map(|source| source.source_time_zone.clone()).unwrap_or_default(),
             target_time_zone: last.map(|source| source.target_time_zone.clone()).unwrap_or_default(),

@@ -11,7 +11,7 @@ use super::super::migrate::cleanup::Tables;
 use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
 use super::super::migrate::cleanup::others::Others;
 use super::super::record::Facts;
-use super::super::streams::{Keyspace, OnShard};
+use super::super::streams::{Keyspace, OnShard, has_copied};
 use crate::context::Context;
 use crate::topo::shard;
 use crate::vschema;
@@ -70,10 +70,9 @@ impl Remains {
     }
 }
 
-/// True when a stream has copied something, or may have.
+/// True when one of some streams has copied something, or may have.
 pub fn have_copied(rows: &[&OnShard]) -> bool {
-    let mut streams = rows.iter().flat_map(|row| &row.found.streams);
-    streams.any(|stream| !stream.pos.is_empty() || stream.rows_copied > 0)
+    rows.iter().flat_map(|row| &row.found.streams).any(has_copied)
 }
 
 impl Plan {

@@ -8,11 +8,12 @@ use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
 use super::super::preflight::{DryRun, Finding, Report, told};
 use super::super::record;
+use super::super::streams::FROZEN;
 use super::super::verdict::positions::is_snapshot;
 use super::super::{Error, Result, names};
 use super::cleanup::{self, state_change};
 use super::create::locks;
-use super::{COMPLETE_ACTION, FROZEN, Found, readiness};
+use super::{COMPLETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
 use crate::error::Code;
 use crate::topo::{self, Expect, Lock};

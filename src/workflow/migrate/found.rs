@@ -7,7 +7,7 @@ use futures::future::{try_join, try_join3};
 use super::super::record::{self, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
 use super::super::{Error, Result, foreign};
-use super::{earlier, readiness, status};
+use super::{earlier, status};
 use crate::context::Context;
 use crate::topo::{self, Record};
 use earlier::Whose;
@@ -94,7 +94,7 @@ impl Found {
     /// The workflow that brings each table that another one's streams bring.
     fn brought_by_others(&self) -> BTreeMap<String, &str> {
         let streams = self.others.iter().flat_map(|row| row.found.streams.iter().map(move |stream| (row, stream)));
-        let running = streams.filter(|(_, stream)| !readiness::is_frozen(stream));
+        let running = streams.filter(|(_, stream)| !streams::is_frozen(stream));
         let tables = running.flat_map(|(row, stream)| {
             let tables = stream.bls.iter().flat_map(streams::tables);
             tables.map(|table| (table, row.found.workflow.as_str())).collect::<Vec<_>>()

@@ -228,7 +228,7 @@ fn streams(target: &Keyspace, seen: &Seen) -> Vec<ObservedStream> {
                 tablet: shard.primary.as_ref().map(tablet::alias).unwrap_or_default(),
                 state: streams::shown_state(stream, left.is_some()),
                 message: streams::message(stream),
-                frozen: readiness::is_frozen(stream),
+                frozen: streams::is_frozen(stream),
                 lag: replicates.then(|| status::lag(stream)),
                 position: position.chars().take(POSITION).collect(),
                 rows_copied: stream.rows_copied,

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use futures::future::join4;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::record::{self, Facts};
-use super::super::streams::{OnShard, Origin};
+use super::super::streams::{OnShard, Origin, is_frozen};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas;
 use super::super::verdict::schema::Columns;
@@ -17,7 +16,7 @@ use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, insist, is_of_the_source};
 use super::super::{Error, Result};
 use super::rows::CopyStates;
-use super::{FROZEN, Found, thaw};
+use super::{Found, thaw};
 use crate::context::Context;
 use crate::deadline;
 use crate::topo::Lock;
@@ -63,11 +62,6 @@ pub fn all_frozen(rows: &[OnShard]) -> bool {
 /// True when complete has begun on some stream.
 pub fn any_frozen(rows: &[OnShard]) -> bool {
     rows.iter().flat_map(|row| &row.found.streams).any(is_frozen)
-}
-
-/// True for a stream with the message that makes tablets refuse to start it.
-pub fn is_frozen(stream: &Stream) -> bool {
-    stream.message == FROZEN.as_bytes()
 }
 
 /// Shard numbers and ids of streams.

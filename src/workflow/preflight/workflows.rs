@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::record::{Facts, Phase, Stored};
-use super::super::streams::{Keyspace, OnShard, tables as tables_of};
+use super::super::streams::{Keyspace, OnShard, is_frozen, tables as tables_of};
 use super::check;
 use super::report::Finding;
 use super::servers::Server;
@@ -13,7 +13,7 @@ use crate::topo;
 pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
     let mut found: BTreeMap<(String, String), Finding> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.found.workflow != workflow) {
-        let writing = row.found.streams.iter().filter(|stream| stream.message != b"FROZEN");
+        let writing = row.found.streams.iter().filter(|stream| !is_frozen(stream));
         for written in writing.filter_map(|stream| stream.bls.as_ref()).flat_map(tables_of) {
             let Some(table) = tables.iter().find(|table| **table == written) else { continue };
             let (name, keyspace) = (&row.found.workflow, &target.name);

@@ -3,10 +3,9 @@
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::migrate::readiness::is_frozen;
 use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
-use super::super::streams::{Keyspace, OnShard, Origin};
+use super::super::streams::{Keyspace, OnShard, Origin, is_frozen};
 use super::source::Source;
 use super::streams::{all, shard_of};
 use crate::gtid::Position;

@@ -4,12 +4,11 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::KeyRange;
 
-use super::super::migrate::readiness::is_frozen;
 use super::super::migrate::rows::CopyStates;
 use super::super::migrate::status;
 use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
-use super::super::streams::{self, Keyspace, OnShard};
+use super::super::streams::{self, Keyspace, OnShard, is_frozen};
 use super::diff::{Diff, Diffs};
 use super::positions::{Reach, is_snapshot, reach};
 use super::source::Source;

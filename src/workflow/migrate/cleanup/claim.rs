@@ -161,10 +161,9 @@ impl<'a> OfShard<'a> {
         };
         let mut of_tables: BTreeMap<String, Stream> = BTreeMap::new();
         for stream in known.rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
-            let copied = !stream.pos.is_empty() || stream.rows_copied > 0;
             for table in stream.bls.iter().flat_map(streams::tables) {
                 let far = of_tables.entry(table).or_insert(Stream::Idle);
-                if copied {
+                if streams::has_copied(stream) {
                     *far = Stream::Copying;
                 }
             }

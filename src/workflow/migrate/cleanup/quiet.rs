@@ -4,6 +4,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::super::super::Result;
+use super::super::super::streams::has_copied;
 use super::super::Found;
 use super::{each, state_change};
 use crate::context::Context;
@@ -11,7 +12,7 @@ use crate::topo::Lock;
 
 /// True when a stream was started and has no position yet: what it copies next would look like somebody's rows.
 fn is_starting(stream: &Stream) -> bool {
-    stream.state() != State::Stopped && stream.pos.is_empty() && stream.rows_copied == 0
+    stream.state() != State::Stopped && !has_copied(stream)
 }
 
 /// Stops the workflow when one of its streams is just starting, and reads its streams again; answers whether it did.
