@@ -274,6 +274,15 @@ pub fn tables(source: &BinlogSource) -> Vec<String> {
     tables
 }
 
+/// Each table that some streams bring, with their workflow and the stream.
+pub fn brought<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> impl Iterator<Item = (String, &'r str, &'r Stream)> {
+    rows.into_iter().flat_map(|row| {
+        let workflow = row.found.workflow.as_str();
+        let of_stream = |stream: &'r Stream| stream.bls.iter().flat_map(tables).map(move |table| (table, stream));
+        row.found.streams.iter().flat_map(of_stream).map(move |(table, stream)| (table, workflow, stream))
+    })
+}
+
 /// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
 pub const FROZEN: &str = "FROZEN";
 

@@ -104,7 +104,7 @@ impl Plan {
             let denied: BTreeSet<String> = shard::denied(&target_shard.record.value).into_iter().collect();
             let about = facts.may_be_about(name, target_shard.record.created);
             let ours = facts.denied_on(name).iter().filter(|table| about && denied.contains(*table));
-            let (shared, ours): (Vec<_>, Vec<_>) = ours.cloned().partition(|table| others.at_work_on(table).is_some());
+            let (shared, ours): (Vec<_>, Vec<_>) = ours.cloned().partition(|table| others.work_on(table));
             for (tables, of) in [(ours, &mut plan.denied), (shared, &mut plan.shared)] {
                 if !tables.is_empty() {
                     of.push((name.clone(), tables));

@@ -23,8 +23,8 @@ pub struct Found {
     /// The record when it is an earlier workflow's of the same name. It stays, for only it tells what that one denied.
     pub earlier: Option<Stored>,
     pub rows: Vec<OnShard>,
-    /// Streams of the other workflows of the keyspace.
-    pub others: Vec<OnShard>,
+    /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
+    others: BTreeMap<String, String>,
     pub origin: Origin,
 }
 
@@ -58,6 +58,8 @@ impl Found {
             (origin.keyspace, origin.shards) = stored.facts.source.clone();
             origin.tables.clone_from(&stored.facts.tables);
         }
+        let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
+        let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
         Ok(Self { target, vschema, record, earlier, rows, others, origin })
     }
 
@@ -91,17 +93,6 @@ impl Found {
         self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
     }
 
-    /// The workflow that brings each table that another one's streams bring.
-    fn brought_by_others(&self) -> BTreeMap<String, &str> {
-        let streams = self.others.iter().flat_map(|row| row.found.streams.iter().map(move |stream| (row, stream)));
-        let running = streams.filter(|(_, stream)| !streams::is_frozen(stream));
-        let tables = running.flat_map(|(row, stream)| {
-            let tables = stream.bls.iter().flat_map(streams::tables);
-            tables.map(|table| (table, row.found.workflow.as_str())).collect::<Vec<_>>()
-        });
-        tables.collect()
-    }
-
     /// Refuses to end a workflow that others work on the tables of, which its own streams do not bring (any more): they would
     /// go, or be written to.
     ///
@@ -109,13 +100,12 @@ impl Found {
     /// `TABLES_SHARED`.
     pub fn refuse_shared(&self, doing: &str, workflow: &str) -> Result<()> {
         let keyspace = &self.target.keyspace.name;
-        let others = self.brought_by_others();
         let own: BTreeSet<&String> = self.origin.tables.iter().filter(|_| !self.rows.is_empty()).collect();
         let denied = self.denied().into_iter().flat_map(|(_, tables)| tables);
         let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
         let shared = tables.iter().filter(|table| !own.contains(table));
         let shared: Vec<String> =
-            shared.filter_map(|table| Some(format!("{table} ({})", others.get(table)?))).take(NAMED).collect();
+            shared.filter_map(|table| Some(format!("{table} ({})", self.others.get(table)?))).take(NAMED).collect();
         if shared.is_empty() {
             return Ok(());
         }
@@ -131,8 +121,7 @@ impl Found {
     pub fn denied(&self) -> Vec<(String, Vec<String>)> {
         let mut denied = self.denied_ever();
         if self.handed_over() {
-            let others = self.brought_by_others();
-            denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !others.contains_key(table)));
+            denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !self.others.contains_key(table)));
         }
         denied
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::record::{Facts, Phase, Stored};
-use super::super::streams::{Keyspace, OnShard, is_frozen, tables as tables_of};
+use super::super::streams::{Keyspace, OnShard, brought, is_frozen};
 use super::check;
 use super::report::Finding;
 use super::servers::Server;
@@ -12,19 +12,17 @@ use crate::topo;
 /// Streams of other workflows that write one of the tables on the target. Those that are stopped for good write no more.
 pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
     let mut found: BTreeMap<(String, String), Finding> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.found.workflow != workflow) {
-        let writing = row.found.streams.iter().filter(|stream| !is_frozen(stream));
-        for written in writing.filter_map(|stream| stream.bls.as_ref()).flat_map(tables_of) {
-            let Some(table) = tables.iter().find(|table| **table == written) else { continue };
-            let (name, keyspace) = (&row.found.workflow, &target.name);
-            let cause = format!("table {table} of keyspace {keyspace} is written by the streams of workflow {name}");
-            let mend = format!(
-                "end that workflow first: Workflow --keyspace {keyspace} show --workflow {name}; or leave the table out with \
-                 --exclude-tables"
-            );
-            let finding = Finding::new(&check::TABLE_IN_OTHER_WORKFLOW, format!("table {table}"), cause, mend);
-            found.entry((table.clone(), name.clone())).or_insert(finding);
-        }
+    let brought = brought(rows.iter().filter(|row| row.found.workflow != workflow));
+    let written = brought.filter(|(table, _, stream)| !is_frozen(stream) && tables.contains(table));
+    for (table, name, _) in written {
+        let keyspace = &target.name;
+        let cause = format!("table {table} of keyspace {keyspace} is written by the streams of workflow {name}");
+        let mend = format!(
+            "end that workflow first: Workflow --keyspace {keyspace} show --workflow {name}; or leave the table out with \
+             --exclude-tables"
+        );
+        let finding = Finding::new(&check::TABLE_IN_OTHER_WORKFLOW, format!("table {table}"), cause, mend);
+        found.entry((table, name.to_owned())).or_insert(finding);
     }
     found.into_values().collect()
 }

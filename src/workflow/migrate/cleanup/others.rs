@@ -1,6 +1,6 @@
 //! What the other workflows of a keyspace need.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::super::record::{Facts, Phase};
 use super::super::super::streams::{self, OnShard};
@@ -10,9 +10,8 @@ use super::super::super::streams::{self, OnShard};
 pub struct Others {
     /// Those that their streams or their records name.
     named: BTreeSet<String>,
-    /// Those that they work on, so that writes must stay denied: they have streams, or a create or complete that goes on. The
-    /// value is the workflow.
-    at_work: BTreeMap<String, String>,
+    /// Those that they work on, so that writes must stay denied: they have streams, or a create or complete that goes on.
+    at_work: BTreeSet<String>,
 }
 
 impl Others {
@@ -24,20 +23,17 @@ impl Others {
         rows: &[OnShard],
     ) -> Self {
         let mut others = Self::default();
-        for row in rows.iter().filter(|row| row.found.workflow != workflow) {
-            let sources = row.found.streams.iter().filter_map(|stream| stream.bls.as_ref());
-            others.work(sources.flat_map(streams::tables), &row.found.workflow);
-        }
+        let brought = streams::brought(rows.iter().filter(|row| row.found.workflow != workflow));
+        others.at_work.extend(brought.map(|(table, _, _)| table));
         let of_keyspace = records.iter().filter(|(of, name, _)| of == keyspace && name != workflow);
-        for (_, name, facts) in of_keyspace {
-            let Ok(facts) = facts else { continue };
+        for facts in of_keyspace.filter_map(|(_, _, facts)| facts.as_ref().ok()) {
             others.named.extend(facts.tables.iter().cloned());
             let goes_on = facts.phase == Phase::Creating || facts.completing;
             if goes_on && !facts.taken_back && !facts.handed_over {
-                others.work(facts.tables.iter().cloned(), name);
+                others.at_work.extend(facts.tables.iter().cloned());
             }
         }
-        others.named.extend(others.at_work.keys().cloned());
+        others.named.extend(others.at_work.iter().cloned());
         others
     }
 
@@ -46,12 +42,8 @@ impl Others {
         self.named.contains(table)
     }
 
-    /// The workflow that works on a table.
-    pub fn at_work_on(&self, table: &str) -> Option<&str> {
-        self.at_work.get(table).map(String::as_str)
-    }
-
-    fn work(&mut self, tables: impl Iterator<Item = String>, workflow: &str) {
-        self.at_work.extend(tables.map(|table| (table, workflow.to_owned())));
+    /// True for a table that another workflow works on.
+    pub fn work_on(&self, table: &str) -> bool {
+        self.at_work.contains(table)
     }
 }
