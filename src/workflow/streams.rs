@@ -1,6 +1,6 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all, try_join};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
@@ -45,6 +45,17 @@ impl TargetShard {
     /// The shard's key range.
     pub fn range(&self) -> Option<&KeyRange> {
         self.record.value.key_range.as_ref()
+    }
+
+    /// Tables that the shard's record denies.
+    pub fn denied(&self) -> BTreeSet<String> {
+        topo::shard::denied(&self.record.value).into_iter().collect()
+    }
+
+    /// The first of some tables that it does not deny: clients may have written to it.
+    pub fn first_not_denied<'t>(&self, tables: impl IntoIterator<Item = &'t String>) -> Option<&'t String> {
+        let denied = self.denied();
+        tables.into_iter().find(|table| !denied.contains(*table))
     }
 
     /// The primary.

@@ -13,7 +13,6 @@ use super::super::migrate::cleanup::others::Others;
 use super::super::record::Facts;
 use super::super::streams::{Keyspace, OnShard, has_copied};
 use crate::context::Context;
-use crate::topo::shard;
 use crate::vschema;
 
 /// Most tables that stay which the words of a plan name.
@@ -101,7 +100,7 @@ impl Plan {
             if rows.iter().any(|row| row.shard == at) {
                 plan.streams.push(name.clone());
             }
-            let denied: BTreeSet<String> = shard::denied(&target_shard.record.value).into_iter().collect();
+            let denied = target_shard.denied();
             let about = facts.may_be_about(name, target_shard.record.created);
             let ours = facts.denied_on(name).iter().filter(|table| about && denied.contains(*table));
             let (shared, ours): (Vec<_>, Vec<_>) = ours.cloned().partition(|table| others.work_on(table));

@@ -73,9 +73,8 @@ impl Found {
     pub fn may_run_on(&self) -> bool {
         let denied = self.denied();
         let stands = |shard: &TargetShard| {
-            let now: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
             let ours = denied.iter().filter(|(name, _)| *name == shard.name).flat_map(|(_, tables)| tables);
-            ours.into_iter().all(|table| now.contains(table))
+            shard.first_not_denied(ours).is_none()
         };
         !self.handed_over() && self.target.keyspace.shards.iter().all(stands)
     }

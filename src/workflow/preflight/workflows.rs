@@ -7,7 +7,6 @@ use super::super::streams::{Keyspace, OnShard, brought, is_frozen};
 use super::check;
 use super::report::Finding;
 use super::servers::Server;
-use crate::topo;
 
 /// Streams of other workflows that write one of the tables on the target. Those that are stopped for good write no more.
 pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
@@ -56,7 +55,7 @@ pub fn denied_already(target: &Keyspace, tables: &[String], facts: &Facts) -> Ve
     let mut found = Vec::new();
     for shard in &target.shards {
         let ours: BTreeSet<&String> = facts.denied_on(&shard.name).iter().collect();
-        let denied: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+        let denied = shard.denied();
         let others = tables.iter().filter(|table| denied.contains(*table) && !ours.contains(table));
         let denied: Vec<&str> = others.map(String::as_str).collect();
         if denied.is_empty() {

@@ -12,7 +12,6 @@ use super::super::streams::Keyspace;
 use super::schema::Columns;
 use crate::context::Context;
 use crate::sql::{quote, rows};
-use crate::topo::shard;
 use crate::{tablet, vschema};
 
 /// Tables asked for in one statement.
@@ -22,10 +21,10 @@ const AT_ONCE: usize = 200;
 pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Vec<Finding> {
     let mut found = Vec::new();
     for target_shard in target.shards.iter().filter(|s| s.record.value.is_primary_serving) {
-        let denied = shard::denied(&target_shard.record.value);
+        let denied = target_shard.denied();
         let name = format!("{}/{}", target.name, target_shard.name);
         let subject = format!("shard {name}");
-        let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(t)).map(String::as_str).collect();
+        let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(*t)).map(String::as_str).collect();
         if !missing.is_empty() {
             let text = format!("writes to {} were not denied", missing.join(", "));
             let mend = format!(
@@ -38,7 +37,7 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
         let Some(facts) = facts else { continue };
         let ours = facts.denied_on(&target_shard.name);
         let others: Vec<&str> =
-            tables.iter().filter(|t| denied.contains(t) && !ours.contains(t)).map(String::as_str).collect();
+            tables.iter().filter(|t| denied.contains(*t) && !ours.contains(t)).map(String::as_str).collect();
         if !others.is_empty() {
             let text = format!("{} had been denied before the workflow was created", others.join(", "));
             let mend = format!(

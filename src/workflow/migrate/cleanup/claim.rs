@@ -14,7 +14,6 @@ use super::Tables;
 use super::ownership::{self, Denied, Evidence, Fate, Reason, Record, Rows, Stream};
 use crate::context::Context;
 use crate::sql::{quote, rows};
-use crate::topo::shard;
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 200;
@@ -172,7 +171,7 @@ impl<'a> OfShard<'a> {
             shard,
             record,
             streams: of_tables,
-            denied: shard::denied(&shard.record.value).into_iter().collect(),
+            denied: shard.denied(),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),
         }

@@ -161,8 +161,7 @@ impl Situation {
     fn written_meanwhile(&self, facts: &Facts) -> Option<(String, String)> {
         let started = self.target.keyspace.shards.iter().enumerate().filter(|(at, _)| self.has_started(*at));
         started.into_iter().find_map(|(_, shard)| {
-            let denied: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
-            let table = facts.denied_on(&shard.name).iter().find(|table| !denied.contains(*table))?;
+            let table = shard.first_not_denied(facts.denied_on(&shard.name))?;
             Some((shard.name.clone(), table.clone()))
         })
     }
@@ -249,7 +248,7 @@ impl Situation {
             let there = |table: &String| self.target_tables.get(at).is_some_and(|tables| tables.contains_key(table));
             let made = tables.iter().filter(|table| !there(table) || left.made.contains(table));
             created_tables.push((shard.name.clone(), made.cloned().collect()));
-            let denied: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+            let denied = shard.denied();
             let mut of_shard: Vec<String> = tables.iter().filter(|table| !denied.contains(*table)).cloned().collect();
             of_shard.extend(left.denied.iter().map(|table| (*table).clone()));
             denied_tables.push((shard.name.clone(), of_shard));
@@ -323,7 +322,7 @@ impl<'a> Left<'a> {
         if !facts.is_about(&shard.name, shard.record.created) {
             return Self::default();
         }
-        let now: BTreeSet<String> = topo::shard::denied(&shard.record.value).into_iter().collect();
+        let now = shard.denied();
         let denied: BTreeSet<&String> = facts.denied_on(&shard.name).iter().filter(|t| now.contains(*t)).collect();
         let made = facts.created_on(&shard.name).iter().filter(|table| denied.contains(table)).collect();
         Self { made, denied }
