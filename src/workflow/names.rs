@@ -1,4 +1,6 @@
-//! Names of workflows and keyspaces in requests.
+//! Names of workflows and keyspaces in requests, and names in sentences.
+
+use std::fmt::Display;
 
 use super::{Error, Result};
 use crate::topo::paths;
@@ -45,9 +47,29 @@ pub fn check_list(what: &str, names: &[String]) -> Result<()> {
     Err(Error::invalid("BAD_NAME", text, "give one name of 1 to 64 characters in each element"))
 }
 
+/// Most things that one sentence names.
+pub const NAMED: usize = 12;
+
+/// Things with something between them; of many the first, and how many more there are.
+pub fn some<T: Display>(things: &[T], between: &str) -> String {
+    let mut named: Vec<String> = things.iter().take(NAMED).map(ToString::to_string).collect();
+    if things.len() > NAMED {
+        named.push(format!("and {} more", things.len() - NAMED));
+    }
+    named.join(between)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_names_some_of_many() {
+        assert_eq!(some(&["a", "b"], ", "), "a, b");
+        let numbers: Vec<usize> = (1..=15).collect();
+        assert_eq!(some(&numbers, "; "), "1; 2; 3; 4; 5; 6; 7; 8; 9; 10; 11; 12; and 3 more");
+        assert_eq!(some::<String>(&[], ", "), "");
+    }
 
     #[test]
     fn names_are_counted_in_characters() {

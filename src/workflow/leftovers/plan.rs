@@ -6,17 +6,14 @@ use std::fmt::Write;
 use futures::future::join_all;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::Result;
 use super::super::migrate::cleanup::Tables;
 use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
 use super::super::migrate::cleanup::others::Others;
 use super::super::record::Facts;
 use super::super::streams::{Keyspace, OnShard, has_copied};
+use super::super::{Result, names};
 use crate::context::Context;
 use crate::vschema;
-
-/// Most tables that stay which the words of a plan name.
-const NAMED: usize = 12;
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;
@@ -166,10 +163,7 @@ impl Plan {
             write!(text, "; vschema entries: {}", self.vschema.join(", ")).ok();
         }
         if !self.kept.is_empty() {
-            let kept: Vec<String> = self.kept.iter().take(NAMED).map(ToString::to_string).collect();
-            let more = self.kept.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-            write!(text, "; these tables stay: {}{more}", kept.join("; ")).ok();
+            write!(text, "; these tables stay: {}", names::some(&self.kept, "; ")).ok();
         }
         text
     }

@@ -10,7 +10,7 @@ use super::super::streams::OnShard;
 use super::super::{Error, Result, names, traffic};
 use super::cleanup::claim::{Claim, Kept, Known};
 use super::cleanup::quiet::{quieten, restart};
-use super::cleanup::{Removal, Traces};
+use super::cleanup::{Removal, Tables, Traces};
 use super::create::locks;
 use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
@@ -57,10 +57,10 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     names::check_workflow(workflow)?;
     let (found, rules) = read(context, arguments).await?;
     let mut report = Report::default();
-    let traces = plan(context, &found, &rules, arguments).await;
-    let traces = report.absorb(traces, format!("workflow {keyspace}.{workflow}"))?;
+    let planned = plan(context, &found, &rules, arguments).await;
+    let planned = report.absorb(planned, format!("workflow {keyspace}.{workflow}"))?;
     let mut steps = Vec::new();
-    if let Some(traces) = traces {
+    if let Some(Planned { traces, .. }) = planned {
         steps.push(format!("Lock workflow {keyspace}/{workflow} and keyspace {keyspace}"));
         steps.extend(traces.steps(&found.target.keyspace, workflow).iter().map(ToString::to_string));
         steps.push(format!("Unlock keyspace {keyspace} and workflow {keyspace}/{workflow}"));
@@ -76,11 +76,18 @@ async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, Routin
     try_join(found, rules).await
 }
 
+/// What a cancel takes away, and what it leaves.
+struct Planned {
+    traces: Traces,
+    /// Empty tables that stay, for nothing proves whose they are.
+    left: Vec<Kept>,
+}
+
 /// What is taken away.
 ///
 /// # Errors
 /// Refuses what would lose rows that are not proven to be the workflow's.
-async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments: &Arguments) -> Result<Traces> {
+async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments: &Arguments) -> Result<Planned> {
     let Arguments { keyspace, workflow, keep_data, shards } = arguments;
     let target = &found.target.keyspace;
     if !shards.is_empty() && target.shards.iter().any(|shard| !shards.contains(&shard.name)) {
@@ -94,7 +101,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     }
     found.refuse_shared("delete", workflow)?;
     if *keep_data {
-        return Ok(traces(found, Claim::default(), true));
+        return Ok(Planned { traces: traces(found, Vec::new(), true), left: Vec::new() });
     }
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     if facts.is_some_and(|facts| facts.handed_over) {
@@ -105,7 +112,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     let known = Known { target, rows: &rows, facts, tables: &tables };
     let claim = Claim::read(context, known).await?;
     if claim.kept.is_empty() {
-        return Ok(traces(found, claim, false));
+        return Ok(Planned { traces: traces(found, claim.tables, false), left: claim.left });
     }
     let completing = facts.is_some_and(|facts| facts.completing) || readiness::any_frozen(&found.rows);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
@@ -119,24 +126,13 @@ fn has_begun(keyspace: &str, workflow: &str) -> Error {
     Error::precondition("COMPLETE_HAS_BEGUN", text, help)
 }
 
-/// Most tables that a refusal names.
-const NAMED: usize = 12;
-
-fn names_of(tables: &[Kept]) -> String {
-    let mut named: Vec<String> = tables.iter().take(NAMED).map(ToString::to_string).collect();
-    if tables.len() > NAMED {
-        named.push(format!("and {} more", tables.len() - NAMED));
-    }
-    named.join("; ")
-}
-
 fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
     let begins = if found.rows.is_empty() {
         format!("no streams found in keyspace {keyspace} for {workflow}: only its record is left")
     } else {
         format!("cannot delete workflow {workflow} in keyspace {keyspace}")
     };
-    let text = format!("{begins}, and what tables hold cannot be proven to be its own: {}", names_of(kept));
+    let text = format!("{begins}, and what tables hold cannot be proven to be its own: {}", names::some(kept, "; "));
     let help = format!(
         "to end it and keep its tables: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data; then drop \
          by hand what nobody needs"
@@ -145,21 +141,21 @@ fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, ke
         let subject = format!("table {} on shard {keyspace}/{}", kept.table, kept.shard);
         ("TABLES_NOT_OWNED".to_owned(), subject, kept.reason.to_string())
     };
-    let violations = kept.iter().take(NAMED).map(violation).collect();
+    let violations = kept.iter().take(names::NAMED).map(violation).collect();
     Error::Blocked { reason: "TABLES_NOT_OWNED", text, help, violations }
 }
 
 async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<WorkflowDeleteResponse> {
     let (mut found, rules) = read(context, arguments).await?;
     let stopped = !arguments.keep_data && quieten(context, lock, &mut found, &arguments.workflow).await?;
-    let traces = match plan(context, &found, &rules, arguments).await {
+    let planned = match plan(context, &found, &rules, arguments).await {
         Err(error) if stopped => {
             restart(context, lock, &found, &arguments.workflow).await?;
             return Err(error);
         }
         planned => planned?,
     };
-    let left = names_of(&traces.left);
+    let Planned { traces, left } = planned;
     Removal { context, lock, target: &found.target, workflow: &arguments.workflow, traces: &traces }.run().await?;
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
@@ -169,7 +165,7 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     Ok(WorkflowDeleteResponse { summary: summary(&found, arguments, &left), details: shards.map(detail).collect() })
 }
 
-fn traces(found: &Found, claim: Claim, keep_data: bool) -> Traces {
+fn traces(found: &Found, tables: Vec<(String, Tables)>, keep_data: bool) -> Traces {
     let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
     let shards = found.target.keyspace.shards.iter().enumerate();
     let vschema_tables = match (&found.record, &found.vschema) {
@@ -183,8 +179,7 @@ fn traces(found: &Found, claim: Claim, keep_data: bool) -> Traces {
     };
     Traces {
         with_streams: shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect(),
-        tables: claim.tables,
-        left: claim.left,
+        tables,
         vschema_tables,
         denied: found.denied(),
         restore_keys: keep_data,
@@ -193,11 +188,11 @@ fn traces(found: &Found, claim: Claim, keep_data: bool) -> Traces {
     }
 }
 
-fn summary(found: &Found, arguments: &Arguments, left: &str) -> String {
+fn summary(found: &Found, arguments: &Arguments, left: &[Kept]) -> String {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let tables = found.origin.tables.len();
     let data = if *keep_data { "kept" } else { "removed" };
-    let left = if left.is_empty() { String::new() } else { format!("; left, empty: {left}") };
+    let left = if left.is_empty() { String::new() } else { format!("; left, empty: {}", names::some(left, "; ")) };
     format!(
         "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){left}{}",
         told(&found.target.keyspace.cells)

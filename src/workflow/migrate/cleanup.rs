@@ -20,7 +20,6 @@ use crate::context::Context;
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Conn, Lock, Record, Write};
-use claim::Kept;
 
 pub use step::Step;
 
@@ -41,8 +40,6 @@ pub struct Traces {
     /// Shards that hold streams, by name.
     pub with_streams: Vec<String>,
     pub tables: Vec<(String, Tables)>,
-    /// Empty tables that stay, for nothing proves whose they are.
-    pub left: Vec<Kept>,
     /// Entries to take out of the VSchema.
     pub vschema_tables: Vec<String>,
     /// Denied tables to lift, by shard.

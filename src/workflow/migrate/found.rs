@@ -6,14 +6,11 @@ use futures::future::{try_join, try_join3};
 
 use super::super::record::{self, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
-use super::super::{Error, Result, foreign};
+use super::super::{Error, Result, foreign, names};
 use super::{earlier, status};
 use crate::context::Context;
 use crate::topo::{self, Record};
 use earlier::Whose;
-
-/// Most tables that a refusal names.
-const NAMED: usize = 12;
 
 /// A workflow with everything that ending it needs.
 pub struct Found {
@@ -104,13 +101,13 @@ impl Found {
         let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
         let shared = tables.iter().filter(|table| !own.contains(table));
         let shared: Vec<String> =
-            shared.filter_map(|table| Some(format!("{table} ({})", self.others.get(table)?))).take(NAMED).collect();
+            shared.filter_map(|table| Some(format!("{table} ({})", self.others.get(table)?))).collect();
         if shared.is_empty() {
             return Ok(());
         }
         let text = format!(
             "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on tables of its record: {}",
-            shared.join(", ")
+            names::some(&shared, ", ")
         );
         Err(Error::precondition("TABLES_SHARED", text, "complete or cancel that one first, then repeat this"))
     }

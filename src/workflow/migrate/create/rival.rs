@@ -7,14 +7,12 @@ use vtmigrated_proto::binlogdata::BinlogSource;
 use super::super::super::preflight::{Finding, check};
 use super::super::super::record::Facts;
 use super::super::super::streams::{Keyspace, OnShard};
-use super::super::super::{Error, Result};
+use super::super::super::{Error, Result, names};
 use super::super::{plan, rows};
 use super::apply::Creation;
 
 /// Reason of the refusal.
 const RIVAL: &str = "WORKFLOW_RIVAL";
-/// Most tables that a finding names.
-const NAMED: usize = 12;
 
 /// True for an error that says so.
 pub fn is_rival(error: &Error) -> bool {
@@ -115,8 +113,7 @@ pub fn changed(keyspace: &Keyspace, workflow: &str, rows: &[OnShard], sources: &
 /// Tables that a create which goes on would have to move besides those it began with, or not any more.
 pub fn other_tables(workflow: &str, facts: &Facts, chosen: &[String]) -> Option<Finding> {
     let (was, is): (BTreeSet<&String>, BTreeSet<&String>) = (facts.tables.iter().collect(), chosen.iter().collect());
-    let named =
-        |tables: Vec<&&String>| tables.iter().take(NAMED).map(|table| table.as_str()).collect::<Vec<_>>().join(", ");
+    let named = |tables: Vec<&&String>| names::some(&tables, ", ");
     let (more, gone) = (is.difference(&was).collect::<Vec<_>>(), was.difference(&is).collect::<Vec<_>>());
     let cause = match (more.is_empty(), gone.is_empty()) {
         (true, true) => return None,

@@ -72,12 +72,10 @@ impl Creation<'_> {
         let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
         let shards = target.shards.iter().enumerate().filter(|(at, _)| with_rows(*at));
         let stays = |table: &&String| !claim.kept.iter().any(|kept| kept.table == **table);
-        let left = claim.left;
         let traces = Traces {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
             vschema_tables: facts.vschema_tables.iter().filter(stays).cloned().collect(),
             tables: claim.tables,
-            left: left.clone(),
             // what that tablet may still make is not to be written to either
             denied: if keep_record { Vec::new() } else { found.denied() },
             restore_keys: false,
@@ -88,7 +86,7 @@ impl Creation<'_> {
         Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces }
             .run()
             .await?;
-        Ok([claim.kept, left].concat())
+        Ok([claim.kept, claim.left].concat())
     }
 }
 
