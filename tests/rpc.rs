@@ -18,6 +18,8 @@ mod creates;
 mod decoders;
 #[path = "rpc/deletes.rs"]
 mod deletes;
+#[path = "rpc/earlier.rs"]
+mod earlier;
 #[path = "rpc/fallback.rs"]
 mod fallback;
 #[path = "rpc/guard.rs"]

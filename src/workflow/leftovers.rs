@@ -17,7 +17,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 use super::migrate::cleanup::others::Others;
 use super::migrate::{earlier, readiness};
 use super::preflight::{Finding, Severity, check};
-use super::record::{self, Facts, Phase};
+use super::record::{self, Facts};
 use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names};
 use crate::context::Context;
@@ -186,7 +186,7 @@ async fn of_record(
     let keyspace = &target.name;
     let subject = format!("workflow {keyspace}.{workflow}");
     // a record of an earlier workflow is left when the one of today has ended
-    let Some(facts) = earlier::of(facts, rows.iter().copied()) else { return Ok(None) };
+    let Some(facts) = earlier::of(facts, target, rows.iter().copied()) else { return Ok(None) };
     let facts = &*facts;
     let command = |action: &str| format!("Migrate --target-keyspace {keyspace} --workflow {workflow} {action}");
     if facts.completing {
@@ -201,7 +201,7 @@ async fn of_record(
             None,
         )));
     }
-    let creating = facts.phase == Phase::Creating || facts.taken_back;
+    let creating = facts.is_unfinished();
     if !creating && !rows.is_empty() {
         let shards = target.shards.iter().enumerate().filter(|(_, shard)| shard.record.value.is_primary_serving);
         let bare: Vec<&str> = shards

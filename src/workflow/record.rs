@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Result;
+use super::streams::Listed;
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far create got.
@@ -64,6 +65,11 @@ pub struct Facts {
     /// here on the workflow can only be completed.
     #[serde(default)]
     pub handed_over: bool,
+    /// The streams, by shard and id, that there were when create ended, and again when complete or cancel began; none while
+    /// create cannot have inserted any. `None` when that was not noted: from when create may insert streams until it ends,
+    /// and by older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Listed>,
     /// Every source shard feeds every target shard, those too whose key ranges do not overlap.
     #[serde(default)]
     pub every_pair: bool,
@@ -93,6 +99,17 @@ pub struct Stored {
 }
 
 impl Facts {
+    /// True when create has begun and not ended well.
+    pub fn is_unfinished(&self) -> bool {
+        self.phase == Phase::Creating || self.taken_back
+    }
+
+    /// Whether a stream is among those that were noted; `None` when none could be.
+    pub fn lists(&self, shard: &str, stream: i32) -> Option<bool> {
+        let noted = self.streams.as_ref()?;
+        Some(noted.iter().any(|(name, ids)| name == shard && ids.contains(&stream)))
+    }
+
     /// Tables that create made on a shard.
     pub fn created_on(&self, shard: &str) -> &[String] {
         lookup(&self.created_tables, shard)

@@ -227,6 +227,18 @@ impl Graphed {
     }
 }
 
+/// Ids of streams, by the name of their shard.
+pub type Listed = Vec<(String, Vec<i32>)>;
+
+/// The ids of some streams.
+pub fn list(target: &Keyspace, rows: &[OnShard]) -> Listed {
+    let on = |row: &OnShard| {
+        let shard = target.shards.get(row.shard)?;
+        Some((shard.name.clone(), row.found.streams.iter().map(|stream| stream.id).collect()))
+    };
+    rows.iter().filter_map(on).collect()
+}
+
 /// Where the streams of a workflow come from, and what they carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {

@@ -77,9 +77,7 @@ impl Evidence<'_> {
         if self.handed_over() {
             return found;
         }
-        if let Some(facts) = self.facts
-            && (facts.phase == super::record::Phase::Creating || facts.taken_back)
-        {
+        if self.facts.is_some_and(Facts::is_unfinished) {
             let keyspace = &self.target.name;
             let mend = format!(
                 "repeat create with the same arguments, or take it back with: Migrate --target-keyspace {keyspace} --workflow {} cancel",

@@ -7,7 +7,7 @@ use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 use super::super::migrate::cleanup::others::Others;
 use super::super::migrate::cleanup::{Removal, Traces};
 use super::super::migrate::{Found, locks};
-use super::super::record::{self, Phase};
+use super::super::record;
 use super::super::streams::{Keyspace, OnShard};
 use super::super::{Error, Result};
 use super::plan::{Plan, Remains, have_copied};
@@ -116,7 +116,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let target = &found.target.keyspace;
     let Some(stored) = &found.record else { return Err(changed()) };
     let facts = &stored.facts;
-    let creating = facts.phase == Phase::Creating || facts.taken_back;
+    let creating = facts.is_unfinished();
     if facts.completing || !(creating || found.rows.is_empty()) {
         return Err(changed());
     }
@@ -136,7 +136,8 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
         return Err(changed());
     }
     let denied = now.to_lift(target, facts);
-    let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, ..streams.clone() };
+    let mark = found.noting_streams();
+    let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, mark, ..streams.clone() };
     removal(&traces).run().await
 }
 

@@ -183,8 +183,8 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, keep_data: bool) -> Trac
         vschema_tables,
         denied: found.denied(),
         restore_keys: keep_data,
-        mark: found.record.clone(),
-        keep_record: found.earlier.is_some(),
+        mark: found.noting_streams(),
+        keep_record: found.keeps_earlier(),
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Traces {
     /// True when tables stay and get back the keys that the copy took.
     pub restore_keys: bool,
     /// The record that tells that tables are being taken away before they are: whoever comes when this was cut off knows that
-    /// rows may be gone.
+    /// rows may be gone, and of which streams.
     pub mark: Option<Stored>,
     /// True when the record stays: a tablet may still be at work on something that only a later look can find.
     pub keep_record: bool,
@@ -64,7 +64,9 @@ impl Traces {
         if !secured.is_empty() {
             steps.push(Step::SecureEmpty { tables: secured });
         }
-        if any && self.mark.as_ref().is_some_and(|stored| !stored.facts.cancelling) {
+        // one whose create has not ended well can only be taken away: that it was tells whoever finds later streams
+        let marks = |Stored { facts, .. }: &Stored| !facts.cancelling && (any || facts.is_unfinished());
+        if self.mark.as_ref().is_some_and(marks) {
             steps.push(Step::MarkCancelling);
         }
         if any || self.restore_keys {

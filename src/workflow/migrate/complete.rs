@@ -7,7 +7,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
 use super::super::preflight::{DryRun, Finding, Report, told};
-use super::super::record;
+use super::super::record::{self, Facts, Stored};
 use super::super::streams::FROZEN;
 use super::super::verdict::positions::is_snapshot;
 use super::super::{Error, Result, names};
@@ -114,13 +114,13 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
     let global = context.topo.global();
     let target = &found.target;
     match step {
-        Step::MarkCompleting => match &found.record {
-            Some(stored) => {
+        Step::MarkCompleting => match found.noting_streams() {
+            Some(Stored { facts, version }) => {
                 let mut streams = found.rows.iter().flat_map(|row| &row.found.streams);
-                let snapshot = streams.all(|stream| is_snapshot(stream, Some(&stored.facts)));
-                let facts = record::Facts { completing: true, snapshot, ..stored.facts.clone() };
+                let snapshot = streams.all(|stream| is_snapshot(stream, Some(&facts)));
+                let facts = Facts { completing: true, snapshot, ..facts };
                 let names = (target.keyspace.name.as_str(), workflow);
-                record::put(global, names, &facts, stored.version, lock).await.map(|_| ())
+                record::put(global, names, &facts, version, lock).await.map(|_| ())
             }
             None => Ok(()),
         },
@@ -139,11 +139,12 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
         },
         Step::RebuildServing { .. } => Ok(topo::srv_vschema::rebuild_reachable(global, &target.keyspace.cells).await?),
         Step::LiftDenied { .. } => {
-            let mark = found.record.iter().filter(|stored| !stored.facts.handed_over).map(|stored| {
-                let facts = record::Facts { completing: true, handed_over: true, ..stored.facts.clone() };
-                record::write((target.keyspace.name.as_str(), workflow), &facts, Expect::Any)
-            });
-            let mark = mark.collect::<Result<Vec<_>>>()?;
+            let mark =
+                found.noting_streams().filter(|stored| !stored.facts.handed_over).map(|Stored { facts, .. }| {
+                    let facts = Facts { completing: true, handed_over: true, ..facts };
+                    record::write((target.keyspace.name.as_str(), workflow), &facts, Expect::Any)
+                });
+            let mark = mark.into_iter().collect::<Result<Vec<_>>>()?;
             cleanup::lift_denied_with(context, lock, target, &found.denied(), mark).await
         }
         Step::DeleteStreams { .. } if context.options.allow_unfinished_complete => {

@@ -11,8 +11,8 @@ mod take_back;
 
 pub(in crate::workflow) use checks::{Which, with_rows};
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use futures::future::{join, try_join};
@@ -115,6 +115,7 @@ async fn create_locked(
         cells,
         made: DashMap::new(),
         inserting: AtomicBool::new(false),
+        inserted: OnceLock::new(),
     };
     creation.run(facts).await?;
     let answer = status::of_created(context, arguments, &situation.target.keyspace);
@@ -123,7 +124,7 @@ async fn create_locked(
     match rival {
         Err(error) if rival::is_rival(&error) => return Err(creation.take_back(facts, error).await),
         Err(error) => tracing::warn!("nobody could tell whether streams of the same name were added: {error}"),
-        Ok(()) => {}
+        Ok(_) => {}
     }
     let mut answer = answer.unwrap_or_else(unread);
     answer.traffic_state.push_str(&batching::reads_text(situation));

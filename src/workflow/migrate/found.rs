@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{try_join, try_join3};
 
-use super::super::record::{self, Stored};
+use super::super::record::{self, Facts, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
 use super::super::{Error, Result, foreign, names};
 use super::{earlier, status};
@@ -17,7 +17,7 @@ pub struct Found {
     pub target: WithReplicas,
     pub vschema: Option<Record<vtmigrated_proto::vschema::Keyspace>>,
     pub record: Option<Stored>,
-    /// The record when it is an earlier workflow's of the same name. It stays, for only it tells what that one denied.
+    /// The record when it is an earlier workflow's of the same name.
     pub earlier: Option<Stored>,
     pub rows: Vec<OnShard>,
     /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
@@ -44,7 +44,7 @@ impl Found {
             return Err(status::missing(keyspace, workflow));
         }
         foreign::check(keyspace, workflow, &rows)?;
-        let (record, earlier) = match record.map(|stored| earlier::whose(stored, &rows)) {
+        let (record, earlier) = match record.map(|stored| earlier::whose(stored, &target.keyspace, &rows)) {
             Some(Whose::Own(stored)) => (Some(stored), None),
             Some(Whose::Earlier(stored)) => (None, Some(stored)),
             None => (None, None),
@@ -58,6 +58,23 @@ impl Found {
         let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
         let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
         Ok(Self { target, vschema, record, earlier, rows, others, origin })
+    }
+
+    /// True when the record of an earlier workflow stays when this one ends: it tells of tables that this one does not bring,
+    /// and nothing else tells what that one denied.
+    pub fn keeps_earlier(&self) -> bool {
+        let Some(Stored { facts, .. }) = &self.earlier else { return false };
+        let brought: BTreeSet<&String> = self.origin.tables.iter().collect();
+        let shards = self.target.keyspace.shards.iter();
+        let mut about = shards.filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
+        about.any(|shard| facts.tables.iter().chain(facts.denied_on(&shard.name)).any(|table| !brought.contains(table)))
+    }
+
+    /// The record with the streams that there are noted in it: what is done to them next is no concern of later ones.
+    pub fn noting_streams(&self) -> Option<Stored> {
+        let Stored { facts, version } = self.record.clone()?;
+        let streams = Some(streams::list(&self.target.keyspace, &self.rows));
+        Some(Stored { facts: Facts { streams, ..facts }, version })
     }
 
     /// True when complete has lifted the denied tables: the record says so.
@@ -85,7 +102,7 @@ impl Found {
     }
 
     /// True when a record is about one of the shards as they are now.
-    pub fn is_about_some(&self, facts: &record::Facts) -> bool {
+    pub fn is_about_some(&self, facts: &Facts) -> bool {
         self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
     }
 

@@ -9,7 +9,7 @@ use vtmigrated_proto::topodata::ExternalVitessCluster;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 
 use super::super::preflight::Finding;
-use super::super::record::{self, Facts, Phase};
+use super::super::record::{self, Facts};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::{Result, verdict};
@@ -145,7 +145,7 @@ pub async fn keyspace(
             let diffs = diff::read(context, target, &workflow).await;
             let origin = seen.origin(&target.name).unwrap_or_default();
             let diffs = diffs.settled(context, &origin, &target.name).await;
-            let facts = common.facts(name, &workflow).and_then(|facts| earlier::of(facts, &seen.rows));
+            let facts = common.facts(name, &workflow).and_then(|facts| earlier::of(facts, target, &seen.rows));
             let around = Around {
                 mounts: &common.mounts,
                 rules: &common.rules,
@@ -206,7 +206,7 @@ async fn observe(
         compared: weighed.compared,
         traffic: weighed.traffic.to_string(),
         diffs: around.diffs.clone(),
-        creating: facts.is_some_and(|facts| facts.phase == Phase::Creating || facts.taken_back),
+        creating: facts.is_some_and(Facts::is_unfinished),
         completing: readiness::any_frozen(&seen.rows) || facts.is_some_and(|facts| facts.completing),
         origin: weighed.origin,
     })

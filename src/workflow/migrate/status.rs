@@ -71,7 +71,7 @@ pub async fn status(
         return Err(missing(keyspace, workflow));
     }
     foreign::check(keyspace, workflow, &seen.rows)?;
-    let facts = stored.as_ref().and_then(|stored| earlier::of(&stored.facts, &seen.rows));
+    let facts = stored.as_ref().and_then(|stored| earlier::of(&stored.facts, &target, &seen.rows));
     let facts = facts.as_deref();
     let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
     let diffs = diffs.settled(context, &seen.origin(keyspace)?, keyspace).await;

@@ -82,6 +82,7 @@ fn facts() -> Facts {
         completing: false,
         snapshot: false,
         handed_over: false,
+        streams: None,
         every_pair: false,
         sizes: Vec::new(),
     }

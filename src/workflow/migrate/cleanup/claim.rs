@@ -6,7 +6,7 @@ use std::fmt;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::record::{Facts, Phase};
+use super::super::super::record::Facts;
 use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
 use super::super::super::{Error, Result};
 use super::super::create::{Which, with_rows};
@@ -155,7 +155,7 @@ impl<'a> OfShard<'a> {
             None => Record::None,
             Some(facts) if facts.handed_over => Record::HandedOver,
             Some(facts) if !about(&facts) => Record::OfAnotherShard,
-            Some(facts) if facts.phase == Phase::Creating || facts.taken_back => Record::Creating,
+            Some(facts) if facts.is_unfinished() => Record::Creating,
             Some(_) => Record::Created,
         };
         let mut of_tables: BTreeMap<String, Stream> = BTreeMap::new();

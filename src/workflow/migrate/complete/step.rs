@@ -58,7 +58,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     let denied = found.denied().into_iter().filter(|(_, tables)| !tables.is_empty());
     steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard).collect() });
     steps.push(Step::DeleteStreams { streams: streams(found, workflow) });
-    if found.earlier.is_none() {
+    if !found.keeps_earlier() {
         steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
     }
     Ok(steps)

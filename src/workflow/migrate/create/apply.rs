@@ -1,5 +1,6 @@
 //! The side effects of create, in order, and how they are taken back.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use dashmap::DashMap;
@@ -9,7 +10,7 @@ use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplication
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::record::{self, Facts, Phase, TableSize};
-use super::super::super::streams::OnShard;
+use super::super::super::streams::{Listed, OnShard};
 use super::super::super::{Error, Result, refresh};
 use super::super::arguments::Arguments;
 use super::super::cleanup::{self, claim, state_change};
@@ -37,6 +38,8 @@ pub struct Creation<'a> {
     pub made: DashMap<String, Vec<String>>,
     /// True once streams are being inserted: those that are there before are not of this create.
     pub inserting: AtomicBool,
+    /// The streams, once they are.
+    pub inserted: OnceLock<Listed>,
 }
 
 impl Creation<'_> {
@@ -50,6 +53,8 @@ impl Creation<'_> {
         let stages = step::stages(self.arguments, self.situation, planned, self.sources);
         let Some((first, rest)) = stages.split_first() else { return Ok(()) };
         let mut facts = self.situation.without_claims(planned);
+        // none can be there before the tables that are to be made are claimed
+        facts.streams = (facts != *planned && self.situation.rows.is_empty()).then(Vec::new);
         // as long as the record is not written, nothing is there to be taken back
         self.stage(first, &facts, &version).await?;
         let mut before = first;
@@ -57,6 +62,7 @@ impl Creation<'_> {
             let mut next = facts.clone();
             if stage.contains(&Step::ClaimTables) {
                 next.created_tables.clone_from(&planned.created_tables);
+                next.streams = None;
             }
             let measured = async { if number == 0 { self.measure(&facts).await } else { facts.sizes.clone() } };
             let mounted = async { if number == 0 { self.is_mounted().await } else { Ok(()) } };
@@ -112,7 +118,9 @@ impl Creation<'_> {
             Step::InsertStreams { .. } => {
                 self.inserting.store(true, Ordering::Relaxed);
                 self.insert_streams().await?;
-                self.no_rival().await
+                let streams = self.no_rival().await?;
+                self.inserted.set(streams).ok();
+                Ok(())
             }
             Step::RefreshTablets { .. } => {
                 Ok(refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?)
@@ -126,7 +134,10 @@ impl Creation<'_> {
                 Ok(topo::srv_vschema::rebuild_reachable(self.context.topo.global(), cells).await?)
             }
             Step::StartStreams { .. } => self.start().await,
-            Step::MarkWhole => self.put(&Facts { phase: Phase::Created, ..facts.clone() }, version).await,
+            Step::MarkWhole => {
+                let streams = self.inserted.get().cloned();
+                self.put(&Facts { phase: Phase::Created, streams, ..facts.clone() }, version).await
+            }
         }
     }
 

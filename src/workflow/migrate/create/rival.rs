@@ -6,7 +6,7 @@ use vtmigrated_proto::binlogdata::BinlogSource;
 
 use super::super::super::preflight::{Finding, check};
 use super::super::super::record::Facts;
-use super::super::super::streams::{Keyspace, OnShard};
+use super::super::super::streams::{self, Keyspace, Listed, OnShard};
 use super::super::super::{Error, Result, names};
 use super::super::{plan, rows};
 use super::apply::Creation;
@@ -51,16 +51,17 @@ fn sort(keyspace: &Keyspace, rows: &[OnShard], sources: &plan::Sources) -> Sorte
 }
 
 impl Creation<'_> {
-    /// Stock takes its locks only after its rows exist: when it worked under the same name meanwhile, our rows go.
+    /// Stock takes its locks only after its rows exist: when it worked under the same name meanwhile, our rows go. Answers
+    /// the streams that there are.
     ///
     /// # Errors
     /// [`RIVAL`].
-    pub async fn no_rival(&self) -> Result<()> {
+    pub async fn no_rival(&self) -> Result<Listed> {
         let keyspace = &self.situation.target.keyspace;
         let rows = keyspace.workflows(self.context, std::slice::from_ref(&self.arguments.workflow)).await?;
         let sorted = sort(keyspace, &rows, self.sources);
         if sorted.foreign.is_empty() {
-            return Ok(());
+            return Ok(streams::list(keyspace, &rows));
         }
         for (at, ids) in sorted.ours {
             if let Some(tablet) = keyspace.shards.get(at).and_then(|s| s.primary.as_ref()) {

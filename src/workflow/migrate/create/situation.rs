@@ -152,7 +152,7 @@ impl Situation {
     /// The facts of an interrupted create. Those of one on a keyspace that was deleted since, with its streams, are none.
     fn interrupted(&self) -> Option<&Facts> {
         let facts = self.record.as_ref().map(|stored| &stored.facts).filter(|facts| facts.phase == Phase::Creating)?;
-        earlier::of(facts, &self.rows)?;
+        earlier::of(facts, &self.target.keyspace, &self.rows)?;
         let about = |shard: &TargetShard| facts.may_be_about(&shard.name, shard.record.created);
         (!self.rows.is_empty() || self.target.keyspace.shards.iter().any(about)).then_some(facts)
     }
@@ -271,6 +271,7 @@ impl Situation {
             completing: false,
             snapshot: false,
             handed_over: false,
+            streams: None,
             every_pair: plan::primary_vindexes_differ(&self.source.vschema, &self.target_vschema.value, tables),
             sizes: Vec::new(),
         }

@@ -79,8 +79,7 @@ impl Creation<'_> {
             // what that tablet may still make is not to be written to either
             denied: if keep_record { Vec::new() } else { found.denied() },
             restore_keys: false,
-            // it is marked
-            mark: None,
+            mark: found.noting_streams(),
             keep_record,
         };
         Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces }

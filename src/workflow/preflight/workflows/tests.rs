@@ -64,6 +64,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         completing: false,
         snapshot: false,
         handed_over: false,
+        streams: None,
         every_pair: false,
         sizes: Vec::new(),
     }
