@@ -99,6 +99,24 @@ async fn a_create_of_which_one_shard_was_made_anew_is_refused() {
     assert_refused(rig.create().await, Code::FailedPrecondition, text);
 }
 
+/// Its streams would go on in tables that were dropped under them.
+#[tokio::test]
+async fn a_create_does_not_go_on_where_a_cancel_has_begun() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.set_record(json!({"phase": "creating"})).await;
+    rig.target[1].contents().fails = vec!["drop table"];
+    rig.cancel(false).await.unwrap_err();
+    assert_eq!(rig.record().await.unwrap()["cancelling"], true);
+    let text = "a cancel of workflow import in keyspace customer was interrupted";
+    assert_refused(rig.create().await, Code::FailedPrecondition, text);
+    assert_eq!(rig.target[0].tables(), Vec::<String>::new());
+    rig.target[1].contents().fails.clear();
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+    rig.create().await.unwrap();
+}
+
 #[tokio::test]
 async fn tables_that_the_source_got_since_are_told_when_create_goes_on() {
     let rig = Rig::start().await;

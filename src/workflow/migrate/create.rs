@@ -4,6 +4,7 @@ mod apply;
 mod batching;
 mod checks;
 mod examine;
+mod resume;
 mod rival;
 mod situation;
 mod step;

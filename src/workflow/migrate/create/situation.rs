@@ -11,11 +11,12 @@ use super::super::super::preflight::gather::{Asked, ask};
 use super::super::super::preflight::tables::Definitions;
 use super::super::super::preflight::{Report, without_primary};
 use super::super::super::record::{self, Facts, Phase, Stored};
-use super::super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas, has_copied};
+use super::super::super::streams::{Keyspace, OnShard, WithReplicas, has_copied};
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
 use super::super::gather::{self, Source};
-use super::super::{earlier, picking, plan};
+use super::super::{picking, plan};
+use super::resume::Left;
 use crate::context::Context;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Record, Topo};
@@ -82,108 +83,6 @@ impl Situation {
     pub fn first_source(&self) -> &Definitions {
         static NONE: Definitions = BTreeMap::new();
         self.source_tables.first().and_then(|tables| tables.as_ref().ok()).unwrap_or(&NONE)
-    }
-
-    /// The facts of an interrupted create that this one goes on with; `None` for a fresh one.
-    pub fn resumed(&self, arguments: &Arguments) -> Result<Option<Facts>> {
-        let interrupted = self.interrupted();
-        let (keyspace, workflow) = (&arguments.target_keyspace, &arguments.workflow);
-        let cancel = format!("Migrate --target-keyspace {keyspace} --workflow {workflow} cancel");
-        match interrupted {
-            Some(facts) if facts.arguments == arguments.fingerprint() => {
-                if facts.taken_back {
-                    let text = format!(
-                        "an earlier create of workflow {workflow} in keyspace {keyspace} failed and was not wholly taken back"
-                    );
-                    return Err(Error::precondition(
-                        "CREATE_HALF_TAKEN_BACK",
-                        text,
-                        format!("finish that with: {cancel}"),
-                    ));
-                }
-                if !self.is_about_all(facts) {
-                    let text = format!(
-                        "the shards of keyspace {keyspace} are not those that an interrupted create of workflow {workflow} worked on"
-                    );
-                    return Err(Error::precondition("SHARDS_CHANGED", text, format!("take it back with: {cancel}")));
-                }
-                if let Some((shard, table)) = self.written_meanwhile(facts) {
-                    let text = format!(
-                        "writes to {table} on shard {keyspace}/{shard} are not denied any more, and streams of workflow {workflow} \
-                         have filled it: clients may have written"
-                    );
-                    let help = format!(
-                        "look at its rows; to end the workflow and keep its tables: Workflow --keyspace {keyspace} delete \
-                         --workflow {workflow} --keep-data"
-                    );
-                    return Err(Error::precondition("WRITES_NOT_DENIED", text, help));
-                }
-                Ok(Some(self.with_own_tables(facts)))
-            }
-            Some(_) => {
-                let text = format!(
-                    "workflow {workflow} already exists in keyspace {keyspace}: a create with other arguments was interrupted"
-                );
-                Err(Error::exists(
-                    "WORKFLOW_EXISTS",
-                    text,
-                    format!("repeat it with the same arguments, or take it back with: {cancel}"),
-                ))
-            }
-            None if self.rows.is_empty() => Ok(None),
-            None => {
-                let alias = |row: &OnShard| {
-                    let shard = self.target.keyspace.shards.get(row.shard);
-                    shard.and_then(|s| s.primary.as_ref()).map(crate::tablet::alias).unwrap_or_default()
-                };
-                let line =
-                    |row| format!("workflow {workflow} already exists in keyspace {keyspace} on tablet {}", alias(row));
-                let mut lines: Vec<String> = self.rows.iter().map(line).collect();
-                lines.sort();
-                Err(Error::exists(
-                    "WORKFLOW_EXISTS",
-                    lines.join("\n"),
-                    format!("choose another name, or end it with: {cancel}"),
-                ))
-            }
-        }
-    }
-
-    /// The facts of an interrupted create. Those of one on a keyspace that was deleted since, with its streams, are none.
-    fn interrupted(&self) -> Option<&Facts> {
-        let facts = self.record.as_ref().map(|stored| &stored.facts).filter(|facts| facts.phase == Phase::Creating)?;
-        earlier::of(facts, &self.target.keyspace, &self.rows)?;
-        let about = |shard: &TargetShard| facts.may_be_about(&shard.name, shard.record.created);
-        (!self.rows.is_empty() || self.target.keyspace.shards.iter().any(about)).then_some(facts)
-    }
-
-    /// A table that streams have begun to copy into and that clients could write to, although create had denied it.
-    fn written_meanwhile(&self, facts: &Facts) -> Option<(String, String)> {
-        let started = self.target.keyspace.shards.iter().enumerate().filter(|(at, _)| self.has_started(*at));
-        started.into_iter().find_map(|(_, shard)| {
-            let table = shard.first_not_denied(facts.denied_on(&shard.name))?;
-            Some((shard.name.clone(), table.clone()))
-        })
-    }
-
-    fn is_about_all(&self, facts: &Facts) -> bool {
-        let shards = &self.target.keyspace.shards;
-        let about = shards.iter().all(|shard| facts.may_be_about(&shard.name, shard.record.created));
-        about && (facts.shards.is_empty() || facts.shards.len() == shards.len())
-    }
-
-    /// The facts of an interrupted create that goes on: it makes what is not there, and has made what is there only when its
-    /// record says so and writes to it are denied still. Everything else is somebody's.
-    fn with_own_tables(&self, stored: &Facts) -> Facts {
-        let mut facts = stored.clone();
-        for (shard, there) in self.target.keyspace.shards.iter().zip(&self.target_tables) {
-            let left = Left::of(stored, shard);
-            let own = |table: &&String| !there.contains_key(*table) || left.made.contains(*table);
-            for (_, made) in facts.created_tables.iter_mut().filter(|(name, _)| *name == shard.name) {
-                *made = stored.tables.iter().filter(own).cloned().collect();
-            }
-        }
-        facts
     }
 
     /// The facts of a create, without the tables that it has still to make: nothing proves before that they are its.
@@ -306,27 +205,6 @@ impl Situation {
     /// The planned sources of a target shard.
     pub fn planned<'p>(&self, sources: &'p plan::Sources, shard: &str) -> &'p [BinlogSource] {
         sources.iter().find(|(name, _)| name == shard).map(|(_, sources)| sources.as_slice()).unwrap_or_default()
-    }
-}
-
-/// What an earlier workflow of the same name has left on a shard, proven by what is denied there still.
-#[derive(Default)]
-struct Left<'a> {
-    /// Tables that it made.
-    made: BTreeSet<&'a String>,
-    /// Tables that it denied: nobody else would ever lift that.
-    denied: BTreeSet<&'a String>,
-}
-
-impl<'a> Left<'a> {
-    fn of(facts: &'a Facts, shard: &TargetShard) -> Self {
-        if !facts.is_about(&shard.name, shard.record.created) {
-            return Self::default();
-        }
-        let now = shard.denied();
-        let denied: BTreeSet<&String> = facts.denied_on(&shard.name).iter().filter(|t| now.contains(*t)).collect();
-        let made = facts.created_on(&shard.name).iter().filter(|table| denied.contains(table)).collect();
-        Self { made, denied }
     }
 }
 
