@@ -4,8 +4,10 @@ use prost::Message;
 use serde_json::json;
 use vtmigrated::topo::paths;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::vtctldata::WorkflowStatusRequest;
 
-use crate::complete::{complete, denied, frozen, record, refused, rig, running, shard_record};
+use crate::complete::{TABLES, complete, denied, frozen, record, refused, rig, running, shard_record};
+use crate::vdiff_rig::Rig;
 
 /// A stream of this id that has copied so many rows.
 fn later(id: i32, rows_copied: i64) -> Stream {
@@ -56,6 +58,28 @@ async fn a_create_that_has_inserted_no_stream_says_nothing_of_those_that_are_the
     let rig = rig([later(1, 5), later(1, 0)], json!({"phase": "creating", "streams": []})).await;
     complete(&rig, false).await.unwrap();
     assert!(!denied(&rig).await && record(&rig).await.is_none());
+}
+
+/// Rows of all tables, as status tells them.
+async fn totals(rig: &Rig) -> Vec<i64> {
+    let request = WorkflowStatusRequest {
+        keyspace: "customer".into(),
+        workflow: "import".into(),
+        ..WorkflowStatusRequest::default()
+    };
+    let answer = rig.lab.client.clone().workflow_status(request).await.unwrap().into_inner();
+    answer.table_copy_state.into_iter().map(|entry| entry.value.unwrap().rows_total).collect()
+}
+
+#[tokio::test]
+async fn the_tables_of_an_earlier_workflow_are_no_measure_of_a_later_ones_copy() {
+    let sizes = TABLES.map(|table| json!({"table": table, "rows": 7, "bytes": 700}));
+    let noted = json!({"sizes": sizes, "streams": [["-80", [1]], ["80-", [1]]]});
+    let rig = rig([running(100), running(100)], noted).await;
+    rig.source[0].set(|c| c.rows = TABLES.map(|table| (table, 60)).to_vec());
+    assert_eq!(totals(&rig).await, [7, 7]);
+    rig.primaries.iter().for_each(|primary| primary.set(|c| c.streams = vec![later(2, 5)]));
+    assert_eq!(totals(&rig).await, [60, 60]);
 }
 
 /// As when stock deleted a workflow whose complete was cut off after the handover, and made another one of its name.

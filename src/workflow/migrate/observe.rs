@@ -128,8 +128,9 @@ pub async fn keyspace(
     if workflows.is_empty() {
         return Ok(observed);
     }
-    let sized = |workflow: &String| common.facts(name, workflow).is_some_and(|facts| !facts.sizes.is_empty());
-    let needs_sizes = !workflows.keys().all(sized);
+    let facts = |workflow: &str, rows: &[OnShard]| earlier::of(common.facts(name, workflow)?, &target, rows);
+    let sized = |(workflow, rows): (&String, &Vec<OnShard>)| facts(workflow, rows).is_some_and(|f| !f.sizes.is_empty());
+    let needs_sizes = !workflows.iter().all(sized);
     let (copying, serving, vschema) = try_join3(
         status::copies(context, &target, needs_sizes),
         async { Ok(topo::srv_vschema::reachable(&target.cells).await) },
@@ -138,14 +139,14 @@ pub async fn keyspace(
     .await?;
     let copying = Arc::new(copying);
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
-    let (target, serving, vschema) = (&target, &serving, &vschema);
+    let (target, serving, vschema, facts) = (&target, &serving, &vschema, &facts);
     let asked = workflows.into_iter().map(|(workflow, rows)| {
         let seen = Seen { rows, copying: Arc::clone(&copying), needs_sizes };
         async move {
             let diffs = diff::read(context, target, &workflow).await;
             let origin = seen.origin(&target.name).unwrap_or_default();
             let diffs = diffs.settled(context, &origin, &target.name).await;
-            let facts = common.facts(name, &workflow).and_then(|facts| earlier::of(facts, target, &seen.rows));
+            let facts = facts(&workflow, &seen.rows);
             let around = Around {
                 mounts: &common.mounts,
                 rules: &common.rules,

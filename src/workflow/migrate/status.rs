@@ -40,7 +40,7 @@ use stream::stream_state;
 /// Bound of what status asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The status of a workflow; at most six waves of round trips.
+/// The status of a workflow; at most six waves of round trips, and one more beside the record of an earlier workflow.
 pub async fn status(
     context: &Context,
     keyspace: &str,
@@ -66,7 +66,7 @@ pub async fn status(
     let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
     let read = Seen::read(context, &target, workflow, !sized);
     let diffs = async { Ok(diff::read(context, &target, workflow).await) };
-    let (seen, diffs, serving) = try_join3(read, diffs, serving).await?;
+    let (mut seen, diffs, serving) = try_join3(read, diffs, serving).await?;
     if seen.rows.is_empty() {
         return Err(missing(keyspace, workflow));
     }
@@ -74,6 +74,10 @@ pub async fn status(
     let facts = stored.as_ref().and_then(|stored| earlier::of(&stored.facts, &target, &seen.rows));
     let facts = facts.as_deref();
     let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
+    if sizes.is_empty() && !seen.needs_sizes {
+        // those that the record tells are of an earlier workflow
+        seen = Seen { copying: Arc::new(copies(context, &target, true).await?), needs_sizes: true, ..seen };
+    }
     let diffs = diffs.settled(context, &seen.origin(keyspace)?, keyspace).await;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let around = Around {
