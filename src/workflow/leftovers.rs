@@ -145,7 +145,10 @@ async fn in_keyspace(
     found.extend(seen.judge(&target));
     let busy: BTreeSet<&str> =
         named.iter().filter_map(|node| node.path.strip_prefix(&prefix)?.split('/').next()).collect();
+    // workflows that were looked at with their record, or are not to be looked at
+    let mut told: BTreeSet<&str> = BTreeSet::new();
     for (_, workflow, facts) in &records {
+        told.insert(workflow);
         let subject = format!("workflow {name}.{workflow}");
         let facts = match facts {
             Ok(facts) => facts,
@@ -163,11 +166,17 @@ async fn in_keyspace(
             continue;
         }
         let rows: Vec<&OnShard> = seen.rows.iter().filter(|row| row.found.workflow == *workflow).collect();
-        if seen.all_answered {
-            found.extend(of_record(context, &target, workflow, facts, &rows, &records, &seen.rows).await?);
+        if !seen.all_answered {
+            continue;
         }
+        let Some(facts) = earlier::of(facts, &target, rows.iter().copied()) else {
+            found.push(of_earlier(subject));
+            told.remove(workflow.as_str());
+            continue;
+        };
+        found.extend(of_record(context, &target, workflow, &facts, &rows, &records, &seen.rows).await?);
     }
-    found.extend(without_record(name, &seen.rows, &records));
+    found.extend(without_record(name, &seen.rows, &told));
     let mounts = seen.rows.iter().flat_map(|row| &row.found.streams);
     let mounts = mounts.filter_map(|stream| Some(stream.bls.as_ref()?.external_cluster.clone())).collect();
     Ok(Look { found, mounts })
@@ -185,21 +194,9 @@ async fn of_record(
 ) -> Result<Option<Leftover>> {
     let keyspace = &target.name;
     let subject = format!("workflow {keyspace}.{workflow}");
-    // a record of an earlier workflow is left when the one of today has ended
-    let Some(facts) = earlier::of(facts, target, rows.iter().copied()) else { return Ok(None) };
-    let facts = &*facts;
     let command = |action: &str| format!("Migrate --target-keyspace {keyspace} --workflow {workflow} {action}");
-    if facts.completing {
-        let text = "its complete was interrupted";
-        return Ok(Some(Leftover::new(
-            Finding::new(
-                &check::COMPLETE_INTERRUPTED,
-                subject,
-                text,
-                format!("finish it with: {}", command("complete")),
-            ),
-            None,
-        )));
+    if readiness::has_begun(rows.iter().copied(), Some(facts)) {
+        return Ok(Some(interrupted(keyspace, workflow)));
     }
     let creating = facts.is_unfinished();
     if !creating && !rows.is_empty() {
@@ -247,24 +244,26 @@ async fn of_record(
     Ok(Some(Leftover::new(Finding::new(check, subject, plan.text(), CLEAN), Some(action))))
 }
 
-/// Streams of stock's that nobody can go on with.
-fn without_record(keyspace: &str, rows: &[OnShard], records: &[&Known]) -> Vec<Leftover> {
-    let of_stock = |row: &&OnShard| {
-        row.found.workflow_type() == VReplicationWorkflowType::Migrate
-            && !records.iter().any(|(_, workflow, _)| *workflow == row.found.workflow)
-    };
-    let names: BTreeSet<&str> = rows.iter().filter(of_stock).map(|row| row.found.workflow.as_str()).collect();
-    let mut found = Vec::new();
-    for workflow in names {
-        let of = rows.iter().filter(|row| row.found.workflow == workflow);
-        if of.clone().any(|row| readiness::any_frozen(std::slice::from_ref(row))) {
-            let mend = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
-            let subject = format!("workflow {keyspace}.{workflow}");
-            let text = "its complete was interrupted";
-            found.push(Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, text, mend), None));
-        }
-    }
-    found
+/// A complete that stopped streams for good and did not come to its end.
+fn interrupted(keyspace: &str, workflow: &str) -> Leftover {
+    let mend = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
+    let subject = format!("workflow {keyspace}.{workflow}");
+    Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, "its complete was interrupted", mend), None)
+}
+
+/// A record beside the streams of a later workflow of its name.
+fn of_earlier(subject: String) -> Leftover {
+    let text = "its record is of an earlier workflow of this name, whose streams are gone";
+    let mend = format!("end the workflow whose streams are there first; if the record is left then, {CLEAN}");
+    Leftover::new(Finding::new(&check::RECORD_WITHOUT_STREAMS, subject, text, mend), None)
+}
+
+/// Streams of workflows that no record tells of, and that nobody can go on with.
+fn without_record(keyspace: &str, rows: &[OnShard], told: &BTreeSet<&str>) -> Vec<Leftover> {
+    let ours = |row: &&OnShard| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
+    let frozen = rows.iter().filter(ours).filter(|row| readiness::any_frozen([*row]));
+    let names: BTreeSet<&str> = frozen.map(|row| row.found.workflow.as_str()).collect();
+    names.difference(told).map(|workflow| interrupted(keyspace, workflow)).collect()
 }
 
 /// A finding about something that could not be read.

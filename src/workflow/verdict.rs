@@ -218,7 +218,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     let found = Found::read(context, keyspace, workflow).await?;
     let target = &found.target.keyspace;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
-    let begun = readiness::any_frozen(&found.rows) || facts.is_some_and(|facts| facts.completing);
+    let begun = readiness::has_begun(&found.rows, facts);
     let ask = source::Ask {
         mount: found.origin.mount.clone(),
         keyspace: found.origin.keyspace.clone(),

@@ -5,6 +5,7 @@ use serde_json::json;
 use vtmigrated::topo::paths;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::vtctldata::WorkflowStatusRequest;
+use vtmigrated_proto::vtmigrated::FindLeftoversRequest;
 
 use crate::complete::{TABLES, complete, denied, frozen, record, refused, rig, running, shard_record};
 use crate::vdiff_rig::Rig;
@@ -80,6 +81,29 @@ async fn the_tables_of_an_earlier_workflow_are_no_measure_of_a_later_ones_copy()
     assert_eq!(totals(&rig).await, [7, 7]);
     rig.primaries.iter().for_each(|primary| primary.set(|c| c.streams = vec![later(2, 5)]));
     assert_eq!(totals(&rig).await, [60, 60]);
+}
+
+/// Ids of what is left of dead migrations.
+async fn leftovers(rig: &Rig) -> Vec<String> {
+    let request = FindLeftoversRequest { keyspace: "customer".into() };
+    let found = rig.lab.advisor.clone().find_leftovers(request).await.unwrap().into_inner().findings;
+    found.into_iter().map(|finding| finding.id).collect()
+}
+
+#[tokio::test]
+async fn a_complete_that_was_cut_off_is_told_beside_the_record_of_an_earlier_workflow() {
+    let rig = rig([running(100), frozen(100)], json!({"tables": ["other"]})).await;
+    assert_eq!(leftovers(&rig).await, ["RECORD_WITHOUT_STREAMS", "COMPLETE_INTERRUPTED"]);
+    rig.primaries[1].set(|c| c.streams = vec![running(100)]);
+    assert_eq!(leftovers(&rig).await, ["RECORD_WITHOUT_STREAMS"]);
+}
+
+#[tokio::test]
+async fn streams_that_are_stopped_for_good_are_told_whatever_their_record_says() {
+    let rig = rig([running(100), frozen(100)], json!({})).await;
+    assert_eq!(leftovers(&rig).await, ["COMPLETE_INTERRUPTED"]);
+    rig.primaries[1].set(|c| c.streams = vec![running(100)]);
+    assert!(leftovers(&rig).await.is_empty());
 }
 
 /// As when stock deleted a workflow whose complete was cut off after the handover, and made another one of its name.

@@ -114,7 +114,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     if claim.kept.is_empty() {
         return Ok(Planned { traces: traces(found, claim.tables, false), left: claim.left });
     }
-    let completing = facts.is_some_and(|facts| facts.completing) || readiness::any_frozen(&found.rows);
+    let completing = readiness::has_begun(&found.rows, facts);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
 }
 

@@ -208,7 +208,7 @@ async fn observe(
         traffic: weighed.traffic.to_string(),
         diffs: around.diffs.clone(),
         creating: facts.is_some_and(Facts::is_unfinished),
-        completing: readiness::any_frozen(&seen.rows) || facts.is_some_and(|facts| facts.completing),
+        completing: readiness::has_begun(&seen.rows, facts),
         origin: weighed.origin,
     })
 }

@@ -60,8 +60,13 @@ pub fn all_frozen(rows: &[OnShard]) -> bool {
 }
 
 /// True when complete has begun on some stream.
-pub fn any_frozen(rows: &[OnShard]) -> bool {
-    rows.iter().flat_map(|row| &row.found.streams).any(is_frozen)
+pub fn any_frozen<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> bool {
+    rows.into_iter().flat_map(|row| &row.found.streams).any(is_frozen)
+}
+
+/// True when complete has begun, by the streams or by their record.
+pub fn has_begun<'r>(rows: impl IntoIterator<Item = &'r OnShard>, facts: Option<&Facts>) -> bool {
+    any_frozen(rows) || facts.is_some_and(|facts| facts.completing)
 }
 
 /// Shard numbers and ids of streams.

@@ -43,7 +43,7 @@ pub fn is_wanted(rows: &[OnShard]) -> bool {
 }
 
 fn is_frozen(row: &OnShard) -> bool {
-    readiness::any_frozen(std::slice::from_ref(row))
+    readiness::any_frozen([row])
 }
 
 /// Lets a Migrate run on that an interrupted complete has left stopped, under the locks that complete takes.
