@@ -10,7 +10,6 @@ use futures::future::{join_all, try_join};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata as manager;
 use vtmigrated_proto::topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType};
-use vtmigrated_proto::vttime::Time;
 
 pub use self::call::{
     change_tags, fetch_multi_as_dba, full_status, hook, permissions, read_permissions, set_writable, sleep,
@@ -299,7 +298,7 @@ fn whole(partial: Option<topo::Error>, strict: bool, doing: impl Fn() -> String)
 }
 
 fn mark_stale_primaries(tablets: &mut [Tablet]) {
-    let term = |tablet: &Tablet| tablet.primary_term_start_time.as_ref().map(|time| (time.seconds, time.nanoseconds));
+    let term = |tablet: &Tablet| tablet::began(tablet.primary_term_start_time.as_ref());
     let mut latest = BTreeMap::new();
     for tablet in tablets.iter().filter(|tablet| tablet.r#type() == TabletType::Primary) {
         let known = latest.entry((tablet.keyspace.clone(), tablet.shard.clone())).or_insert(term(tablet));
@@ -322,8 +321,8 @@ async fn mark_replaced_primaries(context: &Context, tablets: &mut [Tablet]) {
     let Ok(nodes) = global.get_many(wanted).await else { return };
     for (tablet, node) in primaries.into_iter().zip(nodes) {
         let Some(Ok(record)) = node.map(|node| Record::<Shard>::decode(node, global)) else { continue };
-        let term = |time: &Option<Time>| time.as_ref().map(|time| (time.seconds, time.nanoseconds));
-        let newer = term(&record.value.primary_term_start_time) > term(&tablet.primary_term_start_time);
+        let term = tablet::began(record.value.primary_term_start_time.as_ref());
+        let newer = term > tablet::began(tablet.primary_term_start_time.as_ref());
         if newer && record.value.primary_alias.is_some() && record.value.primary_alias != tablet.alias {
             tablet.r#type = TabletType::Unknown.into();
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use vtmigrated_proto::topodata::{ShardReplication, Tablet, TabletAlias, TabletType};
+use vtmigrated_proto::vttime::Time;
 
 use super::{Cells, Conn, Error, Node, Record, Result, paths};
 use crate::telemetry::metrics;
@@ -123,6 +124,11 @@ pub async fn replication_records(
         Ok::<_, Error>((name.to_owned(), Record::<ShardReplication>::find(conn, path).await?))
     });
     try_join_all(reads).await
+}
+
+/// When a term as primary began, to be compared: seconds and nanoseconds since the epoch.
+pub fn began(term: Option<&Time>) -> Option<(i64, i32)> {
+    term.map(|time| (time.seconds, time.nanoseconds))
 }
 
 /// True when a tablet was shut down: it took its addresses out of its record, and from Vitess 24 on wrote when.

@@ -8,11 +8,11 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use vtmigrated_proto::tabletmanagerdata::{
     ReadVReplicationWorkflowResponse as Found, ReadVReplicationWorkflowsRequest,
 };
-use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias};
+use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias, TabletType};
 
 use super::{Error, Result};
 use crate::context::Context;
-use crate::topo::tablet::Reached;
+use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
 use crate::{key_range, tablet};
 
@@ -56,6 +56,32 @@ impl TargetShard {
     pub fn first_not_denied<'t>(&self, tables: impl IntoIterator<Item = &'t String>) -> Option<&'t String> {
         let denied = self.denied();
         tables.into_iter().find(|table| !denied.contains(*table))
+    }
+
+    /// Why the tablet that the shard's record names may not be its primary any more: one of these says that it became primary
+    /// later. So it is in the middle of a reparent: a tablet that takes over writes its own record first, and then that of its
+    /// shard (Vitess 22.0.4 and 24.0.4, `shard_sync.go`).
+    pub fn later_primary(&self, tablets: &[Tablet]) -> Option<Error> {
+        let term = |tablet: &Tablet| began(tablet.primary_term_start_time.as_ref());
+        let named = self.record.value.primary_alias.as_ref()?;
+        let since = self.primary.as_ref().and_then(term).max(began(self.record.value.primary_term_start_time.as_ref()));
+        // a graph may name a tablet that has moved on to another shard
+        let is_here = |tablet: &Tablet| {
+            let same = self.primary.as_ref().is_none_or(|primary| primary.keyspace == tablet.keyspace);
+            same && tablet.shard == self.name && tablet.r#type() == TabletType::Primary
+        };
+        let is_later =
+            |tablet: &&Tablet| is_here(tablet) && tablet.alias.as_ref() != Some(named) && term(tablet) > since;
+        let later = tablets.iter().filter(is_later).max_by_key(|tablet| term(tablet))?;
+        let (named, later) = (paths::alias_text(named), tablet::alias(later));
+        let text = format!(
+            "shard {} is being reparented: its record names {named} as the primary, and {later} says that it became primary later",
+            self.name
+        );
+        let help = format!(
+            "run the command again when that has ended; if {later} is gone for good: DeleteTablets --allow-primary {later}"
+        );
+        Some(Error::precondition("PRIMARY_CHANGES", text, help))
     }
 
     /// The primary.

@@ -164,6 +164,27 @@ async fn a_source_that_does_not_answer_is_a_reason_to_refuse_until_the_caller_in
     assert!(!denied(&rig).await && record(&rig).await.is_none());
 }
 
+/// A tablet that takes over writes its own record first, and then that of its shard.
+#[tokio::test]
+async fn a_source_primary_that_another_tablet_has_replaced_does_not_tell_the_sources_position() {
+    let rig = rig([running(100), running(100)], json!({})).await;
+    rig.source_is_primary_since(0, 10).await;
+    rig.source_is_primary_since(1, 20).await;
+    rig.source[1].set(|c| c.position = position(120));
+    assert_eq!(dry_run_ids(&rig).await, ["SOURCE_UNREACHABLE"]);
+    let words = [
+        "shard 0 is being reparented: its record names src1-0000000100 as the primary, and src2-0000000101 says",
+        "complete --ignore-source-keyspace",
+    ];
+    refused(&rig, complete(&rig, false).await, &words).await;
+    let summary = dry_run(&rig, true).await.unwrap();
+    assert!(summary.contains("Remove the denied tables"), "{summary}");
+    // what is left of one that was replaced itself
+    rig.source_is_primary_since(0, 30).await;
+    complete(&rig, false).await.unwrap();
+    assert!(!denied(&rig).await && record(&rig).await.is_none());
+}
+
 #[tokio::test]
 async fn who_insists_does_not_skip_a_copy_and_is_told_of_nothing_when_all_is_proven() {
     let rig = rig([running(100), running(100)], json!({})).await;

@@ -9,6 +9,7 @@ use vtmigrated_proto::topodata::{
     self, CellInfo, ExternalVitessCluster, ShardReplication, TabletType, TopoConfig, shard_replication,
 };
 use vtmigrated_proto::vtctldata::VDiffShowRequest;
+use vtmigrated_proto::vttime::Time;
 
 use crate::support::{Lab, tablet};
 use crate::vdiff_tablet::{Diff, DiffTablet, stream};
@@ -68,6 +69,18 @@ impl Rig {
             };
             put(topo.global(), paths::shard("commerce", shard), record).await;
         }
+    }
+
+    /// Writes in the record of a source tablet, the primary or the replica, since when it is the primary of its shard, whose
+    /// record stays as it is.
+    pub async fn source_is_primary_since(&self, at: usize, seconds: i64) {
+        let (cell, uid) = [("src1", 100), ("src2", 101)][at];
+        let conn = source_topology(&self.lab).await.cell(cell).await.unwrap();
+        let path = paths::tablet(&topodata::TabletAlias { cell: cell.into(), uid });
+        let mut record = topodata::Tablet::decode(conn.get(&path).await.unwrap().value).unwrap();
+        record.r#type = TabletType::Primary.into();
+        record.primary_term_start_time = Some(Time { seconds, nanoseconds: 0 });
+        put(&conn, path, record).await;
     }
 
     /// Diff actions that the primaries were asked for since the last call.

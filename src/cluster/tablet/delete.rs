@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
 use vtmigrated_proto::topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType};
-use vtmigrated_proto::vttime::Time;
 
 use crate::cluster::keyspace::finish;
 use crate::cluster::{Error, Result, now, shard};
@@ -60,8 +59,8 @@ async fn is_primary(context: &Context, tablet: &Tablet) -> Result<bool> {
         return Ok(false);
     }
     let shard = topo::shard::get(context.topo.global(), &tablet.keyspace, &tablet.shard).await?.value;
-    let since = |time: &Option<Time>| time.as_ref().map(|time| (time.seconds, time.nanoseconds));
-    let later = since(&tablet.primary_term_start_time) > since(&shard.primary_term_start_time);
+    let later =
+        tablet::began(tablet.primary_term_start_time.as_ref()) > tablet::began(shard.primary_term_start_time.as_ref());
     Ok(shard.primary_alias == tablet.alias || later)
 }
 

@@ -79,3 +79,51 @@ async fn a_shard_that_is_needed_is_missed_whatever_its_primary_lacks() {
         assert!(key_range::partition(ranges).is_ok());
     }
 }
+
+fn primary_since(uid: u32, seconds: Option<i64>) -> Tablet {
+    let primary_term_start_time =
+        seconds.map(|seconds| vtmigrated_proto::vttime::Time { seconds, ..Default::default() });
+    Tablet {
+        alias: Some(alias("zone1", uid)),
+        keyspace: "ks".into(),
+        shard: "0".into(),
+        r#type: TabletType::Primary.into(),
+        primary_term_start_time,
+        ..Tablet::default()
+    }
+}
+
+/// As in the middle of an EmergencyReparentShard; and what is left of one that went on.
+#[test]
+fn a_tablet_that_became_primary_after_the_one_of_the_shards_record_is_seen() {
+    let shard = |of_record: Option<i64>, of_tablet: Option<i64>| {
+        let primary = primary_since(1, of_tablet);
+        let value = Shard {
+            primary_alias: primary.alias.clone(),
+            primary_term_start_time: primary_since(1, of_record).primary_term_start_time,
+            ..Shard::default()
+        };
+        let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 1, created: 1 };
+        TargetShard { name: "0".into(), record, primary: Some(primary), missing: String::new(), unread: None }
+    };
+    let replica = Tablet { r#type: TabletType::Replica.into(), ..primary_since(3, Some(90)) };
+    let elsewhere = [("ks", "80-"), ("other", "0")].map(|(keyspace, shard)| Tablet {
+        keyspace: keyspace.into(),
+        shard: shard.into(),
+        ..primary_since(4, Some(90))
+    });
+    let later = |shard: &TargetShard, term: Option<i64>| {
+        let [one, another] = elsewhere.clone();
+        let tablets = [primary_since(1, Some(50)), primary_since(2, term), replica.clone(), one, another];
+        shard.later_primary(&tablets).map(|error| error.to_string())
+    };
+    let told = "shard 0 is being reparented: its record names zone1-0000000001 as the primary, and zone1-0000000002 says that \
+                it became primary later";
+    for since in [(Some(10), None), (None, Some(10)), (Some(10), Some(5)), (Some(5), Some(10))] {
+        let shard = shard(since.0, since.1);
+        assert_eq!(later(&shard, Some(11)).as_deref(), Some(told));
+        assert_eq!((later(&shard, Some(10)), later(&shard, Some(9)), later(&shard, None)), (None, None, None));
+    }
+    assert_eq!(later(&shard(None, None), Some(1)).as_deref(), Some(told));
+    assert_eq!(later(&shard(None, None), None), None);
+}

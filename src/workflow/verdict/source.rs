@@ -3,12 +3,13 @@
 //! The positions decide whether complete may go on, so nothing else may cost them: each thing is asked for with a bound of
 //! its own, and what one shard does not tell is missing of that shard only.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{join, join_all, join4};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
-use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Tablet};
+use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Shard, Tablet, TabletAlias};
 use vtmigrated_proto::vschema::SrvVSchema;
 
 use super::super::migrate::{gather, progress};
@@ -18,7 +19,7 @@ use super::schema::{self, Columns};
 use crate::context::Context;
 use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
-use crate::topo::{self, Cells, Topo};
+use crate::topo::{self, Cells, Record, Topo};
 
 /// What is asked of a source.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +78,18 @@ impl Source {
         self.shards.iter().find(|shard| shard.name == name)
     }
 
+    /// Takes the position for unknown where a tablet of the shard became primary after the one that was asked, as in the middle
+    /// of an EmergencyReparentShard.
+    fn forget_replaced(&mut self, asked: &Keyspace, tablets: &BTreeMap<String, Vec<Tablet>>) {
+        for shard in &mut self.shards {
+            let tablets = tablets.get(&shard.name).map(Vec::as_slice).unwrap_or_default();
+            let asked = asked.shards.iter().find(|asked| asked.name == shard.name);
+            if let Some(why) = asked.and_then(|asked| asked.later_primary(tablets)) {
+                shard.position = Err(why.to_string());
+            }
+        }
+    }
+
     /// Why a shard's position is not known; `None` when it is.
     pub fn silence(&self, name: &str) -> Option<String> {
         match self.shard(name) {
@@ -98,13 +111,29 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
             None => gather::mount(context, &ask.mount).await.map_err(|e| e.to_string())?.value,
         };
         let topo = gather::open(context, &ask.mount, &record).await.map_err(|e| e.to_string())?;
-        Ok((shards(&topo, ask).await?, topo))
+        let (records, cells) = shards(&topo, ask).await?;
+        Ok((topo, records, cells))
     };
-    let (asked, topo) = bounded(ask.within, topology).await?;
+    let (topo, records, cells) = bounded(ask.within, topology).await?;
+    let names: Vec<&str> = records.iter().map(topo::shard::name).collect();
+    let tablets = bounded(ask.within, async { Ok(tablets(&ask.keyspace, &names, &cells).await) });
+    let answers = async {
+        let primaries = Keyspace::with_primaries(&ask.keyspace, records.clone(), cells.clone());
+        let asked = bounded(ask.within, async { primaries.await.map_err(|e| e.to_string()) }).await?;
+        Ok::<_, String>((answers(context, ask, &topo, &asked).await, asked))
+    };
+    let (tablets, answers) = join(tablets, answers).await;
+    let (mut source, asked) = answers?;
+    source.forget_replaced(&asked, &tablets.unwrap_or_default());
+    Ok(source)
+}
+
+/// What the primaries and the cells say.
+async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) -> Source {
     let positions = join_all(asked.shards.iter().map(|shard| async {
         let primary = shard.primary().map_err(|e| e.to_string());
         let (position, binlogs) = match primary {
-            Ok(on) => join(position(context, &asked, on, ask.within), binlogs(context, on, ask.within)).await,
+            Ok(on) => join(position(context, asked, on, ask.within), binlogs(context, on, ask.within)).await,
             Err(why) => (Err(why), Vec::new()),
         };
         let told = SourceShard {
@@ -133,7 +162,7 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
     let serving = serving(&asked.cells, ask.within);
     let replicating = async {
         let shards = positions.await;
-        let around = Around { topo: &topo, keyspace: &asked, target: &ask.target };
+        let around = Around { topo, keyspace: asked, target: &ask.target };
         let stalled = replicas::look(context, &around, &ask.streams, &shards, ask.within).boxed().await;
         (shards, stalled)
     };
@@ -147,7 +176,18 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
         purged: None,
         keeps: None,
     }));
-    Ok(Source { shards, columns, sizes, stalled, serving })
+    Source { shards, columns, sizes, stalled, serving }
+}
+
+/// The tablets of some shards in the cells that tell, by shard: two waves.
+async fn tablets(keyspace: &str, shards: &[&str], cells: &Cells) -> BTreeMap<String, Vec<Tablet>> {
+    let graphs = topo::tablet::replication(cells, keyspace, shards).await;
+    let aliases: Vec<TabletAlias> = graphs.values().flatten().cloned().collect();
+    let mut found: BTreeMap<String, Vec<Tablet>> = BTreeMap::new();
+    for tablet in topo::tablet::reachable(cells, &aliases).await.tablets.into_values() {
+        found.entry(tablet.shard.clone()).or_default().push(tablet);
+    }
+    found
 }
 
 /// The serving vschema of each cell that tells it in time.
@@ -166,15 +206,15 @@ async fn bounded<T>(within: Duration, work: impl Future<Output = Result<T, Strin
     }
 }
 
-/// The shards that serve and those that are named, with their primaries: those that serve come first.
-async fn shards(topo: &Topo, ask: &Ask) -> Result<Keyspace, String> {
+/// The shards that serve and those that are named: those that serve come first.
+async fn shards(topo: &Topo, ask: &Ask) -> Result<(Vec<Record<Shard>>, Cells), String> {
     let (mut records, cells) = futures::future::try_join(topo::shard::all(topo.global(), &ask.keyspace), topo.cells())
         .await
         .map_err(|e| e.to_string())?;
     let named = |name: &str| ask.shards.iter().any(|shard| shard == name);
     records.retain(|record| record.value.is_primary_serving || named(topo::shard::name(record)));
     records.sort_by_key(|record| !record.value.is_primary_serving);
-    Keyspace::with_primaries(&ask.keyspace, records, cells).await.map_err(|e| e.to_string())
+    Ok((records, cells))
 }
 
 /// What a primary has executed.
