@@ -210,6 +210,19 @@ impl WithReplicas {
         let tablets = graphed.tablets().await?;
         Ok(Self { keyspace: graphed.keyspace, tablets })
     }
+
+    /// Refuses to change a keyspace of which a shard is being reparented: what is done on the primary that its record names
+    /// is not done on the one that takes over, whose streams go on.
+    ///
+    /// # Errors
+    /// `PRIMARY_CHANGES`.
+    pub fn refuse_reparents(&self) -> Result<()> {
+        let later = |shard: &TargetShard| {
+            let tablets = self.tablets.get(&shard.name).map(Vec::as_slice).unwrap_or_default();
+            shard.later_primary(tablets)
+        };
+        self.keyspace.shards.iter().find_map(later).map_or(Ok(()), Err)
+    }
 }
 
 /// A keyspace with the aliases of its replicas.

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use serde_json::json;
 use tonic::Code;
 use vtmigrated::context::Options;
-use vtmigrated::topo::paths;
+use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::topodata::{Tablet, TabletType};
 use vtmigrated_proto::vtctldata::*;
+use vtmigrated_proto::vttime::Time;
 
 use crate::migrate_rig::{Rig, SHARDS};
-use crate::support::{assert_refused, refusal};
+use crate::migrate_tablet::MigrateTablet;
+use crate::support::{assert_refused, refusal, tablet};
 
 const TABLES: [&str; 2] = ["customer", "orders"];
 
@@ -210,7 +214,7 @@ async fn a_record_does_not_apply_to_a_keyspace_made_anew() {
     for shard in SHARDS {
         let path = paths::shard("customer", shard);
         let value = rig.lab.topo.global().get(&path).await.unwrap().value;
-        let gone = vtmigrated::topo::Write::delete(path.clone(), vtmigrated::topo::Expect::Any);
+        let gone = Write::delete(path.clone(), Expect::Any);
         rig.lab.topo.global().write_one(gone, None).await.unwrap();
         rig.lab.put(&path, value.to_vec()).await;
     }
@@ -289,6 +293,38 @@ async fn a_record_is_not_cancelled_under_a_workflow_that_works_on_its_tables() {
     rig.forget_streams();
     rig.cancel(true).await.unwrap();
     rig.expect_clean(&TABLES).await;
+}
+
+/// The streams of the tablet that takes over would go on.
+#[tokio::test]
+async fn nothing_is_ended_while_a_target_shard_is_reparented() {
+    let mut rig = Rig::start().await;
+    rig.copied().await;
+    let port = MigrateTablet::default().start().await;
+    let replica = tablet("zone2", 1001, "customer", "-80", TabletType::Replica, port);
+    rig.lab.add_tablet(&replica).await;
+    let cell = rig.lab.topo.cell("zone2").await.unwrap();
+    let takes_over = async |seconds| {
+        let mut record = Tablet { r#type: TabletType::Primary.into(), ..replica.clone() };
+        record.primary_term_start_time = Some(Time { seconds, nanoseconds: 0 });
+        let path = paths::tablet(record.alias.as_ref().unwrap());
+        cell.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
+    };
+    takes_over(20).await;
+    let request = MoveTablesCompleteRequest {
+        workflow: "import".into(),
+        target_keyspace: "customer".into(),
+        ..MoveTablesCompleteRequest::default()
+    };
+    let text = "shard -80 is being reparented: its record names zone1-0000001000 as the primary";
+    assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
+    assert_refused(rig.cancel(true).await, Code::FailedPrecondition, text);
+    assert_refused(rig.lab.client.clone().move_tables_complete(request).await, Code::FailedPrecondition, text);
+    assert_eq!((rig.target[0].taken(), rig.target[1].taken()), (vec![], vec![]));
+    // one that was primary before
+    takes_over(5).await;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ impl Found {
             return Err(status::missing(keyspace, workflow));
         }
         foreign::check(keyspace, workflow, &rows)?;
+        target.refuse_reparents()?;
         let (record, earlier) = match record.map(|stored| earlier::whose(stored, &target.keyspace, &rows)) {
             Some(Whose::Own(stored)) => (Some(stored), None),
             Some(Whose::Earlier(stored)) => (None, Some(stored)),

@@ -62,6 +62,7 @@ impl Situation {
         report.extend(without_primary(&source.keyspace));
         report.extend(without_primary(&target.keyspace));
         report.refuse()?;
+        target.refuse_reparents()?;
         let tablets = async {
             let rows = target.keyspace.workflows(context, &[]);
             let source_tables = source_schemas(context, &source.keyspace);
