@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tonic::Code;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use crate::migrate_rig::Rig;
 use crate::ownership::rows;
@@ -126,6 +127,63 @@ async fn tables_that_the_source_got_since_are_told_when_create_goes_on() {
     let (code, text) = refusal(rig.create().await);
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("the source has tables that it had not when create began: parts"), "{text}");
+}
+
+#[tokio::test]
+async fn a_create_does_not_go_on_where_clients_could_write_to_what_its_streams_fill() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.set_record(json!({"phase": "creating"})).await;
+    // somebody lifts it, and a client writes
+    rig.deny(&["customer"]).await;
+    rig.target[1].fill("orders", 11);
+    let text =
+        "writes to orders on shard customer/-80 are not denied any more, and streams of workflow import have filled it";
+    assert_refused(rig.create().await, Code::FailedPrecondition, text);
+    assert_eq!((rig.target[0].taken(), rig.target[1].taken()), (vec![], vec![]));
+    assert_eq!(rig.denied().await[0], ["customer"]);
+    // and the way out that it names keeps the row
+    rig.cancel(true).await.unwrap();
+    rig.expect_clean(&TABLES).await;
+    assert_eq!(rows(&rig), [10, 10, 10, 11]);
+}
+
+#[tokio::test]
+async fn a_create_that_goes_on_denies_again_what_its_streams_have_not_begun_to_fill() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.set_record(json!({"phase": "creating"})).await;
+    for primary in &rig.target {
+        for stream in &mut primary.contents().workflows[0].streams {
+            (stream.state, stream.pos) = (State::Stopped.into(), Vec::new());
+        }
+    }
+    rig.deny(&["customer"]).await;
+    rig.create().await.unwrap();
+    assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
+}
+
+/// Stock takes no lock before its streams are there: they come between the looks that create takes for them.
+#[tokio::test]
+async fn streams_of_a_rival_keep_their_tables_and_the_denial_of_these() {
+    for (at, words) in [
+        ("CreateVReplicationWorkflow", "somebody else created it at the same moment"),
+        ("ApplySchema", "told to fail: ApplySchema"),
+    ] {
+        let rig = Rig::start().await;
+        rig.target[0].contents().rival = Some((at, vec!["orders"]));
+        if at == "ApplySchema" {
+            rig.target[1].contents().fails = vec!["ApplySchema"];
+        }
+        let (_, text) = refusal(rig.create().await);
+        assert!(text.contains(words), "{text}");
+        let left = rig.target[0].streams();
+        assert_eq!((left.len(), left[0].state(), rig.target[1].streams().len()), (1, State::Running, 0), "{at}");
+        assert_eq!(left[0].bls.as_ref().unwrap().filter.as_ref().unwrap().rules[0].filter, "select * from orders");
+        assert_eq!(rig.target[0].tables(), TABLES, "{at}");
+        assert_eq!(rig.denied().await, [["orders"], ["orders"]], "{at}");
+        assert_eq!(rig.record().await, None, "{at}");
+    }
 }
 
 #[tokio::test]

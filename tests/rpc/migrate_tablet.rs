@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::binlogdata::{
+    BinlogSource, Filter, Rule, VReplicationWorkflowState as State, VReplicationWorkflowType,
+};
 use vtmigrated_proto::query::{Field, QueryResult, Type};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::tabletmanagerdata::*;
@@ -40,6 +42,8 @@ pub struct Contents {
     pub starts_slowly: bool,
     /// A table with rows that somebody makes just before the tablet runs DDL.
     pub made_before_ddl: Vec<(&'static str, u64)>,
+    /// When this is called, a stream of the same workflow is there, which somebody else has made: the tables that it brings.
+    pub rival: Option<(&'static str, Vec<&'static str>)>,
     /// Statements under way, and the most that there were.
     running: usize,
     pub most: usize,
@@ -112,6 +116,9 @@ impl MigrateTablet {
             contents.calls.push(call.clone());
             contents.running += 1;
             contents.most = contents.most.max(contents.running);
+            if let Some((_, tables)) = contents.rival.take_if(|(at, _)| call.contains(*at)) {
+                contents.insert("import", vec![rivals(&tables)], State::Running);
+            }
             let wait = contents.slow.iter().find(|(text, _)| call.contains(text)).map(|(_, wait)| *wait);
             (wait, contents.fails.iter().any(|text| call.contains(text)))
         };
@@ -141,7 +148,40 @@ fn answer(rows: Vec<Vec<String>>) -> Option<QueryResult> {
     Some(result(&["a", "b"], &rows))
 }
 
+/// What a stock vtctld has a stream read that it makes for the same workflow.
+fn rivals(tables: &[&str]) -> BinlogSource {
+    let rule =
+        |table: &&str| Rule { r#match: (*table).into(), filter: format!("select * from {table}"), ..Rule::default() };
+    let rules = tables.iter().map(rule).collect();
+    BinlogSource {
+        keyspace: "commerce".into(),
+        shard: "0".into(),
+        external_cluster: "ext1".into(),
+        filter: Some(Filter { rules, ..Filter::default() }),
+        ..BinlogSource::default()
+    }
+}
+
 impl Contents {
+    fn insert(&mut self, workflow: &str, sources: Vec<BinlogSource>, state: State) {
+        let mut streams = Vec::new();
+        for source in sources {
+            self.last_id += 1;
+            let id = self.last_id;
+            streams.push(Stream { id, bls: Some(source), state: state.into(), ..Stream::default() });
+        }
+        if let Some(known) = self.workflows.iter_mut().find(|known| known.workflow == workflow) {
+            known.streams.extend(streams);
+            return;
+        }
+        self.workflows.push(ReadVReplicationWorkflowResponse {
+            workflow: workflow.to_owned(),
+            workflow_type: VReplicationWorkflowType::Migrate.into(),
+            streams,
+            ..ReadVReplicationWorkflowResponse::default()
+        });
+    }
+
     fn dba(&mut self, query: &str) -> Result<Option<QueryResult>, Status> {
         if let Some(list) = query.strip_prefix("drop table if exists ") {
             listed(list).iter().for_each(|table| {
@@ -236,18 +276,7 @@ impl TabletManager for MigrateTablet {
     ) -> Answer<CreateVReplicationWorkflowResponse> {
         let request = r.into_inner();
         self.perform("CreateVReplicationWorkflow".into(), move |contents| {
-            let mut streams = Vec::new();
-            for source in request.binlog_source {
-                contents.last_id += 1;
-                let id = contents.last_id;
-                streams.push(Stream { id, bls: Some(source), state: State::Stopped.into(), ..Stream::default() });
-            }
-            contents.workflows.push(ReadVReplicationWorkflowResponse {
-                workflow: request.workflow,
-                workflow_type: request.workflow_type,
-                streams,
-                ..ReadVReplicationWorkflowResponse::default()
-            });
+            contents.insert(&request.workflow, request.binlog_source, State::Stopped);
             Ok(CreateVReplicationWorkflowResponse::default())
         })
         .await
