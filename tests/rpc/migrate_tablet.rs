@@ -307,7 +307,8 @@ impl TabletManager for MigrateTablet {
         let state = State::try_from(request.state.unwrap_or_default()).unwrap();
         self.perform(format!("Update {}", state.as_str_name()), move |contents| {
             let slowly = contents.starts_slowly && state == State::Running;
-            for stream in contents.workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
+            let named = contents.workflows.iter_mut().filter(|workflow| workflow.workflow == request.workflow);
+            for stream in named.flat_map(|workflow| &mut workflow.streams) {
                 stream.state = state.into();
                 if state == State::Running && !slowly || stream.message == STARTING.as_bytes() {
                     stream.pos = POSITION.into();
@@ -339,7 +340,7 @@ impl TabletManager for MigrateTablet {
                     contents.workflows.iter_mut().for_each(|w| w.streams.retain(|s| !ids.contains(&s.id)));
                     contents.workflows.retain(|w| !w.streams.is_empty());
                 }
-                None => contents.workflows.clear(),
+                None => contents.workflows.retain(|w| !quoted(&query, '\'').contains(&w.workflow)),
             }
             Ok(VReplicationExecResponse { result: Some(QueryResult::default()) })
         })

@@ -99,7 +99,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
         let text = "cannot delete workflow because you have already switched write traffic";
         return Err(Error::precondition("WRITES_SWITCHED", text, "see GetRoutingRules"));
     }
-    found.refuse_shared("delete", workflow)?;
+    found.refuse_shared("delete", workflow, *keep_data)?;
     if *keep_data {
         return Ok(Planned { traces: traces(found, Vec::new(), true), left: Vec::new() });
     }

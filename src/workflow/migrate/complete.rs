@@ -95,7 +95,7 @@ async fn complete_locked(
 ) -> Result<Vec<Finding>> {
     // that there is something to complete
     step::steps(&found, workflow)?;
-    found.refuse_shared("complete", workflow)?;
+    found.refuse_shared("complete", workflow, found.handed_over())?;
     let mut ignored = Vec::new();
     if !found.handed_over() && !context.options.allow_unfinished_complete {
         let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
@@ -191,8 +191,8 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     if (begun || !found.rows.is_empty()) && !found.handed_over() {
         report.extend(readiness::look(context, &found, workflow, *ignore_source).await?);
     }
-    let steps =
-        step::steps(&found, workflow).and_then(|steps| found.refuse_shared("complete", workflow).map(|()| steps));
+    let steps = step::steps(&found, workflow)
+        .and_then(|steps| found.refuse_shared("complete", workflow, found.handed_over()).map(|()| steps));
     let steps = report.absorb(steps, format!("workflow {keyspace}.{workflow}"))?;
     let steps = steps.filter(|_| report.is_clear() || context.options.allow_unfinished_complete);
     let steps = steps.map(|steps| step::texts(keyspace, &steps)).unwrap_or_default();

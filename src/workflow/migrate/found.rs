@@ -86,7 +86,7 @@ impl Found {
     /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the
     /// workflow denied is denied still.
     pub fn may_run_on(&self) -> bool {
-        let denied = self.denied();
+        let denied = self.denied_ever();
         let stands = |shard: &TargetShard| {
             let ours = denied.iter().filter(|(name, _)| *name == shard.name).flat_map(|(_, tables)| tables);
             shard.first_not_denied(ours).is_none()
@@ -107,39 +107,46 @@ impl Found {
         self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
     }
 
-    /// Refuses to end a workflow that others work on the tables of, which its own streams do not bring (any more): they would
-    /// go, or be written to.
+    /// Refuses to end a workflow of whose tables others bring some: they would go, or be written to. What its own streams bring,
+    /// too, may be left to them (`leaves_own`) where the data is kept, for there must be a way out, and after the handover.
     ///
     /// # Errors
     /// `TABLES_SHARED`.
-    pub fn refuse_shared(&self, doing: &str, workflow: &str) -> Result<()> {
+    pub fn refuse_shared(&self, doing: &str, workflow: &str, leaves_own: bool) -> Result<()> {
         let keyspace = &self.target.keyspace.name;
         let own: BTreeSet<&String> = self.origin.tables.iter().filter(|_| !self.rows.is_empty()).collect();
-        let denied = self.denied().into_iter().flat_map(|(_, tables)| tables);
+        let denied = self.denied_ever().into_iter().flat_map(|(_, tables)| tables);
         let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
-        let shared = tables.iter().filter(|table| !own.contains(table));
-        let shared: Vec<String> =
-            shared.filter_map(|table| Some(format!("{table} ({})", self.others.get(table)?))).collect();
+        let of_others = tables.iter().filter(|table| self.others.contains_key(*table));
+        let shared: Vec<&String> = of_others.filter(|table| !(leaves_own && own.contains(table))).collect();
         if shared.is_empty() {
             return Ok(());
         }
+        let named = |table: &&String| Some(format!("{table} ({})", self.others.get(*table)?));
+        let named: Vec<String> = shared.iter().filter_map(named).collect();
         let text = format!(
-            "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on tables of its record: {}",
-            names::some(&shared, ", ")
+            "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on its tables: {}",
+            names::some(&named, ", ")
         );
-        Err(Error::precondition("TABLES_SHARED", text, "complete or cancel that one first, then repeat this"))
+        let help = match shared.iter().any(|table| own.contains(table)) {
+            true => format!(
+                "end one of them and keep its tables, then repeat this: Workflow --keyspace {keyspace} delete --workflow \
+                 {workflow} --keep-data"
+            ),
+            false => "complete or cancel that one first, then repeat this".to_owned(),
+        };
+        Err(Error::precondition("TABLES_SHARED", text, help))
     }
 
-    /// Denied tables that the workflow put on each shard: those of its record, and those that only its streams name. After the
-    /// handover nothing is left to lift of what another workflow brings by now.
+    /// Denied tables that ending the workflow lifts on each shard: those of its record, and those that only its streams name.
+    /// Nothing of what another workflow brings.
     pub fn denied(&self) -> Vec<(String, Vec<String>)> {
         let mut denied = self.denied_ever();
-        if self.handed_over() {
-            denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !self.others.contains_key(table)));
-        }
+        denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !self.others.contains_key(table)));
         denied
     }
 
+    /// Denied tables that the workflow put on each shard.
     fn denied_ever(&self) -> Vec<(String, Vec<String>)> {
         let shards = self.target.keyspace.shards.iter();
         match &self.record {
