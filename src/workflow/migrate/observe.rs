@@ -9,7 +9,7 @@ use vtmigrated_proto::topodata::ExternalVitessCluster;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 
 use super::super::preflight::Finding;
-use super::super::record::{self, Facts};
+use super::super::record::{self, Facts, Phase};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::{Result, verdict};
@@ -175,7 +175,7 @@ fn unborn(keyspace: &str, common: &Common, alive: &BTreeMap<String, Vec<OnShard>
         let observed = Observed {
             workflow: workflow.clone(),
             origin,
-            creating: !facts.completing,
+            creating: facts.phase == Phase::Creating,
             completing: facts.completing,
             ..Observed::default()
         };
