@@ -252,7 +252,12 @@ async fn compare(life: &Life, watcher: &Watcher) {
             tablet_types: vec![vtmigrated_proto::topodata::TabletType::Primary.into()],
             ..VDiffCreateRequest::default()
         };
-        life.client().v_diff_create(request).await.unwrap();
+        // the diff before it may be stopping the streams of a shard for a moment
+        until("a VDiff that can begin", async || {
+            life.client().v_diff_create(request.clone()).await.map(drop).map_err(|refused| refused.to_string())
+        })
+        .await
+        .unwrap();
     };
     diff("00000000-0000-4000-8000-000000000001").await;
     watcher
