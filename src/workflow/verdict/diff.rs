@@ -1,8 +1,10 @@
 //! What the last VDiff of a workflow found.
 
+pub mod earlier;
+
 use std::collections::BTreeMap;
 
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
@@ -12,6 +14,7 @@ use super::super::streams::{Keyspace, Origin};
 use super::super::vdiff_summary::{self, ShardRow, TableReport};
 use crate::context::Context;
 use crate::sql::rows::epoch_seconds;
+use earlier::Mismatch;
 
 /// An age from which on a diff says little, in seconds.
 const OLD: i64 = 86_400;
@@ -27,6 +30,8 @@ pub struct Diff {
     /// Epoch seconds.
     pub started: Option<i64>,
     pub completed: Option<i64>,
+    /// What diffs before it found, and no later one has compared since.
+    pub earlier: Vec<Mismatch>,
 }
 
 /// One table of it.
@@ -55,6 +60,7 @@ struct Answer {
     output: Option<QueryResult>,
     /// Diffs whose log has the error that no tablet gets out of.
     facts: BTreeMap<String, settle::Facts>,
+    earlier: Vec<Mismatch>,
 }
 
 /// Asks every primary for the last diff of a workflow: one wave.
@@ -69,12 +75,17 @@ pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Answe
             ..VDiffRequest::default()
         };
         let log = context.tablets.read(tablet, settle::query(&target.name, workflow), settle::MAX_LINES);
-        let (answer, log) = join(context.tablets.v_diff(tablet, request), log).await;
+        let earlier = context.tablets.read(tablet, earlier::query(&target.name, workflow), earlier::MAX_TABLES);
+        let (answer, log, earlier) = join3(context.tablets.v_diff(tablet, request), log, earlier).await;
         let facts = log.map(|log| settle::parse(&log)).unwrap_or_else(|error| {
             tracing::debug!("the log of diffs cannot be read: {error}");
             BTreeMap::new()
         });
-        let answer = answer.map(|a| Answer { uuid: a.vdiff_uuid.to_lowercase(), output: a.output, facts });
+        let earlier = earlier.map(|answer| earlier::decode(&answer)).unwrap_or_else(|error| {
+            tracing::debug!("earlier diffs cannot be read: {error}");
+            Vec::new()
+        });
+        let answer = answer.map(|a| Answer { uuid: a.vdiff_uuid.to_lowercase(), output: a.output, facts, earlier });
         (shard.name.clone(), answer.map_err(|e| e.to_string()))
     });
     Answers(join_all(asked).await)
@@ -97,7 +108,8 @@ impl Answers {
             if let (Some(output), Some(facts)) = (&mut answer.output, answer.facts.get(&answer.uuid)) {
                 settle::summary(output, facts, reference);
             }
-            answer.output.as_ref().and_then(decode)
+            let diff = answer.output.as_ref().and_then(decode);
+            diff.map(|diff| Diff { earlier: answer.earlier, ..diff })
         };
         self.0.into_iter().map(|(shard, answer)| (shard, answer.map(settled))).collect()
     }
@@ -114,6 +126,7 @@ pub fn decode(output: &QueryResult) -> Option<Diff> {
         started: epoch_seconds(&first.started_at),
         completed: epoch_seconds(&first.completed_at),
         tables: rows.iter().filter(|row| !row.table_name.is_empty()).map(DiffTable::of).collect(),
+        earlier: Vec::new(),
     })
 }
 
@@ -136,11 +149,23 @@ impl Diff {
         matches!(self.state.as_str(), "pending" | "started")
     }
 
-    /// Names of the tables in which rows differ. What a diff under way has counted of rows on one side only may still
-    /// find its counterpart; what one that has ended has counted does not.
+    /// Names of the tables in which rows differ. Rows on one side only may still find their counterpart until a table is
+    /// compared to its end: tablets pair them then (Vitess 22.0.4), and a reference table comes once from each shard.
     fn mismatches(&self) -> Vec<&str> {
-        let differs = |t: &&DiffTable| t.mismatch || (t.differing > 0 && !self.is_under_way());
+        let compared = |t: &DiffTable| t.state == "completed" && !self.is_under_way();
+        let differs = |t: &&DiffTable| t.mismatch || (t.differing > 0 && compared(t));
         self.tables.iter().filter(differs).map(|t| t.name.as_str()).collect()
+    }
+
+    /// What diffs before it found, by diff. A table that this one has compared to its end is not one of them, also where only
+    /// [`settle`] knows that it has.
+    fn found_before(&self) -> BTreeMap<&str, Vec<&str>> {
+        let compared = |table: &str| self.tables.iter().any(|t| t.name == table && t.state == "completed");
+        let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Mismatch { uuid, table } in self.earlier.iter().filter(|m| m.uuid != self.uuid && !compared(&m.table)) {
+            found.entry(uuid).or_default().push(table);
+        }
+        found
     }
 
     /// Rows compared and rows to compare; estimates, the first never more than the second.
@@ -197,6 +222,14 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                     let error = if diff.error.is_empty() { String::new() } else { format!(" ({})", diff.error) };
                     unfinished.push(format!("{shard} is {}{error}", diff.state));
                 }
+                for (uuid, differing) in diff.found_before() {
+                    let text = format!(
+                        "an earlier VDiff ({uuid}) found rows that differ in {}, and no later one compared them",
+                        differing.join(", ")
+                    );
+                    let mend = format!("see VDiff show {uuid}, mend the rows, then compare again: {command}");
+                    found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));
+                }
             }
         }
     }
@@ -237,7 +270,7 @@ pub fn sentence(diffs: &Diffs, now: i64) -> String {
     if known.is_empty() {
         return "none".into();
     }
-    if known.iter().any(|diff| !diff.mismatches().is_empty()) {
+    if known.iter().any(|diff| !diff.mismatches().is_empty() || !diff.found_before().is_empty()) {
         return "rows differ".into();
     }
     if let Some(text) = known.iter().find_map(|diff| diff.progress_text(now)) {

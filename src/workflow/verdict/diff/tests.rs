@@ -45,12 +45,29 @@ fn rows_that_differ_block() {
     let mut flagged = diff("started");
     flagged.tables[0].mismatch = true;
     let mut counted = diff("stopped");
-    counted.tables[0].differing = 1;
+    counted.tables[0] = DiffTable { differing: 1, ..table("t", "completed", 100, 100) };
+    let mut in_the_middle = diff("stopped");
+    in_the_middle.tables[0].differing = 1;
     let mut under_way = diff("started");
     under_way.tables[0].differing = 1;
     assert_eq!(ids(&[Ok(Some(flagged)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
     assert_eq!(ids(&[Ok(Some(counted)), Ok(Some(diff("completed")))]), ["VDIFF_MISMATCH"]);
-    assert_eq!(ids(&[Ok(Some(under_way)), Ok(Some(diff("completed")))]), ["VDIFF_UNFINISHED"]);
+    for of_a_table_in_work in [under_way, in_the_middle] {
+        assert_eq!(ids(&[Ok(Some(of_a_table_in_work)), Ok(Some(diff("completed")))]), ["VDIFF_UNFINISHED"]);
+    }
+}
+
+#[test]
+fn what_an_earlier_diff_found_holds_until_a_later_one_has_compared_the_table() {
+    let before = |table: &str| Mismatch { uuid: "before".into(), table: table.into() };
+    let mut of_another = diff("completed");
+    of_another.tables[0].name = "u".into();
+    of_another.earlier = vec![before("t")];
+    assert_eq!(ids(&[Ok(Some(of_another.clone())), Ok(None)]), ["VDIFF_MISMATCH", "VDIFF_UNFINISHED"]);
+    assert_eq!(sentence(&vec![("0".into(), Ok(Some(of_another)))], NOW), "rows differ");
+    let mut of_the_same = diff("completed");
+    of_the_same.earlier = vec![before("t")];
+    assert!(ids(&[Ok(Some(of_the_same.clone())), Ok(Some(of_the_same))]).is_empty());
 }
 
 #[test]
@@ -70,7 +87,7 @@ fn a_reference_table_that_came_from_several_shards_is_no_mismatch() {
         settle::parse(&QueryResult { rows: log, ..QueryResult::default() })
     };
     let judged = |reference: &settle::Reference| {
-        let answer = || Answer { uuid: "u".into(), output: Some(output.clone()), facts: facts() };
+        let answer = || Answer { uuid: "u".into(), output: Some(output.clone()), facts: facts(), earlier: Vec::new() };
         let answers = Answers(vec![("-80".to_owned(), Ok(answer())), ("80-".to_owned(), Ok(answer()))]);
         let diffs = answers.settle(reference);
         let found = judge("import", "customer", &diffs, &["t".to_owned()], NOW);
