@@ -25,7 +25,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use crate::context::Context;
 use crate::workflow::migrate::status;
-use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::streams::{self, Keyspace, OnShard};
 use crate::workflow::{Error, Result, names};
 
 /// A target shard that the workflow has streams on.
@@ -65,6 +65,22 @@ fn of(loaded: &Keyspace, workflow: &str, found: Vec<OnShard>) -> Result<Vec<Targ
     }
     targets.sort_by(|a, b| a.shard.cmp(&b.shard));
     Ok(targets)
+}
+
+/// Refuses a diff of streams that complete has stopped for good: tablets start them again after each table (Vitess 22.0.4).
+///
+/// # Errors
+/// Stock's text of create.
+fn refuse_frozen(keyspace: &str, workflow: &str, targets: &[Target]) -> Result<()> {
+    if !targets.iter().flat_map(|target| &target.found.streams).any(streams::is_frozen) {
+        return Ok(());
+    }
+    let text = format!("invalid VDiff run: writes have been already been switched for workflow {keyspace}.{workflow}");
+    let help = format!(
+        "finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete; or, while its tables are denied, \
+         let it run on first: Workflow --keyspace {keyspace} start --workflow {workflow}"
+    );
+    Err(Error::precondition("FROZEN", text, help))
 }
 
 /// All answers, or the failures of all shards together.

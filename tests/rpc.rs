@@ -12,6 +12,8 @@ mod calls;
 mod cells;
 #[path = "rpc/complete.rs"]
 mod complete;
+#[path = "rpc/complete_handover.rs"]
+mod complete_handover;
 #[path = "rpc/creates.rs"]
 mod creates;
 #[path = "rpc/decoders.rs"]

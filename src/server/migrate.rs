@@ -20,8 +20,8 @@ pub async fn create(context: Arc<Context>, request: MigrateCreateRequest) -> Res
 pub async fn complete(context: Arc<Context>, request: MoveTablesCompleteRequest) -> Result<MoveTablesCompleteResponse> {
     about::workflow(&request.target_keyspace, &request.workflow);
     let completed = complete::complete(&context, &complete_arguments(request)).await?;
-    if !completed.ignored.is_empty() {
-        audit::remark(format!("ignored: {}", completed.ignored.join("; ")));
+    if !completed.remarks.is_empty() {
+        audit::remark(completed.remarks.join("; "));
     }
     Ok(completed.response)
 }

@@ -122,52 +122,61 @@ pub enum Deny {
 /// [`Error::LockLost`] when the lock is gone, and read errors.
 pub async fn deny_tables(
     global: &Arc<dyn Conn>,
-    shards: Vec<Record<Shard>>,
-    change: Deny,
-    tables: &(dyn Fn(&str) -> Vec<String> + Sync),
-    guard: &Lock,
-) -> Result<Vec<(String, Vec<String>)>> {
-    deny_tables_with(global, shards, change, tables, Vec::new(), guard).await
-}
-
-/// The same with other writes, which come first and in the same transaction as the first of the shards. They must not
-/// depend on a version, for all is tried again when a shard's record was changed.
-pub async fn deny_tables_with(
-    global: &Arc<dyn Conn>,
     mut shards: Vec<Record<Shard>>,
     change: Deny,
     tables: &(dyn Fn(&str) -> Vec<String> + Sync),
-    also: Vec<Write>,
     guard: &Lock,
 ) -> Result<Vec<(String, Vec<String>)>> {
     loop {
-        let mut writes = also.clone();
-        let mut changed = Vec::new();
-        for shard in &shards {
-            let shard_name = name(shard).to_owned();
-            let (raw, done) = with_denied(shard, change, &tables(&shard_name))
-                .map_err(|detail| Error::BadData { path: global.full(&shard.path), detail })?;
-            if let Some(raw) = raw {
-                writes.push(Write::put(shard.path.clone(), raw, Expect::Version(shard.version)));
-            }
-            changed.push((shard_name, done));
+        match deny_tables_once(global, &shards, change, tables, Vec::new(), guard).await? {
+            Some(changed) => return Ok(changed),
+            None => shards = again(global, &shards).await?,
         }
-        if writes.is_empty() {
-            return Ok(changed);
-        }
-        match global.write(writes, Some(guard)).await {
-            Ok(_) => return Ok(changed),
-            Err(Error::BadVersion(_)) => {}
-            Err(error) => return Err(error),
-        }
-        let nodes = global.get_many(shards.iter().map(|s| s.path.clone()).collect()).await?;
-        let mut fresh = Vec::with_capacity(nodes.len());
-        for (node, old) in nodes.into_iter().zip(&shards) {
-            let node = node.ok_or_else(|| Error::NoNode(global.full(&old.path)))?;
-            fresh.push(Record::decode(node, global)?);
-        }
-        shards = fresh;
     }
+}
+
+/// Tries the same once, with other writes, which come first and in the same transaction as the first of the shards. `None`
+/// when one of the records is not what it was when it was read: nothing is written then.
+pub async fn deny_tables_once(
+    global: &Arc<dyn Conn>,
+    shards: &[Record<Shard>],
+    change: Deny,
+    tables: &(dyn Fn(&str) -> Vec<String> + Sync),
+    mut writes: Vec<Write>,
+    guard: &Lock,
+) -> Result<Option<Vec<(String, Vec<String>)>>> {
+    let mut changed = Vec::new();
+    for shard in shards {
+        let shard_name = name(shard).to_owned();
+        let (raw, done) = with_denied(shard, change, &tables(&shard_name))
+            .map_err(|detail| Error::BadData { path: global.full(&shard.path), detail })?;
+        if let Some(raw) = raw {
+            writes.push(Write::put(shard.path.clone(), raw, Expect::Version(shard.version)));
+        }
+        changed.push((shard_name, done));
+    }
+    if writes.is_empty() {
+        return Ok(Some(changed));
+    }
+    match global.write(writes, Some(guard)).await {
+        Ok(_) => Ok(Some(changed)),
+        Err(Error::BadVersion(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Some shards' records as they are now.
+///
+/// # Errors
+/// [`Error::NoNode`] when one of them is gone, and read errors.
+pub async fn again(global: &Arc<dyn Conn>, shards: &[Record<Shard>]) -> Result<Vec<Record<Shard>>> {
+    let nodes = global.get_many(shards.iter().map(|s| s.path.clone()).collect()).await?;
+    let mut fresh = Vec::with_capacity(nodes.len());
+    for (node, old) in nodes.into_iter().zip(shards) {
+        let node = node.ok_or_else(|| Error::NoNode(global.full(&old.path)))?;
+        fresh.push(Record::decode(node, global)?);
+    }
+    Ok(fresh)
 }
 
 /// The PRIMARY denied tables of a shard.

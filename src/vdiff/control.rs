@@ -49,6 +49,8 @@ pub async fn stop(context: &Context, which: &Which) -> Result<()> {
 /// first, for tablets do not resume those.
 pub async fn resume(context: &Context, which: &Which) -> Result<()> {
     let having = having(context, which).await?;
+    let targets: Vec<Target> = having.iter().map(|having| having.target.clone()).collect();
+    super::refuse_frozen(&which.keyspace, &which.workflow, &targets)?;
     let failed: Vec<&Having> = having.iter().filter(|h| h.state == report::State::Error).collect();
     if !failed.is_empty() {
         send_each(context, which, "stop", &failed).await?;

@@ -117,11 +117,7 @@ async fn source(context: &Context, origin: &Origin, mounts: &[Node]) -> Result<S
 fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<String, CopyStates>) -> Result<()> {
     let (keyspace, workflow) = (&arguments.keyspace, &arguments.workflow);
     let streams = || targets.iter().flat_map(|t| t.found.streams.iter().map(move |stream| (t, stream)));
-    if streams().any(|(_, stream)| streams::is_frozen(stream) && stream.state() == State::Stopped) {
-        let text =
-            format!("invalid VDiff run: writes have been already been switched for workflow {keyspace}.{workflow}");
-        return Err(Error::precondition("FROZEN", text, "finish it with Migrate complete"));
-    }
+    super::refuse_frozen(keyspace, workflow, targets)?;
     let mut violations = Vec::new();
     let mut help = "see Migrate status";
     for (target, stream) in streams() {

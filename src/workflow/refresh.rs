@@ -13,11 +13,39 @@ use crate::tablet;
 /// Bound of all calls together, as in stock.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Refreshes every tablet of the named shards in parallel: one wave.
+/// A replica that did not read its shard's record again. It goes by what it read last, also when it becomes primary: a tablet
+/// reads the record when it starts and when it is told to, not when it is promoted (Vitess 22.0.4 and 24.0.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    pub alias: String,
+    cause: String,
+}
+
+impl Missed {
+    /// What is wrong until then, and the way to mend it, as one line for each replica.
+    pub fn told(missed: &[Self], until: &str) -> String {
+        let line = |Self { alias, cause }: &Self| {
+            format!("\n{alias} was not refreshed ({cause}): {until}\nwhen it answers again, run: RefreshState {alias}")
+        };
+        missed.iter().map(line).collect()
+    }
+}
+
+/// What holds of a replica that missed a lift of denied tables.
+pub const DENIES_STILL: &str = "should it become primary, it refuses clients the tables of the workflow";
+
+/// What holds of a replica that missed that tables are denied.
+pub const DENIES_NOT_YET: &str = "should it become primary, clients can write to the tables of the workflow";
+
+/// Refreshes every tablet of the named shards in parallel: one wave. Answers the replicas that did not do it.
 ///
-/// A replica that cannot be refreshed is a warning: it reads its shard again when it is back. A primary is an error, for
-/// denied tables act on primaries.
-pub async fn shards(context: &Context, keyspace: &WithReplicas, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<()> {
+/// # Errors
+/// A primary that cannot be refreshed, for denied tables act on primaries.
+pub async fn shards(
+    context: &Context,
+    keyspace: &WithReplicas,
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Vec<Missed>> {
     let mut calls = Vec::new();
     for shard in keyspace.keyspace.shards.iter().filter(|s| wanted(&s.name)) {
         let primary = shard.primary.as_ref().map(tablet::alias).unwrap_or_default();
@@ -25,17 +53,20 @@ pub async fn shards(context: &Context, keyspace: &WithReplicas, wanted: &(dyn Fn
             let is_primary = tablet::alias(tablet) == primary;
             calls.push(async move {
                 let call = context.tablets.refresh_state(tablet, RefreshStateRequest {});
-                (is_primary, crate::deadline::scope(Some(crate::deadline::now() + TIMEOUT), call).await)
+                (tablet, is_primary, crate::deadline::scope(Some(crate::deadline::now() + TIMEOUT), call).await)
             });
         }
     }
-    let mut errors = Vec::new();
-    for (is_primary, answer) in join_all(calls).await {
+    let (mut errors, mut missed) = (Vec::new(), Vec::new());
+    for (tablet, is_primary, answer) in join_all(calls).await {
         match answer {
             Ok(_) => {}
             Err(error) if is_primary => errors.push(Error::from(error)),
-            Err(error) => tracing::warn!("a replica was not refreshed: {error}"),
+            Err(error) => {
+                tracing::warn!("a replica was not refreshed: {error}");
+                missed.push(Missed { alias: tablet::alias(tablet), cause: error.to_string() });
+            }
         }
     }
-    Error::several(errors).map_or(Ok(()), Err)
+    Error::several(errors).map_or(Ok(missed), Err)
 }

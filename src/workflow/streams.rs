@@ -358,6 +358,15 @@ pub fn has_copied(stream: &Stream) -> bool {
     !stream.pos.is_empty() || stream.rows_copied > 0
 }
 
+/// The filter of a rule that leaves its table out (Vitess 22.0.4, `ExcludeStr`).
+pub const EXCLUDE: &str = "exclude";
+
+/// Tables that a source's rules bring: those that they match, less those that they leave out.
+pub fn included(source: &BinlogSource) -> impl Iterator<Item = &str> {
+    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
+    rules.filter(|rule| rule.filter != EXCLUDE).map(|rule| rule.r#match.as_str())
+}
+
 /// A stream's message; bytes that are not UTF-8 are replaced.
 pub fn message(stream: &Stream) -> String {
     String::from_utf8_lossy(&stream.message).into_owned()

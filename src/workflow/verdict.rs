@@ -97,13 +97,16 @@ impl Evidence<'_> {
             found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, mend));
         }
         found.extend(self.of_streams());
-        if readiness::all_frozen(self.rows) && self.facts.is_some_and(|facts| facts.completing) {
-            // the rest was judged by the complete that stopped them for good, as the record says
-            return found;
-        }
         if let Ok(source) = self.source {
             found.extend(streams::binlogs(self.target, self.rows, source));
-            found.extend(source.stalled.iter().map(replicas::Stalled::finding));
+            let behind = self.positions().behind;
+            let is_behind = |subject: &str| behind.iter().any(|finding| finding.subject == subject);
+            found.extend(source.stalled.iter().map(|stalled| stalled.finding(is_behind)));
+            if self.columns.is_some() && source.columns.is_none() {
+                let subject = format!("source keyspace {}", self.origin.keyspace);
+                let text = "its first shard did not tell the columns of its tables";
+                found.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, text, ""));
+            }
         }
         found.extend(diff::judge(self.workflow, &self.target.name, self.diffs, &self.origin.tables, now()));
         let theirs = self.source.as_ref().ok().and_then(|source| source.columns.as_ref());
@@ -118,6 +121,7 @@ impl Evidence<'_> {
     /// not known of their positions.
     pub fn of_streams(&self) -> Vec<Finding> {
         let mut found = streams::missing(self.target, self.rows, self.source, self.facts);
+        found.extend(streams::not_brought(self.target, self.rows, &self.origin.tables));
         found.extend(streams::states(self.target, self.rows, self.copying, self.source, self.facts, self.diffs));
         let positions = self.positions();
         found.extend(positions.unknown);

@@ -20,7 +20,7 @@ use crate::vdiff_tablet::{DiffTablet, stream};
 
 pub const TABLES: [&str; 2] = ["customer", "orders"];
 
-fn position(to: u64) -> String {
+pub fn position(to: u64) -> String {
     format!("MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{to}")
 }
 
@@ -110,11 +110,11 @@ async fn start(rig: &Rig) -> Result<(), Status> {
 }
 
 /// What each primary was told to do with its streams.
-fn changes(rig: &Rig) -> Vec<Vec<(Option<State>, Option<String>)>> {
+pub fn changes(rig: &Rig) -> Vec<Vec<(Option<State>, Option<String>)>> {
     rig.primaries.iter().map(|p| std::mem::take(&mut p.0.lock().unwrap().changes)).collect()
 }
 
-fn streams(primary: &DiffTablet) -> Vec<Stream> {
+pub fn streams(primary: &DiffTablet) -> Vec<Stream> {
     primary.0.lock().unwrap().streams.clone()
 }
 
@@ -207,7 +207,8 @@ async fn columns_that_the_source_does_not_tell_cost_no_position() {
             c.streams = vec![running(100)];
         });
     });
-    complete(&rig, false).await.unwrap();
+    let summary = complete(&rig, false).await.unwrap();
+    assert!(summary.contains("not looked at, for nobody told: SCHEMA_UNKNOWN source keyspace commerce"), "{summary}");
     catching_up.await.unwrap();
 }
 

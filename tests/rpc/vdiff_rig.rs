@@ -43,11 +43,18 @@ impl Rig {
 
     /// Adds a replica to each target shard.
     pub async fn with_replicas(mut self) -> Self {
-        for (shard, uid) in [("-80", 1001), ("80-", 1101)] {
-            let port = DiffTablet::default().start().await;
+        self.add_replicas().await;
+        self
+    }
+
+    /// The same; answers them.
+    pub async fn add_replicas(&mut self) -> [DiffTablet; 2] {
+        let replicas = [DiffTablet::default(), DiffTablet::default()];
+        for ((shard, uid), replica) in [("-80", 1001), ("80-", 1101)].into_iter().zip(&replicas) {
+            let port = replica.start().await;
             self.lab.add_tablet(&tablet("zone2", uid, "customer", shard, TabletType::Replica, port)).await;
         }
-        self
+        replicas
     }
 
     /// Replaces the source's shard by others, whose primaries are at a position.

@@ -62,6 +62,12 @@ pub struct Contents {
     pub hides_columns: bool,
     /// How often its streams were read.
     pub reads: usize,
+    /// It does not read its shard's record again.
+    pub deaf: bool,
+    /// What earlier diffs found: UUID and table.
+    pub found_before: Vec<(String, String)>,
+    /// It answers what streams it has only with a permit, once they are stopped for good.
+    pub held: Option<Arc<tokio::sync::Semaphore>>,
     /// State and message of each change of its workflow.
     pub changes: Vec<(Option<State>, Option<String>)>,
 }
@@ -167,6 +173,24 @@ fn summary(diff: &Diff) -> QueryResult {
 }
 
 impl Contents {
+    fn is_frozen(&self) -> bool {
+        self.streams.iter().any(|stream| stream.message == b"FROZEN")
+    }
+
+    fn held_now(&self) -> Option<Arc<tokio::sync::Semaphore>> {
+        self.held.clone().filter(|_| self.is_frozen())
+    }
+
+    /// A diff under way starts the streams again after each table, whatever their message says.
+    fn go_on_with_diffs(&mut self) {
+        if self.is_frozen() && self.diffs.iter().any(|diff| diff.state == "started") {
+            for stream in &mut self.streams {
+                stream.state = State::Running.into();
+                stream.message.clear();
+            }
+        }
+    }
+
     fn refused(&self, text: String) -> Status {
         Status::unknown(format!("TabletManager.VDiff on {}: {text}", self.alias))
     }
@@ -264,7 +288,12 @@ impl TabletManager for DiffTablet {
         &self,
         r: Request<ReadVReplicationWorkflowsRequest>,
     ) -> Answer<ReadVReplicationWorkflowsResponse> {
+        let held = self.0.lock().unwrap().held_now();
+        if let Some(held) = held {
+            held.acquire().await.unwrap().forget();
+        }
         let mut contents = self.0.lock().unwrap();
+        contents.go_on_with_diffs();
         contents.reads += 1;
         let mut workflows = Vec::new();
         let names = &r.get_ref().include_workflows;
@@ -283,7 +312,9 @@ impl TabletManager for DiffTablet {
     async fn v_replication_exec(&self, r: Request<VReplicationExecRequest>) -> Answer<VReplicationExecResponse> {
         let mut contents = self.0.lock().unwrap();
         if r.get_ref().query.starts_with("delete from _vt.vreplication ") {
-            contents.streams.clear();
+            if r.get_ref().query.contains(&format!("'{}'", contents.workflow)) {
+                contents.streams.clear();
+            }
             return Ok(Response::new(VReplicationExecResponse::default()));
         }
         let values: Vec<Vec<String>> =
@@ -334,6 +365,9 @@ impl TabletManager for DiffTablet {
     }
 
     async fn refresh_state(&self, _: Request<RefreshStateRequest>) -> Answer<RefreshStateResponse> {
+        if self.0.lock().unwrap().deaf {
+            return Err(Status::unknown("a backup holds the tablet's lock"));
+        }
         Ok(Response::new(RefreshStateResponse {}))
     }
 
@@ -354,6 +388,18 @@ impl TabletManager for DiffTablet {
             let rows: Vec<Vec<String>> = there.map(|table| vec![(*table).to_owned()]).collect();
             let result = Some(result(&["table_name"], &rows));
             return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
+        }
+        let contents = || self.0.lock().unwrap();
+        let rows: Option<Vec<Vec<String>>> = if query.contains("from _vt.vdiff_table as t") {
+            Some(contents().found_before.iter().map(|(uuid, table)| vec![uuid.clone(), table.clone()]).collect())
+        } else if query.starts_with("select vdiff_uuid from _vt.vdiff where") {
+            let goes_on = |diff: &&Diff| ["pending", "started", "error"].contains(&diff.state.as_str());
+            Some(contents().diffs.iter().filter(goes_on).map(|diff| vec![diff.uuid.clone()]).collect())
+        } else {
+            None
+        };
+        if let Some(rows) = rows {
+            return Ok(Response::new(ExecuteFetchAsDbaResponse { result: Some(result(&["a", "b"], &rows)) }));
         }
         let log = query.contains("_vt.vdiff_log").then(|| self.0.lock().unwrap().log.clone());
         let result = Some(log.unwrap_or_default());

@@ -138,7 +138,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let denied = now.to_lift(target, facts);
     let mark = found.noting_streams();
     let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, mark, ..streams.clone() };
-    removal(&traces).run().await
+    removal(&traces).run().await.map(drop)
 }
 
 async fn record_locked(context: &Context, keyspace: &str, workflow: &str, lock: &Lock) -> Result<()> {

@@ -6,6 +6,7 @@ use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
 use super::super::preflight::{DryRun, Report, told};
+use super::super::refresh::{self, Missed};
 use super::super::streams::OnShard;
 use super::super::{Error, Result, names, traffic};
 use super::cleanup::claim::{Claim, Kept, Known};
@@ -156,13 +157,15 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
         planned => planned?,
     };
     let Planned { traces, left } = planned;
-    Removal { context, lock, target: &found.target, workflow: &arguments.workflow, traces: &traces }.run().await?;
+    let removal = Removal { context, lock, target: &found.target, workflow: &arguments.workflow, traces: &traces };
+    let missed = Missed::told(&removal.run().await?, refresh::DENIES_STILL);
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
         tablet: shard.record.value.primary_alias.clone(),
         deleted: found.rows.iter().any(|row| row.shard == at),
     };
-    Ok(WorkflowDeleteResponse { summary: summary(&found, arguments, &left), details: shards.map(detail).collect() })
+    let summary = format!("{}{missed}", summary(&found, arguments, &left));
+    Ok(WorkflowDeleteResponse { summary, details: shards.map(detail).collect() })
 }
 
 fn traces(found: &Found, tables: Vec<(String, Tables)>, keep_data: bool) -> Traces {

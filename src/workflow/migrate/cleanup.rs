@@ -13,10 +13,12 @@ use vtmigrated_proto::tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VDi
 use vtmigrated_proto::topodata::{Shard, Tablet};
 
 use super::super::record::{self, Facts, Stored};
+use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, TargetShard, WithReplicas};
-use super::super::{Error, Result, refresh};
+use super::super::{Error, Result};
 use super::rows;
 use crate::context::Context;
+use crate::error::Code;
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Conn, Lock, Record, Write};
@@ -100,29 +102,38 @@ pub struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Runs the steps.
-    pub async fn run(&self) -> Result<()> {
+    /// Runs the steps. Answers the replicas that have not heard that tables are not denied any more.
+    pub async fn run(&self) -> Result<Vec<Missed>> {
+        let mut missed = Vec::new();
         for step in self.traces.steps(&self.target.keyspace, self.workflow) {
             tracing::info!(step = %step, "taking a workflow away");
-            self.execute(&step).await?;
+            match step {
+                Step::LiftDenied { .. } => missed.extend(self.lift_denied().await?),
+                step => self.execute(&step).await?,
+            }
         }
-        Ok(())
+        Ok(missed)
+    }
+
+    async fn lift_denied(&self) -> Result<Vec<Missed>> {
+        let Self { context, lock, target, traces, .. } = self;
+        if traces.secures() {
+            // the records were changed when tables were secured
+            let records = read_again(context.topo.global(), &target.keyspace).await?;
+            return lift_from(context, lock, target, records, &traces.denied).await;
+        }
+        lift_denied(context, lock, target, &traces.denied).await
     }
 
     async fn execute(&self, step: &Step) -> Result<()> {
-        let Self { context, lock, target, workflow, traces } = self;
+        let Self { context, lock, target, workflow, .. } = self;
         match step {
             Step::StopStreams { .. } => self.stop_streams().await,
             Step::MarkCancelling => self.mark_cancelling().await,
             Step::SecureEmpty { tables } => self.secure_empty(tables).await,
             Step::SeeToTables { .. } => self.see_to_tables().await,
             Step::TakeFromVSchema { .. } => self.take_from_vschema().await,
-            // the records were changed when tables were secured
-            Step::LiftDenied { .. } if traces.secures() => {
-                let records = read_again(context.topo.global(), &target.keyspace).await?;
-                lift_from(context, lock, target, records, (&traces.denied, Vec::new())).await
-            }
-            Step::LiftDenied { .. } => lift_denied(context, lock, target, &traces.denied).await,
+            Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
             Step::DeleteStreams { .. } => delete_rows(context, lock, target, workflow).await,
             Step::DeleteRecord { .. } => {
                 record::delete(context.topo.global(), &target.keyspace.name, workflow, lock).await
@@ -163,7 +174,7 @@ async fn read_again(global: &std::sync::Arc<dyn Conn>, keyspace: &Keyspace) -> R
     Ok(shard::all(global, &keyspace.name).await?)
 }
 
-/// Takes denied tables off the shards' records, then makes the tablets see it: two waves.
+/// Takes denied tables off the shards' records, then makes the tablets see it: two waves. Answers the replicas that did not.
 ///
 /// The tablets are refreshed even when nothing was left to take off: an earlier try may have ended in between.
 pub async fn lift_denied(
@@ -171,20 +182,48 @@ pub async fn lift_denied(
     lock: &Lock,
     target: &WithReplicas,
     denied: &[(String, Vec<String>)],
-) -> Result<()> {
-    lift_denied_with(context, lock, target, denied, Vec::new()).await
+) -> Result<Vec<Missed>> {
+    let records = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
+    lift_from(context, lock, target, records, denied).await
 }
 
-/// The same with other writes in the transaction that takes the first of them off.
-pub async fn lift_denied_with(
+/// The same of tables that clients get: with other writes in the transaction that takes the first of them off, and only while
+/// the primaries are those on which the streams were seen to stand.
+///
+/// # Errors
+/// `PRIMARY_CHANGED`, with nothing lifted.
+pub async fn hand_over(
     context: &Context,
     lock: &Lock,
     target: &WithReplicas,
     denied: &[(String, Vec<String>)],
     also: Vec<Write>,
-) -> Result<()> {
-    let records = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
-    lift_from(context, lock, target, records, (denied, also)).await
+) -> Result<Vec<Missed>> {
+    let mut records: Vec<Record<Shard>> = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
+    records.retain(|record| denied.iter().any(|(name, tables)| name == shard::name(record) && !tables.is_empty()));
+    let of = |name: &str| denied.iter().find(|(shard, _)| shard == name).map(|(_, t)| t.clone()).unwrap_or_default();
+    loop {
+        match shard::deny_tables_once(context.topo.global(), &records, Deny::Remove, &of, also.clone(), lock).await? {
+            Some(_) => break,
+            None => records = with_primaries_kept(context, &records).await?,
+        }
+    }
+    refresh::shards(context, target, &|name| !of(name).is_empty()).await
+}
+
+/// The records as they are now.
+async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Result<Vec<Record<Shard>>> {
+    let fresh = shard::again(context.topo.global(), records).await?;
+    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
+    let Some((_, changed)) = records.iter().zip(&fresh).find(|(old, new)| term(old) != term(new)) else {
+        return Ok(fresh);
+    };
+    let text = format!(
+        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; nothing was handed over",
+        shard::name(changed)
+    );
+    let help = "run the command again".into();
+    Err(Error::Refused { code: Code::Aborted, reason: "PRIMARY_CHANGED", text, help })
 }
 
 async fn lift_from(
@@ -192,12 +231,12 @@ async fn lift_from(
     lock: &Lock,
     target: &WithReplicas,
     records: Vec<Record<Shard>>,
-    (denied, also): (&[(String, Vec<String>)], Vec<Write>),
-) -> Result<()> {
+    denied: &[(String, Vec<String>)],
+) -> Result<Vec<Missed>> {
     let of = |name: &str| denied.iter().find(|(shard, _)| shard == name).map(|(_, t)| t.clone()).unwrap_or_default();
     let named = |name: &str| !of(name).is_empty();
     let records = records.into_iter().filter(|record| named(shard::name(record))).collect();
-    shard::deny_tables_with(context.topo.global(), records, Deny::Remove, &of, also, lock).await?;
+    shard::deny_tables(context.topo.global(), records, Deny::Remove, &of, lock).await?;
     refresh::shards(context, target, &named).await
 }
 

@@ -1,21 +1,20 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
+mod freeze;
 mod step;
 
-use futures::future::join;
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use futures::future::{join, try_join};
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
 use super::super::preflight::{DryRun, Finding, Report, told};
 use super::super::record::{self, Facts, Stored};
-use super::super::streams::FROZEN;
+use super::super::refresh::{self, Missed};
 use super::super::verdict::positions::is_snapshot;
 use super::super::{Error, Result, names};
-use super::cleanup::{self, state_change};
+use super::cleanup;
 use super::create::locks;
 use super::{COMPLETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
-use crate::error::Code;
 use crate::topo::{self, Expect, Lock};
 use readiness::Asked;
 use step::Step;
@@ -34,8 +33,19 @@ pub struct Arguments {
 #[derive(Clone, Debug, Default)]
 pub struct Completed {
     pub response: MoveTablesCompleteResponse,
-    /// What would have blocked, had the caller not insisted: check, subject, cause.
-    pub ignored: Vec<String>,
+    /// What it went on without, each in words: what would have blocked, had the caller not insisted, what could not be
+    /// looked at, and replicas that do not know of it.
+    pub remarks: Vec<String>,
+}
+
+/// What complete has to tell when it is done, for nothing else of the workflow is left to tell.
+#[derive(Default)]
+struct Told {
+    ignored: Vec<Finding>,
+    unchecked: Vec<Finding>,
+    missed: Vec<Missed>,
+    /// Diffs under way that were stopped, for they start streams again.
+    diffs: Vec<String>,
 }
 
 /// Ends a workflow whose data is to stay. Repeating it after an interruption finishes the job.
@@ -52,7 +62,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
         if !found.handed_over() && !context.options.allow_unfinished_complete {
             readiness::refuse(context, &found, workflow, *ignore_source).await?;
         }
-        return Ok(Completed { response, ignored: Vec::new() });
+        return Ok(Completed { response, ..Completed::default() });
     }
     let locked = async {
         let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
@@ -71,19 +81,39 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
         tracing::warn!("the locks of complete were not given back: {error}");
     }
     context.changes.make();
-    let ignored = result?;
+    let done = result?;
     context.changes.end(keyspace, workflow, End::Completed);
-    Ok(completed(keyspace, workflow, &told(&cells), &ignored))
+    Ok(done.completed(keyspace, workflow, &told(&cells)))
 }
 
-/// The answer. What was ignored stands in it, for nothing else of the workflow is left to tell.
-fn completed(keyspace: &str, workflow: &str, cells: &str, ignored: &[Finding]) -> Completed {
-    let ignored: Vec<String> = ignored.iter().map(|f| format!("{} {}: {}", f.id, f.subject, f.cause)).collect();
-    let mut summary = format!("Successfully completed the {workflow} workflow in the {keyspace} keyspace{cells}");
-    if !ignored.is_empty() {
-        summary = format!("{summary}; ignored as --ignore-source-keyspace asks: {}", ignored.join("; "));
+impl Told {
+    /// The answer.
+    fn completed(&self, keyspace: &str, workflow: &str, cells: &str) -> Completed {
+        let texts = |findings: &[Finding]| {
+            let texts = findings.iter().map(|f| format!("{} {}: {}", f.id, f.subject, f.cause));
+            texts.collect::<Vec<_>>().join("; ")
+        };
+        let mut remarks = Vec::new();
+        for (begins, text) in [
+            ("ignored as --ignore-source-keyspace asks", texts(&self.ignored)),
+            ("not looked at, for nobody told", texts(&self.unchecked)),
+            ("stopped a VDiff under way", self.diffs.join(", ")),
+        ] {
+            if !text.is_empty() {
+                remarks.push(format!("{begins}: {text}"));
+            }
+        }
+        let remarked: String = remarks.iter().map(|remark| format!("; {remark}")).collect();
+        let missed = Missed::told(&self.missed, refresh::DENIES_STILL);
+        let summary = format!(
+            "Successfully completed the {workflow} workflow in the {keyspace} keyspace{remarked}{cells}{missed}"
+        );
+        if !self.missed.is_empty() {
+            let aliases: Vec<&str> = self.missed.iter().map(|missed| missed.alias.as_str()).collect();
+            remarks.push(format!("not refreshed: {}", aliases.join(", ")));
+        }
+        Completed { response: MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() }, remarks }
     }
-    Completed { response: MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() }, ignored }
 }
 
 async fn complete_locked(
@@ -92,25 +122,33 @@ async fn complete_locked(
     workflow: &str,
     (source, ignore_source): (Option<Asked>, bool),
     lock: &Lock,
-) -> Result<Vec<Finding>> {
+) -> Result<Told> {
     // that there is something to complete
     step::steps(&found, workflow)?;
-    found.refuse_shared("complete", workflow, found.handed_over())?;
-    let mut ignored = Vec::new();
-    if !found.handed_over() && !context.options.allow_unfinished_complete {
-        let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
-        (found.rows, ignored) = (ready.rows, ready.ignored);
+    let mut told = Told::default();
+    if !found.handed_over() {
+        found.refuse_shared("complete", workflow, false)?;
+        if !context.options.allow_unfinished_complete {
+            let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
+            (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
+        }
     }
     let keyspace = &found.target.keyspace.name;
     for step in step::steps(&found, workflow)? {
         tracing::info!(step = %step, "complete");
-        let done = execute(context, &found, workflow, lock, &step).await;
+        let done = execute(context, &found, workflow, lock, (&step, &mut told)).await;
         done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     }
-    Ok(ignored)
+    Ok(told)
 }
 
-async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, step: &Step) -> Result<()> {
+async fn execute(
+    context: &Context,
+    found: &Found,
+    workflow: &str,
+    lock: &Lock,
+    (step, told): (&Step, &mut Told),
+) -> Result<()> {
     let global = context.topo.global();
     let target = &found.target;
     match step {
@@ -124,7 +162,10 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
             }
             None => Ok(()),
         },
-        Step::Freeze { .. } => freeze(context, found, workflow, lock).await,
+        Step::Freeze { .. } => {
+            told.diffs = freeze::freeze(context, found, workflow, lock).await?;
+            Ok(())
+        }
         Step::AddToVSchema => match found.vschema.clone() {
             Some(record) => {
                 let tables: Vec<_> = found
@@ -137,7 +178,10 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
             }
             None => Ok(()),
         },
-        Step::RebuildServing { .. } => Ok(topo::srv_vschema::rebuild_reachable(global, &target.keyspace.cells).await?),
+        Step::RebuildServing { .. } => {
+            let rebuilt = async { Ok(topo::srv_vschema::rebuild_reachable(global, &target.keyspace.cells).await?) };
+            try_join(rebuilt, freeze::see_frozen(context, found, workflow)).await.map(drop)
+        }
         Step::LiftDenied { .. } => {
             let mark =
                 found.noting_streams().filter(|stored| !stored.facts.handed_over).map(|Stored { facts, .. }| {
@@ -145,7 +189,8 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
                     record::write((target.keyspace.name.as_str(), workflow), &facts, Expect::Any)
                 });
             let mark = mark.into_iter().collect::<Result<Vec<_>>>()?;
-            cleanup::lift_denied_with(context, lock, target, &found.denied(), mark).await
+            told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
+            Ok(())
         }
         Step::DeleteStreams { .. } if context.options.allow_unfinished_complete => {
             cleanup::give_keys_back(context, lock, target, workflow).await?;
@@ -154,27 +199,6 @@ async fn execute(context: &Context, found: &Found, workflow: &str, lock: &Lock, 
         Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
     }
-}
-
-/// Stops every stream, marks it so that tablets refuse to start it, and sees that it is so.
-async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<()> {
-    let keyspace = &found.target.keyspace;
-    lock.check().await?;
-    let request = state_change(workflow, State::Stopped, Some(FROZEN));
-    let with_streams = |at: usize| found.rows.iter().any(|row| row.shard == at);
-    let shards = keyspace.shards.iter().enumerate().filter(|(at, _)| with_streams(*at)).map(|(_, shard)| shard);
-    cleanup::each(shards, |_, tablet| {
-        let request = request.clone();
-        async move { context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
-    })
-    .await?;
-    let rows = keyspace.workflows(context, &[workflow.to_owned()]).await?;
-    let same = readiness::ids(&rows) == readiness::ids(&found.rows);
-    if readiness::all_frozen(&rows) && same {
-        return Ok(());
-    }
-    let text = if same { "a stream did not stay stopped" } else { "streams came or went meanwhile" }.to_owned();
-    Err(Error::Refused { code: Code::Aborted, reason: "NOT_FROZEN", text, help: "run the command again".into() })
 }
 
 /// What complete would do, without locks and without changing anything.

@@ -13,13 +13,14 @@ mod take_back;
 pub(in crate::workflow) use checks::{Which, with_rows};
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use dashmap::DashMap;
 use futures::future::{join, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
 use super::super::preflight::{DryRun, Report};
+use super::super::refresh::{self, Missed};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
 use super::{CREATE_ACTION, gather, status};
@@ -117,6 +118,7 @@ async fn create_locked(
         made: DashMap::new(),
         inserting: AtomicBool::new(false),
         inserted: OnceLock::new(),
+        missed: Mutex::default(),
     };
     creation.run(facts).await?;
     let answer = status::of_created(context, arguments, &situation.target.keyspace);
@@ -129,6 +131,7 @@ async fn create_locked(
     }
     let mut answer = answer.unwrap_or_else(unread);
     answer.traffic_state.push_str(&batching::reads_text(situation));
+    answer.traffic_state.push_str(&Missed::told(&creation.missed(), refresh::DENIES_NOT_YET));
     Ok(with_warnings(answer, report))
 }
 

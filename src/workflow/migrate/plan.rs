@@ -6,7 +6,7 @@ use vtmigrated_proto::binlogdata::{BinlogSource, Filter, OnDdlAction, Rule};
 use vtmigrated_proto::topodata::KeyRange;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema, Table};
 
-use super::super::{Error, Result};
+use super::super::{Error, Result, streams};
 use super::filters::{self, Vindexes};
 use crate::error::Explain;
 pub use crate::sql::is_internal;
@@ -151,7 +151,7 @@ pub fn streams(input: &Input<'_>) -> Result<Sources> {
                     && source_tables.get(table.as_str()).is_some_and(|t| t.r#type == "reference");
                 let filter = if copied_everywhere && at > 0 {
                     // every source shard holds the whole table: one of them is enough
-                    "exclude".to_owned()
+                    streams::EXCLUDE.to_owned()
                 } else if needs_predicate(input, in_target) && !same_range {
                     filters::with_predicate(&vindexes, table, in_target, target)?
                 } else {

@@ -81,6 +81,8 @@ struct Seen {
     rows: Vec<OnShard>,
     diffs: Diffs,
     columns: Vec<(String, Columns)>,
+    /// Target shards that did not tell their columns.
+    silent: Vec<Finding>,
 }
 
 impl Seen {
@@ -97,8 +99,8 @@ impl Seen {
             verdict::columns_of(context, target, &origin.tables),
         );
         let source = source(context, found, known);
-        let (source, (states, rows, diffs, (columns, _))) = futures::future::join(source, on_target).await;
-        Ok(Self { source, states: states?, rows: rows?, diffs, columns })
+        let (source, (states, rows, diffs, (columns, silent))) = futures::future::join(source, on_target).await;
+        Ok(Self { source, states: states?, rows: rows?, diffs, columns, silent })
     }
 
     fn evidence<'a>(&'a self, found: &'a Found, workflow: &'a str) -> Evidence<'a> {
@@ -119,18 +121,8 @@ impl Seen {
 
 /// What the source says: what is known already, when it is of the streams' source and of all their shards.
 async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::result::Result<Source, String> {
-    let origin = &found.origin;
-    let facts = found.record.as_ref().map(|stored| &stored.facts);
-    let ask = Ask {
-        mount: origin.mount.clone(),
-        keyspace: origin.keyspace.clone(),
-        shards: shards(origin, facts),
-        tables: origin.tables.clone(),
-        streams: replicas::suspects(&found.target.keyspace, &found.rows, verdict::now()),
-        target: found.target.keyspace.name.clone(),
-        within: SOURCE_TIMEOUT,
-        ..Ask::default()
-    };
+    let streams = replicas::suspects(&found.target.keyspace, &found.rows, verdict::now());
+    let ask = Ask { streams, ..asked(found) };
     let covers = |known: &Asked| {
         let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());
         (&known.ask.mount, &known.ask.keyspace) == (&ask.mount, &ask.keyspace)
@@ -143,6 +135,20 @@ async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::
     }
 }
 
+/// What the source of a workflow is asked.
+fn asked(found: &Found) -> Ask {
+    let origin = &found.origin;
+    Ask {
+        mount: origin.mount.clone(),
+        keyspace: origin.keyspace.clone(),
+        shards: shards(origin, found.record.as_ref().map(|stored| &stored.facts)),
+        tables: origin.tables.clone(),
+        target: found.target.keyspace.name.clone(),
+        within: SOURCE_TIMEOUT,
+        ..Ask::default()
+    }
+}
+
 /// A workflow that may be completed.
 #[derive(Default)]
 pub struct Ready {
@@ -150,6 +156,8 @@ pub struct Ready {
     pub rows: Vec<OnShard>,
     /// What would have blocked, had the caller not insisted.
     pub ignored: Vec<Finding>,
+    /// What nobody told.
+    pub unchecked: Vec<Finding>,
 }
 
 /// Proves that nothing blocks, and that everything is applied up to the position that the source had in this call.
@@ -169,24 +177,34 @@ pub async fn check(
 ) -> Result<Ready> {
     let seen = Seen::read(context, found, workflow, known).await?;
     let first = seen.evidence(found, workflow);
-    let (all, behind) = (first.judge(), first.behind());
+    let (mut all, behind) = (first.judge(), first.behind());
+    all.extend(seen.silent.iter().cloned());
     let judged = insist(all, ignore_source);
     let report = Report { findings: judged.findings };
     if report.blocking().any(|finding| !may_wait(finding)) {
         return Err(refusal(first.target, workflow, report.blocking().chain(&behind)));
     }
     report.log("Migrate complete");
+    let unchecked = report.findings.iter().filter(|f| f.severity == Severity::Unchecked).cloned().collect();
     if report.is_clear() && behind.is_empty() {
-        return Ok(Ready { rows: seen.rows, ignored: judged.ignored });
+        return Ok(Ready { rows: seen.rows, ignored: judged.ignored, unchecked });
     }
     if !behind.is_empty() && any_frozen(&seen.rows) && found.may_run_on() {
         thaw::run_on(context, found, workflow, lock).await?;
     }
-    wait(context, found, workflow, &seen, ignore_source).await
+    let (rows, ignored) = wait(context, found, workflow, &seen, ignore_source).await?;
+    Ok(Ready { rows, ignored, unchecked })
 }
 
 /// Waits until every stream has reached its source's position, and looks at everything again that may change meanwhile.
-async fn wait(context: &Context, found: &Found, workflow: &str, seen: &Seen, ignore_source: bool) -> Result<Ready> {
+/// Answers the streams, and what was ignored.
+async fn wait(
+    context: &Context,
+    found: &Found,
+    workflow: &str,
+    seen: &Seen,
+    ignore_source: bool,
+) -> Result<(Vec<OnShard>, Vec<Finding>)> {
     let target = &found.target.keyspace;
     let names = [workflow.to_owned()];
     let evidence = seen.evidence(found, workflow);
@@ -206,18 +224,35 @@ async fn wait(context: &Context, found: &Found, workflow: &str, seen: &Seen, ign
         let over = deadline::now() >= until;
         if blocking.is_empty() || (ignore_source && !in_vain && (over || behind.iter().all(given_up))) {
             let ignored = of_streams.ignored.into_iter().chain(behind).collect();
-            return Ok(Ready { rows, ignored });
+            return Ok((rows, ignored));
         }
-        if in_vain || over {
+        if in_vain {
             return Err(refusal(target, workflow, blocking.into_iter()));
+        }
+        if over {
+            let why = stalled(context, found, &rows, &behind).await;
+            return Err(refusal(target, workflow, blocking.into_iter().chain(&why)));
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
+/// Why streams that did not reach their source's position cannot: what they read from gets nothing itself. Nothing when the
+/// source does not tell.
+async fn stalled(context: &Context, found: &Found, rows: &[OnShard], behind: &[Finding]) -> Vec<Finding> {
+    if behind.is_empty() {
+        return Vec::new();
+    }
+    let streams = replicas::suspects(&found.target.keyspace, rows, verdict::now());
+    let ask = Ask { streams, tables: Vec::new(), ..asked(found) };
+    let stalled = source::read(context, &ask, None).await.map(|source| source.stalled).unwrap_or_default();
+    let is_behind = |subject: &str| behind.iter().any(|finding| finding.subject == subject);
+    stalled.iter().map(|stalled| stalled.finding(is_behind)).collect()
+}
+
 /// True for what time alone may mend.
 fn may_wait(finding: &Finding) -> bool {
-    finding.id == check::BEHIND.id
+    [check::BEHIND.id, check::SOURCE_REPLICA_STALLED.id].contains(&finding.id)
 }
 
 /// Streams that were there when complete was called and are not any more.
@@ -236,6 +271,7 @@ pub async fn look(context: &Context, found: &Found, workflow: &str, ignore_sourc
     let seen = Seen::read(context, found, workflow, None).await?;
     let evidence = seen.evidence(found, workflow);
     let mut findings = insist(evidence.judge(), ignore_source).findings;
+    findings.extend(seen.silent.iter().cloned());
     findings.extend(evidence.catching_up());
     Ok(findings)
 }

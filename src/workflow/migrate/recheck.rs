@@ -11,6 +11,7 @@ use vtmigrated_proto::binlogdata::{BinlogSource, Rule};
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
 
 use super::super::preflight::{Finding, check};
+use super::super::streams;
 use super::filters;
 use crate::vschema;
 
@@ -63,7 +64,7 @@ pub fn vindexes<'s>(sources: impl Iterator<Item = &'s BinlogSource>, against: &A
     for rule in of_mounts.flat_map(|source| source.filter.iter().flat_map(|filter| &filter.rules)) {
         // those of other target shards differ in the range alone, which is last
         let without_range = rule.filter.rsplit_once(", '").map_or(rule.filter.as_str(), |(filter, _)| filter);
-        if rule.filter == "exclude" || !seen.insert((rule.r#match.as_str(), without_range)) {
+        if rule.filter == streams::EXCLUDE || !seen.insert((rule.r#match.as_str(), without_range)) {
             continue;
         }
         let predicate = predicate(&rule.filter);

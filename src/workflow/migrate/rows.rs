@@ -64,6 +64,15 @@ pub fn pending_actions(db_name: &str, workflow: &str) -> String {
     )
 }
 
+/// UUIDs of the diffs of a workflow that a tablet works on, or tries again by itself.
+pub fn diffs_under_way(keyspace: &str, workflow: &str) -> String {
+    format!(
+        "select vdiff_uuid from _vt.vdiff where keyspace = {} and workflow = {} and state in ('pending', 'started', 'error')",
+        quote::literal(keyspace),
+        quote::literal(workflow)
+    )
+}
+
 /// The statements of [`pending_actions`]: table and SQL.
 pub fn actions(result: &QueryResult) -> Vec<(String, String)> {
     let action = |row: Vec<Option<String>>| {

@@ -119,13 +119,13 @@ checks! {
     BEHIND Blocks "complete" "a stream has heard nothing of the source for long, or does not reach its position";
     CATCHING_UP Warns "complete" "a stream is not at the source's position yet; complete waits for it for a while";
     PAUSED_FOR_VDIFF Warns "complete" "a VDiff has stopped a stream for a moment and will start it again";
-    SOURCE_REPLICA_STALLED Warns "complete" "a stream runs and gets nothing, for its source tablet does not replicate, or lags";
+    SOURCE_REPLICA_STALLED Warns "complete" "a stream runs and gets nothing, for its source tablet does not replicate, or lags; the first blocks while the stream is behind";
     GTID_PURGED Blocks "complete" "the source purged binlogs that a stream still needs: it can never catch up";
     BINLOG_RISK Warns "complete" "a stream is so far behind that the source will soon purge what it needs";
     SOURCE_UNREACHABLE Blocks "complete" "the source cannot be asked for its position";
     POSITION_UNKNOWN Blocks "complete" "a stream's position cannot be compared with its source's";
     STOPPED_AFTER_COPY Warns "complete" "a stream stopped after its copy, as it was asked to: later writes of the source are not in it";
-    VDIFF_MISMATCH Blocks "complete" "the last VDiff found rows that differ";
+    VDIFF_MISMATCH Blocks "complete" "the last VDiff that compared a table found rows that differ";
     VDIFF_NONE Warns "complete" "the rows were never compared";
     VDIFF_UNFINISHED Warns "complete" "the last VDiff is not completed on every shard";
     VDIFF_PARTIAL Warns "complete" "the last VDiff left tables of the workflow out";
@@ -134,9 +134,10 @@ checks! {
     VINDEX_CHANGED Blocks "complete" "a vindex, or the vschema of a table, is another one than the streams filter by";
     COLUMN_LOST Blocks "complete" "the source's table has a column that the target's lacks";
     TABLE_LOST Blocks "complete" "a table of the workflow is not on a target shard";
+    TABLE_NOT_BROUGHT Blocks "complete" "no stream brings a table of the workflow into a target shard";
     TABLE_GONE Warns "complete" "a table of the workflow is not in the source any more";
     SCHEMA_DIFFERS Warns "complete" "columns of source and target differ in type, NULL, collation or number";
-    SCHEMA_UNKNOWN Unchecked "complete" "a tablet did not tell its columns";
+    SCHEMA_UNKNOWN Unchecked "complete" "a tablet of the target or of the source did not tell its columns";
     SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema, or vtgate would not find it";
     SEQUENCE_LOW Warns "complete" "a sequence would give out ids that the table has already";
     TABLE_UNROUTED Warns "complete" "a table is not in the target's sharded vschema: vtgate will not find it";

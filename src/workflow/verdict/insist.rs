@@ -10,6 +10,7 @@ const OF_THE_SOURCE: &[Check] = &[
     check::NOT_RUNNING,
     check::ERROR,
     check::BEHIND,
+    check::SOURCE_REPLICA_STALLED,
     check::GTID_PURGED,
     check::POSITION_UNKNOWN,
     check::SOURCE_UNREACHABLE,

@@ -15,7 +15,7 @@ use vtmigrated_proto::topodata::{Tablet, TabletAlias, TabletType};
 use super::super::migrate::picking::Candidates;
 use super::super::preflight::replicas::{Replication, Trouble, ask, trouble};
 use super::super::preflight::streaming::{cell, is_one_of};
-use super::super::preflight::{Finding, check};
+use super::super::preflight::{Finding, Severity, check};
 use super::super::streams::{self, Keyspace, OnShard};
 use super::source::SourceShard;
 use super::streams::{shard_of, subject};
@@ -59,12 +59,17 @@ pub struct Stalled {
     subject: String,
     pub cause: String,
     mend: String,
+    /// The tablet gets its changes, only late.
+    late: bool,
 }
 
 impl Stalled {
-    /// The finding that warns of it.
-    pub fn finding(&self) -> Finding {
-        Finding::new(&check::SOURCE_REPLICA_STALLED, self.subject.clone(), self.cause.clone(), self.mend.clone())
+    /// The finding that warns of it. It blocks where the stream can never reach its source: it is behind, and gets nothing.
+    pub fn finding(&self, is_behind: impl Fn(&str) -> bool) -> Finding {
+        let Self { subject, cause, mend, late, .. } = self;
+        let found = Finding::new(&check::SOURCE_REPLICA_STALLED, subject.clone(), cause.clone(), mend.clone());
+        let severity = if !late && is_behind(subject) { Severity::Blocks } else { found.severity };
+        Finding { severity, ..found }
     }
 }
 
@@ -264,5 +269,6 @@ fn stalled(suspect: &Suspect, known: bool, troubles: &[Trouble], target: &str) -
         subject: suspect.subject.clone(),
         cause: format!("it runs and {gets}, for {reads} a source tablet that {itself} itself: {}", causes.join("; ")),
         mend: mends.join("; "),
+        late,
     })
 }

@@ -1,11 +1,14 @@
 //! What the streams themselves say: which there are, their states, copies, lag.
 
+use std::collections::BTreeSet;
+
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::KeyRange;
 
 use super::super::migrate::rows::CopyStates;
 use super::super::migrate::status;
+use super::super::names;
 use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard, is_frozen};
@@ -159,6 +162,32 @@ pub fn missing(
         let mend = "cancel the workflow and create it again, or end it with Workflow delete --keep-data";
         let subject = format!("shard {}/{}", target.name, shard.name);
         found.push(Finding::new(&check::STREAM_MISSING, subject, text, mend));
+    }
+    found
+}
+
+/// Tables that no stream of a serving target shard brings. Of several streams into a shard one brings a reference table, and
+/// the others leave it out; when shards of the source are merged or split, its tablets give all new streams the rules of one
+/// of the old ones (Vitess 22.0.4, `transitionJournal`), so that it may be in none.
+pub fn not_brought(target: &Keyspace, rows: &[OnShard], tables: &[String]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let serving = target.shards.iter().enumerate().filter(|(_, shard)| shard.record.value.is_primary_serving);
+    for (at, shard) in serving {
+        let mine = rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams);
+        let sources: Vec<_> = mine.filter_map(|stream| stream.bls.as_ref()).collect();
+        if sources.is_empty() {
+            // which is a finding of its own
+            continue;
+        }
+        let brought: BTreeSet<&str> = sources.iter().flat_map(|source| streams::included(source)).collect();
+        let left_out: Vec<&str> = tables.iter().map(String::as_str).filter(|table| !brought.contains(table)).collect();
+        if !left_out.is_empty() {
+            let subject = format!("shard {}/{}", target.name, shard.name);
+            let text = format!("none of its streams brings {}", names::some(&left_out, ", "));
+            let mend = "cancel the workflow and create it again, or copy these tables by hand and end it with Workflow \
+                        delete --keep-data";
+            found.push(Finding::new(&check::TABLE_NOT_BROUGHT, subject, text, mend));
+        }
     }
     found
 }

@@ -53,7 +53,7 @@ impl Removal<'_> {
         if filled.is_empty() {
             return Ok(());
         }
-        lift_from(context, lock, target, read_again(global, &target.keyspace).await?, (&added, Vec::new())).await?;
+        lift_from(context, lock, target, read_again(global, &target.keyspace).await?, &added).await?;
         let text = format!("somebody has written to tables that were empty: {}", filled.join(", "));
         let help = "look at these rows; run the command again, which then says what can be done".into();
         Err(Error::Refused { code: Code::Aborted, reason: "TABLES_FILLED", text, help })

@@ -1,7 +1,7 @@
 //! The side effects of create, in order, and how they are taken back.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use dashmap::DashMap;
 use futures::future::{join_all, join3};
@@ -10,8 +10,9 @@ use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplication
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::record::{self, Facts, Phase, TableSize};
+use super::super::super::refresh::{self, Missed};
 use super::super::super::streams::{Listed, OnShard};
-use super::super::super::{Error, Result, refresh};
+use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
 use super::super::cleanup::{self, claim, state_change};
 use super::super::{gather, plan, sizes};
@@ -40,11 +41,18 @@ pub struct Creation<'a> {
     pub inserting: AtomicBool,
     /// The streams, once they are.
     pub inserted: OnceLock<Listed>,
+    /// Replicas that have not heard that tables are denied.
+    pub missed: Mutex<Vec<Missed>>,
 }
 
 impl Creation<'_> {
     fn names(&self) -> (&str, &str) {
         (&self.arguments.target_keyspace, &self.arguments.workflow)
+    }
+
+    /// Replicas that have not heard that tables are denied.
+    pub fn missed(&self) -> Vec<Missed> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs the steps, stage by stage; each can be repeated. What was made is taken back when one fails.
@@ -123,7 +131,9 @@ impl Creation<'_> {
                 Ok(())
             }
             Step::RefreshTablets { .. } => {
-                Ok(refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?)
+                let missed = refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?;
+                *self.missed.lock().unwrap_or_else(PoisonError::into_inner) = missed;
+                Ok(())
             }
             Step::SeeEmpty { .. } => {
                 let untouched = |at: usize| !self.situation.has_started(at);

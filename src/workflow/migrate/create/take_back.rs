@@ -41,7 +41,8 @@ impl Creation<'_> {
         let rest = |tables: &Vec<String>| tables.iter().filter(|table| !theirs.contains(*table)).cloned().collect();
         let denied: Vec<(String, Vec<String>)> =
             facts.denied_tables.iter().map(|(shard, tables)| (shard.clone(), rest(tables))).collect();
-        cleanup::lift_denied(self.context, self.lock, &found.target, &denied).await?;
+        // that some replicas have not heard of it is logged
+        let _missed = cleanup::lift_denied(self.context, self.lock, &found.target, &denied).await?;
         let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
         record::delete(self.context.topo.global(), keyspace, workflow, self.lock).await
     }
@@ -82,9 +83,9 @@ impl Creation<'_> {
             mark: found.noting_streams(),
             keep_record,
         };
-        Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces }
-            .run()
-            .await?;
+        let removal =
+            Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces };
+        let _missed = removal.run().await?;
         Ok([claim.kept, claim.left].concat())
     }
 }
