@@ -271,6 +271,52 @@ async fn tables_that_were_there_are_emptied_a_few_at_a_time_and_get_their_keys_l
     }
 }
 
+/// A tablet takes the keys of all tables of a stream before the stream has a position.
+#[tokio::test]
+async fn keys_that_were_taken_before_a_row_was_copied_are_given_back() {
+    for end in ["cancel", "take-back", "clean"] {
+        let rig = Rig::start().await;
+        rig.target.iter().for_each(|primary| TABLES.iter().for_each(|table| primary.fill(table, 0)));
+        if end == "take-back" {
+            rig.target[1].contents().fails = vec!["Update Running"];
+        } else {
+            rig.create().await.unwrap();
+        }
+        for primary in &rig.target {
+            primary.taken();
+            let mut contents = primary.contents();
+            contents.actions = vec![("orders".into(), "alter table orders add unique key by_id (id)".into())];
+            contents.workflows.iter_mut().flat_map(|w| &mut w.streams).for_each(|stream| stream.pos.clear());
+        }
+        match end {
+            "cancel" => drop(rig.cancel(false).await.unwrap()),
+            "clean" => {
+                rig.set_record(json!({"phase": "creating"})).await;
+                rig.clean().await;
+            }
+            _ => drop(rig.create().await.unwrap_err()),
+        }
+        rig.expect_clean(&TABLES).await;
+        let calls = rig.target[1].taken();
+        let at = |text: &str| calls.iter().position(|call| call.starts_with(text));
+        let given_back = at("alter table orders add unique key").unwrap_or_else(|| panic!("{end}: {calls:?}"));
+        assert!(given_back < at("delete from _vt.vreplication").unwrap(), "{end}: {calls:?}");
+        assert!(at("truncate").is_none(), "{end}: {calls:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_tables_that_go_are_not_given_back() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    for primary in &rig.target {
+        primary.contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
+    }
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+    assert!(rig.target.iter().all(|primary| primary.taken().iter().all(|call| !call.starts_with("alter"))));
+}
+
 #[tokio::test]
 async fn a_record_is_not_cancelled_under_a_workflow_that_works_on_its_tables() {
     let rig = Rig::start().await;

@@ -185,7 +185,6 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, keep_data: bool) -> Trac
         tables,
         vschema_tables,
         denied: found.denied(),
-        restore_keys: keep_data,
         mark: found.noting_streams(),
         keep_record: found.keeps_earlier(),
     }

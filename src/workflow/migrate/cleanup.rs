@@ -46,8 +46,6 @@ pub struct Traces {
     pub vschema_tables: Vec<String>,
     /// Denied tables to lift, by shard.
     pub denied: Vec<(String, Vec<String>)>,
-    /// True when tables stay and get back the keys that the copy took.
-    pub restore_keys: bool,
     /// The record that tells that tables are being taken away before they are: whoever comes when this was cut off knows that
     /// rows may be gone, and of which streams.
     pub mark: Option<Stored>,
@@ -71,9 +69,10 @@ impl Traces {
         if self.mark.as_ref().is_some_and(marks) {
             steps.push(Step::MarkCancelling);
         }
-        if any || self.restore_keys {
-            let keys = self.restore_keys || self.tables.iter().any(|(_, tables)| !tables.empty.is_empty());
-            steps.push(Step::SeeToTables { tables: self.tables.clone(), restore_keys: keys });
+        // only the streams know which keys they took; they take those of all their tables before they have a position
+        let restore_keys = !self.with_streams.is_empty();
+        if any || restore_keys {
+            steps.push(Step::SeeToTables { tables: self.tables.clone(), restore_keys });
         }
         if !self.vschema_tables.is_empty() {
             steps.push(Step::TakeFromVSchema { keyspace: target.name.clone(), tables: self.vschema_tables.clone() });
@@ -245,7 +244,7 @@ async fn lift_from(
 pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
     lock.check().await?;
     each(target.keyspace.shards.iter(), |_, tablet| async move {
-        tables::restore_keys(context, tablet, workflow, &|_| true).await.map(|_| ())
+        tables::restore_keys(context, tablet, workflow).await
     })
     .await
 }

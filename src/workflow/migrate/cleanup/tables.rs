@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use futures::stream::{self, StreamExt};
 use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, ReloadSchemaRequest};
 use vtmigrated_proto::topodata::Tablet;
@@ -67,12 +67,28 @@ impl Removal<'_> {
         let none = Tables::default();
         each(self.target.keyspace.shards.iter(), |shard, tablet| {
             let tables = of.get(shard.name.as_str()).copied().unwrap_or(&none);
-            self.of_shard(tablet, tables)
+            self.of_shard(shard, tablet, tables)
         })
         .await
     }
 
-    async fn of_shard(&self, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
+    /// The keys that are owed are asked for beside the statements that take tables away: the streams stand still.
+    async fn of_shard(&self, shard: &TargetShard, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
+        let has_streams = self.traces.with_streams.contains(&shard.name);
+        let owed = async { if has_streams { owed(self.context, tablet, self.workflow).await } else { Ok(Vec::new()) } };
+        let (owed, taken) = join(owed, self.take(tablet, tables)).await;
+        taken?;
+        let goes = |table: &String| tables.drop.contains(table) || tables.drop_empty.contains(table);
+        let staying: Vec<Owed> = owed?.into_iter().filter(|(table, _)| !goes(table)).collect();
+        let changed = !staying.is_empty() || !tables.empty.is_empty();
+        give_back(self.context, tablet, staying).await?;
+        if changed {
+            self.context.tablets.reload_schema(tablet, ReloadSchemaRequest::default()).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
         let db = quote::identifier(&db_name(tablet));
         let qualified = |table: &String| format!("{db}.{}", quote::identifier(table));
         let truncates = tables.empty.iter().map(|table| format!("truncate table {}", qualified(table))).collect();
@@ -82,19 +98,6 @@ impl Removal<'_> {
         while let Some(some) = chunks.next() {
             // the tablet reads its schema again once
             self.run_sql(tablet, format!("drop table if exists {}", some.join(", ")), chunks.peek().is_none()).await?;
-        }
-        if self.traces.restore_keys || !tables.empty.is_empty() {
-            self.restore(tablet, tables).await?;
-        }
-        Ok(())
-    }
-
-    /// Gives the tables that stay the keys back which the tablet took for the copy.
-    async fn restore(&self, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
-        let goes = |table: &String| tables.drop.contains(table) || tables.drop_empty.contains(table);
-        let restored = restore_keys(self.context, tablet, self.workflow, &|table| !goes(table)).await?;
-        if restored > 0 || !tables.empty.is_empty() {
-            self.context.tablets.reload_schema(tablet, ReloadSchemaRequest::default()).await?;
         }
         Ok(())
     }
@@ -111,21 +114,23 @@ impl Removal<'_> {
     }
 }
 
-/// Gives tables of a workflow the secondary keys back that the tablet took for the copy, as far as they are wanted;
-/// answers for how many there was something to do.
+/// A table, and the statement that builds the secondary keys which the tablet took from it for the copy.
+type Owed = (String, String);
+
+/// Gives all tables of a workflow the secondary keys back that the tablet took for the copy.
 ///
 /// # Errors
 /// A key that cannot be built, such as a unique one on rows that are not.
-pub async fn restore_keys(
-    context: &Context,
-    tablet: &Tablet,
-    workflow: &str,
-    wanted: &(dyn Fn(&String) -> bool + Sync),
-) -> tablet::Result<usize> {
+pub async fn restore_keys(context: &Context, tablet: &Tablet, workflow: &str) -> tablet::Result<()> {
+    give_back(context, tablet, owed(context, tablet, workflow).await?).await
+}
+
+async fn owed(context: &Context, tablet: &Tablet, workflow: &str) -> tablet::Result<Vec<Owed>> {
     let query = rows::pending_actions(&db_name(tablet), workflow);
-    let pending = rows::actions(&context.tablets.read(tablet, query, 100_000).await?);
-    let staying: Vec<(String, String)> = pending.into_iter().filter(|(table, _)| wanted(table)).collect();
-    let count = staying.len();
+    Ok(rows::actions(&context.tablets.read(tablet, query, 100_000).await?))
+}
+
+async fn give_back(context: &Context, tablet: &Tablet, owed: Vec<Owed>) -> tablet::Result<()> {
     let restore = |(table, sql): (String, String)| async move {
         match run_sql(context, tablet, sql, false).await {
             // 1061: the key is there already
@@ -136,9 +141,9 @@ pub async fn restore_keys(
             other => other,
         }
     };
-    let runs: Vec<_> = staying.into_iter().map(restore).collect();
+    let runs: Vec<_> = owed.into_iter().map(restore).collect();
     let done: Vec<tablet::Result<()>> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
-    done.into_iter().collect::<tablet::Result<()>>().map(|()| count)
+    done.into_iter().collect()
 }
 
 /// One statement as administrator; a table that is not there is none to care about.

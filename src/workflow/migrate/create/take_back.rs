@@ -79,7 +79,6 @@ impl Creation<'_> {
             tables: claim.tables,
             // what that tablet may still make is not to be written to either
             denied: if keep_record { Vec::new() } else { found.denied() },
-            restore_keys: false,
             mark: found.noting_streams(),
             keep_record,
         };
