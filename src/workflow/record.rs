@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use vtmigrated_proto::topodata::Shard;
 
 use super::Result;
 use super::streams::Listed;
@@ -73,6 +74,10 @@ pub struct Facts {
     /// Every source shard feeds every target shard, those too whose key ranges do not overlap.
     #[serde(default)]
     pub every_pair: bool,
+    /// Tablets, by alias, that did not read their shards' records again when create had denied the tables, and cells whose
+    /// tablets nobody could ask: one of these denies nothing should it become primary, whatever its shard's record says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unaware: Vec<String>,
     /// Sizes of the source's tables; none when nobody could tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<TableSize>,
@@ -133,6 +138,13 @@ impl Facts {
     /// Denied tables that create added on a shard.
     pub fn denied_on(&self, shard: &str) -> &[String] {
         lookup(&self.denied_tables, shard)
+    }
+
+    /// True when the present primary of a shard is not known to have read that create denied the tables.
+    pub fn has_unaware_primary(&self, shard: &Shard) -> bool {
+        let Some(primary) = &shard.primary_alias else { return false };
+        let alias = paths::alias_text(primary);
+        self.unaware.iter().any(|unaware| *unaware == alias || *unaware == primary.cell)
     }
 
     /// False when the facts are about another shard than the one of this name whose record was made so.

@@ -271,6 +271,42 @@ async fn tables_that_were_there_are_emptied_a_few_at_a_time_and_get_their_keys_l
     }
 }
 
+/// A tablet reads its shard's record when it is told to, not when it becomes primary.
+#[tokio::test]
+async fn a_primary_that_was_not_refreshed_at_create_denies_nothing() {
+    let mut rig = Rig::start().await;
+    let replica = |kind, port| tablet("zone1", 1001, "customer", "-80", kind, port);
+    rig.lab.add_tablet(&replica(TabletType::Replica, 1)).await;
+    rig.copied().await;
+    assert_eq!(rig.record().await.unwrap()["unaware"], json!(["zone1-0000001001"]));
+    let port = rig.target[0].start().await;
+    rig.lab.add_tablet(&replica(TabletType::Primary, port)).await;
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("customer on shard -80: its shard's primary was not refreshed"), "{text}");
+    assert!(!text.contains("on shard 80-"), "{text}");
+    assert_eq!(rows(&rig), [10; 4]);
+    rig.set_record(json!({"phase": "creating"})).await;
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.starts_with("writes to customer on shard customer/-80 are not denied by its primary"), "{text}");
+    rig.set_record(json!({"phase": "created"})).await;
+    rig.target[0].contents().tables.values_mut().for_each(|rows| *rows = 0);
+    let text = rig.cancel(false).await.unwrap();
+    assert!(text.contains("left, empty: customer on shard -80: its shard's primary"), "{text}");
+    assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (TABLES.map(str::to_owned).to_vec(), vec![]));
+    assert_eq!(rig.record().await, None);
+}
+
+#[tokio::test]
+async fn a_replica_that_was_not_refreshed_is_no_trouble_while_another_is_primary() {
+    let mut rig = Rig::start().await;
+    rig.lab.add_tablet(&tablet("zone1", 1001, "customer", "-80", TabletType::Replica, 1)).await;
+    rig.copied().await;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
 /// A tablet takes the keys of all tables of a stream before the stream has a position.
 #[tokio::test]
 async fn keys_that_were_taken_before_a_row_was_copied_are_given_back() {

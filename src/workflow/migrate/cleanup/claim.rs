@@ -138,6 +138,8 @@ struct OfShard<'a> {
     record: Record,
     streams: BTreeMap<String, Stream>,
     denied: BTreeSet<String>,
+    /// True when the primary may not have read that.
+    unaware: bool,
     /// Tables that the record says create makes, and those that it says create denies.
     made: Option<BTreeSet<&'a String>>,
     planned: BTreeSet<&'a String>,
@@ -172,6 +174,7 @@ impl<'a> OfShard<'a> {
             record,
             streams: of_tables,
             denied: shard.denied(),
+            unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(&shard.record.value)),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),
         }
@@ -182,6 +185,7 @@ impl<'a> OfShard<'a> {
             record: self.record,
             stream: self.streams.get(table).copied().unwrap_or(Stream::None),
             denied: match (self.denied.contains(table), self.planned.contains(table)) {
+                (true, _) if self.unaware => Denied::Unaware,
                 (true, true) => Denied::Ours,
                 (true, false) => Denied::Others,
                 (false, _) => Denied::No,

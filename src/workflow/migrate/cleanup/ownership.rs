@@ -41,6 +41,8 @@ pub enum Denied {
     Ours,
     /// The shard's record denies it, and no record says who did.
     Others,
+    /// The shard's record denies it, and its primary is not known to have read that.
+    Unaware,
 }
 
 /// What is in the table.
@@ -91,6 +93,8 @@ pub enum Reason {
     NotCopied,
     /// Clients can write it.
     NotDenied,
+    /// The primary denies nothing, whatever the shard's record says.
+    PrimaryUnaware,
     /// Nobody could tell what is in it.
     NotSeen,
     HandedOver,
@@ -102,6 +106,9 @@ impl fmt::Display for Reason {
             Self::NoStream => "no stream of the workflow is there",
             Self::NotCopied => "it holds rows, and the workflow's streams have copied none",
             Self::NotDenied => "writes to it are not denied, so that clients may have written",
+            Self::PrimaryUnaware => {
+                "its shard's primary was not refreshed when writes to it were denied, so that clients may have written"
+            }
             Self::NotSeen => "nobody could tell what is in it",
             Self::HandedOver => "complete has handed it over",
         })
@@ -122,8 +129,13 @@ pub fn fate(known: &Evidence) -> Fate {
         (Rows::Empty, stream) => of_empty(known, stream),
         (Rows::Filled, Stream::None) => Fate::Keep(Reason::NoStream),
         (Rows::Filled, Stream::Idle) => Fate::Keep(Reason::NotCopied),
-        (Rows::Filled, Stream::Copying) => Fate::Keep(Reason::NotDenied),
+        (Rows::Filled, Stream::Copying) => Fate::Keep(writable(known.denied)),
     }
+}
+
+/// Why clients can write a table.
+fn writable(denied: Denied) -> Reason {
+    if denied == Denied::Unaware { Reason::PrimaryUnaware } else { Reason::NotDenied }
 }
 
 /// An empty table that create made.
@@ -133,7 +145,7 @@ fn of_empty(known: &Evidence, stream: Stream) -> Fate {
         // the record says what create had made when it was interrupted
         (Denied::Ours, Stream::None) if known.record == Record::Creating => Fate::DropEmpty,
         (_, Stream::None) => Fate::Leave(Reason::NoStream),
-        (Denied::No, _) => Fate::Leave(Reason::NotDenied),
+        (Denied::No | Denied::Unaware, _) => Fate::Leave(writable(known.denied)),
     }
 }
 

@@ -80,9 +80,26 @@ impl Creation<'_> {
                 return Err(self.take_back(&facts, error).await);
             }
             facts = Facts { sizes, ..next };
+            if stage.iter().any(|step| matches!(step, Step::RefreshTablets { .. }))
+                && let Err(error) = self.note_unaware(&mut facts, &version).await
+            {
+                return Err(self.take_back(&facts, error).await);
+            }
             before = stage;
         }
         Ok(())
+    }
+
+    /// Notes in the record, before any stream can copy, which tablets do not know that tables are denied.
+    async fn note_unaware(&self, facts: &mut Facts, version: &AtomicI64) -> Result<()> {
+        let missed = self.missed().into_iter().map(|missed| missed.alias);
+        let out_of_reach = self.situation.target.keyspace.cells.left_out().into_iter().map(|(cell, _)| cell);
+        let unaware: Vec<String> = missed.chain(out_of_reach).collect();
+        if unaware == facts.unaware {
+            return Ok(());
+        }
+        facts.unaware = unaware;
+        self.put(facts, version).await
     }
 
     /// Sees that the mount is there still, once the record says that it is used: unregister looks at the records again after

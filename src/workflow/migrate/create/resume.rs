@@ -66,10 +66,10 @@ impl Situation {
             );
             return Err(Error::precondition("SHARDS_CHANGED", text, format!("take it back with: {cancel}")));
         }
-        if let Some((shard, table)) = self.written_meanwhile(facts) {
+        if let Some((shard, table, why)) = self.written_meanwhile(facts) {
             let text = format!(
-                "writes to {table} on shard {keyspace}/{shard} are not denied any more, and streams of workflow {workflow} \
-                 have filled it: clients may have written"
+                "writes to {table} on shard {keyspace}/{shard} are not denied {why}, and streams of workflow {workflow} have \
+                 filled it: clients may have written"
             );
             let help = format!(
                 "look at its rows; to end the workflow and keep its tables: Workflow --keyspace {keyspace} delete \
@@ -88,12 +88,18 @@ impl Situation {
         (!self.rows.is_empty() || self.target.keyspace.shards.iter().any(about)).then_some(facts)
     }
 
-    /// A table that streams have begun to copy into and that clients could write to, although create had denied it.
-    fn written_meanwhile(&self, facts: &Facts) -> Option<(String, String)> {
+    /// A table that streams have begun to copy into and that clients could write to, although create had denied it, with its
+    /// shard before and the reason behind it.
+    fn written_meanwhile(&self, facts: &Facts) -> Option<(String, String, &'static str)> {
         let started = self.target.keyspace.shards.iter().enumerate().filter(|(at, _)| self.has_started(*at));
         started.into_iter().find_map(|(_, shard)| {
-            let table = shard.first_not_denied(facts.denied_on(&shard.name))?;
-            Some((shard.name.clone(), table.clone()))
+            let ours = facts.denied_on(&shard.name);
+            let unaware = ours.first().filter(|_| facts.has_unaware_primary(&shard.record.value));
+            let (table, why) = match unaware {
+                Some(table) => (table, "by its primary, which was not refreshed when they were"),
+                None => (shard.first_not_denied(ours)?, "any more"),
+            };
+            Some((shard.name.clone(), table.clone(), why))
         })
     }
 

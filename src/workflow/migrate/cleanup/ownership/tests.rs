@@ -3,7 +3,7 @@ use super::*;
 const RECORDS: [Record; 5] =
     [Record::None, Record::OfAnotherShard, Record::Creating, Record::Created, Record::HandedOver];
 const STREAMS: [Stream; 3] = [Stream::None, Stream::Idle, Stream::Copying];
-const DENIED: [Denied; 3] = [Denied::No, Denied::Ours, Denied::Others];
+const DENIED: [Denied; 4] = [Denied::No, Denied::Ours, Denied::Others, Denied::Unaware];
 const ROWS: [Rows; 4] = [Rows::Unseen, Rows::Gone, Rows::Empty, Rows::Filled];
 
 /// Every combination there is.
@@ -18,7 +18,7 @@ fn all() -> Vec<Evidence> {
             }
         }
     }
-    assert_eq!(all.len(), 5 * 3 * 3 * 2 * 4);
+    assert_eq!(all.len(), 5 * 3 * 4 * 2 * 4);
     all
 }
 
@@ -101,4 +101,7 @@ fn reasons_say_what_is_missing() {
     assert_eq!(fate(&live), Fate::Keep(Reason::NotDenied));
     assert_eq!(fate(&Evidence { rows: Rows::Empty, ..live }), Fate::Leave(Reason::NotDenied));
     assert_eq!(fate(&Evidence { rows: Rows::Empty, ..known }), Fate::Leave(Reason::NoStream));
+    let unaware = Evidence { denied: Denied::Unaware, ..live };
+    assert_eq!(fate(&unaware), Fate::Keep(Reason::PrimaryUnaware));
+    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..unaware }), Fate::Leave(Reason::PrimaryUnaware));
 }
