@@ -8,6 +8,7 @@ use tonic::Code;
 use vtmigrated::context::Options;
 use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Time;
@@ -430,6 +431,52 @@ async fn nothing_is_ended_while_a_target_shard_is_reparented() {
     assert_eq!((rig.target[0].taken(), rig.target[1].taken()), (vec![], vec![]));
     // one that was primary before
     takes_over(5).await;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn an_end_that_keeps_the_data_has_no_way_back_once_clients_can_write() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.target[1].contents().fails = vec!["delete from _vt.vreplication"];
+    rig.cancel(true).await.unwrap_err();
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+    assert_eq!(rig.record().await.unwrap()["handed_over"], true);
+    let stream = &rig.target[1].streams()[0];
+    assert_eq!((stream.state(), stream.message.as_slice()), (State::Stopped, b"FROZEN".as_slice()));
+    let tablet_request = UpdateVReplicationWorkflowRequest {
+        workflow: "import".into(),
+        cells: vec!["NULL".into()],
+        tablet_types: vec![-1],
+        state: Some(State::Running.into()),
+        ..UpdateVReplicationWorkflowRequest::default()
+    };
+    let request = WorkflowUpdateRequest { keyspace: "customer".into(), tablet_request: Some(tablet_request) };
+    let started = rig.lab.client.clone().workflow_update(request).await;
+    assert_refused(started, Code::FailedPrecondition, "cannot start a workflow when it is frozen");
+    let text = "cannot delete workflow import in keyspace customer: its complete has begun";
+    assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
+    assert_eq!(rows(&rig), [10; 4]);
+    rig.target[1].contents().fails.clear();
+    rig.cancel(true).await.unwrap();
+    rig.expect_clean(&TABLES).await;
+    assert_eq!(rows(&rig), [10; 4]);
+}
+
+#[tokio::test]
+async fn an_end_that_keeps_the_data_can_be_gone_back_on_while_clients_cannot_write() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    for primary in &rig.target {
+        primary.contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
+    }
+    rig.target[1].contents().fails = vec!["alter table"];
+    rig.cancel(true).await.unwrap_err();
+    assert_eq!(
+        (rig.denied().await[0].clone(), rig.record().await.unwrap()["handed_over"].clone()),
+        (TABLES.map(str::to_owned).to_vec(), json!(false))
+    );
     rig.cancel(false).await.unwrap();
     rig.expect_clean(&[]).await;
 }

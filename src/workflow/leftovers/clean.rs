@@ -121,7 +121,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
         return Err(changed());
     }
     let streams = Traces { with_streams: plan.streams.clone(), ..Traces::default() };
-    let removal = |traces| Removal { context, lock, target: &found.target, workflow, traces };
+    let removal = |traces| Removal { context, lock, found: &found, workflow, traces };
     // before the tables are looked at: a stream could fill them
     removal(&streams).stop_streams().await?;
     let remains = Remains::read(context, target, facts).await?;

@@ -157,7 +157,7 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
         planned => planned?,
     };
     let Planned { traces, left } = planned;
-    let removal = Removal { context, lock, target: &found.target, workflow: &arguments.workflow, traces: &traces };
+    let removal = Removal { context, lock, found: &found, workflow: &arguments.workflow, traces: &traces };
     let missed = Missed::told(&removal.run().await?, refresh::DENIES_STILL);
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
@@ -183,6 +183,7 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, keep_data: bool) -> Trac
     Traces {
         with_streams: shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect(),
         tables,
+        handed_over: keep_data,
         vschema_tables,
         denied: found.denied(),
         mark: found.noting_streams(),

@@ -16,6 +16,8 @@ use super::super::record::{self, Facts, Stored};
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, TargetShard, WithReplicas};
 use super::super::{Error, Result};
+use super::Found;
+use super::complete::freeze;
 use super::rows;
 use crate::context::Context;
 use crate::error::Code;
@@ -42,6 +44,8 @@ pub struct Traces {
     /// Shards that hold streams, by name.
     pub with_streams: Vec<String>,
     pub tables: Vec<(String, Tables)>,
+    /// True when clients get the tables as they are: the streams are stopped for good before, and no way leads back after.
+    pub handed_over: bool,
     /// Entries to take out of the VSchema.
     pub vschema_tables: Vec<String>,
     /// Denied tables to lift, by shard.
@@ -57,7 +61,8 @@ impl Traces {
     /// The steps that take it away, in their order: the streams go last but one, the record last.
     pub fn steps(&self, target: &Keyspace, workflow: &str) -> Vec<Step> {
         let all: Vec<String> = target.shards.iter().map(|shard| shard.name.clone()).collect();
-        let mut steps = vec![Step::StopStreams { shards: self.with_streams.clone() }];
+        let shards = self.with_streams.clone();
+        let mut steps = vec![if self.handed_over { Step::Freeze { shards } } else { Step::StopStreams { shards } }];
         let any = self.tables.iter().any(|(_, tables)| *tables != Tables::default());
         let secured = self.tables.iter().filter(|(_, tables)| !tables.drop_empty.is_empty());
         let secured: Vec<_> = secured.map(|(shard, tables)| (shard.clone(), tables.drop_empty.clone())).collect();
@@ -95,16 +100,20 @@ impl Traces {
 pub struct Removal<'a> {
     pub context: &'a Context,
     pub lock: &'a Lock,
-    pub target: &'a WithReplicas,
+    pub found: &'a Found,
     pub workflow: &'a str,
     pub traces: &'a Traces,
 }
 
 impl Removal<'_> {
+    fn target(&self) -> &WithReplicas {
+        &self.found.target
+    }
+
     /// Runs the steps. Answers the replicas that have not heard that tables are not denied any more.
     pub async fn run(&self) -> Result<Vec<Missed>> {
         let mut missed = Vec::new();
-        for step in self.traces.steps(&self.target.keyspace, self.workflow) {
+        for step in self.traces.steps(&self.target().keyspace, self.workflow) {
             tracing::info!(step = %step, "taking a workflow away");
             match step {
                 Step::LiftDenied { .. } => missed.extend(self.lift_denied().await?),
@@ -115,7 +124,13 @@ impl Removal<'_> {
     }
 
     async fn lift_denied(&self) -> Result<Vec<Missed>> {
-        let Self { context, lock, target, traces, .. } = self;
+        let Self { context, lock, found, workflow, traces } = self;
+        let target = self.target();
+        if traces.handed_over {
+            freeze::see_frozen(context, found, workflow).await?;
+            let mark = found.mark_handed_over(workflow)?;
+            return hand_over(context, lock, target, &traces.denied, mark).await;
+        }
         if traces.secures() {
             // the records were changed when tables were secured
             let records = read_again(context.topo.global(), &target.keyspace).await?;
@@ -125,9 +140,11 @@ impl Removal<'_> {
     }
 
     async fn execute(&self, step: &Step) -> Result<()> {
-        let Self { context, lock, target, workflow, .. } = self;
+        let Self { context, lock, found, workflow, .. } = self;
+        let target = self.target();
         match step {
             Step::StopStreams { .. } => self.stop_streams().await,
+            Step::Freeze { .. } => freeze::freeze(context, found, workflow, lock).await.map(drop),
             Step::MarkCancelling => self.mark_cancelling().await,
             Step::SecureEmpty { tables } => self.secure_empty(tables).await,
             Step::SeeToTables { .. } => self.see_to_tables().await,
@@ -144,7 +161,7 @@ impl Removal<'_> {
     pub async fn stop_streams(&self) -> Result<()> {
         self.lock.check().await?;
         let request = state_change(self.workflow, State::Stopped, None);
-        let shards = self.target.keyspace.shards.iter().filter(|s| self.traces.with_streams.contains(&s.name));
+        let shards = self.target().keyspace.shards.iter().filter(|s| self.traces.with_streams.contains(&s.name));
         each(shards, |_, tablet| {
             let request = request.clone();
             async move { self.context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
@@ -155,16 +172,16 @@ impl Removal<'_> {
     async fn mark_cancelling(&self) -> Result<()> {
         let Some(stored) = &self.traces.mark else { return Ok(()) };
         let facts = Facts { cancelling: true, ..stored.facts.clone() };
-        let names = (self.target.keyspace.name.as_str(), self.workflow);
+        let names = (self.target().keyspace.name.as_str(), self.workflow);
         record::put(self.context.topo.global(), names, &facts, stored.version, self.lock).await.map(|_| ())
     }
 
     async fn take_from_vschema(&self) -> Result<()> {
         let global = self.context.topo.global();
-        let keyspace = &self.target.keyspace.name;
+        let keyspace = &self.target().keyspace.name;
         let Some(record) = topo::vschema::find(global, keyspace).await? else { return Ok(()) };
         topo::vschema::remove_tables(global, record, &self.traces.vschema_tables, self.lock).await?;
-        Ok(topo::srv_vschema::rebuild_reachable(global, &self.target.keyspace.cells).await?)
+        Ok(topo::srv_vschema::rebuild_reachable(global, &self.target().keyspace.cells).await?)
     }
 }
 
@@ -243,9 +260,10 @@ async fn lift_from(
 /// the streams know of them.
 pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
     lock.check().await?;
-    each(target.keyspace.shards.iter(), |_, tablet| async move {
-        tables::restore_keys(context, tablet, workflow).await
-    })
+    each(
+        target.keyspace.shards.iter(),
+        |_, tablet| async move { tables::restore_keys(context, tablet, workflow).await },
+    )
     .await
 }
 

@@ -1,6 +1,6 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
-mod freeze;
+pub(super) mod freeze;
 mod step;
 
 use futures::future::{join, try_join};
@@ -15,7 +15,7 @@ use super::cleanup;
 use super::create::locks;
 use super::{COMPLETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
-use crate::topo::{self, Expect, Lock};
+use crate::topo::{self, Lock};
 use readiness::Asked;
 use step::Step;
 
@@ -183,12 +183,7 @@ async fn execute(
             try_join(rebuilt, freeze::see_frozen(context, found, workflow)).await.map(drop)
         }
         Step::LiftDenied { .. } => {
-            let mark =
-                found.noting_streams().filter(|stored| !stored.facts.handed_over).map(|Stored { facts, .. }| {
-                    let facts = Facts { completing: true, handed_over: true, ..facts };
-                    record::write((target.keyspace.name.as_str(), workflow), &facts, Expect::Any)
-                });
-            let mark = mark.into_iter().collect::<Result<Vec<_>>>()?;
+            let mark = found.mark_handed_over(workflow)?;
             told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
             Ok(())
         }

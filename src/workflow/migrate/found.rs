@@ -9,7 +9,7 @@ use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithRep
 use super::super::{Error, Result, foreign, names};
 use super::{earlier, status};
 use crate::context::Context;
-use crate::topo::{self, Record};
+use crate::topo::{self, Expect, Record, Write};
 use earlier::Whose;
 
 /// A workflow with everything that ending it needs.
@@ -81,6 +81,18 @@ impl Found {
     /// True when complete has lifted the denied tables: the record says so.
     pub fn handed_over(&self) -> bool {
         self.record.as_ref().is_some_and(|stored| stored.facts.handed_over)
+    }
+
+    /// The write by which the record says that the tables were handed over; none when it says so already, or is not there.
+    ///
+    /// # Errors
+    /// A record that cannot be written down.
+    pub fn mark_handed_over(&self, workflow: &str) -> Result<Vec<Write>> {
+        let Some(Stored { facts, .. }) = self.noting_streams().filter(|stored| !stored.facts.handed_over) else {
+            return Ok(Vec::new());
+        };
+        let facts = Facts { completing: true, handed_over: true, ..facts };
+        record::write((self.target.keyspace.name.as_str(), workflow), &facts, Expect::Any).map(|write| vec![write])
     }
 
     /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the

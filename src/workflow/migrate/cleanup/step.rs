@@ -10,6 +10,10 @@ pub enum Step {
     StopStreams {
         shards: Vec<String>,
     },
+    /// Stopped, with a message that makes tablets refuse to start them; seen so.
+    Freeze {
+        shards: Vec<String>,
+    },
     /// The record tells that tables are being taken away.
     MarkCancelling,
     /// Writes denied, the tablets refreshed, and the tables seen to be empty still, by shard.
@@ -42,6 +46,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopStreams { shards } => write!(f, "Stop the streams on shards: {}", shards.join(", ")),
+            Self::Freeze { shards } => write!(f, "Stop the streams for good on shards: {}", shards.join(", ")),
             Self::MarkCancelling => f.write_str("Mark the record: cancel has begun"),
             Self::SecureEmpty { tables } => {
                 let text = |(shard, tables): &(String, Vec<String>)| format!("{shard} ({})", tables.join(", "));

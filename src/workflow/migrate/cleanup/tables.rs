@@ -32,7 +32,8 @@ impl Removal<'_> {
     /// # Errors
     /// `TABLES_FILLED` when somebody has written to one meanwhile; what was denied for this look is lifted again.
     pub(super) async fn secure_empty(&self, tables: &[(String, Vec<String>)]) -> Result<()> {
-        let Self { context, lock, target, .. } = self;
+        let Self { context, lock, .. } = self;
+        let target = self.target();
         let global = context.topo.global();
         let of: BTreeMap<&str, &Vec<String>> = tables.iter().map(|(shard, list)| (shard.as_str(), list)).collect();
         let named = |name: &str| of.contains_key(name);
@@ -65,7 +66,7 @@ impl Removal<'_> {
         let of: BTreeMap<&str, &Tables> =
             self.traces.tables.iter().map(|(shard, tables)| (shard.as_str(), tables)).collect();
         let none = Tables::default();
-        each(self.target.keyspace.shards.iter(), |shard, tablet| {
+        each(self.target().keyspace.shards.iter(), |shard, tablet| {
             let tables = of.get(shard.name.as_str()).copied().unwrap_or(&none);
             self.of_shard(shard, tablet, tables)
         })

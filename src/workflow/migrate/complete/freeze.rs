@@ -20,7 +20,7 @@ use crate::topo::Lock;
 ///
 /// A tablet starts the streams of a diff that it works on again, marked or not, whenever it is done with a table (Vitess 22.0.4
 /// and 24.0.4, `restartTargetVReplicationStreams`): diffs that go on by themselves are stopped, and then the streams once more.
-pub(super) async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<Vec<String>> {
+pub async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<Vec<String>> {
     lock.check().await?;
     stop(context, found, workflow).await?;
     let (mut rows, diffs) = try_join(streams(context, found, workflow), diffs(context, found, workflow)).await?;
@@ -40,7 +40,7 @@ pub(super) async fn freeze(context: &Context, found: &Found, workflow: &str, loc
 ///
 /// # Errors
 /// `NOT_FROZEN`, with nothing handed over.
-pub(super) async fn see_frozen(context: &Context, found: &Found, workflow: &str) -> Result<()> {
+pub async fn see_frozen(context: &Context, found: &Found, workflow: &str) -> Result<()> {
     if found.handed_over() {
         return Ok(());
     }

@@ -77,13 +77,13 @@ impl Creation<'_> {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
             vschema_tables: facts.vschema_tables.iter().filter(stays).cloned().collect(),
             tables: claim.tables,
+            handed_over: false,
             // what that tablet may still make is not to be written to either
             denied: if keep_record { Vec::new() } else { found.denied() },
             mark: found.noting_streams(),
             keep_record,
         };
-        let removal =
-            Removal { context: self.context, lock: self.lock, target: &found.target, workflow, traces: &traces };
+        let removal = Removal { context: self.context, lock: self.lock, found: &found, workflow, traces: &traces };
         let _missed = removal.run().await?;
         Ok([claim.kept, claim.left].concat())
     }
