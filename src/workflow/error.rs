@@ -27,7 +27,10 @@ pub enum Error {
     /// A failed create whose traces could not all be removed.
     #[error("{error}\nsome of what it had made could not be taken back: {undo}")]
     HalfTakenBack { error: Box<Error>, undo: Box<Error>, help: String },
-    /// The same with a list of what stands in the way.
+    /// A create that goes on and was interrupted again: nothing is taken back.
+    #[error("{error}\nwhat is there of the workflow, and what its streams have copied, is left as it is")]
+    Interrupted { error: Box<Error>, help: String },
+    /// A refusal with a list of what stands in the way.
     #[error("{text}")]
     Blocked { reason: &'static str, text: String, help: String, violations: Vec<(String, String, String)> },
 }
@@ -82,7 +85,9 @@ impl Error {
             Self::Topo(e) => Some(e),
             Self::Tablet(e) => Some(e),
             Self::VSchema(e) => Some(e),
-            Self::While { inner, .. } | Self::HalfTakenBack { error: inner, .. } => Some(inner.as_ref()),
+            Self::While { inner, .. }
+            | Self::HalfTakenBack { error: inner, .. }
+            | Self::Interrupted { error: inner, .. } => Some(inner.as_ref()),
             // the gravest code of all: the order of `Code` is from light to grave
             Self::Several(errors) => errors.iter().max_by_key(|e| e.code()).map(|e| e as &dyn Explain),
             Self::Refused { .. } | Self::NotServed { .. } | Self::Blocked { .. } => None,
@@ -111,7 +116,8 @@ impl Explain for Error {
             Self::Refused { help, .. }
             | Self::NotServed { help, .. }
             | Self::Blocked { help, .. }
-            | Self::HalfTakenBack { help, .. } => help.clone(),
+            | Self::HalfTakenBack { help, .. }
+            | Self::Interrupted { help, .. } => help.clone(),
             other => other.explained().map(Explain::help).unwrap_or_default(),
         }
     }

@@ -217,6 +217,24 @@ impl Rig {
 }
 
 #[tokio::test]
+async fn a_create_that_goes_on_and_fails_leaves_what_was_copied() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.set_record(json!({"phase": "creating"})).await;
+    let before = rig.record().await;
+    rig.target[1].contents().fails = vec!["RefreshState"];
+    let (_, text) = refusal(rig.create().await);
+    assert!(text.contains("told to fail: RefreshState"), "{text}");
+    assert!(text.contains("run it again, and it goes on"), "{text}");
+    assert_eq!((rows(&rig), rig.record().await), (vec![10; 4], before));
+    assert!(rig.target.iter().all(|primary| primary.streams()[0].state() == State::Running));
+    assert_eq!(rig.denied().await[0], TABLES);
+    rig.target[1].contents().fails.clear();
+    rig.create().await.unwrap();
+    assert_eq!(rig.record().await.unwrap()["phase"], "created");
+}
+
+#[tokio::test]
 async fn what_an_earlier_workflow_denied_is_carried_over() {
     let rig = Rig::start().await;
     rig.copied().await;

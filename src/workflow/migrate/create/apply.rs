@@ -77,13 +77,13 @@ impl Creation<'_> {
             let staged = self.stage_after(before, stage, &next, &version);
             let (sizes, done, mounted) = join3(measured, staged, mounted).await;
             if let Err(error) = fold(vec![done, mounted]) {
-                return Err(self.take_back(&facts, error).await);
+                return Err(self.failed(&facts, error).await);
             }
             facts = Facts { sizes, ..next };
             if stage.iter().any(|step| matches!(step, Step::RefreshTablets { .. }))
                 && let Err(error) = self.note_unaware(&mut facts, &version).await
             {
-                return Err(self.take_back(&facts, error).await);
+                return Err(self.failed(&facts, error).await);
             }
             before = stage;
         }

@@ -14,6 +14,21 @@ use super::apply::Creation;
 use super::rival::is_rival;
 
 impl Creation<'_> {
+    /// What becomes of a create that failed: it is taken back, unless it went on with streams that had begun to copy. That
+    /// may be days of work, and what stopped it may pass.
+    pub async fn failed(&self, facts: &Facts, error: Error) -> Error {
+        let shards = 0..self.situation.target.keyspace.shards.len();
+        if is_rival(&error) || !shards.into_iter().any(|shard| self.situation.has_started(shard)) {
+            return self.take_back(facts, error).await;
+        }
+        let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
+        let help = format!(
+            "run it again, and it goes on; or take all of it back with: Migrate --target-keyspace {keyspace} --workflow \
+             {workflow} cancel"
+        );
+        Error::Interrupted { error: Box::new(error), help }
+    }
+
     /// Takes back what this create made; answers the error to show. Nothing of it is under way any more, unless a tablet has
     /// fallen silent: then the record stays, so that a later cancel finds what that tablet may still make.
     pub async fn take_back(&self, facts: &Facts, error: Error) -> Error {
