@@ -135,6 +135,27 @@ impl Facts {
         }
     }
 
+    /// The facts of a workflow that has ended, and of which nothing is left but denied tables, by shard, that another one needs:
+    /// nothing else tells whose they are.
+    pub fn of_denied(&self, denied: Vec<(String, Vec<String>)>) -> Self {
+        let named: BTreeSet<&String> = denied.iter().flat_map(|(_, tables)| tables).collect();
+        Self {
+            phase: Phase::Created,
+            tables: named.into_iter().cloned().collect(),
+            created_tables: Vec::new(),
+            vschema_tables: Vec::new(),
+            taken_back: false,
+            cancelling: false,
+            completing: false,
+            snapshot: false,
+            handed_over: false,
+            unaware: Vec::new(),
+            sizes: Vec::new(),
+            denied_tables: denied,
+            ..self.clone()
+        }
+    }
+
     /// Denied tables that create added on a shard.
     pub fn denied_on(&self, shard: &str) -> &[String] {
         lookup(&self.denied_tables, shard)
@@ -195,6 +216,11 @@ pub fn write((keyspace, workflow): (&str, &str), facts: &Facts, expect: Expect) 
     let bad = |detail: String| topo::Error::BadData { path: path.clone(), detail };
     let value = text::write(facts).map_err(bad)?;
     Ok(Write::put(path, value, expect))
+}
+
+/// Writes the record over the one that is there, whatever its version: the lock proves that nobody else writes it.
+pub async fn replace(global: &Arc<dyn Conn>, names: (&str, &str), facts: &Facts, guard: &Lock) -> Result<()> {
+    Ok(global.write_one(write(names, facts, Expect::Any)?, Some(guard)).await.map(|_| ())?)
 }
 
 /// Removes the record.

@@ -32,6 +32,51 @@ async fn what_is_taken_back_is_not_under_way_any_more() {
 }
 
 #[tokio::test]
+async fn what_another_workflow_works_on_by_now_stays_and_stays_denied() {
+    let rig = Rig::start().await;
+    rig.target[1].contents().slow = vec![("ApplySchema", Duration::from_millis(100))];
+    rig.target[1].contents().fails = vec!["ApplySchema"];
+    let other = async {
+        rig.target[1].was_asked("ApplySchema").await;
+        rig.target[0].add_stream("again", 77, "commerce", "orders");
+    };
+    let (answer, ()) = tokio::join!(rig.create(), other);
+    let (_, text) = refusal(answer);
+    assert!(text.contains("orders on shard -80: another workflow works on it"), "{text}");
+    assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (vec!["orders".to_owned()], vec![]));
+    assert_eq!(rig.denied().await, [vec!["orders".to_owned()], vec!["orders".to_owned()]]);
+    let record = rig.record().await.unwrap();
+    assert_eq!((&record["tables"], &record["phase"]), (&json!(["orders"]), &json!("created")));
+    assert_eq!(record["denied_tables"], json!([[["-80", "80-"], ["orders"]]]));
+    // when that one has ended, the cleaner lifts it
+    rig.forget_streams();
+    rig.target[0].contents().tables.clear();
+    rig.clean().await;
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn beside_a_rival_a_create_takes_back_what_is_its_own() {
+    let rig = Rig::start().await;
+    rig.target[1].contents().slow = vec![("CreateVReplicationWorkflow", Duration::from_millis(100))];
+    let rival = async {
+        rig.target[1].was_asked("CreateVReplicationWorkflow").await;
+        rig.target[0].add_stream("import", 77, "elsewhere", "orders");
+    };
+    let (answer, ()) = tokio::join!(rig.create(), rival);
+    let text = "workflow import already exists in keyspace customer: somebody else created it at the same moment";
+    assert_refused(answer, Code::AlreadyExists, text);
+    assert_eq!(
+        (rig.target[0].tables(), rig.target[1].tables()),
+        (vec!["orders".to_owned()], vec!["orders".to_owned()])
+    );
+    assert_eq!(rig.denied().await, [vec!["orders".to_owned()], vec!["orders".to_owned()]]);
+    assert_eq!(rig.record().await, None);
+    let left: Vec<i32> = rig.target.iter().flat_map(|primary| primary.streams()).map(|stream| stream.id).collect();
+    assert_eq!(left, [77]);
+}
+
+#[tokio::test]
 async fn a_table_that_somebody_else_made_stays_when_create_is_taken_back() {
     let rig = Rig::start().await;
     rig.target[0].contents().made_before_ddl = vec![("orders", 7)];
@@ -180,7 +225,7 @@ async fn streams_of_a_rival_keep_their_tables_and_the_denial_of_these() {
         let left = rig.target[0].streams();
         assert_eq!((left.len(), left[0].state(), rig.target[1].streams().len()), (1, State::Running, 0), "{at}");
         assert_eq!(left[0].bls.as_ref().unwrap().filter.as_ref().unwrap().rules[0].filter, "select * from orders");
-        assert_eq!(rig.target[0].tables(), TABLES, "{at}");
+        assert_eq!(rig.target[0].tables(), ["orders"], "{at}: what only this create made goes");
         assert_eq!(rig.denied().await, [["orders"], ["orders"]], "{at}");
         assert_eq!(rig.record().await, None, "{at}");
     }

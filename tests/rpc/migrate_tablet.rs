@@ -88,6 +88,27 @@ impl MigrateTablet {
         self.contents().workflows.iter().flat_map(|workflow| workflow.streams.clone()).collect()
     }
 
+    /// Streams of a workflow that somebody else made: of one table, from a keyspace.
+    pub fn add_stream(&self, workflow: &str, id: i32, keyspace: &str, table: &str) {
+        let rules = vec![Rule { r#match: table.into(), ..Rule::default() }];
+        let filter = Some(Filter { rules, ..Filter::default() });
+        let bls = BinlogSource { keyspace: keyspace.into(), shard: "0".into(), filter, ..BinlogSource::default() };
+        let stream = Stream { id, bls: Some(bls), state: State::Running.into(), ..Stream::default() };
+        self.contents().workflows.push(ReadVReplicationWorkflowResponse {
+            workflow: workflow.into(),
+            workflow_type: VReplicationWorkflowType::Migrate.into(),
+            streams: vec![stream],
+            ..ReadVReplicationWorkflowResponse::default()
+        });
+    }
+
+    /// Waits until something was asked.
+    pub async fn was_asked(&self, call: &str) {
+        while !self.contents().calls.iter().any(|asked| asked.contains(call)) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// What was asked since the last call.
     pub fn taken(&self) -> Vec<String> {
         std::mem::take(&mut self.contents().calls)

@@ -186,6 +186,8 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, keep_data: bool) -> Trac
         handed_over: keep_data,
         vschema_tables,
         denied: found.denied(),
+        denied_for_others: found.denied_for_others(),
+        streams_stay: false,
         mark: found.noting_streams(),
         keep_record: found.keeps_earlier(),
     }

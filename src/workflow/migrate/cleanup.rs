@@ -50,9 +50,13 @@ pub struct Traces {
     pub vschema_tables: Vec<String>,
     /// Denied tables to lift, by shard.
     pub denied: Vec<(String, Vec<String>)>,
-    /// The record that tells that tables are being taken away before they are: whoever comes when this was cut off knows that
+    /// The record. It tells that tables are being taken away before they are: whoever comes when this was cut off knows that
     /// rows may be gone, and of which streams.
     pub mark: Option<Stored>,
+    /// Denied tables that stay, by shard, for other workflows need them: the record stays for these, and tells of nothing else.
+    pub denied_for_others: Vec<(String, Vec<String>)>,
+    /// True when the streams of the workflow's name are somebody else's, and stay.
+    pub streams_stay: bool,
     /// True when the record stays: a tablet may still be at work on something that only a later look can find.
     pub keep_record: bool,
 }
@@ -71,7 +75,7 @@ impl Traces {
         }
         // one whose create has not ended well can only be taken away: that it was tells whoever finds later streams
         let marks = |Stored { facts, .. }: &Stored| !facts.cancelling && (any || facts.is_unfinished());
-        if self.mark.as_ref().is_some_and(marks) {
+        if !self.streams_stay && self.mark.as_ref().is_some_and(marks) {
             steps.push(Step::MarkCancelling);
         }
         // only the streams know which keys they took; they take those of all their tables before they have a position
@@ -84,9 +88,14 @@ impl Traces {
         }
         let denied = self.denied.iter().filter(|(_, tables)| !tables.is_empty());
         steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard.clone()).collect() });
-        steps.push(Step::DeleteStreams { shards: all });
-        if !self.keep_record {
-            steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
+        if !self.streams_stay {
+            steps.push(Step::DeleteStreams { shards: all });
+        }
+        let named = || format!("{}.{workflow}", target.name);
+        if !self.keep_record && self.mark.is_some() && !self.denied_for_others.is_empty() {
+            steps.push(Step::ReduceRecord { workflow: named(), denied: self.denied_for_others.clone() });
+        } else if !self.keep_record {
+            steps.push(Step::DeleteRecord { workflow: named() });
         }
         steps
     }
@@ -151,6 +160,7 @@ impl Removal<'_> {
             Step::TakeFromVSchema { .. } => self.take_from_vschema().await,
             Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
             Step::DeleteStreams { .. } => delete_rows(context, lock, target, workflow).await,
+            Step::ReduceRecord { denied, .. } => self.reduce_record(denied.clone()).await,
             Step::DeleteRecord { .. } => {
                 record::delete(context.topo.global(), &target.keyspace.name, workflow, lock).await
             }
@@ -174,6 +184,12 @@ impl Removal<'_> {
         let facts = Facts { cancelling: true, ..stored.facts.clone() };
         let names = (self.target().keyspace.name.as_str(), self.workflow);
         record::put(self.context.topo.global(), names, &facts, stored.version, self.lock).await.map(|_| ())
+    }
+
+    async fn reduce_record(&self, denied: Vec<(String, Vec<String>)>) -> Result<()> {
+        let Some(stored) = &self.traces.mark else { return Ok(()) };
+        let names = (self.target().keyspace.name.as_str(), self.workflow);
+        record::replace(self.context.topo.global(), names, &stored.facts.of_denied(denied), self.lock).await
     }
 
     async fn take_from_vschema(&self) -> Result<()> {

@@ -115,6 +115,11 @@ impl Found {
         tables
     }
 
+    /// Tables that running streams of other workflows bring.
+    pub fn tables_of_others(&self) -> BTreeSet<String> {
+        self.others.keys().cloned().collect()
+    }
+
     /// True when a record is about one of the shards as they are now.
     pub fn is_about_some(&self, facts: &Facts) -> bool {
         self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
@@ -156,6 +161,18 @@ impl Found {
     pub fn denied(&self) -> Vec<(String, Vec<String>)> {
         let mut denied = self.denied_ever();
         denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !self.others.contains_key(table)));
+        denied
+    }
+
+    /// Denied tables that the workflow put on each shard and that must stay when it ends, for other workflows' streams bring
+    /// them. After the handover they are the others' own: this workflow's were lifted.
+    pub fn denied_for_others(&self) -> Vec<(String, Vec<String>)> {
+        if self.handed_over() {
+            return Vec::new();
+        }
+        let mut denied = self.denied_ever();
+        denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| self.others.contains_key(table)));
+        denied.retain(|(_, tables)| !tables.is_empty());
         denied
     }
 

@@ -98,6 +98,8 @@ pub enum Reason {
     /// Nobody could tell what is in it.
     NotSeen,
     HandedOver,
+    /// Streams of another workflow bring it.
+    Shared,
 }
 
 impl fmt::Display for Reason {
@@ -111,6 +113,7 @@ impl fmt::Display for Reason {
             }
             Self::NotSeen => "nobody could tell what is in it",
             Self::HandedOver => "complete has handed it over",
+            Self::Shared => "another workflow works on it",
         })
     }
 }

@@ -40,6 +40,11 @@ pub enum Step {
     DeleteRecord {
         workflow: String,
     },
+    /// The record tells of nothing any more but of tables, by shard, that stay denied for other workflows.
+    ReduceRecord {
+        workflow: String,
+        denied: Vec<(String, Vec<String>)>,
+    },
 }
 
 impl fmt::Display for Step {
@@ -85,6 +90,15 @@ impl fmt::Display for Step {
             }
             Self::DeleteStreams { shards } => {
                 write!(f, "Delete vreplication streams and diffs on shards: {}", shards.join(", "))
+            }
+            Self::ReduceRecord { workflow, denied } => {
+                let text = |(shard, tables): &(String, Vec<String>)| format!("{shard} ({})", tables.join(", "));
+                let shards: Vec<String> = denied.iter().map(text).collect();
+                write!(
+                    f,
+                    "Leave in the record of workflow {workflow} the denied tables that another workflow needs, on shards: {}",
+                    shards.join("; ")
+                )
             }
             Self::DeleteRecord { workflow } => write!(f, "Delete the record of workflow {workflow}"),
         }

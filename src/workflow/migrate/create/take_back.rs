@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use super::super::super::record::{self, Facts};
-use super::super::super::streams::{self, OnShard};
+use super::super::super::record::{self, Facts, Stored};
+use super::super::super::streams::OnShard;
 use super::super::super::{Error, Result};
 use super::super::Found;
 use super::super::cleanup::claim::{Claim, Kept, Known};
+use super::super::cleanup::ownership::Reason;
 use super::super::cleanup::quiet::quieten;
-use super::super::cleanup::{self, Removal, Traces};
+use super::super::cleanup::{Removal, Traces};
 use super::apply::Creation;
 use super::rival::is_rival;
+
+/// Tables by shard.
+type ByShard = Vec<(String, Vec<String>)>;
 
 impl Creation<'_> {
     /// What becomes of a create that failed: it is taken back, unless it went on with streams that had begun to copy. That
@@ -48,21 +52,8 @@ impl Creation<'_> {
         Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
     }
 
-    /// The tables, entries and streams of this name are somebody else's now: nothing is taken from them but what this create
-    /// denied besides.
-    async fn leave_to_rival(&self, facts: &Facts, found: &Found) -> Result<()> {
-        let sources = found.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
-        let theirs: BTreeSet<String> = sources.flat_map(streams::tables).collect();
-        let rest = |tables: &Vec<String>| tables.iter().filter(|table| !theirs.contains(*table)).cloned().collect();
-        let denied: Vec<(String, Vec<String>)> =
-            facts.denied_tables.iter().map(|(shard, tables)| (shard.clone(), rest(tables))).collect();
-        // that some replicas have not heard of it is logged
-        let _missed = cleanup::lift_denied(self.context, self.lock, &found.target, &denied).await?;
-        let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
-        record::delete(self.context.topo.global(), keyspace, workflow, self.lock).await
-    }
-
-    /// Answers the tables that stay, for they are not proven to be this create's.
+    /// Answers the tables that stay, for they are not proven to be this create's. What others' streams bring is left to them,
+    /// whether they are of this name or of another.
     async fn undo(&self, facts: &Facts, error: &Error, keep_record: bool) -> Result<Vec<Kept>> {
         let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
         let global = self.context.topo.global();
@@ -70,37 +61,96 @@ impl Creation<'_> {
         for made in self.made.iter() {
             facts.add_made(made.key(), made.value());
         }
+        let mut version = 0;
         if let Some(stored) = record::find(global, keyspace, workflow).await? {
-            record::put(global, (keyspace.as_str(), workflow.as_str()), &facts, stored.version, self.lock).await?;
+            let names = (keyspace.as_str(), workflow.as_str());
+            version = record::put(global, names, &facts, stored.version, self.lock).await?;
         }
         let mut found = Found::read(self.context, keyspace, workflow).await?;
-        let not_ours =
-            self.situation.rows.is_empty() && !self.inserting.load(Ordering::Relaxed) && !found.rows.is_empty();
-        if is_rival(error) || not_ours || found.earlier.is_some() {
-            self.leave_to_rival(&facts, &found).await?;
-            return Ok(Vec::new());
+        let theirs = self.theirs(&found, error);
+        if theirs.of_rival.is_none() {
+            quieten(self.context, self.lock, &mut found, workflow).await?;
         }
-        quieten(self.context, self.lock, &mut found, workflow).await?;
+        let keep_record = keep_record && theirs.of_rival.is_none();
+        let tables: Vec<String> = facts.tables.iter().filter(|table| !theirs.have(table)).cloned().collect();
         let target = &found.target.keyspace;
         let rows: Vec<&OnShard> = found.rows.iter().collect();
-        let known = Known { target, rows: &rows, facts: Some(&facts), tables: &facts.tables };
-        let claim = Claim::read(self.context, known).await?;
-        let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
+        let known = Known { target, rows: &rows, facts: Some(&facts), tables: &tables };
+        let mut claim = Claim::read(self.context, known).await?;
+        claim.left.extend(theirs.made(&facts));
+        let stays = |table: &String| theirs.have(table) || claim.kept.iter().any(|kept| kept.table == *table);
+        let with_rows = |at: usize| theirs.of_rival.is_none() && found.rows.iter().any(|row| row.shard == at);
         let shards = target.shards.iter().enumerate().filter(|(at, _)| with_rows(*at));
-        let stays = |table: &&String| !claim.kept.iter().any(|kept| kept.table == **table);
+        let (denied, denied_for_others) = theirs.denied(&facts, &found);
+        let mark = found.noting_streams().filter(|_| theirs.of_rival.is_none());
         let traces = Traces {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
-            vschema_tables: facts.vschema_tables.iter().filter(stays).cloned().collect(),
+            vschema_tables: facts.vschema_tables.iter().filter(|table| !stays(table)).cloned().collect(),
             tables: claim.tables,
             handed_over: false,
             // what that tablet may still make is not to be written to either
-            denied: if keep_record { Vec::new() } else { found.denied() },
-            mark: found.noting_streams(),
+            denied: if keep_record { Vec::new() } else { denied },
+            denied_for_others,
+            mark: Some(mark.unwrap_or(Stored { facts, version })),
+            streams_stay: theirs.of_rival.is_some(),
             keep_record,
         };
         let removal = Removal { context: self.context, lock: self.lock, found: &found, workflow, traces: &traces };
+        // that some replicas have not heard of it is logged
         let _missed = removal.run().await?;
         Ok([claim.kept, claim.left].concat())
+    }
+
+    /// What is others' by now.
+    fn theirs(&self, found: &Found, error: &Error) -> Theirs {
+        let came_before =
+            self.situation.rows.is_empty() && !self.inserting.load(Ordering::Relaxed) && !found.rows.is_empty();
+        let rival = is_rival(error) || came_before || found.earlier.is_some();
+        Theirs {
+            of_others: found.tables_of_others(),
+            of_rival: rival.then(|| found.origin.tables.iter().cloned().collect()),
+        }
+    }
+}
+
+/// Tables of the target that others have by now, with their entries and denials.
+struct Theirs {
+    /// Those that streams of other workflows bring.
+    of_others: BTreeSet<String>,
+    /// Those that the streams of this name bring, where these are somebody else's.
+    of_rival: Option<BTreeSet<String>>,
+}
+
+impl Theirs {
+    fn have(&self, table: &str) -> bool {
+        self.of_others.contains(table) || self.rival_has(table)
+    }
+
+    fn rival_has(&self, table: &str) -> bool {
+        self.of_rival.as_ref().is_some_and(|tables| tables.contains(table))
+    }
+
+    /// Tables that this create made and that another workflow works on by now.
+    fn made(&self, facts: &Facts) -> Vec<Kept> {
+        let by_shard = facts.created_tables.iter();
+        let made = by_shard.flat_map(|(shard, tables)| tables.iter().map(move |table| (shard, table)));
+        let made = made.filter(|(_, table)| self.of_others.contains(*table));
+        let kept = |(shard, table): (&String, &String)| (table.clone(), shard.clone());
+        made.map(kept).map(|(table, shard)| Kept { table, shard, reason: Reason::Shared }).collect()
+    }
+
+    /// Denied tables of this create, by shard: those to lift, and those that other workflows need.
+    fn denied(&self, facts: &Facts, found: &Found) -> (ByShard, ByShard) {
+        if self.of_rival.is_none() {
+            return (found.denied(), found.denied_for_others());
+        }
+        let by_shard = |wanted: &dyn Fn(&String) -> bool| -> ByShard {
+            let of_shard = |tables: &[String]| tables.iter().filter(|table| wanted(table)).cloned().collect::<Vec<_>>();
+            let tables = facts.denied_tables.iter().map(|(shard, tables)| (shard.clone(), of_shard(tables)));
+            tables.filter(|(_, tables)| !tables.is_empty()).collect()
+        };
+        let of_others = |table: &String| self.of_others.contains(table) && !self.rival_has(table);
+        (by_shard(&|table| !self.have(table)), by_shard(&of_others))
     }
 }
 
