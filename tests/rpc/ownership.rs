@@ -10,6 +10,8 @@ use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
+use vtmigrated_proto::vschema::keyspace::TablesEntry;
+use vtmigrated_proto::vschema::{Keyspace as VSchema, Table};
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Time;
 
@@ -373,6 +375,36 @@ async fn a_record_is_not_cancelled_under_a_workflow_that_works_on_its_tables() {
     rig.forget_streams();
     rig.cancel(true).await.unwrap();
     rig.expect_clean(&TABLES).await;
+}
+
+#[tokio::test]
+async fn entries_of_a_vschema_go_only_where_create_wrote_them_and_their_tables_go() {
+    let entries = async |rig: &Rig| {
+        let vschema = vtmigrated::topo::vschema::get(rig.lab.topo.global(), "customer").await.unwrap().value;
+        vschema.tables.into_iter().map(|entry| entry.key).collect::<Vec<_>>()
+    };
+    // the vschema became sharded since create wrote to it
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.set_record(json!({"vschema_tables": TABLES})).await;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+    assert_eq!(entries(&rig).await, TABLES);
+    // unsharded: of tables that go, and of tables that stay
+    for (left, expected) in [(false, &[][..]), (true, &TABLES)] {
+        let rig = Rig::start().await;
+        rig.create().await.unwrap();
+        let entry = |name: &str| TablesEntry { key: name.into(), value: Some(Table::default()) };
+        let vschema = VSchema { tables: TABLES.map(entry).to_vec(), ..VSchema::default() };
+        rig.lab.put(&paths::vschema("customer"), vschema.encode_to_vec()).await;
+        rig.set_record(json!({"vschema_tables": TABLES})).await;
+        if left {
+            rig.forget_streams();
+        }
+        rig.cancel(false).await.unwrap();
+        rig.expect_clean(expected).await;
+        assert_eq!(entries(&rig).await, expected);
+    }
 }
 
 /// As when stock made the second one, which does not look at others.

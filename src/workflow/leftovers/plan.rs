@@ -6,14 +6,13 @@ use std::fmt::Write;
 use futures::future::join_all;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::migrate::cleanup::Tables;
 use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
 use super::super::migrate::cleanup::others::Others;
+use super::super::migrate::cleanup::{Tables, entries};
 use super::super::record::Facts;
 use super::super::streams::{Keyspace, OnShard, has_copied};
 use super::super::{Result, names};
 use crate::context::Context;
-use crate::vschema;
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;
@@ -123,7 +122,6 @@ impl Plan {
         if !target.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created)) {
             return Vec::new();
         }
-        let known = vschema::tables(vschema);
         let goes = |shard: &str| {
             let of = self.tables.iter().filter(|(name, _)| name == shard);
             of.flat_map(|(_, tables)| tables.drop.iter().chain(&tables.drop_empty)).collect::<BTreeSet<_>>()
@@ -132,8 +130,7 @@ impl Plan {
             target.shards.iter().map(|shard| (&shard.name, goes(&shard.name))).collect();
         let stays =
             |table: &String| going.iter().any(|(shard, goes)| remains.is_there(shard, table) && !goes.contains(table));
-        let entries = facts.vschema_tables.iter();
-        entries.filter(|t| known.contains_key(t.as_str()) && !others.names(t) && !stays(t)).cloned().collect()
+        entries::removable(vschema, facts.vschema_tables.iter().filter(|table| !others.names(table) && !stays(table)))
     }
 
     /// Tables whose denial is to be lifted. Those too that the shards' records do not deny any more: their tablets may have

@@ -1,5 +1,7 @@
 //! Cancel: the target as it was before create. With kept data it only ends the workflow.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join;
 use vtmigrated_proto::vschema::RoutingRules;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
@@ -11,7 +13,7 @@ use super::super::streams::OnShard;
 use super::super::{Error, Result, names, traffic};
 use super::cleanup::claim::{Claim, Kept, Known};
 use super::cleanup::quiet::{quieten, restart};
-use super::cleanup::{Removal, Tables, Traces};
+use super::cleanup::{Removal, Tables, Traces, entries};
 use super::create::locks;
 use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
@@ -102,7 +104,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     }
     found.refuse_shared("delete", workflow, *keep_data)?;
     if *keep_data {
-        return Ok(Planned { traces: traces(found, Vec::new(), true), left: Vec::new() });
+        return Ok(Planned { traces: traces(found, Vec::new(), &[], true), left: Vec::new() });
     }
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     if facts.is_some_and(|facts| facts.handed_over) {
@@ -113,7 +115,8 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     let known = Known { target, rows: &rows, facts, tables: &tables };
     let claim = Claim::read(context, known).await?;
     if claim.kept.is_empty() {
-        return Ok(Planned { traces: traces(found, claim.tables, false), left: claim.left });
+        let traces = traces(found, claim.tables, &claim.left, false);
+        return Ok(Planned { traces, left: claim.left });
     }
     let completing = readiness::has_begun(&found.rows, facts);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
@@ -168,23 +171,26 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     Ok(WorkflowDeleteResponse { summary, details: shards.map(detail).collect() })
 }
 
-fn traces(found: &Found, tables: Vec<(String, Tables)>, keep_data: bool) -> Traces {
+fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data: bool) -> Traces {
     let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
     let shards = found.target.keyspace.shards.iter().enumerate();
-    let vschema_tables = match (&found.record, &found.vschema) {
-        _ if keep_data => Vec::new(),
-        (Some(stored), _) if found.is_about_some(&stored.facts) || !found.rows.is_empty() => {
-            stored.facts.vschema_tables.clone()
+    let added: &[String] = match &found.record {
+        _ if keep_data => &[],
+        Some(stored) if found.is_about_some(&stored.facts) || !found.rows.is_empty() => {
+            stored.facts.vschema_tables.as_slice()
         }
+        Some(_) => &[],
         // made by stock: as stock would do it
-        (None, Some(record)) if !record.value.sharded => found.origin.tables.clone(),
-        _ => Vec::new(),
+        None => found.origin.tables.as_slice(),
     };
+    let left: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
+    let added = added.iter().filter(|table| !left.contains(table));
+    let vschema_tables = found.vschema.as_ref().map(|record| entries::removable(&record.value, added));
     Traces {
         with_streams: shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect(),
         tables,
         handed_over: keep_data,
-        vschema_tables,
+        vschema_tables: vschema_tables.unwrap_or_default(),
         denied: found.denied(),
         denied_for_others: found.denied_for_others(),
         streams_stay: false,

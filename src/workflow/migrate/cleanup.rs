@@ -1,6 +1,7 @@
 //! Taking a workflow away. Every step can be repeated; the rows go last but one, the record last.
 
 pub mod claim;
+pub mod entries;
 pub mod others;
 pub mod ownership;
 pub mod quiet;
@@ -196,7 +197,8 @@ impl Removal<'_> {
         let global = self.context.topo.global();
         let keyspace = &self.target().keyspace.name;
         let Some(record) = topo::vschema::find(global, keyspace).await? else { return Ok(()) };
-        topo::vschema::remove_tables(global, record, &self.traces.vschema_tables, self.lock).await?;
+        let entries = entries::removable(&record.value, &self.traces.vschema_tables);
+        topo::vschema::remove_tables(global, record, &entries, self.lock).await?;
         Ok(topo::srv_vschema::rebuild_reachable(global, &self.target().keyspace.cells).await?)
     }
 }

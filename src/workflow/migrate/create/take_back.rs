@@ -10,7 +10,7 @@ use super::super::Found;
 use super::super::cleanup::claim::{Claim, Kept, Known};
 use super::super::cleanup::ownership::Reason;
 use super::super::cleanup::quiet::quieten;
-use super::super::cleanup::{Removal, Traces};
+use super::super::cleanup::{Removal, Traces, entries};
 use super::apply::Creation;
 use super::rival::is_rival;
 
@@ -78,14 +78,16 @@ impl Creation<'_> {
         let known = Known { target, rows: &rows, facts: Some(&facts), tables: &tables };
         let mut claim = Claim::read(self.context, known).await?;
         claim.left.extend(theirs.made(&facts));
-        let stays = |table: &String| theirs.have(table) || claim.kept.iter().any(|kept| kept.table == *table);
+        let staying: BTreeSet<&String> = claim.kept.iter().chain(&claim.left).map(|kept| &kept.table).collect();
+        let going = facts.vschema_tables.iter().filter(|table| !theirs.have(table) && !staying.contains(table));
+        let entries = found.vschema.as_ref().map(|record| entries::removable(&record.value, going)).unwrap_or_default();
         let with_rows = |at: usize| theirs.of_rival.is_none() && found.rows.iter().any(|row| row.shard == at);
         let shards = target.shards.iter().enumerate().filter(|(at, _)| with_rows(*at));
         let (denied, denied_for_others) = theirs.denied(&facts, &found);
         let mark = found.noting_streams().filter(|_| theirs.of_rival.is_none());
         let traces = Traces {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
-            vschema_tables: facts.vschema_tables.iter().filter(|table| !stays(table)).cloned().collect(),
+            vschema_tables: entries,
             tables: claim.tables,
             handed_over: false,
             // what that tablet may still make is not to be written to either
