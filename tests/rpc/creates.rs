@@ -294,6 +294,19 @@ async fn what_an_earlier_workflow_denied_is_carried_over() {
 }
 
 #[tokio::test]
+async fn a_table_that_a_user_made_in_the_place_of_an_earlier_workflows_is_the_users() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    // stock: Workflow delete, which leaves the denied tables; then CREATE TABLE
+    rig.forget_streams();
+    rig.target.iter().for_each(|primary| primary.contents().tables.values_mut().for_each(|rows| *rows = 0));
+    rig.create().await.unwrap();
+    assert_eq!(rig.record().await.unwrap()["created_tables"], json!([[["-80", "80-"], []]]));
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&TABLES).await;
+}
+
+#[tokio::test]
 async fn a_changed_plan_is_no_rival() {
     let rig = Rig::start().await;
     rig.create().await.unwrap();

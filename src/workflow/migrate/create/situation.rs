@@ -146,7 +146,8 @@ impl Situation {
         for (at, shard) in shards.iter().enumerate() {
             let left = earlier.map(|facts| Left::of(facts, shard)).unwrap_or_default();
             let there = |table: &String| self.target_tables.get(at).is_some_and(|tables| tables.contains_key(table));
-            let made = tables.iter().filter(|table| !there(table) || left.made.contains(table));
+            // what is there is a user's, also where an earlier workflow had made a table of that name: that one has ended
+            let made = tables.iter().filter(|table| !there(table));
             created_tables.push((shard.name.clone(), made.cloned().collect()));
             let denied = shard.denied();
             let mut of_shard: Vec<String> = tables.iter().filter(|table| !denied.contains(*table)).cloned().collect();
