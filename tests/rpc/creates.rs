@@ -307,6 +307,20 @@ async fn a_table_that_a_user_made_in_the_place_of_an_earlier_workflows_is_the_us
 }
 
 #[tokio::test]
+async fn a_create_does_not_go_on_when_tables_went_under_its_streams() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.set_record(json!({"phase": "creating"})).await;
+    rig.target[1].contents().tables.remove("orders");
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("have copied to shard customer/80-, and tables are not there any more: orders"), "{text}");
+    assert!(rig.target.iter().all(|primary| primary.taken().is_empty()), "nothing is changed");
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
 async fn a_changed_plan_is_no_rival() {
     let rig = Rig::start().await;
     rig.create().await.unwrap();

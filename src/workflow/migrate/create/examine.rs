@@ -86,6 +86,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     let looks = Looks { situation: &situation, arguments, tables: &tables, facts: &facts, fresh };
     if !fresh && !sources.is_empty() {
         report.extend(rival::changed(&situation.target.keyspace, &arguments.workflow, &situation.rows, &sources));
+        report.extend(rival::tables_gone(&situation, &arguments.workflow, &tables));
     }
     if let Some(cells) = &cells {
         report.extend(looks.serving(cells));

@@ -10,6 +10,7 @@ use super::super::super::streams::{self, Keyspace, Listed, OnShard};
 use super::super::super::{Error, Result, names};
 use super::super::{plan, rows};
 use super::apply::Creation;
+use super::situation::Situation;
 
 /// Reason of the refusal.
 const RIVAL: &str = "WORKFLOW_RIVAL";
@@ -107,6 +108,31 @@ pub fn changed(keyspace: &Keyspace, workflow: &str, rows: &[OnShard], sources: &
             );
             found.push(Finding::new(&check::PLAN_CHANGED, subject, cause, mend));
         }
+    }
+    found
+}
+
+/// Tables that are gone on shards where streams of an interrupted create have copied: what the streams have done already
+/// would be missing in one that is made anew.
+pub fn tables_gone(situation: &Situation, workflow: &str, tables: &[String]) -> Vec<Finding> {
+    let keyspace = &situation.target.keyspace;
+    let shards = keyspace.shards.iter().zip(&situation.target_tables).enumerate();
+    let mut found = Vec::new();
+    for (_, (shard, there)) in shards.filter(|(at, _)| situation.has_copied(*at)) {
+        let gone: Vec<&str> = tables.iter().map(String::as_str).filter(|table| !there.contains_key(*table)).collect();
+        if gone.is_empty() {
+            continue;
+        }
+        let subject = format!("shard {}/{}", keyspace.name, shard.name);
+        let cause = format!(
+            "streams of the interrupted create of workflow {workflow} have copied to {subject}, and tables are not there any more: {}",
+            gone.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")
+        );
+        let mend = format!(
+            "take the interrupted create back, then create it again: Migrate --target-keyspace {} --workflow {workflow} cancel",
+            keyspace.name
+        );
+        found.push(Finding::new(&check::PLAN_CHANGED, subject, cause, mend));
     }
     found
 }

@@ -137,6 +137,12 @@ impl Situation {
         streams.into_iter().any(|s| s.state() != State::Stopped || has_copied(s))
     }
 
+    /// True when a stream of the workflow on a shard, given by index, has copied something.
+    pub fn has_copied(&self, shard: usize) -> bool {
+        let streams = self.rows.iter().filter(|row| row.shard == shard).flat_map(|row| &row.found.streams);
+        streams.into_iter().any(has_copied)
+    }
+
     /// What this create is going to make, as the record tells it.
     pub fn facts(&self, arguments: &Arguments, tables: &[String]) -> Facts {
         let shards = &self.target.keyspace.shards;
