@@ -56,6 +56,9 @@ pub struct Facts {
     /// Cancel has begun to take tables away: the workflow can only be cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancelling: bool,
+    /// Shards on which all tables were seen to, while the workflow was taken away: what is there since is somebody else's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen_to: Vec<String>,
     /// Complete has begun: streams are being stopped for good. Until [`Self::handed_over`] there is a way back.
     #[serde(default)]
     pub completing: bool,
@@ -146,6 +149,7 @@ impl Facts {
             vschema_tables: Vec::new(),
             taken_back: false,
             cancelling: false,
+            seen_to: Vec::new(),
             completing: false,
             snapshot: false,
             handed_over: false,

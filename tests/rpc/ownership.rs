@@ -136,6 +136,39 @@ async fn a_workflow_whose_cancel_was_cut_off_can_only_be_cancelled() {
     rig.expect_clean(&[]).await;
 }
 
+/// A tablet that starts, or is refreshed, denies only tables that are there.
+#[tokio::test]
+async fn a_table_that_is_made_anew_after_its_drop_is_not_taken_by_a_repeated_cancel() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    for primary in &rig.target {
+        primary.contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
+    }
+    rig.target[1].contents().fails = vec!["drop table"];
+    rig.cancel(false).await.unwrap_err();
+    assert_eq!(rig.record().await.unwrap()["seen_to"], json!(["-80"]));
+    rig.target[0].fill("orders", 5);
+    rig.target[1].contents().fails.clear();
+    rig.target[0].taken();
+    rig.cancel(false).await.unwrap();
+    assert_eq!((rows(&rig), rig.target[1].tables()), (vec![5], vec![]));
+    assert!(rig.target[0].taken().iter().all(|call| !call.starts_with("alter")), "it has keys of its own");
+    assert_eq!((rig.record().await, rig.denied().await), (None, [Vec::<String>::new(), Vec::new()]));
+}
+
+#[tokio::test]
+async fn tables_are_noted_as_seen_to_when_the_denial_is_lifted() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.target[1].contents().fails = vec!["delete from _vt.vreplication"];
+    rig.cancel(false).await.unwrap_err();
+    assert_eq!(rig.record().await.unwrap()["seen_to"], json!(SHARDS));
+    rig.target[1].fill("orders", 5);
+    rig.target[1].contents().fails.clear();
+    rig.cancel(false).await.unwrap();
+    assert_eq!((rows(&rig), rig.record().await), (vec![5], None));
+}
+
 #[tokio::test]
 async fn the_cleaner_takes_an_interrupted_create_away_and_denies_nothing_for_good() {
     let rig = Rig::start().await;

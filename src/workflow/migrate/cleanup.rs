@@ -8,7 +8,9 @@ pub mod quiet;
 mod step;
 mod tables;
 
-use futures::future::{join, join_all};
+use std::collections::BTreeSet;
+
+use futures::future::{join, join_all, try_join};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VDiffRequest};
 use vtmigrated_proto::topodata::{Shard, Tablet};
@@ -24,7 +26,7 @@ use crate::context::Context;
 use crate::error::Code;
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
-use crate::topo::{self, Conn, Lock, Record, Write};
+use crate::topo::{self, Conn, Expect, Lock, Record, Write};
 
 pub use step::Step;
 
@@ -68,7 +70,7 @@ impl Traces {
         let all: Vec<String> = target.shards.iter().map(|shard| shard.name.clone()).collect();
         let shards = self.with_streams.clone();
         let mut steps = vec![if self.handed_over { Step::Freeze { shards } } else { Step::StopStreams { shards } }];
-        let any = self.tables.iter().any(|(_, tables)| *tables != Tables::default());
+        let any = self.takes_tables();
         let secured = self.tables.iter().filter(|(_, tables)| !tables.drop_empty.is_empty());
         let secured: Vec<_> = secured.map(|(shard, tables)| (shard.clone(), tables.drop_empty.clone())).collect();
         if !secured.is_empty() {
@@ -99,6 +101,10 @@ impl Traces {
             steps.push(Step::DeleteRecord { workflow: named() });
         }
         steps
+    }
+
+    fn takes_tables(&self) -> bool {
+        self.tables.iter().any(|(_, tables)| *tables != Tables::default())
     }
 
     fn secures(&self) -> bool {
@@ -144,9 +150,10 @@ impl Removal<'_> {
         if traces.secures() {
             // the records were changed when tables were secured
             let records = read_again(context.topo.global(), &target.keyspace).await?;
-            return lift_from(context, lock, target, records, &traces.denied).await;
+            return lift_from(context, lock, target, (records, self.seen_to()?), &traces.denied).await;
         }
-        lift_denied(context, lock, target, &traces.denied).await
+        let records = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
+        lift_from(context, lock, target, (records, self.seen_to()?), &traces.denied).await
     }
 
     async fn execute(&self, step: &Step) -> Result<()> {
@@ -158,7 +165,10 @@ impl Removal<'_> {
             Step::MarkCancelling => self.mark_cancelling().await,
             Step::SecureEmpty { tables } => self.secure_empty(tables).await,
             Step::SeeToTables { .. } => self.see_to_tables().await,
-            Step::TakeFromVSchema { .. } => self.take_from_vschema().await,
+            // the note that all tables were seen to goes with the next write, so that it costs no wave
+            Step::TakeFromVSchema { .. } => {
+                try_join(async { self.write(self.seen_to()?).await }, self.take_from_vschema()).await.map(drop)
+            }
             Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
             Step::DeleteStreams { .. } => delete_rows(context, lock, target, workflow).await,
             Step::ReduceRecord { denied, .. } => self.reduce_record(denied.clone()).await,
@@ -187,6 +197,32 @@ impl Removal<'_> {
         record::put(self.context.topo.global(), names, &facts, stored.version, self.lock).await.map(|_| ())
     }
 
+    /// The write by which the record says that all tables were seen to; none where no table goes, without a record, or while a
+    /// tablet may still make some.
+    fn seen_to(&self) -> Result<Vec<Write>> {
+        self.seen_to_on(self.target().keyspace.shards.iter().map(|shard| shard.name.clone()))
+    }
+
+    /// The same for some shards, besides those of which the record says so already. Who comes when this was cut off leaves alone
+    /// what is there by then: a table that is made after its drop is denied by the shard's record only, until tablets read that.
+    fn seen_to_on(&self, shards: impl Iterator<Item = String>) -> Result<Vec<Write>> {
+        let traces = self.traces;
+        let Some(stored) = traces.mark.as_ref().filter(|_| traces.takes_tables() && !traces.keep_record) else {
+            return Ok(Vec::new());
+        };
+        let seen_to: BTreeSet<String> = stored.facts.seen_to.iter().cloned().chain(shards).collect();
+        let facts = Facts { cancelling: true, seen_to: seen_to.into_iter().collect(), ..stored.facts.clone() };
+        let names = (self.target().keyspace.name.as_str(), self.workflow);
+        record::write(names, &facts, Expect::Any).map(|write| vec![write])
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        Ok(self.context.topo.global().write(writes, Some(self.lock)).await.map(drop)?)
+    }
+
     async fn reduce_record(&self, denied: Vec<(String, Vec<String>)>) -> Result<()> {
         let Some(stored) = &self.traces.mark else { return Ok(()) };
         let names = (self.target().keyspace.name.as_str(), self.workflow);
@@ -208,21 +244,8 @@ async fn read_again(global: &std::sync::Arc<dyn Conn>, keyspace: &Keyspace) -> R
     Ok(shard::all(global, &keyspace.name).await?)
 }
 
-/// Takes denied tables off the shards' records, then makes the tablets see it: two waves. Answers the replicas that did not.
-///
-/// The tablets are refreshed even when nothing was left to take off: an earlier try may have ended in between.
-pub async fn lift_denied(
-    context: &Context,
-    lock: &Lock,
-    target: &WithReplicas,
-    denied: &[(String, Vec<String>)],
-) -> Result<Vec<Missed>> {
-    let records = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
-    lift_from(context, lock, target, records, denied).await
-}
-
-/// The same of tables that clients get: with other writes in the transaction that takes the first of them off, and only while
-/// the primaries are those on which the streams were seen to stand.
+/// Takes denied tables that clients get off the shards' records, with other writes in the transaction that takes the first of
+/// them off, and only while the primaries are those on which the streams were seen to stand.
 ///
 /// # Errors
 /// `PRIMARY_CHANGED`, with nothing lifted.
@@ -260,17 +283,24 @@ async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Re
     Err(Error::Refused { code: Code::Aborted, reason: "PRIMARY_CHANGED", text, help })
 }
 
+/// Takes denied tables off the shards' records, with other writes in the transaction that takes the first of them off; then
+/// makes the tablets see it: two waves. Answers the replicas that did not.
+///
+/// The tablets are refreshed even when nothing was left to take off: an earlier try may have ended in between.
 async fn lift_from(
     context: &Context,
     lock: &Lock,
     target: &WithReplicas,
-    records: Vec<Record<Shard>>,
+    (records, also): (Vec<Record<Shard>>, Vec<Write>),
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
     let of = |name: &str| denied.iter().find(|(shard, _)| shard == name).map(|(_, t)| t.clone()).unwrap_or_default();
     let named = |name: &str| !of(name).is_empty();
-    let records = records.into_iter().filter(|record| named(shard::name(record))).collect();
-    shard::deny_tables(context.topo.global(), records, Deny::Remove, &of, lock).await?;
+    let global = context.topo.global();
+    let mut records: Vec<Record<Shard>> = records.into_iter().filter(|record| named(shard::name(record))).collect();
+    while shard::deny_tables_once(global, &records, Deny::Remove, &of, also.clone(), lock).await?.is_none() {
+        records = shard::again(global, &records).await?;
+    }
     refresh::shards(context, target, &named).await
 }
 

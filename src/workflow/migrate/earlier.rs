@@ -32,7 +32,7 @@ pub fn whose(mut stored: Stored, target: &Keyspace, rows: &[OnShard]) -> Whose {
 /// from another place, bring not all of the record's tables, or [were made later](came_later).
 ///
 /// Streams that are not stopped for good have not been handed over, whatever a complete has written into the record; nor
-/// has a complete begun on streams that it did not note when it began. Nor are they measured against the sizes that the
+/// has a complete begun on streams that it did not note when it began, nor a cancel seen to their tables. Nor are they measured against the sizes that the
 /// record tells then, for these may be of an earlier workflow, too.
 pub fn of<'f, 'r>(
     facts: &'f Facts,
@@ -46,14 +46,14 @@ pub fn of<'f, 'r>(
     if !is_of_the_plan(facts, &rows) || came_later(facts, target, &rows) {
         return None;
     }
-    let begun = facts.completing || facts.handed_over;
+    let begun = facts.completing || facts.handed_over || !facts.seen_to.is_empty();
     let frozen = || rows.iter().all(|row| all_frozen(std::slice::from_ref(*row)));
     let noted = || streams_of(target, &rows).all(|(shard, stream)| facts.lists(shard, stream.id) != Some(false));
     if !begun || noted() && (!facts.handed_over || frozen()) {
         return Some(Cow::Borrowed(facts));
     }
-    let sizes = Vec::new();
-    Some(Cow::Owned(Facts { handed_over: false, completing: false, snapshot: false, sizes, ..facts.clone() }))
+    let (sizes, seen_to) = (Vec::new(), Vec::new());
+    Some(Cow::Owned(Facts { handed_over: false, completing: false, snapshot: false, sizes, seen_to, ..facts.clone() }))
 }
 
 /// True when the streams come from where the record says and bring what it says.

@@ -101,7 +101,8 @@ impl Found {
         let denied = self.denied_ever();
         let stands = |shard: &TargetShard| {
             let ours = denied.iter().filter(|(name, _)| *name == shard.name).flat_map(|(_, tables)| tables);
-            let unaware = self.record.as_ref().is_some_and(|stored| stored.facts.has_unaware_primary(&shard.record.value));
+            let unaware =
+                self.record.as_ref().is_some_and(|stored| stored.facts.has_unaware_primary(&shard.record.value));
             !unaware && shard.first_not_denied(ours).is_none()
         };
         !self.handed_over() && self.target.keyspace.shards.iter().all(stands)

@@ -84,6 +84,7 @@ fn facts() -> Facts {
         handed_over: false,
         streams: None,
         every_pair: false,
+        seen_to: Vec::new(),
         unaware: Vec::new(),
         sizes: Vec::new(),
     }

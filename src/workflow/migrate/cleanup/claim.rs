@@ -157,6 +157,7 @@ impl<'a> OfShard<'a> {
             None => Record::None,
             Some(facts) if facts.handed_over => Record::HandedOver,
             Some(facts) if !about(&facts) => Record::OfAnotherShard,
+            Some(facts) if facts.seen_to.contains(&shard.name) => Record::SeenTo,
             Some(facts) if facts.is_unfinished() => Record::Creating,
             Some(_) => Record::Created,
         };

@@ -20,6 +20,8 @@ pub enum Record {
     Created,
     /// Complete has handed the tables over: what is in them is the target's own.
     HandedOver,
+    /// A cancel that was cut off has seen to all tables of the shard: what is there since is somebody else's.
+    SeenTo,
 }
 
 /// How far the streams of the workflow came that write the table on this shard.
@@ -123,6 +125,7 @@ pub fn fate(known: &Evidence) -> Fate {
     let denied = matches!(known.denied, Denied::Ours | Denied::Others);
     match (known.rows, known.stream) {
         (Rows::Gone, _) => Fate::Nothing,
+        _ if known.record == Record::SeenTo => Fate::Nothing,
         _ if known.record == Record::HandedOver => Fate::Keep(Reason::HandedOver),
         (_, Stream::Copying) if denied && known.made => Fate::Drop,
         (_, Stream::Copying) if denied => Fate::Empty,

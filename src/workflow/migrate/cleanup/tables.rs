@@ -11,7 +11,7 @@ use super::super::super::streams::TargetShard;
 use super::super::super::{Error, Result, refresh};
 use super::super::create::Which;
 use super::super::rows;
-use super::{Removal, Tables, claim, each, lift_from, read_again};
+use super::{Removal, Tables, claim, lift_from, read_again};
 use crate::context::Context;
 use crate::error::Code;
 use crate::sql::quote;
@@ -54,28 +54,43 @@ impl Removal<'_> {
         if filled.is_empty() {
             return Ok(());
         }
-        lift_from(context, lock, target, read_again(global, &target.keyspace).await?, &added).await?;
+        let records = read_again(global, &target.keyspace).await?;
+        lift_from(context, lock, target, (records, Vec::new()), &added).await?;
         let text = format!("somebody has written to tables that were empty: {}", filled.join(", "));
         let help = "look at these rows; run the command again, which then says what can be done".into();
         Err(Error::Refused { code: Code::Aborted, reason: "TABLES_FILLED", text, help })
     }
 
-    /// Empties, drops, and gives keys back, in this order: keys are built on empty tables in no time.
+    /// Empties, drops, and gives keys back, in this order: keys are built on empty tables in no time. Where it fails on some
+    /// shards, the record notes the others.
     pub(super) async fn see_to_tables(&self) -> Result<()> {
         self.lock.check().await?;
         let of: BTreeMap<&str, &Tables> =
             self.traces.tables.iter().map(|(shard, tables)| (shard.as_str(), tables)).collect();
-        let none = Tables::default();
-        each(self.target().keyspace.shards.iter(), |shard, tablet| {
+        let (none, shards) = (Tables::default(), &self.target().keyspace.shards);
+        let calls = shards.iter().map(|shard| {
             let tables = of.get(shard.name.as_str()).copied().unwrap_or(&none);
-            self.of_shard(shard, tablet, tables)
-        })
-        .await
+            async move { Ok::<_, Error>(self.of_shard(shard, shard.primary()?, tables).await?) }
+        });
+        let (mut done, mut errors) = (Vec::new(), Vec::new());
+        for (shard, answer) in shards.iter().zip(join_all(calls).await) {
+            match answer {
+                Ok(()) => done.push(shard.name.clone()),
+                Err(error) => errors.push(error),
+            }
+        }
+        let Some(error) = Error::several(errors) else { return Ok(()) };
+        let note = self.seen_to_on(done.into_iter())?;
+        if let Err(why) = self.write(note).await {
+            tracing::warn!("the record does not tell on which shards the tables were seen to: {why}");
+        }
+        Err(error)
     }
 
     /// The keys that are owed are asked for beside the statements that take tables away: the streams stand still.
     async fn of_shard(&self, shard: &TargetShard, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
-        let has_streams = self.traces.with_streams.contains(&shard.name);
+        let seen_to = self.traces.mark.as_ref().is_some_and(|stored| stored.facts.seen_to.contains(&shard.name));
+        let has_streams = !seen_to && self.traces.with_streams.contains(&shard.name);
         let owed = async { if has_streams { owed(self.context, tablet, self.workflow).await } else { Ok(Vec::new()) } };
         let (owed, taken) = join(owed, self.take(tablet, tables)).await;
         taken?;

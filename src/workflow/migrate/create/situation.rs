@@ -180,6 +180,7 @@ impl Situation {
             handed_over: false,
             streams: None,
             every_pair: plan::primary_vindexes_differ(&self.source.vschema, &self.target_vschema.value, tables),
+            seen_to: Vec::new(),
             unaware: Vec::new(),
             sizes: Vec::new(),
         }

@@ -48,6 +48,14 @@ fn facts() -> Facts {
     serde_json::from_value(json).unwrap()
 }
 
+#[test]
+fn what_a_cancel_has_seen_to_is_of_the_streams_that_it_noted() {
+    let facts = Facts { cancelling: true, seen_to: vec!["-80".into()], ..facts() };
+    let seen_to = |streams| of(&facts, &target(), &rows(streams)).unwrap().seen_to.len();
+    assert_eq!(seen_to([stream(1, 5), stream(2, 5)]), 1);
+    assert_eq!(seen_to([stream(3, 0), stream(4, 0)]), 0);
+}
+
 /// Whether the record is of the workflow of these streams.
 fn is_own(facts: &Facts, streams: [Stream; 2]) -> bool {
     of(facts, &target(), &rows(streams)).is_some()

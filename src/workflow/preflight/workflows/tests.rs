@@ -66,6 +66,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         handed_over: false,
         streams: None,
         every_pair: false,
+        seen_to: Vec::new(),
         unaware: Vec::new(),
         sizes: Vec::new(),
     }

@@ -1,7 +1,7 @@
 use super::*;
 
-const RECORDS: [Record; 5] =
-    [Record::None, Record::OfAnotherShard, Record::Creating, Record::Created, Record::HandedOver];
+const RECORDS: [Record; 6] =
+    [Record::None, Record::OfAnotherShard, Record::Creating, Record::Created, Record::HandedOver, Record::SeenTo];
 const STREAMS: [Stream; 3] = [Stream::None, Stream::Idle, Stream::Copying];
 const DENIED: [Denied; 4] = [Denied::No, Denied::Ours, Denied::Others, Denied::Unaware];
 const ROWS: [Rows; 4] = [Rows::Unseen, Rows::Gone, Rows::Empty, Rows::Filled];
@@ -18,7 +18,7 @@ fn all() -> Vec<Evidence> {
             }
         }
     }
-    assert_eq!(all.len(), 5 * 3 * 4 * 2 * 4);
+    assert_eq!(all.len(), 6 * 3 * 4 * 2 * 4);
     all
 }
 
@@ -33,7 +33,8 @@ fn goes(fate: Fate) -> bool {
 #[test]
 fn rows_go_only_when_a_stream_copied_them_and_clients_could_not_write() {
     for known in all().iter().filter(|known| matches!(known.rows, Rows::Filled | Rows::Unseen)) {
-        let proven = known.stream == Stream::Copying && denied_now(known) && known.record != Record::HandedOver;
+        let over = matches!(known.record, Record::HandedOver | Record::SeenTo);
+        let proven = known.stream == Stream::Copying && denied_now(known) && !over;
         assert_eq!(goes(fate(known)), proven, "{known:?}");
         // and what is proven needs no look
         assert!(!proven || fate(known) == if known.made { Fate::Drop } else { Fate::Empty }, "{known:?}");
@@ -56,11 +57,18 @@ fn after_the_handover_nothing_goes() {
 }
 
 #[test]
+fn what_is_there_after_all_was_seen_to_is_nobodys_business() {
+    for known in all().iter().filter(|known| known.record == Record::SeenTo) {
+        assert_eq!(fate(known), Fate::Nothing, "{known:?}");
+    }
+}
+
+#[test]
 fn an_empty_table_goes_only_while_it_is_denied() {
     for known in all().iter().filter(|known| known.rows == Rows::Empty && known.made) {
         let Evidence { record, stream, .. } = known;
         let ours = *stream != Stream::None || known.denied == Denied::Ours && *record == Record::Creating;
-        let proven = *record != Record::HandedOver && denied_now(known) && ours;
+        let proven = !matches!(record, Record::HandedOver | Record::SeenTo) && denied_now(known) && ours;
         assert_eq!(goes(fate(known)), proven, "{known:?}");
     }
 }
