@@ -342,6 +342,18 @@ async fn a_changed_plan_is_no_rival() {
 }
 
 #[tokio::test]
+async fn a_source_without_gtids_is_read_by_places_in_its_binlogs() {
+    let rig = Rig::start().await;
+    rig.source.contents().variables = vec![("gtid_mode", "OFF")];
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("has gtid_mode OFF, and streams need GTIDs"), "{text}");
+    // vttablet --db-flavor FilePos
+    rig.source.contents().position = Some("FilePos/binlog.000009:44");
+    rig.create().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_create_whose_status_cannot_be_read_has_succeeded() {
     let rig = Rig::start().await;
     rig.target[0].contents().fails = vec!["_vt.copy_state"];

@@ -44,6 +44,10 @@ pub struct Contents {
     pub made_before_ddl: Vec<(&'static str, u64)>,
     /// When this is called, a stream of the same workflow is there, which somebody else has made: the tables that it brings.
     pub rival: Option<(&'static str, Vec<&'static str>)>,
+    /// Global variables of its MySQL.
+    pub variables: Vec<(&'static str, &'static str)>,
+    /// Where its binlogs are, when not at a GTID of the tests'.
+    pub position: Option<&'static str>,
     /// Statements under way, and the most that there were.
     running: usize,
     pub most: usize,
@@ -218,6 +222,9 @@ impl Contents {
         } else if query.contains("_vt.post_copy_action as pca") {
             let row = |(table, sql): &(String, String)| vec![table.clone(), format!(r#"{{"type":1,"task":"{sql}"}}"#)];
             return Ok(answer(self.actions.iter().map(row).collect()));
+        } else if query.contains("performance_schema.global_variables") {
+            let row = |(name, value): &(&str, &str)| vec!["variable".into(), (*name).into(), (*value).into()];
+            return Ok(Some(result(&["a", "b", "c"], &self.variables.iter().map(row).collect::<Vec<_>>())));
         } else if query == "select workflow, source from _vt.vreplication" {
             let row = |w: &ReadVReplicationWorkflowResponse| {
                 let cluster = w.streams[0].bls.as_ref().unwrap().external_cluster.clone();
@@ -409,6 +416,6 @@ impl TabletManager for MigrateTablet {
     }
 
     async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {
-        Ok(Response::new(PrimaryPositionResponse { position: POSITION.into() }))
+        Ok(Response::new(PrimaryPositionResponse { position: self.contents().position.unwrap_or(POSITION).into() }))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, StreamExt};
 use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::streams::Keyspace;
@@ -41,6 +42,15 @@ pub struct Answers {
     pub inventory: Vec<(String, String)>,
     /// Ids of streams that left copy states behind.
     pub orphans: Vec<String>,
+    /// True when the tablet tells positions as places in binlogs: it needs no GTIDs (`--db-flavor FilePos`).
+    pub by_place: bool,
+}
+
+impl Answers {
+    /// The value of `gtid_mode` where the server gives its transactions no GTIDs.
+    pub fn gtids_off(&self) -> Option<String> {
+        self.variables.get("gtid_mode").map(|value| value.to_uppercase()).filter(|value| value.starts_with("OFF"))
+    }
 }
 
 /// A server with its answer, or why there is none.
@@ -65,8 +75,20 @@ pub struct Servers {
 pub async fn ask_source(context: &Context, shard: String, tablet: &Tablet, primary: bool, candidate: bool) -> Server {
     let (views, inventory) = if primary { (VIEWS, INVENTORY) } else { ("", "") };
     let query = format!("{}{views}{inventory}", variables());
-    let answers = ask(context, tablet, query).await;
+    let mut answers = ask(context, tablet, query).await;
+    if let Ok(told) = &mut answers
+        && candidate
+        && told.gtids_off().is_some()
+    {
+        told.by_place = tells_places(context, tablet).await;
+    }
     Server { shard, alias: tablet::alias(tablet), candidate, answers }
+}
+
+/// Whether a tablet's positions are places in binlogs; one that tells none has no such.
+async fn tells_places(context: &Context, tablet: &Tablet) -> bool {
+    let answer = context.tablets.primary_position(tablet, PrimaryPositionRequest {}).await;
+    answer.is_ok_and(|answer| answer.position.starts_with("FilePos/"))
 }
 
 /// Asks a target primary, for its views too.

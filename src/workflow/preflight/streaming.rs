@@ -154,7 +154,7 @@ fn binlog(server: &Server, answers: &Answers) -> Option<Finding> {
         }
         _ => {}
     }
-    let gtids = value("gtid_mode").filter(|v| v.starts_with("OFF"))?;
+    let gtids = answers.gtids_off().filter(|_| !answers.by_place)?;
     bad(&check::GTID_OFF, &format!("has gtid_mode {gtids}, and streams need GTIDs"), "set gtid_mode = ON on its MySQL")
 }
 

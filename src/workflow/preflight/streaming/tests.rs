@@ -82,6 +82,15 @@ fn binlogs_have_what_streams_need() {
 }
 
 #[test]
+fn a_tablet_that_reads_places_in_binlogs_needs_no_gtids() {
+    let off: Vec<_> = GOOD.iter().map(|(n, v)| if *n == "gtid_mode" { (*n, "OFF") } else { (*n, *v) }).collect();
+    let mut by_place = server(100, &off);
+    by_place.answers.as_mut().unwrap().by_place = true;
+    assert!(binlogs(&[by_place]).is_empty());
+    assert_eq!(binlogs(&[server(100, &off)])[0].id, "GTID_OFF");
+}
+
+#[test]
 fn binlogs_outlive_the_copy() {
     let hour = COPY_RATE * 3600;
     let keeps = |name: &str, value: &str, bytes| retention(&[server(100, &[(name, value)])], bytes).len();
