@@ -204,6 +204,11 @@ pub fn with_predicate(
     ))
 }
 
+/// The vindex by which a table's filter tells its rows to the target's shards; none when no filter can be made.
+pub fn vindex<'t>(vindexes: &Vindexes<'_>, table: &str, in_target: &'t Table) -> Option<&'t ColumnVindex> {
+    cheapest(vindexes, &in_target.column_vindexes, table).ok()
+}
+
 /// The unique vindex of lowest cost that needs no lookup; the first on a tie.
 fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str) -> Result<&'t ColumnVindex> {
     if listed.is_empty() {

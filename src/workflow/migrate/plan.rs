@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, OnDdlAction, Rule};
 use vtmigrated_proto::topodata::KeyRange;
-use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema, Table};
+use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table};
 
 use super::super::{Error, Result, streams};
 use super::filters::{self, Vindexes};
@@ -217,6 +217,20 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
     found
 }
 
+/// The vindexes by which filters tell rows to the target's shards, by table; tables without such a filter are missing.
+pub fn filtering(input: &Input<'_>) -> BTreeMap<String, ColumnVindex> {
+    let reduce = !primary_vindexes_differ(input.source_vschema, input.target_vschema, input.tables);
+    if input.target_shards.iter().all(|target| feeding(input, reduce, target).1) {
+        return BTreeMap::new();
+    }
+    let (vindexes, known) = (Vindexes::new(input), vschema::tables(input.target_vschema));
+    let by = |table: &String| {
+        let entry = known.get(table.as_str()).filter(|entry| needs_predicate(input, Some(entry)))?;
+        Some((table.clone(), filters::vindex(&vindexes, table, entry)?.clone()))
+    };
+    input.tables.iter().filter_map(by).collect()
+}
+
 fn same_mending(a: &Error, b: &Error) -> bool {
     a.reason() == "VINDEX_UNKNOWN_AT_SOURCE" && a.reason() == b.reason() && a.help() == b.help()
 }
@@ -271,7 +285,7 @@ pub fn primary_vindexes_differ(source: &VSchema, target: &VSchema, tables: &[Str
             tables.get(table.as_str()).and_then(|t| t.column_vindexes.first().cloned())
         };
         let (Some(a), Some(b)) = (of(&source), of(&target)) else { return true };
-        let columns = |v: &vtmigrated_proto::vschema::ColumnVindex| {
+        let columns = |v: &ColumnVindex| {
             let names = if v.columns.is_empty() { vec![v.column.clone()] } else { v.columns.clone() };
             names.into_iter().map(|c| c.to_lowercase()).collect::<Vec<_>>()
         };

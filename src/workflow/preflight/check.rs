@@ -83,7 +83,7 @@ checks! {
     VINDEX_MISSING Blocks "create" "a table names a vindex that the vschema does not have";
     NO_USABLE_VINDEX Blocks "create" "no vindex of the table can compute a keyspace id";
     VINDEX_UNKNOWN_AT_SOURCE Blocks "create" "the source's tablets cannot be told the vindex";
-    VINDEX_COLUMN_MISSING Blocks "create" "a column of a vindex is not in the table";
+    VINDEX_COLUMN_MISSING Blocks "create" "a column of the vindex that filters rows is not in the table (a warning for other vindexes)";
     VINDEX_COLUMN_TYPE Warns "create" "the vindex takes numbers and the column holds something else";
     LOOKUP_OWNER_LEFT_OUT Warns "create" "a table needs a lookup vindex whose owner is neither moved nor there";
     LOOKUP_NOT_FILLED Warns "create" "streams do not fill the table behind a lookup vindex";

@@ -1,11 +1,11 @@
 //! Whether the target's vschema fits the tables: columns of vindexes, and lookup vindexes with their owners.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema};
 
 use super::check;
-use super::report::Finding;
+use super::report::{Finding, Severity};
 use super::tables::Shapes;
 use crate::sql::quote;
 use crate::vschema::{self, vindex};
@@ -15,7 +15,15 @@ const NUMERIC: [&str; 4] = ["hash", "numeric", "numeric_static_map", "reverse_bi
 const NUMBERS: [&str; 8] = ["tinyint", "smallint", "mediumint", "int", "integer", "bigint", "year", "bit"];
 
 /// Vindex columns that a table does not have, or of a type that the vindex does not take.
-pub fn columns(keyspace: &str, tables: &[String], vschema: &VSchema, shapes: &Shapes) -> Vec<Finding> {
+///
+/// The filters of the streams need only one vindex of a table, and its columns at the source: `filtering` are these, by table.
+/// The columns of the others may be the target's own, in `on_target`, and where they are nowhere nothing is copied wrongly.
+pub fn columns(
+    (keyspace, vschema): (&str, &VSchema),
+    tables: &[String],
+    (shapes, on_target): (&Shapes, &Shapes),
+    filtering: &BTreeMap<String, ColumnVindex>,
+) -> Vec<Finding> {
     if !vschema.sharded {
         return Vec::new();
     }
@@ -27,16 +35,22 @@ pub fn columns(keyspace: &str, tables: &[String], vschema: &VSchema, shapes: &Sh
             continue;
         }
         for by in &entry.column_vindexes {
+            let filters = filtering.get(table) == Some(by);
+            let own = on_target.get(table).filter(|_| !filters);
             let kind = vindexes.get(by.name.as_str()).map(|vindex| vindex.r#type.as_str()).unwrap_or_default();
             for column in names(by) {
                 let subject = format!("table {table}");
-                match shape.column(column) {
-                    None => found.push(Finding::new(
-                        &check::VINDEX_COLUMN_MISSING,
-                        subject,
-                        format!("column {column} of vindex {} is not in table {table} of the source", by.name),
-                        format!("mend the columns of the vindex in the vschema: ApplyVSchema --vschema-file <file> {keyspace}"),
-                    )),
+                match shape.column(column).or_else(|| own.and_then(|own| own.column(column))) {
+                    None => {
+                        let cause =
+                            format!("column {column} of vindex {} is not in table {table} of the source", by.name);
+                        let mend = format!(
+                            "mend the columns of the vindex in the vschema: ApplyVSchema --vschema-file <file> {keyspace}"
+                        );
+                        let missing = Finding::new(&check::VINDEX_COLUMN_MISSING, subject, cause, mend);
+                        let severity = if filters { missing.severity } else { Severity::Warns };
+                        found.push(Finding { severity, ..missing });
+                    }
                     Some(there) if NUMERIC.contains(&kind) && !NUMBERS.contains(&there.kind.word.as_str()) => {
                         found.push(Finding::new(
                             &check::VINDEX_COLUMN_TYPE,

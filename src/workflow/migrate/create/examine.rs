@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join4;
 use vtmigrated_proto::topodata::TabletType;
+use vtmigrated_proto::vschema::ColumnVindex;
 
 use super::super::super::Result;
 use super::super::super::preflight::tables::{Definitions, Shapes};
@@ -44,11 +45,11 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     let keyspace = format!("keyspace {}", arguments.source_keyspace);
     let chosen = match &resumed {
         Some(facts) => {
-            let chosen = report.absorb(situation.choose(arguments), keyspace)?;
+            let chosen = report.absorb(situation.choose(arguments), keyspace.clone())?;
             report.extend(chosen.and_then(|chosen| rival::other_tables(&arguments.workflow, facts, &chosen.tables)));
             Some(plan::Chosen { tables: facts.tables.clone(), internal: Vec::new() })
         }
-        None => report.absorb(situation.choose(arguments), keyspace)?,
+        None => report.absorb(situation.choose(arguments), keyspace.clone())?,
     };
     // without tables there is no plan, but the rest can be looked at all the same
     let plan::Chosen { tables, internal } = chosen.unwrap_or_default();
@@ -80,13 +81,12 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     report.extend(left_out(&situation.target.keyspace.cells, "target"));
     report.extend(left_out(&situation.source.keyspace.cells, "source"));
     report.extend(preflight::aliases_left_out(&situation.source.aliases));
-    let source = format!("keyspace {}", arguments.source_keyspace);
-    let cells = report.absorb(situation.cells(arguments), source)?;
+    let cells = report.absorb(situation.cells(arguments), keyspace)?;
     let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
-    let looks = Looks { situation: &situation, arguments, tables: &tables, facts: &facts, fresh };
+    let filtering = plan::filtering(&input);
+    let looks = Looks { situation: &situation, arguments, tables: &tables, facts: &facts, filtering, fresh };
     if !fresh && !sources.is_empty() {
-        report.extend(rival::changed(&situation.target.keyspace, &arguments.workflow, &situation.rows, &sources));
-        report.extend(rival::tables_gone(&situation, &arguments.workflow, &tables));
+        report.extend(rival::changed(&situation, &arguments.workflow, &sources, &tables));
     }
     if let Some(cells) = &cells {
         report.extend(looks.serving(cells));
@@ -109,6 +109,8 @@ struct Looks<'a> {
     tables: &'a [String],
     /// What this create makes, or has begun to make.
     facts: &'a Facts,
+    /// The vindexes by which filters tell rows to shards, by table.
+    filtering: BTreeMap<String, ColumnVindex>,
     /// False for a create that goes on: what it made itself is no finding.
     fresh: bool,
 }
@@ -161,7 +163,7 @@ impl Looks<'_> {
     }
 
     fn at_tables(&self, report: &mut Report) {
-        let Self { situation, arguments, tables, facts, fresh } = self;
+        let Self { situation, arguments, tables, facts, fresh, .. } = self;
         let (source, target) = (&situation.source.keyspace, &situation.target.keyspace);
         let named = |keyspace: &str, shard: &str| format!("{keyspace}/{shard}");
         let mut on_source: Vec<(String, &Definitions)> = Vec::new();
@@ -183,7 +185,8 @@ impl Looks<'_> {
         report.extend(definitions::between_shards(tables, &on_source, &made));
         let shapes = table_checks::shapes(tables, situation.first_source());
         let vschema = &situation.target_vschema.value;
-        report.extend(vschema_checks::columns(&target.name, tables, vschema, &shapes));
+        let (own, others) = self.on_target();
+        report.extend(vschema_checks::columns((&target.name, vschema), tables, (&shapes, &own), &self.filtering));
         let on_target: BTreeSet<&str> =
             situation.target_tables.iter().flat_map(|tables| tables.keys().map(String::as_str)).collect();
         report.extend(vschema_checks::lookups(&target.name, tables, vschema, &on_target));
@@ -205,12 +208,11 @@ impl Looks<'_> {
             report.extend(foreign::parents(tables, &shapes, &on_target));
         }
         if arguments.defer_secondary_keys {
-            let (there, others) = self.on_target();
             let mut shapes = shapes.clone();
             if arguments.drop_foreign_keys {
                 shapes.values_mut().for_each(|shape| shape.foreign_keys.clear());
             }
-            shapes.extend(there);
+            shapes.extend(own);
             report.extend(foreign::deferred(tables, &shapes, &others));
         }
         report.extend(table_checks::without_key(tables, &shapes));

@@ -77,10 +77,11 @@ impl Creation<'_> {
     }
 }
 
-/// The streams that an interrupted create left and that the plan of now would not make: the vschemas, the source's shards,
-/// or the streams themselves were changed in between.
-pub fn changed(keyspace: &Keyspace, workflow: &str, rows: &[OnShard], sources: &plan::Sources) -> Vec<Finding> {
-    let mut found = Vec::new();
+/// What an interrupted create left and what the plan of now would not make: streams, for the vschemas, the source's shards, or
+/// the streams themselves were changed in between; streams whose tables are gone.
+pub fn changed(situation: &Situation, workflow: &str, sources: &plan::Sources, tables: &[String]) -> Vec<Finding> {
+    let (keyspace, rows) = (&situation.target.keyspace, &situation.rows);
+    let mut found = tables_gone(situation, workflow, tables);
     for (at, shard) in keyspace.shards.iter().enumerate() {
         let planned = planned(sources, &shard.name);
         for stream in rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
@@ -114,7 +115,7 @@ pub fn changed(keyspace: &Keyspace, workflow: &str, rows: &[OnShard], sources: &
 
 /// Tables that are gone on shards where streams of an interrupted create have copied: what the streams have done already
 /// would be missing in one that is made anew.
-pub fn tables_gone(situation: &Situation, workflow: &str, tables: &[String]) -> Vec<Finding> {
+fn tables_gone(situation: &Situation, workflow: &str, tables: &[String]) -> Vec<Finding> {
     let keyspace = &situation.target.keyspace;
     let shards = keyspace.shards.iter().zip(&situation.target_tables).enumerate();
     let mut found = Vec::new();

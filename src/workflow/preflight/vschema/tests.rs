@@ -32,6 +32,7 @@ fn vschema(vindexes: &[(&str, &str, &str, &str)], tables: &[(&str, &[(&str, &str
     }
 }
 
+/// Ids of what blocks, and of what warns.
 fn look(kind: &str, column: &str) -> Vec<&'static str> {
     let shape =
         ddl::shape("CREATE TABLE `t` (\n  `id` bigint NOT NULL,\n  `name` varchar(3),\n  PRIMARY KEY (`id`)\n)")
@@ -39,7 +40,10 @@ fn look(kind: &str, column: &str) -> Vec<&'static str> {
     let tables = ["t".to_owned()];
     let shapes = Shapes::from([("t".to_owned(), shape)]);
     let vschema = vschema(&[("v", kind, "", "")], &[("t", &[("v", column)])]);
-    columns("customer", &tables, &vschema, &shapes).into_iter().map(|finding| finding.id).collect()
+    let by = vschema::tables(&vschema)["t"].column_vindexes[0].clone();
+    let filtering = BTreeMap::from([("t".to_owned(), by)]);
+    let found = columns(("customer", &vschema), &tables, (&shapes, &Shapes::new()), &filtering);
+    found.into_iter().map(|finding| finding.id).collect()
 }
 
 #[test]
@@ -55,6 +59,25 @@ fn columns_of_vindexes_exist_and_fit() {
     for (kind, column, wanted) in cases {
         assert_eq!(look(kind, column), wanted, "{kind}({column})");
     }
+}
+
+#[test]
+fn only_the_columns_of_the_vindex_that_filters_must_come_from_the_source() {
+    let shape = |columns: &str| ddl::shape(&format!("CREATE TABLE `t` (\n  `id` bigint NOT NULL{columns}\n)")).unwrap();
+    let tables = ["t".to_owned()];
+    let source = Shapes::from([("t".to_owned(), shape(""))]);
+    let target = Shapes::from([("t".to_owned(), shape(",\n  `region` varchar(3)"))]);
+    let vschema = vschema(&[("v", "hash", "", ""), ("r", "xxhash", "", "")], &[("t", &[("v", "id"), ("r", "region")])]);
+    let by = |at: usize| vschema::tables(&vschema)["t"].column_vindexes[at].clone();
+    let look = |on_target: &Shapes, filters: Option<usize>| {
+        let filtering = filters.map(|at| ("t".to_owned(), by(at))).into_iter().collect();
+        let found = columns(("customer", &vschema), &tables, (&source, on_target), &filtering);
+        found.into_iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>()
+    };
+    assert!(look(&target, Some(0)).is_empty());
+    assert_eq!(look(&target, Some(1)), [("VINDEX_COLUMN_MISSING", Severity::Blocks)]);
+    assert_eq!(look(&Shapes::new(), Some(0)), [("VINDEX_COLUMN_MISSING", Severity::Warns)]);
+    assert!(look(&target, None).is_empty());
 }
 
 #[test]
