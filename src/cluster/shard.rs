@@ -232,6 +232,8 @@ fn update_denied_tables(shard: &mut Shard, name: &str, tablet_type: TabletType, 
         return Ok(());
     };
     let Some(old) = shard.tablet_controls.get_mut(at) else { return Ok(()) };
+    // a table that is denied here is denied to reads, too (Vitess 24.0.4, `UpdateDeniedTables`)
+    old.allow_reads = false;
     let empty = match (tablet_type, control.remove) {
         (TabletType::Primary, true) => {
             // no tables at all means all of them
@@ -302,6 +304,20 @@ mod tests {
         assert_eq!(after(&Shard::default(), primary, &[], &["a"], true).unwrap(), Shard::default());
         let cells = after(&one, primary, &["zone1"], &[], false).unwrap_err();
         assert_eq!(cells.to_string(), "you cannot specify cells for a primary's tablet control");
+    }
+
+    #[test]
+    fn what_a_user_denies_is_denied_to_reads_too() {
+        let denied = |tables: &[&str], allow_reads: bool| {
+            let tablet_type = TabletType::Primary.into();
+            let denied_tables = strings(tables);
+            let control = TabletControl { tablet_type, denied_tables, allow_reads, ..TabletControl::default() };
+            Shard { tablet_controls: vec![control], ..Shard::default() }
+        };
+        let by_create = denied(&["a"], true);
+        assert_eq!(after(&by_create, TabletType::Primary, &[], &["b"], false).unwrap(), denied(&["a", "b"], false));
+        let both = denied(&["a", "b"], true);
+        assert_eq!(after(&both, TabletType::Primary, &[], &["a"], true).unwrap(), denied(&["b"], false));
     }
 
     #[test]
