@@ -30,6 +30,9 @@ pub enum Error {
     /// A create that goes on and was interrupted again: nothing is taken back.
     #[error("{error}\nwhat is there of the workflow, and what its streams have copied, is left as it is")]
     Interrupted { error: Box<Error>, help: String },
+    /// A refusal after which streams were to run on that had been stopped to look.
+    #[error("{refusal}\nits streams were stopped to look at its tables, and could not be started again: {error}")]
+    NotRestarted { refusal: Box<Error>, error: Box<Error> },
     /// A refusal with a list of what stands in the way.
     #[error("{text}")]
     Blocked { reason: &'static str, text: String, help: String, violations: Vec<(String, String, String)> },
@@ -87,7 +90,8 @@ impl Error {
             Self::VSchema(e) => Some(e),
             Self::While { inner, .. }
             | Self::HalfTakenBack { error: inner, .. }
-            | Self::Interrupted { error: inner, .. } => Some(inner.as_ref()),
+            | Self::Interrupted { error: inner, .. }
+            | Self::NotRestarted { refusal: inner, .. } => Some(inner.as_ref()),
             // the gravest code of all: the order of `Code` is from light to grave
             Self::Several(errors) => errors.iter().max_by_key(|e| e.code()).map(|e| e as &dyn Explain),
             Self::Refused { .. } | Self::NotServed { .. } | Self::Blocked { .. } => None,

@@ -9,6 +9,7 @@ use vtmigrated::context::Options;
 use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 use vtmigrated_proto::vschema::keyspace::TablesEntry;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, Table};
@@ -43,6 +44,33 @@ async fn a_workflow_is_cancelled_while_it_begins_to_copy() {
     assert!(rig.target.iter().all(|primary| primary.streams()[0].pos.is_empty()));
     rig.cancel(false).await.unwrap();
     rig.expect_clean(&[]).await;
+}
+
+/// A stream that an operator stopped, and one that has not begun to copy: the cancel is refused.
+#[tokio::test]
+async fn a_refused_cancel_starts_only_what_it_stopped() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    let change = |at: usize, run: fn(&mut Stream)| {
+        rig.target[at].contents().workflows.iter_mut().flat_map(|w| &mut w.streams).for_each(run);
+    };
+    change(0, |stream| stream.state = State::Stopped.into());
+    change(1, |stream| stream.pos.clear());
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(
+        text.contains("customer on shard 80-: it holds rows, and the workflow's streams have copied none"),
+        "{text}"
+    );
+    let states: Vec<State> = rig.target.iter().map(|primary| primary.streams()[0].state()).collect();
+    assert_eq!(states, [State::Stopped, State::Running]);
+    assert!(rig.target[0].taken().iter().all(|call| !call.starts_with("Update")));
+    change(1, |stream| stream.pos.clear());
+    rig.target[1].contents().fails = vec!["Update Running"];
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.starts_with("cannot delete workflow import in keyspace customer"), "{text}");
+    assert!(text.contains("could not be started again: ") && text.contains("told to fail: Update Running"), "{text}");
 }
 
 #[tokio::test]

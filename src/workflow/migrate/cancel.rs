@@ -151,11 +151,14 @@ fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, ke
 
 async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<WorkflowDeleteResponse> {
     let (mut found, rules) = read(context, arguments).await?;
-    let stopped = !arguments.keep_data && quieten(context, lock, &mut found, &arguments.workflow).await?;
+    let workflow = &arguments.workflow;
+    let stopped = if arguments.keep_data { Vec::new() } else { quieten(context, lock, &mut found, workflow).await? };
     let planned = match plan(context, &found, &rules, arguments).await {
-        Err(error) if stopped => {
-            restart(context, lock, &found, &arguments.workflow).await?;
-            return Err(error);
+        Err(refusal) if !stopped.is_empty() => {
+            return Err(match restart(context, lock, &found, workflow, &stopped).await {
+                Err(error) => Error::NotRestarted { refusal: Box::new(refusal), error: Box::new(error) },
+                Ok(()) => refusal,
+            });
         }
         planned => planned?,
     };

@@ -10,38 +10,46 @@ use super::{each, state_change};
 use crate::context::Context;
 use crate::topo::Lock;
 
-/// True when a stream was started and has no position yet: what it copies next would look like somebody's rows.
+/// True when a stream was started and has no position yet: what it copies next would look like somebody's rows. One that is
+/// stopped, or has failed for good, copies nothing.
 fn is_starting(stream: &Stream) -> bool {
-    stream.state() != State::Stopped && !has_copied(stream)
+    !matches!(stream.state(), State::Stopped | State::Error) && !has_copied(stream)
 }
 
-/// Stops the workflow when one of its streams is just starting, and reads its streams again; answers whether it did.
+/// Stops the streams of shards, given by index, on which one is just starting, and reads the workflow's streams again; answers
+/// these shards.
 ///
 /// # Errors
 /// Those of the tablets and of the lock.
-pub async fn quieten(context: &Context, lock: &Lock, found: &mut Found, workflow: &str) -> Result<bool> {
-    if !found.rows.iter().flat_map(|row| &row.found.streams).any(is_starting) {
-        return Ok(false);
+pub async fn quieten(context: &Context, lock: &Lock, found: &mut Found, workflow: &str) -> Result<Vec<usize>> {
+    let starting = found.rows.iter().filter(|row| row.found.streams.iter().any(is_starting));
+    let starting: Vec<usize> = starting.map(|row| row.shard).collect();
+    if !starting.is_empty() {
+        set_state(context, lock, found, (workflow, State::Stopped), &starting).await?;
+        found.rows = found.target.keyspace.workflows(context, &[workflow.to_owned()]).await?;
     }
-    set_state(context, lock, found, workflow, State::Stopped).await?;
-    found.rows = found.target.keyspace.workflows(context, &[workflow.to_owned()]).await?;
-    Ok(true)
+    Ok(starting)
 }
 
-/// Starts the streams again that [`quieten`] stopped.
+/// Starts the streams again that [`quieten`] stopped, on the shards that it answered.
 ///
 /// # Errors
 /// Those of the tablets and of the lock.
-pub async fn restart(context: &Context, lock: &Lock, found: &Found, workflow: &str) -> Result<()> {
-    set_state(context, lock, found, workflow, State::Running).await
+pub async fn restart(context: &Context, lock: &Lock, found: &Found, workflow: &str, stopped: &[usize]) -> Result<()> {
+    set_state(context, lock, found, (workflow, State::Running), stopped).await
 }
 
-async fn set_state(context: &Context, lock: &Lock, found: &Found, workflow: &str, state: State) -> Result<()> {
+async fn set_state(
+    context: &Context,
+    lock: &Lock,
+    found: &Found,
+    (workflow, state): (&str, State),
+    shards: &[usize],
+) -> Result<()> {
     lock.check().await?;
     let request = state_change(workflow, state, None);
-    let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
-    let shards = found.target.keyspace.shards.iter().enumerate().filter(|(at, _)| with_rows(*at));
-    each(shards.map(|(_, shard)| shard), |_, tablet| {
+    let wanted = found.target.keyspace.shards.iter().enumerate().filter(|(at, _)| shards.contains(at));
+    each(wanted.map(|(_, shard)| shard), |_, tablet| {
         let request = request.clone();
         async move { context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
     })
