@@ -328,6 +328,25 @@ pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
     Ok(origin)
 }
 
+/// What the streams of a workflow bring together, whether they agree or not: the first one's keyspace and mount, and the shards
+/// and tables of all.
+pub fn union(streams: &[&OnShard]) -> Origin {
+    let mut origin = Origin::default();
+    for source in streams.iter().flat_map(|s| &s.found.streams).filter_map(|s| s.bls.as_ref()) {
+        if origin.keyspace.is_empty() {
+            origin.keyspace.clone_from(&source.keyspace);
+            origin.mount.clone_from(&source.external_cluster);
+        }
+        origin.shards.push(source.shard.clone());
+        origin.tables.extend(tables(source));
+    }
+    for list in [&mut origin.shards, &mut origin.tables] {
+        list.sort();
+        list.dedup();
+    }
+    origin
+}
+
 /// Tables that a source's rules match, ascending.
 pub fn tables(source: &BinlogSource) -> Vec<String> {
     let rules = source.filter.iter().flat_map(|f| &f.rules);

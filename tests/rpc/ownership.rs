@@ -468,6 +468,38 @@ async fn entries_of_a_vschema_go_only_where_create_wrote_them_and_their_tables_g
     }
 }
 
+#[tokio::test]
+async fn a_workflow_whose_streams_disagree_can_be_ended() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    for stream in rig.target[1].contents().workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
+        let rules = &mut stream.bls.as_mut().unwrap().filter.as_mut().unwrap().rules;
+        rules.retain(|rule| rule.r#match == "customer");
+    }
+    let request = MoveTablesCompleteRequest {
+        workflow: "import".into(),
+        target_keyspace: "customer".into(),
+        ..MoveTablesCompleteRequest::default()
+    };
+    let (code, text) = refusal(rig.lab.client.clone().move_tables_complete(request).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.starts_with("table lists are mismatched across streams: [customer orders] vs [customer]"), "{text}");
+    assert!(text.contains("Workflow --keyspace customer delete --workflow import --keep-data"), "{text}");
+    let (_, text) = refusal(rig.cancel(false).await);
+    assert!(text.contains("orders on shard 80-: no stream of the workflow is there"), "{text}");
+    assert_eq!(rows(&rig), [10; 4]);
+    rig.target[1].contents().tables.remove("orders");
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+    // and with what it has copied
+    rig.copied().await;
+    for stream in rig.target[1].contents().workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
+        stream.bls.as_mut().unwrap().keyspace = "elsewhere".into();
+    }
+    rig.cancel(true).await.unwrap();
+    assert_eq!((rows(&rig), rig.target[0].streams(), rig.target[1].streams()), (vec![10; 4], vec![], vec![]));
+}
+
 /// As when stock made the second one, which does not look at others.
 #[tokio::test]
 async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {

@@ -23,6 +23,8 @@ pub struct Found {
     /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
     others: BTreeMap<String, String>,
     pub origin: Origin,
+    /// Why the streams are not all of one source and of the same tables; `origin` is what they bring together then.
+    disagreement: Option<String>,
 }
 
 impl Found {
@@ -50,7 +52,11 @@ impl Found {
             Some(Whose::Earlier(stored)) => (None, Some(stored)),
             None => (None, None),
         };
-        let mut origin = streams::origin(keyspace, &rows.iter().collect::<Vec<_>>())?;
+        let all: Vec<&OnShard> = rows.iter().collect();
+        let (mut origin, disagreement) = match streams::origin(keyspace, &all) {
+            Ok(origin) => (origin, None),
+            Err(error) => (streams::union(&all), Some(error.to_string())),
+        };
         if let (true, Some(stored)) = (rows.is_empty(), &record) {
             origin.mount.clone_from(&stored.facts.mount);
             (origin.keyspace, origin.shards) = stored.facts.source.clone();
@@ -58,7 +64,7 @@ impl Found {
         }
         let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
         let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
-        Ok(Self { target, vschema, record, earlier, rows, others, origin })
+        Ok(Self { target, vschema, record, earlier, rows, others, origin, disagreement })
     }
 
     /// True when the record of an earlier workflow stays when this one ends: it tells of tables that this one does not bring,
@@ -124,6 +130,21 @@ impl Found {
     /// True when a record is about one of the shards as they are now.
     pub fn is_about_some(&self, facts: &Facts) -> bool {
         self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
+    }
+
+    /// Refuses to hand over what streams bring that are not all of one source and of the same tables.
+    ///
+    /// # Errors
+    /// `STREAMS_DISAGREE`, with stock's text.
+    pub fn refuse_disagreement(&self, workflow: &str) -> Result<()> {
+        let Some(text) = self.disagreement.as_ref().filter(|_| !self.handed_over()) else { return Ok(()) };
+        let keyspace = &self.target.keyspace.name;
+        let help = format!(
+            "somebody has changed its streams, see: Workflow --keyspace {keyspace} show --workflow {workflow}; take it away with: \
+             Migrate --target-keyspace {keyspace} --workflow {workflow} cancel, or end it and keep its tables: Workflow \
+             --keyspace {keyspace} delete --workflow {workflow} --keep-data"
+        );
+        Err(Error::precondition("STREAMS_DISAGREE", text.clone(), help))
     }
 
     /// Refuses to end a workflow of whose tables others bring some: they would go, or be written to. What its own streams bring,

@@ -37,13 +37,14 @@ pub enum Step {
 /// The steps that are left of a complete.
 ///
 /// # Errors
-/// There is nothing to complete: no stream, and no complete that was interrupted.
+/// There is nothing to complete: no stream, and no complete that was interrupted. The streams disagree.
 pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     let target = &found.target.keyspace;
     let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if found.rows.is_empty() && !completing {
         return Err(status::missing(&target.name, workflow));
     }
+    found.refuse_disagreement(workflow)?;
     let mut steps = Vec::new();
     if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
         if found.record.is_some() {
