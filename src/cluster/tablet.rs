@@ -129,11 +129,11 @@ pub async fn ping(context: &Context, alias: &TabletAlias) -> Result<()> {
 }
 
 /// Makes a tablet read its records again.
-pub async fn refresh_state(context: &Context, alias: &TabletAlias) -> Result<()> {
+pub async fn refresh_state(context: &Context, alias: &TabletAlias) -> Result<Tablet> {
     let doing = || format!("failed to get tablet {}", paths::alias_text(alias));
     let tablet = get(context, alias).await.map_err(|error| error.doing(doing()))?;
     context.tablets.refresh_state(&tablet, manager::RefreshStateRequest {}).await?;
-    Ok(())
+    Ok(tablet)
 }
 
 /// Makes the tablets of a shard read their records again. Answers what went wrong with some of them, if anything did.

@@ -8,6 +8,7 @@ use super::time::duration;
 use crate::cluster::tablet::{self, Filter, Statement, alias};
 use crate::cluster::{Error, reload};
 use crate::context::Context;
+use crate::workflow::refresh;
 
 pub async fn get(context: &Context, request: GetTabletRequest) -> Result<GetTabletResponse, Error> {
     let alias = alias(request.tablet_alias)?;
@@ -35,7 +36,10 @@ pub async fn refresh_state(context: Arc<Context>, request: RefreshStateRequest) 
     let Some(found) = request.tablet_alias else {
         return Err(Error::invalid("RefreshState requires a tablet alias"));
     };
-    tablet::refresh_state(&context, &alias(Some(found))?).await?;
+    let refreshed = tablet::refresh_state(&context, &alias(Some(found))?).await?;
+    if let Err(error) = refresh::heard(&context, &refreshed).await {
+        tracing::warn!("the records of workflows do not tell that the tablet was refreshed: {error}");
+    }
     Ok(RefreshStateResponse {})
 }
 

@@ -44,6 +44,11 @@ impl Error {
         matches!(self.mysql(), Some((100, _)))
     }
 
+    /// True when nothing listens at the tablet's address: it does not run, and reads its records when it starts.
+    pub fn is_not_running(&self) -> bool {
+        matches!(self, Self::Unreachable { detail, .. } if detail.contains("Connection refused"))
+    }
+
     /// True when the tablet gave no answer, so that it is unknown whether it acted.
     pub fn is_silent(&self) -> bool {
         !matches!(self, Self::Answered { .. })

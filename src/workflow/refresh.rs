@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::RefreshStateRequest;
+use vtmigrated_proto::topodata::Tablet;
 
+use super::record::{self, Facts};
 use super::streams::WithReplicas;
 use super::{Error, Result};
 use crate::context::Context;
 use crate::tablet;
+use crate::topo::{self, paths};
 
 /// Bound of all calls together, as in stock.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,24 +21,67 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
     pub alias: String,
+    /// False for one that does not run, so that it reads the record when it starts.
+    pub runs: bool,
     cause: String,
 }
 
 impl Missed {
     /// What is wrong until then, and the way to mend it, as one line for each replica.
     pub fn told(missed: &[Self], until: &str) -> String {
-        let line = |Self { alias, cause }: &Self| {
+        let line = |Self { alias, cause, .. }: &Self| {
             format!("\n{alias} was not refreshed ({cause}): {until}\nwhen it answers again, run: RefreshState {alias}")
         };
         missed.iter().map(line).collect()
     }
 }
 
+/// The name of the lock under which a record is told that a tablet was refreshed.
+const HEARD: &str = "RefreshState";
+
 /// What holds of a replica that missed a lift of denied tables.
 pub const DENIES_STILL: &str = "should it become primary, it refuses clients the tables of the workflow";
 
 /// What holds of a replica that missed that tables are denied.
 pub const DENIES_NOT_YET: &str = "should it become primary, clients can write to the tables of the workflow";
+
+/// Takes a tablet that has just read its shard's record off those that workflows' records tell to be unaware of denied tables.
+/// Not a primary: clients may have written to it before.
+///
+/// # Errors
+/// Those of the topology.
+pub async fn heard(context: &Context, tablet: &Tablet) -> Result<()> {
+    let global = context.topo.global();
+    let alias = tablet::alias(tablet);
+    let names = |facts: &Facts| facts.unaware.contains(&alias);
+    let records = record::all(global).await?;
+    let of_keyspace = records.into_iter().filter(|(keyspace, _, _)| *keyspace == tablet.keyspace);
+    let naming: Vec<String> =
+        of_keyspace.filter(|(_, _, facts)| facts.as_ref().is_ok_and(names)).map(|(_, workflow, _)| workflow).collect();
+    if naming.is_empty()
+        || topo::shard::get(global, &tablet.keyspace, &tablet.shard).await?.value.primary_alias == tablet.alias
+    {
+        return Ok(());
+    }
+    for workflow in naming {
+        let request = context.lock_request(HEARD).named(paths::workflow_lock(&tablet.keyspace, &workflow));
+        let lock = global.lock(request).await?;
+        let done = async {
+            let Some(stored) = record::find(global, &tablet.keyspace, &workflow).await? else { return Ok(()) };
+            let mut facts = stored.facts;
+            facts.unaware.retain(|unaware| *unaware != alias);
+            record::put(global, (tablet.keyspace.as_str(), workflow.as_str()), &facts, stored.version, &lock)
+                .await
+                .map(drop)
+        };
+        let done = done.await;
+        if let Err(error) = lock.release().await {
+            tracing::warn!("the lock of a workflow was not given back: {error}");
+        }
+        done?;
+    }
+    Ok(())
+}
 
 /// Refreshes every tablet of the named shards in parallel: one wave. Answers the replicas that did not do it.
 ///
@@ -64,7 +110,8 @@ pub async fn shards(
             Err(error) if is_primary => errors.push(Error::from(error)),
             Err(error) => {
                 tracing::warn!("a replica was not refreshed: {error}");
-                missed.push(Missed { alias: tablet::alias(tablet), cause: error.to_string() });
+                let runs = !error.is_not_running();
+                missed.push(Missed { alias: tablet::alias(tablet), runs, cause: error.to_string() });
             }
         }
     }

@@ -340,7 +340,9 @@ async fn tables_that_were_there_are_emptied_a_few_at_a_time_and_get_their_keys_l
 async fn a_primary_that_was_not_refreshed_at_create_denies_nothing() {
     let mut rig = Rig::start().await;
     let replica = |kind, port| tablet("zone1", 1001, "customer", "-80", kind, port);
-    rig.lab.add_tablet(&replica(TabletType::Replica, 1)).await;
+    let busy = MigrateTablet::default();
+    busy.contents().fails = vec!["RefreshState"];
+    rig.lab.add_tablet(&replica(TabletType::Replica, busy.start().await)).await;
     rig.copied().await;
     assert_eq!(rig.record().await.unwrap()["unaware"], json!(["zone1-0000001001"]));
     let port = rig.target[0].start().await;
@@ -362,13 +364,30 @@ async fn a_primary_that_was_not_refreshed_at_create_denies_nothing() {
     assert_eq!(rig.record().await, None);
 }
 
+/// One that did not run reads its shard's record when it starts; one that was busy is refreshed later, as create's answer says.
 #[tokio::test]
-async fn a_replica_that_was_not_refreshed_is_no_trouble_while_another_is_primary() {
-    let mut rig = Rig::start().await;
-    rig.lab.add_tablet(&tablet("zone1", 1001, "customer", "-80", TabletType::Replica, 1)).await;
-    rig.copied().await;
-    rig.cancel(false).await.unwrap();
-    rig.expect_clean(&[]).await;
+async fn a_replica_that_has_read_its_shards_record_since_may_become_primary() {
+    for down in [true, false] {
+        let mut rig = Rig::start().await;
+        let busy = MigrateTablet::default();
+        busy.contents().fails = vec!["RefreshState"];
+        let port = if down { 1 } else { busy.start().await };
+        let replica = |kind, port| tablet("zone1", 1001, "customer", "-80", kind, port);
+        rig.lab.add_tablet(&replica(TabletType::Replica, port)).await;
+        let answer = rig.create().await.unwrap();
+        assert!(answer.contains("when it answers again, run: RefreshState zone1-0000001001"), "{answer}");
+        if !down {
+            busy.contents().fails.clear();
+            let tablet_alias = replica(TabletType::Replica, port).alias;
+            rig.lab.client.refresh_state(RefreshStateRequest { tablet_alias }).await.unwrap();
+        }
+        assert_eq!(rig.record().await.unwrap()["unaware"], json!(null));
+        rig.target[0].fill("orders", 10);
+        let port = rig.target[0].start().await;
+        rig.lab.add_tablet(&replica(TabletType::Primary, port)).await;
+        rig.cancel(false).await.unwrap();
+        rig.expect_clean(&[]).await;
+    }
 }
 
 /// A tablet takes the keys of all tables of a stream before the stream has a position.

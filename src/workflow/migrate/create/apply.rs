@@ -92,7 +92,7 @@ impl Creation<'_> {
 
     /// Notes in the record, before any stream can copy, which tablets do not know that tables are denied.
     async fn note_unaware(&self, facts: &mut Facts, version: &AtomicI64) -> Result<()> {
-        let missed = self.missed().into_iter().map(|missed| missed.alias);
+        let missed = self.missed().into_iter().filter(|missed| missed.runs).map(|missed| missed.alias);
         let out_of_reach = self.situation.target.keyspace.cells.left_out().into_iter().map(|(cell, _)| cell);
         let unaware: Vec<String> = missed.chain(out_of_reach).collect();
         if unaware == facts.unaware {
