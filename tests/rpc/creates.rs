@@ -59,6 +59,7 @@ async fn what_another_workflow_works_on_by_now_stays_and_stays_denied() {
 async fn beside_a_rival_a_create_takes_back_what_is_its_own() {
     let rig = Rig::start().await;
     rig.target[1].contents().slow = vec![("CreateVReplicationWorkflow", Duration::from_millis(100))];
+    rig.target[1].contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
     let rival = async {
         rig.target[1].was_asked("CreateVReplicationWorkflow").await;
         rig.target[0].add_stream("import", 77, "elsewhere", "orders");
@@ -72,6 +73,9 @@ async fn beside_a_rival_a_create_takes_back_what_is_its_own() {
     );
     assert_eq!(rig.denied().await, [vec!["orders".to_owned()], vec!["orders".to_owned()]]);
     assert_eq!(rig.record().await, None);
+    let calls = rig.target[1].taken();
+    let at = |text: &str| calls.iter().position(|call| call.starts_with(text)).unwrap();
+    assert!(at("alter table orders add key") < at("delete from _vt.vreplication"), "{calls:?}");
     let left: Vec<i32> = rig.target.iter().flat_map(|primary| primary.streams()).map(|stream| stream.id).collect();
     assert_eq!(left, [77]);
 }

@@ -29,6 +29,7 @@ use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Conn, Expect, Lock, Record, Write};
 
 pub use step::Step;
+pub use tables::restore_keys_of;
 
 /// What becomes of the tables of a workflow on one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

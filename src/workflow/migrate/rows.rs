@@ -64,6 +64,14 @@ pub fn pending_actions(db_name: &str, workflow: &str) -> String {
     )
 }
 
+/// The same of streams by id.
+pub fn pending_actions_of(ids: &[i64]) -> String {
+    format!(
+        "select pca.table_name, pca.action from _vt.post_copy_action as pca where pca.vrepl_id in ({})",
+        quote::ids(ids)
+    )
+}
+
 /// UUIDs of the diffs of a workflow that a tablet works on, or tries again by itself.
 pub fn diffs_under_way(keyspace: &str, workflow: &str) -> String {
     format!(
@@ -112,6 +120,7 @@ mod tests {
             delete_workflow("vt_a", "it's"),
             "delete from _vt.vreplication where db_name = 'vt_a' and workflow = 'it\\'s'"
         );
+        assert!(pending_actions_of(&[1, 2]).ends_with(" where pca.vrepl_id in (1, 2)"));
         assert_eq!(delete_streams(&[1, 2]), "delete from _vt.vreplication where id in (1, 2)");
     }
 

@@ -91,7 +91,8 @@ impl Removal<'_> {
     async fn of_shard(&self, shard: &TargetShard, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
         let seen_to = self.traces.mark.as_ref().is_some_and(|stored| stored.facts.seen_to.contains(&shard.name));
         let has_streams = !seen_to && self.traces.with_streams.contains(&shard.name);
-        let owed = async { if has_streams { owed(self.context, tablet, self.workflow).await } else { Ok(Vec::new()) } };
+        let query = rows::pending_actions(&db_name(tablet), self.workflow);
+        let owed = async { if has_streams { owed(self.context, tablet, query).await } else { Ok(Vec::new()) } };
         let (owed, taken) = join(owed, self.take(tablet, tables)).await;
         taken?;
         let goes = |table: &String| tables.drop.contains(table) || tables.drop_empty.contains(table);
@@ -138,11 +139,18 @@ type Owed = (String, String);
 /// # Errors
 /// A key that cannot be built, such as a unique one on rows that are not.
 pub async fn restore_keys(context: &Context, tablet: &Tablet, workflow: &str) -> tablet::Result<()> {
-    give_back(context, tablet, owed(context, tablet, workflow).await?).await
+    give_back(context, tablet, owed(context, tablet, rows::pending_actions(&db_name(tablet), workflow)).await?).await
 }
 
-async fn owed(context: &Context, tablet: &Tablet, workflow: &str) -> tablet::Result<Vec<Owed>> {
-    let query = rows::pending_actions(&db_name(tablet), workflow);
+/// The same of streams by id, of which others of the workflow stay.
+///
+/// # Errors
+/// The same.
+pub async fn restore_keys_of(context: &Context, tablet: &Tablet, ids: &[i64]) -> tablet::Result<()> {
+    give_back(context, tablet, owed(context, tablet, rows::pending_actions_of(ids)).await?).await
+}
+
+async fn owed(context: &Context, tablet: &Tablet, query: String) -> tablet::Result<Vec<Owed>> {
     Ok(rows::actions(&context.tablets.read(tablet, query, 100_000).await?))
 }
 

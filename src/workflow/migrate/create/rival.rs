@@ -8,7 +8,7 @@ use super::super::super::preflight::{Finding, check};
 use super::super::super::record::Facts;
 use super::super::super::streams::{self, Keyspace, Listed, OnShard};
 use super::super::super::{Error, Result, names};
-use super::super::{plan, rows};
+use super::super::{cleanup, plan, rows};
 use super::apply::Creation;
 use super::situation::Situation;
 
@@ -66,6 +66,8 @@ impl Creation<'_> {
         }
         for (at, ids) in sorted.ours {
             if let Some(tablet) = keyspace.shards.get(at).and_then(|s| s.primary.as_ref()) {
+                // they may have begun to copy by now
+                cleanup::restore_keys_of(self.context, tablet, &ids).await?;
                 self.context.tablets.v_replication_exec(tablet, rows::delete_streams(&ids)).await?;
             }
         }
@@ -120,14 +122,14 @@ fn tables_gone(situation: &Situation, workflow: &str, tables: &[String]) -> Vec<
     let shards = keyspace.shards.iter().zip(&situation.target_tables).enumerate();
     let mut found = Vec::new();
     for (_, (shard, there)) in shards.filter(|(at, _)| situation.has_copied(*at)) {
-        let gone: Vec<&str> = tables.iter().map(String::as_str).filter(|table| !there.contains_key(*table)).collect();
+        let gone: Vec<&String> = tables.iter().filter(|table| !there.contains_key(*table)).collect();
         if gone.is_empty() {
             continue;
         }
         let subject = format!("shard {}/{}", keyspace.name, shard.name);
         let cause = format!(
             "streams of the interrupted create of workflow {workflow} have copied to {subject}, and tables are not there any more: {}",
-            gone.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")
+            names::some(&gone, ", ")
         );
         let mend = format!(
             "take the interrupted create back, then create it again: Migrate --target-keyspace {} --workflow {workflow} cancel",
