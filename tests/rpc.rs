@@ -22,6 +22,8 @@ mod decoders;
 mod deletes;
 #[path = "rpc/earlier.rs"]
 mod earlier;
+#[path = "rpc/endings.rs"]
+mod endings;
 #[path = "rpc/fallback.rs"]
 mod fallback;
 #[path = "rpc/guard.rs"]
