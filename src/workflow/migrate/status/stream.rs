@@ -13,7 +13,8 @@ pub(super) fn stream_state(stream: &Stream, copying: bool, overall: &Overall) ->
     let source = stream.bls.as_ref().map(|bls| format!("{}/{}", bls.keyspace, bls.shard)).unwrap_or_default();
     let info = match (status, copying) {
         ("Error", _) => streams::message(stream),
-        (_, true) => overall.text(),
+        // a tablet is done with its tables a moment before it says that its stream runs
+        ("Copying", _) | (_, true) => overall.text(),
         _ if stream.pos.is_empty() => "VStream has not started".into(),
         _ => lag_text(stream),
     };
