@@ -1,9 +1,11 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all, try_join};
-use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::tabletmanagerdata::{
     ReadVReplicationWorkflowResponse as Found, ReadVReplicationWorkflowsRequest,
@@ -15,6 +17,8 @@ use crate::context::Context;
 use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
 use crate::{key_range, tablet};
+
+pub use rules::{EXCLUDE, brought, included, tables};
 
 /// A keyspace's shards with their primaries, as read at one moment.
 pub struct Keyspace {
@@ -347,23 +351,6 @@ pub fn union(streams: &[&OnShard]) -> Origin {
     origin
 }
 
-/// Tables that a source's rules match, ascending.
-pub fn tables(source: &BinlogSource) -> Vec<String> {
-    let rules = source.filter.iter().flat_map(|f| &f.rules);
-    let mut tables: Vec<String> = rules.map(|rule| rule.r#match.clone()).collect();
-    tables.sort();
-    tables
-}
-
-/// Each table that some streams bring, with their workflow and the stream.
-pub fn brought<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> impl Iterator<Item = (String, &'r str, &'r Stream)> {
-    rows.into_iter().flat_map(|row| {
-        let workflow = row.found.workflow.as_str();
-        let of_stream = |stream: &'r Stream| stream.bls.iter().flat_map(tables).map(move |table| (table, stream));
-        row.found.streams.iter().flat_map(of_stream).map(move |(table, stream)| (table, workflow, stream))
-    })
-}
-
 /// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
 pub const FROZEN: &str = "FROZEN";
 
@@ -375,15 +362,6 @@ pub fn is_frozen(stream: &Stream) -> bool {
 /// True for a stream that has copied something, or may have.
 pub fn has_copied(stream: &Stream) -> bool {
     !stream.pos.is_empty() || stream.rows_copied > 0
-}
-
-/// The filter of a rule that leaves its table out (Vitess 22.0.4, `ExcludeStr`).
-pub const EXCLUDE: &str = "exclude";
-
-/// Tables that a source's rules bring: those that they match, less those that they leave out.
-pub fn included(source: &BinlogSource) -> impl Iterator<Item = &str> {
-    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
-    rules.filter(|rule| rule.filter != EXCLUDE).map(|rule| rule.r#match.as_str())
 }
 
 /// A stream's message; bytes that are not UTF-8 are replaced.

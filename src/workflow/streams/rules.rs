@@ -1,0 +1,32 @@
+//! The rules of streams: which tables they name, and which they bring.
+
+use vtmigrated_proto::binlogdata::BinlogSource;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+
+use super::OnShard;
+
+/// Tables that a source's rules match, ascending.
+pub fn tables(source: &BinlogSource) -> Vec<String> {
+    let rules = source.filter.iter().flat_map(|f| &f.rules);
+    let mut tables: Vec<String> = rules.map(|rule| rule.r#match.clone()).collect();
+    tables.sort();
+    tables
+}
+
+/// Each table that some streams bring, with their workflow and the stream.
+pub fn brought<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> impl Iterator<Item = (String, &'r str, &'r Stream)> {
+    rows.into_iter().flat_map(|row| {
+        let workflow = row.found.workflow.as_str();
+        let of_stream = |stream: &'r Stream| stream.bls.iter().flat_map(tables).map(move |table| (table, stream));
+        row.found.streams.iter().flat_map(of_stream).map(move |(table, stream)| (table, workflow, stream))
+    })
+}
+
+/// The filter of a rule that leaves its table out (Vitess 22.0.4, `ExcludeStr`).
+pub const EXCLUDE: &str = "exclude";
+
+/// Tables that a source's rules bring: those that they match, less those that they leave out.
+pub fn included(source: &BinlogSource) -> impl Iterator<Item = &str> {
+    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
+    rules.filter(|rule| rule.filter != EXCLUDE).map(|rule| rule.r#match.as_str())
+}
