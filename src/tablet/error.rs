@@ -20,6 +20,10 @@ pub enum Error {
     Slow { alias: String, address: String, method: &'static str, seconds: u64 },
 }
 
+/// What the system says of an address at which nothing runs.
+const NOT_RUNNING: [&str; 4] =
+    ["Connection refused", "No route to host", "failed to lookup address", "Name or service not known"];
+
 impl Error {
     /// The tablet's alias.
     pub fn alias(&self) -> &str {
@@ -44,9 +48,10 @@ impl Error {
         matches!(self.mysql(), Some((100, _)))
     }
 
-    /// True when nothing listens at the tablet's address: it does not run, and reads its records when it starts.
+    /// True when nothing listens at the tablet's address, or it has none any more: it does not run, and reads its records when
+    /// it starts.
     pub fn is_not_running(&self) -> bool {
-        matches!(self, Self::Unreachable { detail, .. } if detail.contains("Connection refused"))
+        matches!(self, Self::Unreachable { detail, .. } if NOT_RUNNING.iter().any(|text| detail.contains(text)))
     }
 
     /// True when the tablet gave no answer, so that it is unknown whether it acted.

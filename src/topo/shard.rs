@@ -225,8 +225,8 @@ fn with_denied(
     control.allow_reads = match change {
         Deny::Add => control.allow_reads,
         Deny::AddForWrites => control.allow_reads || old.is_empty(),
-        // as stock does (Vitess 24.0.4, `updatePrimaryTabletControl`): what is left was not denied for writes alone
-        Deny::Remove => false,
+        // whoever denies for reads, too, has said so then
+        Deny::Remove => control.allow_reads,
     };
     if !control.denied_tables.is_empty() {
         let control = wire::over(&bytes, "topodata.Shard.TabletControl", &control)?;
@@ -296,7 +296,7 @@ mod tests {
             let record = if change == Deny::Add { record.clone() } else { read(denied_too) };
             let changed = read(with_denied(&record, change, &strings(&[table])).unwrap().0.unwrap());
             assert_eq!(denied(&changed.value), strings(left));
-            assert_eq!(changed.value.tablet_controls[0].allow_reads, change == Deny::Add);
+            assert!(changed.value.tablet_controls[0].allow_reads);
             assert!(changed.raw.windows(5).any(|part| part == b"newer"));
         }
         let gone = with_denied(&record, Deny::Remove, &strings(&["a"])).unwrap().0.unwrap();

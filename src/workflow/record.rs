@@ -81,6 +81,9 @@ pub struct Facts {
     /// tablets nobody could ask: one of these denies nothing should it become primary, whatever its shard's record says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unaware: Vec<String>,
+    /// Tablets of such cells that have read them since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aware: Vec<String>,
     /// Sizes of the source's tables; none when nobody could tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<TableSize>,
@@ -168,8 +171,21 @@ impl Facts {
     /// True when the present primary of a shard is not known to have read that create denied the tables.
     pub fn has_unaware_primary(&self, shard: &Shard) -> bool {
         let Some(primary) = &shard.primary_alias else { return false };
-        let alias = paths::alias_text(primary);
-        self.unaware.iter().any(|unaware| *unaware == alias || *unaware == primary.cell)
+        self.is_unaware(&paths::alias_text(primary), &primary.cell)
+    }
+
+    /// True for a tablet that may not have read that tables are denied.
+    pub fn is_unaware(&self, alias: &str, cell: &str) -> bool {
+        let of_cell = |unaware: &String| unaware == cell && !self.aware.iter().any(|aware| aware == alias);
+        self.unaware.iter().any(|unaware| unaware == alias || of_cell(unaware))
+    }
+
+    /// Notes that a tablet has read its shard's record since.
+    pub fn make_aware(&mut self, alias: &str, cell: &str) {
+        self.unaware.retain(|unaware| unaware != alias);
+        if self.is_unaware(alias, cell) {
+            self.aware.push(alias.to_owned());
+        }
     }
 
     /// False when the facts are about another shard than the one of this name whose record was made so.

@@ -11,7 +11,7 @@ use super::streams::WithReplicas;
 use super::{Error, Result};
 use crate::context::Context;
 use crate::tablet;
-use crate::topo::{self, paths};
+use crate::topo::{self, LockRequest, paths};
 
 /// Bound of all calls together, as in stock.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,6 +38,8 @@ impl Missed {
 
 /// The name of the lock under which a record is told that a tablet was refreshed.
 const HEARD: &str = "RefreshState";
+/// How long the caller of a refresh waits for it: an end of the workflow may hold it for as long as keys take to build.
+const HEARD_WAIT: Duration = Duration::from_secs(2);
 
 /// What holds of a replica that missed a lift of denied tables.
 pub const DENIES_STILL: &str = "should it become primary, it refuses clients the tables of the workflow";
@@ -53,7 +55,8 @@ pub const DENIES_NOT_YET: &str = "should it become primary, clients can write to
 pub async fn heard(context: &Context, tablet: &Tablet) -> Result<()> {
     let global = context.topo.global();
     let alias = tablet::alias(tablet);
-    let names = |facts: &Facts| facts.unaware.contains(&alias);
+    let cell = tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default();
+    let names = |facts: &Facts| facts.is_unaware(&alias, cell);
     let records = record::all(global).await?;
     let of_keyspace = records.into_iter().filter(|(keyspace, _, _)| *keyspace == tablet.keyspace);
     let naming: Vec<String> =
@@ -64,12 +67,13 @@ pub async fn heard(context: &Context, tablet: &Tablet) -> Result<()> {
         return Ok(());
     }
     for workflow in naming {
-        let request = context.lock_request(HEARD).named(paths::workflow_lock(&tablet.keyspace, &workflow));
+        let request = LockRequest { wait: HEARD_WAIT, ..context.lock_request(HEARD) };
+        let request = request.named(paths::workflow_lock(&tablet.keyspace, &workflow));
         let lock = global.lock(request).await?;
         let done = async {
             let Some(stored) = record::find(global, &tablet.keyspace, &workflow).await? else { return Ok(()) };
             let mut facts = stored.facts;
-            facts.unaware.retain(|unaware| *unaware != alias);
+            facts.make_aware(&alias, cell);
             record::put(global, (tablet.keyspace.as_str(), workflow.as_str()), &facts, stored.version, &lock)
                 .await
                 .map(drop)

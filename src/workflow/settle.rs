@@ -28,7 +28,7 @@ use super::vdiff_summary::{ShardRow, State, TableReport, rows};
 use crate::sql::rows as sql_rows;
 
 /// Beginning of the error.
-const FAILURE: &str = "failed to reconcile extra rows: node doesn't exist";
+pub(super) const FAILURE: &str = "failed to reconcile extra rows: node doesn't exist";
 
 /// What a shard's answer became.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -73,7 +73,7 @@ async fn a_diff_that_starts_streams_again_is_stopped_first() {
     let rig = rig([running(100), running(100)], json!({})).await;
     rig.primaries[1].set(|c| c.diffs.push(diff("started")));
     let summary = complete(&rig, false).await.unwrap();
-    assert!(summary.contains(&format!("stopped a VDiff under way: {UUID}")), "{summary}");
+    assert!(summary.contains(&format!("stopped a VDiff that would have gone on: {UUID}")), "{summary}");
     assert_eq!(rig.primaries[1].actions(), ["show", "stop", "delete"]);
     assert!(!denied(&rig).await && record(&rig).await.is_none());
 }

@@ -309,7 +309,7 @@ async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {
     let (code, text) = refusal(rig.cancel(false).await);
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
-    assert!(text.contains("Workflow --keyspace customer delete --workflow import --keep-data"), "{text}");
+    assert!(text.contains("Workflow --keyspace customer delete --workflow again --keep-data"), "{text}");
     let (_, text) = refusal(rig.lab.client.clone().move_tables_complete(request).await);
     assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
     rig.cancel(true).await.unwrap();

@@ -97,7 +97,7 @@ impl Told {
         for (begins, text) in [
             ("ignored as --ignore-source-keyspace asks", texts(&self.ignored)),
             ("not looked at, for nobody told", texts(&self.unchecked)),
-            ("stopped a VDiff under way", self.diffs.join(", ")),
+            ("stopped a VDiff that would have gone on", self.diffs.join(", ")),
         ] {
             if !text.is_empty() {
                 remarks.push(format!("{begins}: {text}"));

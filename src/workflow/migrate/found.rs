@@ -101,17 +101,22 @@ impl Found {
         record::write((self.target.keyspace.name.as_str(), workflow), &facts, Expect::Any).map(|write| vec![write])
     }
 
+    /// A shard whose primary did not read that tables are denied.
+    pub fn unaware_primary(&self) -> Option<&str> {
+        let facts = &self.record.as_ref()?.facts;
+        let mut shards = self.target.keyspace.shards.iter();
+        shards.find(|shard| facts.has_unaware_primary(&shard.record.value)).map(|shard| shard.name.as_str())
+    }
+
     /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the
     /// workflow denied is denied still.
     pub fn may_run_on(&self) -> bool {
         let denied = self.denied_ever();
         let stands = |shard: &TargetShard| {
             let ours = denied.iter().filter(|(name, _)| *name == shard.name).flat_map(|(_, tables)| tables);
-            let unaware =
-                self.record.as_ref().is_some_and(|stored| stored.facts.has_unaware_primary(&shard.record.value));
-            !unaware && shard.first_not_denied(ours).is_none()
+            shard.first_not_denied(ours).is_none()
         };
-        !self.handed_over() && self.target.keyspace.shards.iter().all(stands)
+        !self.handed_over() && self.unaware_primary().is_none() && self.target.keyspace.shards.iter().all(stands)
     }
 
     /// All tables that the record and the streams name.
@@ -170,8 +175,13 @@ impl Found {
         );
         let help = match shared.iter().any(|table| own.contains(table)) {
             true => format!(
-                "end one of them and keep its tables, then repeat this: Workflow --keyspace {keyspace} delete --workflow \
-                 {workflow} --keep-data"
+                "end the other one and keep its tables, then repeat this: Workflow --keyspace {keyspace} delete --workflow \
+                 {} --keep-data",
+                shared
+                    .iter()
+                    .filter(|table| own.contains(**table))
+                    .find_map(|table| self.others.get(*table))
+                    .map_or("", |w| w)
             ),
             false => "complete or cancel that one first, then repeat this".to_owned(),
         };

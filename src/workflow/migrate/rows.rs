@@ -72,10 +72,11 @@ pub fn pending_actions_of(ids: &[i64]) -> String {
     )
 }
 
-/// UUIDs of the diffs of a workflow that a tablet works on, or tries again by itself.
+/// UUIDs of the diffs of a workflow that a tablet works on, or tries again by itself (Vitess 22.0.4, `sqlGetVDiffsToRetry`).
 pub fn diffs_under_way(keyspace: &str, workflow: &str) -> String {
     format!(
-        "select vdiff_uuid from _vt.vdiff where keyspace = {} and workflow = {} and state in ('pending', 'started', 'error')",
+        "select vdiff_uuid from _vt.vdiff where keyspace = {} and workflow = {} and (state in ('pending', 'started') \
+         or state = 'error' and json_unquote(json_extract(options, '$.core_options.auto_retry')) = 'true')",
         quote::literal(keyspace),
         quote::literal(workflow)
     )

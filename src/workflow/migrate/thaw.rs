@@ -61,6 +61,15 @@ pub async fn start(context: &Context, keyspace: &str, workflow: &str) -> Result<
 
 async fn start_locked(context: &Context, keyspace: &str, workflow: &str, lock: &Lock) -> Result<()> {
     let mut found = Found::read(context, keyspace, workflow).await?;
+    if let Some(shard) = found.unaware_primary().filter(|_| !found.handed_over()) {
+        let text = format!(
+            "cannot start a workflow when it is frozen: the primary of shard {keyspace}/{shard} did not read that its tables are \
+             denied, and clients may have written to them"
+        );
+        let help = "make another tablet of the shard its primary (PlannedReparentShard), then repeat this; or end the workflow and \
+                    keep its tables with Workflow delete --keep-data";
+        return Err(Error::precondition("PRIMARY_UNAWARE", text, help));
+    }
     if !found.may_run_on() {
         let text = "cannot start a workflow when it is frozen: clients may have written to the tables, for they are not \
                     denied any more";

@@ -17,7 +17,8 @@ pub fn tables(source: &BinlogSource) -> Vec<String> {
 pub fn brought<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> impl Iterator<Item = (String, &'r str, &'r Stream)> {
     rows.into_iter().flat_map(|row| {
         let workflow = row.found.workflow.as_str();
-        let of_stream = |stream: &'r Stream| stream.bls.iter().flat_map(tables).map(move |table| (table, stream));
+        let of_stream =
+            |stream: &'r Stream| stream.bls.iter().flat_map(included).map(move |table| (table.to_owned(), stream));
         row.found.streams.iter().flat_map(of_stream).map(move |(table, stream)| (table, workflow, stream))
     })
 }

@@ -157,12 +157,13 @@ impl Diff {
         self.tables.iter().filter(differs).map(|t| t.name.as_str()).collect()
     }
 
-    /// What diffs before it found, by diff. A table that this one has compared to its end is not one of them, also where only
+    /// What diffs before it found in some tables, by diff. A table that this one has compared to its end is not one of them, also where only
     /// [`settle`] knows that it has.
-    fn found_before(&self) -> BTreeMap<&str, Vec<&str>> {
+    fn found_before(&self, tables: &[String]) -> BTreeMap<&str, Vec<&str>> {
         let compared = |table: &str| self.tables.iter().any(|t| t.name == table && t.state == "completed");
+        let counts = |m: &&Mismatch| m.uuid != self.uuid && tables.contains(&m.table) && !compared(&m.table);
         let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for Mismatch { uuid, table } in self.earlier.iter().filter(|m| m.uuid != self.uuid && !compared(&m.table)) {
+        for Mismatch { uuid, table } in self.earlier.iter().filter(counts) {
             found.entry(uuid).or_default().push(table);
         }
         found
@@ -222,12 +223,15 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                     let error = if diff.error.is_empty() { String::new() } else { format!(" ({})", diff.error) };
                     unfinished.push(format!("{shard} is {}{error}", diff.state));
                 }
-                for (uuid, differing) in diff.found_before() {
+                for (uuid, differing) in diff.found_before(tables) {
                     let text = format!(
                         "an earlier VDiff ({uuid}) found rows that differ in {}, and no later one compared them",
                         differing.join(", ")
                     );
-                    let mend = format!("see VDiff show {uuid}, mend the rows, then compare again: {command}");
+                    let mend = format!(
+                        "see VDiff show {uuid}, mend the rows, then compare again: {command}; or forget it: VDiff \
+                         --target-keyspace {keyspace} --workflow {workflow} delete {uuid}"
+                    );
                     found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));
                 }
             }
@@ -270,7 +274,7 @@ pub fn sentence(diffs: &Diffs, now: i64) -> String {
     if known.is_empty() {
         return "none".into();
     }
-    if known.iter().any(|diff| !diff.mismatches().is_empty() || !diff.found_before().is_empty()) {
+    if known.iter().any(|diff| !diff.mismatches().is_empty()) {
         return "rows differ".into();
     }
     if let Some(text) = known.iter().find_map(|diff| diff.progress_text(now)) {

@@ -86,6 +86,7 @@ fn facts() -> Facts {
         every_pair: false,
         seen_to: Vec::new(),
         unaware: Vec::new(),
+        aware: Vec::new(),
         sizes: Vec::new(),
     }
 }

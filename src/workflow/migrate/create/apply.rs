@@ -98,7 +98,7 @@ impl Creation<'_> {
         if unaware == facts.unaware {
             return Ok(());
         }
-        facts.unaware = unaware;
+        (facts.unaware, facts.aware) = (unaware, Vec::new());
         self.put(facts, version).await
     }
 

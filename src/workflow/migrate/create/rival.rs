@@ -67,8 +67,18 @@ impl Creation<'_> {
         for (at, ids) in sorted.ours {
             if let Some(tablet) = keyspace.shards.get(at).and_then(|s| s.primary.as_ref()) {
                 // they may have begun to copy by now
-                cleanup::restore_keys_of(self.context, tablet, &ids).await?;
-                self.context.tablets.v_replication_exec(tablet, rows::delete_streams(&ids)).await?;
+                let gone = async {
+                    cleanup::restore_keys_of(self.context, tablet, &ids).await?;
+                    self.context
+                        .tablets
+                        .v_replication_exec(tablet, rows::delete_streams(&ids))
+                        .await
+                        .map_err(Error::from)
+                };
+                // the rival is what matters: its streams are not to be taken for ours
+                if let Err(error) = gone.await {
+                    tracing::warn!("streams that a rival was faster than were not deleted: {error}");
+                }
             }
         }
         let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);

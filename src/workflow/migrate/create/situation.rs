@@ -182,6 +182,7 @@ impl Situation {
             every_pair: plan::primary_vindexes_differ(&self.source.vschema, &self.target_vschema.value, tables),
             seen_to: Vec::new(),
             unaware: Vec::new(),
+            aware: Vec::new(),
             sizes: Vec::new(),
         }
     }

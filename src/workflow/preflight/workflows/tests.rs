@@ -68,6 +68,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         every_pair: false,
         seen_to: Vec::new(),
         unaware: Vec::new(),
+        aware: Vec::new(),
         sizes: Vec::new(),
     }
 }
