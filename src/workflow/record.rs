@@ -69,6 +69,9 @@ pub struct Facts {
     /// here on the workflow can only be completed.
     #[serde(default)]
     pub handed_over: bool,
+    /// It was a delete that keeps the data which lifted them, whatever was copied: from here on it can only be repeated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeping: bool,
     /// The streams, by shard and id, that there were when create ended, and again when complete or cancel began; none while
     /// create cannot have inserted any. `None` when that was not noted: from when create may insert streams until it ends,
     /// and by older versions.
@@ -156,6 +159,7 @@ impl Facts {
             completing: false,
             snapshot: false,
             handed_over: false,
+            keeping: false,
             unaware: Vec::new(),
             sizes: Vec::new(),
             denied_tables: denied,

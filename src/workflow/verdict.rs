@@ -74,6 +74,12 @@ impl Evidence<'_> {
     /// for: [`Self::behind`].
     pub fn judge(&self) -> Vec<Finding> {
         let mut found = Vec::new();
+        if self.facts.is_some_and(|facts| facts.keeping) {
+            let (keyspace, workflow) = (&self.target.name, self.workflow);
+            let mend = format!("repeat it: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data");
+            let cause = "its delete with --keep-data has begun, and clients have its tables, copied or not";
+            found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {workflow}"), cause, mend));
+        }
         if self.handed_over() {
             return found;
         }

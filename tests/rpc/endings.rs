@@ -141,6 +141,14 @@ async fn an_end_that_keeps_the_data_has_no_way_back_once_clients_can_write() {
     let request = WorkflowUpdateRequest { keyspace: "customer".into(), tablet_request: Some(tablet_request) };
     let started = rig.lab.client.clone().workflow_update(request).await;
     assert_refused(started, Code::FailedPrecondition, "cannot start a workflow when it is frozen");
+    let request = MoveTablesCompleteRequest {
+        workflow: "import".into(),
+        target_keyspace: "customer".into(),
+        ..MoveTablesCompleteRequest::default()
+    };
+    let completed = rig.lab.client.clone().move_tables_complete(request).await;
+    let text = "cannot complete workflow import in keyspace customer: its delete with --keep-data has begun";
+    assert_refused(completed, Code::FailedPrecondition, text);
     let text = "cannot delete workflow import in keyspace customer: its complete has begun";
     assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
     assert_eq!(rows(&rig), [10; 4]);

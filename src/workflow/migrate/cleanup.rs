@@ -145,7 +145,7 @@ impl Removal<'_> {
         let target = self.target();
         if traces.handed_over {
             freeze::see_frozen(context, found, workflow).await?;
-            let mark = found.mark_handed_over(workflow)?;
+            let mark = found.mark_handed_over(workflow, true)?;
             return hand_over(context, lock, target, &traces.denied, mark).await;
         }
         if traces.secures() {

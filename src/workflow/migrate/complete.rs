@@ -183,7 +183,7 @@ async fn execute(
             try_join(rebuilt, freeze::see_frozen(context, found, workflow)).await.map(drop)
         }
         Step::LiftDenied { .. } => {
-            let mark = found.mark_handed_over(workflow)?;
+            let mark = found.mark_handed_over(workflow, false)?;
             told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
             Ok(())
         }

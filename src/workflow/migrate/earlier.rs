@@ -53,7 +53,15 @@ pub fn of<'f, 'r>(
         return Some(Cow::Borrowed(facts));
     }
     let (sizes, seen_to) = (Vec::new(), Vec::new());
-    Some(Cow::Owned(Facts { handed_over: false, completing: false, snapshot: false, sizes, seen_to, ..facts.clone() }))
+    Some(Cow::Owned(Facts {
+        handed_over: false,
+        keeping: false,
+        completing: false,
+        snapshot: false,
+        sizes,
+        seen_to,
+        ..facts.clone()
+    }))
 }
 
 /// True when the streams come from where the record says and bring what it says.

@@ -89,15 +89,16 @@ impl Found {
         self.record.as_ref().is_some_and(|stored| stored.facts.handed_over)
     }
 
-    /// The write by which the record says that the tables were handed over; none when it says so already, or is not there.
+    /// The write by which the record says that the tables were handed over, by complete or by a delete that keeps the data; none
+    /// when it says so already, or is not there.
     ///
     /// # Errors
     /// A record that cannot be written down.
-    pub fn mark_handed_over(&self, workflow: &str) -> Result<Vec<Write>> {
+    pub fn mark_handed_over(&self, workflow: &str, keeping: bool) -> Result<Vec<Write>> {
         let Some(Stored { facts, .. }) = self.noting_streams().filter(|stored| !stored.facts.handed_over) else {
             return Ok(Vec::new());
         };
-        let facts = Facts { completing: true, handed_over: true, ..facts };
+        let facts = Facts { completing: true, handed_over: true, keeping, ..facts };
         record::write((self.target.keyspace.name.as_str(), workflow), &facts, Expect::Any).map(|write| vec![write])
     }
 

@@ -82,6 +82,7 @@ fn facts() -> Facts {
         completing: false,
         snapshot: false,
         handed_over: false,
+        keeping: false,
         streams: None,
         every_pair: false,
         seen_to: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::super::Result;
+use super::super::super::{Error, Result};
 use super::super::Found;
 use super::super::{readiness, status};
 use crate::tablet;
@@ -37,9 +37,19 @@ pub enum Step {
 /// The steps that are left of a complete.
 ///
 /// # Errors
-/// There is nothing to complete: no stream, and no complete that was interrupted. The streams disagree.
+/// There is nothing to complete: no stream, and no complete that was interrupted. The streams disagree. A delete that keeps the data
+/// has begun.
 pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     let target = &found.target.keyspace;
+    if found.record.as_ref().is_some_and(|stored| stored.facts.keeping) {
+        let keyspace = &target.name;
+        let text = format!(
+            "cannot complete workflow {workflow} in keyspace {keyspace}: its delete with --keep-data has begun, and clients have its \
+             tables, copied or not"
+        );
+        let help = format!("repeat that: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data");
+        return Err(Error::precondition("DELETE_HAS_BEGUN", text, help));
+    }
     let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if found.rows.is_empty() && !completing {
         return Err(status::missing(&target.name, workflow));

@@ -178,6 +178,7 @@ impl Situation {
             completing: false,
             snapshot: false,
             handed_over: false,
+            keeping: false,
             streams: None,
             every_pair: plan::primary_vindexes_differ(&self.source.vschema, &self.target_vschema.value, tables),
             seen_to: Vec::new(),

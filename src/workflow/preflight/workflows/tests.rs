@@ -64,6 +64,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         completing: false,
         snapshot: false,
         handed_over: false,
+        keeping: false,
         streams: None,
         every_pair: false,
         seen_to: Vec::new(),
