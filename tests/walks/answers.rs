@@ -39,6 +39,7 @@ fn stream(stream: &Stream) -> read_v_replication_workflow_response::Stream {
         pos: stream.position.clone().into_bytes(),
         state: stream.state.into(),
         message: stream.message.clone().into_bytes(),
+        rows_copied: stream.rows_copied,
         time_updated: time(heard),
         time_heartbeat: time(heard),
         transaction_timestamp: time(heard),

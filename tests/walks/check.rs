@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vtmigrated::topo::paths;
+use vtmigrated::topo::{paths, shard};
 use vtmigrated::workflow::record;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
 
@@ -176,13 +176,25 @@ impl World {
                     .map(|copy| format!("a copy state of {} on {on}", copy.table)),
             );
             if other_records == 0 {
-                let ours = |table: &&String| !state.denied_by_others.contains(*table);
+                let ours = |table: &&String| {
+                    let of_nobody = state.denied_by_nobody.contains(&(name.clone(), (*table).clone()));
+                    !of_nobody && !state.denied_by_others.contains(*table)
+                };
                 left.extend(denied.iter().filter(ours).map(|table| format!("{table} denied on {on}")));
                 let acted = &state.seats[&shard.primary].denied;
                 left.extend(acted.iter().filter(ours).map(|table| format!("{table} refused by the primary of {on}")));
             }
         }
         left
+    }
+
+    /// What the topology has of a target keyspace that was deleted.
+    pub async fn left_of_target(&self) -> Vec<String> {
+        let cell = self.cell(TARGET).await;
+        let mut left = self.global.list(&paths::keyspace_dir(TARGET)).await.unwrap();
+        left.extend(self.global.list(&paths::workflow_records(TARGET)).await.unwrap());
+        left.extend(cell.list(paths::TABLETS).await.unwrap());
+        left.into_iter().map(|node| node.path).collect()
     }
 
     /// What others denied stays denied.
@@ -192,7 +204,8 @@ impl World {
             (state.serving(TARGET), state.denied_by_others.clone())
         };
         for name in shards {
-            let denied = self.denied(&name.1).await;
+            let Some(record) = self.record(TARGET, &name.1).await else { continue };
+            let denied = shard::denied(&record);
             for table in theirs.iter().filter(|table| !denied.contains(table)) {
                 self.state().violate(format!("{table} is not denied on {} any more, which others had denied", name.1));
             }

@@ -39,6 +39,8 @@ pub struct Event {
     pub table: String,
     pub id: i64,
     pub version: Option<u64>,
+    /// The row is a new one.
+    pub insert: bool,
     /// The version of the world when it happened.
     pub when: u64,
 }
@@ -54,6 +56,7 @@ pub struct Stream {
     pub at: Option<usize>,
     /// The same as tablets store it.
     pub position: String,
+    pub rows_copied: i64,
     /// It was to stop after its copy, and has applied something since.
     pub ran_on: bool,
     /// Heard of its source a moment ago.
@@ -124,11 +127,18 @@ pub fn rules(source: &BinlogSource) -> Vec<(String, String)> {
     rules.map(|rule| (rule.r#match.clone(), range(&rule.filter))).collect()
 }
 
+impl Stream {
+    /// False when somebody wrote something into its row that is no position.
+    pub fn has_a_position(&self) -> bool {
+        self.position.is_empty() || self.position.starts_with("MySQL56/")
+    }
+}
+
 impl Shard {
     pub fn new(server: u32, primary: u32) -> Self {
         let mut shard = Self { primary, serving: true, ..Self::default() };
         shard.elect(server);
-        shard.log.push(Event { table: String::new(), id: 0, version: None, when: 0 });
+        shard.log.push(Event { table: String::new(), id: 0, version: None, insert: false, when: 0 });
         shard
     }
 
@@ -154,11 +164,12 @@ impl Shard {
     /// A client's transaction.
     pub fn write(&mut self, table: &str, id: i64, version: Option<u64>, when: u64) {
         let Some(there) = self.tables.get_mut(table) else { return };
-        match version {
-            Some(version) => drop(there.rows.insert(id, Row { version, owner: Owner::Client })),
-            None => drop(there.rows.remove(&id)),
-        }
-        self.log.push(Event { table: table.to_owned(), id, version, when });
+        let before = match version {
+            Some(version) => there.rows.insert(id, Row { version, owner: Owner::Client }),
+            None => there.rows.remove(&id),
+        };
+        let insert = version.is_some() && before.is_none();
+        self.log.push(Event { table: table.to_owned(), id, version, insert, when });
     }
 
     pub fn insert_streams(&mut self, request: &CreateVReplicationWorkflowRequest) {
@@ -184,6 +195,7 @@ impl Shard {
             message: String::new(),
             at,
             position,
+            rows_copied: 0,
             ran_on: false,
             fresh: true,
             made_by: made_by.clone(),

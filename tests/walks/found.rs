@@ -1,7 +1,7 @@
 //! Sequences that walks found, each with the fault that it showed. What depends on where an operation is cut is tried at
 //! every call.
 
-use crate::step::{Op, Step};
+use crate::step::{Op, Position, Step};
 use crate::upset::Upset;
 use crate::walk::run;
 use crate::world::Setup;
@@ -185,6 +185,90 @@ fn denied_tables_of_others_stay_when_somebody_starts_streams_that_were_handed_ov
         let before = [Our(Create, None), Wait(30)];
         let after = [StreamsThawed, Our(Cancel, None), Our(CancelKeepingData, None)];
         holds_at_every_call(setup, &before, Complete, Upset::KillAfter, &after);
+    }
+}
+
+/// When all but the record of a workflow is gone, that keeps no later one from its end.
+#[test]
+fn what_stock_makes_after_a_cancel_that_was_cut_off_is_completed() {
+    for setup in [PLAIN, SHARDED] {
+        let mut made = 0;
+        for call in 0.. {
+            let cut_off = Our(Cancel, Some((call, Upset::KillAfter)));
+            let steps = [Our(Create, None), Wait(30), cut_off, StockCreate, Wait(30), Our(Complete, None)];
+            let walked = run(setup, &steps);
+            assert!(walked.violations.is_empty(), "call {call}: {:#?}\n{:#?}", walked.violations, walked.told);
+            if !walked.upset_happened {
+                break;
+            }
+            let (makes, completes) =
+                (walked.done.contains_key("StockCreate done"), walked.done.contains_key("Complete done"));
+            assert!(!makes || completes, "call {call}: {:#?}", walked.told);
+            made += usize::from(makes);
+        }
+        // before the record is deleted, and after it
+        assert!(made > 1, "{made}");
+    }
+}
+
+/// What our complete has written of streams that stock has deleted does not count for those that stock makes.
+#[test]
+fn a_complete_that_was_cut_off_says_nothing_of_what_stock_makes_later() {
+    for setup in [PLAIN, SHARDED] {
+        let after = [StockDelete { keep_data: false }, StockCreate, Wait(1), StreamsFrozen, Our(Complete, None)];
+        holds_at_every_call(setup, &[Our(Create, None), Wait(30)], Complete, Upset::KillAfter, &after);
+    }
+}
+
+#[test]
+fn a_source_primary_that_was_replaced_does_not_tell_what_the_source_has() {
+    for setup in [PLAIN, SHARDED] {
+        let steps = [Our(Create, None), Wait(30), Stall, SourceFailsOver(0), SourceWrites(4), Our(Complete, None)];
+        holds(setup, &steps);
+    }
+}
+
+#[test]
+fn what_somebody_writes_as_a_position_does_not_make_complete_pass_over_rows() {
+    for to in [Position::Empty, Position::Garbled, Position::Older(1), Position::Older(9)] {
+        for setup in [PLAIN, SHARDED, Setup { stop_after_copy: true, ..PLAIN }] {
+            let steps = [Our(Create, None), Wait(30), SourceWrites(4), Wait(9), PositionEdited(0, to), SourceDeletes];
+            holds(setup, &[&steps[..], &[Our(Complete, None)]].concat());
+            holds(setup, &[&steps[..], &[StreamsStopped, Our(Start, None), Wait(30), Our(Complete, None)]].concat());
+            holds(setup, &[&steps[..], &[Our(Cancel, None)]].concat());
+        }
+    }
+}
+
+#[test]
+fn a_keyspace_that_is_deleted_takes_the_records_of_its_workflows_with_it() {
+    for upset in [Upset::KillAfter, Upset::FailBefore, Upset::LeaseLost] {
+        for call in 0..30 {
+            let deleted = KeyspaceDeleted(Some((call, upset)));
+            holds(SHARDED, &[Our(Create, None), Wait(9), deleted, Our(Create, None), Wait(30), Our(Complete, None)]);
+        }
+    }
+}
+
+/// A cancel that was cut off after its DROP finds the workflow's tables gone, and what users have made there since is theirs.
+#[test]
+fn a_table_that_a_user_made_anew_survives_the_cancel_that_goes_on() {
+    for setup in [PLAIN, SHARDED] {
+        for upset in [Upset::KillAfter, Upset::FailBefore, Upset::LeaseLost] {
+            let after = [UserMakesTable, ClientWrites, Our(Cancel, None)];
+            holds_at_every_call(setup, &[Our(Create, None), Wait(30)], Cancel, upset, &after);
+        }
+    }
+}
+
+/// What a silent tablet still inserts after a create was taken back belongs to that create, whose record stays.
+#[test]
+fn streams_that_come_after_a_create_was_taken_back_are_not_a_later_workflows() {
+    for setup in [PLAIN, SHARDED].map(|setup| Setup { tables_there: true, ..setup }) {
+        for upset in [Upset::Late, Upset::Hangs] {
+            let after = [Wait(30), StreamsThawed, Our(Start, None), Wait(30), Our(Cancel, None)];
+            holds_at_every_call(setup, &[], Create, upset, &after);
+        }
     }
 }
 

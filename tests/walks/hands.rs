@@ -1,9 +1,11 @@
 //! What clients and people at the tables do, and how machines fail: changes of what is behind the tablets.
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
+use vtmigrated_proto::vttime::Time;
 
-use crate::data::{Owner, Row, Shard, Table, rules};
-use crate::world::{SOURCE, State, TABLES, TARGET};
+use crate::data::{Name, Owner, Row, Shard, Table, rules};
+use crate::step::Position;
+use crate::world::{SOURCE, State, TABLES, TARGET, other};
 
 impl State {
     pub fn source_insert(&mut self, table: &str) {
@@ -72,6 +74,24 @@ impl State {
         self.hung.extend(primaries);
     }
 
+    /// A shard's other tablet becomes its primary: which, and when.
+    pub fn elect(&mut self, name: &Name) -> (u32, Option<Time>) {
+        let term = self.term();
+        let shard = self.shards.get_mut(name).unwrap();
+        shard.primary = other(shard.primary);
+        shard.elect(shard.primary);
+        (shard.primary, term)
+    }
+
+    /// The target keyspace is gone, with its tablets and their MySQL.
+    pub fn target_is_gone(&mut self) {
+        self.shards.retain(|name, _| name.0 != TARGET);
+        self.seats.retain(|_, seat| seat.shard.0 != TARGET);
+        self.denied_by_others.clear();
+        self.denied_by_stock.clear();
+        self.denied_by_nobody.clear();
+    }
+
     pub fn heal(&mut self) {
         self.down.clear();
         self.hung.clear();
@@ -86,6 +106,31 @@ impl State {
             let ids: Vec<i32> = shard.streams.iter().map(|stream| stream.id).collect();
             ids.into_iter().for_each(|id| run(shard, id));
         }
+    }
+
+    /// Somebody writes a position into the row of a stream, and the tablet reads the row anew.
+    pub fn position_edited(&mut self, number: usize, to: Position) {
+        let Some((shard, id)) = self.stream(number) else { return };
+        let copying = shard.copy.iter().any(|copy| copy.stream == id);
+        let Some(stream) = shard.streams.iter().find(|stream| stream.id == id).cloned() else { return };
+        let from = self.shards.get(&(stream.source.keyspace.clone(), stream.source.shard.clone()));
+        let (Some(at), Some(from)) = (stream.at, from) else { return };
+        let (at, position) = match to {
+            // what was copied would miss what was changed until the rest is: a lie that nobody can see
+            Position::Empty if copying => return,
+            Position::Empty => (None, String::new()),
+            Position::Garbled => (Some(at), "x".to_owned()),
+            Position::Older(back) => {
+                let at = at.saturating_sub(back).max(1);
+                (Some(at), from.position(at))
+            }
+        };
+        let Some((shard, _)) = self.stream(number) else { return };
+        shard.streams.iter_mut().filter(|stream| stream.id == id).for_each(|stream| {
+            stream.at = at;
+            stream.position.clone_from(&position);
+        });
+        shard.set_state(id, stream.state);
     }
 
     /// The target's stream of this number, if there are so many.

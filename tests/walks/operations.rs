@@ -1,9 +1,11 @@
 //! Our operations, as the servers run them.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use vtmigrated::cluster::keyspace;
 use vtmigrated::context::{Changes, Context, Options};
 use vtmigrated::error::Explain;
 use vtmigrated::tablet::{self, Client};
@@ -82,12 +84,23 @@ impl Server {
         let outcome = match answer {
             None | Some(Err(_)) => Outcome::Died,
             Some(Ok(Ok(()))) => Outcome::Done,
-            Some(Ok(Err(error))) => Outcome::Refused(format!("{}: {error} [{}]", error.reason(), error.help())),
+            Some(Ok(Err(why))) => Outcome::Refused(why),
         };
         (outcome, run.upset_happened.load(Ordering::Relaxed))
     }
 
-    async fn operation(&self, op: Op) -> Result<(), Error> {
+    async fn operation(&self, op: Op) -> Result<(), String> {
+        fn told(error: &(impl Explain + Display)) -> String {
+            format!("{}: {error} [{}]", error.reason(), error.help())
+        }
+        if op == Op::DeleteKeyspace {
+            let deleted = keyspace::delete(&self.context, TARGET, true, false).await;
+            return deleted.map_err(|error| told(&error));
+        }
+        self.of_workflows(op).await.map_err(|error| told(&error))
+    }
+
+    async fn of_workflows(&self, op: Op) -> Result<(), Error> {
         let context = &self.context;
         let workflow = op.workflow().to_owned();
         let keyspace = TARGET.to_owned();
@@ -129,6 +142,7 @@ impl Server {
                 mount::register(context, MOUNT, TopoConfig { topo_type, server, root }).await
             }
             Op::Clean => leftovers::clean(context, TARGET, &[]).await.map(drop),
+            Op::DeleteKeyspace => Ok(()),
         }
     }
 

@@ -5,30 +5,62 @@ use vtmigrated::topo::{Expect, Write, paths, shard};
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard as Record, TabletType};
 use vtmigrated_proto::vschema::Keyspace as VSchema;
+use vtmigrated_proto::vttime::Time;
 
-use crate::data::{covers, place};
+use crate::data::{Name, covers, place};
 use crate::world::{SOURCE, TABLES, TARGET, World, alias, other, put, tablet};
 
 impl World {
     /// A shard's replica becomes its primary.
     pub async fn reparent(&self, keyspace: &str, number: usize) {
         let Some(name) = self.state().serving(keyspace).into_iter().nth(number) else { return };
-        let elected = {
-            let mut state = self.state();
-            let shard = state.shards.get_mut(&name).unwrap();
-            shard.primary = other(shard.primary);
-            let elected = shard.primary;
-            shard.elect(elected);
-            elected
-        };
-        let mut record = self.record(keyspace, &name.1).await;
-        record.primary_alias = Some(alias(elected));
-        self.put(keyspace, &paths::shard(keyspace, &name.1), &record).await;
-        let cell = self.cell(keyspace).await;
-        for (uid, kind) in [(elected, TabletType::Primary), (other(elected), TabletType::Replica)] {
-            put(&cell, &paths::tablet(&alias(uid)), &tablet(uid, keyspace, &name.1, kind)).await;
-        }
+        let (elected, term) = self.state().elect(&name);
+        self.write_primary(&name, elected, term).await;
         self.refresh(elected).await;
+    }
+
+    /// The records of a shard and its tablets say who is primary, and who is not.
+    async fn write_primary(&self, (keyspace, shard): &Name, primary: u32, term: Option<Time>) {
+        self.state().replaced.retain(|uid, _| *uid != primary && *uid != other(primary));
+        let Some(mut record) = self.record(keyspace, shard).await else { return };
+        record.primary_alias = Some(alias(primary));
+        record.primary_term_start_time = term;
+        self.put(keyspace, &paths::shard(keyspace, shard), &record).await;
+        let cell = self.cell(keyspace).await;
+        for (uid, kind, term) in [(primary, TabletType::Primary, term), (other(primary), TabletType::Replica, None)] {
+            put(&cell, &paths::tablet(&alias(uid)), &tablet(uid, keyspace, shard, kind, term)).await;
+        }
+    }
+
+    /// A tablet of the source takes over and writes that in its own record only; the old primary knows nothing of it.
+    pub async fn source_fails_over(&self, number: usize) {
+        let Some(name) = self.state().serving(SOURCE).into_iter().nth(number) else { return };
+        let (elected, term) = {
+            let mut state = self.state();
+            let (old, events) = (state.shards[&name].primary, state.shards[&name].log.len());
+            if state.replaced.contains_key(&other(old)) {
+                return;
+            }
+            state.replaced.insert(old, events);
+            state.elect(&name)
+        };
+        let record = tablet(elected, SOURCE, &name.1, TabletType::Primary, term);
+        put(&self.cell(SOURCE).await, &paths::tablet(&alias(elected)), &record).await;
+    }
+
+    /// What is silent answers again, and those that took over write their shards' records.
+    pub async fn heal(&self) {
+        let replaced: Vec<(Name, u32)> = {
+            let mut state = self.state();
+            state.heal();
+            let replaced = std::mem::take(&mut state.replaced);
+            let name = |uid: &u32| state.seats.get(uid).map(|seat| (seat.shard.clone(), other(*uid)));
+            replaced.keys().filter_map(name).filter(|(name, _)| state.shards.contains_key(name)).collect()
+        };
+        for (name, primary) in replaced {
+            let term = self.state().term();
+            self.write_primary(&name, primary, term).await;
+        }
     }
 
     /// The leases of all locks of the target end.
@@ -53,7 +85,7 @@ impl World {
         self.state().stock_deletes_streams(workflow, false);
     }
 
-    async fn edit_vschema(&self, edit: impl FnOnce(&mut VSchema)) {
+    pub async fn edit_vschema(&self, edit: impl FnOnce(&mut VSchema)) {
         let path = paths::vschema(TARGET);
         let mut vschema = VSchema::decode(self.global.get(&path).await.unwrap().value).unwrap();
         if !vschema.sharded {
@@ -71,9 +103,7 @@ impl World {
         let old: Vec<u32> = {
             let mut state = self.state();
             let old = state.seats.iter().filter(|(_, seat)| seat.shard.0 == TARGET).map(|(uid, _)| *uid).collect();
-            state.shards.retain(|name, _| name.0 != TARGET);
-            state.seats.retain(|_, seat| seat.shard.0 != TARGET);
-            state.denied_by_others.clear();
+            state.target_is_gone();
             old
         };
         for uid in old {
@@ -84,6 +114,10 @@ impl World {
                 conn.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
             }
         }
+        self.make_target_anew().await;
+    }
+
+    pub async fn make_target_anew(&self) {
         let sharded = self.state().setup.target_sharded;
         self.make_keyspace(TARGET, sharded).await;
     }
@@ -117,7 +151,7 @@ impl World {
             };
             self.make_records(SOURCE, half, primary).await;
         }
-        let mut record = self.record(SOURCE, &old.1).await;
+        let mut record = self.record(SOURCE, &old.1).await.unwrap();
         record.is_primary_serving = false;
         self.put(SOURCE, &paths::shard(SOURCE, &old.1), &record).await;
     }
@@ -153,10 +187,10 @@ impl World {
         self.edit_shards(|record| record.tablet_controls.clear()).await;
     }
 
-    async fn edit_shards(&self, edit: impl Fn(&mut Record)) {
+    pub async fn edit_shards(&self, edit: impl Fn(&mut Record)) {
         let shards = self.state().of(TARGET);
         for name in shards {
-            let mut record = self.record(TARGET, &name.1).await;
+            let Some(mut record) = self.record(TARGET, &name.1).await else { continue };
             edit(&mut record);
             self.put(TARGET, &paths::shard(TARGET, &name.1), &record).await;
             let primary = self.state().shards[&name].primary;
@@ -166,6 +200,6 @@ impl World {
 
     /// Tables that are denied on a shard, by its record.
     pub async fn denied(&self, name: &str) -> Vec<String> {
-        shard::denied(&self.record(TARGET, name).await)
+        self.record(TARGET, name).await.as_ref().map(shard::denied).unwrap_or_default()
     }
 }

@@ -36,6 +36,11 @@ impl World {
             on.streams[at].fresh = false;
             return;
         };
+        if !on.streams[at].has_a_position() {
+            on.streams[at].message = "error: could not decode the position".to_owned();
+            on.streams[at].fresh = false;
+            return;
+        }
         on.streams[at].message.clear();
         on.streams[at].fresh = true;
         if self.stalled {
@@ -53,30 +58,38 @@ impl World {
     }
 }
 
-/// Applies changes that the stream's filters let through, up to `to`.
+/// Applies changes that the stream's filters let through, up to `to`, each with its position.
 fn apply(on: &mut Shard, at: usize, from: &Shard, to: usize) -> Result<(), String> {
     let (begin, rules) = (on.streams[at].at.unwrap_or(to), rules(&on.streams[at].source));
-    let id = on.streams[at].id;
-    let workflow = on.streams[at].workflow.clone();
-    for Event { table, id: row, version, .. } in from.log.get(begin..to).unwrap_or_default() {
-        if !rules.iter().any(|(name, range)| name == table && covers(range, place(*row))) {
-            continue;
-        }
-        // what is not copied yet comes with the copy
-        let left = on.copy.iter().find(|state| state.stream == id && state.table == *table);
-        if left.is_some_and(|state| state.last.is_none_or(|last| *row > last)) {
-            continue;
-        }
-        let there = on.tables.get_mut(table).ok_or_else(|| missing(table))?;
-        match version {
-            Some(version) => {
-                let owner = Owner::Workflow(workflow.clone());
-                there.rows.insert(*row, Row { version: *version, owner });
-            }
-            None => drop(there.rows.remove(row)),
+    for (number, event) in from.log.get(begin..to).unwrap_or_default().iter().enumerate() {
+        if rules.iter().any(|(name, range)| *name == event.table && covers(range, place(event.id)))
+            && let Err(message) = change(on, at, event)
+        {
+            reach(on, at, from, begin + number);
+            return Err(message);
         }
     }
     reach(on, at, from, to);
+    Ok(())
+}
+
+fn change(on: &mut Shard, at: usize, event: &Event) -> Result<(), String> {
+    let Event { table, id: row, version, insert, .. } = event;
+    let stream = &on.streams[at];
+    // what is not copied yet comes with the copy
+    let left = on.copy.iter().find(|state| state.stream == stream.id && state.table == *table);
+    if left.is_some_and(|state| state.last.is_none_or(|last| *row > last)) {
+        return Ok(());
+    }
+    let owner = Owner::Workflow(stream.workflow.clone());
+    let there = on.tables.get_mut(table).ok_or_else(|| missing(table))?;
+    match version {
+        Some(_) if *insert && there.rows.contains_key(row) => return Err(duplicate(table, *row)),
+        // an update of a row that is not there changes nothing
+        Some(_) if !insert && !there.rows.contains_key(row) => {}
+        Some(version) => drop(there.rows.insert(*row, Row { version: *version, owner })),
+        None => drop(there.rows.remove(row)),
+    }
     Ok(())
 }
 
@@ -87,6 +100,10 @@ fn reach(on: &mut Shard, at: usize, from: &Shard, to: usize) {
 
 fn missing(table: &str) -> String {
     format!("Table 'vt_customer.{table}' doesn't exist (errno 1146) (sqlstate 42S02)")
+}
+
+fn duplicate(table: &str, row: i64) -> String {
+    format!("Duplicate entry '{row}' for key '{table}.PRIMARY' (errno 1062) (sqlstate 23000)")
 }
 
 fn replicate(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
@@ -109,14 +126,12 @@ fn copy(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
     let there = on.tables.get_mut(&left.table).ok_or_else(|| missing(&left.table))?;
     for (row, version) in &next {
         if there.rows.contains_key(row) {
-            return Err(format!(
-                "Duplicate entry '{row}' for key '{}.PRIMARY' (errno 1062) (sqlstate 23000)",
-                left.table
-            ));
+            return Err(duplicate(&left.table, *row));
         }
         there.rows.insert(*row, Row { version: *version, owner: owner.clone() });
         left.last = Some(*row);
     }
+    on.streams[at].rows_copied += next.len() as i64;
     if next.len() < AT_ONCE {
         let table = left.table.clone();
         on.copy.retain(|state| !(state.stream == id && state.table == table));

@@ -25,6 +25,18 @@ pub enum Op {
     Unregister,
     Register,
     Clean,
+    /// Of the target.
+    DeleteKeyspace,
+}
+
+/// What somebody writes into a stream's row as its position. None is ahead of what the stream has applied: that would be a lie
+/// that nobody can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    Empty,
+    Garbled,
+    /// So many transactions back.
+    Older(usize),
 }
 
 /// What happens next.
@@ -38,14 +50,22 @@ pub enum Step {
         keep_data: bool,
     },
     StockComplete,
+    StockCreate,
     StreamDeleted(usize),
     StreamFails(usize),
     StreamsStopped,
     StreamsFrozen,
     StreamsThawed,
+    /// Of the stream of this number.
+    PositionEdited(usize, Position),
+    /// As a stock vtctld deletes it.
     KeyspaceAnew,
+    /// By our `DeleteKeyspace`, with what happens at one of its calls; it is repeated when it did not end.
+    KeyspaceDeleted(Option<(usize, Upset)>),
     ReparentTarget(usize),
     ReparentSource(usize),
+    /// A source tablet takes over, and the shard's record does not say it yet; the old primary goes on answering.
+    SourceFailsOver(usize),
     ReshardSource,
     OldShardsDeleted,
     SourceWrites(usize),
@@ -122,24 +142,34 @@ impl Dice {
         Upset::ALL.get(number).copied().unwrap_or_else(|| Upset::Overtaken(self.op()))
     }
 
+    /// At which call it happens: more often near the beginning, where most calls are.
+    fn upset_at(&mut self) -> Option<(usize, Upset)> {
+        let most = [12, 40, 110][self.roll(3)];
+        (self.roll(100) < 45).then(|| (self.roll(most), self.upset()))
+    }
+
+    fn position(&mut self) -> Position {
+        [Position::Empty, Position::Garbled, Position::Older(1 + self.roll(4)), Position::Older(20)][self.roll(4)]
+    }
+
     fn step(&mut self) -> Step {
         if self.roll(100) < 45 {
-            let op = self.op();
-            // more often near the beginning, where most calls are
-            let most = [12, 40, 110][self.roll(3)];
-            let upset = (self.roll(100) < 45).then(|| (self.roll(most), self.upset()));
-            return Step::Our(op, upset);
+            return Step::Our(self.op(), self.upset_at());
         }
-        match self.roll(30) {
+        match self.roll(32) {
             0 => Step::Both(self.op(), self.op(), self.roll(1000)),
             1 => Step::StockDelete { keep_data: self.one_in(2) },
             2 => Step::StockComplete,
             3 => Step::StreamDeleted(self.roll(3)),
             4 => Step::StreamFails(self.roll(3)),
             5 => [Step::StreamsStopped, Step::StreamsFrozen, Step::StreamsThawed][self.roll(3)],
-            6 => [Step::KeyspaceAnew, Step::LiftedByHand][self.roll(2)],
+            6 => match self.roll(4) {
+                0 => Step::KeyspaceAnew,
+                1 => Step::KeyspaceDeleted(self.upset_at()),
+                _ => Step::LiftedByHand,
+            },
             7 => Step::ReparentTarget(self.roll(2)),
-            8 => Step::ReparentSource(self.roll(2)),
+            8 => [Step::ReparentSource(self.roll(2)), Step::SourceFailsOver(self.roll(2))][self.roll(2)],
             9 => [Step::ReshardSource, Step::ReshardSource, Step::OldShardsDeleted][self.roll(3)],
             10..=13 => Step::SourceWrites(1 + self.roll(6)),
             14 => Step::SourceDeletes,
@@ -157,6 +187,8 @@ impl Dice {
             }
             20 => Step::Stall,
             21..=22 => Step::Heal,
+            23 => Step::StockCreate,
+            24 => Step::PositionEdited(self.roll(3), self.position()),
             _ => Step::Wait(1 + self.roll(20)),
         }
     }
@@ -176,8 +208,10 @@ pub fn walk(seed: u64, steps: usize) -> (Setup, Vec<Step>) {
     };
     let mut walk = Vec::new();
     // most walks have something to walk with
-    if !dice.one_in(4) {
-        walk.push(Step::Our(Op::Create, None));
+    match dice.roll(8) {
+        0 => {}
+        1 => walk.push(Step::StockCreate),
+        _ => walk.push(Step::Our(Op::Create, None)),
     }
     while walk.len() < steps {
         walk.push(dice.step());

@@ -267,8 +267,9 @@ impl TabletManager for Light {
     }
 
     async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {
-        self.on("PrimaryPosition", false, |_, shard, _| {
-            Ok(PrimaryPositionResponse { position: shard.position(shard.log.len()) })
+        self.on("PrimaryPosition", false, |state, shard, _| {
+            let events = state.replaced.get(&self.uid).copied().unwrap_or(shard.log.len());
+            Ok(PrimaryPositionResponse { position: shard.position(events) })
         })
     }
 

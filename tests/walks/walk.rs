@@ -54,6 +54,13 @@ impl Walker {
             self.walked.told.push(format!("{step:?}"));
         }
         match step {
+            Step::StockCreate => {
+                let made = world.stock_create(WORKFLOW).await;
+                self.count("StockCreate", if made { "done" } else { "refused" });
+            }
+            Step::KeyspaceDeleted(upset) => self.keyspace_deleted(upset).await,
+            Step::PositionEdited(number, to) => world.state().position_edited(number, to),
+            Step::SourceFailsOver(number) => world.source_fails_over(number).await,
             Step::Our(op, upset) => drop(self.our(op, upset).await),
             Step::Both(a, b, pace) => self.both(a, b, pace).await,
             Step::StockDelete { keep_data } => world.stock_delete(WORKFLOW, keep_data).await,
@@ -83,9 +90,38 @@ impl Walker {
             }
             Step::TargetHangs => world.state().hangs(TARGET),
             Step::Stall => world.state().stalled = true,
-            Step::Heal => world.state().heal(),
+            Step::Heal => world.heal().await,
             Step::Wait(ticks) => (0..ticks).for_each(|_| world.state().tick()),
         }
+        world.forget_denials().await;
+    }
+
+    /// Our DeleteKeyspace, until it ends; then the keyspace is made anew.
+    async fn keyspace_deleted(&mut self, upset: Option<(usize, Upset)>) {
+        if !self.world.state().has_room() {
+            return;
+        }
+        for upset in [upset, None] {
+            let (outcome, _) = self.server.run(Op::DeleteKeyspace, upset).await;
+            self.told(Op::DeleteKeyspace, &outcome);
+            match (outcome, upset) {
+                (Outcome::Done, _) => break,
+                // the first try may have been cut off at the very end
+                (Outcome::Refused(_), None) if self.world.left_of_target().await.is_empty() => break,
+                (Outcome::Refused(why), None) => {
+                    self.world.state().violate(format!("DeleteKeyspace cannot be repeated: {why}"));
+                    return;
+                }
+                (Outcome::Refused(_), Some(_)) => {}
+                (Outcome::Died, _) => self.server = Server::start(&self.world).await,
+            }
+        }
+        let left = self.world.left_of_target().await;
+        if !left.is_empty() {
+            self.world.state().violate(format!("DeleteKeyspace left {}", left.join(", ")));
+        }
+        self.world.state().target_is_gone();
+        self.world.make_target_anew().await;
     }
 
     async fn our(&mut self, op: Op, upset: Option<(usize, Upset)>) -> Outcome {
@@ -114,7 +150,11 @@ impl Walker {
             Outcome::Refused(_) => "refused",
             Outcome::Died => "died",
         };
-        *self.walked.done.entry(format!("{op:?} {word}")).or_default() += 1;
+        self.count(&format!("{op:?}"), word);
+    }
+
+    fn count(&mut self, what: &str, word: &str) {
+        *self.walked.done.entry(format!("{what} {word}")).or_default() += 1;
     }
 
     async fn both(&mut self, a: Op, b: Op, pace: usize) {
@@ -153,7 +193,7 @@ impl Walker {
 
     /// From every state some documented sequence reaches a clean end.
     async fn end(&mut self, setup: Setup) {
-        self.world.state().heal();
+        self.world.heal().await;
         let pristine = self.world.state().pristine && !setup.stop_after_copy;
         if self.our(Op::Register, None).await != Outcome::Done {
             self.world.state().violate("the mount cannot be registered again".to_owned());
@@ -180,6 +220,7 @@ impl Walker {
                     return;
                 }
                 self.our(*op, None).await;
+                self.world.forget_denials().await;
                 (0..10).for_each(|_| self.world.state().tick());
             }
         }
@@ -200,7 +241,8 @@ pub fn run(setup: Setup, steps: &[Step]) -> Walked {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async { walk(setup, &steps).await })
     });
-    thread.unwrap().join().unwrap()
+    let panicked = |_| Walked { violations: vec!["it panicked".to_owned()], ..Walked::default() };
+    thread.unwrap().join().unwrap_or_else(panicked)
 }
 
 impl Walked {
@@ -229,12 +271,15 @@ pub fn shrink(setup: Setup, steps: &[Step], kind: &str) -> (Setup, Vec<Step>) {
         chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
     }
     for at in 0..steps.len() {
-        if let Step::Our(op, Some(_)) = steps[at] {
-            let mut calm = steps.clone();
-            calm[at] = Step::Our(op, None);
-            if fails(setup, &calm) {
-                steps = calm;
-            }
+        let without = match steps[at] {
+            Step::Our(op, Some(_)) => Step::Our(op, None),
+            Step::KeyspaceDeleted(Some(_)) => Step::KeyspaceDeleted(None),
+            _ => continue,
+        };
+        let mut calm = steps.clone();
+        calm[at] = without;
+        if fails(setup, &calm) {
+            steps = calm;
         }
     }
     for plain in [

@@ -11,6 +11,7 @@ use vtmigrated_proto::topodata::{
     TopoConfig,
 };
 use vtmigrated_proto::vschema::{self, ColumnVindex, Vindex, keyspace};
+use vtmigrated_proto::vttime::Time;
 
 use crate::data::{Name, Shard, Table, covers, place};
 use crate::upset::Faulty;
@@ -60,6 +61,12 @@ pub struct State {
     pub stalled: bool,
     /// Tables that others denied, which stay denied.
     pub denied_by_others: BTreeSet<String>,
+    /// Tables of shards that a stock program denied for a workflow that is there.
+    pub denied_by_stock: BTreeSet<(Name, String)>,
+    /// The same of workflows that are gone, and what was denied before: nothing tells whose these denials are.
+    pub denied_by_nobody: BTreeSet<(Name, String)>,
+    /// Old primaries of the source that go on answering, with the number of events that they have.
+    pub replaced: BTreeMap<u32, usize>,
     /// Nothing but our commands and writes of the source so far, and none of them was upset.
     pub pristine: bool,
     /// Last change of each row of the source.
@@ -90,6 +97,9 @@ impl World {
             source_topology_down: false,
             stalled: false,
             denied_by_others: BTreeSet::new(),
+            denied_by_stock: BTreeSet::new(),
+            denied_by_nobody: BTreeSet::new(),
+            replaced: BTreeMap::new(),
             pristine: true,
             changes: BTreeMap::new(),
             version: 0,
@@ -152,7 +162,7 @@ impl World {
         let both = [primary, primary + 1];
         for uid in both {
             let kind = if uid == primary { TabletType::Primary } else { TabletType::Replica };
-            put(&cell, &paths::tablet(&alias(uid)), &tablet(uid, keyspace, shard, kind)).await;
+            put(&cell, &paths::tablet(&alias(uid)), &tablet(uid, keyspace, shard, kind, None)).await;
         }
         let nodes = both.map(|uid| Node { tablet_alias: Some(alias(uid)) }).to_vec();
         put(&cell, &paths::shard_replication(keyspace, shard), &ShardReplication { nodes }).await;
@@ -168,10 +178,10 @@ impl World {
         put(self.conn(keyspace), path, record).await;
     }
 
-    /// The record of a shard.
-    pub async fn record(&self, keyspace: &str, shard: &str) -> Record {
-        let node = self.conn(keyspace).get(&paths::shard(keyspace, shard)).await.unwrap();
-        Record::decode(node.value).unwrap()
+    /// The record of a shard; none while the keyspace is being deleted.
+    pub async fn record(&self, keyspace: &str, shard: &str) -> Option<Record> {
+        let node = self.conn(keyspace).get(&paths::shard(keyspace, shard)).await.ok()?;
+        Some(Record::decode(node.value).unwrap())
     }
 
     fn fill(&self, setup: Setup) {
@@ -226,6 +236,11 @@ impl State {
         primary
     }
 
+    /// When a tablet becomes primary.
+    pub fn term(&mut self) -> Option<Time> {
+        Some(Time { seconds: i64::try_from(self.next_version()).unwrap(), nanoseconds: 0 })
+    }
+
     pub fn next_version(&mut self) -> u64 {
         self.version += 1;
         self.version
@@ -270,7 +285,8 @@ pub fn other(uid: u32) -> u32 {
     if uid.is_multiple_of(2) { uid + 1 } else { uid - 1 }
 }
 
-pub fn tablet(uid: u32, keyspace: &str, shard: &str, kind: TabletType) -> Tablet {
+/// A tablet's record; `term` is when it became primary.
+pub fn tablet(uid: u32, keyspace: &str, shard: &str, kind: TabletType, term: Option<Time>) -> Tablet {
     Tablet {
         alias: Some(alias(uid)),
         hostname: "light".into(),
@@ -279,6 +295,7 @@ pub fn tablet(uid: u32, keyspace: &str, shard: &str, kind: TabletType) -> Tablet
         shard: shard.into(),
         key_range: vtmigrated::topo::shard::parse_name(shard).unwrap(),
         r#type: kind.into(),
+        primary_term_start_time: term,
         ..Tablet::default()
     }
 }

@@ -12,6 +12,7 @@ use super::super::refresh::{self, Missed};
 use super::super::streams::OnShard;
 use super::super::{Error, Result, names, traffic};
 use super::cleanup::claim::{Claim, Kept, Known};
+use super::cleanup::ownership::Reason;
 use super::cleanup::quiet::{quieten, restart};
 use super::cleanup::{Removal, Tables, Traces, entries};
 use super::create::locks;
@@ -82,7 +83,7 @@ async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, Routin
 /// What a cancel takes away, and what it leaves.
 struct Planned {
     traces: Traces,
-    /// Empty tables that stay, for nothing proves whose they are.
+    /// Tables that stay, for nothing proves whose they are: empty ones, and those that somebody made anew meanwhile.
     left: Vec<Kept>,
 }
 
@@ -206,9 +207,14 @@ fn summary(found: &Found, arguments: &Arguments, left: &[Kept]) -> String {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let tables = found.origin.tables.len();
     let data = if *keep_data { "kept" } else { "removed" };
-    let left = if left.is_empty() { String::new() } else { format!("; left, empty: {}", names::some(left, "; ")) };
+    let (anew, empty): (Vec<&Kept>, Vec<&Kept>) = left.iter().partition(|left| left.reason == Reason::MadeSince);
+    let left = [("left, empty", empty), ("left", anew)].map(|(what, tables)| match tables.is_empty() {
+        true => String::new(),
+        false => format!("; {what}: {}", names::some(&tables, "; ")),
+    });
     format!(
-        "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){left}{}",
+        "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){}{}",
+        left.concat(),
         told(&found.target.keyspace.cells)
     )
 }

@@ -17,6 +17,8 @@ use crate::sql::{quote, rows};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 200;
+/// Tables in one DROP statement: all of them go, or none (MySQL 8.0, atomic DDL).
+pub(super) const DROPPED_AT_ONCE: usize = 500;
 
 /// What is known of a workflow on the target.
 #[derive(Clone, Copy)]
@@ -140,6 +142,8 @@ struct OfShard<'a> {
     denied: BTreeSet<String>,
     /// True when the primary may not have read that.
     unaware: bool,
+    /// True when a cancel that was cut off may have dropped some of them.
+    resumed: bool,
     /// Tables that the record says create makes, and those that it says create denies.
     made: Option<BTreeSet<&'a String>>,
     planned: BTreeSet<&'a String>,
@@ -176,6 +180,7 @@ impl<'a> OfShard<'a> {
             streams: of_tables,
             denied: shard.denied(),
             unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(&shard.record.value)),
+            resumed: known.facts.is_some_and(|facts| facts.cancelling),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),
         }
@@ -197,13 +202,30 @@ impl<'a> OfShard<'a> {
         }
     }
 
+    fn unseen(&self, table: &String) -> Fate {
+        ownership::fate(&self.evidence(table, Rows::Unseen))
+    }
+
     fn to_look_at(&self, tables: &[String]) -> Vec<String> {
-        let unseen = |table: &&String| ownership::fate(&self.evidence(table, Rows::Unseen)) == Fate::Look;
-        tables.iter().filter(unseen).cloned().collect()
+        let looked_at = |table: &&String| match self.unseen(table) {
+            Fate::Look => true,
+            fate => fate == Fate::Drop && self.resumed,
+        };
+        tables.iter().filter(looked_at).cloned().collect()
+    }
+
+    /// Tables that are there although a cancel that was cut off has dropped them: another one of the same statement is gone.
+    fn made_since<'t>(&self, tables: &'t [String], held: Option<&Held>) -> BTreeSet<&'t String> {
+        let Some(held) = held.filter(|_| self.resumed) else { return BTreeSet::new() };
+        let dropped: Vec<&String> = tables.iter().filter(|table| self.unseen(table) == Fate::Drop).collect();
+        let statements = dropped.chunks(DROPPED_AT_ONCE);
+        let ran = statements.filter(|tables| tables.iter().any(|table| !held.is_there(table)));
+        ran.flatten().copied().filter(|table| held.is_there(table)).collect()
     }
 
     fn judge(&self, tables: &[String], held: Option<&Held>, claim: &mut Claim) {
         let mut of_shard = Tables::default();
+        let made_since = self.made_since(tables, held);
         for table in tables {
             let rows = match held {
                 None => Rows::Unseen,
@@ -211,9 +233,12 @@ impl<'a> OfShard<'a> {
                 Some(held) if held.empty.contains(table) => Rows::Empty,
                 Some(_) => Rows::Gone,
             };
-            let unseen = ownership::fate(&self.evidence(table, Rows::Unseen));
             // a table that nobody had to look at is not among those that were
-            let fate = if unseen == Fate::Look { ownership::fate(&self.evidence(table, rows)) } else { unseen };
+            let fate = match self.unseen(table) {
+                Fate::Look => ownership::fate(&self.evidence(table, rows)),
+                _ if made_since.contains(table) => Fate::Leave(Reason::MadeSince),
+                unseen => unseen,
+            };
             match fate {
                 Fate::Nothing => {}
                 Fate::Drop => of_shard.drop.push(table.clone()),

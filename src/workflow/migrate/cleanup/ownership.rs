@@ -81,7 +81,7 @@ pub enum Fate {
     Empty,
     /// It must be looked at before anything can be said.
     Look,
-    /// Empty, and nothing proves whose it is: it stays, and nothing is lost.
+    /// Nothing proves whose it is, and it keeps nobody from ending the workflow: it stays, and nothing is lost.
     Leave(Reason),
     Keep(Reason),
 }
@@ -100,6 +100,8 @@ pub enum Reason {
     /// Nobody could tell what is in it.
     NotSeen,
     HandedOver,
+    /// A cancel that was cut off has dropped the workflow's table.
+    MadeSince,
     /// Streams of another workflow bring it.
     Shared,
 }
@@ -115,6 +117,9 @@ impl fmt::Display for Reason {
             }
             Self::NotSeen => "nobody could tell what is in it",
             Self::HandedOver => "complete has handed it over",
+            Self::MadeSince => {
+                "a cancel that was cut off has dropped the workflow's table, and somebody has made it anew"
+            }
             Self::Shared => "another workflow works on it",
         })
     }

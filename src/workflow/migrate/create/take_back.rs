@@ -84,7 +84,8 @@ impl Creation<'_> {
         let with_rows = |at: usize| theirs.of_rival.is_none() && found.rows.iter().any(|row| row.shard == at);
         let shards = target.shards.iter().enumerate().filter(|(at, _)| with_rows(*at));
         let (denied, denied_for_others) = theirs.denied(&facts, &found);
-        let mark = found.noting_streams().filter(|_| theirs.of_rival.is_none());
+        // a tablet that fell silent may still insert some, and those count as this create's, too
+        let mark = found.noting_streams().filter(|_| theirs.of_rival.is_none() && !keep_record);
         let traces = Traces {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
             vschema_tables: entries,
