@@ -136,13 +136,21 @@ pub async fn refresh_state(context: &Context, alias: &TabletAlias) -> Result<Tab
     Ok(tablet)
 }
 
-/// Makes the tablets of a shard read their records again. Answers what went wrong with some of them, if anything did.
+/// What became of a refresh of a shard's tablets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Refreshed {
+    pub tablets: Vec<Tablet>,
+    /// What went wrong with others, if anything did: a line for each.
+    pub problems: Option<String>,
+}
+
+/// Makes the tablets of a shard read their records again.
 pub async fn refresh_state_by_shard(
     context: &Context,
     keyspace: &str,
     name: &str,
     cells: &[String],
-) -> Result<Option<String>> {
+) -> Result<Refreshed> {
     for (value, what) in [(keyspace, "keyspace"), (name, "shard")] {
         if value.is_empty() {
             return Err(Error::invalid(format!("RefreshStateByShard requires a {what}")));
@@ -155,12 +163,18 @@ pub async fn refresh_state_by_shard(
         .into_iter()
         .map(|error| format!("got partial results from topo server for shard {keyspace}/{name}: {error}"))
         .collect();
-    let calls = tablets.iter().filter(|tablet| !tablet.hostname.is_empty()).map(|tablet| async move {
-        let refreshed = context.tablets.refresh_state(tablet, manager::RefreshStateRequest {}).await;
-        refreshed.err().map(|error| format!("failed to refresh tablet {}: {error}", crate::tablet::alias(tablet)))
+    let calls = tablets.into_iter().filter(|tablet| !tablet.hostname.is_empty()).map(|tablet| async move {
+        let refreshed = context.tablets.refresh_state(&tablet, manager::RefreshStateRequest {}).await;
+        (tablet, refreshed)
     });
-    problems.extend(join_all(calls).await.into_iter().flatten());
-    Ok((!problems.is_empty()).then(|| problems.join("\n")))
+    let mut refreshed = Vec::new();
+    for (tablet, answer) in join_all(calls).await {
+        match answer {
+            Ok(_) => refreshed.push(tablet),
+            Err(error) => problems.push(format!("failed to refresh tablet {}: {error}", crate::tablet::alias(&tablet))),
+        }
+    }
+    Ok(Refreshed { tablets: refreshed, problems: (!problems.is_empty()).then(|| problems.join("\n")) })
 }
 
 /// Asks a tablet to check its health.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vtctldata::*;
 
 use super::time::duration;
@@ -37,10 +38,15 @@ pub async fn refresh_state(context: Arc<Context>, request: RefreshStateRequest) 
         return Err(Error::invalid("RefreshState requires a tablet alias"));
     };
     let refreshed = tablet::refresh_state(&context, &alias(Some(found))?).await?;
-    if let Err(error) = refresh::heard(&context, &refreshed).await {
-        tracing::warn!("the records of workflows do not tell that the tablet was refreshed: {error}");
-    }
+    heard(&context, &[refreshed]).await;
     Ok(RefreshStateResponse {})
+}
+
+/// Tells the records of workflows; the tablets were refreshed, whatever becomes of that.
+async fn heard(context: &Context, refreshed: &[Tablet]) {
+    if let Err(error) = refresh::heard(context, refreshed).await {
+        tracing::warn!("the records of workflows do not tell that tablets were refreshed: {error}");
+    }
 }
 
 pub async fn refresh_state_by_shard(
@@ -48,7 +54,9 @@ pub async fn refresh_state_by_shard(
     request: RefreshStateByShardRequest,
 ) -> Result<RefreshStateByShardResponse, Error> {
     let RefreshStateByShardRequest { keyspace, shard, cells } = request;
-    let problems = tablet::refresh_state_by_shard(&context, &keyspace, &shard, &cells).await?;
+    let tablet::Refreshed { tablets, problems } =
+        tablet::refresh_state_by_shard(&context, &keyspace, &shard, &cells).await?;
+    heard(&context, &tablets).await;
     Ok(RefreshStateByShardResponse {
         is_partial_refresh: problems.is_some(),
         partial_refresh_details: problems.unwrap_or_default(),

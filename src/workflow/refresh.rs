@@ -11,7 +11,7 @@ use super::streams::WithReplicas;
 use super::{Error, Result};
 use crate::context::Context;
 use crate::tablet;
-use crate::topo::{self, LockRequest, paths};
+use crate::topo::{self, Lock, LockRequest, paths};
 
 /// Bound of all calls together, as in stock.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,44 +47,52 @@ pub const DENIES_STILL: &str = "should it become primary, it refuses clients the
 /// What holds of a replica that missed that tables are denied.
 pub const DENIES_NOT_YET: &str = "should it become primary, clients can write to the tables of the workflow";
 
-/// Takes a tablet that has just read its shard's record off those that workflows' records tell to be unaware of denied tables.
-/// Not a primary: clients may have written to it before.
+/// Takes tablets of one shard that have just read its record off those that workflows' records tell to be unaware of denied
+/// tables. Not a primary: clients may have written to it before.
 ///
 /// # Errors
 /// Those of the topology.
-pub async fn heard(context: &Context, tablet: &Tablet) -> Result<()> {
+pub async fn heard(context: &Context, tablets: &[Tablet]) -> Result<()> {
+    let Some(Tablet { keyspace, shard, .. }) = tablets.first() else { return Ok(()) };
     let global = context.topo.global();
-    let alias = tablet::alias(tablet);
-    let cell = tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default();
-    let names = |facts: &Facts| facts.is_unaware(&alias, cell);
+    let names = |facts: &Facts, tablet: &Tablet| facts.is_unaware(&tablet::alias(tablet), cell(tablet));
     let records = record::all(global).await?;
-    let of_keyspace = records.into_iter().filter(|(keyspace, _, _)| *keyspace == tablet.keyspace);
-    let naming: Vec<String> =
-        of_keyspace.filter(|(_, _, facts)| facts.as_ref().is_ok_and(names)).map(|(_, workflow, _)| workflow).collect();
-    if naming.is_empty()
-        || topo::shard::get(global, &tablet.keyspace, &tablet.shard).await?.value.primary_alias == tablet.alias
-    {
+    let of_keyspace = records.into_iter().filter(|(of, _, _)| of == keyspace);
+    let named = of_keyspace
+        .filter(|(_, _, facts)| facts.as_ref().is_ok_and(|facts| tablets.iter().any(|tablet| names(facts, tablet))));
+    let naming: Vec<String> = named.map(|(_, workflow, _)| workflow).collect();
+    if naming.is_empty() {
+        return Ok(());
+    }
+    let primary = topo::shard::get(global, keyspace, shard).await?.value.primary_alias;
+    let replicas: Vec<&Tablet> = tablets.iter().filter(|tablet| tablet.alias != primary).collect();
+    if replicas.is_empty() {
         return Ok(());
     }
     for workflow in naming {
         let request = LockRequest { wait: HEARD_WAIT, ..context.lock_request(HEARD) };
-        let request = request.named(paths::workflow_lock(&tablet.keyspace, &workflow));
-        let lock = global.lock(request).await?;
-        let done = async {
-            let Some(stored) = record::find(global, &tablet.keyspace, &workflow).await? else { return Ok(()) };
-            let mut facts = stored.facts;
-            facts.make_aware(&alias, cell);
-            record::put(global, (tablet.keyspace.as_str(), workflow.as_str()), &facts, stored.version, &lock)
-                .await
-                .map(drop)
-        };
-        let done = done.await;
+        let lock = global.lock(request.named(paths::workflow_lock(keyspace, &workflow))).await?;
+        let done = make_aware(context, (keyspace, &workflow), &replicas, &lock).await;
         if let Err(error) = lock.release().await {
             tracing::warn!("the lock of a workflow was not given back: {error}");
         }
         done?;
     }
     Ok(())
+}
+
+async fn make_aware(context: &Context, workflow: (&str, &str), replicas: &[&Tablet], lock: &Lock) -> Result<()> {
+    let global = context.topo.global();
+    let Some(stored) = record::find(global, workflow.0, workflow.1).await? else { return Ok(()) };
+    let mut facts = stored.facts;
+    for tablet in replicas {
+        facts.make_aware(&tablet::alias(tablet), cell(tablet));
+    }
+    record::put(global, workflow, &facts, stored.version, lock).await.map(drop)
+}
+
+fn cell(tablet: &Tablet) -> &str {
+    tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default()
 }
 
 /// Refreshes every tablet of the named shards in parallel: one wave. Answers the replicas that did not do it.

@@ -98,7 +98,7 @@ async fn a_primary_that_was_not_refreshed_at_create_denies_nothing() {
 /// One that did not run reads its shard's record when it starts; one that was busy is refreshed later, as create's answer says.
 #[tokio::test]
 async fn a_replica_that_has_read_its_shards_record_since_may_become_primary() {
-    for down in [true, false] {
+    for (down, by_shard) in [(true, false), (false, false), (false, true)] {
         let mut rig = Rig::start().await;
         let busy = MigrateTablet::default();
         busy.contents().fails = vec!["RefreshState"];
@@ -110,7 +110,13 @@ async fn a_replica_that_has_read_its_shards_record_since_may_become_primary() {
         if !down {
             busy.contents().fails.clear();
             let tablet_alias = replica(TabletType::Replica, port).alias;
-            rig.lab.client.refresh_state(RefreshStateRequest { tablet_alias }).await.unwrap();
+            if by_shard {
+                let (keyspace, shard) = ("customer".to_owned(), "-80".to_owned());
+                let request = RefreshStateByShardRequest { keyspace, shard, ..Default::default() };
+                rig.lab.client.refresh_state_by_shard(request).await.unwrap();
+            } else {
+                rig.lab.client.refresh_state(RefreshStateRequest { tablet_alias }).await.unwrap();
+            }
         }
         assert_eq!(rig.record().await.unwrap()["unaware"], json!(null));
         rig.target[0].fill("orders", 10);
