@@ -9,15 +9,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::future::join_all;
+use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::{
-    ExecuteMultiFetchAsDbaRequest, PrimaryPositionRequest, SchemaDefinition, TableDefinition,
+    ExecuteMultiFetchAsDbaRequest, ExecuteQueryRequest, PrimaryPositionRequest, SchemaDefinition, TableDefinition,
 };
 use vtmigrated_proto::topodata::{Tablet, TabletAlias};
+use vtmigrated_proto::vtrpc::CallerId;
 
 pub use self::copy::{Copy, copy};
 pub(super) use self::outcome::Outcome;
 pub(super) use self::primaries::primaries;
-use self::statement::Strategy;
+use self::statement::{Batch, Strategy};
 use super::keyspace::{finish, lock};
 use super::reload::{self, Reload};
 use super::{Error, Result, tablet};
@@ -55,6 +57,8 @@ pub struct Change {
     pub wait_replicas: Option<Duration>,
     /// Statements sent at once.
     pub batch_size: i64,
+    /// For what the tablets' query services run.
+    pub caller_id: Option<CallerId>,
 }
 
 /// Reads the schema of a tablet.
@@ -81,7 +85,7 @@ pub async fn get(context: &Context, alias: &TabletAlias, what: GetSchema, detail
 }
 
 /// Runs statements on all primaries of a keyspace, one after the other, under the keyspace's lock; then the tablets
-/// reload their schemas. Answers the rows affected in each shard, over all statements.
+/// reload their schemas if MySQL ran any. Answers the rows affected in each shard, over all statements.
 ///
 /// # Errors
 /// Everything that can be told beforehand is told before the first statement runs. Online strategies are refused.
@@ -121,17 +125,19 @@ async fn run(
     context: &Context,
     change: &Change,
     strategy: &Strategy,
-    batches: &[String],
+    batches: &[Batch],
     primaries: &[Tablet],
     lock: &Lock,
 ) -> Result<HashMap<String, u64>> {
     let mut affected: HashMap<String, u64> = HashMap::new();
-    let mut outcome = Outcome::of(batches);
-    for (at, sql) in batches.iter().enumerate() {
+    let sqls: Vec<String> = batches.iter().map(|batch| batch.sql.clone()).collect();
+    let mut outcome = Outcome::of(&sqls);
+    for (at, batch) in batches.iter().enumerate() {
         lock.check().await?;
         outcome.cur_sql_index = at;
         outcome.success_shards.clear();
-        let calls = join_all(primaries.iter().map(|primary| execute(context, primary, sql, strategy))).await;
+        let run = primaries.iter().map(|primary| execute(context, primary, batch, strategy, change));
+        let calls = join_all(run).await;
         for (primary, called) in primaries.iter().zip(calls) {
             match called {
                 Ok((rows, position)) => {
@@ -145,7 +151,9 @@ async fn run(
             break;
         }
     }
-    reload(context, change, &outcome).await;
+    if batches.iter().any(|batch| !batch.through_query_service) {
+        reload(context, change, &outcome).await;
+    }
     outcome.error().map_or(Ok(affected), Err)
 }
 
@@ -153,17 +161,25 @@ async fn run(
 async fn execute(
     context: &Context,
     primary: &Tablet,
-    sql: &str,
+    batch: &Batch,
     strategy: &Strategy,
+    change: &Change,
 ) -> crate::tablet::Result<(u64, String)> {
-    let request = ExecuteMultiFetchAsDbaRequest {
-        sql: sql.as_bytes().to_vec(),
-        db_name: crate::tablet::db_name(primary),
-        max_rows: MAX_ROWS,
-        disable_foreign_key_checks: strategy.allow_foreign_keys,
-        ..ExecuteMultiFetchAsDbaRequest::default()
+    let (sql, db_name) = (batch.sql.as_bytes().to_vec(), crate::tablet::db_name(primary));
+    let results: Vec<QueryResult> = if batch.through_query_service {
+        let caller_id = change.caller_id.clone();
+        let request = ExecuteQueryRequest { query: sql, db_name, max_rows: MAX_ROWS, caller_id };
+        context.tablets.execute_query(primary, request).await?.result.into_iter().collect()
+    } else {
+        let request = ExecuteMultiFetchAsDbaRequest {
+            sql,
+            db_name,
+            max_rows: MAX_ROWS,
+            disable_foreign_key_checks: strategy.allow_foreign_keys,
+            ..ExecuteMultiFetchAsDbaRequest::default()
+        };
+        context.tablets.execute_multi_fetch_as_dba(primary, request).await?.results
     };
-    let results = context.tablets.execute_multi_fetch_as_dba(primary, request).await?.results;
     let position = context.tablets.primary_position(primary, PrimaryPositionRequest {}).await?.position;
     Ok((results.iter().map(|result| result.rows_affected).sum(), position))
 }

@@ -130,7 +130,7 @@ pub const NATIVE: &[&str] = &[
 /// Those of them that are served here on a condition, which the request shows; every other case is handed on. Without a
 /// fallback it is refused.
 pub const CONDITIONAL: &[(&str, &str)] = &[
-    ("ApplySchema", "direct DDL"),
+    ("ApplySchema", "direct DDL, and what alter vitess_migration does but for throttling"),
     ("MoveTablesComplete", "workflows of type Migrate"),
     ("PlannedReparentShard", "the first election of a shard's primary"),
     ("WorkflowAddTables", "refused for workflows of type Migrate"),
@@ -204,7 +204,7 @@ mod tests {
     fn the_tables_are_sorted_and_name_rpcs() {
         assert!(NATIVE.is_sorted() && shadowable().is_sorted() && CONDITIONAL.is_sorted());
         assert_eq!(way("MountShow"), Way::Native);
-        assert_eq!(way("ApplySchema"), Way::Conditional("direct DDL"));
+        assert_eq!(way("MoveTablesComplete"), Way::Conditional("workflows of type Migrate"));
         assert_eq!(way("EmergencyReparentShard"), Way::HandedOn);
         assert_eq!(way("RpcOfTheFuture"), Way::HandedOn);
         let all = table();

@@ -36,6 +36,7 @@ pub async fn apply(context: Arc<Context>, request: ApplySchemaRequest) -> Result
         uuids: request.uuid_list,
         wait_replicas: wait_replicas(request.wait_replicas_timeout)?,
         batch_size: request.batch_size,
+        caller_id: request.caller_id,
     };
     let rows_affected_by_shard = schema::apply(&context, change).await?;
     Ok(ApplySchemaResponse { uuid_list: Vec::new(), rows_affected_by_shard })

@@ -172,6 +172,36 @@ async fn every_action_runs_on_every_primary_and_on_no_replica() {
 }
 
 #[tokio::test]
+async fn statements_of_apply_schema_about_them_go_through_the_query_service_and_reload_nothing() {
+    let calls = Calls::default();
+    let mut lab = cluster(&calls, Told::default(), Told::default()).await;
+    let apply = |sql: &[&str]| ApplySchemaRequest {
+        keyspace: "ks".into(),
+        sql: sql.iter().map(|sql| (*sql).to_owned()).collect(),
+        caller_id: Some(CallerId { principal: "ann".into(), ..CallerId::default() }),
+        ..ApplySchemaRequest::default()
+    };
+    let launch = format!("alter vitess_migration '{UUID}' launch vitess_shards '-80'");
+    let done = lab.client.apply_schema(apply(&[&launch])).await.unwrap().into_inner();
+    assert_eq!(done.rows_affected_by_shard, both(3));
+    let wanted = ["p1", "p2"].map(|name| format!("{name} Query vt_ks: {launch} 10 by ann"));
+    let positions = ["p1", "p2"].map(|name| format!("{name} PrimaryPosition"));
+    let mut wanted = [wanted, positions].concat();
+    wanted.sort();
+    assert_eq!(sorted(&calls), wanted);
+    let done = lab.client.apply_schema(apply(&["drop table t", "alter vitess_migration complete all"])).await.unwrap();
+    assert_eq!(done.into_inner().rows_affected_by_shard, both(5));
+    assert!(sorted(&calls).contains(&"p1 ReloadSchema ".to_owned()));
+    let throttle = "alter vitess_migration throttle all expire '1h'";
+    for online in [throttle, &format!("revert vitess_migration '{UUID}'")] {
+        let text = format!("this statement about online schema changes is not served by vtmigrated: {online}");
+        let refused = lab.client.apply_schema(apply(&["drop table t", online])).await;
+        assert_refused(refused, Code::Unimplemented, &text);
+    }
+    assert_eq!(sorted(&calls), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn shards_that_fail_are_told_with_those_that_did_not() {
     let calls = Calls::default();
     let broken = Told { fails: vec![("Query", "online ddl is disabled")], ..Told::default() };

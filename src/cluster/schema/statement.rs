@@ -39,8 +39,18 @@ pub(super) struct Statement {
     pub sql: String,
     pub is_ddl: bool,
     creates: bool,
+    /// It is about online schema changes: tablets carry it out themselves, MySQL does not know it.
+    of_migration: bool,
     /// Bytes of the first word, behind which directives go.
     first_word: usize,
+}
+
+/// What is sent to the primaries at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub sql: String,
+    /// By way of the tablet's query service, not straight to MySQL.
+    pub through_query_service: bool,
 }
 
 impl Strategy {
@@ -90,22 +100,27 @@ pub(super) fn check_all(statements: &[String]) -> Result<Vec<Statement>> {
     texts.map(check).collect()
 }
 
-/// The texts to send, one after the other.
+/// What to send, one after the other.
 ///
 /// # Errors
 /// Only statements that create tables and views can be sent together.
-pub(super) fn batches(statements: &[Statement], strategy: &Strategy, batch_size: i64) -> Result<Vec<String>> {
+pub(super) fn batches(statements: &[Statement], strategy: &Strategy, batch_size: i64) -> Result<Vec<Batch>> {
     let texts: Vec<String> = statements.iter().map(|statement| text(statement, strategy)).collect();
     let size = match usize::try_from(batch_size) {
         Ok(size @ 2..) => size,
-        _ => return Ok(texts),
+        _ => {
+            let alone =
+                |(sql, statement): (String, &Statement)| Batch { sql, through_query_service: statement.of_migration };
+            return Ok(texts.into_iter().zip(statements).map(alone).collect());
+        }
     };
     if !statements.iter().all(|statement| statement.creates) {
         let text = "--batch-size only allowed when all queries are CREATE TABLE|VIEW";
         return Err(Error::invalid(text));
     }
     // a statement may end with a comment
-    Ok(texts.chunks(size).map(|chunk| chunk.join(";\n")).collect())
+    let joined = texts.chunks(size).map(|chunk| chunk.join(";\n"));
+    Ok(joined.map(|sql| Batch { sql, through_query_service: false }).collect())
 }
 
 fn check(sql: &str) -> Result<Statement> {
@@ -128,9 +143,17 @@ fn check(sql: &str) -> Result<Statement> {
     if first.is_empty() {
         return Err(bad("it does not begin with a word".into()));
     }
-    if second == "vitess_migration" {
-        let text = format!("online schema changes are not served by vtmigrated: {shown}");
-        let help = "send this command to a stock vtctld of the same cluster";
+    let of_migration = second == "vitess_migration";
+    // throttling changes the keyspace's record, and a revert is a new schema change with an id of its own
+    let throttles = (2..tokens.len()).any(|at| matches!(word(at).as_str(), "throttle" | "unthrottle"));
+    if of_migration && (first != "alter" || throttles) {
+        let text = format!("this statement about online schema changes is not served by vtmigrated: {shown}");
+        let help = if throttles {
+            "use UpdateThrottlerConfig --throttle-app or --unthrottle-app, or send this command to a stock vtctld of the \
+             same cluster"
+        } else {
+            "send this command to a stock vtctld of the same cluster"
+        };
         return Err(Error::not_served("DDL_STRATEGY", text, help));
     }
     if first == "alter" && second == "vschema" {
@@ -142,11 +165,12 @@ fn check(sql: &str) -> Result<Statement> {
     let is_ddl = matches!(first.as_str(), "create" | "alter" | "drop" | "rename" | "truncate");
     let rest: Vec<String> = (1..6).map(word).collect();
     let creates = first == "create" && rest.iter().any(|word| word == "table" || word == "view");
-    Ok(Statement { sql, is_ddl, creates, first_word })
+    Ok(Statement { sql, is_ddl, creates, of_migration, first_word })
 }
 
 fn text(statement: &Statement, strategy: &Strategy) -> String {
-    if !strategy.allow_zero_in_date || !statement.is_ddl || statement.first_word == 0 {
+    let takes_directive = statement.is_ddl && !statement.of_migration && statement.first_word != 0;
+    if !strategy.allow_zero_in_date || !takes_directive {
         return statement.sql.clone();
     }
     let (head, tail) = statement.sql.split_at(statement.first_word);
@@ -187,7 +211,13 @@ mod tests {
         assert!(
             refusal("create table `t").to_string().starts_with("failed to parse sql: create table `t, got error: ")
         );
-        assert_eq!(refusal("alter vitess_migration 'x' cancel").code(), Code::Unimplemented);
+        for online in [
+            "revert vitess_migration 'x'",
+            "alter vitess_migration 'x' throttle expire '1h' ratio 0.5",
+            "alter /* c */ vitess_migration unthrottle all",
+        ] {
+            assert_eq!(refusal(online).code(), Code::Unimplemented, "{online}");
+        }
         assert!(refusal("alter vschema add table t").to_string().contains("ApplyVSchema"));
         assert_eq!(refusal("(select 1)").code(), Code::InvalidArgument);
     }
@@ -203,8 +233,20 @@ mod tests {
         let mixed = checked(&["create table a(id int)", "drop table b"]).unwrap();
         assert!(batches(&mixed, &direct, 2).unwrap_err().to_string().starts_with("--batch-size only allowed"));
         let zero = Strategy { allow_zero_in_date: true, ..direct };
-        let texts = batches(&mixed, &zero, 1).unwrap();
-        assert_eq!(texts[0], "create /*vt+ allowZeroInDate=true */ table a(id int)");
+        let sent = batches(&mixed, &zero, 1).unwrap();
+        assert_eq!(sent[0].sql, "create /*vt+ allowZeroInDate=true */ table a(id int)");
+    }
+
+    #[test]
+    fn statements_about_online_changes_go_to_the_tablets_as_they_are() {
+        let text = "ALTER VITESS_MIGRATION 'throttle' LAUNCH VITESS_SHARDS '-80'";
+        let found = checked(&[text, "alter table t add x int"]).unwrap();
+        assert!(found.iter().all(|statement| statement.is_ddl));
+        let zero = Strategy { allow_zero_in_date: true, ..Strategy::default() };
+        let sent = batches(&found, &zero, 1).unwrap();
+        assert_eq!(sent[0], Batch { sql: text.into(), through_query_service: true });
+        assert!(!sent[1].through_query_service);
+        assert!(batches(&found[..1], &zero, 2).is_err());
     }
 
     proptest! {
