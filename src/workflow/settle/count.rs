@@ -34,7 +34,7 @@ pub fn settle(report: &mut TableReport, tries: i64, facts: &Facts, reference: &R
     }
     report.processed_rows -= again;
     forgive(report, reference);
-    pair(report);
+    pair(report, facts);
     if let Ok(most @ 1..) = usize::try_from(facts.max_sample_rows) {
         report.extra_rows_source_sample.truncate(most);
         report.extra_rows_target_sample.truncate(most);
@@ -107,15 +107,17 @@ fn forgive(report: &mut TableReport, reference: &Reference) {
     }
 }
 
-/// Equal rows among the samples of both sides are one row that the order of keys kept apart.
-fn pair(report: &mut TableReport) {
+/// Equal rows among the samples of both sides are one row that the order of keys kept apart, where the samples are whole rows.
+fn pair(report: &mut TableReport, facts: &Facts) {
     if report.extra_rows_source == 0 || report.extra_rows_target == 0 {
         return;
     }
     let mut left = Vec::new();
     for sample in std::mem::take(&mut report.extra_rows_source_sample) {
         let target = &mut report.extra_rows_target_sample;
-        match target.iter().position(|other| other.get("Row") == sample.get("Row")) {
+        let is_twin = |other: &Value| other.get("Row") == sample.get("Row") && facts.is_whole(other);
+        let twin = if facts.is_whole(&sample) { target.iter().position(is_twin) } else { None };
+        match twin {
             Some(at) => {
                 target.remove(at);
                 report.extra_rows_source -= 1;

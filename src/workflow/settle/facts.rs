@@ -12,6 +12,8 @@ use crate::workflow::vdiff_summary::State;
 pub const MAX_LINES: u64 = 100_000;
 /// Log line of a stop.
 const STOPPED: &str = "State changed to: stopped";
+/// What a value ends with that a tablet has cut for a sample.
+const CUT: &str = "...[TRUNCATED]";
 /// Tries after which a shard is stopped although tables are left: this many, and two for each table.
 const PATIENCE: i64 = 8;
 
@@ -23,6 +25,10 @@ pub struct Facts {
     pub auto_retry: bool,
     pub max_extra_rows_to_compare: i64,
     pub max_sample_rows: i64,
+    /// Samples hold columns of the key only.
+    only_pks: bool,
+    /// Long values of samples are cut.
+    cuts_values: bool,
     /// Tables that the shard compares.
     pub tables: Vec<String>,
     /// Distinct log lines; each stop is one of its own.
@@ -108,10 +114,25 @@ impl Facts {
     fn read_options(&mut self, json: &str) {
         let options: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
         let number = |place: &str| options.pointer(place).and_then(serde_json::Value::as_i64).unwrap_or_default();
-        self.auto_retry =
-            options.pointer("/core_options/auto_retry").and_then(serde_json::Value::as_bool) == Some(true);
+        let is_on = |place: &str| options.pointer(place).and_then(serde_json::Value::as_bool) == Some(true);
+        self.auto_retry = is_on("/core_options/auto_retry");
+        self.only_pks = is_on("/report_options/only_pks");
+        self.cuts_values = number("/report_options/row_diff_column_truncate_at") > 0;
         self.max_extra_rows_to_compare = number("/core_options/max_extra_rows_to_compare");
         self.max_sample_rows = number("/report_options/max_sample_rows");
+    }
+
+    /// Whether a sample holds a whole row. Tablets of 24.0.4 say so of those that do; of all others it must neither be of the key
+    /// only, nor have a value that may have been cut.
+    pub fn is_whole(&self, sample: &serde_json::Value) -> bool {
+        if sample.get("LosslessValues").and_then(serde_json::Value::as_bool) == Some(true) {
+            return true;
+        }
+        let mut values =
+            sample.get("Row").and_then(serde_json::Value::as_object).into_iter().flat_map(|row| row.values());
+        let is_cut = |value: &serde_json::Value| value.as_str().is_some_and(|text| text.ends_with(CUT));
+        let may_be_cut = self.cuts_values && values.any(is_cut);
+        !self.only_pks && !may_be_cut
     }
 
     /// What the log means for a shard in this state that compares these tables.

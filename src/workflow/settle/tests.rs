@@ -224,6 +224,45 @@ fn equal_extra_rows_are_pairs_and_reference_tables_may_come_several_times() {
     assert!(rows(&plain)[0].has_mismatch);
 }
 
+/// A report as 24.0.4 stores it (`LosslessValues` stands only where it is true), and the same of 22.0.4.
+#[test]
+fn samples_that_are_not_whole_rows_prove_no_pair() {
+    let [table, whole] = failed("t");
+    let lines = ["completed: table 'u'", table.as_str(), &whole];
+    let report = |rest: &str| {
+        let sample = |value: &str| format!(r#"[{{"Row":{{"id":"0x0a","note":"{value}"}}{rest}}}]"#);
+        let of = |value: &str| {
+            let text = format!(
+                r#"{{"TableName":"t","ProcessedRows":5,"MatchingRows":3,"MismatchedRows":0,"ExtraRowsSource":1,"ExtraRowsTarget":1,
+                    "ExtraRowsSourceSample":{},"ExtraRowsTargetSample":{}}}"#,
+                sample(value),
+                sample(value)
+            );
+            serde_json::from_str::<Value>(&text).unwrap()
+        };
+        [of("short"), of("long...[TRUNCATED]")]
+    };
+    let differing = |report: &Value, settings: &str| {
+        let options = OPTIONS.replace(r#""max_sample_rows":10"#, &format!(r#""max_sample_rows":10{settings}"#));
+        let output = answer("error", ERROR, &[("t", "error", report.clone()), ("u", "", json!({}))]);
+        let (found, outcome) = settled(&output, &facts(&options, &lines));
+        let told = TableReport::parse(&found[0].report);
+        assert_eq!((outcome.ended, found[0].has_mismatch), (true, told.differing() > 0));
+        told.differing()
+    };
+    let (cutting, keys) = (r#","row_diff_column_truncate_at":4"#, r#","only_pks":true"#);
+    let [of_22, of_24] = [report(""), report(r#","LosslessValues":true"#)];
+    for settings in ["", cutting, keys] {
+        assert_eq!(of_24.each_ref().map(|report| differing(report, settings)), [0, 0], "{settings}");
+    }
+    assert_eq!(of_22.each_ref().map(|report| differing(report, "")), [0, 0]);
+    assert_eq!(of_22.each_ref().map(|report| differing(report, cutting)), [0, 2]);
+    assert_eq!(of_22.each_ref().map(|report| differing(report, keys)), [2, 2]);
+    // what is not looked at goes to the client as it came
+    let output = answer("error", ERROR, &[("t", "error", of_24[0].clone()), ("u", "", json!({}))]);
+    assert!(TableReport::parse(&rows(&output)[0].report).extra_rows_source_sample[0]["LosslessValues"] == json!(true));
+}
+
 #[test]
 fn a_list_tells_completed_and_what_is_to_be_stopped() {
     let [table, whole] = failed("t");
