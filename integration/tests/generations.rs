@@ -9,6 +9,7 @@ use integration::{
 };
 use vtmigrated_proto::{
     binlogdata::VReplicationWorkflowState as State, tabletmanagerdata::UpdateVReplicationWorkflowRequest,
+    vtctldata::MoveTablesCompleteRequest,
 };
 
 const SCHEMA: &str = "
@@ -105,5 +106,35 @@ async fn an_upgrade_in_the_middle_is_told_by_status_and_mended_by_a_start() {
     let status = life.status("customer").await.unwrap();
     assert!(streams(&status).iter().all(|stream| !stream.info.contains("config override")), "{status:?}");
     until("the position", async || life.complete("customer").await.map(drop).map_err(|e| e.to_string())).await.unwrap();
+    life.finish().await.unwrap();
+}
+
+/// A workflow that has caught up and whose target's tablets are of 24 since a moment ago.
+async fn upgraded() -> Life {
+    let life = start(V22, V22).await;
+    life.create(migrate("commerce", "customer")).await.unwrap();
+    life.until_running("customer").await.unwrap();
+    let dry_run = async || {
+        let request = MoveTablesCompleteRequest {
+            workflow: WORKFLOW.to_owned(),
+            target_keyspace: "customer".to_owned(),
+            dry_run: true,
+            ..MoveTablesCompleteRequest::default()
+        };
+        life.client().move_tables_complete(request).await.map(drop)
+    };
+    until("a migration that has caught up", dry_run).await.unwrap();
+    for shard in life.target.shards("customer") {
+        shard.tablets()[0].restart_as(V24).await.unwrap();
+    }
+    life
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_upgrade_complete_stops_streams_whose_tablets_do_not_read_their_overrides() {
+    let life = upgraded().await;
+    life.complete("customer").await.unwrap();
+    life.expect_same("commerce", "customer", &TABLES).await.unwrap();
+    life.expect_nothing_left("customer").await.unwrap();
     life.finish().await.unwrap();
 }

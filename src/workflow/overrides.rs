@@ -4,6 +4,8 @@
 //! spelling stops the stream: the tablet answers `unknown vreplication config flag`. An override whose value is empty is
 //! passed over. The target's tablet sends its overrides to the source's, which reads them by the same rule.
 
+mod send;
+
 use std::collections::{BTreeMap, HashMap};
 
 use vtmigrated_proto::tabletmanagerdata::GetMaxValueForSequencesRequest;
@@ -12,6 +14,8 @@ use vtmigrated_proto::topodata::Tablet;
 use crate::context::Context;
 use crate::error::Code;
 use crate::tablet;
+
+pub use self::send::{change, respelled};
 
 /// How a tablet spells the names of overrides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,17 @@
 //! WorkflowUpdate: start, stop and change the streams of a workflow on all shards.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::HashMap;
 
 use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest};
-use vtmigrated_proto::topodata::{Tablet, TabletAlias};
+use vtmigrated_proto::topodata::TabletAlias;
 
 use super::migrate::thaw;
 use super::streams::Keyspace;
 use super::{Error, Result, names, overrides};
 use crate::context::Context;
-use crate::{tablet, topo};
-
-/// Bound of asking a tablet's status port.
-const VERSION_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::topo;
 
 /// Forwards the change to every primary in parallel; answers the rows that changed on each, ascending by alias.
 ///
@@ -108,42 +104,7 @@ async fn overrides_of(
     let merged = primaries.iter().enumerate().map(|(at, (_, tablet))| {
         let row = rows.iter().find(|row| row.shard == at);
         let stored = row.map(|row| overrides::stored(&row.found.options)).unwrap_or_default();
-        async move { merged(context, tablet, &stored, wanted).await }
+        async move { overrides::respelled(context, tablet, &stored, wanted).await }
     });
     Ok(join_all(merged).await)
-}
-
-async fn merged(
-    context: &Context,
-    tablet: &Tablet,
-    stored: &BTreeMap<String, String>,
-    wanted: &HashMap<String, String>,
-) -> HashMap<String, String> {
-    let asked = wanted.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    if !overrides::depend_on_spelling(stored) && !overrides::depend_on_spelling(&asked) {
-        return if wanted.is_empty() { HashMap::new() } else { overrides::merge(stored, wanted, None) };
-    }
-    let spelling = match overrides::ask(context, tablet).await {
-        Ok(spelling) => Some(spelling),
-        Err(why) => {
-            tracing::warn!("overrides are sent as they are spelled: {why}");
-            None
-        }
-    };
-    let unread = spelling.map(|spelling| overrides::unread(stored, spelling)).unwrap_or_default();
-    if wanted.is_empty() && unread.is_empty() {
-        return HashMap::new();
-    }
-    let mut wanted = wanted.clone();
-    for name in unread {
-        let of_create = stored.get(name).is_some_and(|value| overrides::is_of_create(name, value));
-        let of_create = of_create && !overrides::names(&wanted, name);
-        let known = || async {
-            tablet::build_version(tablet, VERSION_TIMEOUT).await.is_ok_and(|v| overrides::batches_rightly(&v))
-        };
-        if of_create && known().await {
-            wanted.entry(name.to_owned()).or_default();
-        }
-    }
-    overrides::merge(stored, &wanted, spelling)
 }

@@ -18,7 +18,7 @@ use vtmigrated_proto::topodata::{Shard, Tablet};
 use super::super::record::{self, Facts, Stored};
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, TargetShard, WithReplicas};
-use super::super::{Error, Result};
+use super::super::{Error, Result, overrides};
 use super::Found;
 use super::complete::freeze;
 use super::rows;
@@ -184,11 +184,7 @@ impl Removal<'_> {
         self.lock.check().await?;
         let request = state_change(self.workflow, State::Stopped, None);
         let shards = self.target().keyspace.shards.iter().filter(|s| self.traces.with_streams.contains(&s.name));
-        each(shards, |_, tablet| {
-            let request = request.clone();
-            async move { self.context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
-        })
-        .await
+        each(shards, |_, tablet| overrides::change(self.context, self.lock, tablet, request.clone())).await
     }
 
     async fn mark_cancelling(&self) -> Result<()> {

@@ -4,7 +4,7 @@ use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicat
 
 use super::super::record::{self, Facts, Stored};
 use super::super::streams::OnShard;
-use super::super::{Error, Result};
+use super::super::{Error, Result, overrides};
 use super::cleanup::{self, state_change};
 use super::{COMPLETE_ACTION, Found, locks, readiness};
 use crate::context::Context;
@@ -19,11 +19,7 @@ pub(super) async fn run_on(context: &Context, found: &mut Found, workflow: &str,
     // tablets start no stream with that message, not even when the request changes it
     for request in [state_change(workflow, State::Stopped, Some("")), state_change(workflow, State::Running, None)] {
         let shards = target.shards.iter().enumerate().filter(|(at, _)| frozen(*at)).map(|(_, shard)| shard);
-        cleanup::each(shards, |_, tablet| {
-            let request = request.clone();
-            async move { context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
-        })
-        .await?;
+        cleanup::each(shards, |_, tablet| overrides::change(context, lock, tablet, request.clone())).await?;
     }
     tracing::info!(workflow, keyspace = target.name, "streams that complete had stopped for good run on");
     if let Some(stored) = &found.record

@@ -3,8 +3,8 @@
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::super::Result;
 use super::super::super::streams::has_copied;
+use super::super::super::{Result, overrides};
 use super::super::Found;
 use super::{each, state_change};
 use crate::context::Context;
@@ -49,9 +49,6 @@ async fn set_state(
     lock.check().await?;
     let request = state_change(workflow, state, None);
     let wanted = found.target.keyspace.shards.iter().enumerate().filter(|(at, _)| shards.contains(at));
-    each(wanted.map(|(_, shard)| shard), |_, tablet| {
-        let request = request.clone();
-        async move { context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
-    })
-    .await
+    let shards = wanted.map(|(_, shard)| shard);
+    each(shards, |_, tablet| overrides::change(context, lock, tablet, request.clone())).await
 }

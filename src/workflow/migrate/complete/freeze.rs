@@ -6,7 +6,7 @@ use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::streams::{FROZEN, Keyspace, OnShard, TargetShard};
-use super::super::super::{Error, Result};
+use super::super::super::{Error, Result, overrides};
 use super::super::cleanup::{self, state_change};
 use super::super::{readiness, rows};
 use super::Found;
@@ -21,15 +21,13 @@ use crate::topo::Lock;
 /// A tablet starts the streams of a diff that it works on again, marked or not, whenever it is done with a table (Vitess 22.0.4
 /// and 24.0.4, `restartTargetVReplicationStreams`): diffs that go on by themselves are stopped, and then the streams once more.
 pub async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<Vec<String>> {
-    lock.check().await?;
-    stop(context, found, workflow).await?;
+    stop(context, found, workflow, lock).await?;
     let (mut rows, diffs) = try_join(streams(context, found, workflow), diffs(context, found, workflow)).await?;
     if !diffs.is_empty() {
         let stops = diffs.iter().map(|diff| diff.stop(context, &found.target.keyspace.name, workflow));
         let errors: Vec<Error> = join_all(stops).await.into_iter().filter_map(Result::err).collect();
         Error::several(errors).map_or(Ok(()), Err)?;
-        lock.check().await?;
-        stop(context, found, workflow).await?;
+        stop(context, found, workflow, lock).await?;
         rows = streams(context, found, workflow).await?;
     }
     stand(&rows, &found.rows)?;
@@ -60,14 +58,11 @@ fn stand(rows: &[OnShard], known: &[OnShard]) -> Result<()> {
     Err(Error::Refused { code: Code::Aborted, reason: "NOT_FROZEN", text, help: "run the command again".into() })
 }
 
-async fn stop(context: &Context, found: &Found, workflow: &str) -> Result<()> {
+async fn stop(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<()> {
+    lock.check().await?;
     let request = state_change(workflow, State::Stopped, Some(FROZEN));
     let shards = with_streams(&found.target.keyspace, &found.rows);
-    cleanup::each(shards, |_, tablet| {
-        let request = request.clone();
-        async move { context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
-    })
-    .await
+    cleanup::each(shards, |_, tablet| overrides::change(context, lock, tablet, request.clone())).await
 }
 
 fn with_streams<'k>(keyspace: &'k Keyspace, rows: &'k [OnShard]) -> impl Iterator<Item = &'k TargetShard> {

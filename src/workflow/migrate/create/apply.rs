@@ -12,7 +12,7 @@ use vtmigrated_proto::topodata::Tablet;
 use super::super::super::record::{self, Facts, Phase, TableSize};
 use super::super::super::refresh::{self, Missed};
 use super::super::super::streams::{Listed, OnShard};
-use super::super::super::{Error, Result};
+use super::super::super::{Error, Result, overrides};
 use super::super::arguments::Arguments;
 use super::super::cleanup::{self, claim, state_change};
 use super::super::{gather, plan, sizes};
@@ -296,12 +296,10 @@ impl Creation<'_> {
 
     async fn start(&self) -> Result<()> {
         let request = state_change(&self.arguments.workflow, State::Running, None);
-        cleanup::each(self.situation.target.keyspace.shards.iter(), |_, tablet| {
-            let request = request.clone();
-            async move { self.context.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
-        })
-        .await
-        .map_err(|e| e.doing("failed to update workflow"))
+        let shards = self.situation.target.keyspace.shards.iter();
+        cleanup::each(shards, |_, tablet| overrides::change(self.context, self.lock, tablet, request.clone()))
+            .await
+            .map_err(|e| e.doing("failed to update workflow"))
     }
 }
 
