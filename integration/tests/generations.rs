@@ -138,3 +138,25 @@ async fn after_an_upgrade_complete_stops_streams_whose_tablets_do_not_read_their
     life.expect_nothing_left("customer").await.unwrap();
     life.finish().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_upgrade_complete_tells_why_streams_are_behind_and_cancel_takes_them_away() {
+    let life = upgraded().await;
+    life.source.run("commerce", "INSERT INTO customer VALUES (5, 'later'), (6, 'later'), (7, 'later')").await.unwrap();
+    let refused = life.complete("customer").await.unwrap_err();
+    let (text, help) = refused.message().split_once('\n').unwrap();
+    assert!(text.starts_with("cannot complete workflow import in keyspace customer: "), "{text}");
+    for shard in ["-80", "80-"] {
+        let told = format!(
+            "shard customer/{shard}: its primary does not read config override vreplication_experimental_flags"
+        );
+        assert!(text.contains(&told), "{text}");
+    }
+    assert!(
+        help.contains("OVERRIDES_UNREAD: spell it anew and start with: Workflow --keyspace customer start"),
+        "{help}"
+    );
+    life.cancel("customer", false).await.unwrap();
+    life.expect_nothing_left("customer").await.unwrap();
+    life.finish().await.unwrap();
+}

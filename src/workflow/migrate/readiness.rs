@@ -8,12 +8,12 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::record::{self, Facts};
-use super::super::streams::{OnShard, Origin, is_frozen};
+use super::super::streams::{Keyspace, OnShard, Origin, is_frozen};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas;
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence, insist, is_of_the_source};
+use super::super::verdict::{self, Evidence, insist, is_of_the_source, overrides};
 use super::super::{Error, Result};
 use super::rows::CopyStates;
 use super::{Found, thaw};
@@ -182,7 +182,8 @@ pub async fn check(
     let judged = insist(all, ignore_source);
     let report = Report { findings: judged.findings };
     if report.blocking().any(|finding| !may_wait(finding)) {
-        return Err(refusal(first.target, workflow, report.blocking().chain(&behind)));
+        let reasons = report.blocking().chain(&behind).collect();
+        return Err(refused(context, (first.target, &seen.rows), workflow, reasons).await);
     }
     report.log("Migrate complete");
     let unchecked = report.findings.iter().filter(|f| f.severity == Severity::Unchecked).cloned().collect();
@@ -227,11 +228,12 @@ async fn wait(
             return Ok((rows, ignored));
         }
         if in_vain {
-            return Err(refusal(target, workflow, blocking.into_iter()));
+            return Err(refused(context, (target, &rows), workflow, blocking).await);
         }
         if over {
             let why = stalled(context, found, &rows, &behind).await;
-            return Err(refusal(target, workflow, blocking.into_iter().chain(&why)));
+            let reasons = blocking.into_iter().chain(&why).collect();
+            return Err(refused(context, (target, &rows), workflow, reasons).await);
         }
         tokio::time::sleep(POLL).await;
     }
@@ -273,6 +275,7 @@ pub async fn look(context: &Context, found: &Found, workflow: &str, ignore_sourc
     let mut findings = insist(evidence.judge(), ignore_source).findings;
     findings.extend(seen.silent.iter().cloned());
     findings.extend(evidence.catching_up());
+    findings.extend(overrides::unread(context, &found.target.keyspace, &seen.rows).await);
     Ok(findings)
 }
 
@@ -282,19 +285,33 @@ pub async fn look(context: &Context, found: &Found, workflow: &str, ignore_sourc
 /// The refusal, and reads of the target that fail.
 pub async fn refuse(context: &Context, found: &Found, workflow: &str, ignore_source: bool) -> Result<()> {
     let report = Report { findings: look(context, found, workflow, ignore_source).await? };
-    if report.is_clear() { Ok(()) } else { Err(refusal(&found.target.keyspace, workflow, report.blocking())) }
+    if report.is_clear() {
+        return Ok(());
+    }
+    let unread = report.findings.iter().filter(|finding| finding.id == check::OVERRIDES_UNREAD.id).collect();
+    Err(refusal(&found.target.keyspace, workflow, report.blocking().collect(), unread))
 }
 
-fn refusal<'f>(
-    target: &super::super::streams::Keyspace,
+/// The refusal. Where streams are behind, overrides that their tablets do not read are told with it: nothing else would say why.
+async fn refused(
+    context: &Context,
+    (target, rows): (&Keyspace, &[OnShard]),
     workflow: &str,
-    reasons: impl Iterator<Item = &'f Finding>,
+    reasons: Vec<&Finding>,
 ) -> Error {
+    let is_behind = reasons.iter().any(|finding| finding.id == check::BEHIND.id);
+    let unread = if is_behind { overrides::unread(context, target, rows).await } else { Vec::new() };
+    refusal(target, workflow, reasons, unread.iter().collect())
+}
+
+/// The refusal for those reasons that block; what is told beside them need not.
+fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>, beside: Vec<&Finding>) -> Error {
     let keyspace = &target.name;
-    let reasons: Vec<&Finding> = reasons.filter(|finding| finding.severity == Severity::Blocks).collect();
-    let texts: Vec<String> = reasons.iter().map(|f| format!("{}: {}", f.subject, f.cause)).collect();
+    let reasons: Vec<&Finding> = reasons.into_iter().filter(|f| f.severity == Severity::Blocks).collect();
+    let told: Vec<&Finding> = reasons.iter().chain(&beside).copied().collect();
+    let texts: Vec<String> = told.iter().map(|f| format!("{}: {}", f.subject, f.cause)).collect();
     let mut mends: Vec<String> = Vec::new();
-    for finding in reasons.iter().filter(|f| !f.mend.is_empty()) {
+    for finding in told.iter().filter(|f| !f.mend.is_empty()) {
         let mend = format!("{}: {}", finding.id, finding.mend);
         if !mends.contains(&mend) {
             mends.push(mend);
@@ -313,6 +330,6 @@ fn refusal<'f>(
         reason: "WORKFLOW_NOT_DONE",
         text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", texts.join("; ")),
         help: mends.join("\n"),
-        violations: reasons.iter().map(|f| (f.id.to_owned(), f.subject.clone(), f.cause.clone())).collect(),
+        violations: told.iter().map(|f| (f.id.to_owned(), f.subject.clone(), f.cause.clone())).collect(),
     }
 }

@@ -1,5 +1,9 @@
 //! Config overrides that a stream's tablet does not read any more: it was upgraded past the renaming in Vitess 23, or taken
 //! back behind it. Such a stream does not run, and its row goes on saying that it does.
+//!
+//! That alone keeps no complete from its work. One that has reached its source's position lacks nothing, and its tablet stops
+//! it when it is told in its own spelling (`workflow::overrides::change`); one that has not blocks as `BEHIND`, and the refusal
+//! names these findings with it, for they say why it will never get there.
 
 use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
