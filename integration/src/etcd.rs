@@ -59,7 +59,7 @@ impl Etcd {
         ];
         let env = vec![("ETCD_UNSUPPORTED_ARCH".into(), std::env::consts::ARCH.replace("aarch64", "arm64").into())];
         let program = Program { name: "etcd".to_owned(), path: process::installed("bin/etcd")?, args, env };
-        let server = Self { process: Process::start(program, folder)?, client, _peer: peer };
+        let server = Self { process: Process::start(program, folder)?.watched(), client, _peer: peer };
         server.ready().await?;
         Ok(server)
     }

@@ -79,7 +79,7 @@ impl Mysqld {
             flag("tmpdir", folder.path()),
         ];
         let program = Program { name: "mysqld".to_owned(), path: process::installed(program)?, args, env: Vec::new() };
-        let server = Self { process: Process::start(program, folder)?, port };
+        let server = Self { process: Process::start(program, folder)?.watched(), port };
         server.ready().await?;
         Ok(server)
     }

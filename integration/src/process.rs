@@ -3,6 +3,8 @@
 //! A program dies with the test process, however that dies: it is started through `setpriv --pdeathsig KILL` (util-linux).
 //! Linux sends that signal when the *thread* that started the program ends, so one thread that never ends starts them all.
 
+mod ended;
+
 use std::{
     ffi::OsString,
     fs::File,
@@ -10,7 +12,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -55,7 +57,7 @@ pub struct Program {
 #[derive(Debug)]
 pub struct Process {
     program: Program,
-    child: Mutex<Option<Child>>,
+    child: Arc<Mutex<Option<Child>>>,
     folder: Option<TempDir>,
     path: PathBuf,
 }
@@ -111,9 +113,16 @@ impl Process {
     /// The program is missing or cannot be started.
     pub fn start(program: Program, folder: TempDir) -> Result<Self, Error> {
         let path = folder.path().to_owned();
-        let process = Self { program, child: Mutex::new(None), folder: Some(folder), path };
+        let process = Self { program, child: Arc::default(), folder: Some(folder), path };
         process.start_again()?;
         Ok(process)
+    }
+
+    /// Has the log of the program kept, and its end shown by the next test that fails, if it ends by itself.
+    #[must_use]
+    pub fn watched(self) -> Self {
+        ended::watch(&self.program.name, &self.path, &self.child);
+        self
     }
 
     /// Starts the program once more in the same folder, after killing it if it runs.
@@ -267,8 +276,7 @@ impl Process {
     /// The last 4,000 bytes of the program's output.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let log = std::fs::read(self.log_path()).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(4000)..]).into_owned()
+        tail(&self.log_path())
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
@@ -293,6 +301,12 @@ impl Drop for Process {
         let left = pid.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists());
         assert!(!left, "{} ({pid:?}) is still there", self.program.name);
     }
+}
+
+/// The last 4,000 bytes of a log.
+fn tail(log: &Path) -> String {
+    let log = std::fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&log[log.len().saturating_sub(4000)..]).into_owned()
 }
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);

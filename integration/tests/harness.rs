@@ -13,6 +13,7 @@ use integration::{
     cluster::{Cluster, Error},
     etcd::Etcd,
     mysqld::Mysqld,
+    process::{self, Process, Program},
     proxy::{Link, Proxy},
 };
 use tokio::{
@@ -107,6 +108,44 @@ async fn programs_end_with_a_test_process_that_is_killed() {
     };
     timeout(Duration::from_secs(10), gone).await.expect("etcd outlived its test process");
     std::fs::remove_dir_all(path).unwrap();
+}
+
+fn fail() {
+    panic!("on purpose");
+}
+
+#[tokio::test]
+async fn a_test_that_fails_keeps_the_log_of_a_program_that_ended_by_itself() {
+    let start = |name: &str, script: &str| {
+        let args = vec!["-c".into(), script.into()];
+        let program = Program { name: name.to_owned(), path: "/bin/sh".into(), args, env: Vec::new() };
+        Process::start(program, process::folder(name).unwrap()).unwrap().watched()
+    };
+    let (gone, running, ended) =
+        (start("gone", "echo last words; exit 3"), start("runs", "exec sleep 600"), start("told", "exec sleep 600"));
+    ended.kill().unwrap();
+    while gone.ended().unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let kept = |process: &Process| {
+        let name = process.path().file_name().unwrap().to_string_lossy().into_owned();
+        process::home().join("ended").join(format!("{name}.log"))
+    };
+    // one that comes while another test starts a program tells nothing
+    for _ in 0..100 {
+        std::thread::spawn(fail).join().unwrap_err();
+        if kept(&gone).exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(std::fs::read_to_string(kept(&gone)).unwrap(), "last words\n");
+    std::fs::remove_file(kept(&gone)).unwrap();
+    // each end is told once
+    std::thread::spawn(fail).join().unwrap_err();
+    for process in [&gone, &running, &ended] {
+        assert!(!kept(process).exists());
+    }
 }
 
 #[tokio::test]

@@ -41,7 +41,8 @@ impl Gate {
             "--tablet-refresh-interval=500ms".to_owned(),
             "--log-format=text".to_owned(),
         ]);
-        let process = Process::start(programs::server(generation, "vtgate", args)?, process::folder("vtgate")?)?;
+        let process =
+            Process::start(programs::server(generation, "vtgate", args)?, process::folder("vtgate")?)?.watched();
         let gate = Self { process, mysql, _others: [http, grpc] };
         gate.process.until_ready(READY, async || Ok::<_, Error>(gate.connect("").await?.disconnect().await?)).await?;
         Ok(gate)

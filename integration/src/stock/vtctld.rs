@@ -33,7 +33,8 @@ impl Vtctld {
             "--service-map=grpc-vtctl,grpc-vtctld".to_owned(),
             "--log-format=text".to_owned(),
         ]);
-        let process = Process::start(programs::server(generation, "vtctld", args)?, process::folder("vtctld")?)?;
+        let process =
+            Process::start(programs::server(generation, "vtctld", args)?, process::folder("vtctld")?)?.watched();
         let vtctld = Self { generation, process, grpc, _http: http };
         let probe = async || client::channel(&vtctld.address()).await.map(drop);
         vtctld.process.until_ready(READY, probe).await?;

@@ -63,7 +63,8 @@ impl Vttablet {
         );
         args.extend_from_slice(place.flags);
         let process =
-            Process::start(programs::server(place.generation, "vttablet", args)?, process::folder("vttablet")?)?;
+            Process::start(programs::server(place.generation, "vttablet", args)?, process::folder("vttablet")?)?
+                .watched();
         let tablet = Self { alias, process, mysqld, grpc, http };
         tablet.ready().await?;
         Ok(tablet)
