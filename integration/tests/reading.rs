@@ -53,7 +53,7 @@ async fn tonic_reads(server: &Server) {
     }
 }
 
-/// Reads over one connection of grpc-go's, with windows that grow and with small ones.
+/// Reads over one connection of grpc-go's, with windows that grow and with small ones, and a little with an empty `:authority`.
 async fn go_reads(server: &Server) {
     let reader = process::installed("bin/reader").unwrap();
     let arguments = [server.grpc_address().to_string(), "ks".to_owned(), MUCH.to_string()];
