@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+#[path = "stock_life/commands.rs"]
+mod commands;
 #[path = "stock_life/data.rs"]
 mod data;
 #[path = "stock_life/defaults.rs"]

@@ -1,0 +1,147 @@
+//! Every command on the way of a migration, with no flag but those that the client insists on.
+
+use integration::{
+    cluster::topology::GLOBAL_ROOT,
+    life::SOURCE_VSCHEMA,
+    stock::{self, Keyspace, MOUNT, Pair},
+};
+use serde_json::{Value, json};
+
+use crate::data::{ROWS, SCHEMA};
+
+/// What a command of the client against the target prints.
+async fn run(pair: &Pair, args: &[&str]) -> String {
+    pair.target.vtctldclient(args).await.unwrap().expect().unwrap()
+}
+
+async fn json_of(pair: &Pair, args: &[&str]) -> Value {
+    let text = run(pair, args).await;
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+}
+
+/// The only stream of the only workflow that a command shows.
+fn stream(shown: &Value) -> &Value {
+    assert_eq!(shown["workflows"].as_array().map(Vec::len), Some(1), "{shown}");
+    assert_eq!(shown["workflows"][0]["name"], "import", "{shown}");
+    let shards = shown["workflows"][0]["shard_streams"].as_object().unwrap();
+    let streams: Vec<&Value> = shards.values().filter_map(|shard| shard["streams"].as_array()).flatten().collect();
+    assert_eq!(streams.len(), 1, "{shown}");
+    streams[0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_are_registered_listed_shown_and_unregistered() {
+    let pair = stock::pair().await.unwrap();
+    let address = pair.source.etcd().address();
+    let place = ["--topo-type", "etcd2", "--topo-server", &address, "--topo-root", GLOBAL_ROOT];
+    let registered = run(pair, &[&["Mount", "register", "--name", "other"][..], &place].concat()).await;
+    assert_eq!(registered, "Mount other registered successfully\n");
+    let names = |list: &Value| list["names"].as_array().cloned().unwrap_or_default();
+    let list = names(&json_of(pair, &["Mount", "list"]).await);
+    assert!(list.contains(&json!("other")) && list.contains(&json!(MOUNT)), "{list:?}");
+    let wanted = json!({"topo_type": "etcd2", "topo_server": address, "topo_root": GLOBAL_ROOT, "name": "other"});
+    assert_eq!(json_of(pair, &["Mount", "show", "--name", "other"]).await, wanted);
+    let unregistered = run(pair, &["Mount", "unregister", "--name", "other"]).await;
+    assert_eq!(unregistered, "Mount other unregistered successfully\n");
+    let list = names(&json_of(pair, &["Mount", "list"]).await);
+    assert!(!list.contains(&json!("other")) && list.contains(&json!(MOUNT)), "{list:?}");
+}
+
+/// The keyspaces `attic` and `attic_new` with the workflow `import` between them.
+async fn begun(pair: &Pair) -> (Keyspace, Keyspace) {
+    let (source, target) =
+        tokio::try_join!(pair.source.keyspace("attic", &["0"]), pair.target.keyspace("attic_new", &["0"])).unwrap();
+    source.run(SCHEMA).await.unwrap();
+    source.run(ROWS).await.unwrap();
+    pair.source.apply_vschema("attic", SOURCE_VSCHEMA).await.unwrap();
+    pair.target.apply_vschema("attic_new", SOURCE_VSCHEMA).await.unwrap();
+    let import = pair.migration("import", "attic", "attic_new");
+    import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
+    import.until_running().await.unwrap();
+    (source, target)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_is_listed_shown_stopped_started_updated_compared_and_deleted() {
+    let pair = stock::pair().await.unwrap();
+    let (_source, target) = begun(pair).await;
+    let import = pair.migration("import", "attic", "attic_new");
+    let workflow = ["Workflow", "--keyspace", "attic_new"];
+    let of = |action: &'static str| [workflow[0], workflow[1], workflow[2], action, "--workflow", "import"];
+
+    let status = import.migrate(&["status"]).await.unwrap().expect().unwrap();
+    assert!(status.contains("Traffic State: "), "{status}");
+    assert_eq!(json_of(pair, &[&workflow[..], &["list"]].concat()).await, json!(["import"]));
+    let shown = json_of(pair, &of("show")).await;
+    assert_eq!(stream(&shown)["state"], "Running", "{shown}");
+    let shown: Value = import.migrate(&["show"]).await.unwrap().json();
+    assert_eq!(stream(&shown)["state"], "Running", "{shown}");
+    assert_eq!(stream(&json_of(pair, &["GetWorkflows", "attic_new"]).await)["state"], "Running");
+
+    run(pair, &of("stop")).await;
+    let shown = json_of(pair, &of("show")).await;
+    assert_eq!(stream(&shown)["state"], "Stopped", "{shown}");
+    run(pair, &of("start")).await;
+    import.until_running().await.unwrap();
+    // the client sends no update of nothing
+    run(pair, &[&of("update")[..], &["--on-ddl", "stop"]].concat()).await;
+    let shown = json_of(pair, &of("show")).await;
+    assert_eq!(stream(&shown)["binlog_source"]["on_ddl"], "STOP", "{shown}");
+    import.until_running().await.unwrap();
+
+    compare(pair, &target).await;
+
+    run(pair, &of("delete")).await;
+    assert!(target.shards[0].rows("SHOW TABLES").await.unwrap().is_empty());
+    assert_eq!(json_of(pair, &[&workflow[..], &["list"]].concat()).await, json!([]));
+}
+
+/// A diff that finds nothing is stopped, resumed and deleted; one that finds rows of the target only is shown.
+async fn compare(pair: &Pair, target: &Keyspace) {
+    let import = pair.migration("import", "attic", "attic_new");
+    let vdiff = async |action: &[&str]| import.vdiff(action).await.unwrap().expect().unwrap();
+    let created = async || {
+        let text = vdiff(&["create"]).await;
+        text.split_whitespace().nth(1).unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    let completed = async |uuid: &str| {
+        let show = async || {
+            let shown = vdiff(&["show", uuid]).await;
+            if shown.contains("State:        completed") { Ok(()) } else { Err(shown) }
+        };
+        stock::until("a VDiff that is over", show).await.unwrap();
+        vdiff(&["show", "last"]).await
+    };
+
+    let equal = created().await;
+    let shown = completed(&equal).await;
+    assert!(shown.contains(&format!("VDiff Summary for attic_new.import ({equal})")), "{shown}");
+    assert!(shown.contains("HasMismatch:  false"), "{shown}");
+    assert!(shown.contains("RowsCompared: 2003"), "{shown}");
+    assert_eq!(vdiff(&["stop", &equal]).await, "VDiff stop completed\n");
+    assert_eq!(vdiff(&["resume", &equal]).await, "VDiff resume scheduled\n");
+    assert!(completed(&equal).await.contains("HasMismatch:  false"));
+
+    // tablets try for ever to look the mounted source up in their own topology
+    target
+        .run("INSERT INTO customer (id, email) VALUES (0, 'mine'), (900001, 'mine'), (900002, 'mine')")
+        .await
+        .unwrap();
+    let different = created().await;
+    let shown = completed(&different).await;
+    assert!(shown.contains("HasMismatch:  true") && shown.contains("ExtraRowsTarget:  3"), "{shown}");
+    let report = vdiff(&["show", &different, "--format", "json"]).await;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let samples = report["Reports"]["customer"]["0"]["ExtraRowsTargetSample"].as_array().cloned().unwrap_or_default();
+    let ids: Vec<&Value> = samples.iter().map(|sample| &sample["Row"]["id"]).collect();
+    assert_eq!(ids, ["0", "900001", "900002"], "{report}");
+
+    let all = vdiff(&["show", "all"]).await;
+    assert!(all.contains(&equal) && all.contains(&different), "{all}");
+    assert_eq!(vdiff(&["delete", &equal]).await, "VDiff delete completed\n");
+    let all = vdiff(&["show", "all"]).await;
+    assert!(!all.contains(&equal) && all.contains(&different), "{all}");
+    vdiff(&["delete", "all"]).await;
+    let none = vdiff(&["show", "last"]).await;
+    assert_eq!(none, "No previous vdiff found for attic_new.import\n");
+}
