@@ -8,6 +8,8 @@ mod commands;
 mod data;
 #[path = "stock_life/defaults.rs"]
 mod defaults;
+#[path = "stock_life/older_mysql.rs"]
+mod older_mysql;
 #[path = "stock_life/refusals.rs"]
 mod refusals;
 #[path = "stock_life/schemas.rs"]
