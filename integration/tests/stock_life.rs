@@ -10,6 +10,8 @@ mod data;
 mod defaults;
 #[path = "stock_life/older_mysql.rs"]
 mod older_mysql;
+#[path = "stock_life/operations.rs"]
+mod operations;
 #[path = "stock_life/refusals.rs"]
 mod refusals;
 #[path = "stock_life/schemas.rs"]

@@ -72,6 +72,16 @@ impl Cluster {
         Ok(Server::start_with_points(&flags, points).await?)
     }
 
+    /// One more server of ours on this cluster's topology, which hands on to a stock vtctld what it does not serve.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn server_before(&self, vtctld: &Vtctld) -> Result<Server, Error> {
+        let mut flags = server_flags(&self.cell, &self.etcd);
+        flags.push(format!("--fallback-vtctld-server={}", vtctld.address()));
+        Ok(Server::start(&flags).await?)
+    }
+
     /// Vitess's own vtctld on this cluster's topology, beside our server.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ impl Vtctld {
         super::client::run(self.generation, &self.address(), args).await
     }
 
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         self.grpc.address().to_string()
     }
 }
