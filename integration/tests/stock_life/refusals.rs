@@ -1,5 +1,7 @@
 //! What is refused for the sake of the rows, how a user insists, and what clients may do meanwhile.
 
+use std::time::Duration;
+
 use integration::{
     cluster::Rows,
     life::SOURCE_VSCHEMA,
@@ -179,4 +181,29 @@ async fn before_complete_clients_read_the_moved_tables_through_vtgate_and_cannot
     expect_same(&source, &target, &TABLES).await;
     write_through_vtgate(pair, "library_new").await;
     assert_eq!(customers(pair, "library_new").await.unwrap(), Some(1001));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_was_shut_down_is_named_and_one_that_came_back_is_read() {
+    let pair = stock::pair().await.unwrap();
+    let (source, _target) =
+        tokio::try_join!(pair.source.keyspace("pier", &["0"]), pair.target.keyspace("pier_new", &["0"])).unwrap();
+    source.run(SCHEMA).await.unwrap();
+    pair.source.apply_vschema("pier", SOURCE_VSCHEMA).await.unwrap();
+    pair.target.apply_vschema("pier_new", SOURCE_VSCHEMA).await.unwrap();
+    let import = pair.migration("import", "pier", "pier_new");
+    let tablet = &source.shards[0].tablet;
+    tablet.process().terminate(Duration::from_secs(120)).await.unwrap();
+    let record = pair.source.vtctldclient(&["GetTablet", tablet.alias()]).await.unwrap();
+    assert!(record.ok() && record.json()["tablet_shutdown_time"].is_object(), "{record}");
+    let refused = import.create(&["--all-tables"]).await.unwrap();
+    let text = format!("tablet is shutdown: {}, the primary of shard pier/0", tablet.alias());
+    assert!(!refused.ok() && refused.stderr.contains(&text), "{refused}");
+
+    tablet.process().start_again().unwrap();
+    tablet.ready().await.unwrap();
+    stock::until("a create", async || import.create(&["--all-tables"]).await?.expect().map(drop)).await.unwrap();
+    import.until_running().await.unwrap();
+    import.migrate(&["cancel"]).await.unwrap().expect().unwrap();
+    expect_gone(pair, "pier", "pier_new").await;
 }
