@@ -64,6 +64,8 @@ mod rules;
 mod schema_migrations;
 #[path = "rpc/schemas.rs"]
 mod schemas;
+#[path = "rpc/sent_fields.rs"]
+mod sent_fields;
 #[path = "rpc/serving.rs"]
 mod serving;
 #[path = "rpc/shadow.rs"]

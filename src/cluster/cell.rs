@@ -1,5 +1,6 @@
 //! Cells and their aliases.
 
+use bytes::Bytes;
 use vtmigrated_proto::topodata::{CellInfo, CellsAlias};
 
 use super::{Error, Result};
@@ -41,19 +42,20 @@ pub fn check_names(names: &[String]) -> Result<()> {
     names.iter().try_for_each(|name| check_name(name))
 }
 
-/// Registers a cell. One round trip.
-pub async fn add(context: &Context, name: &str, info: Option<CellInfo>) -> Result<()> {
+/// Registers a cell. What is not known of its record is stored as it was sent. One round trip.
+pub async fn add(context: &Context, name: &str, info: Option<CellInfo>, sent: Option<Bytes>) -> Result<()> {
     check_name(name)?;
     let info = info.unwrap_or_default();
     if info.root.is_empty() {
         return Err(Error::precondition("BAD_CELL", "CellInfo.Root must be non-empty", ""));
     }
     check_info(&info)?;
-    Ok(cell::create(context.topo.global(), name, &info).await?)
+    Ok(cell::create(context.topo.global(), name, &info, sent.as_ref()).await?)
 }
 
-/// Changes those of a cell's values that are given, and makes the cell when there is none. Two round trips.
-pub async fn update(context: &Context, name: &str, info: Option<CellInfo>) -> Result<CellInfo> {
+/// Changes those of a cell's values that are given, and makes the cell when there is none; what is not known of them is stored
+/// as it was sent. Two round trips.
+pub async fn update(context: &Context, name: &str, info: Option<CellInfo>, sent: Option<Bytes>) -> Result<CellInfo> {
     check_name(name)?;
     let wanted = info.unwrap_or_default();
     check_info(&wanted)?;
@@ -67,7 +69,7 @@ pub async fn update(context: &Context, name: &str, info: Option<CellInfo>) -> Re
         }
         *info != old
     };
-    Ok(cell::update(context.topo.global(), name, change).await?)
+    Ok(cell::update(context.topo.global(), name, sent.as_ref(), change).await?)
 }
 
 /// Removes a cell that serves no keyspace; with `force` any cell. Four round trips.
@@ -108,11 +110,16 @@ pub async fn add_alias(context: &Context, name: &str, cells: Vec<String>) -> Res
 }
 
 /// Changes the cells of an alias, and makes it when there is none. Three round trips; when somebody else was faster, all is
-/// checked again.
-pub async fn update_alias(context: &Context, name: &str, cells: Vec<String>) -> Result<CellsAlias> {
+/// checked again. What is not known of the alias is stored as it was sent.
+pub async fn update_alias(
+    context: &Context,
+    name: &str,
+    cells: Vec<String>,
+    sent: Option<Bytes>,
+) -> Result<CellsAlias> {
     loop {
         let alias = checked_alias(context, name, cells.clone()).await?;
-        match cell::change_alias(context.topo.global(), name, &alias).await {
+        match cell::change_alias(context.topo.global(), name, &alias, sent.as_ref()).await {
             Err(error) if error.is_conflict() => {}
             changed => return Ok(changed.map(|()| alias)?),
         }

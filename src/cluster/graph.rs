@@ -1,12 +1,15 @@
 //! The replication graph: which tablets of a cell belong to a shard.
 
+use bytes::Bytes;
 use vtmigrated_proto::topodata::shard_replication::Node;
 use vtmigrated_proto::topodata::shard_replication_error::Type as Problem;
 use vtmigrated_proto::topodata::{ShardReplication, ShardReplicationError, TabletAlias};
 
 use super::{Error, Result, cell};
 use crate::context::Context;
-use crate::topo::{self, Expect, Record, Write, paths, shard, tablet};
+use crate::topo::{self, Expect, Record, Write, paths, shard, tablet, wire};
+
+const NAME: &str = "topodata.ShardReplication";
 
 /// The replication graph of a shard in the named cells or in all; an empty one where there is none.
 pub async fn replication(
@@ -33,14 +36,23 @@ pub async fn replication(
     Ok(found)
 }
 
-/// Adds a tablet to the replication graph of a shard in the tablet's cell.
-pub async fn add(context: &Context, keyspace: &str, name: &str, alias: &TabletAlias) -> Result<()> {
-    edit(context, (keyspace, name, &alias.cell), alias, true).await
+/// Adds a tablet to the replication graph of a shard in the tablet's cell. What is not known of its alias is stored as it was
+/// `sent`.
+pub async fn add(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    alias: &TabletAlias,
+    sent: Option<Bytes>,
+) -> Result<()> {
+    // a node holds nothing but the alias
+    let graph = sent.map(|alias| wire::message(1, &wire::message(1, &alias)));
+    edit(context, (keyspace, name, &alias.cell), alias, true, graph.as_ref()).await
 }
 
 /// Removes a tablet from the replication graph of a shard in a cell.
 pub async fn remove(context: &Context, keyspace: &str, name: &str, cell: &str, alias: &TabletAlias) -> Result<()> {
-    edit(context, (keyspace, name, cell), alias, false).await
+    edit(context, (keyspace, name, cell), alias, false, None).await
 }
 
 async fn edit(
@@ -48,6 +60,7 @@ async fn edit(
     (keyspace, name, cell): (&str, &str, &str),
     alias: &TabletAlias,
     present: bool,
+    sent: Option<&Bytes>,
 ) -> Result<()> {
     paths::check_name(keyspace)?;
     shard::parse_name(name)?;
@@ -66,12 +79,10 @@ async fn edit(
             graph.nodes.push(Node { tablet_alias: Some(alias.clone()) });
         }
         let write = match &old {
-            Some(old) => Write::put(
-                path.clone(),
-                old.over(&conn, "topodata.ShardReplication", &graph)?,
-                Expect::Version(old.version),
-            ),
-            None => Write::put(path.clone(), prost::Message::encode_to_vec(&graph), Expect::Absent),
+            Some(old) => {
+                Write::put(path.clone(), old.over_sent(&conn, NAME, &graph, sent)?, Expect::Version(old.version))
+            }
+            None => Write::put(path.clone(), wire::with_sent(sent, NAME, &graph), Expect::Absent),
         };
         match conn.write_one(write, None).await {
             Err(error) if error.is_conflict() => {}

@@ -1,5 +1,6 @@
 //! Keyspaces: create, change, delete.
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use vtmigrated_proto::topodata::{Keyspace, KeyspaceType};
 use vtmigrated_proto::vschema;
@@ -15,6 +16,8 @@ use crate::topo::{self, Expect, Lock, Write, keyspace, paths, srv_vschema};
 pub struct New {
     pub name: String,
     pub record: Keyspace,
+    /// The record as it was sent, as far as parts of it are stored as they are.
+    pub sent: Option<Bytes>,
     /// Go on when there is one of that name.
     pub force: bool,
     /// Make no VSchema record.
@@ -27,7 +30,7 @@ pub struct New {
 pub async fn create(context: &Context, new: New) -> Result<Keyspace> {
     check(&new)?;
     let global = context.topo.global();
-    let record = match keyspace::create(global, &new.name, &new.record).await {
+    let record = match keyspace::create(global, &new.name, &new.record, new.sent.as_ref()).await {
         Ok(()) => new.record,
         Err(topo::Error::NodeExists(_)) if new.force => keyspace::get(global, &new.name).await?.value,
         Err(error) => return Err(error.into()),

@@ -1,5 +1,6 @@
 //! Shards: create, delete, serving flag, tablet controls.
 
+use bytes::Bytes;
 use futures::future::try_join;
 use vtmigrated_proto::topodata::shard::{SourceShard, TabletControl};
 use vtmigrated_proto::topodata::{Keyspace, Shard, TabletType};
@@ -10,7 +11,10 @@ pub use super::shard_delete::{Options as DeleteOptions, delete};
 use super::{Error, Result, cell, serving};
 use crate::context::Context;
 use crate::key_range;
-use crate::topo::{self, Lock, Record, keyspace, paths, shard};
+use crate::topo::{self, Lock, Record, keyspace, paths, shard, wire};
+
+/// Where a Shard has its `source_shards`.
+const SOURCE_SHARDS: u32 = 4;
 
 /// What making a shard came to.
 #[derive(Clone, Debug)]
@@ -44,7 +48,7 @@ pub async fn create(
     let key_range = shard::parse_name(shard_name)?;
     let global = context.topo.global();
     if include_parent {
-        match keyspace::create(global, keyspace, &Keyspace::default()).await {
+        match keyspace::create(global, keyspace, &Keyspace::default(), None).await {
             Err(topo::Error::NodeExists(_)) if force => {}
             other => other?,
         }
@@ -131,8 +135,15 @@ pub async fn set_tablet_control(context: &Context, keyspace: &str, name: &str, c
     finish(changed.await, lock).await
 }
 
-/// Adds a source shard, under the keyspace's lock. Answers the shard, `None` when its number is in use already.
-pub async fn add_source(context: &Context, keyspace: &str, name: &str, source: SourceShard) -> Result<Option<Shard>> {
+/// Adds a source shard, under the keyspace's lock. Answers the shard, `None` when its number is in use already. What is not
+/// known of the source is stored as it was sent.
+pub async fn add_source(
+    context: &Context,
+    keyspace: &str,
+    name: &str,
+    source: SourceShard,
+    sent: Option<Bytes>,
+) -> Result<Option<Shard>> {
     paths::check_name(&source.keyspace).map_err(|error| error.wrap("source keyspace"))?;
     shard::parse_name(&source.shard).map_err(|error| error.wrap("source shard"))?;
     let uid = source.uid;
@@ -142,7 +153,8 @@ pub async fn add_source(context: &Context, keyspace: &str, name: &str, source: S
         }
         Ok(())
     };
-    change_sources(context, keyspace, name, &format!("SourceShardAdd({uid})"), change).await
+    let sent = sent.map(|source| wire::message(SOURCE_SHARDS, &source));
+    change_sources(context, (keyspace, name), &format!("SourceShardAdd({uid})"), sent.as_ref(), change).await
 }
 
 /// Removes a source shard, under the keyspace's lock. Answers the shard, `None` when it has no such source.
@@ -151,20 +163,20 @@ pub async fn remove_source(context: &Context, keyspace: &str, name: &str, uid: i
         shard.source_shards.retain(|source| source.uid != uid);
         Ok(())
     };
-    change_sources(context, keyspace, name, &format!("SourceShardDelete({uid})"), change).await
+    change_sources(context, (keyspace, name), &format!("SourceShardDelete({uid})"), None, change).await
 }
 
 async fn change_sources(
     context: &Context,
-    keyspace: &str,
-    name: &str,
+    (keyspace, name): (&str, &str),
     action: &str,
+    sent: Option<&Bytes>,
     change: impl Fn(&mut Shard) -> Result<()>,
 ) -> Result<Option<Shard>> {
     let lock = lock_for(context, keyspace, name, action).await?;
     let changed = async {
         let before = shard::get(context.topo.global(), keyspace, name).await?;
-        let after = update_from(context, before.clone(), &lock, change).await?;
+        let after = update_from(context, before.clone(), sent, &lock, change).await?;
         Ok((after.source_shards != before.value.source_shards).then_some(after))
     };
     finish(changed.await, lock).await
@@ -191,13 +203,14 @@ pub(super) async fn update(
     change: impl Fn(&mut Shard) -> Result<()>,
 ) -> Result<Shard> {
     let old = shard::get(context.topo.global(), keyspace, name).await?;
-    update_from(context, old, lock, change).await
+    update_from(context, old, None, lock, change).await
 }
 
 /// The same for a record that was read under the lock.
 async fn update_from(
     context: &Context,
     mut old: Record<Shard>,
+    sent: Option<&Bytes>,
     lock: &Lock,
     change: impl Fn(&mut Shard) -> Result<()>,
 ) -> Result<Shard> {
@@ -208,7 +221,7 @@ async fn update_from(
         if value == old.value {
             return Ok(value);
         }
-        match shard::update(global, &old, &value, lock).await {
+        match shard::update_sent(global, &old, &value, sent, lock).await {
             Err(topo::Error::BadVersion(_)) => old = Record::get(global, &old.path).await?,
             other => return Ok(other.map(|()| value)?),
         }

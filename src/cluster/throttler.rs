@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::{join_all, try_join};
 use vtmigrated_proto::tabletmanagerdata as manager;
 use vtmigrated_proto::topodata::throttler_config::{AppCheckedMetricsEntry, MetricNames, ThrottledAppsEntry};
@@ -12,7 +13,7 @@ use super::keyspace::{finish, lock};
 use super::{Error, Result, now, tablet};
 use crate::context::Context;
 use crate::error::Code;
-use crate::topo::{self, Conn, Expect, Lock, Write, keyspace, paths, srv_keyspace};
+use crate::topo::{self, Conn, Expect, Lock, Write, keyspace, paths, srv_keyspace, wire};
 
 /// Metrics of Vitess 22.0.3.
 const METRICS: &[&str] = &[
@@ -29,6 +30,10 @@ const METRICS: &[&str] = &[
 const SCOPES: &[&str] = &["self", "shard"];
 /// Longest name or query, in bytes.
 const MAX_TEXT: usize = 4096;
+/// Where a Keyspace, a SrvKeyspace have their `throttler_config`, and where that has its `throttled_apps`.
+const OF_KEYSPACE: u32 = 9;
+const OF_SRV_KEYSPACE: u32 = 6;
+const THROTTLED_APPS: u32 = 5;
 
 /// A change of a keyspace's settings.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +50,8 @@ pub struct Change {
     pub app_metrics: Vec<String>,
     /// Throttled until its time; freed when that is over.
     pub throttled_app: Option<ThrottledAppRule>,
+    /// The same as it was sent: what is not known of it is stored, too.
+    pub sent_app: Option<Bytes>,
 }
 
 /// Asks a tablet's throttler whether an app may go on.
@@ -80,7 +87,7 @@ async fn update_locked(context: &Context, name: &str, change: &Change, lock: &Lo
     let (old, cells) = try_join(keyspace::get(global, name), context.topo.cells()).await?;
     let changed = |config: Option<&ThrottlerConfig>| Some(change.applied(config.cloned().unwrap_or_default()));
     let record = Keyspace { throttler_config: changed(old.value.throttler_config.as_ref()), ..old.value.clone() };
-    keyspace::update(global, &old, &record, lock).await?;
+    keyspace::update_sent(global, &old, &record, change.sent(OF_KEYSPACE).as_ref(), lock).await?;
     lock.check().await?;
     let writes = cells.iter().map(|(_, conn)| write_serving(conn, name, change));
     let failed: Vec<String> =
@@ -93,7 +100,7 @@ async fn write_serving(conn: &Arc<dyn Conn>, name: &str, change: &Change) -> Res
         let Some(old) = srv_keyspace::find(conn, name).await? else { return Ok(()) };
         let config = change.applied(old.value.throttler_config.clone().unwrap_or_default());
         let graph = SrvKeyspace { throttler_config: Some(config), ..old.value.clone() };
-        let raw = old.over(conn, "topodata.SrvKeyspace", &graph)?;
+        let raw = old.over_sent(conn, "topodata.SrvKeyspace", &graph, change.sent(OF_SRV_KEYSPACE).as_ref())?;
         match conn.write_one(Write::put(old.path.clone(), raw, Expect::Version(old.version)), None).await {
             Err(error) if error.is_conflict() => {}
             other => return other.map(|_| ()).map_err(Error::from),
@@ -144,6 +151,13 @@ fn metric(name: &str) -> Option<&str> {
 }
 
 impl Change {
+    /// What was sent, as settings in the field `number` of a record.
+    fn sent(&self, number: u32) -> Option<Bytes> {
+        let (rule, sent) = self.throttled_app.as_ref().zip(self.sent_app.as_ref())?;
+        let apps = wire::message(THROTTLED_APPS, &wire::map_entry(&rule.name, sent));
+        Some(wire::message(number, &apps))
+    }
+
     /// The settings after the change; entries are ascending by name.
     fn applied(&self, mut config: ThrottlerConfig) -> ThrottlerConfig {
         if !self.metric.is_empty() {

@@ -8,6 +8,7 @@ use vtmigrated_proto::vtctldata::*;
 use crate::cluster::tablet::alias;
 use crate::cluster::{Error, graph};
 use crate::context::Context;
+use crate::server::whole;
 
 pub async fn get(context: &Context, request: GetShardReplicationRequest) -> Result<GetShardReplicationResponse, Error> {
     let found = graph::replication(context, &request.keyspace, &request.shard, &request.cells).await?;
@@ -19,7 +20,8 @@ pub async fn add(
     context: Arc<Context>,
     request: ShardReplicationAddRequest,
 ) -> Result<ShardReplicationAddResponse, Error> {
-    graph::add(&context, &request.keyspace, &request.shard, &alias(request.tablet_alias)?).await?;
+    let alias = alias(request.tablet_alias)?;
+    graph::add(&context, &request.keyspace, &request.shard, &alias, whole::field(3)).await?;
     Ok(ShardReplicationAddResponse {})
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use vtmigrated_proto::topodata;
 use vtmigrated_proto::topodata::shard::SourceShard;
 use vtmigrated_proto::vtctldata::find_all_shards_in_keyspace_response::ShardsEntry;
@@ -10,6 +11,11 @@ use vtmigrated_proto::vtctldata::*;
 use super::keyspace::named as named_keyspace;
 use crate::cluster::{Error, shard};
 use crate::context::Context;
+use crate::server::whole;
+use crate::topo::wire;
+
+/// Where a SourceShard has its `key_range`.
+const KEY_RANGE: u32 = 4;
 
 pub async fn create(context: Arc<Context>, request: CreateShardRequest) -> Result<CreateShardResponse, Error> {
     let CreateShardRequest { keyspace, shard_name, force, include_parent } = request;
@@ -84,7 +90,12 @@ pub async fn add_source(
         key_range: request.key_range,
         tables: request.tables,
     };
-    let shard = shard::add_source(&context, &request.keyspace, &request.shard, source).await?;
+    let sent = whole::field(6).map(|range| {
+        let mut sent = SourceShard { uid: source.uid, ..SourceShard::default() }.encode_to_vec();
+        wire::push(&mut sent, KEY_RANGE, &range);
+        sent.into()
+    });
+    let shard = shard::add_source(&context, &request.keyspace, &request.shard, source, sent).await?;
     Ok(SourceShardAddResponse { shard })
 }
 

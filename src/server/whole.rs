@@ -11,8 +11,20 @@ use tonic::body::Body;
 
 use crate::topo::wire;
 
-/// RPCs whose requests are kept.
-const KEPT: [&str; 4] = ["ApplyKeyspaceRoutingRules", "ApplyRoutingRules", "ApplyShardRoutingRules", "ApplyVSchema"];
+/// RPCs whose requests are kept: those with a message that becomes a part of a record.
+pub const KEPT: [&str; 11] = [
+    "AddCellInfo",
+    "ApplyKeyspaceRoutingRules",
+    "ApplyRoutingRules",
+    "ApplyShardRoutingRules",
+    "ApplyVSchema",
+    "CreateKeyspace",
+    "ShardReplicationAdd",
+    "SourceShardAdd",
+    "UpdateCellInfo",
+    "UpdateCellsAlias",
+    "UpdateThrottlerConfig",
+];
 
 tokio::task_local! {
     static MESSAGE: Option<Bytes>;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 use vtmigrated_proto::topodata::{CellInfo, CellsAlias};
 
-use super::{Conn, Error, Expect, Lock, Record, Result, Write, paths};
+use super::{Conn, Error, Expect, Lock, Record, Result, Write, paths, wire};
 
 /// Names of all cells, ascending; empty when there are none.
 pub async fn names(global: &Arc<dyn Conn>) -> Result<Vec<String>> {
@@ -18,18 +19,20 @@ pub async fn get(global: &Arc<dyn Conn>, cell: &str) -> Result<Record<CellInfo>>
     Record::get(global, &paths::cell_info(cell)).await
 }
 
-/// Registers a cell.
-pub async fn create(global: &Arc<dyn Conn>, cell: &str, info: &CellInfo) -> Result<()> {
-    global.create(&paths::cell_info(cell), info.encode_to_vec()).await.map(|_| ())
+/// Registers a cell. What is not known of its record is stored as it was sent.
+pub async fn create(global: &Arc<dyn Conn>, cell: &str, info: &CellInfo, sent: Option<&Bytes>) -> Result<()> {
+    global.create(&paths::cell_info(cell), wire::with_sent(sent, "topodata.CellInfo", info)).await.map(|_| ())
 }
 
-/// Changes a cell's record by compare-and-swap, or makes it. `change` answers false when nothing is to be written.
+/// Changes a cell's record by compare-and-swap, or makes it. `change` answers false when nothing is to be written. What is
+/// not known of the record is stored as it was sent.
 ///
 /// # Errors
 /// Read and write errors; lost races are tried again.
 pub async fn update(
     global: &Arc<dyn Conn>,
     cell: &str,
+    sent: Option<&Bytes>,
     change: impl Fn(&mut CellInfo) -> bool + Send + Sync,
 ) -> Result<CellInfo> {
     let path = paths::cell_info(cell);
@@ -41,10 +44,10 @@ pub async fn update(
         }
         let write = match old {
             Some(record) => {
-                let raw = record.over(global, "topodata.CellInfo", &info)?;
+                let raw = record.over_sent(global, "topodata.CellInfo", &info, sent)?;
                 Write::put(path.clone(), raw, Expect::Version(record.version))
             }
-            None => Write::put(path.clone(), info.encode_to_vec(), Expect::Absent),
+            None => Write::put(path.clone(), wire::with_sent(sent, "topodata.CellInfo", &info), Expect::Absent),
         };
         match global.write_one(write, None).await {
             Err(error) if error.is_conflict() => {}
@@ -147,33 +150,34 @@ pub async fn put_alias(
     global.write_one(write, guard).await.map(|_| ())
 }
 
-/// Changes an alias by compare-and-swap, or makes it; fields that are not known here stay.
+/// Changes an alias by compare-and-swap, or makes it; fields that are not known here stay, and are stored as they were sent.
 ///
 /// # Errors
 /// [`Error::BadVersion`] or [`Error::NodeExists`] when somebody else was faster.
-pub async fn change_alias(global: &Arc<dyn Conn>, name: &str, alias: &CellsAlias) -> Result<()> {
+pub async fn change_alias(global: &Arc<dyn Conn>, name: &str, alias: &CellsAlias, sent: Option<&Bytes>) -> Result<()> {
+    const NAME: &str = "topodata.CellsAlias";
     let path = paths::cells_alias(name);
     let write = match Record::<CellsAlias>::find(global, &path).await? {
-        Some(old) => Write::put(path, old.over(global, "topodata.CellsAlias", alias)?, Expect::Version(old.version)),
-        None => Write::put(path, alias.encode_to_vec(), Expect::Absent),
+        Some(old) => Write::put(path, old.over_sent(global, NAME, alias, sent)?, Expect::Version(old.version)),
+        None => Write::put(path, wire::with_sent(sent, NAME, alias), Expect::Absent),
     };
     global.write_one(write, None).await.map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dialer, EtcdOptions, wire};
+    use super::super::{Dialer, EtcdOptions};
     use super::*;
 
     #[tokio::test]
     async fn a_changed_alias_keeps_what_is_not_known_here() {
         let global = Dialer::new(EtcdOptions::default()).open("memory", "alias", "/global").await.unwrap();
         let alias = |cell: &str| CellsAlias { cells: vec![cell.to_owned()] };
-        change_alias(&global, "all", &alias("a")).await.unwrap();
+        change_alias(&global, "all", &alias("a"), None).await.unwrap();
         let mut raw = alias("a").encode_to_vec();
         wire::push(&mut raw, 77, b"newer");
         global.write_one(Write::put(paths::cells_alias("all"), raw, Expect::Any), None).await.unwrap();
-        change_alias(&global, "all", &alias("b")).await.unwrap();
+        change_alias(&global, "all", &alias("b"), None).await.unwrap();
         let stored = global.get(&paths::cells_alias("all")).await.unwrap().value;
         assert!(wire::fields(&stored).unwrap().iter().any(|field| field.number == 77));
         assert_eq!(CellsAlias::decode(stored).unwrap(), alias("b"));

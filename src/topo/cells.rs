@@ -173,7 +173,7 @@ mod tests {
         let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
         let topo = Topo::open(dialer, "memory", "cells", "/global").await.unwrap();
         let record = CellInfo { server_address: "zone1".into(), root: "/zone1".into() };
-        cell::create(topo.global(), "zone1", &record).await.unwrap();
+        cell::create(topo.global(), "zone1", &record, None).await.unwrap();
         topo.global().create("cells/zone9/CellInfo", vec![0xff, 0xff]).await.unwrap();
         topo
     }

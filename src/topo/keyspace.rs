@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use prost::Message;
+use bytes::Bytes;
 use vtmigrated_proto::topodata::Keyspace;
 
-use super::{Conn, Expect, Lock, Record, Result, Write, paths};
+use super::{Conn, Expect, Lock, Record, Result, Write, paths, wire};
+
+const NAME: &str = "topodata.Keyspace";
 
 /// Names of all keyspaces, ascending.
 pub async fn names(global: &Arc<dyn Conn>) -> Result<Vec<String>> {
@@ -21,10 +23,10 @@ pub async fn get(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Record<Keyspa
     Record::get(global, &paths::keyspace(keyspace)).await
 }
 
-/// Creates a keyspace record.
-pub async fn create(global: &Arc<dyn Conn>, keyspace: &str, record: &Keyspace) -> Result<()> {
+/// Creates a keyspace record. What is not known of it is stored as it was sent.
+pub async fn create(global: &Arc<dyn Conn>, keyspace: &str, record: &Keyspace, sent: Option<&Bytes>) -> Result<()> {
     paths::check_name(keyspace).map_err(|e| e.wrap("CreateKeyspace"))?;
-    global.create(&paths::keyspace(keyspace), record.encode_to_vec()).await.map(|_| ())
+    global.create(&paths::keyspace(keyspace), wire::with_sent(sent, NAME, record)).await.map(|_| ())
 }
 
 /// All keyspace records with their names, ascending: two round trips.
@@ -43,7 +45,18 @@ pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<(String, Keyspace)>> {
 
 /// Writes a keyspace record that was read under its lock.
 pub async fn update(global: &Arc<dyn Conn>, old: &Record<Keyspace>, value: &Keyspace, guard: &Lock) -> Result<()> {
-    let raw = old.over(global, "topodata.Keyspace", value)?;
+    update_sent(global, old, value, None, guard).await
+}
+
+/// The same with what is not known of it as it was sent.
+pub async fn update_sent(
+    global: &Arc<dyn Conn>,
+    old: &Record<Keyspace>,
+    value: &Keyspace,
+    sent: Option<&Bytes>,
+    guard: &Lock,
+) -> Result<()> {
+    let raw = old.over_sent(global, NAME, value, sent)?;
     let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
     global.write_one(write, Some(guard)).await.map(|_| ())
 }

@@ -34,7 +34,18 @@ impl<T: Message + Default> Record<T> {
     /// # Errors
     /// [`Error::BadData`] naming the full key.
     pub fn over(&self, conn: &Arc<dyn Conn>, name: &str, value: &T) -> Result<Vec<u8>> {
-        wire::over(&self.raw, name, value).map_err(|detail| Error::BadData { path: conn.full(&self.path), detail })
+        self.over_sent(conn, name, value, None)
+    }
+
+    /// The same with what is not known of `value` in `sent`, the message of that name that a caller sent: that counts before
+    /// what was stored.
+    ///
+    /// # Errors
+    /// As [`Self::over`].
+    pub fn over_sent(&self, conn: &Arc<dyn Conn>, name: &str, value: &T, sent: Option<&Bytes>) -> Result<Vec<u8>> {
+        let new = wire::with_sent(sent, name, value);
+        let bad = |detail| Error::BadData { path: conn.full(&self.path), detail };
+        wire::over_encoded(&self.raw, name, new.into()).map_err(bad)
     }
 
     /// Reads and decodes one record.

@@ -58,7 +58,18 @@ pub async fn create(
 
 /// Writes a shard record that was read before.
 pub async fn update(global: &Arc<dyn Conn>, old: &Record<Shard>, value: &Shard, guard: &Lock) -> Result<()> {
-    let raw = old.over(global, "topodata.Shard", value)?;
+    update_sent(global, old, value, None, guard).await
+}
+
+/// The same with what is not known of it as it was sent.
+pub async fn update_sent(
+    global: &Arc<dyn Conn>,
+    old: &Record<Shard>,
+    value: &Shard,
+    sent: Option<&Bytes>,
+    guard: &Lock,
+) -> Result<()> {
+    let raw = old.over_sent(global, "topodata.Shard", value, sent)?;
     let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
     global.write_one(write, Some(guard)).await.map(|_| ())
 }

@@ -64,6 +64,13 @@ pub fn push(message: &mut Vec<u8>, number: u32, payload: &[u8]) {
     message.extend_from_slice(payload);
 }
 
+/// A message with one length-delimited field.
+pub fn message(number: u32, payload: &[u8]) -> Bytes {
+    let mut message = Vec::with_capacity(payload.len() + 8);
+    push(&mut message, number, payload);
+    message.into()
+}
+
 /// The message without the fields `number` for whose payload `drop` answers true.
 ///
 /// # Errors

@@ -19,13 +19,12 @@ use vtmigrated_proto::vtorcdata;
 use vtmigrated_proto::vttime::Time;
 
 use crate::migrate_rig::{Rig, SHARDS};
-use crate::raw_call;
 use crate::support::{Lab, tablet};
 
-const NEWER: &[u8] = b"from a newer program";
+pub const NEWER: &[u8] = b"from a newer program";
 
 /// The message with a field of nobody at every level.
-fn enriched(message: &[u8], of: &MessageDescriptor) -> Vec<u8> {
+pub fn enriched(message: &[u8], of: &MessageDescriptor) -> Vec<u8> {
     let mut rich = Vec::new();
     for field in wire::fields(&Bytes::copy_from_slice(message)).unwrap() {
         let inner = of.get_field(field.number).and_then(|known| known.kind().as_message().cloned());
@@ -38,7 +37,8 @@ fn enriched(message: &[u8], of: &MessageDescriptor) -> Vec<u8> {
     rich
 }
 
-fn count(message: &[u8]) -> usize {
+/// How often the field of nobody is there.
+pub fn count(message: &[u8]) -> usize {
     message.windows(NEWER.len()).filter(|part| *part == NEWER).count()
 }
 
@@ -92,7 +92,8 @@ fn throttler() -> ThrottlerConfig {
     }
 }
 
-async fn lab() -> Lab {
+/// A keyspace `ks` with a primary and a replica in the cells zone1 and zone2.
+pub async fn lab() -> Lab {
     let mut lab = Lab::with_keyspace("ks", &["-80", "80-"]).await;
     lab.add_tablet(&tablet("zone1", 1, "ks", "-80", TabletType::Primary, 1)).await;
     lab.add_tablet(&tablet("zone2", 2, "ks", "-80", TabletType::Replica, 1)).await;
@@ -219,7 +220,7 @@ async fn shards_of_a_migration() {
     }
 }
 
-fn rich_vschema() -> vschema::Keyspace {
+pub fn rich_vschema() -> vschema::Keyspace {
     let by = |columns: &[&str], name: &str| ColumnVindex {
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         name: name.into(),
@@ -360,39 +361,4 @@ async fn rules_are_served_as_they_are_stored() {
     lab.client.rebuild_v_schema_graph(RebuildVSchemaGraphRequest::default()).await.unwrap();
     let served = lab.cell("zone1").await.get(paths::SRV_VSCHEMA).await.unwrap().value;
     assert_eq!((count(&served), rich.before), (2, 2));
-}
-
-/// Calls an RPC with a request in which every level of a field has a field of nobody.
-async fn call(lab: &Lab, rpc: &str, request: &impl Message, number: u32, name: &str) -> usize {
-    let message = json::pool().unwrap().get_message_by_name(name).unwrap();
-    let raw = Bytes::from(request.encode_to_vec());
-    let rich = wire::each(&raw, number, |payload| Ok(Some(enriched(payload, &message)))).unwrap();
-    let sent = count(&rich);
-    assert!(sent > 0);
-    raw_call::vtctld(lab, rpc, rich).await.unwrap();
-    sent
-}
-
-#[tokio::test]
-async fn what_newer_clients_send_is_stored() {
-    let lab = lab().await;
-    let stored = async |path: &str| count(&lab.topo.global().get(path).await.unwrap().value);
-    let request = ApplyVSchemaRequest { keyspace: "ks".into(), v_schema: Some(rich_vschema()), ..Default::default() };
-    let sent = call(&lab, "ApplyVSchema", &request, 5, "vschema.Keyspace").await;
-    assert_eq!(stored(&paths::vschema("ks")).await, sent);
-    let rule = RoutingRule { from_table: "t".into(), to_tables: vec!["ks.t".into()] };
-    let request =
-        ApplyRoutingRulesRequest { routing_rules: Some(RoutingRules { rules: vec![rule] }), ..Default::default() };
-    let sent = call(&lab, "ApplyRoutingRules", &request, 1, "vschema.RoutingRules").await;
-    assert_eq!(stored(paths::ROUTING_RULES).await, sent);
-    let rule = vschema::ShardRoutingRule { from_keyspace: "a".into(), to_keyspace: "b".into(), shard: "0".into() };
-    let rules = vschema::ShardRoutingRules { rules: vec![rule] };
-    let request = ApplyShardRoutingRulesRequest { shard_routing_rules: Some(rules), ..Default::default() };
-    let sent = call(&lab, "ApplyShardRoutingRules", &request, 1, "vschema.ShardRoutingRules").await;
-    assert_eq!(stored(paths::SHARD_ROUTING_RULES).await, sent);
-    let rule = vschema::KeyspaceRoutingRule { from_keyspace: "a".into(), to_keyspace: "b".into() };
-    let rules = KeyspaceRoutingRules { rules: vec![rule] };
-    let request = ApplyKeyspaceRoutingRulesRequest { keyspace_routing_rules: Some(rules), ..Default::default() };
-    let sent = call(&lab, "ApplyKeyspaceRoutingRules", &request, 1, "vschema.KeyspaceRoutingRules").await;
-    assert_eq!(stored(paths::KEYSPACE_ROUTING_RULES).await, sent);
 }

@@ -98,7 +98,7 @@ async fn write_all(context: &Context, grpc_port: u16) -> topo::Result<()> {
     let options = &context.shared.options;
     let global = context.topo.global();
     let record = Keyspace { sidecar_db_name: options.sidecar_db.clone(), ..Keyspace::default() };
-    match keyspace::create(global, &options.keyspace, &record).await {
+    match keyspace::create(global, &options.keyspace, &record, None).await {
         Err(topo::Error::NodeExists(_)) => {}
         other => other?,
     }

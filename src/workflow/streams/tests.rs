@@ -18,7 +18,7 @@ async fn put(topo: &Topo, shard: &str, is_primary_serving: bool, primary_alias: 
 async fn cluster() -> Topo {
     let topo = Topo::open(Arc::new(Dialer::new(EtcdOptions::default())), "memory", "m", "/global").await.unwrap();
     let zone1 = CellInfo { server_address: "zone1".into(), root: "/zone1".into() };
-    cell::create(topo.global(), "zone1", &zone1).await.unwrap();
+    cell::create(topo.global(), "zone1", &zone1, None).await.unwrap();
     topo.global().create("cells/zone9/CellInfo", vec![0xff]).await.unwrap();
     for (uid, hostname) in [(1, "h"), (2, "h"), (3, "h"), (4, "")] {
         let alias = alias("zone1", uid);
