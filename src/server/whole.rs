@@ -1,14 +1,17 @@
 //! The bytes of requests whose messages are stored: what newer clients say in them is stored too, as Go's programs do.
 
+use std::io::Read;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use flate2::read::GzDecoder;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::snappy;
 use crate::topo::wire;
 
 /// RPCs whose requests are kept: those with a message that becomes a part of a record.
@@ -31,8 +34,18 @@ tokio::task_local! {
 }
 
 /// The body of a request, as far as it was read.
-#[derive(Clone, Debug, Default)]
-pub struct Whole(Arc<Mutex<BytesMut>>);
+#[derive(Clone, Debug)]
+pub struct Whole {
+    data: Arc<Mutex<BytesMut>>,
+    compressed: Option<Compression>,
+}
+
+/// What tonic decompresses. Snappy was decompressed before.
+#[derive(Clone, Copy, Debug)]
+enum Compression {
+    Gzip,
+    Zstd,
+}
 
 impl Whole {
     /// The request with its body kept while it is read, if its RPC is one of those.
@@ -41,19 +54,41 @@ impl Whole {
         if !path.strip_prefix("/vtctlservice.Vtctld/").is_some_and(|rpc| KEPT.contains(&rpc)) {
             return request;
         }
-        let whole = Self::default();
+        let compressed = match request.headers().get(snappy::ENCODING).map(http::HeaderValue::as_bytes) {
+            Some(b"gzip") => Some(Compression::Gzip),
+            Some(b"zstd") => Some(Compression::Zstd),
+            _ => None,
+        };
+        let whole = Self { data: Arc::default(), compressed };
         request.extensions_mut().insert(whole.clone());
         request.map(|inner| Body::new(Copied { inner, whole }))
     }
 
-    /// The message of a request that was read; `None` when it was not kept, or came compressed.
+    /// The message of a request that was read and decoded; `None` when it was not kept.
     pub fn message(extensions: &http::Extensions) -> Option<Bytes> {
         let whole = extensions.get::<Self>()?;
-        let mut data = std::mem::take(&mut *whole.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut data = std::mem::take(&mut *whole.data.lock().unwrap_or_else(PoisonError::into_inner));
         let head = (data.len() >= 5).then(|| data.split_to(5))?;
         let length: [u8; 4] = head.get(1..)?.try_into().ok()?;
-        let fits = head.first() == Some(&0) && usize::try_from(u32::from_be_bytes(length)).ok()? == data.len();
-        fits.then(|| data.freeze())
+        if usize::try_from(u32::from_be_bytes(length)).ok()? != data.len() {
+            return None;
+        }
+        match head.first() {
+            Some(0) => Some(data.freeze()),
+            _ => whole.compressed?.decompress(&data),
+        }
+    }
+}
+
+impl Compression {
+    /// The message, which tonic has decompressed within its bound before.
+    fn decompress(self, data: &[u8]) -> Option<Bytes> {
+        let mut message = Vec::new();
+        match self {
+            Self::Gzip => GzDecoder::new(data).read_to_end(&mut message).ok()?,
+            Self::Zstd => zstd::stream::read::Decoder::new(data).ok()?.read_to_end(&mut message).ok()?,
+        };
+        Some(message.into())
     }
 }
 
@@ -83,7 +118,7 @@ impl HttpBody for Copied {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.whole.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(data);
+            self.whole.data.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(data);
         }
         Poll::Ready(frame)
     }

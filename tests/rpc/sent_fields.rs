@@ -1,4 +1,4 @@
-//! What newer clients send in messages that are stored is stored.
+//! What newer clients send in messages that are stored is stored, however it was compressed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,13 +15,14 @@ use vtmigrated_proto::vschema::{
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Time;
 
-use crate::raw_call;
+use crate::raw_call::{self, Compressed};
 use crate::support::Lab;
 use crate::unknown_fields::{count, enriched, lab, rich_vschema};
 
-/// A client of a newer version.
+/// A client of a newer version, which compresses its requests in one way.
 struct Newer {
     lab: Lab,
+    compressed: Compressed,
 }
 
 impl Newer {
@@ -39,10 +40,10 @@ impl Newer {
         let rich = wire::each(&raw, number, |payload| Ok(Some(enriched(payload, &message)))).unwrap();
         let sent = count(&rich);
         assert!(sent > 0, "{rpc}");
-        raw_call::vtctld(&self.lab, rpc, rich).await.unwrap();
+        raw_call::vtctld(&self.lab, rpc, rich, self.compressed).await.unwrap();
         for (conn, path) in stored {
             let found = count(&conn.get(path).await.unwrap().value);
-            assert_eq!(found, sent, "{rpc}: {path}");
+            assert_eq!(found, sent, "{rpc}, {:?}: {path}", self.compressed);
         }
     }
 
@@ -146,11 +147,13 @@ impl Newer {
 
 #[tokio::test]
 async fn what_newer_clients_send_is_stored() {
-    let client = Newer { lab: lab().await };
-    client.sends_throttlers().await;
-    client.sends_routing().await;
-    client.sends_keyspaces_and_shards().await;
-    client.sends_cells().await;
+    for compressed in [Compressed::Not, Compressed::Gzip, Compressed::Zstd, Compressed::Snappy] {
+        let client = Newer { lab: lab().await, compressed };
+        client.sends_throttlers().await;
+        client.sends_routing().await;
+        client.sends_keyspaces_and_shards().await;
+        client.sends_cells().await;
+    }
 }
 
 /// Messages that say where something is, how long it takes, or who asks.

@@ -8,11 +8,13 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Status};
 use tower::util::MapRequestLayer;
 use vtmigrated::context::{Changes, Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
+use vtmigrated::server::layers::compression::CompressionLayer;
 use vtmigrated::server::router::Router;
 use vtmigrated::server::whole::Whole;
 use vtmigrated::server::{Advisor, Vtctl, Vtctld};
@@ -34,6 +36,9 @@ use vtmigrated_proto::vttime::Time;
 
 /// Names that nothing may be stored under.
 pub const HOSTILE: &[&str] = &["", "a/b", "../x", "a'b", "a\"b", "a`b", "a\nb", "a b", "ä", "\u{0}"];
+
+/// Bound of a message, in bytes.
+const MESSAGE: usize = 64 << 20;
 
 /// A server and what it serves. Ends when dropped.
 pub struct Lab {
@@ -77,12 +82,21 @@ impl Lab {
         };
         let stop = CancellationToken::new();
         let (context, tasks) = (Arc::new(context), TaskTracker::new());
-        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), tasks.clone()));
+        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), tasks.clone()))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd);
         let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(&context), tasks.clone())));
         let legacy = VtctlServer::new(Vtctl::new(context, tasks));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let mut server = Server::builder().layer(CallLayer).layer(router).layer(MapRequestLayer::new(Whole::keep));
+        let compression = CompressionLayer::new(MESSAGE);
+        let mut server = Server::builder()
+            .layer(CallLayer)
+            .layer(router)
+            .layer(compression)
+            .layer(MapRequestLayer::new(Whole::keep));
         let server = server.add_service(service).add_service(advisor).add_service(legacy);
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
