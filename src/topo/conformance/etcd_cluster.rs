@@ -1,13 +1,19 @@
-//! etcd of three members that are stopped, paused and restarted under a stream of every kind of operation; and what one
-//! server may ask of its clients.
+//! etcd of three members that are stopped, paused, restarted and cut off under a stream of every kind of operation; and what
+//! one server may ask of its clients.
+
+mod between;
+mod single;
+mod work;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use between::Between;
+use work::Workers;
+
+use super::etcd_tls::renew;
 use super::*;
-use crate::topo::access::{Access, Secret};
+use crate::tls::Files;
 
 /// A member of a cluster; it keeps its data over a restart.
 struct Member {
@@ -19,6 +25,8 @@ struct Member {
 /// Three members. They end when dropped.
 struct Three {
     members: Vec<Member>,
+    between: Between,
+    dialer: Dialer,
     _ports: Vec<ports::Port>,
     _dir: tempfile::TempDir,
 }
@@ -27,6 +35,34 @@ fn etcd(arguments: &[String]) -> Child {
     let mut etcd = Command::new("etcd");
     etcd.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     etcd.spawn().expect("etcd must be installed: run integration/setup")
+}
+
+/// How a member at `address` serves its clients; with TLS, it asks them for certificates. `pki` is where files of that are
+/// put.
+fn for_clients(address: &str, pki: &Path, tls: bool) -> Vec<String> {
+    let scheme = if tls { "https" } else { "http" };
+    let mut arguments = vec![
+        format!("--listen-client-urls={scheme}://{address}"),
+        format!("--advertise-client-urls={scheme}://{address}"),
+    ];
+    if tls {
+        for (name, file) in [("cert-file", "cert.pem"), ("key-file", "key.pem"), ("trusted-ca-file", "ca.pem")] {
+            arguments.push(format!("--{name}={}", pki.join(file).display()));
+        }
+        arguments.push("--client-cert-auth".into());
+    }
+    arguments
+}
+
+/// A dialer that servers of [`for_clients`] know, whose files it makes.
+fn dialer(pki: &Path, tls: bool) -> Dialer {
+    if !tls {
+        return Dialer::new(EtcdOptions::default());
+    }
+    renew(pki);
+    let identity = Some((pki.join("cert.pem"), pki.join("key.pem")));
+    let files = Files { ca: Some(pki.join("ca.pem")), identity, server_name: None };
+    Dialer::new(EtcdOptions { tls: Some(files.load().unwrap()) })
 }
 
 impl Member {
@@ -44,8 +80,15 @@ impl Member {
         self.child = etcd(&self.arguments);
     }
 
-    async fn until_serving(&self) {
-        until_probed(&Dialer::new(EtcdOptions::default()).open("etcd2", &self.address, "/").await.unwrap()).await;
+    async fn until_serving(&self, dialer: &Dialer) {
+        until_probed(&dialer.open("etcd2", &self.address, "/").await.unwrap()).await;
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
@@ -60,150 +103,87 @@ async fn until_probed(conn: &Arc<dyn Conn>) {
 }
 
 impl Three {
-    async fn start() -> Self {
+    async fn start(tls: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let dialer = dialer(dir.path(), tls);
         let ports: Vec<ports::Port> = (0..6).map(|_| ports::Port::free().unwrap()).collect();
         let (clients, peers) = ports.split_at(3);
-        let all = peers.iter().enumerate().map(|(at, port)| format!("m{at}=http://{}", port.address()));
+        let between = Between::start(&peers.iter().map(|port| port.address()).collect::<Vec<_>>()).await;
+        let all = between.addresses.iter().enumerate().map(|(at, address)| format!("m{at}=http://{address}"));
         let all = all.collect::<Vec<_>>().join(",");
         let members = clients.iter().zip(peers).enumerate().map(|(at, (client, peer))| {
             let address = client.address().to_string();
-            let arguments = vec![
+            let mut arguments = for_clients(&address, dir.path(), tls);
+            arguments.extend([
                 format!("--name=m{at}"),
                 format!("--data-dir={}", dir.path().join(at.to_string()).display()),
-                format!("--listen-client-urls=http://{address}"),
-                format!("--advertise-client-urls=http://{address}"),
                 format!("--listen-peer-urls=http://{}", peer.address()),
-                format!("--initial-advertise-peer-urls=http://{}", peer.address()),
+                format!("--initial-advertise-peer-urls=http://{}", between.addresses[at]),
                 format!("--initial-cluster={all}"),
-            ];
+            ]);
             Member { child: etcd(&arguments), arguments, address }
         });
-        let three = Self { members: members.collect(), _ports: ports, _dir: dir };
-        for member in &three.members {
-            member.until_serving().await;
-        }
+        let members = members.collect();
+        let three = Self { members, between, dialer, _ports: ports, _dir: dir };
+        three.until_serving().await;
         three
     }
 
-    fn addresses(&self) -> String {
-        self.members.iter().map(|member| member.address.as_str()).collect::<Vec<_>>().join(",")
-    }
-}
-
-impl Drop for Three {
-    fn drop(&mut self) {
-        for member in &mut self.members {
-            member.child.kill().ok();
-            member.child.wait().ok();
+    async fn until_serving(&self) {
+        for member in &self.members {
+            member.until_serving(&self.dialer).await;
         }
     }
-}
 
-/// What failed, and how much did not.
-#[derive(Default)]
-struct Tally {
-    failures: Mutex<Vec<String>>,
-    done: AtomicU32,
-    /// How many hold the lock that all want.
-    inside: AtomicU32,
-    enough: AtomicBool,
-}
+    /// A connection to all members that begins at one of them.
+    async fn conn(&self, first: usize) -> Arc<dyn Conn> {
+        let mut addresses: Vec<&str> = self.members.iter().map(|member| member.address.as_str()).collect();
+        addresses.rotate_left(first);
+        self.dialer.open("etcd2", &addresses.join(","), "/test/root").await.unwrap()
+    }
 
-impl Tally {
-    fn count<T>(&self, what: &str, result: Result<T>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.done.fetch_add(1, Ordering::Relaxed);
-                Some(value)
-            }
-            Err(error) => {
-                self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{what}: {error}"));
-                None
-            }
+    /// Does `harm` to each member in turn, under a stream of every kind of operation: none may fail.
+    async fn serves_while(mut self, harm: impl AsyncFn(&mut Self, usize)) {
+        let workers = Workers::start(vec![self.conn(0).await, self.conn(1).await, self.conn(2).await]);
+        for at in 0..self.members.len() {
+            let before = workers.done();
+            harm(&mut self, at).await;
+            self.until_serving().await;
+            assert!(workers.done() > before, "nothing was done while m{at} was harmed");
         }
+        workers.end().await;
     }
 }
 
-/// Reads and writes of one worker, on keys of its own, until it is enough.
-async fn work(conn: Arc<dyn Conn>, tally: Arc<Tally>, name: String) {
-    let path = format!("work/{name}/Record");
-    let Some(mut version) = tally.count("create", conn.create(&path, b"0".to_vec()).await) else { return };
-    let mut round = 0_u32;
-    while !tally.enough.load(Ordering::Relaxed) {
-        let Some(node) = tally.count("get", conn.get(&path).await) else { continue };
-        assert_eq!((node.version, node.value.as_ref()), (version, round.to_string().as_bytes()), "{name}");
-        round += 1;
-        let put = Write::put(path.clone(), round.to_string(), Expect::Version(version));
-        let Some(new) = tally.count("update", conn.write_one(put, None).await) else { return };
-        version = new;
-        let several = conn.get_many(vec![path.clone(), "work/none".into()]).await;
-        if let Some(found) = tally.count("get_many", several) {
-            assert_eq!((found[0].as_ref().map(|node| node.version), found[1].is_none()), (Some(version), true));
-        }
-        tally.count("list", conn.list(&format!("work/{name}")).await);
-        tally.count("list_dir", conn.list_dir("work").await);
-        tally.count("has_lease", conn.has_lease(&path).await);
-        tally.count("probe", conn.probe().await);
-        let other = format!("work/{name}/other");
-        tally.count("create", conn.create(&other, b"x".to_vec()).await);
-        tally.count("delete", conn.remove(&other).await);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+async fn stopped_and_paused(three: &mut Three, at: usize) {
+    three.members[at].stop();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    three.members[at].restart();
+    three.members[at].until_serving(&three.dialer).await;
+    three.members[at].signal("-STOP");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    three.members[at].signal("-CONT");
 }
 
-/// Takes locks, some of which others want too, and writes under them, until it is enough.
-async fn lock(conn: Arc<dyn Conn>, tally: Arc<Tally>, name: String) {
-    while !tally.enough.load(Ordering::Relaxed) {
-        let ttl = Duration::from_secs(30);
-        let wait = Duration::from_secs(120);
-        let request = LockRequest { wait, ..LockRequest::new("Test", ttl) };
-        let request = request.named(format!("locks-of/{name}")).named("locks-of/all");
-        let Some(lock) = tally.count("lock", conn.lock(request).await) else { continue };
-        assert_eq!(tally.inside.fetch_add(1, Ordering::SeqCst), 0, "two hold the same lock");
-        tally.count("check", lock.check().await);
-        let writes = vec![
-            Write::put(format!("locked/{name}"), "x", Expect::Any),
-            Write::put(format!("locked/{name}-2"), "x", Expect::Any),
-        ];
-        tally.count("guarded write", conn.write(writes, Some(&lock)).await);
-        tally.inside.fetch_sub(1, Ordering::SeqCst);
-        tally.count("release", lock.release().await);
-    }
+async fn cut_off(three: &mut Three, at: usize) {
+    three.between.cut(at);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // it runs, and takes calls; what it cannot do without the others fails after seven seconds
+    let alone = three.dialer.open("etcd2", &three.members[at].address, "/test/root").await.unwrap();
+    let error = alone.probe().await.unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    tokio::net::TcpStream::connect(&three.members[at].address).await.unwrap();
+    three.between.heal();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_operation_fails_while_members_stop_pause_and_restart() {
-    let mut three = Three::start().await;
-    let dialer = Dialer::new(EtcdOptions::default());
-    let tally = Arc::new(Tally::default());
-    let mut tasks = Vec::new();
-    for at in 0..3 {
-        // each begins at another member
-        let mut addresses: Vec<&str> = three.members.iter().map(|member| member.address.as_str()).collect();
-        addresses.rotate_left(at);
-        let conn = dialer.open("etcd2", &addresses.join(","), "/test/root").await.unwrap();
-        tasks.push(tokio::spawn(work(Arc::clone(&conn), Arc::clone(&tally), format!("w{at}"))));
-        tasks.push(tokio::spawn(lock(conn, Arc::clone(&tally), format!("l{at}"))));
-    }
-    for at in 0..three.members.len() {
-        three.members[at].stop();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        three.members[at].restart();
-        three.members[at].until_serving().await;
-        three.members[at].signal("-STOP");
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        three.members[at].signal("-CONT");
-        for member in &three.members {
-            member.until_serving().await;
-        }
-    }
-    tally.enough.store(true, Ordering::Relaxed);
-    for task in tasks {
-        task.await.unwrap();
-    }
-    let failures = tally.failures.lock().unwrap();
-    assert!(failures.is_empty(), "{} of {:?}:\n{}", failures.len(), tally.done, failures.join("\n"));
+    Three::start(false).await.serves_while(stopped_and_paused).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_operation_fails_over_tls_while_a_member_is_cut_off_and_answers() {
+    Three::start(true).await.serves_while(cut_off).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,9 +198,8 @@ async fn every_operation_works_with_two_of_three_addresses_dead() {
 /// A lease outlives its holder's member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_are_kept_over_a_change_of_the_leader() {
-    let mut three = Three::start().await;
-    let dialer = Dialer::new(EtcdOptions::default());
-    let conn = dialer.open("etcd2", &three.addresses(), "/test/root").await.unwrap();
+    let mut three = Three::start(false).await;
+    let conn = three.conn(0).await;
     let request = LockRequest::new("Test", Duration::from_secs(6));
     let lock = conn.lock(request.named("kept")).await.unwrap();
     for at in 0..three.members.len() {
@@ -231,70 +210,8 @@ async fn locks_are_kept_over_a_change_of_the_leader() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         three.members[at].restart();
-        three.members[at].until_serving().await;
+        three.members[at].until_serving(&three.dialer).await;
     }
     conn.write_one(Write::put("guarded", "1", Expect::Any), Some(&lock)).await.unwrap();
     lock.release().await.unwrap();
-}
-
-/// An etcd of one member with more arguments.
-async fn one(dir: &Path, ports: &[ports::Port; 2], more: &[String]) -> Member {
-    let address = ports[0].address().to_string();
-    let mut arguments = vec![
-        format!("--data-dir={}", dir.join("data").display()),
-        format!("--listen-client-urls=http://{address}"),
-        format!("--advertise-client-urls=http://{address}"),
-        format!("--listen-peer-urls=http://{}", ports[1].address()),
-    ];
-    arguments.extend_from_slice(more);
-    let member = Member { child: etcd(&arguments), arguments, address };
-    member.until_serving().await;
-    member
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signed_token_is_renewed_when_users_have_changed() {
-    let dir = tempfile::tempdir().unwrap();
-    let ports = [ports::Port::free().unwrap(), ports::Port::free().unwrap()];
-    let key = dir.path().join("key");
-    std::fs::write(&key, "a key of some length, which nobody else has").unwrap();
-    let token = format!("--auth-token=jwt,sign-method=HS256,priv-key={},ttl=10m", key.display());
-    let mut server = one(dir.path(), &ports, &[token]).await;
-    let admin = etcd_client::Client::connect([server.address.as_str()], None).await.unwrap();
-    let mut users = admin.auth_client();
-    users.user_add("root", "planted", None).await.unwrap();
-    users.role_add("root").await.unwrap();
-    users.user_grant_role("root", "root").await.unwrap();
-    users.auth_enable().await.unwrap();
-    let user = Some(("root".to_owned(), Secret::new("planted")));
-    let access = Access { user, ..Access::default() };
-    let conn = super::super::etcd::open(&server.address, "/test/root", access).await.unwrap();
-    let path = "a/Record";
-    conn.create(path, b"1".to_vec()).await.unwrap();
-    let signed = etcd_client::ConnectOptions::new().with_user("root", "planted");
-    for round in 0..3 {
-        let admin = etcd_client::Client::connect([server.address.as_str()], Some(signed.clone())).await.unwrap();
-        admin.auth_client().user_add(format!("somebody-{round}"), "x", None).await.unwrap();
-        assert_eq!(conn.get(path).await.unwrap().value.as_ref(), b"1");
-        let lock = conn.lock(request().named("l")).await.unwrap();
-        conn.write_one(Write::put("b", "1", Expect::Any), Some(&lock)).await.unwrap();
-        lock.release().await.unwrap();
-    }
-    server.stop();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_that_a_server_finds_too_large_are_parted() {
-    let dir = tempfile::tempdir().unwrap();
-    let ports = [ports::Port::free().unwrap(), ports::Port::free().unwrap()];
-    let mut server = one(dir.path(), &ports, &["--max-request-bytes=131072".into()]).await;
-    let conn = Dialer::new(EtcdOptions::default()).open("etcd2", &server.address, "/test/root").await.unwrap();
-    let lock = conn.lock(request().named("l")).await.unwrap();
-    let paths: Vec<String> = (0..10).map(|at| format!("s/{at}")).collect();
-    let writes = paths.iter().map(|path| Write::put(path.clone(), vec![7; 50_000], Expect::Absent)).collect();
-    let versions = conn.write(writes, Some(&lock)).await.unwrap();
-    lock.release().await.unwrap();
-    let found: Vec<i64> = conn.list("s").await.unwrap().iter().map(|node| node.version).collect();
-    assert_eq!(found, versions);
-    server.stop();
 }

@@ -22,7 +22,7 @@ pub fn certificates() -> (String, String, String) {
 }
 
 /// Writes `ca.pem`, `cert.pem` and `key.pem` of a new authority.
-fn renew(dir: &Path) {
+pub fn renew(dir: &Path) {
     let (authority, certificate, key) = certificates();
     for (name, text) in [("ca.pem", authority), ("cert.pem", certificate), ("key.pem", key)] {
         std::fs::write(dir.join(name), text).unwrap();

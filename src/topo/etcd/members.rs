@@ -25,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 /// A member that says nothing for so long is left, where there are others.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What a member gets at least, when all were bad before and time runs out.
+const LEAST: Duration = Duration::from_secs(1);
 /// How long members that answered a moment ago are tried again when none takes a connection: one may be restarting.
 const RESTART: Duration = Duration::from_secs(3);
 /// How old the last answer may be for that.
@@ -125,13 +127,11 @@ impl Members {
             let at = self.current.load(Ordering::Acquire);
             let member = self.member(at);
             let left = until.saturating_duration_since(Instant::now());
-            let others = self.count() > 1 && tried < self.count();
-            let patience = if others { PATIENCE.min(left / 2) } else { left };
             let once = async {
                 member.sign_in().await?;
                 call(member.client.clone(), sent).await
             };
-            let bad = match tokio::time::timeout(patience, once).await {
+            let bad = match tokio::time::timeout(patience(self.count(), tried, left), once).await {
                 Ok(Ok(value)) => {
                     self.answered.store(millis(self.opened.elapsed()).max(1), Ordering::Release);
                     return Ok(value);
@@ -218,6 +218,16 @@ impl Member {
     }
 }
 
+/// How long one of `members` may be silent that is asked after `tried` bad answers, when `left` is left. While others wait
+/// their turn, none gets all of it: it may be cut off from them.
+fn patience(members: usize, tried: usize, left: Duration) -> Duration {
+    match members {
+        1 => left,
+        _ if tried < members => PATIENCE.min(left / 2),
+        _ => (left / 2).max(LEAST).min(left),
+    }
+}
+
 /// What was bad about an answer.
 #[derive(Debug, PartialEq, Eq)]
 enum Bad {
@@ -299,4 +309,23 @@ fn channel(address: &str, tls: Option<&Tls>) -> std::result::Result<tonic::trans
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_member_gets_all_the_time_only_when_it_is_alone() {
+        let left = Duration::from_secs(15);
+        assert_eq!(patience(1, 0, left), left);
+        assert_eq!(patience(1, 5, left), left);
+        for tried in 0..12 {
+            assert!(patience(3, tried, left) <= left / 2, "{tried}");
+        }
+        assert_eq!(patience(3, 2, left), PATIENCE);
+        // near the end it is a second, or what there is
+        assert_eq!(patience(3, 7, Duration::from_millis(1500)), LEAST);
+        assert_eq!(patience(3, 7, Duration::from_millis(300)), Duration::from_millis(300));
+    }
 }
