@@ -269,9 +269,11 @@ impl Bad {
     }
 }
 
-/// Users or roles changed after the token was given. Only signed tokens (JWT) tell by themselves of which time they are.
+/// Users or roles changed after the token was given (only signed tokens, JWT, tell by themselves of which time they are), or
+/// its time is over; the library sees the latter itself, but in streams.
 fn is_stale_token(error: &etcd_client::Error) -> bool {
-    matches!(error, etcd_client::Error::GRpcStatus(status) if status.message().contains("revision of auth store is old"))
+    let etcd_client::Error::GRpcStatus(status) = error else { return false };
+    ["revision of auth store is old", "invalid auth token"].iter().any(|part| status.message().contains(part))
 }
 
 /// What etcd 3.4 and later say of credentials that are missing or wrong, under several codes.

@@ -48,16 +48,19 @@ impl One {
     }
 }
 
-/// Tokens that it signs.
-fn tokens(dir: &Path) -> Vec<String> {
+/// Tokens that it signs, or only remembers, which are good for `seconds`.
+fn tokens(signed: bool, seconds: u32, dir: &Path) -> Vec<String> {
+    if !signed {
+        return vec!["--auth-token=simple".into(), format!("--auth-token-ttl={seconds}")];
+    }
     let key = dir.join("key");
     std::fs::write(&key, "a key of some length, which nobody else has").unwrap();
-    vec![format!("--auth-token=jwt,sign-method=HS256,priv-key={},ttl=10m", key.display())]
+    vec![format!("--auth-token=jwt,sign-method=HS256,priv-key={},ttl={seconds}s", key.display())]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signed_token_is_renewed_when_users_have_changed() {
-    let server = One::start(false, tokens).await;
+    let server = One::start(false, |dir| tokens(true, 600, dir)).await;
     let conn = server.ask_for_users().await;
     let path = "a/Record";
     conn.create(path, b"1".to_vec()).await.unwrap();
@@ -70,6 +73,29 @@ async fn a_signed_token_is_renewed_when_users_have_changed() {
         conn.write_one(Write::put("b", "1", Expect::Any), Some(&lock)).await.unwrap();
         lock.release().await.unwrap();
     }
+}
+
+/// Tokens that are good for three seconds.
+async fn renewed(signed: bool) {
+    let server = One::start(false, |dir| tokens(signed, 3, dir)).await;
+    let conn = server.ask_for_users().await;
+    let path = "a/Record";
+    conn.create(path, b"1".to_vec()).await.unwrap();
+    // nobody uses the token meanwhile: a server that only remembers it would let it live on
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(conn.get(path).await.unwrap().value.as_ref(), b"1");
+    // longer than a token and a lease live by themselves
+    let held = conn.lock(request().named("held")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    held.check().await.unwrap();
+    conn.write_one(Write::put("b", "1", Expect::Any), Some(&held)).await.unwrap();
+    assert_eq!(conn.get(path).await.unwrap().value.as_ref(), b"1");
+    held.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_expire_are_renewed() {
+    tokio::join!(renewed(false), renewed(true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
