@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{GetOptions, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
 use futures::future::try_join_all;
 
 use self::members::Members;
@@ -46,11 +46,15 @@ impl Etcd {
     }
 
     async fn range(&self, op: &'static str, key: String, options: Option<GetOptions>) -> Result<Vec<KeyValue>> {
+        Ok(self.read(op, key, options).await?.take_kvs())
+    }
+
+    async fn read(&self, op: &'static str, key: String, options: Option<GetOptions>) -> Result<GetResponse> {
         let ask = |client: etcd_client::Client, _| {
             let (key, options) = (key.as_str(), options.clone());
             async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).get(key, options).await }
         };
-        Ok(self.members.ask(op, &key, ask).await?.take_kvs())
+        self.members.ask(op, &key, ask).await
     }
 
     fn node(&self, kv: KeyValue) -> Node {

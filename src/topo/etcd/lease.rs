@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use etcd_client::{
-    Client, Compare, CompareOp, EventType, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse, WatchOptions,
+    Client, Compare, CompareOp, EventType, GetOptions, PutOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse,
+    WatchOptions,
 };
 use tokio::task::JoinHandle;
 use tracing::Instrument;
@@ -83,7 +84,7 @@ async fn take_all(etcd: &Etcd, request: &LockRequest, lease: i64) -> Result<Opti
     if !response.succeeded() {
         return Ok(None);
     }
-    let revision = response.header().map(etcd_client::ResponseHeader::revision).unwrap_or_default();
+    let revision = response.header().map(ResponseHeader::revision).unwrap_or_default();
     Ok(Some(keys.into_iter().map(|key| (key, revision)).collect()))
 }
 
@@ -119,20 +120,26 @@ async fn enter(etcd: &Etcd, key: &str, contents: Vec<u8>, lease: i64) -> Result<
         TxnOpResponse::Get(get) => get.kvs().first().map(etcd_client::KeyValue::create_revision),
         _ => None,
     });
-    let written = response.header().map(etcd_client::ResponseHeader::revision);
+    let written = response.header().map(ResponseHeader::revision);
     Ok(there.or(written).unwrap_or_default())
 }
 
-/// Returns when no key of `locks` is older than `revision`.
+/// Returns when no key of `locks` is older than `revision`, which must be that of a key still.
 async fn wait_turn(etcd: &Etcd, locks: &str, revision: i64) -> Result<()> {
     loop {
         let options = GetOptions::new().with_prefix().with_keys_only();
-        let holders = etcd.range("LockWait", format!("{locks}/"), Some(options)).await?;
+        let found = etcd.read("LockWait", format!("{locks}/"), Some(options)).await?;
+        let holders = found.kvs();
+        if !holders.iter().any(|kv| kv.create_revision() == revision) {
+            return Err(Error::LockLost(locks.to_owned()));
+        }
         let before = holders.iter().filter(|kv| kv.mod_revision() < revision).max_by_key(|kv| kv.mod_revision());
         let Some(before) = before else { return Ok(()) };
         let (at, client) = etcd.members.current();
+        // what came before the list may be compacted, and cannot be watched then
+        let next = found.header().map(ResponseHeader::revision).unwrap_or_default() + 1;
         let gone = async {
-            let options = WatchOptions::new().with_start_revision(revision);
+            let options = WatchOptions::new().with_start_revision(next);
             let mut events = client.watch_client().watch(before.key(), Some(options)).await?;
             while let Some(response) = events.message().await? {
                 if response.canceled() || response.events().iter().any(|e| e.event_type() == EventType::Delete) {

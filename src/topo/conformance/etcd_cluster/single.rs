@@ -1,5 +1,7 @@
 //! What one server may ask of its clients, and what it may do between two calls.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 use crate::topo::access::{Access, Secret};
 
@@ -45,6 +47,17 @@ impl One {
         let user = Some(("root".to_owned(), Secret::new("planted")));
         let access = Access { user, ..Access::default() };
         crate::topo::etcd::open(&self.member.address, "/test/root", access).await.unwrap()
+    }
+
+    /// How many reads it has answered so far.
+    async fn reads(&self) -> u64 {
+        let mut stream = tokio::net::TcpStream::connect(&self.member.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        let is_reads = |line: &&str| line.starts_with("grpc_server_handled_total") && line.contains("\"Range\"");
+        let counts = page.lines().filter(is_reads).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        counts.sum()
     }
 }
 
@@ -117,6 +130,35 @@ async fn a_restart_between_two_calls_is_not_noticed() {
         write.write_one(Write::put("r/2", "2", Expect::Any), None).await.unwrap();
         lock.lock(request().named("l")).await.unwrap().release().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_lock_is_not_troubled_by_compaction() {
+    let server = One::start(false, |_| Vec::new()).await;
+    let conn = server.conn().await;
+    let long = || LockRequest { ttl: Duration::from_secs(30), wait: Duration::from_secs(60), ..request() };
+    let held = conn.lock(long().named("l")).await.unwrap();
+    let waiting = tokio::spawn({
+        let conn = Arc::clone(&conn);
+        let request = long().named("l");
+        async move { conn.lock(request).await }
+    });
+    while conn.list("l").await.unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let before = server.reads().await;
+    let mut admin = server.client(None).await;
+    for round in 0..10 {
+        conn.write_one(Write::put("other", round.to_string(), Expect::Any), Some(&held)).await.unwrap();
+        let revision = admin.get("other", None).await.unwrap().header().unwrap().revision();
+        admin.compact(revision, None).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    let reads = server.reads().await - before;
+    // ten are the test's own, and a list is asked for every five seconds
+    assert!(reads < 100, "{reads} reads while nothing happened to the lock");
+    held.release().await.unwrap();
+    waiting.await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
