@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::DropGuard;
 
 /// Most operations of a transaction.
@@ -56,17 +57,46 @@ struct Session {
     ends: Instant,
 }
 
+/// How an agent answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Health {
+    Well,
+    /// As one that is cut off from the servers.
+    WithoutLeader,
+    Silent,
+}
+
 /// A running agent; it ends when dropped.
 pub struct FakeConsul {
     pub address: String,
     pub stop: Option<DropGuard>,
+    pub health: watch::Sender<Health>,
     agent: Arc<Agent>,
+}
+
+/// Answers only as an agent of that health does.
+async fn by_health(State(health): State<watch::Receiver<Health>>, request: Request, next: Next) -> Response {
+    let now = *health.borrow();
+    match now {
+        Health::Well => next.run(request).await,
+        Health::WithoutLeader => (StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader").into_response(),
+        Health::Silent => std::future::pending().await,
+    }
 }
 
 impl FakeConsul {
     /// Starts an agent that asks for `token`, if there is one.
     pub async fn start(token: Option<&str>) -> Self {
-        let agent = Arc::new(Agent { token: token.map(str::to_owned), ..Agent::default() });
+        Self::serve(Arc::new(Agent { token: token.map(str::to_owned), ..Agent::default() })).await
+    }
+
+    /// Another agent of the same servers.
+    pub async fn beside(&self) -> Self {
+        Self::serve(Arc::clone(&self.agent)).await
+    }
+
+    async fn serve(agent: Arc<Agent>) -> Self {
+        let health = watch::Sender::new(Health::Well);
         let routes = Router::new()
             .route("/v1/txn", put(txn))
             .route("/v1/session/create", put(create))
@@ -74,6 +104,7 @@ impl FakeConsul {
             .route("/v1/session/destroy/{id}", put(destroy))
             .fallback(get(read))
             .layer(axum::extract::DefaultBodyLimit::max(REQUEST * 2))
+            .layer(from_fn_with_state(health.subscribe(), by_health))
             .with_state(Arc::clone(&agent));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -93,7 +124,7 @@ impl FakeConsul {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        Self { address, stop: Some(stop.drop_guard()), agent }
+        Self { address, stop: Some(stop.drop_guard()), health, agent }
     }
 
     /// Ends every session, as a failed health check does.

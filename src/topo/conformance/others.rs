@@ -118,7 +118,7 @@ mod zk2 {
 
 #[cfg(feature = "topo-consul")]
 mod consul_agent {
-    use super::super::consul::FakeConsul;
+    use super::super::consul::{FakeConsul, Health};
     use super::super::real_consul::RealConsul;
     use super::*;
 
@@ -187,6 +187,45 @@ mod consul_agent {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         dead(&dialer.open("consul", &server.address, "test/root").await.unwrap()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_consul_agent_that_answers_badly_is_left() {
+        let (first, dead) = (FakeConsul::start(None).await, super::super::ports::Port::free().unwrap());
+        let second = first.beside().await;
+        let addresses = format!("{},{},{}", dead.address(), first.address, second.address);
+        let dialer = dialer(Duration::from_secs(10), Duration::ZERO, None);
+        let conn = dialer.open("consul", &addresses, "/test/root").await.unwrap();
+        suite(Arc::clone(&conn)).await;
+        for (round, bad) in [Health::WithoutLeader, Health::Silent].into_iter().enumerate() {
+            for ill in [&first, &second] {
+                ill.health.send_replace(bad);
+                let path = format!("ill/{round}/{}", ill.address);
+                let lock = conn.lock(request().named("ill")).await.unwrap();
+                lock.check().await.unwrap();
+                assert!(conn.get(&path).await.unwrap_err().is_no_node());
+                if bad == Health::WithoutLeader {
+                    // what an agent says that has no leader was not done
+                    conn.write_one(Write::put(path.clone(), "1", Expect::Absent), Some(&lock)).await.unwrap();
+                    assert_eq!(conn.get(&path).await.unwrap().value.as_ref(), b"1");
+                }
+                assert_eq!(
+                    conn.list("ill").await.unwrap().iter().filter(|node| node.path.ends_with("Lock")).count(),
+                    1
+                );
+                conn.get_many(vec![path]).await.unwrap();
+                conn.list_dir("ill").await.unwrap();
+                conn.probe().await.unwrap();
+                lock.release().await.unwrap();
+                ill.health.send_replace(Health::Well);
+            }
+        }
+        // all of them
+        first.health.send_replace(Health::WithoutLeader);
+        second.health.send_replace(Health::WithoutLeader);
+        for error in [conn.get("x").await.unwrap_err(), conn.create("x", vec![]).await.unwrap_err()] {
+            assert!(error.is_unreachable() && error.to_string().contains("No cluster leader"), "{error}");
+        }
     }
 
     #[tokio::test]

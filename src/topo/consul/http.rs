@@ -1,6 +1,7 @@
 //! Requests to Consul's agents: kept connections, TLS, token, and errors that name server and cause.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::http::header::HeaderValue;
@@ -24,6 +25,8 @@ use crate::topo::error::NOT_ALLOWED;
 use crate::topo::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An agent that says nothing for so long is left, where there are others.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// A listing may be large.
 const MAX_ANSWER: usize = 512 << 20;
 /// What stays as it is in the path of a key.
@@ -35,9 +38,46 @@ pub(super) struct Http {
     server: String,
     /// Beginnings of the agents' URLs.
     agents: Vec<String>,
+    /// The one that is asked, modulo their number.
+    current: AtomicUsize,
     token: Option<(HeaderValue, Secret)>,
     /// What the agents say in errors is not repeated.
     stranger: bool,
+}
+
+/// A request.
+pub(super) struct Call<'a> {
+    pub op: &'static str,
+    pub method: Method,
+    /// Path and query.
+    pub target: &'a str,
+    pub body: Bytes,
+    /// Bound of all tries together.
+    pub limit: Duration,
+    /// How long an agent is asked to wait before it answers.
+    pub wait: Duration,
+    /// Whether it is sent again when an earlier try may have been carried out.
+    pub repeats: bool,
+}
+
+impl<'a> Call<'a> {
+    /// A read.
+    pub(super) fn get(op: &'static str, target: &'a str) -> Self {
+        let (limit, wait) = (OPERATION_TIMEOUT, Duration::ZERO);
+        Self { op, method: Method::GET, target, body: Bytes::new(), limit, wait, repeats: true }
+    }
+
+    /// A change.
+    pub(super) fn put(op: &'static str, target: &'a str, body: Vec<u8>, repeats: bool) -> Self {
+        Self { method: Method::PUT, body: body.into(), repeats, ..Self::get(op, target) }
+    }
+
+    /// How long an agent may be silent where there are others. What is not sent twice waits until it is known that no
+    /// connection comes about.
+    fn patience(&self) -> Duration {
+        let silence = if self.repeats { PATIENCE } else { CONNECT_TIMEOUT + PATIENCE };
+        self.wait + silence.min(self.limit / 2)
+    }
 }
 
 /// What an agent answered.
@@ -84,25 +124,21 @@ impl Http {
         let tls =
             access.tls.map_or_else(|| Files::default().load(), Ok).map_err(|error| unreachable(error.to_string()))?;
         let client = client(&tls).map_err(unreachable)?;
-        Ok(Self { client, server: server.to_owned(), agents, token, stranger })
+        Ok(Self { client, server: server.to_owned(), agents, current: AtomicUsize::new(0), token, stranger })
     }
 
     pub(super) fn server(&self) -> &str {
         &self.server
     }
 
-    /// A read that answers JSON; `None` when there is nothing. It is repeated once when a kept connection has broken.
+    /// A read that answers JSON; `None` when there is nothing.
     pub(super) async fn read<T: DeserializeOwned>(
         &self,
         op: &'static str,
         target: &str,
         path: &str,
     ) -> Result<Option<T>> {
-        let answer = match self.send(op, Method::GET, target, None, OPERATION_TIMEOUT).await {
-            Err(Error::Unreachable { .. }) => self.send(op, Method::GET, target, None, OPERATION_TIMEOUT).await,
-            answered => answered,
-        };
-        let answer = answer.map_err(|error| at(error, path))?;
+        let answer = self.send(Call::get(op, target)).await.map_err(|error| at(error, path))?;
         if answer.status == StatusCode::NOT_FOUND {
             // an agent tells its index with every answer
             if answer.index == 0 {
@@ -113,50 +149,66 @@ impl Http {
         self.json(&self.good(answer, path)?.body, path).map(Some)
     }
 
-    /// Sends a request to the first agent that takes the connection, within `limit` and the caller's deadline. Any status
-    /// is an answer.
-    pub(super) async fn send(
-        &self,
-        op: &'static str,
-        method: Method,
-        target: &str,
-        body: Option<Vec<u8>>,
-        limit: Duration,
-    ) -> Result<Answer> {
-        let body = Bytes::from(body.unwrap_or_default());
-        let span =
-            tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = target, server.address = %self.server);
-        let ask = async {
-            let mut failure = None;
-            for agent in &self.agents {
-                match self.ask(agent, method.clone(), target, body.clone()).await {
-                    Err(Failure::Connect(detail)) => failure = Some(detail),
-                    Err(Failure::Broken(detail)) => return Err(self.unreachable(detail)),
-                    Ok(answer) => return Ok(answer),
-                }
-            }
-            Err(self.unreachable(failure.unwrap_or_default()))
-        };
-        match tokio::time::timeout(deadline::remaining(limit), ask.instrument(span)).await {
+    /// Sends a request to one agent, within its limit and the caller's deadline. One that answers badly is left for the next:
+    /// it takes no connection, breaks one, says nothing for a while, or cannot serve. Any status is an answer.
+    pub(super) async fn send(&self, call: Call<'_>) -> Result<Answer> {
+        let span = tracing::info_span!(
+            "topo",
+            vitess.topo.op = call.op,
+            vitess.topo.path = call.target,
+            server.address = %self.server
+        );
+        match tokio::time::timeout(deadline::remaining(call.limit), self.in_turn(&call).instrument(span)).await {
             Ok(answered) => answered,
-            Err(_) => Err(Error::Timeout(target.to_owned())),
+            Err(_) => Err(Error::Timeout(call.target.to_owned())),
         }
     }
 
-    async fn ask(
-        &self,
-        agent: &str,
-        method: Method,
-        target: &str,
-        body: Bytes,
-    ) -> std::result::Result<Answer, Failure> {
+    async fn in_turn(&self, call: &Call<'_>) -> Result<Answer> {
+        // a kept connection may have broken since it was last used
+        let tries = self.agents.len().max(if call.repeats { 2 } else { 1 });
+        let patience = if self.agents.len() > 1 { call.patience() } else { call.limit };
+        let mut last = Err(Error::Timeout(call.target.to_owned()));
+        for _ in 0..tries {
+            let at = self.current.load(Ordering::Acquire);
+            let Some(agent) = self.agents.get(at % self.agents.len()) else { break };
+            let (answered, again) = match self.ask(agent, call, patience).await {
+                Ok(answer) if !answer.status.is_server_error() => return Ok(answer),
+                Ok(answer) => {
+                    let again = call.repeats || is_refused(&answer);
+                    (Ok(answer), again)
+                }
+                Err(Failure::Connect(detail)) => (Err(self.unreachable(detail)), true),
+                Err(Failure::Broken(detail)) => (Err(self.unreachable(detail)), call.repeats),
+                Err(Failure::Silent) => (Err(Error::Timeout(call.target.to_owned())), call.repeats),
+            };
+            // what an agent says tells more than that another one is dead
+            if answered.is_ok() || last.is_err() {
+                last = answered;
+            }
+            self.leave(at);
+            if !again {
+                break;
+            }
+        }
+        last
+    }
+
+    /// From now on another agent is asked, unless that is so already.
+    fn leave(&self, at: usize) {
+        self.current.compare_exchange(at, at.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire).ok();
+    }
+
+    /// Asks one agent, which must begin its answer within `patience`.
+    async fn ask(&self, agent: &str, call: &Call<'_>, patience: Duration) -> std::result::Result<Answer, Failure> {
         let broken = |detail: String| Failure::Broken(detail);
-        let mut request = Request::builder().method(method).uri(format!("{agent}{target}"));
+        let mut request = Request::builder().method(call.method.clone()).uri(format!("{agent}{}", call.target));
         if let Some((token, _)) = &self.token {
             request = request.header("X-Consul-Token", token);
         }
-        let request = request.body(Full::new(body)).map_err(|e| broken(e.to_string()))?;
-        let answer = self.client.request(request).await.map_err(|error| {
+        let request = request.body(Full::new(call.body.clone())).map_err(|e| broken(e.to_string()))?;
+        let answer = tokio::time::timeout(patience, self.client.request(request)).await;
+        let answer = answer.map_err(|_| Failure::Silent)?.map_err(|error| {
             let detail = with_cause(&error.to_string(), &error);
             if error.is_connect() { Failure::Connect(detail) } else { Failure::Broken(detail) }
         })?;
@@ -215,6 +267,12 @@ impl Http {
     }
 }
 
+/// Whether an agent says that nothing was done because it found no leader.
+fn is_refused(answer: &Answer) -> bool {
+    let text = String::from_utf8_lossy(&answer.body);
+    ["No cluster leader", "node is not the leader"].iter().any(|part| text.contains(part))
+}
+
 /// The error with the record's path in place of the request's.
 fn at(error: Error, path: &str) -> Error {
     match error {
@@ -224,9 +282,10 @@ fn at(error: Error, path: &str) -> Error {
 }
 
 enum Failure {
-    /// No connection came about; another agent may be asked.
+    /// No connection came about: nothing was sent.
     Connect(String),
     Broken(String),
+    Silent,
 }
 
 fn client(tls: &Tls) -> std::result::Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, String> {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ::http::{Method, StatusCode};
+use ::http::StatusCode;
 use async_trait::async_trait;
 use futures::future::{join_all, try_join};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use super::Consul;
+use super::http::Call;
 use super::txn::{Operation, Outcome, commit, holder, remove_locks};
-use super::{Consul, OPERATION_TIMEOUT};
 use crate::topo::lock::{Lease, Lock, LockRequest};
 use crate::topo::{Error, Result, paths};
 use crate::{deadline, failpoint};
@@ -28,7 +29,6 @@ const MIN_TTL: Duration = Duration::from_secs(10);
 const MAX_TTL: Duration = Duration::from_secs(30);
 /// Pause between tries at a key that the lock delay bars.
 const BARRED: Duration = Duration::from_secs(1);
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Takes the locks of `request`.
 ///
@@ -99,7 +99,8 @@ async fn create_session(consul: &Consul, ttl: Duration, path: &str) -> Result<St
     };
     let bad = |e: serde_json::Error| Error::Backend { path: path.to_owned(), detail: e.to_string() };
     let body = serde_json::to_vec(&body).map_err(bad)?;
-    let send = consul.http.send("SessionCreate", Method::PUT, "/v1/session/create", Some(body), OPERATION_TIMEOUT);
+    // a session of a try whose answer was lost holds nothing and ends by itself
+    let send = consul.http.send(Call::put("SessionCreate", "/v1/session/create", body, true));
     let answer = consul.http.good(failpoint::around(true, send).await?, path)?;
     Ok(consul.http.json::<Created>(&answer.body, path)?.id)
 }
@@ -138,7 +139,7 @@ impl Taking<'_> {
         };
         let operations: Vec<Operation> = locks.iter().map(|(path, _)| operation(path)).collect();
         let first = locks.first().map(|(path, _)| self.consul.full(path)).unwrap_or_default();
-        let taken = matches!(commit(self.consul, "Lock", &operations, &first).await?, Outcome::Done(_));
+        let taken = matches!(commit(self.consul, ("Lock", true), &operations, &first).await?, Outcome::Done(_));
         self.held += if taken { locks.len() } else { 0 };
         Ok(taken)
     }
@@ -189,7 +190,7 @@ impl ConsulLease {
     async fn end(&self) -> Result<()> {
         self.keeper.abort();
         let target = format!("/v1/session/destroy/{}", self.session);
-        let send = self.consul.http.send("SessionDestroy", Method::PUT, &target, None, RELEASE_TIMEOUT);
+        let send = self.consul.http.send(Call::put("SessionDestroy", &target, Vec::new(), true));
         self.consul.http.good(failpoint::around(true, send).await?, &self.path()).map(|_| ())
     }
 }
@@ -236,7 +237,8 @@ impl Lease for ConsulLease {
 /// Renews a session; false when there is none.
 async fn renew(consul: &Consul, session: &str, limit: Duration) -> Result<bool> {
     let target = format!("/v1/session/renew/{session}");
-    let answer = consul.http.send("SessionRenew", Method::PUT, &target, None, limit).await?;
+    let call = Call { limit, ..Call::put("SessionRenew", &target, Vec::new(), true) };
+    let answer = consul.http.send(call).await?;
     if answer.status == StatusCode::NOT_FOUND {
         return Ok(false);
     }

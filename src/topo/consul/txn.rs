@@ -1,11 +1,12 @@
 //! Writes: one transaction for each batch, with the sessions of the guard's locks checked in it.
 
-use ::http::{Method, StatusCode};
+use ::http::StatusCode;
 use base64::Engine;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{BASE64, Consul, OPERATION_TIMEOUT, Pair, http};
+use super::http::Call;
+use super::{BASE64, Consul, Pair, http};
 use crate::failpoint;
 use crate::topo::conn::{Expect, Write};
 use crate::topo::{Error, Lock, Result};
@@ -91,8 +92,13 @@ struct Refusal {
     what: String,
 }
 
-/// Sends one transaction. It is a side effect.
-pub(super) async fn commit(consul: &Consul, op: &'static str, operations: &[Operation], path: &str) -> Result<Outcome> {
+/// Sends one transaction. It is a side effect. One that `repeats` comes to the same when it was done before.
+pub(super) async fn commit(
+    consul: &Consul,
+    (op, repeats): (&'static str, bool),
+    operations: &[Operation],
+    path: &str,
+) -> Result<Outcome> {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(rename = "KV")]
@@ -101,7 +107,7 @@ pub(super) async fn commit(consul: &Consul, op: &'static str, operations: &[Oper
     let body: Vec<Body<'_>> = operations.iter().map(|kv| Body { kv }).collect();
     let bad = |e: serde_json::Error| Error::Backend { path: path.to_owned(), detail: e.to_string() };
     let body = serde_json::to_vec(&body).map_err(bad)?;
-    let send = consul.http.send(op, Method::PUT, "/v1/txn", Some(body), OPERATION_TIMEOUT);
+    let send = consul.http.send(Call::put(op, "/v1/txn", body, repeats));
     let answer = failpoint::around(true, send).await.map_err(|error| match error {
         Error::Timeout(_) => Error::Timeout(path.to_owned()),
         other => other,
@@ -186,7 +192,7 @@ async fn write_batch(
 ) -> Result<Vec<i64>> {
     let (operations, purposes): (Vec<Operation>, Vec<For>) = operations.into_iter().unzip();
     let first = writes.first().map(|write| consul.full(write.parts().0)).unwrap_or_default();
-    match commit(consul, "Write", &operations, &first).await? {
+    match commit(consul, ("Write", false), &operations, &first).await? {
         Outcome::Done(shown) => {
             let mut shown = shown.into_iter();
             let mut versions = vec![0; writes.len()];
@@ -233,9 +239,10 @@ pub(super) async fn holder(
 ) -> Result<(String, u64)> {
     let query = after.map(|(index, wait)| format!("index={index}&wait={}ms", wait.as_millis())).unwrap_or_default();
     // an agent waits up to a sixteenth longer
-    let limit = after.map_or(OPERATION_TIMEOUT, |(_, wait)| wait + wait / 16 + OPERATION_TIMEOUT);
+    let wait = after.map(|(_, wait)| wait + wait / 16).unwrap_or_default();
     let target = http::kv(&consul.key(path), &query);
-    let answer = consul.http.send("LockWait", Method::GET, &target, None, limit).await?;
+    let call = Call::get("LockWait", &target);
+    let answer = consul.http.send(Call { limit: call.limit + wait, wait, ..call }).await?;
     let index = answer.index;
     if answer.status == StatusCode::NOT_FOUND {
         return Ok((String::new(), index));
@@ -253,7 +260,8 @@ pub(super) async fn remove_locks(consul: &Consul, locks: &[(String, i64)], sessi
         operations.push(Operation::new("delete", consul.key(path)));
     }
     let first = locks.first().map(|(path, _)| consul.full(path)).unwrap_or_default();
-    let parts: Vec<_> = operations.chunks(OPERATIONS).map(|part| commit(consul, "Unlock", part, &first)).collect();
+    let parts: Vec<_> =
+        operations.chunks(OPERATIONS).map(|part| commit(consul, ("Unlock", false), part, &first)).collect();
     let mut held = true;
     for outcome in join_all(parts).await {
         held &= matches!(outcome?, Outcome::Done(_));
