@@ -22,6 +22,7 @@ mod measured;
 mod memory;
 mod options;
 pub mod paths;
+mod pulse;
 pub mod record;
 pub mod routing_rules;
 pub mod settings;

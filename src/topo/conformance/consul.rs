@@ -136,6 +136,11 @@ impl FakeConsul {
         self.agent.changed.notify_waiters();
     }
 
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.agent.state.lock().unwrap().sessions.len()
+    }
+
     /// Flags and session of a key.
     pub fn lock_of(&self, key: &str) -> Option<(u64, String)> {
         self.agent.state.lock().unwrap().pairs.get(key).map(|pair| (pair.flags, pair.session.clone()))

@@ -228,6 +228,43 @@ mod consul_agent {
         }
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_session_outlives_what_its_agent_says_meanwhile() {
+        let server = FakeConsul::start(None).await;
+        let dialer = dialer(Duration::from_secs(4), Duration::ZERO, None);
+        let conn = dialer.open("consul", &server.address, "test/root").await.unwrap();
+        let lock = conn.lock(request().named("g")).await.unwrap();
+        server.health.send_replace(Health::WithoutLeader);
+        // so long that its life must be asked for
+        tokio::time::sleep(Duration::from_millis(2200)).await;
+        let heal = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.health.send_replace(Health::Well);
+        };
+        tokio::join!(lock.check(), heal).0.unwrap();
+        conn.write_one(Write::put("g/x", "1", Expect::Any), Some(&lock)).await.unwrap();
+        lock.release().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_waits_for_a_lock_is_told_when_its_session_ends() {
+        let server = FakeConsul::start(None).await;
+        let dialer = dialer(Duration::from_secs(10), Duration::ZERO, None);
+        let conn = dialer.open("consul", &server.address, "test/root").await.unwrap();
+        let lock = conn.lock(request().named("g")).await.unwrap();
+        let waiting = tokio::spawn({
+            let conn = Arc::clone(&conn);
+            async move { conn.lock(patient().named("g")).await.map(drop) }
+        });
+        while server.sessions() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        server.end_sessions();
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::LockLost(_)), "{error}");
+        assert!(matches!(lock.release().await.unwrap_err(), Error::LockLost(_)));
+    }
+
     #[tokio::test]
     async fn consul_tokens_are_shown_to_their_server_and_nowhere_else() {
         let (logged, _guard) = Logged::start();

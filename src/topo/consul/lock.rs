@@ -4,7 +4,6 @@
 //! its keys and bars them for the lock delay.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ::http::StatusCode;
@@ -17,6 +16,7 @@ use super::Consul;
 use super::http::Call;
 use super::txn::{Operation, Outcome, commit, holder, remove_locks};
 use crate::topo::lock::{Lease, Lock, LockRequest};
+use crate::topo::pulse::Pulse;
 use crate::topo::{Error, Result, paths};
 use crate::{deadline, failpoint};
 
@@ -43,11 +43,12 @@ pub(super) async fn take(consul: &Arc<Consul>, request: LockRequest) -> Result<L
     let locks: Vec<(String, i64)> = request.dirs.iter().map(|dir| (paths::join(&dir.dir, "Lock"), 0)).collect();
     let first = locks.first().map(|(path, _)| consul.full(path)).unwrap_or_default();
     let start = async {
+        let pulse = Pulse::new(ttl);
         let id = create_session(consul, ttl, &first).await?;
-        Ok(ConsulLease::start(Arc::clone(consul), id, ttl, locks.clone()))
+        Ok(ConsulLease::start(Arc::clone(consul), id, pulse, locks.clone()))
     };
     let (lease, ()) = try_join(start, must_exist(consul, &request)).await?;
-    let mut taking = Taking { consul, session: lease.session.clone(), contents: request.contents(), held: 0 };
+    let mut taking = Taking { consul, lease: &lease, contents: request.contents(), held: 0 };
     match taking.all(&locks, until).await {
         Ok(()) => Ok(Lock { fences: locks, lease: Box::new(lease) }),
         Err(error) => {
@@ -108,7 +109,7 @@ async fn create_session(consul: &Consul, ttl: Duration, path: &str) -> Result<St
 /// Locks in the making: the first `held` of them are ours.
 struct Taking<'a> {
     consul: &'a Consul,
-    session: String,
+    lease: &'a ConsulLease,
     contents: Vec<u8>,
     held: usize,
 }
@@ -133,7 +134,7 @@ impl Taking<'_> {
     async fn acquire(&mut self, locks: &[(String, i64)]) -> Result<bool> {
         let operation = |path: &String| {
             let mut operation =
-                Operation::new("lock", self.consul.key(path)).value(&self.contents).session(&self.session);
+                Operation::new("lock", self.consul.key(path)).value(&self.contents).session(&self.lease.session);
             operation.flags = FLAGS;
             operation
         };
@@ -148,6 +149,10 @@ impl Taking<'_> {
         while !self.acquire(lock).await? {
             let (mut session, mut index) = holder(self.consul, path, None).await?;
             if session.is_empty() {
+                // nobody holds it: it is barred, or nothing can be locked with our session any more
+                if !self.lease.pulse.prove(|| self.lease.renew()).await {
+                    return Err(Error::LockLost(self.consul.full(path)));
+                }
                 tokio::time::sleep(BARRED).await;
             }
             while !session.is_empty() {
@@ -163,23 +168,20 @@ struct ConsulLease {
     consul: Arc<Consul>,
     session: String,
     locks: Vec<(String, i64)>,
-    ttl: Duration,
-    started: Instant,
-    /// Milliseconds after `started` of the newest proof of life.
-    seen: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     keeper: JoinHandle<()>,
 }
 
 impl ConsulLease {
-    fn start(consul: Arc<Consul>, session: String, ttl: Duration, locks: Vec<(String, i64)>) -> Self {
-        let started = Instant::now();
-        let seen = Arc::new(AtomicU64::new(0));
-        let keeper = tokio::spawn(keep_alive(Arc::clone(&consul), session.clone(), ttl, started, Arc::clone(&seen)));
-        Self { consul, session, locks, ttl, started, seen, keeper }
+    fn start(consul: Arc<Consul>, session: String, pulse: Pulse, locks: Vec<(String, i64)>) -> Self {
+        let pulse = Arc::new(pulse);
+        let (kept, asked, name) = (Arc::clone(&pulse), Arc::clone(&consul), session.clone());
+        let keeper = tokio::spawn(async move { kept.keep(|| renew(&asked, &name)).await });
+        Self { consul, session, locks, pulse, keeper }
     }
 
-    fn age(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.seen.load(Ordering::Acquire)))
+    async fn renew(&self) -> Result<bool> {
+        renew(&self.consul, &self.session).await
     }
 
     fn path(&self) -> String {
@@ -208,17 +210,7 @@ impl Lease for ConsulLease {
     }
 
     async fn check(&self) -> Result<()> {
-        if self.age() < self.ttl / 2 {
-            return Ok(());
-        }
-        let asked = self.started.elapsed();
-        match renew(&self.consul, &self.session, self.ttl).await {
-            Ok(true) => {
-                self.seen.store(millis(asked), Ordering::Release);
-                Ok(())
-            }
-            _ => Err(Error::LockLost(self.path())),
-        }
+        if self.pulse.check(|| self.renew()).await { Ok(()) } else { Err(Error::LockLost(self.path())) }
     }
 
     async fn release(&self) -> Result<()> {
@@ -235,32 +227,11 @@ impl Lease for ConsulLease {
 }
 
 /// Renews a session; false when there is none.
-async fn renew(consul: &Consul, session: &str, limit: Duration) -> Result<bool> {
+async fn renew(consul: &Consul, session: &str) -> Result<bool> {
     let target = format!("/v1/session/renew/{session}");
-    let call = Call { limit, ..Call::put("SessionRenew", &target, Vec::new(), true) };
-    let answer = consul.http.send(call).await?;
+    let answer = consul.http.send(Call::put("SessionRenew", &target, Vec::new(), true)).await?;
     if answer.status == StatusCode::NOT_FOUND {
         return Ok(false);
     }
     consul.http.good(answer, session).map(|_| true)
-}
-
-/// Renews the session three times in its lifetime until it is gone.
-async fn keep_alive(consul: Arc<Consul>, session: String, ttl: Duration, started: Instant, seen: Arc<AtomicU64>) {
-    let mut pause = tokio::time::interval(ttl / 3);
-    pause.tick().await;
-    loop {
-        pause.tick().await;
-        let asked = started.elapsed();
-        match renew(&consul, &session, ttl).await {
-            Ok(true) => seen.store(millis(asked), Ordering::Release),
-            Ok(false) => return,
-            // tried again: the agent may come back in time
-            Err(_) => {}
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

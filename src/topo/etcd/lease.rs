@@ -1,7 +1,6 @@
 //! Locks in etcd: a key under a lease; whoever has the oldest key of a directory holds its lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -13,6 +12,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::super::lock::{Lease, Lock, LockRequest};
+use super::super::pulse::Pulse;
 use super::super::{Error, Result};
 use super::Etcd;
 use super::members::Members;
@@ -32,8 +32,9 @@ pub(super) async fn take(etcd: &Etcd, request: LockRequest) -> Result<Lock> {
     let ttl = i64::try_from(request.ttl.as_secs().max(1)).unwrap_or(30);
     // a lease of a try whose answer was lost holds nothing and ends by itself
     let grant = |client: Client, _| async move { client.lease_client().grant(ttl, None).await };
+    let pulse = Pulse::new(request.ttl);
     let granted = failpoint::around(true, etcd.members.ask("LeaseGrant", &waiting_for, grant)).await?;
-    let lease = EtcdLease::start(Arc::clone(&etcd.members), granted.id(), request.ttl, waiting_for);
+    let lease = EtcdLease::start(Arc::clone(&etcd.members), granted.id(), pulse, waiting_for);
     let taken = match take_all(etcd, &request, granted.id()).await {
         Ok(Some(fences)) => Ok(fences),
         Ok(None) => take_in_turn(etcd, &request, granted.id()).await,
@@ -159,23 +160,16 @@ struct EtcdLease {
     members: Arc<Members>,
     id: i64,
     path: String,
-    ttl: Duration,
-    started: Instant,
-    /// Milliseconds after `started` of the newest proof of life.
-    seen: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     keeper: JoinHandle<()>,
 }
 
 impl EtcdLease {
-    fn start(members: Arc<Members>, id: i64, ttl: Duration, path: String) -> Self {
-        let started = Instant::now();
-        let seen = Arc::new(AtomicU64::new(0));
-        let keeper = tokio::spawn(keep_alive(Arc::clone(&members), id, ttl, started, Arc::clone(&seen)));
-        Self { members, id, path, ttl, started, seen, keeper }
-    }
-
-    fn age(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.seen.load(Ordering::Acquire)))
+    fn start(members: Arc<Members>, id: i64, pulse: Pulse, path: String) -> Self {
+        let pulse = Arc::new(pulse);
+        let (kept, asked) = (Arc::clone(&pulse), Arc::clone(&members));
+        let keeper = tokio::spawn(async move { kept.keep(|| renew(&asked, id, "")).await });
+        Self { members, id, path, pulse, keeper }
     }
 }
 
@@ -188,24 +182,17 @@ impl Drop for EtcdLease {
 #[async_trait]
 impl Lease for EtcdLease {
     async fn check(&self) -> Result<()> {
-        if self.age() < self.ttl / 2 {
-            return Ok(());
-        }
-        let asked = self.started.elapsed();
-        let span = tracing::info_span!(
-            traces::TOPO,
-            otel.name = "topo CheckLease",
-            otel.kind = "client",
-            vitess.topo.op = "LeaseCheck",
-            vitess.topo.path = self.path
-        );
-        match renew(&self.members, self.id, &self.path).instrument(span).await {
-            Ok(true) => {
-                self.seen.store(millis(asked), Ordering::Release);
-                Ok(())
-            }
-            _ => Err(Error::LockLost(self.path.clone())),
-        }
+        let ask = || {
+            let span = tracing::info_span!(
+                traces::TOPO,
+                otel.name = "topo CheckLease",
+                otel.kind = "client",
+                vitess.topo.op = "LeaseCheck",
+                vitess.topo.path = self.path
+            );
+            renew(&self.members, self.id, &self.path).instrument(span)
+        };
+        if self.pulse.check(ask).await { Ok(()) } else { Err(Error::LockLost(self.path.clone())) }
     }
 
     async fn release(&self) -> Result<()> {
@@ -253,25 +240,4 @@ async fn renew(members: &Members, id: i64, path: &str) -> Result<bool> {
         }
     };
     members.ask("LeaseKeepAlive", path, once).await
-}
-
-/// Renews the lease three times in its lifetime, until it is gone.
-async fn keep_alive(members: Arc<Members>, id: i64, ttl: Duration, started: Instant, seen: Arc<AtomicU64>) {
-    let mut pause = tokio::time::interval(ttl / 3);
-    pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    pause.tick().await;
-    loop {
-        pause.tick().await;
-        let asked = started.elapsed();
-        match renew(&members, id, "").await {
-            Ok(true) => seen.store(millis(asked), Ordering::Release),
-            Ok(false) => return,
-            // nobody answered for a while: at once again
-            Err(_) => pause.reset_immediately(),
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
