@@ -1,10 +1,11 @@
-//! What others stored or sent, with some bytes wrong: every decoder answers, with a value or an error. 10,000 inputs each;
-//! `DECODER_INPUTS` asks for more.
+//! What others stored or sent, with parts and bytes of it wrong: every decoder answers, with a value or an error. 10,000 inputs
+//! each; `DECODER_INPUTS` asks for more.
+
+#[path = "decoders/mutate.rs"]
+mod mutate;
 
 use bytes::Bytes;
-use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
 use vtmigrated::topo::{Node, Record, json, shard, wire};
@@ -12,13 +13,18 @@ use vtmigrated::workflow::migrate::{rows, status};
 use vtmigrated::workflow::record::Facts;
 use vtmigrated::workflow::{overrides, settle, streams, vdiff_summary, verdict};
 use vtmigrated::{gtid, key_range, sql, vschema};
+use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
 use vtmigrated_proto::query::{QueryResult, Row};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::{
-    CellInfo, CellsAlias, ExternalVitessCluster, KeyRange, Keyspace, Shard, ShardReplication, SrvKeyspace, Tablet,
-    TabletAlias, TopoConfig, shard::TabletControl, shard_replication::Node as GraphNode,
+    CellInfo, CellsAlias, ExternalVitessCluster, KeyRange, Keyspace, Shard, ShardReference, ShardReplication,
+    SrvKeyspace, Tablet, TabletAlias, TopoConfig, shard::TabletControl, shard_replication::Node as GraphNode,
+    srv_keyspace::KeyspacePartition,
 };
-use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules, SrvVSchema};
+use vtmigrated_proto::vschema::{
+    Keyspace as VSchema, RoutingRule, RoutingRules, SrvVSchema, srv_v_schema::KeyspacesEntry,
+};
+use vtmigrated_proto::vttime::Time;
 
 fn run<S: Strategy>(strategy: &S, decode: impl Fn(S::Value)) {
     let cases = std::env::var("DECODER_INPUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
@@ -30,38 +36,11 @@ fn run<S: Strategy>(strategy: &S, decode: impl Fn(S::Value)) {
     runner.run(strategy, tried).unwrap();
 }
 
-/// `sample` with bytes changed, put in, or cut off; now and then bytes of nobody.
-fn broken(sample: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
-    let edits = vec((any::<Index>(), any::<u8>(), 0..3_u8), 0..6);
-    let edited = (edits, any::<Index>(), any::<bool>()).prop_map(move |(edits, end, cut)| {
-        let mut bytes = sample.clone();
-        for (at, byte, how) in edits {
-            let at = at.index(bytes.len() + 1);
-            match how {
-                0 => bytes.insert(at, byte),
-                1 if at < bytes.len() => bytes[at] = byte,
-                _ if at < bytes.len() => drop(bytes.remove(at)),
-                _ => {}
-            }
-        }
-        if cut {
-            bytes.truncate(end.index(bytes.len() + 1));
-        }
-        bytes
-    });
-    prop_oneof![9 => edited, 1 => vec(any::<u8>(), 0..200)]
-}
-
-/// Text that is nearly `sample`.
-fn broken_text(sample: &str) -> impl Strategy<Value = String> {
-    broken(sample.as_bytes().to_vec()).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// Decodes a record in all ways in which records are.
 fn record<M: Message + Default + Clone>(name: &str, sample: &M) {
     let whole = sample.encode_to_vec();
     assert!(json::of(name, &whole).is_some(), "{name} is no message");
-    run(&broken(whole), |bytes| {
+    run(&mutate::message(name, whole), |bytes| {
         let raw = Bytes::from(bytes);
         json::of(name, &raw);
         wire::without(&raw, 6, |payload| wire::map_key(payload).is_none()).ok();
@@ -88,7 +67,9 @@ fn records_of_cells_keyspaces_and_mounts() {
     record("topodata.Keyspace", &Keyspace { durability_policy: "semi_sync".into(), ..Keyspace::default() });
     let topo_config = TopoConfig { topo_type: "etcd2".into(), server: "a:1".into(), root: "/vitess".into() };
     record("topodata.ExternalVitessCluster", &ExternalVitessCluster { topo_config: Some(topo_config) });
-    record("topodata.SrvKeyspace", &SrvKeyspace::default());
+    let shards = ["-80", "80-"].map(|name| ShardReference { name: name.into(), key_range: range() });
+    let partition = KeyspacePartition { served_type: 1, shard_references: shards.into(), ..Default::default() };
+    record("topodata.SrvKeyspace", &SrvKeyspace { partitions: vec![partition], ..SrvKeyspace::default() });
 }
 
 #[test]
@@ -124,6 +105,11 @@ const DDL: [&str; 5] = [
     "alter vschema drop table ks.t",
 ];
 
+const WORDS: [&str; 16] = [
+    "alter", "vschema", "on", "add", "drop", "vindex", "using", "with", "create", "table", "sequence", "`", "ks", ".",
+    ",", "=",
+];
+
 #[test]
 fn vschemas_and_their_ddl() {
     let mut whole = VSchema { sharded: true, ..VSchema::default() };
@@ -132,10 +118,14 @@ fn vschemas_and_their_ddl() {
             whole = applied;
         }
     }
-    record("vschema.SrvVSchema", &SrvVSchema::default());
-    record("vschema.RoutingRules", &RoutingRules::default());
+    let rule = |table: &str| RoutingRule { from_table: table.into(), to_tables: vec!["ks.t".into(), "ks.u".into()] };
+    let rules = RoutingRules { rules: vec![rule("t"), rule("t@replica")] };
+    let keyspaces = vec![KeyspacesEntry { key: "ks".into(), value: Some(whole.clone()) }];
+    let served = SrvVSchema { keyspaces, routing_rules: Some(rules.clone()), ..SrvVSchema::default() };
+    record("vschema.SrvVSchema", &served);
+    record("vschema.RoutingRules", &rules);
     record("vschema.Keyspace", &whole);
-    run(&broken(whole.encode_to_vec()), |bytes| {
+    run(&mutate::message("vschema.Keyspace", whole.encode_to_vec()), |bytes| {
         let Ok(read) = VSchema::decode(bytes.as_slice()) else { return };
         vschema::validate::build("ks", &read).ok();
         vschema::validate::rules(&read).ok();
@@ -143,7 +133,7 @@ fn vschemas_and_their_ddl() {
         vschema::ddl::apply("ks", &read, DDL[0]).ok();
     });
     for ddl in DDL {
-        run(&broken_text(ddl), |ddl| drop(vschema::ddl::apply("ks", &whole, &ddl)));
+        run(&mutate::text(ddl, &WORDS), |ddl| drop(vschema::ddl::apply("ks", &whole, &ddl)));
     }
 }
 
@@ -157,7 +147,7 @@ fn vschemas_in_json() {
         "tables": {"t": {"column_vindexes": [{"column": "id", "name": "hash"}, {"columns": ["c"], "name": "l"}],
         "auto_increment": {"column": "id", "sequence": "`ks`.`seq`"}, "columns": [{"name": "c", "type": "VARCHAR",
         "size": 10, "nullable": false, "values": ["a"]}]}, "s": {"type": "sequence", "pinned": "00"}}}"#;
-    run(&broken_text(sample), |text| {
+    run(&mutate::json(sample), |text| {
         let Ok(read) = json::read::<VSchema>("vschema.Keyspace", &text) else { return };
         vschema::validate::build("ks", &read).ok();
         vschema::vindex::unknown_params(&read);
@@ -184,8 +174,9 @@ fn vschemas_in_json() {
 fn records_of_workflows() {
     let sample = r#"{"phase": "created", "mount": "ext1", "source": ["commerce", ["0"]], "arguments": "", "tables": ["a"],
         "created_tables": [["-80", ["a"]], [["80-"], []]], "vschema_tables": [], "denied_tables": [["-80", ["a"]]],
-        "shards": [["-80", 7]], "sizes": [{"table": "a", "rows": 1, "bytes": 2, "key": [1, 2]}]}"#;
-    run(&broken_text(sample), |text| drop(serde_json::from_str::<Facts>(&text)));
+        "shards": [["-80", 7]], "streams": [["-80", [1, 2]]], "seen_to": ["-80"], "keeping": false, "handed_over": false,
+        "unaware": ["zone1-0000000100", "zone9"], "aware": ["zone9-0000000101"], "sizes": [{"table": "a", "rows": 1, "bytes": 2, "key": [1, 2]}]}"#;
+    run(&mutate::json(sample), |text| drop(serde_json::from_str::<Facts>(&text)));
 }
 
 #[test]
@@ -193,18 +184,21 @@ fn definitions_of_tables() {
     let create = "CREATE TABLE `t` (\n  `id` bigint NOT NULL AUTO_INCREMENT,\n  `a b` varchar(20) COLLATE utf8mb4_bin \
                   DEFAULT 'x''y',\n  PRIMARY KEY (`id`),\n  KEY `k` (`a b`(5)),\n  CONSTRAINT `f` FOREIGN KEY (`id`) \
                   REFERENCES `u` (`id`) ON DELETE CASCADE\n) ENGINE=InnoDB /*!50100 PARTITION BY HASH (id) */";
-    run(&broken_text(create), |create| {
-        sql::ddl::without_foreign_keys(&create).ok();
-        sql::ddl::shape(&create).ok();
-        sql::ddl::normalized(&create);
-    });
+    run(
+        &mutate::text(create, &["`", "(", ")", ",", "'", "/*!", "*/", "KEY", "FOREIGN", "REFERENCES", "CHECK"]),
+        |create| {
+            sql::ddl::without_foreign_keys(&create).ok();
+            sql::ddl::shape(&create).ok();
+            sql::ddl::normalized(&create);
+        },
+    );
 }
 
 #[test]
 fn positions_and_names_of_shards() {
-    let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-    for sample in [format!("MySQL56/{uuid}:1-5:11-18,{uuid}:tag:1-5"), "MariaDB/0-1-5".into(), "FilePos/b.3:4".into()] {
-        run(&broken_text(&sample), |position| {
+    const PARTS: [&str; 9] = ["MySQL56/", "MariaDB/", "FilePos/", UUID, ":", "-", ",", "18446744073709551615", "0"];
+    for sample in [format!("MySQL56/{UUID}:1-5:11-18,{UUID}:tag:1-5"), "MariaDB/0-1-5".into(), "FilePos/b.3:4".into()] {
+        run(&mutate::text(&sample, &PARTS), |position| {
             gtid::stored(position.as_bytes()).ok();
             let read = [gtid::Position::parse(&position), gtid::Position::stored(position.as_bytes())];
             read.iter().for_each(|at| drop((at.contains(&read[0]), at.to_string())));
@@ -214,7 +208,7 @@ fn positions_and_names_of_shards() {
         });
     }
     for sample in ["-80", "40-c0", "0", "-"] {
-        run(&broken_text(sample), |name| {
+        run(&mutate::text(sample, &["-", "80", "8", "00", "ff"]), |name| {
             shard::parse_name(&name).ok();
             if let Ok(range) = key_range::parse(&name) {
                 assert!(key_range::equal(Some(&range), Some(&range)), "{name}");
@@ -223,38 +217,97 @@ fn positions_and_names_of_shards() {
     }
 }
 
-#[test]
-fn rows_of_the_sidecar_tables() {
-    let value = prop_oneof![
-        Just(b"1".to_vec()),
-        Just(b"customer".to_vec()),
-        Just(b"fields:{name:\"id\" type:INT64} rows:{lengths:1 values:\"5\"}".to_vec()),
-        vec(any::<u8>(), 0..20),
-    ];
-    // lengths may say anything of the values
-    let row = (vec(any::<i64>().prop_map(|length| length % 40), 0..6), vec(value, 0..6));
-    let result = vec(row, 0..4).prop_map(|rows| {
-        let rows = rows.into_iter().map(|(lengths, values)| Row { lengths, values: values.concat() });
+/// Rows of nobody: lengths may say anything of the values.
+fn any_rows() -> impl Strategy<Value = QueryResult> {
+    let row = (proptest::collection::vec(any::<i64>().prop_map(|length| length % 40), 0..6), any::<[u8; 12]>());
+    proptest::collection::vec(row, 0..4).prop_map(|rows| {
+        let rows = rows.into_iter().map(|(lengths, values)| Row { lengths, values: values.into() });
         QueryResult { rows: rows.collect(), ..QueryResult::default() }
-    });
-    run(&result, |result| {
+    })
+}
+
+const KEY: &str = "fields:{name:\"id\" type:INT64 charset:63 flags:49155} rows:{lengths:1 values:\"5\"}";
+const UUID: &str = "1f3d8a5e-71ca-11ee-9e33-c80aa9429562";
+const TIME: &str = "2026-11-23 10:20:30";
+const REPORT: &str = r#"{"TableName": "t", "ProcessedRows": 5, "MatchingRows": 4, "MismatchedRows": 1, "ExtraRowsSource": 0,
+    "ExtraRowsSourceDiffs": [{"Row": {"id": "1"}, "Query": "select"}], "MismatchedRowsDiffs": []}"#;
+const OPTIONS: &str = r#"{"core_options": {"auto_retry": true, "max_extra_rows_to_compare": 1000},
+    "report_options": {"max_sample_rows": 10}}"#;
+
+#[test]
+fn rows_of_copies() {
+    let states = mutate::rows(&["vrepl_id", "table_name", "lastpk"], &[&["1", "customer", KEY], &["2", "corder", ""]]);
+    run(&states, |result| drop(rows::copy_states(&result)));
+    let starts = mutate::rows(&["vrepl_id", "at"], &[&["1", "1764152430.000000"], &["2", ""]]);
+    run(&starts, |result| drop(rows::numbers(&result)));
+    let task = r#"{"type": 1, "task": "alter table t add key k (c)", "table": "t"}"#;
+    run(&mutate::rows(&["table_name", "action"], &[&["t", task]]), |result| drop(rows::actions(&result)));
+    run(&any_rows(), |result| {
         rows::copy_states(&result);
         rows::numbers(&result);
         rows::actions(&result);
         sql::rows::texts(&result);
+    });
+}
+
+#[test]
+fn rows_of_diffs() {
+    let row =
+        |table: &'static str, state: &'static str| ["started", "", table, UUID, state, "5", TIME, "5", "", "1", REPORT];
+    let (first, second) = (row("t", "completed"), row("u", "error"));
+    run(&mutate::rows(&vdiff_summary::COLUMNS, &[&first, &second]), |result| {
+        vdiff_summary::rows(&result);
+        verdict::diff::decode(&result);
+    });
+    let failure = "Table t Error: failed to reconcile: source vschema not found";
+    let columns = ["vdiff_uuid", "options", "message", "times", "last_id", "at"];
+    let log: [&[&str]; 3] = [
+        &[UUID, OPTIONS, failure, "2", "7", "1764152430"],
+        &[UUID, OPTIONS, "completed: table 't'", "1", "8", "1764152431"],
+        &[UUID, "", "table t", "0", "0", "0"],
+    ];
+    run(&mutate::rows(&columns, &log), |result| {
+        for facts in settle::parse(&result).into_values() {
+            facts.judge(vdiff_summary::State::Error, &["t", "u"]);
+        }
+    });
+    run(&any_rows(), |result| {
         settle::parse(&result);
         vdiff_summary::rows(&result);
         verdict::diff::decode(&result);
     });
-    let report = r#"{"TableName": "t", "ProcessedRows": 5, "MatchingRows": 4, "MismatchedRows": 1, "ExtraRowsSource": 0,
-        "ExtraRowsSourceDiffs": [{"Row": {"id": "1"}, "Query": "select"}], "MismatchedRowsDiffs": []}"#;
-    run(&broken_text(report), |report| {
+    run(&mutate::json(REPORT), |report| {
         vdiff_summary::TableReport::parse(&report).differing();
     });
+    let earlier: [&[&str]; 2] = [&[UUID, "t"], &[UUID, "u"]];
+    run(&mutate::rows(&["vdiff_uuid", "table_name"], &earlier), |result| drop(verdict::diff::earlier::decode(&result)));
+}
+
+#[test]
+fn rows_of_streams() {
     let options = r#"{"tenant_id": "", "config_overrides": {"vreplication_experimental_flags": "3"}, "shards": ["0"]}"#;
-    run(&broken_text(options), |options| drop(overrides::stored(&options)));
-    let stream = Stream { id: 1, pos: b"MySQL56/x:1-5".to_vec(), message: b"Error: x".to_vec(), ..Stream::default() };
-    run(&broken(stream.encode_to_vec()), |bytes| {
+    run(&mutate::json(options), |options| drop(overrides::stored(&options)));
+    let time = |seconds| Some(Time { seconds, nanoseconds: 5 });
+    let rule = Rule { r#match: "t".into(), filter: "select * from t".into(), ..Rule::default() };
+    let bls = BinlogSource {
+        keyspace: "commerce".into(),
+        shard: "0".into(),
+        filter: Some(Filter { rules: vec![rule], ..Filter::default() }),
+        external_cluster: "ext1".into(),
+        ..BinlogSource::default()
+    };
+    let stream = Stream {
+        id: 1,
+        bls: Some(bls),
+        pos: b"MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".to_vec(),
+        state: 3,
+        message: b"Error: x".to_vec(),
+        time_updated: time(1_764_152_430),
+        transaction_timestamp: time(1_764_152_429),
+        ..Stream::default()
+    };
+    let name = "tabletmanagerdata.ReadVReplicationWorkflowResponse.Stream";
+    run(&mutate::message(name, stream.encode_to_vec()), |bytes| {
         let Ok(stream) = Stream::decode(bytes.as_slice()) else { return };
         streams::message(&stream);
         streams::shown_state(&stream, true);
