@@ -15,6 +15,7 @@ use integration::{
 };
 use prost::Message;
 use rig::{Rig, client, create, status};
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
 use vtmigrated_proto::topodata::{CellInfo, TabletType};
 use vtmigrated_proto::vtctldata::{
@@ -22,14 +23,24 @@ use vtmigrated_proto::vtctldata::{
     VDiffShowRequest, WorkflowDeleteRequest,
 };
 
-/// Puts cells into a cluster that lead nowhere: one refuses connections, one takes them and says nothing, one has no
-/// address, one cannot be decoded, one is of another kind. What listens is answered, to be kept.
+/// Cells that lead nowhere: one refuses connections, one takes them and says nothing, one has no address, one has an address
+/// that is none, one is a server of another kind, one cannot be decoded.
+const LEFT_OUT: [&str; 6] = ["dead", "silent", "empty", "odd", "foreign", "garbage"];
+
+/// Puts them into a cluster. What listens is answered, to be kept.
 async fn break_cells(cluster: &Cluster) -> std::net::TcpListener {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap().to_string();
+    let foreign = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let foreign_address = foreign.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = foreign.accept().await {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.ok();
+        }
+    });
     let mut etcd = cluster.etcd().connect().await.unwrap();
-    let addresses = [("dead", "127.0.0.1:1"), ("silent", silent_address.as_str()), ("empty", ""), ("odd", "a b|c")];
-    for (cell, address) in addresses {
+    let addresses = ["127.0.0.1:1", &silent_address, "", "a b|c", &foreign_address];
+    for (cell, address) in LEFT_OUT.into_iter().zip(addresses) {
         let info = CellInfo { server_address: address.to_owned(), root: format!("/vitess/{cell}") };
         etcd.put(format!("{GLOBAL_ROOT}/cells/{cell}/CellInfo"), info.encode_to_vec(), None).await.unwrap();
     }
@@ -81,7 +92,7 @@ async fn a_migration_lives_among_dead_cells_and_unused_shards() {
     }
     for round in ["cancel", "complete"] {
         let created = create(&server).await.unwrap();
-        for cell in ["dead", "silent", "empty", "odd", "garbage"] {
+        for cell in LEFT_OUT {
             let named = format!("cell {cell} ");
             assert!(created.traffic_state.contains(&named), "{named}: {}", created.traffic_state);
         }
@@ -107,7 +118,7 @@ async fn a_migration_lives_among_dead_cells_and_unused_shards() {
             };
             client.move_tables_complete(request).await.unwrap().into_inner().summary
         };
-        for cell in ["dead", "silent", "empty", "odd", "garbage"] {
+        for cell in LEFT_OUT {
             assert!(summary.contains(&format!("RebuildVSchemaGraph --cells {cell}")), "{cell}: {summary}");
         }
     }

@@ -1,12 +1,18 @@
 //! Cells, aliases and tablets beside a migration that are broken, odd, or shut down.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use vtmigrated::context::Options;
 use vtmigrated::server::router::Router;
 use vtmigrated::topo::{Conn, Dialer, Error, EtcdOptions, Lock, LockRequest, Node, Result as TopoResult, Write, paths};
+use vtmigrated_proto::binlogdata::{
+    BinlogSource, Filter, Rule, VReplicationWorkflowState as State, VReplicationWorkflowType as Kind,
+};
+use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::{CellInfo, Tablet, TabletAlias, TabletType};
 use vtmigrated_proto::vtctldata::*;
 
@@ -188,6 +194,33 @@ async fn odd_tablets_beside_healthy_ones_are_nobodys_business() {
 }
 
 #[tokio::test]
+async fn shards_that_come_and_go_beside_commands_are_nobodys_business() {
+    let rig = rig(false).await;
+    let (mut client, enough) = (rig.lab.client.clone(), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&enough);
+    let coming_and_going = tokio::spawn(async move {
+        let (mut made, (keyspace, name)) = (0, ("customer".to_owned(), "c0-".to_owned()));
+        while !told.load(Ordering::Relaxed) {
+            let create =
+                CreateShardRequest { keyspace: keyspace.clone(), shard_name: name.clone(), ..Default::default() };
+            made += usize::from(client.create_shard(create).await.is_ok());
+            let shards = vec![Shard { keyspace: keyspace.clone(), name: name.clone(), shard: None }];
+            // a command may hold the keyspace's lock for longer than is waited for
+            client.delete_shards(DeleteShardsRequest { shards, force: true, ..Default::default() }).await.ok();
+            tokio::task::yield_now().await;
+        }
+        made
+    });
+    for round in 0..3 {
+        for (name, answer) in all_commands(&rig).await {
+            assert!(answer.is_ok(), "{name} in round {round}: {answer:?}");
+        }
+    }
+    enough.store(true, Ordering::Relaxed);
+    assert!(coming_and_going.await.unwrap() > 0);
+}
+
+#[tokio::test]
 async fn a_shard_that_has_odd_tablets_only_is_told_with_what_it_has() {
     let rig = Rig::start().await;
     for record in odd("src1", "commerce", "0", 110) {
@@ -201,6 +234,78 @@ async fn a_shard_that_has_odd_tablets_only_is_told_with_what_it_has() {
         assert!(text.contains(&format!("({})", kind.as_str_name().to_lowercase())), "{kind:?}: {text}");
     }
     assert!(text.contains("use --tablet-types primary"), "{text}");
+}
+
+/// Workflows of other kinds, states and flavours in the target's keyspace, on one of its shards or on both.
+fn others(first: i32) -> Vec<ReadVReplicationWorkflowResponse> {
+    let of = |(id, (kind, state, position)): (i32, (i32, State, &str))| {
+        let rule =
+            Rule { r#match: format!("other{id}"), filter: format!("select * from other{id}"), ..Rule::default() };
+        let bls = BinlogSource {
+            keyspace: "elsewhere".into(),
+            shard: "40-".into(),
+            filter: Some(Filter { rules: vec![rule], ..Filter::default() }),
+            external_mysql: if id % 2 == 0 { String::new() } else { "mysql5".into() },
+            ..BinlogSource::default()
+        };
+        let message = if state == State::Error { "Error: it went wrong" } else { "FROZEN" };
+        let stream = Stream {
+            id,
+            bls: Some(bls),
+            pos: position.into(),
+            state: state.into(),
+            message: message.into(),
+            ..Stream::default()
+        };
+        ReadVReplicationWorkflowResponse {
+            workflow: format!("other {id}"),
+            workflow_type: kind,
+            options: if id % 3 == 0 { "{" } else { "{}" }.into(),
+            streams: vec![stream],
+            ..ReadVReplicationWorkflowResponse::default()
+        }
+    };
+    let kinds = [
+        (Kind::Materialize.into(), State::Running, "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:tag:1-5"),
+        (Kind::MoveTables.into(), State::Stopped, "MariaDB/0-1-5"),
+        (Kind::CreateLookupIndex.into(), State::Copying, ""),
+        (Kind::Migrate.into(), State::Error, "FilePos/binlog.000003:1234"),
+        (Kind::Reshard.into(), State::Lagging, "Newer/7"),
+        (Kind::OnlineDdl.into(), State::Init, "what nobody wrote"),
+        (99, State::Unknown, "MySQL56/"),
+    ];
+    (first..).zip(kinds).map(of).collect()
+}
+
+#[tokio::test]
+async fn other_workflows_of_any_kind_state_and_flavour_change_no_answer() {
+    let told = async |rig: &Rig| {
+        let (keyspace, workflow) = of_import();
+        let mut client = rig.lab.client.clone();
+        let created = rig.create_from(TabletType::Replica).await.unwrap();
+        let request = WorkflowStatusRequest { keyspace, workflow, ..Default::default() };
+        let status = client.workflow_status(request).await.unwrap().into_inner();
+        let streams = status.shard_streams.into_iter().flat_map(|entry| entry.value.unwrap().streams);
+        let streams: Vec<_> = streams.map(|stream| (stream.status, stream.position)).collect();
+        let cancelled = rig.cancel(false).await.unwrap();
+        // seconds pass
+        let words = |text: String| text.replace(|c: char| c.is_ascii_digit(), "");
+        (words(created), words(status.traffic_state), streams, status.table_copy_state.len(), words(cancelled))
+    };
+    let alone = rig(false).await;
+    let beside = rig(false).await;
+    beside.target[0].contents().workflows = others(1000);
+    beside.target[1].contents().workflows = others(1000)[2..].to_vec();
+    assert_eq!(told(&alone).await, told(&beside).await);
+    for (name, answer) in all_commands(&beside).await {
+        assert!(answer.is_ok(), "{name}: {answer:?}");
+    }
+    // and they are as they were
+    assert_eq!(beside.target[0].contents().workflows, others(1000));
+    assert_eq!(beside.target[1].contents().workflows, others(1000)[2..]);
+    let request = GetWorkflowsRequest { keyspace: "customer".into(), ..Default::default() };
+    let shown = beside.lab.client.clone().get_workflows(request).await.unwrap().into_inner().workflows;
+    assert_eq!(shown.len(), others(0).len());
 }
 
 /// Shuts the primary of a target shard down, or one of the source.

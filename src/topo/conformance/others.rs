@@ -62,6 +62,15 @@ mod zk2 {
         suite(Arc::clone(&conn)).await;
         assert!(matches!(conn.get("keyspaces").await.unwrap_err(), Error::NoNode(_)), "directories are no records");
         assert!(conn.list("").await.unwrap().iter().all(|node| !node.path.contains("locks")), "locks are left");
+        // one of its servers does not run
+        let dead = super::super::ports::Port::free().unwrap();
+        let addresses = format!("{},{}", dead.address(), server.address);
+        for round in 0..4 {
+            let conn = dialer.open("zk2", &addresses, "/test/root").await.unwrap();
+            conn.create(&format!("dead/{round}"), b"1".to_vec()).await.unwrap();
+            assert_eq!(conn.list("dead").await.unwrap().len(), round + 1);
+            conn.lock(request().named("l")).await.unwrap().release().await.unwrap();
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
