@@ -31,73 +31,111 @@ fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// A table for each name: its key, which is the vindex's column, and another column have odd names too.
-async fn fill(source: &Keyspace, names: &[String]) {
-    for (number, name) in names.iter().enumerate() {
-        let (table, other) = (quote(name), quote(&names[(number + 1) % names.len()]));
-        let sql = format!(
-            "CREATE TABLE {table} ({table} BIGINT NOT NULL PRIMARY KEY, {other} VARCHAR(20), KEY {other} ({other})); \
-             INSERT INTO {table} VALUES (1, 'one'), (2, 'two'), (3, NULL), (400, 'more');"
-        );
-        source.run(&sql).await.unwrap();
+/// A table. Its first column is its key and the vindex's column.
+struct Table {
+    name: String,
+    columns: Vec<String>,
+}
+
+impl Table {
+    /// The second column has a key of its own name.
+    fn definition(&self) -> String {
+        let (key, other) = (quote(&self.columns[0]), quote(&self.columns[1]));
+        let table = quote(&self.name);
+        format!(
+            "CREATE TABLE {table} ({key} BIGINT NOT NULL PRIMARY KEY, {other} VARCHAR(20), KEY {other} ({other})); \
+             INSERT INTO {table} ({key}, {other}) VALUES (1, 'one'), (2, 'two'), (3, NULL), (400, 'more');"
+        )
     }
 }
 
-/// A sharded vschema whose vindex has an odd name too.
-fn vschema(names: &[String], vindex: &str) -> String {
-    let table = |name: &String| (name.clone(), json!({"column_vindexes": [{"column": name, "name": vindex}]}));
-    let tables: Map<String, Value> = names.iter().map(table).collect();
-    json!({"sharded": true, "vindexes": {vindex: {"type": "hash"}}, "tables": tables}).to_string()
+/// A table for each name; columns have these names, too.
+fn of_each(names: &[String]) -> Vec<Table> {
+    let table = |(number, name): (usize, &String)| Table {
+        name: name.clone(),
+        columns: vec![name.clone(), names[(number + 1) % names.len()].clone()],
+    };
+    names.iter().enumerate().map(table).collect()
 }
 
-/// Creates, compares, and takes back.
-async fn there_and_back(import: &Migration<'_>, source: &Keyspace, target: &Keyspace, names: &[String]) {
+/// Names that are as long as they may be: those of columns and keys 64 characters of any length, those of tables as long as
+/// tablets keep them.
+fn long() -> [Table; 2] {
+    let columns = || vec!["列".repeat(64), "é".repeat(64)];
+    [Table { name: "表".repeat(42), columns: columns() }, Table { name: "t".repeat(64), columns: columns() }]
+}
+
+/// A sharded vschema whose vindex has an odd name too.
+fn vschema(tables: &[Table], vindex: &str) -> String {
+    let rule = |table: &Table| json!({"column_vindexes": [{"column": table.columns[0], "name": vindex}]});
+    let rules: Map<String, Value> = tables.iter().map(|table| (table.name.clone(), rule(table))).collect();
+    json!({"sharded": true, "vindexes": {vindex: {"type": "hash"}}, "tables": rules}).to_string()
+}
+
+/// Creates, looks, compares, and takes back.
+async fn there_and_back(import: &Migration<'_>, source: &Keyspace, target: &Keyspace, tables: &[Table]) {
     import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
     import.until_running().await.unwrap();
+    let status = import.migrate(&["status", "--format", "json"]).await.unwrap().json();
+    let show = import.migrate(&["show"]).await.unwrap().json().to_string();
     let difference = import.compare().await.unwrap();
-    assert_eq!(difference["HasMismatch"], false, "{names:?}: {difference}");
-    for name in names {
+    assert_eq!(difference["HasMismatch"], false, "{difference}");
+    for Table { name, .. } in tables {
+        assert!(!status["table_copy_state"][name].is_null(), "{name}: {status}");
+        let quoted = json!(name).to_string();
+        assert!(show.contains(quoted.trim_matches('"')), "{name}: {show}");
         let (left, right) = tokio::try_join!(source.table(name), target.table(name)).unwrap();
         left.expect_same(&right).unwrap();
     }
     import.migrate(&["cancel"]).await.unwrap().expect().unwrap();
     for shard in &target.shards {
-        assert!(shard.rows("SHOW TABLES").await.unwrap().is_empty(), "{names:?}");
+        let left = shard.rows("SHOW TABLES").await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tables_and_columns_of_any_legal_name_come_over_and_go_again() {
-    let pair = stock::pair().await.unwrap();
-    let (source, target) =
-        tokio::try_join!(pair.source.keyspace("com-merce", &["0"]), pair.target.keyspace("cus-tomer", &["-80", "80-"]))
-            .unwrap();
-    pair.source.apply_vschema("com-merce", "{}").await.unwrap();
-    let import = pair.migration("import", "com-merce", "cus-tomer");
+/// Names of keyspaces: letters, digits, hyphens and underscores.
+const KEYSPACE: &str = "[a-z][a-zA-Z0-9_]{0,15}-[a-zA-Z0-9_]{1,15}";
+/// Names of tables and columns.
+const RANDOM: &str = "[a-z0-9 ,.'\"%@#$&;:!?*()\\[\\]{}<>=+~^|éßЖ表\\-]{1,30}[a-z0-9,.%é表-]";
+/// Names of vindexes, which no MySQL keeps.
+const VINDEX: &str = "[a-zA-Z0-9 `,'\"%éЖ表_\\-]{1,63}";
 
-    let mut known: BTreeSet<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
-    // as long as tablets keep: 42 characters of three bytes
-    known.insert("表".repeat(42));
-    let known: Vec<String> = known.into_iter().collect();
-    let random = "[a-z0-9 ,.'\"%@#$&;:!?*()\\[\\]{}<>=+~^|éßЖ表\\-]{1,30}[a-z0-9,.%é表-]";
+#[tokio::test(flavor = "multi_thread")]
+async fn keyspaces_tables_columns_and_vindexes_of_any_legal_name_come_over_and_go_again() {
+    let pair = stock::pair().await.unwrap();
     let mut runner = TestRunner::default();
+    let mut random = |pattern: &str| {
+        let strategy = proptest::string::string_regex(pattern).unwrap();
+        strategy.new_tree(&mut runner).unwrap().current()
+    };
+    let (from, to) = (random(KEYSPACE), format!("{}-group", random(KEYSPACE)));
+    eprintln!("keyspaces {from} and {to}");
+    let (source, target) =
+        tokio::try_join!(pair.source.keyspace(&from, &["0"]), pair.target.keyspace(&to, &["-80", "80-"])).unwrap();
+    pair.source.apply_vschema(&from, "{}").await.unwrap();
+    let import = pair.migration("import", &from, &to);
+
+    let known: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
     for round in 0..3 {
-        let names = if round == 0 {
-            known.clone()
+        let (tables, vindex): (Vec<Table>, String) = if round == 0 {
+            (of_each(&known).into_iter().chain(long()).collect(), "vin-dex `of` all".to_owned())
         } else {
             let mut names = BTreeSet::new();
             while names.len() < 4 {
-                let name = random.new_tree(&mut runner).unwrap().current();
                 // letters of differing case are not told apart when keys are deferred
-                names.insert(name.to_lowercase());
+                names.insert(random(RANDOM).to_lowercase());
             }
-            names.into_iter().collect()
+            (of_each(&names.into_iter().collect::<Vec<_>>()), random(VINDEX))
         };
-        eprintln!("names of round {round}: {names:?}");
-        fill(&source, &names).await;
-        pair.target.apply_vschema("cus-tomer", &vschema(&names, "vin-dex `of` all")).await.unwrap();
-        there_and_back(&import, &source, &target, &names).await;
-        for name in &names {
+        let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        eprintln!("round {round}: vindex {vindex:?}, tables {names:?}");
+        for table in &tables {
+            source.run(&table.definition()).await.unwrap();
+        }
+        pair.target.apply_vschema(&to, &vschema(&tables, &vindex)).await.unwrap();
+        there_and_back(&import, &source, &target, &tables).await;
+        for name in names {
             source.run(&format!("DROP TABLE {}", quote(name))).await.unwrap();
         }
     }
