@@ -5,32 +5,68 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use futures::task::AtomicWaker;
 use tokio::time::Sleep;
 
-use super::Places;
+use super::unread::Unread;
+use super::{Place, Places};
 
 /// An answer may wait so long for its client.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The same while all places of calls are taken.
+/// The same while all places of calls are taken, or much waits.
 const HURRY: Duration = Duration::from_secs(2);
 /// Time between two looks at a connection with open answers.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A connection that takes so many bytes in that time is read: more than the answers to all the pings that it may send.
 const PROGRESS: usize = 64 << 10;
+/// A client that takes so many bytes for each of its waiting answers, while they wait and within two periods, reads them.
+const PACE: usize = 4 << 10;
 
 /// The answers of one connection that are not sent to their end.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<Open>);
+pub struct Answers {
+    open: Mutex<Open>,
+    /// What waits on all connections, and this one's number there.
+    all: Option<(Arc<Unread>, u64)>,
+    /// The client is given up.
+    given_up: AtomicBool,
+    /// Whoever serves the connection.
+    server: AtomicWaker,
+    /// Bytes that the client's socket took in this period and in the one before.
+    taken: [AtomicUsize; 2],
+}
 
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
+    answers: HashMap<u64, One>,
     /// Those that wait for their client.
-    waiting: HashMap<u64, Instant>,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct One {
+    /// Since when it waits for its client, with so many bytes; none while it waits for the server.
+    waits: Option<(Instant, usize)>,
+    /// Held until the work on it has ended.
+    place: Option<Place>,
+}
+
+/// What of a connection waits for its client.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) count: usize,
+    /// Those of them on which the work has not ended.
+    pub(super) places: usize,
+    /// Of the one that waits for longest.
+    pub(super) since: Instant,
+    /// The client takes its answers.
+    pub(super) is_read: bool,
 }
 
 /// One answer; it is over when this is dropped.
@@ -41,41 +77,138 @@ pub struct Answer {
 }
 
 impl Answers {
-    fn with<T>(&self, change: impl FnOnce(&mut Open) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Those of a connection beside others.
+    pub(super) fn among(all: Arc<Unread>, number: u64) -> Self {
+        let mut answers = Self::default();
+        answers.all = Some((all, number));
+        answers
     }
 
-    /// A new answer, which waits for its client from now on.
-    pub fn begin(self: &Arc<Self>) -> Answer {
+    fn with<T>(&self, change: impl FnOnce(&mut Open) -> T) -> T {
+        change(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A new answer, which holds the call's place until the work has ended.
+    pub fn begin(self: &Arc<Self>, place: Place) -> Answer {
         let number = self.with(|open| {
             open.next += 1;
-            open.waiting.insert(open.next, Instant::now());
+            open.answers.insert(open.next, One { waits: None, place: Some(place) });
             open.next
         });
         Answer { number, answers: Arc::clone(self) }
     }
 
-    /// Since when the one waits that waits for longest.
-    fn oldest(&self) -> Option<Instant> {
-        self.with(|open| open.waiting.values().min().copied())
+    /// An answer waits no more.
+    fn removed(&self, waiting: &mut usize, one: &mut One) {
+        let Some((_, bytes)) = one.waits.take() else { return };
+        *waiting -= 1;
+        if let Some((all, _)) = &self.all {
+            all.remove(bytes);
+        }
+    }
+
+    /// An answer of so many bytes waits from now on.
+    fn added(&self, waiting: &mut usize, one: &mut One, bytes: usize) {
+        let before = one.waits.replace((Instant::now(), bytes));
+        if before.is_none() {
+            if *waiting == 0 {
+                self.taken.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
+            }
+            *waiting += 1;
+        }
+        if let Some((all, _)) = &self.all {
+            all.add(bytes);
+            if let Some((_, bytes)) = before {
+                all.remove(bytes);
+            }
+        }
+    }
+
+    /// Since when the one waits that waits for longest, if any does; none when no answer is open.
+    fn oldest(&self) -> Option<Option<Instant>> {
+        self.with(|open| {
+            let waits = open.answers.values().filter_map(|one| one.waits).map(|(since, _)| since);
+            (!open.answers.is_empty()).then(|| if open.waiting == 0 { None } else { waits.min() })
+        })
+    }
+
+    /// What waits; none where nothing does.
+    pub(super) fn waiting(&self) -> Option<Waiting> {
+        let (count, places, since) = self.with(|open| {
+            let waiting = || open.answers.values().filter_map(|one| Some((one, one.waits?.0)));
+            let places = || waiting().filter(|(one, _)| one.place.is_some()).count();
+            let since = if open.waiting == 0 { None } else { waiting().map(|(_, since)| since).min() };
+            Some((open.waiting, places(), since?))
+        })?;
+        let taken: usize = self.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).sum();
+        Some(Waiting { count, places, since, is_read: taken >= count.saturating_mul(PACE) })
+    }
+
+    /// The client's socket took so many bytes.
+    pub(super) fn took(&self, bytes: usize) {
+        self.taken[0].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives the client up: its connection is closed, and what its answers hold is free at once.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        // dropped outside of the lock
+        let _gone = self.with(|open| {
+            let mut gone = std::mem::take(&mut open.answers);
+            gone.values_mut().for_each(|one| self.removed(&mut open.waiting, one));
+            gone
+        });
+        self.server.wake();
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if let Some((all, number)) = &self.all {
+            all.closed(*number);
+        }
     }
 }
 
 impl Answer {
-    /// The client took all that there is: the answer waits for the server.
-    pub fn taken(&self) {
-        self.answers.with(|open| open.waiting.remove(&self.number));
+    /// Changes it, unless its client was given up.
+    fn change(&self, change: impl FnOnce(&Answers, &mut usize, &mut One)) {
+        self.answers.with(|Open { answers, waiting, .. }| {
+            if let Some(one) = answers.get_mut(&self.number) {
+                change(&self.answers, waiting, one);
+            }
+        });
     }
 
-    /// There is more for the client.
-    pub fn offered(&self) {
-        self.answers.with(|open| open.waiting.insert(self.number, Instant::now()));
+    /// The client took all that there is: the answer waits for the server.
+    pub fn taken(&self) {
+        self.change(Answers::removed);
+    }
+
+    /// There are so many bytes for the client.
+    pub fn offered(&self, bytes: usize) {
+        self.change(|answers, waiting, one| answers.added(waiting, one, bytes));
+    }
+
+    /// The work on it has ended: its place is free.
+    pub fn worked(&self) {
+        // dropped outside of the lock
+        let _place = self.answers.with(|open| open.answers.get_mut(&self.number)?.place.take());
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.taken();
+        // dropped outside of the lock
+        let _one = self.answers.with(|open| {
+            let mut one = open.answers.remove(&self.number)?;
+            self.answers.removed(&mut open.waiting, &mut one);
+            Some(one)
+        });
     }
 }
 
@@ -97,22 +230,35 @@ impl Look {
     /// The client's socket took so many bytes.
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.written = self.written.saturating_add(bytes);
+        self.answers.took(bytes);
     }
 
-    /// False when answers have waited for too long. Wakes the task for the next look while any waits.
+    /// True when the client was given up for others.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.answers.is_given_up()
+    }
+
+    /// False when answers have waited for too long, or the client was given up. Wakes the task for the next look while any is open:
+    /// nobody tells when one begins to wait.
     pub(super) fn is_read(&mut self, cx: &mut Context<'_>) -> bool {
+        self.answers.server.register(cx.waker());
         loop {
+            if self.is_given_up() {
+                return false;
+            }
             let Some(oldest) = self.answers.oldest() else { return true };
             let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(PERIOD)));
             if next.as_mut().poll(cx).is_pending() {
                 return true;
             }
             self.next = None;
+            let [now, before] = &self.answers.taken;
+            before.store(now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
             if self.written >= PROGRESS {
                 (self.written, self.progress) = (0, Instant::now());
             }
-            let patience = if self.places.are_taken() { HURRY } else { PATIENCE };
-            if oldest.max(self.progress).elapsed() > patience {
+            let patience = if self.places.press() { HURRY } else { PATIENCE };
+            if oldest.is_some_and(|oldest| oldest.max(self.progress).elapsed() > patience) {
                 return false;
             }
         }

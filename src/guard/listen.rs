@@ -43,7 +43,7 @@ pub struct Listening {
     pub optional: bool,
     /// More connections than these wait to be accepted.
     pub max_connections: usize,
-    /// Places of calls; while they are all taken, clients that do not read are given up sooner.
+    /// Places of calls, and of answers that wait.
     pub places: Places,
 }
 
@@ -59,7 +59,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A client without TLS.
+    /// A client without TLS, whose answers nobody counts.
     pub fn plain(address: SocketAddr) -> Self {
         Self { address: Some(address), tls: false, certificate: None, answers: Arc::default() }
     }
@@ -110,8 +110,8 @@ async fn greet(
     place: OwnedSemaphorePermit,
 ) -> io::Result<Option<Io>> {
     stream.set_nodelay(true)?;
-    let peer = Peer::plain(address);
     let places = listening.places;
+    let peer = Peer { answers: places.answers(), ..Peer::plain(address) };
     let Some(tls) = &listening.tls else {
         return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, places, place)));
     };
@@ -176,6 +176,15 @@ impl Io {
         written
     }
 
+    /// The error that ends a connection whose client was given up, though it may take nothing that is read there.
+    fn ended<T>(&self) -> Option<Poll<io::Result<T>>> {
+        self.look.is_given_up().then(|| self.unread())
+    }
+
+    fn unread<T>(&self) -> Poll<io::Result<T>> {
+        self.hang_up("unread", "does not read its answers")
+    }
+
     /// The error that ends the connection.
     fn hang_up<T>(&self, reason: &'static str, why: &'static str) -> Poll<io::Result<T>> {
         metrics::hung_up(reason);
@@ -215,7 +224,7 @@ impl AsyncRead for Io {
             return self.hang_up("flood", "sends a flood of frames that carry nothing");
         }
         if !self.look.is_read(cx) {
-            return self.hang_up("unread", "does not read its answers");
+            return self.unread();
         }
         let got = new.len();
         let mended = if got == 0 { None } else { self.authority.mend(new) };
@@ -242,6 +251,9 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(ended) = self.ended() {
+            return ended;
+        }
         let written = match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write(cx, data),
             Socket::Tls(stream) => Pin::new(stream).poll_write(cx, data),
@@ -254,6 +266,9 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(ended) = self.ended() {
+            return ended;
+        }
         let written = match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, data),
             Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, data),

@@ -1,12 +1,19 @@
-//! Places of calls: a bound on the work that is under way, from a whole request to the last byte of its answer.
+//! Places of calls: a bound on the work that is under way, from a whole request to the end of the work, and one on the answers
+//! that wait for their clients, after that or during it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// So many calls at once.
+use super::Answers;
+use super::unread::Unread;
+
+/// So many calls at once, and so many answers that nobody has read yet.
 #[derive(Clone, Debug)]
-pub struct Places(Arc<Semaphore>);
+pub struct Places {
+    calls: Arc<Semaphore>,
+    unread: Arc<Unread>,
+}
 
 /// One call's place, once it has taken one. It is in the extensions of the request; whoever works on the call after its caller
 /// has gone keeps a clone. The last clone gives the place back.
@@ -14,21 +21,42 @@ pub struct Places(Arc<Semaphore>);
 pub struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Places {
-    /// At most `calls` at once.
+    /// At most `calls` at once, and twice as many answers that wait.
     pub fn new(calls: usize) -> Self {
-        Self(Arc::new(Semaphore::new(calls.clamp(1, Semaphore::MAX_PERMITS))))
+        let calls = calls.clamp(1, Semaphore::MAX_PERMITS);
+        Self { calls: Arc::new(Semaphore::new(calls)), unread: Arc::new(Unread::new(calls)) }
     }
 
-    /// Takes a place for a call; false when none is left.
+    /// Takes a place for a call; false when none is left. Clients that do not read their answers are given up for it.
     pub fn take(&self, place: &Place) -> bool {
-        let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else { return false };
+        if !self.unread.has_room() {
+            return false;
+        }
+        let free = || Arc::clone(&self.calls).try_acquire_owned().ok();
+        let Some(permit) = free().or_else(|| self.unread.give_up_a_holder().then(free).flatten()) else { return false };
         *place.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
         true
     }
 
+    /// The answers of a new connection.
+    pub fn answers(&self) -> Arc<Answers> {
+        self.unread.connection()
+    }
+
+    /// True while clients are to hurry with reading: all places are taken, or much waits for them.
+    pub(super) fn press(&self) -> bool {
+        self.are_taken() || self.unread.presses()
+    }
+
+    /// Answers that wait, and their bytes.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        self.unread.waiting()
+    }
+
     /// True when all are taken.
     pub fn are_taken(&self) -> bool {
-        self.0.available_permits() == 0
+        self.calls.available_permits() == 0
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! More calls are answered RESOURCE_EXHAUSTED instead of being queued. A call takes its place when its request is whole: who
 //! begins calls and does not finish them takes none away, and is sent off after a while. It gives the place back when its work
-//! has ended and its answer was read, whichever comes last; who reads nothing is hung up on ([`Answer`]).
+//! has ended, whether or not its caller is still there. Answers wait for their clients beside that; who reads nothing is hung up
+//! on (`busy/leaving.rs`).
+
+mod leaving;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,7 +21,8 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::guard::listen::Peer;
-use crate::guard::{Answer, Place, Places};
+use crate::guard::{Place, Places};
+use leaving::Leaving;
 
 /// A request has so long to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,10 +73,8 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let answers = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.answers));
-        let leaving = move |place| {
-            move |inner| Body::new(Leaving { inner, answer: answers.map(|answers| answers.begin()), _place: place })
-        };
+        let answers = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.answers)).unwrap_or_default();
+        let leaving = move |place| move |body| Body::new(Leaving::new(body, &answers, place));
         if EXEMPT.iter().any(|service| request.uri().path().starts_with(service)) {
             let answer = self.inner.call(request);
             return Box::pin(async move { Ok(answer.await?.map(leaving(Place::default()))) });
@@ -124,36 +126,6 @@ impl Arrival {
 
     fn refusal(&self) -> Option<Status> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// An answer's body, which holds the call's place until it is sent, and tells whether its client takes it.
-struct Leaving {
-    inner: Body,
-    answer: Option<Answer>,
-    _place: Place,
-}
-
-impl http_body::Body for Leaving {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        match (&self.answer, &polled) {
-            (Some(answer), Poll::Pending) => answer.taken(),
-            (Some(answer), Poll::Ready(Some(Ok(_)))) => answer.offered(),
-            _ => self.answer = None,
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.inner.size_hint()
     }
 }
 
@@ -265,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_held_until_the_work_has_ended_and_the_answer_is_read() {
+    async fn a_place_is_held_until_the_work_has_ended() {
         let gate = Arc::new(tokio::sync::Notify::new());
         let held = Arc::clone(&gate);
         let working = tower::service_fn(move |request: http::Request<Body>| {
@@ -276,7 +248,8 @@ mod tests {
             });
             async move {
                 work.await.unwrap();
-                Ok::<_, Infallible>(http::Response::new(Body::new(http_body_util::Full::new(Bytes::from_static(b"x")))))
+                let parts = ["x", "y"].map(|part| Ok::<_, Status>(Frame::data(Bytes::from(part))));
+                Ok::<_, Infallible>(http::Response::new(Body::new(StreamBody::new(futures::stream::iter(parts)))))
             }
         });
         let layer = BusyLayer::new(Places::new(1));
@@ -293,11 +266,33 @@ mod tests {
         while layer.places.are_taken() {
             tokio::task::yield_now().await;
         }
-        // its work is done, its answer is not read
+        // its work is done, its answer is not read to the end
         gate.notify_one();
-        let unread = call().await.unwrap();
-        assert_eq!(code(&call().await.unwrap()), Some(Code::ResourceExhausted.into()));
-        unread.into_body().collect().await.unwrap();
+        let mut unread = call().await.unwrap();
+        unread.body_mut().frame().await.unwrap().unwrap();
+        assert!(!layer.places.are_taken());
+        assert_eq!(unread.into_body().collect().await.unwrap().to_bytes(), "y");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_still_made_holds_its_place() {
+        let (parts, made) = tokio::sync::mpsc::unbounded_channel();
+        let mut made = Some(made);
+        let streaming = tower::service_fn(move |_: http::Request<Body>| {
+            let made = tokio_stream::wrappers::UnboundedReceiverStream::new(made.take().unwrap());
+            async { Ok::<_, Infallible>(http::Response::new(Body::new(StreamBody::new(made)))) }
+        });
+        let layer = BusyLayer::new(Places::new(1));
+        let mut service = layer.layer(streaming);
+        let answer = service.call(http::Request::builder().uri("/x.Y/Z").body(Body::empty()).unwrap());
+        let mut body = answer.await.unwrap().into_body();
+        for part in ["a", "b"] {
+            parts.send(Ok::<_, Status>(Frame::data(Bytes::from(part)))).unwrap();
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), part);
+            assert!(layer.places.are_taken());
+        }
+        drop(parts);
+        assert!(body.frame().await.is_none());
         assert!(!layer.places.are_taken());
     }
 }

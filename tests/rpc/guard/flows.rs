@@ -1,9 +1,8 @@
 //! Much that flows, and what does not flow: clients that receive much are served, clients that read nothing are given up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tonic::Code;
 use vtmigrated_proto::vschema::Keyspace;
 use vtmigrated_proto::vschema::keyspace::TablesEntry;
 use vtmigrated_proto::vtctldata::*;
@@ -77,34 +76,12 @@ fn unread(calls: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_reads_hold_their_places_and_are_given_up() {
-    let server = Server::start(&["--grpc-max-concurrent-calls=50".into()]).await;
-    let mut client = server.client(None).await;
-    client.create_keyspace(CreateKeyspaceRequest { name: "ks".into(), ..Default::default() }).await.unwrap();
-    // some, which are not in anybody's way
-    let mut patient = connect(&server).await;
-    patient.write_all(&unread(20)).await.unwrap();
-    let mut hostile = connect(&server).await;
-    let began = Instant::now();
-    hostile.write_all(&unread(100)).await.unwrap();
-    let mut refused = 0;
-    loop {
-        match client.get_keyspaces(GetKeyspacesRequest {}).await {
-            Ok(_) if refused > 0 => break,
-            Ok(_) => {}
-            Err(status) => {
-                assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-                refused += 1;
-            }
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "the places are not given back");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    // both are hung up on in the end, and read what was on its way
-    for stream in [&mut hostile, &mut patient] {
-        let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await;
-        ended.unwrap().ok();
-    }
-    client.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+async fn answers_that_nobody_reads_are_given_up() {
+    let server = Server::start(&[]).await;
+    let mut unreading = connect(&server).await;
+    unreading.write_all(&unread(20)).await.unwrap();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), unreading.read_to_end(&mut rest)).await;
+    ended.unwrap().ok();
+    server.client(None).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
 }

@@ -1,0 +1,215 @@
+//! Answers that wait for their clients, of all connections: a bound on them, and whose are given up when there are too many.
+//!
+//! A client that reads is not given up, however much there is for it. Of those that do not, the one with the most answers
+//! goes first; one with no more than its share has a moment to begin.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::answers::{Answers, Waiting};
+
+/// Answers that may wait, for each call that may be under way: clients that read have room beside those that do not.
+const PER_CALL: usize = 2;
+/// Waiting answers may be of so many bytes together before clients that do not read are given up sooner.
+const BYTES: usize = 256 << 20;
+/// A client with no more than its share has so long to begin to read.
+const GRACE: Duration = Duration::from_millis(100);
+/// Who found nobody to give up does not look again for so long.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What waits on all connections.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// Calls that may be under way.
+    calls: usize,
+    /// Answers that may wait.
+    most: usize,
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+    number: AtomicU64,
+    connections: Mutex<HashMap<u64, Weak<Answers>>>,
+    /// Held by whoever gives connections up.
+    choosing: Mutex<Choosing>,
+}
+
+/// When nobody was found to be given up, for the room of answers and for the place of a call.
+#[derive(Debug, Default)]
+struct Choosing {
+    room: Option<Instant>,
+    place: Option<Instant>,
+}
+
+impl Unread {
+    /// Beside so many calls that may be under way.
+    pub(super) fn new(calls: usize) -> Self {
+        let (count, bytes, number) = Default::default();
+        let most = calls.saturating_mul(PER_CALL);
+        let (connections, choosing) = Default::default();
+        Self { calls, most, count, bytes, number, connections, choosing }
+    }
+
+    /// The answers of a new connection.
+    pub(super) fn connection(self: &Arc<Self>) -> Arc<Answers> {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let answers = Arc::new(Answers::among(Arc::clone(self), number));
+        self.with(|connections| connections.insert(number, Arc::downgrade(&answers)));
+        answers
+    }
+
+    /// A connection is closed.
+    pub(super) fn closed(&self, number: u64) {
+        self.with(|connections| connections.remove(&number));
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut HashMap<u64, Weak<Answers>>) -> T) -> T {
+        change(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An answer waits.
+    pub(super) fn add(&self, bytes: usize) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// One that waited does so no more.
+    pub(super) fn remove(&self, bytes: usize) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// True while there is so much that clients are to hurry.
+    pub(super) fn presses(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > BYTES || !self.fits()
+    }
+
+    fn fits(&self) -> bool {
+        self.count.load(Ordering::Relaxed) < self.most
+    }
+
+    /// True when one more answer may wait; gives up clients that do not read to make it so, until a quarter is free.
+    pub(super) fn has_room(&self) -> bool {
+        if self.fits() {
+            return true;
+        }
+        let mut choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_enough = || self.count.load(Ordering::Relaxed) <= self.most - self.most.div_ceil(4);
+        self.fits() || search(&mut choosing.room, || self.give_up(|waiting| waiting.count, self.most, is_enough))
+    }
+
+    /// Gives up the connection whose waiting answers hold the most places of calls; false when there is none.
+    pub(super) fn give_up_a_holder(&self) -> bool {
+        let mut choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
+        search(&mut choosing.place, || self.give_up(|waiting| waiting.places, self.calls, || true))
+    }
+
+    /// Gives up clients that do not read, those of most weight first, until it is enough; false when there is none. All together
+    /// may have so much weight.
+    fn give_up(&self, weigh: impl Fn(&Waiting) -> usize, most: usize, is_enough: impl Fn() -> bool) -> bool {
+        let connections: Vec<_> = self.with(|connections| connections.values().filter_map(Weak::upgrade).collect());
+        let waiting = connections.iter().filter_map(|answers| Some((answers, answers.waiting()?)));
+        let mut found: Vec<_> = waiting.filter(|(_, waiting)| weigh(waiting) > 0).collect();
+        // one part for whoever comes next
+        let share = most / (found.len() + 1);
+        found.retain(|(_, waiting)| !waiting.is_read && (weigh(waiting) > share || waiting.since.elapsed() >= GRACE));
+        found.sort_by_key(|(_, waiting)| (Reverse(weigh(waiting)), waiting.since));
+        let mut given_up = false;
+        for (answers, _) in found {
+            answers.give_up();
+            given_up = true;
+            if is_enough() {
+                break;
+            }
+        }
+        given_up
+    }
+}
+
+/// Searches, unless nothing was found a moment ago.
+fn search(failed: &mut Option<Instant>, search: impl FnOnce() -> bool) -> bool {
+    if failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
+        return false;
+    }
+    let found = search();
+    *failed = (!found).then(Instant::now);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Answer, Place, Places};
+    use super::*;
+
+    fn waiting(answers: &Arc<Answers>, count: usize) -> Vec<Answer> {
+        let begin = || answers.begin(Place::default());
+        let begun: Vec<_> = (0..count).map(|_| begin()).collect();
+        begun.iter().for_each(|answer| answer.offered(10));
+        begun
+    }
+
+    #[test]
+    fn who_reads_least_is_given_up_and_who_reads_is_not() {
+        let places = Places::new(4);
+        let [few, most, reading] = [(); 3].map(|()| places.answers());
+        let kept = [waiting(&few, 2), waiting(&most, 3), waiting(&reading, 3)];
+        reading.took(1 << 20);
+        assert!(places.take(&Place::default()));
+        assert_eq!([&few, &most, &reading].map(|answers| answers.is_given_up()), [false, true, false]);
+        // what was given up counts no more
+        assert_eq!(places.waiting(), (5, 50));
+        let more = waiting(&few, 3);
+        few.took(1 << 20);
+        assert!(!places.take(&Place::default()), "everybody reads");
+        drop((kept, more));
+        assert_eq!(places.waiting(), (0, 0));
+        assert!(places.take(&Place::default()));
+    }
+
+    #[test]
+    fn an_answer_that_its_server_works_on_or_that_ended_does_not_wait() {
+        let places = Places::new(1);
+        let answers = places.answers();
+        let answer = answers.begin(Place::default());
+        assert_eq!(places.waiting(), (0, 0));
+        answer.offered(10);
+        answer.offered(30);
+        assert_eq!(places.waiting(), (1, 30));
+        answer.taken();
+        assert!(answers.waiting().is_none());
+        answer.offered(1);
+        drop(answer);
+        assert_eq!(places.waiting(), (0, 0));
+    }
+
+    #[test]
+    fn places_that_unread_answers_hold_go_to_others_but_those_of_work_do_not() {
+        let places = Places::new(4);
+        let [hostile, other] = [(); 2].map(|()| places.answers());
+        let holding = |answers: &Arc<Answers>, work: &Place| {
+            assert!(places.take(work));
+            let answer = answers.begin(work.clone());
+            answer.offered(10);
+            answer
+        };
+        let works: Vec<_> = (0..2).map(|_| Place::default()).collect();
+        let kept: Vec<_> = works.iter().map(|work| holding(&hostile, work)).collect();
+        let ended: Vec<_> = (0..1).map(|_| holding(&hostile, &Place::default())).collect();
+        let others = holding(&other, &Place::default());
+        other.took(1 << 20);
+        assert!(places.are_taken());
+        let [first, second] = [(); 2].map(|()| Place::default());
+        assert!(places.take(&first), "of the answer whose work has nobody else");
+        assert!(hostile.is_given_up() && !other.is_given_up());
+        assert!(!places.take(&second), "the work goes on");
+        drop(works);
+        assert!(places.take(&second));
+        drop((kept, ended, others));
+    }
+}
