@@ -14,6 +14,7 @@ mod places;
 mod roles;
 mod subject;
 pub mod tls;
+mod turns;
 mod unread;
 
 pub use crate::files::{Error, Result, Watched};

@@ -37,7 +37,7 @@ pub struct GuardArgs {
     /// Roles of callers: read, operate or admin
     #[arg(long, help_heading = OURS, default_value = "", value_name = "FILE")]
     pub grpc_roles_file: String,
-    /// Calls served at once; more are refused
+    /// Calls served at once; more wait for a moment, and are refused then
     #[arg(long, help_heading = OURS, default_value_t = 1000, value_name = "COUNT")]
     pub grpc_max_concurrent_calls: usize,
     /// Connections kept at once; more wait

@@ -84,6 +84,11 @@ impl Answers {
         answers
     }
 
+    /// The connection's number; 0 where nobody numbers them.
+    pub(super) fn number(&self) -> u64 {
+        self.all.as_ref().map_or(0, |(_, number)| *number)
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Open) -> T) -> T {
         change(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -104,24 +109,33 @@ impl Answers {
         *waiting -= 1;
         if let Some((all, _)) = &self.all {
             all.remove(bytes);
+            if *waiting == 0 {
+                all.ends();
+            }
         }
     }
 
     /// An answer of so many bytes waits from now on.
     fn added(&self, waiting: &mut usize, one: &mut One, bytes: usize) {
         let before = one.waits.replace((Instant::now(), bytes));
-        if before.is_none() {
-            if *waiting == 0 {
-                self.taken.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
-            }
-            *waiting += 1;
+        let is_first = before.is_none() && *waiting == 0;
+        *waiting += usize::from(before.is_none());
+        if is_first {
+            self.taken.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
         }
-        if let Some((all, _)) = &self.all {
-            all.add(bytes);
-            if let Some((_, bytes)) = before {
-                all.remove(bytes);
-            }
+        let Some((all, _)) = &self.all else { return };
+        all.add(bytes);
+        if let Some((_, bytes)) = before {
+            all.remove(bytes);
         }
+        if is_first {
+            all.begins();
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn count(&self) -> usize {
+        self.with(|open| open.waiting)
     }
 
     /// Since when the one waits that waits for longest, if any does; none when no answer is open.

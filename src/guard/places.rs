@@ -2,40 +2,68 @@
 //! that wait for their clients, after that or during it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::time::Duration;
 
 use super::Answers;
+use super::turns::{Taken, Turns};
 use super::unread::Unread;
+
+/// While all places are taken a call waits for its turn, so many times for so long; each time clients that do not read are looked
+/// for.
+const LOOKS: usize = 4;
+const LOOK: Duration = Duration::from_millis(250);
 
 /// So many calls at once, and so many answers that nobody has read yet.
 #[derive(Clone, Debug)]
 pub struct Places {
-    calls: Arc<Semaphore>,
+    calls: Arc<Turns>,
     unread: Arc<Unread>,
 }
 
 /// One call's place, once it has taken one. It is in the extensions of the request; whoever works on the call after its caller
 /// has gone keeps a clone. The last clone gives the place back.
 #[derive(Clone, Debug, Default)]
-pub struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub struct Place(Arc<Mutex<Option<Taken>>>);
 
 impl Places {
     /// At most `calls` at once, and twice as many answers that wait.
     pub fn new(calls: usize) -> Self {
-        let calls = calls.clamp(1, Semaphore::MAX_PERMITS);
-        Self { calls: Arc::new(Semaphore::new(calls)), unread: Arc::new(Unread::new(calls)) }
+        let calls = calls.max(1);
+        Self { calls: Arc::new(Turns::new(calls)), unread: Arc::new(Unread::new(calls)) }
     }
 
-    /// Takes a place for a call; false when none is left. Clients that do not read their answers are given up for it.
-    pub fn take(&self, place: &Place) -> bool {
-        if !self.unread.has_room() {
+    /// Takes a place for a call of a connection; false when none is left. Clients that do not read their answers are given up for it.
+    pub fn take(&self, place: &Place, connection: &Answers) -> bool {
+        if !self.unread.has_room(connection) {
             return false;
         }
-        let free = || Arc::clone(&self.calls).try_acquire_owned().ok();
-        let Some(permit) = free().or_else(|| self.unread.give_up_a_holder().then(free).flatten()) else { return false };
-        *place.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+        let free = || self.calls.take();
+        let Some(taken) = free().or_else(|| self.unread.give_up_a_holder().then(free).flatten()) else { return false };
+        place.hold(taken);
         true
+    }
+
+    /// The same, but waits for the connection's turn when none is left; false when that does not come in a second.
+    pub async fn turn(&self, place: &Place, connection: &Answers) -> bool {
+        if !self.unread.has_room(connection) {
+            return false;
+        }
+        let mut turn = match self.calls.line_up(connection.number()) {
+            Ok(taken) => {
+                place.hold(taken);
+                return true;
+            }
+            Err(turn) => turn,
+        };
+        for _ in 0..LOOKS {
+            self.unread.give_up_a_holder();
+            if let Ok(taken) = tokio::time::timeout(LOOK, &mut turn).await {
+                let Ok(taken) = taken else { return false };
+                place.hold(taken);
+                return true;
+            }
+        }
+        false
     }
 
     /// The answers of a new connection.
@@ -51,12 +79,12 @@ impl Places {
     /// Answers that wait, and their bytes.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> (usize, usize) {
-        self.unread.waiting()
+        self.unread.total()
     }
 
     /// True when all are taken.
     pub fn are_taken(&self) -> bool {
-        self.calls.available_permits() == 0
+        self.calls.are_taken()
     }
 }
 
@@ -64,5 +92,9 @@ impl Place {
     /// The place of a request's call; one that holds nothing when nobody bounds its calls.
     pub fn of(extensions: &http::Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
+    }
+
+    fn hold(&self, taken: Taken) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }
 }

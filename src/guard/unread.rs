@@ -29,6 +29,8 @@ pub(super) struct Unread {
     most: usize,
     count: AtomicUsize,
     bytes: AtomicUsize,
+    /// Connections that have any.
+    waiting: AtomicUsize,
     number: AtomicU64,
     connections: Mutex<HashMap<u64, Weak<Answers>>>,
     /// Held by whoever gives connections up.
@@ -45,15 +47,15 @@ struct Choosing {
 impl Unread {
     /// Beside so many calls that may be under way.
     pub(super) fn new(calls: usize) -> Self {
-        let (count, bytes, number) = Default::default();
+        let (count, bytes, waiting, number) = Default::default();
         let most = calls.saturating_mul(PER_CALL);
         let (connections, choosing) = Default::default();
-        Self { calls, most, count, bytes, number, connections, choosing }
+        Self { calls, most, count, bytes, waiting, number, connections, choosing }
     }
 
     /// The answers of a new connection.
     pub(super) fn connection(self: &Arc<Self>) -> Arc<Answers> {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let number = 1 + self.number.fetch_add(1, Ordering::Relaxed);
         let answers = Arc::new(Answers::among(Arc::clone(self), number));
         self.with(|connections| connections.insert(number, Arc::downgrade(&answers)));
         answers
@@ -80,8 +82,9 @@ impl Unread {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Answers that wait, and their bytes.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> (usize, usize) {
+    pub(super) fn total(&self) -> (usize, usize) {
         (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
@@ -94,14 +97,32 @@ impl Unread {
         self.count.load(Ordering::Relaxed) < self.most
     }
 
-    /// True when one more answer may wait; gives up clients that do not read to make it so, until a quarter is free.
-    pub(super) fn has_room(&self) -> bool {
+    /// A connection has answers that wait.
+    pub(super) fn begins(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has none any more.
+    pub(super) fn ends(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// True when one more answer of a connection may wait; gives up clients that do not read to make it so, until a quarter is
+    /// free. While all read, those who have less than their share waiting have room all the same.
+    pub(super) fn has_room(&self, connection: &Answers) -> bool {
         if self.fits() {
             return true;
         }
         let mut choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_enough = || self.count.load(Ordering::Relaxed) <= self.most - self.most.div_ceil(4);
-        self.fits() || search(&mut choosing.room, || self.give_up(|waiting| waiting.count, self.most, is_enough))
+        let give_up = || self.give_up(|waiting| waiting.count, self.most, is_enough);
+        // some may be read, or be over, meanwhile
+        self.fits() || search(&mut choosing.room, give_up) || self.fits() || connection.count() < self.share()
+    }
+
+    /// Answers that each connection may have waiting, with one part for whoever comes next.
+    fn share(&self) -> usize {
+        (self.most / (self.waiting.load(Ordering::Relaxed) + 1)).max(1)
     }
 
     /// Gives up the connection whose waiting answers hold the most places of calls; false when there is none.
@@ -160,16 +181,17 @@ mod tests {
         let [few, most, reading] = [(); 3].map(|()| places.answers());
         let kept = [waiting(&few, 2), waiting(&most, 3), waiting(&reading, 3)];
         reading.took(1 << 20);
-        assert!(places.take(&Place::default()));
+        assert!(places.take(&Place::default(), &few));
         assert_eq!([&few, &most, &reading].map(|answers| answers.is_given_up()), [false, true, false]);
         // what was given up counts no more
         assert_eq!(places.waiting(), (5, 50));
         let more = waiting(&few, 3);
         few.took(1 << 20);
-        assert!(!places.take(&Place::default()), "everybody reads");
+        assert!(!places.take(&Place::default(), &few), "everybody reads, and this one has much to read");
+        assert!(places.take(&Place::default(), &places.answers()), "this one has nothing to read yet");
         drop((kept, more));
         assert_eq!(places.waiting(), (0, 0));
-        assert!(places.take(&Place::default()));
+        assert!(places.take(&Place::default(), &few));
     }
 
     #[test]
@@ -193,7 +215,7 @@ mod tests {
         let places = Places::new(4);
         let [hostile, other] = [(); 2].map(|()| places.answers());
         let holding = |answers: &Arc<Answers>, work: &Place| {
-            assert!(places.take(work));
+            assert!(places.take(work, answers));
             let answer = answers.begin(work.clone());
             answer.offered(10);
             answer
@@ -205,11 +227,11 @@ mod tests {
         other.took(1 << 20);
         assert!(places.are_taken());
         let [first, second] = [(); 2].map(|()| Place::default());
-        assert!(places.take(&first), "of the answer whose work has nobody else");
+        assert!(places.take(&first, &other), "of the answer whose work has nobody else");
         assert!(hostile.is_given_up() && !other.is_given_up());
-        assert!(!places.take(&second), "the work goes on");
+        assert!(!places.take(&second, &other), "the work goes on");
         drop(works);
-        assert!(places.take(&second));
+        assert!(places.take(&second, &other));
         drop((kept, ended, others));
     }
 }

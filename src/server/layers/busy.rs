@@ -1,8 +1,9 @@
 //! A bound on the calls that are served at once, and on the time that a request may take to arrive.
 //!
-//! More calls are answered RESOURCE_EXHAUSTED instead of being queued. A call takes its place when its request is whole: who
-//! begins calls and does not finish them takes none away, and is sent off after a while. It gives the place back when its work
-//! has ended, whether or not its caller is still there. Answers wait for their clients beside that; who reads nothing is hung up
+//! A call takes its place when its request is whole: who begins calls and does not finish them takes none away, and is sent off
+//! after a while. While all places are taken connections take turns, so that one with many calls keeps nobody out; a call whose
+//! turn does not come soon is answered RESOURCE_EXHAUSTED. It gives the place back when its work has ended, whether or not its
+//! caller is still there. Answers wait for their clients beside that; who reads nothing is hung up
 //! on (`busy/leaving.rs`).
 
 mod leaving;
@@ -21,7 +22,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::guard::listen::Peer;
-use crate::guard::{Place, Places};
+use crate::guard::{Answers, Place, Places};
 use leaving::Leaving;
 
 /// A request has so long to arrive.
@@ -74,6 +75,7 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let answers = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.answers)).unwrap_or_default();
+        let connection = Arc::clone(&answers);
         let leaving = move |place| move |body| Body::new(Leaving::new(body, &answers, place));
         if EXEMPT.iter().any(|service| request.uri().path().starts_with(service)) {
             let answer = self.inner.call(request);
@@ -81,14 +83,15 @@ where
         }
         let place = Place::default();
         request.extensions_mut().insert(place.clone());
-        let arrival = Arc::new(Arrival { layer: self.layer.clone(), place: place.clone(), refused: Mutex::default() });
-        if request.body().is_end_stream()
-            && let Err(refusal) = arrival.whole()
-        {
-            return Box::pin(std::future::ready(Ok(refusal.into_http())));
-        }
+        let layer = self.layer.clone();
+        let arrival = Arc::new(Arrival { layer, place: place.clone(), connection, refused: Mutex::default() });
         let whole = request.body().is_end_stream();
-        let arriving = |inner| Body::new(Arriving { inner, whole, arrival: Arc::clone(&arrival), limit: None });
+        // no call of ours is without a message: this one does not wait
+        if whole && !self.layer.places.take(&place, &arrival.connection) {
+            return Box::pin(std::future::ready(Ok(arrival.busy().into_http())));
+        }
+        let arriving =
+            |inner| Body::new(Arriving { inner, whole, arrival: Arc::clone(&arrival), limit: None, end: None });
         let answer = self.inner.call(request.map(arriving));
         Box::pin(async move {
             let answered = answer.await?;
@@ -105,18 +108,20 @@ where
 struct Arrival {
     layer: BusyLayer,
     place: Place,
+    connection: Arc<Answers>,
     /// Why it is not served.
     refused: Mutex<Option<Status>>,
 }
 
 impl Arrival {
-    /// Takes a place.
-    fn whole(&self) -> Result<(), Status> {
-        if self.layer.places.take(&self.place) {
-            return Ok(());
-        }
+    /// Takes a place, when it is this call's turn.
+    async fn turn(self: Arc<Self>) -> Result<(), Status> {
+        if self.layer.places.turn(&self.place, &self.connection).await { Ok(()) } else { Err(self.busy()) }
+    }
+
+    fn busy(&self) -> Status {
         let text = "the server serves as many calls as it may (--grpc-max-concurrent-calls): try again later";
-        Err(self.refuse(Status::resource_exhausted(text)))
+        self.refuse(Status::resource_exhausted(text))
     }
 
     fn refuse(&self, status: Status) -> Status {
@@ -129,13 +134,35 @@ impl Arrival {
     }
 }
 
-/// A request's body that tells when it is whole, and fails when it takes too long.
+/// A request's body that is whole when its call has a place, and fails when it takes too long.
 struct Arriving {
     inner: Body,
     whole: bool,
     arrival: Arc<Arrival>,
     /// Runs from the first wait on.
     limit: Option<Pin<Box<Sleep>>>,
+    /// What waits for the call's turn.
+    end: Option<End>,
+}
+
+/// The end of a request's body.
+struct End {
+    frame: Option<Result<Frame<Bytes>, Status>>,
+    turn: Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>,
+}
+
+impl Arriving {
+    /// The next part, if it came in time.
+    fn arrive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_ready() {
+            return polled;
+        }
+        let patience = self.arrival.layer.patience;
+        ready!(self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx));
+        let text = format!("the request did not arrive within {} s", patience.as_secs());
+        Poll::Ready(Some(Err(self.arrival.refuse(Status::deadline_exceeded(text)))))
+    }
 }
 
 impl http_body::Body for Arriving {
@@ -144,24 +171,25 @@ impl http_body::Body for Arriving {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
         if this.whole {
-            return polled;
+            return Pin::new(&mut this.inner).poll_frame(cx);
         }
-        if polled.is_pending() {
-            let patience = this.arrival.layer.patience;
-            ready!(this.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx));
-            let text = format!("the request did not arrive within {} s", patience.as_secs());
-            return Poll::Ready(Some(Err(this.arrival.refuse(Status::deadline_exceeded(text)))));
-        }
-        let last = matches!(polled, Poll::Ready(None)) || this.inner.is_end_stream();
-        if last {
-            this.whole = true;
-            if let Err(refusal) = this.arrival.whole() {
-                return Poll::Ready(Some(Err(refusal)));
+        let mut end = match this.end.take() {
+            Some(end) => end,
+            None => {
+                let frame = ready!(this.arrive(cx));
+                if frame.is_some() && !this.inner.is_end_stream() {
+                    return Poll::Ready(frame);
+                }
+                End { frame, turn: Box::pin(Arc::clone(&this.arrival).turn()) }
             }
-        }
-        polled
+        };
+        let Poll::Ready(taken) = end.turn.as_mut().poll(cx) else {
+            this.end = Some(end);
+            return Poll::Pending;
+        };
+        this.whole = true;
+        Poll::Ready(taken.map_or_else(|refusal| Some(Err(refusal)), |()| end.frame))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -234,6 +262,36 @@ mod tests {
             assert_eq!(code(&hanging.await.unwrap().unwrap()), Some(Code::DeadlineExceeded.into()));
         }
         assert!(!layer.places.are_taken());
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_its_turn_and_is_refused_when_that_does_not_come() {
+        let gate = Arc::new(tokio::sync::Notify::new());
+        let held = Arc::clone(&gate);
+        let slow = tower::service_fn(move |request: http::Request<Body>| {
+            let held = Arc::clone(&held);
+            async move {
+                if request.into_body().collect().await.is_ok() {
+                    held.notified().await;
+                }
+                Ok::<_, Infallible>(http::Response::new(Body::empty()))
+            }
+        });
+        let service = BusyLayer::new(Places::new(1)).layer(slow);
+        let call = || {
+            let body = Body::new(http_body_util::Full::new(Bytes::from_static(b"x")));
+            tokio::spawn(service.clone().oneshot(http::Request::builder().uri("/x.Y/Z").body(body).unwrap()))
+        };
+        let calls = [call(), call()];
+        for call in calls {
+            gate.notify_one();
+            assert_eq!(code(&call.await.unwrap().unwrap()), None);
+        }
+        let first = call();
+        tokio::task::yield_now().await;
+        assert_eq!(code(&call().await.unwrap().unwrap()), Some(Code::ResourceExhausted.into()));
+        gate.notify_one();
+        assert_eq!(code(&first.await.unwrap().unwrap()), None);
     }
 
     #[tokio::test]

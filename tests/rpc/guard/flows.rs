@@ -1,5 +1,6 @@
 //! Much that flows, and what does not flow: clients that receive much are served, clients that read nothing are given up.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,10 +14,15 @@ use super::connections::{PREFACE, connect, frame, head};
 
 /// A keyspace whose VSchema has some megabytes.
 async fn large(server: &Server) -> usize {
+    sized(server, 3500).await
+}
+
+/// One whose VSchema has so many tables, of a kB each.
+async fn sized(server: &Server, tables: usize) -> usize {
     let mut client = server.client(None).await;
     client.create_keyspace(CreateKeyspaceRequest { name: "ks".into(), ..Default::default() }).await.unwrap();
     let table = |at: usize| TablesEntry { key: format!("{}{at}", "t".repeat(900)), value: Some(Default::default()) };
-    let vschema = Keyspace { tables: (0..3500).map(table).collect(), ..Keyspace::default() };
+    let vschema = Keyspace { tables: (0..tables).map(table).collect(), ..Keyspace::default() };
     let size = prost::Message::encoded_len(&vschema);
     let apply = ApplyVSchemaRequest { keyspace: "ks".into(), v_schema: Some(vschema), ..Default::default() };
     client.apply_v_schema(apply).await.unwrap();
@@ -84,4 +90,78 @@ async fn answers_that_nobody_reads_are_given_up() {
     let ended = tokio::time::timeout(Duration::from_secs(60), unreading.read_to_end(&mut rest)).await;
     ended.unwrap().ok();
     server.client(None).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+}
+
+/// Works beside what does not end.
+async fn beside<T, U>(hostile: impl Future<Output = T>, working: impl Future<Output = U>, limit: Duration) {
+    let ended = async {
+        tokio::select! {
+            _ = hostile => panic!("this does not end by itself"),
+            _ = working => {}
+        }
+    };
+    tokio::time::timeout(limit, ended).await.unwrap();
+}
+
+/// Leaves answers unread, comes back when it is hung up on, and counts that.
+async fn leaves_unread(server: &Server, hung_up: &AtomicUsize) {
+    loop {
+        let mut stream = connect(server).await;
+        // a connection that is closed while it is written to was hung up on, too
+        stream.write_all(&unread(100)).await.ok();
+        stream.read_to_end(&mut Vec::new()).await.ok();
+        hung_up.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unread_answers_fill_their_own_bound_and_fail_no_call_of_others() {
+    const CLIENTS: usize = 6;
+    let server = Server::start(&["--grpc-max-concurrent-calls=50".into()]).await;
+    let size = large(&server).await;
+    let hung_up = AtomicUsize::new(0);
+    let hostile = futures::future::join_all((0..CLIENTS).map(|_| leaves_unread(&server, &hung_up)));
+    let was_full = || hung_up.load(Ordering::Relaxed) >= 5 * CLIENTS;
+    let mut small = server.client(None).await;
+    let calling = async {
+        let mut calls = 0;
+        while calls < 300 || !was_full() {
+            small.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+            calls += 1;
+        }
+    };
+    let endpoint = server.endpoint(None).initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+    let client = VtctldClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(16 << 20);
+    let reading = async {
+        let mut read = 0;
+        while read < 10 * size || !was_full() {
+            let calls = (0..2).map(|_| client.clone().get_v_schema_owned("ks"));
+            for vschema in futures::future::join_all(calls).await {
+                read += prost::Message::encoded_len(&vschema.unwrap());
+            }
+        }
+    };
+    beside(hostile, async { tokio::join!(calling, reading) }, Duration::from_secs(120)).await;
+}
+
+/// Keeps more calls with some work under way than there are places.
+async fn fills_all_places(client: VtctldClient<tonic::transport::Channel>) {
+    loop {
+        futures::future::join_all((0..20).map(|_| client.clone().get_v_schema_owned("ks"))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_fills_all_places_leaves_others_their_turns() {
+    // work in memory holds a thread: with more places than threads they would never be all taken
+    let server = Server::start(&["--grpc-max-concurrent-calls=1".into()]).await;
+    sized(&server, 350).await;
+    let greedy = server.client(None).await;
+    let mut modest = server.client(None).await;
+    let working = async {
+        for _ in 0..100 {
+            modest.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+        }
+    };
+    beside(fills_all_places(greedy), working, Duration::from_secs(120)).await;
 }
