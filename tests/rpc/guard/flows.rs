@@ -92,6 +92,26 @@ async fn answers_that_nobody_reads_are_given_up() {
     server.client(None).await.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
 }
 
+/// Asks for an answer on a stream with room for its first byte, until it is hung up on; what came.
+async fn reads_a_byte(tables: usize) -> Vec<u8> {
+    let server = Server::start(&[]).await;
+    sized(&server, tables).await;
+    let mut hostile = connect(&server).await;
+    let asked = [b"\0\0\0\0\x04\x0a\x02".as_slice(), b"ks"].concat();
+    let call = [frame(1, 4, 1, &head("GetVSchema")), frame(0, 1, 1, &asked)].concat();
+    hostile.write_all(&[PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]), &call].concat()).await.unwrap();
+    let mut came = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), hostile.read_to_end(&mut came)).await;
+    ended.unwrap().ok();
+    came
+}
+
+#[tokio::test]
+async fn an_answer_of_which_a_byte_is_read_is_given_up_too() {
+    let (short, long) = tokio::join!(reads_a_byte(2), reads_a_byte(3500));
+    assert!(short.len().max(long.len()) < 1000, "more came than there was room for");
+}
+
 /// Works beside what does not end.
 async fn beside<T, U>(hostile: impl Future<Output = T>, working: impl Future<Output = U>, limit: Duration) {
     let ended = async {

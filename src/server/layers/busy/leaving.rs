@@ -14,6 +14,10 @@ use crate::guard::{Answer, Answers, Place};
 
 /// So many bytes of an answer are taken from the work before its client has taken those before.
 const AHEAD: usize = 1 << 20;
+/// So many of them are given to the client at once: HTTP/2 takes what it is given whole, however little room there is.
+const PART: usize = 16 << 10;
+/// Of more bytes than these the last one is given by itself: it is taken when there is room for those before it.
+const SHORT: usize = 1 << 10;
 
 /// An answer's body, which holds the call's place until the work has ended, and tells whether its client takes it.
 pub(super) struct Leaving {
@@ -45,6 +49,21 @@ impl Leaving {
             self.ahead.extend(made);
         }
     }
+
+    /// The next part for the client.
+    fn part(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
+        Some(match self.ahead.pop_front()?.map(Frame::into_data) {
+            Ok(Ok(mut data)) => {
+                if data.len() > SHORT {
+                    let rest = data.split_off(PART.min(data.len() - 1));
+                    self.ahead.push_front(Ok(Frame::data(rest)));
+                }
+                Ok(Frame::data(data))
+            }
+            Ok(Err(trailers)) => Ok(trailers),
+            Err(status) => Err(status),
+        })
+    }
 }
 
 /// Bytes for which a client must have room.
@@ -59,7 +78,7 @@ impl http_body::Body for Leaving {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         this.fetch(cx);
-        let Some(next) = this.ahead.pop_front() else {
+        let Some(next) = this.part() else {
             if this.inner.is_some() {
                 this.answer.iter().for_each(Answer::taken);
                 return Poll::Pending;
@@ -86,6 +105,26 @@ impl http_body::Body for Leaving {
         match &self.inner {
             Some(inner) if self.ahead.is_empty() => inner.size_hint(),
             _ => http_body::SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_given_in_parts_the_last_of_which_waits_for_all() {
+        for (size, expected) in [(40_000, vec![16_384, 16_384, 7231, 1]), (1025, vec![1024, 1]), (1024, vec![1024])] {
+            let body = Body::new(Full::new(Bytes::from(vec![b'x'; size])));
+            let mut leaving = Leaving::new(body, &Arc::default(), Place::default());
+            let mut parts = Vec::new();
+            while let Some(part) = leaving.frame().await {
+                parts.push(part.unwrap().into_data().unwrap().len());
+            }
+            assert_eq!(parts, expected);
         }
     }
 }
