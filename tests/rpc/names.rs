@@ -114,6 +114,25 @@ async fn one_hostile_name_among_good_ones_reaches_no_other_record() {
     }
 }
 
+#[tokio::test]
+async fn records_of_hostile_names_lead_to_no_other_record() {
+    let fixture = Fixture::start().await;
+    fixture.plant().await;
+    let before = fixture.records().await;
+    for method in methods() {
+        let mut message = DynamicMessage::new(method.input());
+        fill(&mut message, &mut Fixture::good);
+        let what = format!("{} where records name others", method.full_name());
+        let answer = call(&fixture.lab, &method, &message).await;
+        let changed = changed(&before, &fixture.records().await);
+        let foreign: Vec<_> =
+            changed.iter().filter(|key| !Fixture::is_mine(key) && !is_shared(method.name(), key)).collect();
+        assert!(foreign.is_empty(), "{what} changes {foreign:?}");
+        assert_unseen(&what, &answer.unwrap_or_else(|status| status.message().as_bytes().to_vec()));
+        fixture.restore(&before, &changed).await;
+    }
+}
+
 /// Commands that `Help` lists, with the flags that their usages tell.
 async fn commands(lab: &mut Lab) -> Vec<(String, Vec<String>)> {
     let listed = lab.printed("Help").await;

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use vtmigrated::topo::{Expect, Write, paths};
+use vtmigrated_proto::topodata::shard::SourceShard;
+use vtmigrated_proto::topodata::shard_replication::Node;
 use vtmigrated_proto::topodata::{
-    CellInfo, CellsAlias, ExternalVitessCluster, Keyspace, Shard, TabletType, TopoConfig,
+    CellInfo, CellsAlias, ExternalVitessCluster, Keyspace, Shard, ShardReplication, Tablet, TabletAlias, TabletType,
+    TopoConfig,
 };
 use vtmigrated_proto::vschema::{RoutingRule, RoutingRules};
 use vtmigrated_proto::vtctldata::*;
@@ -59,6 +62,32 @@ impl Fixture {
         ];
         fixture.write(other.map(|(path, value)| Write::put(path, value, Expect::Any)).to_vec()).await;
         fixture
+    }
+
+    /// Puts names into records of `mine` that lead to a cell of the other cluster, and to a tablet there.
+    pub async fn plant(&self) {
+        const CELL: &str = "../../../other/global/cells/zone9";
+        let alias = TabletAlias { cell: CELL.into(), uid: 1 };
+        let info = CellInfo { server_address: "test".into(), root: "/other/zone9".into() };
+        let theirs = Tablet { hostname: MARK.into(), ..tablet("zone9", 1, "mine", "0", TabletType::Primary, 1) };
+        let shard = Shard {
+            primary_alias: Some(alias.clone()),
+            is_primary_serving: true,
+            source_shards: vec![SourceShard { uid: 1, keyspace: "../victim".into(), ..SourceShard::default() }],
+            ..Shard::default()
+        };
+        let graph = ShardReplication { nodes: vec![Node { tablet_alias: Some(alias) }] };
+        let cells = CellsAlias { cells: vec![CELL.into(), "zone1".into()] };
+        let planted = [
+            ("other/global/cells/zone9/CellInfo", info.encode_to_vec()),
+            // what the alias is with its number, below either root
+            ("other/global/cells/zone9-0000000001/Tablet", theirs.encode_to_vec()),
+            ("other/zone9/tablets/zone9-0000000001/Tablet", theirs.encode_to_vec()),
+            ("vitess/global/keyspaces/mine/shards/0/Shard", shard.encode_to_vec()),
+            ("vitess/global/cells_aliases/mine/CellsAlias", cells.encode_to_vec()),
+            ("vitess/zone1/keyspaces/mine/0/ShardReplication", graph.encode_to_vec()),
+        ];
+        self.write(planted.map(|(path, value)| Write::put(path, value, Expect::Any)).to_vec()).await;
     }
 
     /// A name that is as it should be, by the place of its field.
