@@ -43,6 +43,7 @@ pub fn init(
         source,
     })?;
     let filter = match EnvFilter::try_from_default_env() {
+        Ok(filter) if traces.is_on(otlp::variable) => FilterExt::boxed(filter.or(traces::spans())),
         Ok(filter) => FilterExt::boxed(filter),
         Err(_) => FilterExt::boxed(log::Levels::new(options)),
     };

@@ -1,12 +1,14 @@
 //! Traces: from the caller's context (W3C `traceparent`, `tracestate`, `baggage`) through the span of a call to a span for
 //! each topology operation and each call to a tablet that it causes, sent by OTLP.
 //!
-//! Spans are those of the crate `tracing` with the names below; calls that are not sampled have only the span of the
-//! call, which carries the ids for the log and for what is called. Nothing costs anything until [`layer`] was installed.
+//! Whether a call is sampled is decided before its span is made. Spans are those of the crate `tracing` with the names below;
+//! calls that are not sampled have only the span of the call, of which the layer of traces knows nothing, and which carries the
+//! ids for the log and for what is called. Nothing costs anything until [`layer`] was installed.
 
 mod context;
 mod exporter;
 mod filter;
+mod sampling;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,14 +17,15 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{Status, TracerProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider};
 use tonic::Code;
-use tracing::{Span, Subscriber};
+use tracing::{Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::otlp;
 use super::{build, grpc_code};
-pub use context::{Ids, adopt, ids, inject};
+pub use context::{Ids, Trace, ids, inject};
 use exporter::Watched;
 use filter::Caused;
 
@@ -34,15 +37,20 @@ pub const TABLET: &str = "tablet";
 /// Events with this field are told in traces, too.
 pub const STEP: &str = "step";
 
-/// Part of the traces that is kept, unless told otherwise: as in stock.
-const RATE: f64 = 0.1;
 /// Spans that wait to be sent, and spans sent at once; more are dropped. For a create of 64 shards with room to spare.
 const QUEUE: usize = 8192;
 const BATCH: usize = 1024;
 /// Bound of sending the last spans.
 const LAST: Duration = Duration::from_secs(5);
 
-static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+static TRACING: OnceLock<Tracing> = OnceLock::new();
+
+/// What decides about traces, and what sends their spans.
+#[derive(Debug)]
+struct Tracing {
+    sampler: Sampler,
+    provider: SdkTracerProvider,
+}
 
 /// What is done with traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,15 +103,15 @@ where
         batches = batches.with_max_export_batch_size(BATCH);
     }
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches.build()).build();
-    let mut provider = SdkTracerProvider::builder().with_span_processor(processor).with_resource(otlp::resource());
-    // else the builder has read the environment
-    if options.rate.is_some() || otlp::variable("OTEL_TRACES_SAMPLER").is_none() {
-        let rate = Sampler::TraceIdRatioBased(options.rate.unwrap_or(RATE));
-        provider = provider.with_sampler(Sampler::ParentBased(Box::new(rate)));
-    }
-    let provider = provider.build();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(processor)
+        .with_resource(otlp::resource())
+        // what comes so far is sampled
+        .with_sampler(Sampler::AlwaysOn)
+        .build();
     let layer = of(&provider);
-    PROVIDER.set(provider).ok();
+    let sampler = sampling::sampler(options.rate, otlp::variable);
+    TRACING.set(Tracing { sampler, provider }).ok();
     Ok(Some(layer))
 }
 
@@ -119,9 +127,17 @@ where
     layer.with_context_activation(false).with_filter(Caused)
 }
 
+/// Spans that are needed for the contexts that they carry, whatever is logged.
+pub fn spans() -> FilterFn {
+    let needed = |metadata: &Metadata<'_>| {
+        metadata.is_span() && metadata.target().starts_with("vtmigrated") && metadata.name() == SERVER
+    };
+    filter_fn(needed as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
+}
+
 /// Whether there are traces.
 pub fn is_on() -> bool {
-    PROVIDER.get().is_some()
+    TRACING.get().is_some()
 }
 
 /// The code with which a client's call ended.
@@ -168,14 +184,14 @@ pub fn failed(span: &Span, kind: &'static str) {
 pub struct Open(Option<Span>);
 
 impl Open {
-    /// A call that began.
-    pub fn new(span: Span) -> Self {
-        Self(Some(span))
+    /// A call that began; nothing is to be told of one that is not sampled.
+    pub fn new(span: Option<Span>) -> Self {
+        Self(span)
     }
 
     /// The call has an answer, whose end is to be told by [`served`].
     pub fn answered(mut self) -> Option<Span> {
-        self.0.take().filter(|_| is_on())
+        self.0.take()
     }
 }
 
@@ -189,7 +205,7 @@ impl Drop for Open {
 
 /// Sends the last spans, for five seconds at most.
 pub(super) async fn flush() {
-    let Some(provider) = PROVIDER.get() else { return };
+    let Some(Tracing { provider, .. }) = TRACING.get() else { return };
     let sent = tokio::task::spawn_blocking(|| provider.shutdown_with_timeout(LAST)).await;
     if let Ok(Err(error)) = sent {
         tracing::warn!("the last spans were not sent: {error}");

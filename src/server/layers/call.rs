@@ -53,10 +53,13 @@ where
         let timeout = request.headers().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse_timeout);
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let rpc = Rpc(request.uri().path().trim_start_matches('/').to_owned());
-        let span = span(&request);
+        let trace = traces::Trace::of(request.headers());
+        let is_sampled = trace.is_sampled();
+        let span = span(&request, is_sampled);
+        trace.adopt(&span);
         request.extensions_mut().insert(rpc);
         let answer = deadline::scope(until, self.inner.call(request)).instrument(span.clone());
-        let open = traces::Open::new(span);
+        let open = traces::Open::new(is_sampled.then_some(span));
         Box::pin(async move {
             let mut response = answer.await?;
             // how it ends is seen by whoever sees the end of its body
@@ -68,26 +71,31 @@ where
     }
 }
 
-/// The span of a call, by OpenTelemetry's conventions; handlers add what it is about.
-fn span<R>(request: &http::Request<R>) -> Span {
+/// The span of a call, by OpenTelemetry's conventions; handlers add what it is about. One that is not sampled has what the log
+/// tells.
+fn span<R>(request: &http::Request<R>, is_sampled: bool) -> Span {
     let method = request.uri().path().trim_start_matches('/');
-    let span = tracing::info_span!(
+    if !is_sampled {
+        return tracing::info_span!(
+            traces::SERVER,
+            rpc.method = method,
+            vitess.keyspace = Empty,
+            vitess.workflow = Empty,
+            vitess.mount = Empty,
+        );
+    }
+    let address = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    tracing::info_span!(
         traces::SERVER,
         otel.name = method,
         otel.kind = "server",
         rpc.system.name = "grpc",
         rpc.method = method,
-        client.address = Empty,
+        client.address = address.map(|address| address.ip().to_string()),
         vitess.keyspace = Empty,
         vitess.workflow = Empty,
         vitess.mount = Empty,
-    );
-    if traces::adopt(&span, request.headers())
-        && let Some(address) = request.extensions().get::<Peer>().and_then(|peer| peer.address)
-    {
-        span.record("client.address", address.ip().to_string());
-    }
-    span
+    )
 }
 
 /// A `grpc-timeout` value: at most eight digits and a unit.

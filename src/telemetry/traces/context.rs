@@ -6,15 +6,16 @@ use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt, TraceFlags};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision, ShouldSample};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use super::is_on;
+use super::{SERVER, TRACING, is_on};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
@@ -29,29 +30,62 @@ struct Call(Context);
 /// The ids of a call's span.
 pub type Ids = SpanContext;
 
-/// Makes the span of a call a part of its caller's trace, or the begin of one; answers whether it is sampled.
-pub fn adopt(span: &Span, headers: &HeaderMap) -> bool {
-    if !is_on() {
-        return false;
-    }
-    let mut caller = Context::new();
-    let carrier = HeaderExtractor(headers);
-    if headers.contains_key(PARENT) {
-        caller = PROPAGATOR.extract_with_context(&caller, &carrier);
-    }
-    if headers.contains_key(BAGGAGE) {
-        caller = BAGGAGES.extract_with_context(&caller, &carrier);
-    }
-    // the span was made a moment ago: it is there and has not begun
-    span.set_parent(caller).ok();
-    let context = span.context();
-    let is_sampled = context.span().span_context().is_sampled();
-    span.with_subscriber(|(id, dispatch)| {
-        if let Some(span) = dispatch.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
-            span.extensions_mut().replace(Call(context));
+/// The trace that a call is a part of, known before its span is made.
+#[derive(Debug)]
+pub enum Trace {
+    /// There are no traces.
+    Off,
+    /// The span of the call is the first of it, or one below the span of this context.
+    Sampled(Context),
+    /// The call has this context.
+    NotSampled(Context),
+}
+
+impl Trace {
+    /// By the headers of a call: the trace of its caller, or the begin of one.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let Some(tracing) = TRACING.get() else { return Self::Off };
+        let mut caller = Context::new();
+        let carrier = HeaderExtractor(headers);
+        if headers.contains_key(PARENT) {
+            caller = PROPAGATOR.extract_with_context(&caller, &carrier);
         }
-    });
-    is_sampled
+        if headers.contains_key(BAGGAGE) {
+            caller = BAGGAGES.extract_with_context(&caller, &carrier);
+        }
+        let parent = caller.span().span_context().clone();
+        let random = RandomIdGenerator::default();
+        let trace = if parent.is_valid() { parent.trace_id() } else { random.new_trace_id() };
+        let sampled = tracing.sampler.should_sample(Some(&caller), trace, SERVER, &SpanKind::Server, &[], &[]);
+        if sampled.decision == SamplingDecision::RecordAndSample {
+            return Self::Sampled(caller);
+        }
+        let ids = Ids::new(trace, random.new_span_id(), TraceFlags::default(), false, sampled.trace_state);
+        Self::NotSampled(caller.with_remote_span_context(ids))
+    }
+
+    /// Whether the spans of the call are sent.
+    pub fn is_sampled(&self) -> bool {
+        matches!(self, Self::Sampled(_))
+    }
+
+    /// Makes the span of the call a part of it.
+    pub fn adopt(self, span: &Span) {
+        let context = match self {
+            Self::Off => return,
+            Self::Sampled(caller) => {
+                // the span was made a moment ago: it is there and has not begun
+                span.set_parent(caller).ok();
+                span.context()
+            }
+            Self::NotSampled(context) => context,
+        };
+        span.with_subscriber(|(id, dispatch)| {
+            if let Some(span) = dispatch.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
+                span.extensions_mut().replace(Call(context));
+            }
+        });
+    }
 }
 
 /// Puts the context of what is being done into the headers of a call, in place of any other. Without traces, headers stay

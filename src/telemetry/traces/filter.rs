@@ -9,7 +9,10 @@ use tracing_subscriber::registry::LookupSpan;
 use super::context;
 use super::{SERVER, STEP, TABLET, TOPO};
 
-/// The span of a client's call, the spans that it causes if it is sampled, and its steps. What nobody's call caused (pages,
+/// A field that spans of calls have which are sampled, and others have not.
+const SAMPLED: &str = "otel.kind";
+
+/// The span of a client's call and the spans that it causes, if it is sampled, and its steps. What nobody's call caused (pages,
 /// watchers, the start) and other crates, the exporter's own calls among them, stay out.
 pub(super) struct Caused;
 
@@ -28,7 +31,7 @@ fn kind(metadata: &Metadata<'_>) -> Kind {
         return if metadata.fields().field(STEP).is_some() { Kind::Always } else { Kind::Never };
     }
     match metadata.name() {
-        SERVER => Kind::Always,
+        SERVER if metadata.fields().field(SAMPLED).is_some() => Kind::Always,
         TOPO | TABLET => Kind::Sampled,
         _ => Kind::Never,
     }

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use http::HeaderMap;
 use opentelemetry::Value;
@@ -6,7 +6,7 @@ use opentelemetry::trace::{SpanKind, TraceId};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tracing::Instrument;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Identity, SubscriberExt};
 
 use super::*;
 
@@ -23,33 +23,39 @@ impl SpanExporter for Kept {
     }
 }
 
-/// Runs `work` with traces and answers the spans that would be sent; the process has one provider for all tests.
-fn traced(work: impl FnOnce()) -> Vec<SpanData> {
-    let kept = Kept::default();
-    let provider = SdkTracerProvider::builder()
-        .with_simple_exporter(kept.clone())
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
-        .build();
-    let subscriber = tracing_subscriber::registry().with(of(&provider));
-    PROVIDER.set(provider.clone()).ok();
+/// Runs `work` with traces and answers the spans that would be sent whose names begin with `service`; the process has one
+/// provider for all tests.
+fn traced(service: &str, work: impl FnOnce()) -> Vec<SpanData> {
+    static KEPT: LazyLock<Kept> = LazyLock::new(Kept::default);
+    let Tracing { provider, .. } = TRACING.get_or_init(|| {
+        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+        let provider = SdkTracerProvider::builder().with_simple_exporter(KEPT.clone());
+        Tracing { sampler, provider: provider.with_sampler(Sampler::AlwaysOn).build() }
+    });
+    let subscriber = tracing_subscriber::registry().with(of(provider)).with(Identity::new().with_filter(spans()));
     tracing::subscriber::with_default(subscriber, work);
     provider.force_flush().unwrap();
-    let spans = kept.0.lock().unwrap();
-    spans.clone()
+    let kept = KEPT.0.lock().unwrap();
+    kept.iter().filter(|span| span.name.starts_with(service)).cloned().collect()
 }
 
 fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), (*value).parse().unwrap())).collect()
 }
 
-fn call(headers: &HeaderMap) -> Span {
-    let span = tracing::info_span!(SERVER, otel.name = "s.S/M", otel.kind = "server", rpc.method = "s.S/M");
-    adopt(&span, headers);
+fn call(method: &str, headers: &HeaderMap) -> Span {
+    let trace = Trace::of(headers);
+    let span = if trace.is_sampled() {
+        tracing::info_span!(SERVER, otel.name = method, otel.kind = "server", rpc.method = method)
+    } else {
+        tracing::info_span!(SERVER, rpc.method = method)
+    };
+    trace.adopt(&span);
     span
 }
 
-fn below() -> (Span, HeaderMap) {
-    let span = tracing::info_span!(TABLET, otel.name = "t.T/N", otel.kind = "client");
+fn below(name: &str) -> (Span, HeaderMap) {
+    let span = tracing::info_span!(TABLET, otel.name = name, otel.kind = "client");
     let mut sent = HeaderMap::new();
     span.in_scope(|| inject(&mut sent));
     (span, sent)
@@ -63,10 +69,10 @@ fn attribute(span: &SpanData, key: &str) -> Option<Value> {
 fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
     let given = [("traceparent", SAMPLED), ("tracestate", "a=1,b=2"), ("baggage", "team=blue")];
     let mut sent = HeaderMap::new();
-    let spans = traced(|| {
-        let span = call(&headers(&given));
+    let spans = traced("adopted", || {
+        let span = call("adopted.S/M", &headers(&given));
         span.in_scope(|| {
-            let (below, injected) = below();
+            let (below, injected) = below("adopted.T/N");
             called(&below, Code::NotFound);
             sent = injected;
             tracing::info!(step = "Freeze", "complete");
@@ -80,7 +86,7 @@ fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
         (server.parent_span_id.to_string().as_str(), &server.span_kind),
         ("b7ad6b7169203331", &SpanKind::Server)
     );
-    assert_eq!(server.name, "s.S/M");
+    assert_eq!(server.name, "adopted.S/M");
     assert_eq!(attribute(server, "rpc.response.status_code"), Some("OK".into()));
     assert_eq!(server.status, Status::Unset);
     let events: Vec<&str> = server.events.iter().map(|event| event.name.as_ref()).collect();
@@ -98,10 +104,10 @@ fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
 fn what_is_not_sampled_is_handed_on_and_logged_but_not_sent() {
     let mut sent = HeaderMap::new();
     let mut logged = None;
-    let spans = traced(|| {
-        let span = call(&headers(&[("traceparent", NOT_SAMPLED)]));
+    let spans = traced("unsampled", || {
+        let span = call("unsampled.S/M", &headers(&[("traceparent", NOT_SAMPLED)]));
         span.in_scope(|| {
-            sent = below().1;
+            sent = below("unsampled.T/N").1;
             logged = Span::current().with_subscriber(|(id, dispatch)| {
                 let registry = dispatch.downcast_ref::<tracing_subscriber::Registry>().unwrap();
                 ids(registry.span(id)).unwrap()
@@ -118,16 +124,16 @@ fn what_is_not_sampled_is_handed_on_and_logged_but_not_sent() {
 
 #[test]
 fn a_header_that_is_none_begins_a_trace_and_so_does_none() {
-    for given in [&[][..], &[("traceparent", "garbage")]] {
-        let spans = traced(|| drop(call(&headers(given))));
+    for (service, given) in [("rootless", &[][..]), ("garbage", &[("traceparent", "garbage")][..])] {
+        let spans = traced(service, || drop(call(&format!("{service}.S/M"), &headers(given))));
         assert!(spans[0].parent_span_id == opentelemetry::trace::SpanId::INVALID, "{spans:?}");
     }
 }
 
 #[test]
 fn spans_that_no_call_caused_stay_out() {
-    let spans = traced(|| {
-        let (_, sent) = below();
+    let spans = traced("uncaused", || {
+        let (_, sent) = below("uncaused.T/N");
         assert!(sent.is_empty());
     });
     assert!(spans.is_empty(), "{spans:?}");
@@ -135,9 +141,9 @@ fn spans_that_no_call_caused_stay_out() {
 
 #[tokio::test]
 async fn a_call_that_is_given_up_ends_as_cancelled() {
-    let spans = traced(|| {
-        let span = call(&HeaderMap::new());
-        let open = Open::new(span.clone());
+    let spans = traced("cancelled", || {
+        let span = call("cancelled.S/M", &HeaderMap::new());
+        let open = Open::new(Some(span.clone()));
         let waiting = std::future::pending::<()>().instrument(span);
         drop((waiting, open));
     });
