@@ -1,10 +1,12 @@
 //! Traces: from the caller's context (W3C `traceparent`, `tracestate`, `baggage`) through the span of a call to a span for
 //! each topology operation and each call to a tablet that it causes, sent by OTLP.
 //!
-//! Whether a call is sampled is decided before its span is made. Spans are those of the crate `tracing` with the names below;
-//! calls that are not sampled have only the span of the call, of which the layer of traces knows nothing, and which carries the
-//! ids for the log and for what is called. Nothing costs anything until [`layer`] was installed.
+//! Whether a call is sampled is decided before its span is made. Spans are those of the crate `tracing` with the names below; those
+//! of topology operations are OpenTelemetry's alone (`child.rs`). Calls that are not sampled have only the span of the call, of
+//! which the layer of traces knows nothing, and which carries the ids for the log and for what is called. Nothing costs anything
+//! until [`layer`] was installed.
 
+mod child;
 mod context;
 mod exporter;
 mod filter;
@@ -25,14 +27,14 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::otlp;
 use super::{build, grpc_code};
+pub use child::{Child, child};
 pub use context::{Ids, Trace, ids, inject};
 use exporter::Watched;
 use filter::Caused;
 
 /// Name of the span of a client's call.
 pub const SERVER: &str = "rpc";
-/// Names of the spans of calls that it causes.
-pub const TOPO: &str = "topology";
+/// Name of the span of a call to a tablet that it causes.
 pub const TABLET: &str = "tablet";
 /// Events with this field are told in traces, too.
 pub const STEP: &str = "step";
@@ -49,6 +51,7 @@ static TRACING: OnceLock<Tracing> = OnceLock::new();
 #[derive(Debug)]
 struct Tracing {
     sampler: Sampler,
+    tracer: SdkTracer,
     provider: SdkTracerProvider,
 }
 
@@ -109,18 +112,21 @@ where
         // what comes so far is sampled
         .with_sampler(Sampler::AlwaysOn)
         .build();
-    let layer = of(&provider);
+    let tracer = tracer(&provider);
+    let layer = of(tracer.clone());
     let sampler = sampling::sampler(options.rate, otlp::variable);
-    TRACING.set(Tracing { sampler, provider }).ok();
+    TRACING.set(Tracing { sampler, tracer, provider }).ok();
     Ok(Some(layer))
 }
 
-fn of<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
+fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
+    provider.tracer_with_scope(InstrumentationScope::builder("vtmigrated").with_version(build::VERSION).build())
+}
+
+fn of<S>(tracer: SdkTracer) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let scope = InstrumentationScope::builder("vtmigrated").with_version(build::VERSION).build();
-    let tracer: SdkTracer = provider.tracer_with_scope(scope);
     let layer = tracing_opentelemetry::layer().with_tracer(tracer);
     let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false).with_target(false);
     // contexts are handed over in headers, nobody asks for the thread's
@@ -167,15 +173,8 @@ fn answered(span: &Span, code: Code, is_error: bool) {
     let name = grpc_code::name(code);
     span.set_attribute("rpc.response.status_code", name);
     if is_error {
-        failed(span, name);
-    }
-}
-
-/// What a span stands for failed; `kind` is one of few, and quotes nothing.
-pub fn failed(span: &Span, kind: &'static str) {
-    if is_on() {
-        span.set_attribute("error.type", kind);
-        span.set_status(Status::error(kind));
+        span.set_attribute("error.type", name);
+        span.set_status(Status::error(name));
     }
 }
 

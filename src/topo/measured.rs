@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use opentelemetry::KeyValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tracing::{Instrument, Span};
 
 use super::{Conn, Error, Expect, Lock, LockRequest, Node, Result, Write, paths};
 use crate::deadline;
@@ -46,34 +46,30 @@ impl Measured {
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let start = Instant::now();
-        let span = self.span(operation, path);
-        let result = work.instrument(span.clone()).await;
+        let mut told = self.told(operation, path);
+        let result = work.await;
         metrics::topology_operation(operation, &self.cell, start.elapsed(), result.is_err());
         match &result {
             // that there is nothing is an answer
-            Err(error) if !error.is_no_node() => traces::failed(&span, error.reason()),
+            Err(error) if !error.is_no_node() => told.failed(error.reason()),
             _ => {}
         }
         result
     }
 
-    /// The span of an operation; none when nobody traces. Of several paths it tells the first.
-    fn span(&self, operation: &'static str, path: &str) -> Span {
-        if !traces::is_on() {
-            return Span::none();
-        }
-        let (kind, server, root) = self.conn.endpoint();
-        let path = paths::join(root, path);
-        tracing::info_span!(
-            traces::TOPO,
-            otel.name = %format_args!("topo {operation}"),
-            otel.kind = "client",
-            vitess.topo.op = operation,
-            vitess.topo.path = path,
-            vitess.topo.cell = self.cell,
-            vitess.topo.implementation = kind,
-            server.address = server,
-        )
+    /// What traces tell of an operation. Of several paths it is the first.
+    fn told(&self, operation: &'static str, path: &str) -> traces::Child {
+        let about = || {
+            let (kind, server, root) = self.conn.endpoint();
+            vec![
+                KeyValue::new("vitess.topo.op", operation),
+                KeyValue::new("vitess.topo.path", paths::join(root, path)),
+                KeyValue::new("vitess.topo.cell", self.cell.clone()),
+                KeyValue::new("vitess.topo.implementation", kind.to_owned()),
+                KeyValue::new("server.address", server.to_owned()),
+            ]
+        };
+        traces::child(|| format!("topo {operation}"), about)
     }
 }
 

@@ -6,7 +6,6 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::Options;
-use crate::telemetry::traces;
 
 /// Libraries that tell too much at the level of our own code.
 const LIBRARIES: &[&str] = &["h2", "hyper", "hyper_util", "tonic", "tower", "rustls", "etcd_client"];
@@ -27,8 +26,7 @@ impl Levels {
     fn takes(&self, metadata: &Metadata<'_>) -> bool {
         let krate = metadata.target().split("::").next().unwrap_or_default();
         if metadata.is_span() {
-            // within these nothing is logged but by libraries, whose lines have what the span inside tells
-            return krate == "vtmigrated" && metadata.name() != traces::TOPO;
+            return krate == "vtmigrated";
         }
         let limit = if LIBRARIES.contains(&krate) { self.own.min(Level::WARN) } else { self.own };
         if *metadata.level() <= limit {

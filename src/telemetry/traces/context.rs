@@ -113,11 +113,21 @@ fn current() -> Option<Context> {
         return Some(own);
     }
     // a call that is not sampled has no spans below its own
-    let kept = span.with_subscriber(|(id, dispatch)| {
+    around(Context::clone)
+}
+
+/// The context of the call that is being served, if it is sampled.
+pub(super) fn sampled() -> Option<Context> {
+    around(|context| context.span().span_context().is_sampled().then(|| context.clone())).flatten()
+}
+
+/// Something of the context of the call that is being served.
+fn around<T>(take: impl Fn(&Context) -> T) -> Option<T> {
+    let found = Span::current().with_subscriber(|(id, dispatch)| {
         let registry = dispatch.downcast_ref::<Registry>()?;
-        of(registry.span(id), Context::clone)
+        of(registry.span(id), take)
     });
-    kept.flatten()
+    found.flatten()
 }
 
 /// Whether the call around a span is sampled; false when there is none.

@@ -7,7 +7,7 @@ use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::context;
-use super::{SERVER, STEP, TABLET, TOPO};
+use super::{SERVER, STEP, TABLET};
 
 /// A field that spans of calls have which are sampled, and others have not.
 const SAMPLED: &str = "otel.kind";
@@ -32,7 +32,7 @@ fn kind(metadata: &Metadata<'_>) -> Kind {
     }
     match metadata.name() {
         SERVER if metadata.fields().field(SAMPLED).is_some() => Kind::Always,
-        TOPO | TABLET => Kind::Sampled,
+        TABLET => Kind::Sampled,
         _ => Kind::Never,
     }
 }

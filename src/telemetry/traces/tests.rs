@@ -1,8 +1,8 @@
 use std::sync::{Arc, LazyLock, Mutex};
 
 use http::HeaderMap;
-use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, TraceId};
+use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tracing::Instrument;
@@ -27,12 +27,14 @@ impl SpanExporter for Kept {
 /// provider for all tests.
 fn traced(service: &str, work: impl FnOnce()) -> Vec<SpanData> {
     static KEPT: LazyLock<Kept> = LazyLock::new(Kept::default);
-    let Tracing { provider, .. } = TRACING.get_or_init(|| {
+    let Tracing { tracer, provider, .. } = TRACING.get_or_init(|| {
         let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
         let provider = SdkTracerProvider::builder().with_simple_exporter(KEPT.clone());
-        Tracing { sampler, provider: provider.with_sampler(Sampler::AlwaysOn).build() }
+        let provider = provider.with_sampler(Sampler::AlwaysOn).build();
+        Tracing { sampler, tracer: tracer(&provider), provider }
     });
-    let subscriber = tracing_subscriber::registry().with(of(provider)).with(Identity::new().with_filter(spans()));
+    let others = Identity::new().with_filter(spans());
+    let subscriber = tracing_subscriber::registry().with(of(tracer.clone())).with(others);
     tracing::subscriber::with_default(subscriber, work);
     provider.force_flush().unwrap();
     let kept = KEPT.0.lock().unwrap();
@@ -75,12 +77,15 @@ fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
             let (below, injected) = below("adopted.T/N");
             called(&below, Code::NotFound);
             sent = injected;
+            let mut operation = child(|| "adopted topo Get".into(), || vec![KeyValue::new("vitess.topo.op", "Get")]);
+            operation.failed("NO_NODE");
+            drop(operation);
             tracing::info!(step = "Freeze", "complete");
             tracing::info!(detail = "secret", "something else");
         });
         served(&span, Code::Ok);
     });
-    let [below, server] = spans.as_slice() else { panic!("{spans:?}") };
+    let [operation, below, server] = spans.as_slice() else { panic!("{spans:?}") };
     assert_eq!(server.span_context.trace_id(), TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap());
     assert_eq!(
         (server.parent_span_id.to_string().as_str(), &server.span_kind),
@@ -94,6 +99,14 @@ fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
     assert_eq!((below.parent_span_id, &below.span_kind), (server.span_context.span_id(), &SpanKind::Client));
     assert_eq!(below.status, Status::error("NOT_FOUND"));
     assert_eq!(attribute(below, "error.type"), Some("NOT_FOUND".into()));
+    assert_eq!((operation.parent_span_id, &operation.span_kind), (server.span_context.span_id(), &SpanKind::Client));
+    assert_eq!(operation.name, "adopted topo Get");
+    assert_eq!(attribute(operation, "vitess.topo.op"), Some("Get".into()));
+    assert_eq!(
+        (attribute(operation, "error.type"), &operation.status),
+        (Some("NO_NODE".into()), &Status::error("NO_NODE"))
+    );
+    assert!(operation.start_time >= server.start_time && operation.end_time <= server.end_time, "{spans:?}");
     let id = below.span_context.span_id();
     assert_eq!(sent["traceparent"].to_str().unwrap(), format!("00-0af7651916cd43dd8448eb211c80319c-{id}-01"));
     assert_eq!(sent["tracestate"], "a=1,b=2");
@@ -108,6 +121,7 @@ fn what_is_not_sampled_is_handed_on_and_logged_but_not_sent() {
         let span = call("unsampled.S/M", &headers(&[("traceparent", NOT_SAMPLED)]));
         span.in_scope(|| {
             sent = below("unsampled.T/N").1;
+            drop(child(|| "unsampled topo Get".into(), Vec::new));
             logged = Span::current().with_subscriber(|(id, dispatch)| {
                 let registry = dispatch.downcast_ref::<tracing_subscriber::Registry>().unwrap();
                 ids(registry.span(id)).unwrap()
@@ -134,6 +148,7 @@ fn a_header_that_is_none_begins_a_trace_and_so_does_none() {
 fn spans_that_no_call_caused_stay_out() {
     let spans = traced("uncaused", || {
         let (_, sent) = below("uncaused.T/N");
+        drop(child(|| "uncaused topo Get".into(), Vec::new));
         assert!(sent.is_empty());
     });
     assert!(spans.is_empty(), "{spans:?}");

@@ -8,8 +8,8 @@ use etcd_client::{
     Client, Compare, CompareOp, EventType, GetOptions, PutOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse,
     WatchOptions,
 };
+use opentelemetry::KeyValue;
 use tokio::task::JoinHandle;
-use tracing::Instrument;
 
 use super::super::lock::{Lease, Lock, LockRequest};
 use super::super::pulse::Pulse;
@@ -171,6 +171,13 @@ impl EtcdLease {
         let keeper = tokio::spawn(async move { kept.keep(|| renew(&asked, id, "")).await });
         Self { members, id, path, pulse, keeper }
     }
+
+    /// What traces tell of an operation.
+    fn told(&self, name: &'static str, operation: &'static str) -> traces::Child {
+        let about =
+            || vec![KeyValue::new("vitess.topo.op", operation), KeyValue::new("vitess.topo.path", self.path.clone())];
+        traces::child(|| name.to_owned(), about)
+    }
 }
 
 impl Drop for EtcdLease {
@@ -182,28 +189,16 @@ impl Drop for EtcdLease {
 #[async_trait]
 impl Lease for EtcdLease {
     async fn check(&self) -> Result<()> {
-        let ask = || {
-            let span = tracing::info_span!(
-                traces::TOPO,
-                otel.name = "topo CheckLease",
-                otel.kind = "client",
-                vitess.topo.op = "LeaseCheck",
-                vitess.topo.path = self.path
-            );
-            renew(&self.members, self.id, &self.path).instrument(span)
+        let ask = || async move {
+            let _told = self.told("topo CheckLease", "LeaseCheck");
+            renew(&self.members, self.id, &self.path).await
         };
         if self.pulse.check(ask).await { Ok(()) } else { Err(Error::LockLost(self.path.clone())) }
     }
 
     async fn release(&self) -> Result<()> {
         self.keeper.abort();
-        let span = tracing::info_span!(
-            traces::TOPO,
-            otel.name = "topo Unlock",
-            otel.kind = "client",
-            vitess.topo.op = "LeaseRevoke",
-            vitess.topo.path = self.path
-        );
+        let _told = self.told("topo Unlock", "LeaseRevoke");
         let id = self.id;
         // gone after a try whose answer was lost: that try did it
         let revoke = |client: Client, again| async move {
@@ -214,7 +209,7 @@ impl Lease for EtcdLease {
                 answer => answer.map(drop),
             }
         };
-        let revoked = self.members.ask("LeaseRevoke", &self.path, revoke).instrument(span);
+        let revoked = self.members.ask("LeaseRevoke", &self.path, revoke);
         match failpoint::around(true, revoked).await {
             Err(Error::NoNode(path)) => Err(Error::LockLost(path)),
             Err(Error::Backend { path, detail }) => {
