@@ -7,10 +7,10 @@ ARG BUILD_IMAGE=docker.io/library/rust:1.95-bookworm
 
 FROM ${BUILD_IMAGE} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# A C compiler for ring and zstd; etcd-client compiles its messages with protoc.
+# A C compiler for ring and zstd, make for jemalloc; etcd-client compiles its messages with protoc.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc libc6-dev protobuf-compiler libprotobuf-dev \
+ && apt-get install -y --no-install-recommends gcc libc6-dev make protobuf-compiler libprotobuf-dev \
  && rm -rf /var/lib/apt/lists/*
 # The image's own toolchain, not the newest stable one that rust-toolchain.toml asks for.
 ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_HOME=/usr/local/cargo
@@ -23,8 +23,10 @@ ARG VTMIGRATED_BUILD_USER
 ARG VTMIGRATED_BUILD_NUMBER
 ARG VTMIGRATED_BUILD_REVISION
 ARG VTMIGRATED_BUILD_BRANCH
-# Naming the target keeps the flags from macros and build scripts, which cannot be linked statically.
+# Naming the target keeps the flags from macros and build scripts, which cannot be linked statically. jemalloc is built for the
+# largest pages of memory that a kernel of that processor may have: 64 kB on ARM.
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
+ && if [[ $target == aarch64-* ]]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
  && RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/src=. --remap-path-prefix=$CARGO_HOME/registry/src=/cargo" \
     CFLAGS="-ffile-prefix-map=$CARGO_HOME/registry/src=/cargo -ffile-prefix-map=/src=." \
     cargo build --release --locked --package vtmigrated --bin vtmigrated --target "$target" \

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use vtmigrated::{advise, app, cli, config::Config, failpoint, health, telemetry};
 
+/// Memory that is free for some seconds goes back to the system: clients that flood the server leave nothing behind.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long threads are waited for at the end: one may stand in a read of a file whose server is down.
 const LAST_READS: Duration = Duration::from_secs(1);
 
