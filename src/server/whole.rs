@@ -29,6 +29,9 @@ pub const KEPT: [&str; 11] = [
     "UpdateThrottlerConfig",
 ];
 
+/// What stands before a message: whether it is compressed, and its length.
+const HEAD: usize = 5;
+
 tokio::task_local! {
     static MESSAGE: Option<Bytes>;
 }
@@ -64,13 +67,22 @@ impl Whole {
         request.map(|inner| Body::new(Copied { inner, whole }))
     }
 
-    /// The message of a request that was read and decoded; `None` when it was not kept.
+    /// Keeps what passes, as long as it may be of the message. What comes behind one is read and dropped, and nobody bounds it:
+    /// of that, only so much is kept as came with the first of it.
+    fn keep_more(&self, passing: &[u8]) {
+        let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        if length(&data).is_none_or(|length| data.len().saturating_sub(HEAD) <= length) {
+            data.extend_from_slice(passing);
+        }
+    }
+
+    /// The message of a request that was read and decoded; `None` when it was not kept, or not the only one.
     pub fn message(extensions: &http::Extensions) -> Option<Bytes> {
         let whole = extensions.get::<Self>()?;
         let mut data = std::mem::take(&mut *whole.data.lock().unwrap_or_else(PoisonError::into_inner));
-        let head = (data.len() >= 5).then(|| data.split_to(5))?;
-        let length: [u8; 4] = head.get(1..)?.try_into().ok()?;
-        if usize::try_from(u32::from_be_bytes(length)).ok()? != data.len() {
+        let length = length(&data)?;
+        let head = data.split_to(HEAD);
+        if length != data.len() {
             return None;
         }
         match head.first() {
@@ -78,6 +90,12 @@ impl Whole {
             _ => whole.compressed?.decompress(&data),
         }
     }
+}
+
+/// The length of the message that begins there, as soon as it is told. tonic has refused what is beyond its bound by then.
+fn length(data: &[u8]) -> Option<usize> {
+    let length: [u8; 4] = data.get(1..HEAD)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(length)).ok()
 }
 
 impl Compression {
@@ -118,7 +136,7 @@ impl HttpBody for Copied {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.whole.data.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(data);
+            self.whole.keep_more(data);
         }
         Poll::Ready(frame)
     }
@@ -129,5 +147,41 @@ impl HttpBody for Copied {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    /// Reads a request of these parts; answers how much of it was kept, and its message.
+    async fn read(parts: Vec<Vec<u8>>) -> (usize, Option<Bytes>) {
+        let frames = parts.into_iter().map(|part| Ok::<_, Status>(Frame::data(Bytes::from(part))));
+        let body = Body::new(StreamBody::new(futures::stream::iter(frames)));
+        let uri = "/vtctlservice.Vtctld/AddCellInfo";
+        let (parts, body) = Whole::keep(http::Request::builder().uri(uri).body(body).unwrap()).into_parts();
+        body.collect().await.unwrap();
+        let kept = parts.extensions.get::<Whole>().unwrap().data.lock().unwrap().len();
+        (kept, Whole::message(&parts.extensions))
+    }
+
+    #[tokio::test]
+    async fn a_message_is_kept_in_whatever_parts_it_comes() {
+        let message = Some(Bytes::from_static(b"ab"));
+        assert_eq!(read(vec![b"\0\0\0\0\x02ab".to_vec()]).await, (7, message.clone()));
+        let parts = [&b"\0\0"[..], b"", b"\0\0\x02", b"a", b"b", b""];
+        assert_eq!(read(parts.map(<[u8]>::to_vec).to_vec()).await, (7, message));
+        assert_eq!(read(vec![b"\0\0\0\0\0".to_vec()]).await, (5, Some(Bytes::new())));
+        assert_eq!(read(vec![b"\0\0\0\0\x02a".to_vec()]).await, (6, None));
+    }
+
+    /// Whoever asks for one message reads all that come behind it, to find the end.
+    #[tokio::test]
+    async fn what_comes_behind_a_message_is_not_kept() {
+        let mut parts = vec![b"\0\0\0\0\x02ab".to_vec()];
+        parts.extend((0..100).map(|_| vec![0; 1000]));
+        assert_eq!(read(parts).await, (1007, None));
     }
 }
