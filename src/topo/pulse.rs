@@ -9,6 +9,8 @@ use super::Result;
 
 /// Between a renewal that failed and the next try.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A renewal has as long at least: of several servers a silent one is left after three seconds, and the next is asked.
+const LEAST: Duration = Duration::from_secs(4);
 
 /// What is known of a lease's life.
 ///
@@ -46,7 +48,8 @@ impl Pulse {
             let left = self.ttl.saturating_sub(self.age()).max(self.ttl / 4);
             match tokio::time::timeout(left, self.renewed(&renew)).await {
                 Ok(Ok(alive)) => return alive,
-                Ok(Err(_)) if self.age() + PAUSE < self.ttl => tokio::time::sleep(PAUSE).await,
+                // the keeper may have heard of it meanwhile
+                _ if self.age() + PAUSE < self.ttl => tokio::time::sleep(PAUSE).await,
                 _ => return false,
             }
         }
@@ -62,7 +65,7 @@ impl Pulse {
         pause.tick().await;
         loop {
             pause.tick().await;
-            match tokio::time::timeout(self.ttl / 3, self.renewed(&renew)).await {
+            match tokio::time::timeout((self.ttl / 3).max(LEAST), self.renewed(&renew)).await {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => return,
                 _ => {
@@ -153,5 +156,36 @@ mod tests {
         let began = Instant::now();
         pulse.keep(renew).await;
         assert!(began.elapsed() >= TTL / 3 + 30 * PAUSE && began.elapsed() < TTL, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_waits_until_a_silent_server_is_left() {
+        let (pulse, tries) = (Pulse::new(Duration::from_secs(6)), AtomicU32::new(0));
+        let renew = || async {
+            let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+            if first {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+            Ok::<_, Error>(first)
+        };
+        pulse.keep(renew).await;
+        assert_ne!(pulse.seen.load(Ordering::Acquire), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_without_an_answer_ends_no_lease_that_its_keeper_has_seen() {
+        let (pulse, tries) = (Pulse::new(Duration::from_secs(6)), AtomicU32::new(0));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let renew = || async {
+            if tries.fetch_add(1, Ordering::Relaxed) == 0 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Error>(true)
+        };
+        let keeper = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(pulse.renewed(&|| async { Ok(true) }).await.unwrap());
+        };
+        assert!(tokio::join!(pulse.check(renew), keeper).0);
     }
 }
