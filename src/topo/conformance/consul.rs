@@ -63,6 +63,8 @@ pub enum Health {
     Well,
     /// As one that is cut off from the servers.
     WithoutLeader,
+    /// Holds what it is asked, until that is over.
+    Electing,
     Silent,
 }
 
@@ -75,9 +77,13 @@ pub struct FakeConsul {
 }
 
 /// Answers only as an agent of that health does.
-async fn by_health(State(health): State<watch::Receiver<Health>>, request: Request, next: Next) -> Response {
+async fn by_health(State(mut health): State<watch::Receiver<Health>>, request: Request, next: Next) -> Response {
     let now = *health.borrow();
     match now {
+        Health::Electing => {
+            health.wait_for(|now| *now != Health::Electing).await.unwrap();
+            next.run(request).await
+        }
         Health::Well => next.run(request).await,
         Health::WithoutLeader => (StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader").into_response(),
         Health::Silent => std::future::pending().await,

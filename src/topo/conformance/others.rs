@@ -238,6 +238,25 @@ mod consul_agent {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn agents_of_consul_are_waited_for_while_a_leader_is_elected() {
+        let first = FakeConsul::start(None).await;
+        let second = first.beside().await;
+        let addresses = format!("{},{}", first.address, second.address);
+        let dialer = dialer(Duration::from_secs(10), Duration::ZERO, None);
+        let conn = dialer.open("consul", &addresses, "/test/root").await.unwrap();
+        conn.create("a", b"1".to_vec()).await.unwrap();
+        first.health.send_replace(Health::Electing);
+        second.health.send_replace(Health::Electing);
+        let elected = async {
+            // longer than each of them may be silent while the other is left to be asked
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            first.health.send_replace(Health::Well);
+            second.health.send_replace(Health::Well);
+        };
+        assert_eq!(tokio::join!(conn.get("a"), elected).0.unwrap().value.as_ref(), b"1");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_session_outlives_what_its_agent_says_meanwhile() {
         let server = FakeConsul::start(None).await;
         let dialer = dialer(Duration::from_secs(4), Duration::ZERO, None);

@@ -25,7 +25,7 @@ use crate::topo::error::NOT_ALLOWED;
 use crate::topo::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// An agent that says nothing for so long is left, where there are others.
+/// An agent that says nothing for so long is left, where others are asked after it.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A listing may be large.
 const MAX_ANSWER: usize = 512 << 20;
@@ -72,9 +72,13 @@ impl<'a> Call<'a> {
         Self { method: Method::PUT, body: body.into(), repeats, ..Self::get(op, target) }
     }
 
-    /// How long an agent may be silent where there are others. What is not sent twice waits until it is known that no
-    /// connection comes about.
-    fn patience(&self) -> Duration {
+    /// How long an agent may be silent when `others` are asked after it. What is not sent twice waits until it is known that no
+    /// connection comes about. Who is asked last gets all the time there is: while the servers elect a leader an agent holds
+    /// what it is asked for up to seven seconds.
+    fn patience(&self, others: usize) -> Duration {
+        if others == 0 {
+            return self.limit;
+        }
         let silence = if self.repeats { PATIENCE } else { CONNECT_TIMEOUT + PATIENCE };
         self.wait + silence.min(self.limit / 2)
     }
@@ -167,12 +171,12 @@ impl Http {
     async fn in_turn(&self, call: &Call<'_>) -> Result<Answer> {
         // a kept connection may have broken since it was last used
         let tries = self.agents.len().max(if call.repeats { 2 } else { 1 });
-        let patience = if self.agents.len() > 1 { call.patience() } else { call.limit };
         let mut last = Err(Error::Timeout(call.target.to_owned()));
-        for _ in 0..tries {
+        for tried in 1..=tries {
             let at = self.current.load(Ordering::Acquire);
             let Some(agent) = self.agents.get(at % self.agents.len()) else { break };
-            let (answered, again) = match self.ask(agent, call, patience).await {
+            let others = if self.agents.len() > 1 { tries - tried } else { 0 };
+            let (answered, again) = match self.ask(agent, call, call.patience(others)).await {
                 Ok(answer) if !answer.status.is_server_error() => return Ok(answer),
                 Ok(answer) => {
                     let again = call.repeats || is_refused(&answer);
