@@ -231,6 +231,23 @@ async fn a_table_that_is_made_anew_after_its_drop_is_not_taken_by_a_repeated_can
     assert_eq!((rig.record().await, rig.denied().await), (None, [Vec::<String>::new(), Vec::new()]));
 }
 
+/// No note tells that the tables were seen to, but of those that one statement drops one is gone.
+#[tokio::test]
+async fn a_table_that_is_made_anew_gets_no_keys_of_the_copy() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.set_record(json!({"cancelling": true})).await;
+    for primary in &rig.target {
+        let mut contents = primary.contents();
+        contents.tables.remove("customer");
+        contents.actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
+    }
+    let text = rig.cancel(false).await.unwrap();
+    assert!(text.contains("; left: orders on shard -80: a cancel that was cut off"), "{text}");
+    assert!(rig.target.iter().all(|primary| primary.taken().iter().all(|call| !call.starts_with("alter"))));
+    rig.expect_clean(&["orders"]).await;
+}
+
 #[tokio::test]
 async fn tables_are_noted_as_seen_to_when_the_denial_is_lifted() {
     let rig = Rig::start().await;

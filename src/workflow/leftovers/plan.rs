@@ -86,7 +86,8 @@ impl Plan {
         let mut plan = Self { kept, ..Self::default() };
         let unused = |tables: Vec<String>| tables.into_iter().filter(|table| !others.names(table)).collect();
         for (shard, tables) in claim.tables {
-            let tables = Tables { drop: unused(tables.drop), drop_empty: unused(tables.drop_empty), empty: Vec::new() };
+            let (drop, drop_empty) = (unused(tables.drop), unused(tables.drop_empty));
+            let tables = Tables { drop, drop_empty, ..Tables::default() };
             if tables != Tables::default() {
                 plan.tables.push((shard, tables));
             }

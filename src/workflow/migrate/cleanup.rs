@@ -40,6 +40,8 @@ pub struct Tables {
     pub drop_empty: Vec<String>,
     /// Emptied: they were there, empty, before.
     pub empty: Vec<String>,
+    /// Left as they are, with the keys that they have: somebody has made them since they were dropped.
+    pub anew: Vec<String>,
 }
 
 /// What a workflow has on the target, and what becomes of it when it is taken away.

@@ -245,6 +245,10 @@ impl<'a> OfShard<'a> {
                 Fate::DropEmpty => of_shard.drop_empty.push(table.clone()),
                 Fate::Empty => of_shard.empty.push(table.clone()),
                 Fate::Look => claim.kept.push(self.kept(table, Reason::NotSeen)),
+                Fate::Leave(Reason::MadeSince) => {
+                    of_shard.anew.push(table.clone());
+                    claim.left.push(self.kept(table, Reason::MadeSince));
+                }
                 Fate::Leave(reason) => claim.left.push(self.kept(table, reason)),
                 Fate::Keep(reason) => claim.kept.push(self.kept(table, reason)),
             }

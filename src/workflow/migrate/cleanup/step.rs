@@ -67,7 +67,7 @@ impl fmt::Display for Step {
                 if *restore_keys {
                     parts.push("give the tables that stay their secondary keys back".to_owned());
                 }
-                for (shard, Tables { drop, drop_empty, empty }) in tables {
+                for (shard, Tables { drop, drop_empty, empty, .. }) in tables {
                     if !drop.is_empty() || !drop_empty.is_empty() {
                         let all: Vec<&str> = drop.iter().chain(drop_empty).map(String::as_str).collect();
                         parts.push(format!("drop on shard {shard}: {}", all.join(", ")));

@@ -93,8 +93,10 @@ impl Removal<'_> {
         let owed = async { if has_streams { owed(self.context, tablet, query).await } else { Ok(Vec::new()) } };
         let (owed, taken) = join(owed, self.take(tablet, tables)).await;
         taken?;
-        let goes = |table: &String| tables.drop.contains(table) || tables.drop_empty.contains(table);
-        let staying: Vec<Owed> = owed?.into_iter().filter(|(table, _)| !goes(table)).collect();
+        // those that go, and those that are somebody else's by now
+        let lists = [&tables.drop, &tables.drop_empty, &tables.anew];
+        let staying = owed?.into_iter().filter(|(table, _)| !lists.iter().any(|list| list.contains(table)));
+        let staying: Vec<Owed> = staying.collect();
         let changed = !staying.is_empty() || !tables.empty.is_empty();
         give_back(self.context, tablet, staying).await?;
         if changed {
