@@ -139,6 +139,7 @@ pub async fn refresh_state(context: &Context, alias: &TabletAlias) -> Result<Tab
 /// What became of a refresh of a shard's tablets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Refreshed {
+    /// Those that did it, and whose own records say that they are of the shard.
     pub tablets: Vec<Tablet>,
     /// What went wrong with others, if anything did: a line for each.
     pub problems: Option<String>,
@@ -170,7 +171,9 @@ pub async fn refresh_state_by_shard(
     let mut refreshed = Vec::new();
     for (tablet, answer) in join_all(calls).await {
         match answer {
-            Ok(_) => refreshed.push(tablet),
+            Ok(_) if (tablet.keyspace.as_str(), tablet.shard.as_str()) == (keyspace, name) => refreshed.push(tablet),
+            // the replication graph names it, but it is of another shard by now
+            Ok(_) => {}
             Err(error) => problems.push(format!("failed to refresh tablet {}: {error}", crate::tablet::alias(&tablet))),
         }
     }

@@ -54,6 +54,27 @@ async fn keys_that_were_taken_before_a_row_was_copied_are_given_back() {
     }
 }
 
+/// A replication graph may name tablets that are of another shard by now, whose primary is another one.
+#[tokio::test]
+async fn a_stray_tablet_makes_no_primary_aware() {
+    let mut rig = Rig::start().await;
+    let of = |uid, shard, kind, port| tablet("zone1", uid, "customer", shard, kind, port);
+    let busy = MigrateTablet::default();
+    busy.contents().fails = vec!["RefreshState"];
+    rig.lab.add_tablet(&of(1001, "-80", TabletType::Replica, busy.start().await)).await;
+    rig.create().await.unwrap();
+    let (port, other_port) = (rig.target[0].start().await, rig.target[1].start().await);
+    rig.lab.add_tablet(&of(1001, "-80", TabletType::Primary, port)).await;
+    let stray = of(500, "80-", TabletType::Replica, other_port);
+    rig.lab.add_tablet(&stray).await;
+    let (keyspace, shard, tablet_alias) = ("customer".to_owned(), "-80".to_owned(), stray.alias);
+    let request = ShardReplicationAddRequest { keyspace: keyspace.clone(), shard: shard.clone(), tablet_alias };
+    rig.lab.client.shard_replication_add(request).await.unwrap();
+    let request = RefreshStateByShardRequest { keyspace, shard, ..Default::default() };
+    rig.lab.client.refresh_state_by_shard(request).await.unwrap();
+    assert_eq!(rig.record().await.unwrap()["unaware"], json!(["zone1-0000001001"]));
+}
+
 #[tokio::test]
 async fn keys_of_tables_that_go_are_not_given_back() {
     let rig = Rig::start().await;
