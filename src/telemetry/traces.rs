@@ -111,6 +111,7 @@ where
         .with_resource(otlp::resource())
         // what comes so far is sampled
         .with_sampler(Sampler::AlwaysOn)
+        .with_id_generator(sampling::Generator::default())
         .build();
     let tracer = tracer(&provider);
     let layer = of(tracer.clone());

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt, TraceFlags};
+use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt, TraceFlags, TraceId};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision, ShouldSample};
@@ -15,7 +15,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use super::{SERVER, TRACING, is_on};
+use super::{SERVER, TRACING, is_on, sampling};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
@@ -36,7 +36,7 @@ pub enum Trace {
     /// There are no traces.
     Off,
     /// The span of the call is the first of it, or one below the span of this context.
-    Sampled(Context),
+    Sampled(Context, TraceId),
     /// The call has this context.
     NotSampled(Context),
 }
@@ -58,7 +58,7 @@ impl Trace {
         let trace = if parent.is_valid() { parent.trace_id() } else { random.new_trace_id() };
         let sampled = tracing.sampler.should_sample(Some(&caller), trace, SERVER, &SpanKind::Server, &[], &[]);
         if sampled.decision == SamplingDecision::RecordAndSample {
-            return Self::Sampled(caller);
+            return Self::Sampled(caller, trace);
         }
         let ids = Ids::new(trace, random.new_span_id(), TraceFlags::default(), false, sampled.trace_state);
         Self::NotSampled(caller.with_remote_span_context(ids))
@@ -66,17 +66,17 @@ impl Trace {
 
     /// Whether the spans of the call are sent.
     pub fn is_sampled(&self) -> bool {
-        matches!(self, Self::Sampled(_))
+        matches!(self, Self::Sampled(..))
     }
 
     /// Makes the span of the call a part of it.
     pub fn adopt(self, span: &Span) {
         let context = match self {
             Self::Off => return,
-            Self::Sampled(caller) => {
+            Self::Sampled(caller, trace) => {
                 // the span was made a moment ago: it is there and has not begun
                 span.set_parent(caller).ok();
-                span.context()
+                sampling::within(trace, || span.context())
             }
             Self::NotSampled(context) => context,
         };

@@ -1,6 +1,9 @@
-//! Which calls are sampled.
+//! Which calls are sampled, and the ids by which that is decided.
 
-use opentelemetry_sdk::trace::Sampler;
+use std::cell::Cell;
+
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler};
 
 /// Part of the traces that is kept, unless told otherwise: as in stock.
 const RATE: f64 = 0.1;
@@ -24,6 +27,33 @@ pub(super) fn sampler(rate: Option<f64>, variable: impl Fn(&str) -> Option<Strin
         (None, Some(_)) => below(Sampler::AlwaysOn),
         _ => below(Sampler::TraceIdRatioBased(rate.unwrap_or(RATE))),
     }
+}
+
+thread_local! {
+    /// The trace of which this thread makes a span.
+    static MAKING: Cell<Option<TraceId>> = const { Cell::new(None) };
+}
+
+/// Random ids; the first span of a trace gets the one by which the trace was sampled. Others may decide by it, too.
+#[derive(Debug, Default)]
+pub(super) struct Generator(RandomIdGenerator);
+
+impl IdGenerator for Generator {
+    fn new_trace_id(&self) -> TraceId {
+        MAKING.take().unwrap_or_else(|| self.0.new_trace_id())
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        self.0.new_span_id()
+    }
+}
+
+/// Makes a span, in this trace if it is the first of one.
+pub(super) fn within<T>(trace: TraceId, make: impl FnOnce() -> T) -> T {
+    MAKING.set(Some(trace));
+    let made = make();
+    MAKING.set(None);
+    made
 }
 
 #[cfg(test)]

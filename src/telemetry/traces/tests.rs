@@ -30,7 +30,8 @@ fn traced(service: &str, work: impl FnOnce()) -> Vec<SpanData> {
     let Tracing { tracer, provider, .. } = TRACING.get_or_init(|| {
         let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
         let provider = SdkTracerProvider::builder().with_simple_exporter(KEPT.clone());
-        let provider = provider.with_sampler(Sampler::AlwaysOn).build();
+        let provider = provider.with_sampler(Sampler::AlwaysOn);
+        let provider = provider.with_id_generator(sampling::Generator::default()).build();
         Tracing { sampler, tracer: tracer(&provider), provider }
     });
     let others = Identity::new().with_filter(spans());
@@ -142,6 +143,21 @@ fn a_header_that_is_none_begins_a_trace_and_so_does_none() {
         let spans = traced(service, || drop(call(&format!("{service}.S/M"), &headers(given))));
         assert!(spans[0].parent_span_id == opentelemetry::trace::SpanId::INVALID, "{spans:?}");
     }
+}
+
+#[test]
+fn a_trace_that_begins_has_the_id_by_which_it_was_sampled() {
+    let mut expected = Vec::new();
+    let spans = traced("begun", || {
+        for _ in 0..2 {
+            let trace = Trace::of(&HeaderMap::new());
+            let Trace::Sampled(_, id) = &trace else { panic!("{trace:?}") };
+            expected.push(*id);
+            trace.adopt(&tracing::info_span!(SERVER, otel.name = "begun.S/M", otel.kind = "server"));
+        }
+    });
+    let ids: Vec<TraceId> = spans.iter().map(|span| span.span_context.trace_id()).collect();
+    assert_eq!(ids, expected);
 }
 
 #[test]
