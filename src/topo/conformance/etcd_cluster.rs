@@ -14,6 +14,7 @@ use work::Workers;
 use super::etcd_tls::renew;
 use super::*;
 use crate::tls::Files;
+use crate::topo::access::Holder;
 
 /// A member of a cluster; it keeps its data over a restart.
 struct Member {
@@ -65,6 +66,11 @@ fn dialer(pki: &Path, tls: bool) -> Dialer {
     Dialer::new(EtcdOptions { tls: Some(files.load().unwrap()) })
 }
 
+/// A connection to the own topology, which is shown the certificate.
+async fn open(dialer: &Dialer, address: &str, root: &str) -> Arc<dyn Conn> {
+    dialer.open_for(&Holder::Own, None, "etcd2", address, root).await.unwrap()
+}
+
 impl Member {
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -81,7 +87,7 @@ impl Member {
     }
 
     async fn until_serving(&self, dialer: &Dialer) {
-        until_probed(&dialer.open("etcd2", &self.address, "/").await.unwrap()).await;
+        until_probed(&open(dialer, &self.address, "/").await).await;
     }
 }
 
@@ -139,7 +145,7 @@ impl Three {
     async fn conn(&self, first: usize) -> Arc<dyn Conn> {
         let mut addresses: Vec<&str> = self.members.iter().map(|member| member.address.as_str()).collect();
         addresses.rotate_left(first);
-        self.dialer.open("etcd2", &addresses.join(","), "/test/root").await.unwrap()
+        open(&self.dialer, &addresses.join(","), "/test/root").await
     }
 
     /// Does `harm` to each member in turn, under a stream of every kind of operation: none may fail.
@@ -169,7 +175,7 @@ async fn cut_off(three: &mut Three, at: usize) {
     three.between.cut(at);
     tokio::time::sleep(Duration::from_millis(200)).await;
     // it runs, and takes calls; what it cannot do without the others fails after seven seconds
-    let alone = three.dialer.open("etcd2", &three.members[at].address, "/test/root").await.unwrap();
+    let alone = open(&three.dialer, &three.members[at].address, "/test/root").await;
     let error = alone.probe().await.unwrap_err();
     assert!(error.is_unreachable(), "{error}");
     tokio::net::TcpStream::connect(&three.members[at].address).await.unwrap();

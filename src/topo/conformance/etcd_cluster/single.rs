@@ -30,7 +30,7 @@ impl One {
     }
 
     async fn conn(&self) -> Arc<dyn Conn> {
-        self.dialer.open("etcd2", &self.member.address, "/test/root").await.unwrap()
+        open(&self.dialer, &self.member.address, "/test/root").await
     }
 
     async fn client(&self, options: Option<etcd_client::ConnectOptions>) -> etcd_client::Client {
