@@ -23,6 +23,7 @@ mod memory;
 mod options;
 pub mod paths;
 mod pulse;
+mod read_only;
 pub mod record;
 pub mod routing_rules;
 pub mod settings;

@@ -61,11 +61,23 @@ impl Access {
 pub enum Holder {
     /// This server's own cluster.
     Own,
-    /// The mount of this name.
+    /// The mount of this name, which is only read.
     Mount(String),
+    /// The mount of this name, which is written to as well: its owner has asked for a way back.
+    MountToWrite(String),
     /// Not known.
     #[default]
     Other,
+}
+
+impl Holder {
+    /// The name of the mount.
+    pub fn mount(&self) -> Option<&str> {
+        match self {
+            Self::Mount(name) | Self::MountToWrite(name) => Some(name),
+            Self::Own | Self::Other => None,
+        }
+    }
 }
 
 #[cfg(test)]

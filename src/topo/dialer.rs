@@ -8,6 +8,7 @@ use super::access::{Access, Holder, Tls};
 use super::checked::Checked;
 use super::measured::Measured;
 use super::memory::{Memory, Store};
+use super::read_only::ReadOnly;
 use super::settings::{MountSettings, addresses};
 use super::{Conn, Error, Result, TrustedTablets, address, etcd};
 
@@ -97,7 +98,7 @@ impl Dialer {
     }
 
     /// Prepares a connection for `holder`, to the global topology or to that of `cell`. Metrics know it by the cell's name,
-    /// with `mount/` before it for mounts.
+    /// with `mount/` before it for mounts. Those of mounts refuse writes and locks, unless the holder says otherwise.
     ///
     /// # Errors
     /// [`Error::NoImplementation`] for kinds that Vitess does not know either, [`Error::Unsupported`] for those that are
@@ -112,11 +113,12 @@ impl Dialer {
         root: &str,
     ) -> Result<Arc<dyn Conn>> {
         let access = self.access(holder, cell, kind, server)?;
-        let prefix = if matches!(holder, Holder::Mount(_)) { "mount/" } else { "" };
+        let prefix = if holder.mount().is_some() { "mount/" } else { "" };
         let name = format!("{prefix}{}", cell.unwrap_or(GLOBAL));
         let conn = self.dial(kind, server, root, access).await?;
         let conn = self.wrap.as_ref().map_or_else(|| Arc::clone(&conn), |wrap| wrap(Arc::clone(&conn)));
-        Ok(Measured::wrap(conn, name, self.reads))
+        let conn = Measured::wrap(conn, name, self.reads);
+        Ok(if matches!(holder, Holder::Mount(_)) { ReadOnly::wrap(conn) } else { conn })
     }
 
     async fn dial(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
@@ -173,11 +175,7 @@ impl Dialer {
             }
             _ => Access::default(),
         };
-        let mount = match holder {
-            Holder::Mount(name) => Some(name.as_str()),
-            _ => None,
-        };
-        let (access, named) = self.mounts.access(mount, cell.is_some(), server, base)?;
+        let (access, named) = self.mounts.access(holder.mount(), cell.is_some(), server, base)?;
         if own || named || servers.iter().all(|address| self.own.contains(address)) {
             return Ok(access);
         }

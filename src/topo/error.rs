@@ -34,6 +34,8 @@ pub enum Error {
     NotEmpty(String),
     #[error("the settings of mount {mount} on this server are not for the topology server {server}")]
     WrongServer { mount: String, server: String },
+    #[error("the topology of a mount is only read; nothing was written at {0}")]
+    ReadOnly(String),
     #[error("bad topology data at {path}: {detail}")]
     BadData { path: String, detail: String },
     #[error("topology error at {path}: {detail}")]
@@ -84,7 +86,7 @@ impl Explain for Error {
             Self::Interrupted(_) => Code::Cancelled,
             Self::ResourceExhausted(_) => Code::ResourceExhausted,
             Self::PartialResult(_) | Self::Unreachable { .. } => Code::Unavailable,
-            Self::NotEmpty(_) | Self::WrongServer { .. } => Code::FailedPrecondition,
+            Self::NotEmpty(_) | Self::WrongServer { .. } | Self::ReadOnly(_) => Code::FailedPrecondition,
             Self::NoImplementation(_) | Self::BadName(_) => Code::InvalidArgument,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::BadData { .. } => Code::DataLoss,
@@ -106,6 +108,7 @@ impl Explain for Error {
             Self::LockLost(_) => "TOPO_LOCK_LOST",
             Self::NotEmpty(_) => "TOPO_NOT_EMPTY",
             Self::WrongServer { .. } => "MOUNT_SETTINGS",
+            Self::ReadOnly(_) => "MOUNT_READ_ONLY",
             Self::BadData { .. } => "TOPO_BAD_DATA",
             Self::BadName(_) => "BAD_NAME",
             Self::Backend { .. } | Self::Wrapped { .. } => "TOPO_BACKEND",

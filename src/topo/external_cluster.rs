@@ -53,10 +53,7 @@ impl Mounts {
     /// # Errors
     /// [`Error::NoImplementation`], [`Error::Unsupported`], [`Error::WrongServer`], and bad addresses.
     pub async fn open(&self, name: &str, record: &ExternalVitessCluster) -> Result<Arc<Topo>> {
-        let Some(config) = &record.topo_config else {
-            let detail = "the record has no topo_config".to_owned();
-            return Err(Error::BadData { path: paths::external_cluster(name), detail });
-        };
+        let config = config_of(name, record)?;
         if let Some(kept) = self.open.get(name).filter(|kept| kept.0 == *config) {
             return Ok(Arc::clone(&kept.1));
         }
@@ -74,8 +71,31 @@ impl Mounts {
         Topo::open_for(Holder::Mount(name.to_owned()), Arc::clone(&self.dialer), topo_type, server, root).await
     }
 
+    /// The same with connections that write and take locks, too: for the way back of a migration, and only once the owner of
+    /// both clusters has asked for it. It is not kept.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_to_write(&self, name: &str, record: &ExternalVitessCluster) -> Result<Topo> {
+        let TopoConfig { topo_type, server, root } = config_of(name, record)?;
+        let holder = Holder::MountToWrite(name.to_owned());
+        Topo::open_for(holder, Arc::clone(&self.dialer), topo_type, server, root).await
+    }
+
+    /// From now on the mount of this name leads to a topology that is open already, as long as its record says the same.
+    pub fn keep(&self, name: &str, config: TopoConfig, topo: Arc<Topo>) {
+        self.open.insert(name.to_owned(), (config, topo));
+    }
+
     /// Closes the connections to a mount; calls under way keep theirs until they end.
     pub fn close(&self, name: &str) {
         self.open.remove(name);
     }
+}
+
+fn config_of<'r>(name: &str, record: &'r ExternalVitessCluster) -> Result<&'r TopoConfig> {
+    record.topo_config.as_ref().ok_or_else(|| {
+        let detail = "the record has no topo_config".to_owned();
+        Error::BadData { path: paths::external_cluster(name), detail }
+    })
 }

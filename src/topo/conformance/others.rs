@@ -106,7 +106,7 @@ mod zk2 {
         let mounts = MountSettings::parse(file.to_string().as_bytes(), &|path| std::fs::read(path)).unwrap();
         let dialer = Dialer::with(Options { mounts, ..Options::default() });
         let open = async |name: &str| {
-            let holder = Holder::Mount(name.into());
+            let holder = Holder::MountToWrite(name.into());
             dialer.open_for(&holder, None, "zk2", &server.secure_address, "/tls").await.unwrap()
         };
         let conn = open("ext1").await;
@@ -301,7 +301,7 @@ mod consul_agent {
         let own = dialer.open_for(&Holder::Own, None, "consul", &server.address, "r").await.unwrap();
         own.create("a", vec![1]).await.unwrap();
         assert_eq!(own.get("a").await.unwrap().value.as_ref(), [1]);
-        let mount = Holder::Mount("ext1".into());
+        let mount = Holder::MountToWrite("ext1".into());
         let refused = dialer.open_for(&mount, None, "consul", &server.address, "r").await.unwrap();
         let error = refused.get("a").await.unwrap_err();
         assert!(error.to_string().contains("not allowed: Permission denied: token anonymous"), "{error}");
