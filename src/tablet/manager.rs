@@ -1,5 +1,6 @@
 //! The tablet-manager RPCs that vtmigrated uses, one method each.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::error::Elapsed;
@@ -23,9 +24,10 @@ const WITHHELD: &str = " (the certificate of --tablet_manager_grpc_cert is not s
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Calls tablets.
+/// Calls tablets. Clones share their connections.
+#[derive(Clone)]
 pub struct Client {
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Bound of calls that a healthy tablet answers at once (`--remote_operation_timeout`).
     short: Duration,
     max_message: usize,
@@ -165,7 +167,7 @@ impl Client {
     /// A client without connections.
     pub fn new(options: Options) -> Self {
         let (short, max_message) = (options.short, options.max_message);
-        Self { pool: Pool::new(options), short, max_message }
+        Self { pool: Arc::new(Pool::new(options)), short, max_message }
     }
 
     /// From now on the calls to `address` (`host:port`) go to services of this process, without a socket: for tests with
