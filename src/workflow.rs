@@ -17,6 +17,7 @@ pub mod traffic;
 pub mod update;
 pub mod vdiff_summary;
 pub mod verdict;
+pub mod way_back;
 
 pub use error::Error;
 

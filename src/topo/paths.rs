@@ -84,6 +84,11 @@ pub fn workflow_record(keyspace: &str, workflow: &str) -> String {
     format!("{}/{}/Record", workflow_records(keyspace), part(workflow))
 }
 
+/// What the way back of a workflow has done.
+pub fn way_back(keyspace: &str, workflow: &str) -> String {
+    format!("{}/{}/WayBack", workflow_records(keyspace), part(workflow))
+}
+
 /// Directory of all workflow records of a keyspace.
 pub fn workflow_records(keyspace: &str) -> String {
     format!("{WORKFLOW_RECORDS}/{}", part(keyspace))
@@ -193,6 +198,8 @@ mod tests {
                 workflow_record(name, "wf"),
                 workflow_record("ks", name),
                 workflow_records(name),
+                way_back(name, "wf"),
+                way_back("ks", name),
             ];
             // a cell is a part of its tablets' names
             paths.extend(name.contains('/').then(|| tablet(&alias(name))));

@@ -7,6 +7,7 @@ mod clean;
 mod locks;
 mod plan;
 mod tablets;
+mod ways_back;
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ use super::migrate::{earlier, readiness};
 use super::preflight::{Finding, Severity, check};
 use super::record::{self, Facts};
 use super::streams::{Keyspace, OnShard};
-use super::{Error, Result, names};
+use super::{Error, Result, names, verdict, way_back};
 use crate::context::Context;
 use crate::topo::{self, Cells, paths};
 pub use clean::{Cleaned, clean};
@@ -102,6 +103,11 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
         }
         mounts.extend(facts.as_ref().ok().map(|facts| facts.mount.clone()));
     }
+    let ways_back = way_back::record::all(global).await?;
+    mounts.extend(ways_back.iter().filter_map(|(_, _, facts)| Some(facts.as_ref().ok()?.mount.clone())));
+    let ways_back: Vec<_> = ways_back.into_iter().filter(|(of, _, _)| wanted(of)).collect();
+    let has_record = |of: &str, name: &str| records.iter().any(|(k, w, _)| k == of && w == name);
+    found.extend(ways_back::judge(&ways_back, &has_record, verdict::now()));
     if keyspace.is_empty() {
         for name in topo::external_cluster::names(global).await?.into_iter().filter(|name| !mounts.contains(name)) {
             let mend = format!("if nobody needs it: Mount unregister --name {name}");

@@ -74,8 +74,8 @@ fn in_use(name: &str, users: &[String]) -> Result<()> {
     if users.is_empty() {
         return Ok(());
     }
-    let help =
-        "complete or cancel them first: Migrate --target-keyspace <keyspace> --workflow <workflow> complete|cancel";
+    let help = "complete or cancel them first: Migrate --target-keyspace <keyspace> --workflow <workflow> complete|cancel; a way back: \
+         vtmigrated way-back complete|cancel --target-keyspace <keyspace> --workflow <workflow>";
     let text = format!("mount {name} is in use by: {}", users.join(", "));
     Err(Error::precondition("MOUNT_IN_USE", text, help))
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::Shard;
 
-use super::Result;
 use super::streams::Listed;
+use super::{Result, way_back};
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far create got.
@@ -270,9 +270,12 @@ fn names(node: &Node) -> Option<(&str, &str)> {
     inner.split_once('/')
 }
 
-/// `keyspace.workflow` of the records that name a mount; records that cannot be read count as naming it.
+/// `keyspace.workflow` of the records that name a mount, and of ways back into it; records that cannot be read count as
+/// naming it.
 pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
     let uses = |node: &&Node| text::read(&node.value).map_or(true, |facts| facts.mount == mount);
     let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow}"));
-    records.iter().filter(uses).filter_map(name).collect()
+    let mut users: Vec<String> = records.iter().filter(uses).filter_map(name).collect();
+    users.extend(way_back::record::mounted(records, mount));
+    users
 }

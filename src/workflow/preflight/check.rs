@@ -160,6 +160,7 @@ checks! {
     VDIFF_ROWS_ORPHANED Warns "leftovers" "tables or log lines of diffs that are gone (cleaned)";
     LOCK_WITHOUT_LEASE Warns "leftovers" "a lock that would stay for ever (cleaned)";
     LOCK_OLD Warns "leftovers" "a lock that has been held for more than an hour";
+    WAY_BACK_LEFT Warns "leftovers" "a way back that nobody finished, whose migration is gone, or that is open for more than a week";
     MOUNT_UNUSED Warns "leftovers" "no workflow reads from a mount";
     NOT_READ Unchecked "leftovers" "something could not be looked at";
 }

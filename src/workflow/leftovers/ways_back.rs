@@ -1,0 +1,84 @@
+//! Ways back that nobody finished, or that are forgotten.
+
+use super::super::preflight::{Finding, check};
+use super::super::way_back::record::{Facts, Phase};
+use super::super::way_back::{self, record::Known};
+use super::Leftover;
+
+/// A way back that is open for longer is told, in seconds: a week.
+const LONG: i64 = 7 * 24 * 3600;
+
+/// What there is to tell of ways back. `has_record`: whether the migration of a keyspace and a name has one still; `now` in
+/// seconds since the epoch.
+pub fn judge(known: &[Known], has_record: &dyn Fn(&str, &str) -> bool, now: i64) -> Vec<Leftover> {
+    let told = |(keyspace, workflow, facts): &Known| {
+        let names = (keyspace.as_str(), workflow.as_str());
+        let subject = format!("way back of {keyspace}.{workflow}");
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(why) => return Some(super::silent(subject, why.clone())),
+        };
+        let (cause, action) = trouble(facts, has_record(keyspace, workflow), now)?;
+        let mend = format!(
+            "{} it: {}",
+            if action == "cancel" { "take away" } else { "finish" },
+            way_back::command(action, names)
+        );
+        Some(Leftover::new(Finding::new(&check::WAY_BACK_LEFT, subject, cause, mend), None))
+    };
+    known.iter().filter_map(told).collect()
+}
+
+/// What is wrong, and the command for it.
+fn trouble(facts: &Facts, has_migration: bool, now: i64) -> Option<(String, &'static str)> {
+    let plain = |text: &str, action| Some((text.to_owned(), action));
+    match facts.phase {
+        Phase::Prepared | Phase::Noted if has_migration => None,
+        Phase::Prepared | Phase::Noted => plain("its migration is gone", "cancel"),
+        Phase::Missed => Some((format!("there is none any more: {}", facts.why), "cancel")),
+        Phase::Handed if has_migration => None,
+        Phase::Handed => plain("its streams do not run: complete could not open it", "prepare"),
+        Phase::Open => {
+            let days = (now - facts.since) / (24 * 3600);
+            (now - facts.since > LONG).then(|| (format!("it is open for {days} days"), "cancel"))
+        }
+        Phase::Closing | Phase::Returned => plain("going back was interrupted", "complete"),
+        Phase::Cancelling => plain("its cancel was interrupted", "cancel"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(phase: &str, since: i64) -> Facts {
+        let text = format!(
+            r#"{{"phase":"{phase}","mount":"ext1","source":{{"topo_type":"","server":"","root":""}},"keyspace":"commerce",
+                "tables":["t"],"back_mount":"m","mount_made":true,"on_ddl":1,"since":{since},
+                "target":{{"topo_type":"","server":"","root":""}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_under_way_is_no_leftover_and_what_was_left_is_told_with_its_command() {
+        let now = 100 * LONG;
+        let told = |phase, has_migration| trouble(&facts(phase, now), has_migration, now).map(|(_, action)| action);
+        for (phase, alive, gone) in [
+            ("prepared", None, Some("cancel")),
+            ("noted", None, Some("cancel")),
+            ("missed", Some("cancel"), Some("cancel")),
+            ("handed", None, Some("prepare")),
+            ("open", None, None),
+            ("closing", Some("complete"), Some("complete")),
+            ("returned", Some("complete"), Some("complete")),
+            ("cancelling", Some("cancel"), Some("cancel")),
+        ] {
+            assert_eq!((told(phase, true), told(phase, false)), (alive, gone), "{phase}");
+        }
+        let old = trouble(&facts("open", now - LONG - 1), false, now).unwrap();
+        assert_eq!(old, ("it is open for 7 days".to_owned(), "cancel"));
+        let known = [("ks".to_owned(), "w".to_owned(), Err("garbage".to_owned()))];
+        assert_eq!(judge(&known, &|_, _| false, now)[0].finding.id, "NOT_READ");
+    }
+}

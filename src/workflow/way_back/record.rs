@@ -1,0 +1,201 @@
+//! What a way back has done, and to what: kept in the target's global topology at
+//! `internal/vtmigrated/<keyspace>/<workflow>/WayBack` as JSON. It is written before the first side effect on the source and
+//! removed after the last.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vtmigrated_proto::topodata::TopoConfig;
+
+use super::super::Result;
+use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
+
+/// How far a way back is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The source knows the target as a mount; nothing streams.
+    Prepared,
+    /// Complete has noted the positions of the target, and clients cannot write to it yet.
+    Noted,
+    /// Complete has handed the target over without having its positions: there is no way back any more.
+    Missed,
+    /// Complete has handed the target over, and the positions are known; the streams are to be made or started.
+    Handed,
+    /// The streams run.
+    Open,
+    /// Going back has begun: writes to the target's tables are denied, or will be.
+    Closing,
+    /// The source has everything: from here on it is the one that serves.
+    Returned,
+    /// It is being taken away.
+    Cancelling,
+}
+
+impl Phase {
+    /// As people see it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Noted => "noted",
+            Self::Missed => "missed",
+            Self::Handed => "handed over",
+            Self::Open => "open",
+            Self::Closing => "closing",
+            Self::Returned => "returned",
+            Self::Cancelling => "cancelling",
+        }
+    }
+}
+
+/// A topology as a mount names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    pub topo_type: String,
+    pub server: String,
+    pub root: String,
+}
+
+impl From<&TopoConfig> for Config {
+    fn from(config: &TopoConfig) -> Self {
+        let TopoConfig { topo_type, server, root } = config.clone();
+        Self { topo_type, server, root }
+    }
+}
+
+impl From<&Config> for TopoConfig {
+    fn from(config: &Config) -> Self {
+        let Config { topo_type, server, root } = config.clone();
+        Self { topo_type, server, root }
+    }
+}
+
+/// The facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub phase: Phase,
+    /// The source's mount in the target's topology, and where it led when the way back was prepared: nothing else is ever
+    /// written to.
+    pub mount: String,
+    pub source: Config,
+    /// The source keyspace.
+    pub keyspace: String,
+    /// All tables of the workflow, ascending.
+    pub tables: Vec<String>,
+    /// The target's mount in the source's topology, and where it leads.
+    pub back_mount: String,
+    pub target: Config,
+    /// The mount was made by prepare: it goes when the way back ends.
+    pub mount_made: bool,
+    /// What streams do at DDL: the number of [`vtmigrated_proto::binlogdata::OnDdlAction`].
+    pub on_ddl: i32,
+    /// The time zone that the migration's streams converted from; none when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub time_zone: String,
+    /// The position of each target primary when nobody could write: there the streams begin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub positions: Vec<(String, String)>,
+    /// Denied tables that the way back adds on each source shard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_denied: Vec<(String, Vec<String>)>,
+    /// The same on each target shard, once going back has begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_denied: Vec<(String, Vec<String>)>,
+    /// When complete handed the target over, in seconds since the epoch; 0 before.
+    #[serde(default)]
+    pub since: i64,
+    /// Why it was missed; empty otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// Reads the record of a workflow's way back; `None` when there is none.
+pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Facts>> {
+    let path = paths::way_back(keyspace, workflow);
+    match global.get(&path).await {
+        Ok(node) => {
+            let bad = |e: serde_json::Error| topo::Error::BadData { path: global.full(&path), detail: e.to_string() };
+            Ok(Some(serde_json::from_slice(&node.value).map_err(bad)?))
+        }
+        Err(error) if error.is_no_node() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The record as a part of a transaction. The locks of the workflow keep others from writing it.
+pub fn write((keyspace, workflow): (&str, &str), facts: &Facts) -> Result<Write> {
+    let path = paths::way_back(keyspace, workflow);
+    let bad = |e: serde_json::Error| topo::Error::BadData { path: path.clone(), detail: e.to_string() };
+    let value = serde_json::to_vec(facts).map_err(bad)?;
+    Ok(Write::put(path, value, Expect::Any))
+}
+
+/// Writes the record.
+pub async fn put(global: &Arc<dyn Conn>, names: (&str, &str), facts: &Facts, guard: &Lock) -> Result<()> {
+    global.write_one(write(names, facts)?, Some(guard)).await?;
+    Ok(())
+}
+
+/// Removes the record.
+pub async fn delete(global: &Arc<dyn Conn>, (keyspace, workflow): (&str, &str), guard: &Lock) -> Result<()> {
+    let write = Write::delete(paths::way_back(keyspace, workflow), Expect::Any);
+    Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
+}
+
+/// Keyspace, workflow, and the facts of its way back, or why they cannot be read.
+pub type Known = (String, String, std::result::Result<Facts, String>);
+
+/// All ways back.
+pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<Known>> {
+    let records = global.list(paths::WORKFLOW_RECORDS).await?;
+    let read = |node: &Node| {
+        let (keyspace, workflow) = names(node)?;
+        let facts = serde_json::from_slice(&node.value).map_err(|e| e.to_string());
+        Some((keyspace.to_owned(), workflow.to_owned(), facts))
+    };
+    Ok(records.iter().filter_map(read).collect())
+}
+
+/// Keyspace and workflow of a record; `None` for others' records.
+fn names(node: &Node) -> Option<(&str, &str)> {
+    let inner = node.path.strip_prefix(paths::WORKFLOW_RECORDS)?.strip_prefix('/')?.strip_suffix("/WayBack")?;
+    inner.split_once('/')
+}
+
+/// `keyspace.workflow (way back)` of the records of ways back into a mount; those that cannot be read count, too.
+pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
+    let used = |node: &&Node| serde_json::from_slice::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
+    let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow} (way back)"));
+    let of_ways_back = records.iter().filter(|node| names(node).is_some());
+    of_ways_back.filter(used).filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_record_does_not_say_is_nothing() {
+        let text = r#"{"phase":"prepared","mount":"ext1","source":{"topo_type":"etcd2","server":"s:1","root":"/r"},
+            "keyspace":"commerce","tables":["t"],"back_mount":"customer.import","mount_made":true,"on_ddl":1,
+            "target":{"topo_type":"etcd2","server":"t:1","root":"/r"}}"#;
+        let facts: Facts = serde_json::from_str(text).unwrap();
+        assert_eq!((facts.phase, facts.positions.len(), facts.why.as_str()), (Phase::Prepared, 0, ""));
+        let again: Facts = serde_json::from_str(&serde_json::to_string(&facts).unwrap()).unwrap();
+        assert_eq!(again, facts);
+        assert_eq!(TopoConfig::from(&facts.target).server, "t:1");
+        let node = |path: &str, value: &str| Node {
+            path: path.into(),
+            value: value.to_owned().into_bytes().into(),
+            version: 1,
+            created: 1,
+        };
+        let records = [
+            node("internal/vtmigrated/customer/import/WayBack", text),
+            node("internal/vtmigrated/customer/import/Record", text),
+            node("internal/vtmigrated/customer/other/WayBack", "garbage"),
+        ];
+        assert_eq!(mounted(&records, "ext1"), ["customer.import (way back)", "customer.other (way back)"]);
+        assert_eq!(mounted(&records, "ext2"), ["customer.other (way back)"]);
+    }
+}
