@@ -4,6 +4,7 @@
 //! To the source it is a Migrate with the name `<workflow>_back`, whose source is the target, known there as a mount. The
 //! source is written to only where prepare was called.
 
+pub mod plan;
 pub mod record;
 
 /// A command of ours, for people.

@@ -1,0 +1,122 @@
+//! The streams of a way back: a Migrate of the source, whose source is the target. Pure.
+
+use vtmigrated_proto::binlogdata::{BinlogSource, OnDdlAction};
+use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::topodata::TabletType;
+
+use super::super::migrate::arguments::Arguments;
+use super::super::migrate::plan::Sources;
+use super::record::Facts;
+use crate::gtid::Position;
+use crate::sql::quote;
+
+/// Tablets of the target that the streams read from, in this order: the default of Migrate.
+const TYPES: [TabletType; 2] = [TabletType::Replica, TabletType::Primary];
+
+/// Name of the workflow in the source.
+pub fn back(workflow: &str) -> String {
+    format!("{workflow}_back")
+}
+
+/// Name of the target as a mount of the source: one for each way back, so that it goes with it.
+pub fn mount(keyspace: &str, workflow: &str) -> String {
+    format!("{keyspace}.{workflow}")
+}
+
+/// What create would be asked in the source's cluster, had its streams to copy.
+pub fn arguments(keyspace: &str, workflow: &str, facts: &Facts) -> Arguments {
+    Arguments {
+        workflow: back(workflow),
+        source_keyspace: keyspace.to_owned(),
+        target_keyspace: facts.keyspace.clone(),
+        mount: facts.back_mount.clone(),
+        cells: Vec::new(),
+        tablet_types: TYPES.to_vec(),
+        preference: TabletSelectionPreference::Inorder,
+        all_tables: false,
+        include_tables: facts.tables.clone(),
+        exclude_tables: Vec::new(),
+        source_time_zone: String::new(),
+        on_ddl: OnDdlAction::try_from(facts.on_ddl).unwrap_or(OnDdlAction::Stop),
+        stop_after_copy: false,
+        drop_foreign_keys: false,
+        defer_secondary_keys: false,
+        auto_start: true,
+    }
+}
+
+/// Planned streams that convert times back into the zone which the migration's streams converted from, as stock's reverse
+/// streams do.
+pub fn with_zone(mut sources: Sources, zone: &str) -> Sources {
+    for source in sources.iter_mut().flat_map(|(_, sources)| sources).filter(|_| !zone.is_empty()) {
+        source.source_time_zone = "UTC".into();
+        source.target_time_zone = zone.to_owned();
+    }
+    sources
+}
+
+/// The planned streams of a source shard that are not there yet. There is one for each target shard that it reads.
+pub fn missing(planned: &[BinlogSource], there: &[&Stream]) -> Vec<BinlogSource> {
+    let is_there = |source: &&BinlogSource| there.iter().any(|stream| read_shard(stream) == source.shard);
+    planned.iter().filter(|source| !is_there(source)).cloned().collect()
+}
+
+/// Ids of streams that are to be given the position that was noted of the shard which they read. One that has a position
+/// has begun, or had it given before.
+///
+/// # Errors
+/// The shard of which no position was noted.
+pub fn unplaced<'s, 'p>(
+    there: &[&'s Stream],
+    positions: &'p [(String, String)],
+) -> Result<Vec<(i32, &'p str)>, &'s str> {
+    let bare = there.iter().copied().filter(|stream| stream.pos.is_empty());
+    let wanted = bare.map(|stream| {
+        let noted = positions.iter().find(|(shard, _)| shard == read_shard(stream));
+        noted.map(|(_, position)| (stream.id, position.as_str())).ok_or_else(|| read_shard(stream))
+    });
+    wanted.collect()
+}
+
+/// Whether exactly the planned streams are there, each at or after the position that was noted of the shard which it reads.
+///
+/// # Errors
+/// What is wrong, for people.
+pub fn stands(planned: &[BinlogSource], there: &[&Stream], positions: &[(String, String)]) -> Result<(), String> {
+    if let Some(source) = missing(planned, there).first() {
+        return Err(format!("there is no stream from shard {}", source.shard));
+    }
+    for stream in there {
+        let shard = read_shard(stream);
+        if !planned.iter().any(|source| source.shard == shard) {
+            return Err(format!("stream {} reads shard {shard}, which is not planned", stream.id));
+        }
+        let noted = positions.iter().find(|(of, _)| of == shard).map(|(_, position)| Position::parse(position));
+        let at = Position::stored(&stream.pos);
+        if noted.is_none_or(|noted| at.contains(&noted) != Some(true)) {
+            return Err(format!("stream {} is not at the position that was noted of shard {shard}", stream.id));
+        }
+    }
+    if there.len() > planned.len() { Err("a shard is read by two streams".into()) } else { Ok(()) }
+}
+
+/// The shard that a stream reads.
+pub fn read_shard(stream: &Stream) -> &str {
+    stream.bls.as_ref().map(|source| source.shard.as_str()).unwrap_or_default()
+}
+
+/// Gives a stopped stream its position.
+pub fn place(id: i32, position: &str) -> String {
+    format!("update _vt.vreplication set pos = {} where id = {id}", quote::literal(position))
+}
+
+/// Waits until no transaction is under way that has written to the tables: the lock is granted when they have ended, and goes
+/// with the connection (as stock's SwitchTraffic does it, Vitess 24).
+pub fn lock_tables(tables: &[String]) -> String {
+    let list: Vec<String> = tables.iter().map(|table| format!("{} READ", quote::identifier(table))).collect();
+    format!("LOCK TABLES {}", list.join(", "))
+}
+
+#[cfg(test)]
+mod tests;
