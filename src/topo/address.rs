@@ -10,7 +10,7 @@ const WITH_SCHEME: &[&str] = &["etcd2", "consul"];
 ///
 /// # Errors
 /// [`Error::Unreachable`] naming the first that is none.
-pub(super) fn check(kind: &str, servers: &str) -> Result<()> {
+pub fn check(kind: &str, servers: &str) -> Result<()> {
     let addresses = servers.split([',', '|']).map(str::trim).filter(|address| !address.is_empty());
     for address in addresses {
         let rest = ["http://", "https://"].iter().find_map(|scheme| address.strip_prefix(scheme));

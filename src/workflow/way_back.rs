@@ -4,10 +4,64 @@
 //! To the source it is a Migrate with the name `<workflow>_back`, whose source is the target, known there as a mount. The
 //! source is written to only where prepare was called.
 
+mod examine;
+mod mirror;
+pub mod opening;
 pub mod plan;
+pub mod prepare;
 pub mod record;
+mod side;
+
+use super::preflight::Report;
+use super::{Error, Result};
+use record::{Facts, Phase};
+
+/// What is told of a way back.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// As [`Phase::word`] has it; empty when there is none any more.
+    pub phase: &'static str,
+    /// True when nothing blocks.
+    pub clear: bool,
+    pub summary: String,
+    pub report: Report,
+    /// What would be done.
+    pub steps: Vec<String>,
+    pub streams: Vec<StreamTold>,
+}
+
+/// A stream of a way back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamTold {
+    pub id: i32,
+    /// The target's shard.
+    pub from_shard: String,
+    /// The source's shard.
+    pub to_shard: String,
+    pub state: &'static str,
+    pub message: String,
+    pub position: String,
+    /// Seconds; `None` when it has heard nothing of the target yet.
+    pub lag: Option<i64>,
+}
 
 /// A command of ours, for people.
 pub(super) fn command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
     format!("vtmigrated way-back {action} --target-keyspace {keyspace} --workflow {workflow}")
+}
+
+/// Refuses what a way back in this phase does not allow.
+fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
+    let (keyspace, workflow) = names;
+    let text = match facts.phase {
+        Phase::Missed => format!("workflow {keyspace}.{workflow} has no way back any more: {}", facts.why),
+        phase => format!("the way back of workflow {keyspace}.{workflow} is {}", phase.word()),
+    };
+    Error::precondition("WAY_BACK_PHASE", text, help)
+}
+
+/// Checks the names of a request.
+fn check_names((keyspace, workflow): (&str, &str)) -> Result<()> {
+    super::names::check_keyspace("target", keyspace)?;
+    super::names::check_workflow(workflow)
 }

@@ -105,7 +105,7 @@ fn type_name(number: i32) -> String {
 }
 
 /// Stock takes exact capitals and silently ignores everything else; here letter case does not matter.
-fn on_ddl(text: &str) -> Result<OnDdlAction, Error> {
+pub(in crate::workflow) fn on_ddl(text: &str) -> Result<OnDdlAction, Error> {
     match text.to_ascii_uppercase().as_str() {
         "" | "IGNORE" => Ok(OnDdlAction::Ignore),
         "STOP" => Ok(OnDdlAction::Stop),

@@ -1,12 +1,12 @@
 //! Create: check everything, write the record, then tables, streams, start. What a failed create made is taken back.
 
 mod apply;
-mod batching;
+pub(in crate::workflow) mod batching;
 mod checks;
 mod examine;
 mod resume;
 mod rival;
-mod situation;
+pub(in crate::workflow) mod situation;
 mod step;
 mod take_back;
 

@@ -149,6 +149,16 @@ checks! {
     COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";
     WRITES_SWITCHED Blocks "cancel" "routing rules send writes to the target";
 
+    WAY_BACK_TOO_LATE Blocks "way back" "the migration is not at a point where its way back can be prepared";
+    WAY_BACK_TARGET_WRITTEN Blocks "way back" "clients could write to a table of the target before complete";
+    WAY_BACK_TABLE Blocks "way back" "a table of the workflow is not on every shard of the source any more";
+    WAY_BACK_AUTO_INCREMENT Blocks "way back" "shards of the target count an AUTO_INCREMENT column for themselves: rows would meet in the source";
+    WAY_BACK_UNIQUE Warns "way back" "a key is unique on each shard of the target only: a row may break it in the source";
+    WAY_BACK_FOREIGN_KEY Blocks "way back" "a foreign key of the source leads from a table of the workflow to another one, or back";
+    WAY_BACK_TOPO_LOCAL Warns "way back" "source tablets on other hosts are told a loopback address of the target's topology server";
+    WAY_BACK_NOT_OPEN Blocks "way back" "complete could not open the way back: prepare, called again, does";
+    WAY_BACK_MISSED Blocks "way back" "the target was handed over and its positions were not noted before: there is no way back";
+
     CREATE_INTERRUPTED Warns "leftovers" "a create was interrupted (cleaned when the tables that it made are empty)";
     COMPLETE_INTERRUPTED Warns "leftovers" "a complete was interrupted: repeating it finishes the job";
     RECORD_WITHOUT_STREAMS Warns "leftovers" "a workflow's record without its streams: denied tables, vschema entries (cleaned; its tables stay)";

@@ -1,0 +1,157 @@
+//! All checks of a way back, and what its streams will be. What create asks of two clusters is asked with their parts
+//! exchanged: the texts of these checks call the target the source.
+
+mod tables;
+
+use super::super::migrate::arguments::Arguments;
+use super::super::migrate::create::batching;
+use super::super::migrate::create::situation::Situation;
+use super::super::migrate::{gather, plan as migrate_plan};
+use super::super::preflight::{
+    self, Finding, Report, Severity, definitions, denied_already, left_out, others_on_tables, streaming,
+    tables as table_checks, versions,
+};
+use super::super::record::Phase;
+use super::super::{Result, migrate};
+use super::plan;
+use super::record::Facts;
+use crate::context::Context;
+use crate::topo;
+
+/// What is known before anything is written.
+pub struct Examined {
+    pub arguments: Arguments,
+    /// The source is the target in it.
+    pub situation: Situation,
+    /// The streams of each source shard; empty when the plan is refused.
+    pub sources: migrate_plan::Sources,
+    /// Cells of the target in which they look for a tablet.
+    pub cells: Vec<String>,
+    pub report: Report,
+}
+
+impl Examined {
+    /// Tables of the way back that nobody denies on each source shard yet.
+    pub fn to_deny(&self) -> Vec<(String, Vec<String>)> {
+        let tables = &self.arguments.include_tables;
+        let of_shard = |shard: &super::super::streams::TargetShard| {
+            let denied = topo::shard::denied(&shard.record.value);
+            let open = tables.iter().filter(|table| !denied.contains(table)).cloned().collect();
+            (shard.name.clone(), open)
+        };
+        self.situation.target.keyspace.shards.iter().map(of_shard).collect()
+    }
+}
+
+/// Reads both clusters and runs all checks that do not depend on how far the migration is: five waves. `mirror` is the
+/// source's cluster, see [`super::mirror`].
+///
+/// # Errors
+/// What keeps the clusters from being read; everything else is in the report.
+pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), facts: &Facts) -> Result<Examined> {
+    let arguments = plan::arguments(names.0, names.1, facts);
+    let situation = Situation::read(mirror, &arguments, &context.topo).await?;
+    let mut back = Report::default();
+    let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
+    back.extend(preflight::same_keyspace(from, to));
+    let (source_shards, target_shards) = (gather::ranges(from), gather::ranges(to));
+    let input = migrate_plan::Input {
+        source_keyspace: &arguments.source_keyspace,
+        target_keyspace: &arguments.target_keyspace,
+        mount: &arguments.mount,
+        source_shards: &source_shards,
+        target_shards: &target_shards,
+        tables: &arguments.include_tables,
+        source_vschema: &situation.source.vschema,
+        source_serving: &situation.source.serving,
+        target_vschema: &situation.target_vschema.value,
+        on_ddl: arguments.on_ddl,
+        stop_after_copy: false,
+        source_time_zone: "",
+    };
+    let problems = migrate_plan::problems(&input);
+    let mut sources = migrate_plan::Sources::new();
+    if problems.is_empty() {
+        sources = plan::with_zone(migrate_plan::streams(&input)?, &facts.time_zone);
+    }
+    back.extend(problems.iter().map(|(subject, error)| Finding::of(error, subject)));
+    back.extend(left_out(&to.cells, "target"));
+    back.extend(left_out(&from.cells, "source"));
+    let cells = back.absorb(situation.cells(&arguments), format!("keyspace {}", from.name))?.unwrap_or_default();
+    at_servers(context, &situation, &arguments, &cells, &mut back);
+    at_definitions(&situation, &arguments, &mut back);
+    let mut report = Report::default();
+    report.extend(back.findings.into_iter().map(|finding| turned(finding, &from.name, &to.name)));
+    report.extend(tables::judge(&situation, &arguments));
+    Ok(Examined { arguments, situation, sources, cells, report })
+}
+
+/// A finding of a check that takes the target for the source.
+fn turned(finding: Finding, from: &str, to: &str) -> Finding {
+    let cause = format!("on the way back, for which {from} is the source and {to} the target: {}", finding.cause);
+    // no table of the way back is empty, nor made by create
+    let mend = match finding.id {
+        id if id == preflight::check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
+        _ => finding.mend,
+    };
+    Finding { cause, mend, ..finding }
+}
+
+fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, cells: &[String], report: &mut Report) {
+    let asked = &situation.asked;
+    let (candidates, types) = (situation.candidates(), arguments.tablet_types.as_slice());
+    for own in situation.own_cells() {
+        let looked = candidates.looked_at(cells, own);
+        let found = streaming::serving(candidates.keyspace, candidates.tablets, &asked.health, types, &looked);
+        report.extend(found.into_iter().filter(|finding| finding.severity == Severity::Blocks));
+    }
+    report.extend(streaming::binlogs(&asked.servers.source));
+    report.extend(streaming::answers(asked));
+    report.extend(versions("the source", asked.source_versions.iter().cloned()));
+    report.extend(versions("the target", asked.target_versions.iter().cloned()));
+    report.extend(preflight::too_old(asked.target_versions.iter()));
+    report.extend(batching::findings(situation, types, context.options.keep_vplayer_batching));
+}
+
+fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Report) {
+    let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
+    let tables = &arguments.include_tables;
+    let named = |keyspace: &str, shard: &str| format!("{keyspace}/{shard}");
+    let read = from.shards.iter().zip(&situation.source_tables);
+    let on_source: Vec<_> =
+        read.filter_map(|(shard, read)| Some((named(&from.name, &shard.name), read.as_ref().ok()?))).collect();
+    let there = to.shards.iter().zip(&situation.target_tables);
+    let there: Vec<_> = there.map(|(shard, tables)| (named(&to.name, &shard.name), tables)).collect();
+    report.extend(definitions::on_target(tables, &on_source, &there, false));
+    report.extend(others_on_tables(to, &situation.others, &arguments.workflow, tables));
+    report.extend(denied_already(to, tables, &situation.facts(arguments, &[])));
+    let shapes = table_checks::shapes(tables, situation.first_source());
+    let blocking = |finding| Finding { severity: Severity::Blocks, ..finding };
+    report.extend(table_checks::without_key(tables, &shapes).map(blocking));
+}
+
+/// Whether the migration is at a point where its way back can be prepared: it was made by this program, is whole, and
+/// nobody can write to the target yet.
+pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
+    let target = &found.target.keyspace;
+    let subject = format!("workflow {}.{workflow}", target.name);
+    let bad = |cause: &str, mend: &str| Finding::new(&preflight::check::WAY_BACK_TOO_LATE, &subject, cause, mend);
+    let Some(stored) = &found.record else {
+        let cause = "the migration has no record of this program: it was made by a stock vtctld";
+        return vec![bad(cause, "create it with vtmigrated to have a way back")];
+    };
+    let facts = &stored.facts;
+    if facts.handed_over {
+        return vec![bad("the target was handed over already", "a way back is prepared before complete")];
+    }
+    if facts.phase == Phase::Creating || facts.taken_back || facts.cancelling || found.rows.is_empty() {
+        return vec![bad("the migration is not whole", "finish its create first, or cancel it")];
+    }
+    let missing = super::super::verdict::denied(target, &found.origin.tables, Some(facts));
+    let missing = missing.into_iter().filter(|finding| finding.id == preflight::check::DENIED_MISSING.id);
+    let finding = |finding: Finding| {
+        let cause = format!("{}: what clients have written to the target would not come back", finding.cause);
+        Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
+    };
+    missing.map(finding).collect()
+}

@@ -1,0 +1,153 @@
+//! Tables whose rows could not go back whole: keys that are unique on each shard only, foreign keys that lead out.
+
+use std::collections::BTreeSet;
+
+use super::super::super::migrate::arguments::Arguments;
+use super::super::super::migrate::create::situation::Situation;
+use super::super::super::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes};
+use super::super::super::preflight::{Finding, check, vschema};
+use crate::sql::ddl;
+
+/// All findings about tables. In the situation the source is the target.
+pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
+    let tables = &arguments.include_tables;
+    let shapes = shapes(tables, situation.first_source());
+    let mut found = missing(tables, &situation.target_tables, &arguments.target_keyspace);
+    if situation.source.keyspace.shards.len() > 1 {
+        let sequenced = vschema::sequenced(&situation.source.vschema);
+        found.extend(counted(tables, &shapes, &sequenced, &arguments.source_keyspace));
+        found.extend(unique(tables, &shapes, &arguments.source_keyspace));
+    }
+    for there in &situation.target_tables {
+        found.extend(foreign(tables, there, &arguments.target_keyspace));
+    }
+    found.dedup();
+    found
+}
+
+/// Tables that the source has lost.
+fn missing(tables: &[String], there: &[Definitions], keyspace: &str) -> Vec<Finding> {
+    let lost = tables.iter().filter(|table| there.iter().any(|known| !known.contains_key(*table)));
+    let finding = |table: &String| {
+        let cause = format!("table {table} is not on every shard of the source keyspace {keyspace}");
+        Finding::new(&check::WAY_BACK_TABLE, format!("table {table}"), cause, "make it there again, as it was")
+    };
+    lost.map(finding).collect()
+}
+
+/// AUTO_INCREMENT columns that every target shard counts for itself: rows of two shards would meet under one id.
+fn counted(tables: &[String], shapes: &Shapes, sequenced: &BTreeSet<&str>, keyspace: &str) -> Vec<Finding> {
+    let counted = auto_increment_columns(tables, shapes).into_iter();
+    let finding = |(table, column): (String, String)| {
+        let cause = format!(
+            "column {column} of table {table} is AUTO_INCREMENT: each shard of {keyspace} gives its values out for itself, and on \
+             the way back rows of two shards would meet under one"
+        );
+        let mend = format!(
+            "make a sequence, and name it in the VSchema of {keyspace}: alter vschema on {table} add auto_increment {column} \
+             using <keyspace>.<sequence>"
+        );
+        Finding::new(&check::WAY_BACK_AUTO_INCREMENT, format!("table {table}"), cause, mend)
+    };
+    counted.filter(|(table, _)| !sequenced.contains(table.as_str())).map(finding).collect()
+}
+
+/// Secondary keys that are unique on each target shard only. A stream stops at a row that breaks one in the source.
+fn unique(tables: &[String], shapes: &Shapes, keyspace: &str) -> Vec<Finding> {
+    let with_key = tables.iter().filter_map(|table| {
+        let key = shapes.get(table)?.keys.iter().find(|key| key.unique)?;
+        Some((table, key))
+    });
+    let finding = |(table, key): (&String, &ddl::Key)| {
+        let cause = format!(
+            "key {} of table {table} is unique on each shard of {keyspace} only: a stream of the way back stops at a row that \
+             breaks it in the source",
+            key.name
+        );
+        let mend = "see that the application does not write such rows";
+        Finding::new(&check::WAY_BACK_UNIQUE, format!("table {table}"), cause, mend)
+    };
+    with_key.map(finding).collect()
+}
+
+/// Foreign keys of the source between a table of the way back and one that stays outside.
+fn foreign(tables: &[String], there: &Definitions, keyspace: &str) -> Vec<Finding> {
+    let inside: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
+    let with_keys = there.iter().filter(|(_, definition)| definition.schema.contains("FOREIGN KEY"));
+    let mut found = Vec::new();
+    for (child, definition) in with_keys {
+        let Ok(shape) = ddl::shape(&definition.schema) else { continue };
+        for key in &shape.foreign_keys {
+            let parent = key.parent.as_str();
+            let outside = key.database.is_some() || inside.contains(child.as_str()) != inside.contains(parent);
+            let concerns = inside.contains(child.as_str()) || inside.contains(parent) && key.database.is_none();
+            if !outside || !concerns {
+                continue;
+            }
+            let cause = format!(
+                "a foreign key of table {child} in the source keyspace {keyspace} points to table {parent}, and only one of the \
+                 two comes back"
+            );
+            let mend = "migrate both tables in one workflow, or drop the foreign key in the source";
+            found.push(Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, mend));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::tabletmanagerdata::TableDefinition;
+
+    use super::*;
+
+    fn definitions(list: &[(&str, &str)]) -> Definitions {
+        let definition = |(name, columns): &(&str, &str)| TableDefinition {
+            name: (*name).to_owned(),
+            schema: format!("CREATE TABLE `{name}` (\n  {columns}\n) ENGINE=InnoDB"),
+            ..TableDefinition::default()
+        };
+        list.iter().map(|entry| (entry.0.to_owned(), definition(entry))).collect()
+    }
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    const PLAIN: &str = "`id` bigint NOT NULL,\n  PRIMARY KEY (`id`)";
+    const COUNTED: &str =
+        "`id` bigint NOT NULL AUTO_INCREMENT,\n  `mail` varchar(9),\n  PRIMARY KEY (`id`),\n  UNIQUE KEY `m` (`mail`)";
+    const CHILD: &str = "`id` bigint NOT NULL,\n  `p` bigint,\n  PRIMARY KEY (`id`),\n  KEY `p` (`p`),\n  \
+                         CONSTRAINT `f` FOREIGN KEY (`p`) REFERENCES `parent` (`id`)";
+
+    #[test]
+    fn ids_that_shards_count_for_themselves_are_refused_unless_a_sequence_gives_them() {
+        let tables = names(&["a", "b"]);
+        let there = definitions(&[("a", COUNTED), ("b", PLAIN)]);
+        let shapes = shapes(&tables, &there);
+        let found = counted(&tables, &shapes, &BTreeSet::new(), "customer");
+        assert_eq!(
+            found.iter().map(|f| (f.id, f.subject.as_str())).collect::<Vec<_>>(),
+            [("WAY_BACK_AUTO_INCREMENT", "table a")]
+        );
+        assert_eq!(counted(&tables, &shapes, &BTreeSet::from(["a"]), "customer"), []);
+        assert_eq!(unique(&tables, &shapes, "customer").len(), 1);
+    }
+
+    #[test]
+    fn foreign_keys_must_not_lead_out_on_either_side() {
+        let there = definitions(&[("child", CHILD), ("parent", PLAIN), ("other", PLAIN)]);
+        let count = |list: &[&str]| foreign(&names(list), &there, "commerce").len();
+        assert_eq!(
+            [count(&["child", "parent"]), count(&["child"]), count(&["parent"]), count(&["other"])],
+            [0, 1, 1, 0]
+        );
+    }
+
+    #[test]
+    fn tables_must_be_on_every_shard_of_the_source() {
+        let there = [definitions(&[("a", PLAIN), ("b", PLAIN)]), definitions(&[("a", PLAIN)])];
+        let found = missing(&names(&["a", "b"]), &there, "commerce");
+        assert_eq!(found.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["table b"]);
+    }
+}

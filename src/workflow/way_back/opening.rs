@@ -1,0 +1,269 @@
+//! What complete does for the way back. Nothing here makes complete fail: what went wrong is told, and prepare, called again,
+//! mends it. Only the positions cannot be had later, for clients write as soon as the target is handed over.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
+
+use super::super::streams::{Keyspace, Origin};
+use super::super::{Error, Result, verdict};
+use super::examine::{Examined, examine};
+use super::record::{Facts, Phase};
+use super::side::{self, Side, tables_on};
+use super::{command, mirror, plan, record};
+use crate::context::Context;
+use crate::gtid::Position;
+use crate::topo::{Lock, Write};
+
+/// Bound of reading the source before the streams are stopped for good.
+const READING: Duration = Duration::from_secs(15);
+/// Bound of asking the target's primaries for their positions.
+const ASKING: Duration = Duration::from_secs(10);
+/// Bound of what is done to the source while clients can write to neither side.
+const WORKING: Duration = Duration::from_secs(20);
+/// The name under which the locks of the source are taken.
+const ACTION: &str = "WayBackOpen";
+
+/// The opening of a way back.
+pub struct Opening<'a> {
+    context: &'a Context,
+    names: (&'a str, &'a str),
+    facts: Facts,
+    /// The source's cluster, and what the streams will be; none when the source could not be read, or does not allow it.
+    ready: Option<(Context, Examined)>,
+    /// The locks of the source.
+    lock: Option<Lock>,
+    /// It was prepared for another migration.
+    foreign: bool,
+    placed: bool,
+    opened: bool,
+    trouble: Option<String>,
+}
+
+/// True for a way back that a complete opens: one that was prepared, or one that the same complete left half open when it had
+/// handed the target over.
+pub fn is_opened_by_complete(facts: &Facts, handed_over: bool) -> bool {
+    match facts.phase {
+        Phase::Prepared | Phase::Noted => !handed_over,
+        Phase::Handed => handed_over,
+        Phase::Missed | Phase::Open | Phase::Closing | Phase::Returned | Phase::Cancelling => false,
+    }
+}
+
+impl<'a> Opening<'a> {
+    /// Reads the source, while the streams run still. `origin` is that of the migration.
+    pub async fn begin(
+        context: &'a Context,
+        names: (&'a str, &'a str),
+        facts: &Facts,
+        origin: Option<&Origin>,
+    ) -> Self {
+        let mut opening = Self {
+            context,
+            names,
+            facts: facts.clone(),
+            ready: None,
+            lock: None,
+            foreign: origin.is_some_and(|origin| !is_of(facts, origin)),
+            placed: false,
+            opened: false,
+            trouble: None,
+        };
+        if opening.foreign {
+            opening.trouble = Some("it was prepared for other tables, or for another source".to_owned());
+            return opening;
+        }
+        let facts = &opening.facts;
+        let reading = async {
+            let mirror = mirror::to_write(context, facts).await?;
+            let examined = examine(context, &mirror, names, facts).await?;
+            examined.report.refuse()?;
+            Ok::<_, Error>((mirror, examined))
+        };
+        match bounded(READING, reading).await {
+            Ok(ready) => opening.ready = Some(ready),
+            Err(why) => opening.trouble = Some(why),
+        }
+        opening
+    }
+
+    /// Notes the positions of the target's primaries. Streams write no more, and clients do not yet: what comes after these
+    /// positions is what they write.
+    pub async fn note(&mut self, target: &Keyspace, lock: &Lock) {
+        self.facts.positions.clear();
+        if self.foreign {
+            return;
+        }
+        self.facts.source_denied = self.to_deny();
+        let noting = async {
+            lock.check().await?;
+            let positions = positions(self.context, target).await?;
+            let facts = Facts { phase: Phase::Noted, positions, ..self.facts.clone() };
+            record::put(self.context.topo.global(), self.names, &facts, lock).await?;
+            Ok::<_, Error>(facts)
+        };
+        match bounded(ASKING, noting).await {
+            Ok(facts) => self.facts = facts,
+            Err(why) => self.trouble = Some(why),
+        }
+    }
+
+    /// What is denied in the source: what a former try has noted stays its own.
+    fn to_deny(&self) -> Vec<(String, Vec<String>)> {
+        let Some((_, examined)) = &self.ready else { return self.facts.source_denied.clone() };
+        let noted = |shard: &str| tables_on(&self.facts.source_denied, shard);
+        let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
+            tables.extend(noted(&shard).into_iter().filter(|table| !tables.contains(table)).collect::<Vec<_>>());
+            tables.sort();
+            (shard, tables)
+        });
+        all.collect()
+    }
+
+    /// Denies the source's tables to clients, and makes the streams.
+    pub async fn open(&mut self) {
+        let Some((mirror, examined)) = self.ready.as_ref().filter(|_| !self.facts.positions.is_empty()) else { return };
+        let facts = &self.facts;
+        let mut taken = None;
+        let working = async {
+            let lock = side::lock(mirror, &facts.keyspace, &plan::back(self.names.1), ACTION).await?;
+            let lock = taken.insert(lock);
+            let side = Side { mirror, examined, lock };
+            side.deny(facts).await?;
+            side.place(facts, facts.phase == Phase::Noted).await
+        };
+        match bounded(WORKING, working).await {
+            Ok(()) => self.placed = true,
+            Err(why) => self.trouble = Some(why),
+        }
+        self.lock = taken;
+    }
+
+    /// The record as the transaction writes it that hands the target over: with positions there is a way back from there on.
+    ///
+    /// # Errors
+    /// A record that cannot be written as text.
+    pub fn handed(&mut self) -> Result<Write> {
+        if matches!(self.facts.phase, Phase::Prepared | Phase::Noted) {
+            self.facts.since = verdict::now();
+        }
+        if self.facts.positions.is_empty() {
+            self.facts.phase = Phase::Missed;
+            self.facts.why =
+                self.trouble.clone().unwrap_or_else(|| "the positions of the target were not noted".into());
+        } else if self.facts.phase == Phase::Noted {
+            self.facts.phase = Phase::Handed;
+        }
+        record::write(self.names, &self.facts)
+    }
+
+    /// Starts the streams, once the target is handed over.
+    pub async fn start(&mut self, lock: &Lock) {
+        let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return };
+        let starting = async {
+            Side { mirror, examined, lock: held }.start(&self.facts).await?;
+            let facts = Facts { phase: Phase::Open, ..self.facts.clone() };
+            record::put(self.context.topo.global(), self.names, &facts, lock).await?;
+            Ok::<_, Error>(facts)
+        };
+        match bounded(WORKING, starting).await {
+            Ok(facts) => (self.facts, self.opened) = (facts, true),
+            Err(why) => self.trouble = Some(why),
+        }
+    }
+
+    /// Gives the locks of the source back.
+    pub async fn end(&mut self) {
+        if let Some(lock) = self.lock.take()
+            && let Err(error) = lock.release().await
+        {
+            tracing::warn!("the locks of the source were not given back: {error}");
+        }
+    }
+
+    /// What became of it, for the summary of complete.
+    pub fn told(&self) -> String {
+        let why = self.trouble.as_deref().unwrap_or("it was not tried").lines().next().unwrap_or_default();
+        if self.opened {
+            return format!("; the way back is open: see {}", command("status", self.names));
+        }
+        tracing::warn!(phase = self.facts.phase.word(), "the way back is not open: {why}");
+        match self.facts.phase {
+            Phase::Missed => format!("; THERE IS NO WAY BACK: {why}"),
+            _ => format!("; THE WAY BACK IS NOT OPEN YET: {why}; to open it: {}", command("prepare", self.names)),
+        }
+    }
+
+    /// Why it is not open.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| !self.opened)
+    }
+}
+
+/// Whether a way back was prepared for this migration.
+fn is_of(facts: &Facts, origin: &Origin) -> bool {
+    (&facts.mount, &facts.keyspace, &facts.tables) == (&origin.mount, &origin.keyspace, &origin.tables)
+}
+
+/// The position of each shard's primary.
+async fn positions(context: &Context, target: &Keyspace) -> Result<Vec<(String, String)>> {
+    let primaries = target.primaries()?;
+    let asked = primaries.into_iter().map(|(shard, tablet)| async move {
+        let answer = context.tablets.primary_position(tablet, PrimaryPositionRequest {}).await?;
+        match Position::parse(&answer.position) {
+            Position::Gtids(set) if set != crate::gtid::GtidSet::default() => Ok((shard.name.clone(), answer.position)),
+            _ => {
+                let text = format!("the primary of shard {}/{} tells no GTIDs", target.name, shard.name);
+                Err(Error::precondition("GTID_OFF", text, "set gtid_mode = ON on its MySQL"))
+            }
+        }
+    });
+    join_all(asked.collect::<Vec<_>>()).await.into_iter().collect()
+}
+
+/// An answer within a bound, or a text for people.
+async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> std::result::Result<T, String> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complete_opens_what_was_prepared_and_never_notes_positions_after_it_handed_the_target_over() {
+        let facts = |phase: &str| -> Facts {
+            let text = format!(
+                r#"{{"phase":"{phase}","mount":"ext1","source":{{"topo_type":"","server":"","root":""}},"keyspace":"commerce",
+                    "tables":["t"],"back_mount":"m","mount_made":true,"on_ddl":1,
+                    "target":{{"topo_type":"","server":"","root":""}}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        for (phase, before, after) in [
+            ("prepared", true, false),
+            ("noted", true, false),
+            ("handed", false, true),
+            ("missed", false, false),
+            ("open", false, false),
+            ("closing", false, false),
+            ("returned", false, false),
+            ("cancelling", false, false),
+        ] {
+            let facts = facts(phase);
+            assert_eq!(
+                (is_opened_by_complete(&facts, false), is_opened_by_complete(&facts, true)),
+                (before, after),
+                "{phase}"
+            );
+        }
+        let origin =
+            Origin { keyspace: "commerce".into(), mount: "ext1".into(), tables: vec!["t".into()], shards: vec![] };
+        assert!(is_of(&facts("prepared"), &origin));
+        assert!(!is_of(&facts("prepared"), &Origin { tables: vec!["t".into(), "u".into()], ..origin }));
+    }
+}

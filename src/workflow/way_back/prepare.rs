@@ -1,0 +1,235 @@
+//! Prepare: check everything, then let the source know the target as a mount. After complete it opens what complete could not.
+
+use vtmigrated_proto::topodata::TopoConfig;
+
+use super::super::migrate::arguments::on_ddl;
+use super::super::migrate::{Found, gather, locks};
+use super::super::preflight::{Finding, Report, check};
+use super::super::{Error, Result};
+use super::examine::{Examined, examine, migration};
+use super::opening::Opening;
+use super::record::{Config, Facts, Phase};
+use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side};
+use crate::context::Context;
+use crate::topo::{self, Lock, external_cluster};
+
+/// The name under which locks are taken.
+const ACTION: &str = "WayBackPrepare";
+const LOOPBACK: [&str; 3] = ["localhost", "127.", "[::1]"];
+
+/// What prepare was asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    pub keyspace: String,
+    pub workflow: String,
+    /// Address under which the source's tablets reach the target's topology server; empty: that of this server.
+    pub topo_server: String,
+    /// Empty: STOP.
+    pub on_ddl: String,
+    pub dry_run: bool,
+}
+
+/// Prepares a way back. The same again is a success.
+///
+/// # Errors
+/// Refused, with nothing written, with everything that stands in the way.
+pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
+    let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
+    check_names(names)?;
+    if arguments.dry_run {
+        let found = Found::read(context, names.0, names.1).await?;
+        let (facts, examined, report) = look(context, &found, arguments).await?;
+        return Ok(dry(names, &facts, &examined, report));
+    }
+    let lock = locks(context, names.0, names.1, ACTION).await?;
+    let prepared = locked(context, arguments, &lock).await;
+    if let Err(error) = lock.release().await {
+        tracing::warn!("the locks of a way back were not given back: {error}");
+    }
+    context.changes.make();
+    prepared
+}
+
+async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<Told> {
+    let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
+    let stored = record::find(context.topo.global(), names.0, names.1).await?;
+    match &stored {
+        Some(facts) if facts.phase == Phase::Handed => return open(context, names, facts, lock).await,
+        Some(facts) if facts.phase == Phase::Open => {
+            let summary = format!("the way back is open already: see {}", command("status", names));
+            return Ok(Told { phase: facts.phase.word(), clear: true, summary, ..Told::default() });
+        }
+        Some(facts) if facts.phase != Phase::Prepared => {
+            let help = match facts.phase {
+                Phase::Noted => {
+                    format!("complete has begun: Migrate --target-keyspace {} --workflow {} complete", names.0, names.1)
+                }
+                Phase::Closing | Phase::Returned => format!("finish going back: {}", command("complete", names)),
+                _ => format!("take it away first: {}", command("cancel", names)),
+            };
+            return Err(out_of_turn(names, facts, help));
+        }
+        _ => {}
+    }
+    let found = Found::read(context, names.0, names.1).await?;
+    let (mut facts, examined, report) = look(context, &found, arguments).await?;
+    report.refuse()?;
+    report.log("way-back prepare");
+    let mirror = mirror::to_write(context, &facts).await?;
+    // proves that the keyspace's records can be written, before anything is
+    side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?.release().await?;
+    let known = external_cluster::find(mirror.topo.global(), &facts.back_mount).await?;
+    let theirs = known.and_then(|record| record.value.topo_config);
+    if let Some(theirs) = theirs.as_ref().filter(|theirs| **theirs != TopoConfig::from(&facts.target)) {
+        return Err(taken(&facts.back_mount, theirs));
+    }
+    facts.mount_made = theirs.is_none() || stored.as_ref().is_some_and(|stored| stored.mount_made);
+    record::put(context.topo.global(), names, &facts, lock).await?;
+    if theirs.is_none() {
+        let made = external_cluster::create(mirror.topo.global(), &facts.back_mount, (&facts.target).into()).await;
+        if let Err(error) = made {
+            return Err(not_made(context, names, &facts, (error, stored.is_none()), lock).await);
+        }
+    }
+    let streams: usize = examined.sources.iter().map(|(_, sources)| sources.len()).sum();
+    let summary = format!(
+        "the way back of workflow {}.{} is prepared: complete will open {streams} streams into {} of {}",
+        names.0, names.1, facts.keyspace, facts.mount
+    );
+    Ok(Told { phase: facts.phase.word(), clear: true, summary, report, ..Told::default() })
+}
+
+/// The source did not take the mount: without it the record is of nothing, unless an earlier prepare had made it.
+async fn not_made(
+    context: &Context,
+    names: (&str, &str),
+    facts: &Facts,
+    (error, fresh): (topo::Error, bool),
+    lock: &Lock,
+) -> Error {
+    // whether a write whose answer was lost was done is not known: cancel takes the mount away
+    let nothing_done = !error.is_unreachable();
+    if fresh
+        && nothing_done
+        && let Err(left) = record::delete(context.topo.global(), names, lock).await
+    {
+        tracing::warn!("the record of a way back is left: {left}");
+    }
+    let doing = format!("the mount {} could not be registered in the source's topology", facts.back_mount);
+    Error::Topo(error).doing(doing)
+}
+
+fn taken(name: &str, theirs: &TopoConfig) -> Error {
+    let TopoConfig { topo_type, server, root } = theirs;
+    let text = format!("the source has a mount {name} already, of another topology ({topo_type} {server} {root})");
+    Error::exists(
+        "MOUNT_EXISTS",
+        text,
+        format!("unregister it in the source's cluster: Mount unregister --name {name}"),
+    )
+}
+
+/// Everything that is known without a lock.
+async fn look(context: &Context, found: &Found, arguments: &Arguments) -> Result<(Facts, Examined, Report)> {
+    let facts = facts(context, found, arguments).await?;
+    let mirror = mirror::to_read(context, &facts).await?;
+    let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
+    let mut examined = examine(context, &mirror, names, &facts).await?;
+    let mut report = Report::default();
+    report.extend(migration(found, &arguments.workflow));
+    report.extend(std::mem::take(&mut examined.report.findings));
+    let hosts = examined.situation.target.tablets.values().flatten().map(|tablet| tablet.hostname.as_str());
+    report.extend(local(&facts.target.server, hosts));
+    Ok((facts, examined, report))
+}
+
+/// The facts of a way back that is to be prepared.
+async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Result<Facts> {
+    let Arguments { keyspace, workflow, topo_server, on_ddl: wanted, .. } = arguments;
+    let origin = &found.origin;
+    let mount = gather::mount(context, &origin.mount).await?;
+    let source = mount.value.topo_config.as_ref().map(Config::from).unwrap_or_default();
+    let (kind, server, root) = context.topo.global().endpoint();
+    let server = if topo_server.is_empty() { server } else { topo_server };
+    if topo::address::check(kind, topo_server).is_err() {
+        let text = "bad topology server: a host and a port are expected, or several with commas between them";
+        return Err(Error::invalid("BAD_ADDRESS", text, "name the address with --topo-server"));
+    }
+    let mut zones = found.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
+    Ok(Facts {
+        phase: Phase::Prepared,
+        mount: origin.mount.clone(),
+        source,
+        keyspace: origin.keyspace.clone(),
+        tables: origin.tables.clone(),
+        back_mount: plan::mount(keyspace, workflow),
+        target: Config { topo_type: kind.to_owned(), server: server.to_owned(), root: root.to_owned() },
+        mount_made: false,
+        on_ddl: on_ddl(if wanted.is_empty() { "STOP" } else { wanted })?.into(),
+        time_zone: zones.next().map(|bls| bls.source_time_zone.clone()).unwrap_or_default(),
+        positions: Vec::new(),
+        source_denied: Vec::new(),
+        target_denied: Vec::new(),
+        since: 0,
+        why: String::new(),
+    })
+}
+
+/// A loopback address means another server to tablets on other hosts.
+fn local<'h>(server: &str, hosts: impl Iterator<Item = &'h str>) -> Option<Finding> {
+    let is_local = |host: &str| LOOPBACK.iter().any(|loopback| host.starts_with(loopback)) || host == "::1";
+    let mut far = hosts.filter(|host| !is_local(host));
+    let far = far.next().filter(|_| server.split(',').any(is_local))?;
+    let cause =
+        format!("the source's tablets would look for the target's topology at {server}, and one of them is on {far}");
+    let mend = "name the address under which they reach it: --topo-server";
+    Some(Finding::new(&check::WAY_BACK_TOPO_LOCAL, format!("topology {server}"), cause, mend))
+}
+
+fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) -> Told {
+    let clear = report.is_clear();
+    let mut steps = Vec::new();
+    if clear {
+        let Facts { back_mount, mount, keyspace, .. } = facts;
+        steps.push(format!("Write the record of the way back of workflow {}.{}", names.0, names.1));
+        steps.push(format!("Register this cluster as mount {back_mount} in the topology of {mount}"));
+        steps.push("At complete: note the positions of the target's primaries".to_owned());
+        for (shard, tables) in examined.to_deny().into_iter().filter(|(_, tables)| !tables.is_empty()) {
+            steps.push(format!("At complete: deny writes of clients on {keyspace}/{shard}: {}", tables.join(", ")));
+        }
+        for (shard, sources) in &examined.sources {
+            let from: Vec<&str> = sources.iter().map(|source| source.shard.as_str()).collect();
+            steps.push(format!("At complete: stream into {keyspace}/{shard} from {}", from.join(", ")));
+        }
+    }
+    let verdict = if clear { format!("{} steps", steps.len()) } else { "refused".to_owned() };
+    let summary = format!("Prepare dry run results for the way back of workflow {}.{}: {verdict}", names.0, names.1);
+    Told { phase: "", clear, summary, report, steps, streams: Vec::new() }
+}
+
+/// Opens a way back that complete left half open.
+async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
+    let mut opening = Opening::begin(context, names, facts, None).await;
+    opening.open().await;
+    opening.start(lock).await;
+    opening.end().await;
+    if let Some(why) = opening.trouble() {
+        let text = format!("the way back of workflow {}.{} could not be opened: {why}", names.0, names.1);
+        return Err(Error::precondition("WAY_BACK_NOT_OPEN", text, "mend that, and run the command again"));
+    }
+    let summary = format!("the way back of workflow {}.{} is open", names.0, names.1);
+    Ok(Told { phase: Phase::Open.word(), clear: true, summary, ..Told::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_address_is_told_when_tablets_are_elsewhere() {
+        let found = |server: &str, hosts: &[&str]| local(server, hosts.iter().copied()).is_some();
+        assert!(found("localhost:2379", &["127.0.0.1", "tablet7"]) && found("etcd:1,127.0.0.1:2379", &["tablet7"]));
+        assert!(!found("localhost:2379", &["localhost", "127.0.0.1", "::1"]));
+        assert!(!found("etcd:2379", &["tablet7"]));
+    }
+}

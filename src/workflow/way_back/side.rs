@@ -1,0 +1,169 @@
+//! What a way back does to the source: denied tables, streams, their start, and how each is taken back. Every step can be
+//! repeated.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
+use vtmigrated_proto::tabletmanagerdata::CreateVReplicationWorkflowRequest;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+use vtmigrated_proto::topodata::Tablet;
+
+use super::super::migrate::cleanup::{self, state_change};
+use super::super::migrate::create::batching;
+use super::super::streams::{OnShard, TargetShard};
+use super::super::{Error, Result, refresh};
+use super::examine::Examined;
+use super::plan;
+use super::record::Facts;
+use crate::context::Context;
+use crate::topo::shard::{self, Deny};
+use crate::topo::{Lock, LockRequest, paths};
+
+/// How long a lock of the source is waited for: whoever waits keeps clients from writing.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// The source, to be written to.
+pub struct Side<'a> {
+    /// The source's cluster: see [`super::mirror::to_write`].
+    pub mirror: &'a Context,
+    pub examined: &'a Examined,
+    /// Of the source keyspace and of the workflow there.
+    pub lock: &'a Lock,
+}
+
+/// Takes the locks of the way back in the source: of the workflow there, and of its keyspace.
+///
+/// # Errors
+/// Those of the topology; that somebody else has them.
+pub async fn lock(mirror: &Context, keyspace: &str, back: &str, action: &str) -> Result<Lock> {
+    let wait = mirror.options.lock_timeout.min(LOCK_WAIT);
+    let request = LockRequest { wait, ..mirror.lock_request(action) };
+    let request = request.named(paths::workflow_lock(keyspace, back)).of(paths::keyspace_dir(keyspace));
+    let locked = mirror.topo.global().lock(request).await;
+    locked.map_err(|error| Error::Topo(error).doing(format!("failed to lock the source keyspace {keyspace}")))
+}
+
+impl Side<'_> {
+    fn back(&self) -> &str {
+        &self.examined.arguments.workflow
+    }
+
+    fn shards(&self) -> &[TargetShard] {
+        &self.examined.situation.target.keyspace.shards
+    }
+
+    /// Denies clients' writes to the tables, where nobody denies them already, and makes the tablets see it.
+    pub async fn deny(&self, facts: &Facts) -> Result<()> {
+        let target = &self.examined.situation.target;
+        let records = self.shards().iter().map(|shard| shard.record.clone()).collect();
+        let of = |name: &str| tables_on(&facts.source_denied, name);
+        let change = if batching::reads_pass(&self.examined.situation) { Deny::AddForWrites } else { Deny::Add };
+        shard::deny_tables(self.mirror.topo.global(), records, change, &of, self.lock).await?;
+        refresh::shards(self.mirror, target, &|_: &str| true).await.map(drop)
+    }
+
+    /// Makes the streams that are not there yet, stopped, and gives each the position that was noted. `anew`: those that are
+    /// there go first, for they may have been given another one.
+    pub async fn place(&self, facts: &Facts, anew: bool) -> Result<()> {
+        if anew && !self.streams().await?.is_empty() {
+            cleanup::delete_rows(self.mirror, self.lock, &self.examined.situation.target, self.back()).await?;
+        }
+        self.lock.check().await?;
+        let there = self.streams().await?;
+        let made = self.shards().iter().enumerate().map(|(at, shard)| self.make(at, shard, &there));
+        fold(join_all(made).await)?;
+        let there = self.streams().await?;
+        let placed = self.shards().iter().enumerate().map(|(at, shard)| self.give_positions(at, shard, &there, facts));
+        fold(join_all(placed).await)
+    }
+
+    /// Starts the streams, when all of them are there and none is before its position.
+    pub async fn start(&self, facts: &Facts) -> Result<()> {
+        let there = self.streams().await?;
+        for (at, shard) in self.shards().iter().enumerate() {
+            plan::stands(self.planned(shard), &on(&there, at), &facts.positions).map_err(|why| {
+                let text = format!("shard {}/{}: {why}", shard_keyspace(self), shard.name);
+                Error::precondition("WAY_BACK_STREAMS", text, "run way-back prepare again")
+            })?;
+        }
+        self.lock.check().await?;
+        let request = state_change(self.back(), State::Running, None);
+        cleanup::each(self.shards().iter(), |_, tablet| {
+            let request = request.clone();
+            async move { self.mirror.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
+        })
+        .await
+    }
+
+    async fn streams(&self) -> Result<Vec<OnShard>> {
+        self.examined.situation.target.keyspace.workflows(self.mirror, &[self.back().to_owned()]).await
+    }
+
+    fn planned(&self, shard: &TargetShard) -> &[vtmigrated_proto::binlogdata::BinlogSource] {
+        self.examined.situation.planned(&self.examined.sources, &shard.name)
+    }
+
+    async fn make(&self, at: usize, shard: &TargetShard, there: &[OnShard]) -> Result<()> {
+        let missing = plan::missing(self.planned(shard), &on(there, at));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let primary = shard.primary()?;
+        let request = self.request(primary, missing);
+        self.mirror.tablets.create_v_replication_workflow(primary, request).await?;
+        Ok(())
+    }
+
+    fn request(
+        &self,
+        primary: &Tablet,
+        sources: Vec<vtmigrated_proto::binlogdata::BinlogSource>,
+    ) -> CreateVReplicationWorkflowRequest {
+        let Examined { arguments, situation, cells, .. } = self.examined;
+        let keep = self.mirror.options.keep_vplayer_batching;
+        CreateVReplicationWorkflowRequest {
+            workflow: arguments.workflow.clone(),
+            binlog_source: sources,
+            cells: cells.clone(),
+            tablet_types: arguments.tablet_types.iter().map(|kind| (*kind).into()).collect(),
+            tablet_selection_preference: arguments.preference.into(),
+            workflow_type: VReplicationWorkflowType::Migrate.into(),
+            options: batching::of(primary, situation, &arguments.tablet_types, keep).options(),
+            ..CreateVReplicationWorkflowRequest::default()
+        }
+    }
+
+    async fn give_positions(&self, at: usize, shard: &TargetShard, there: &[OnShard], facts: &Facts) -> Result<()> {
+        let primary = shard.primary()?;
+        let streams = on(there, at);
+        let unplaced = plan::unplaced(&streams, &facts.positions).map_err(|of| {
+            let text = format!("no position was noted of shard {of}");
+            Error::precondition("WAY_BACK_POSITION", text, "take the way back away: way-back cancel")
+        })?;
+        let calls = unplaced.into_iter().map(|(id, position)| async move {
+            let query = plan::place(id, position);
+            Ok(self.mirror.tablets.v_replication_exec(primary, query).await.map(drop)?)
+        });
+        fold(join_all(calls).await)
+    }
+}
+
+fn shard_keyspace<'s>(side: &'s Side<'_>) -> &'s str {
+    &side.examined.situation.target.keyspace.name
+}
+
+/// The streams of a shard, given by its number.
+pub fn on(rows: &[OnShard], shard: usize) -> Vec<&Stream> {
+    rows.iter().filter(|row| row.shard == shard).flat_map(|row| &row.found.streams).collect()
+}
+
+/// The tables of a shard in a list by shard.
+pub fn tables_on(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
+    lists.iter().find(|(name, _)| name == shard).map(|(_, tables)| tables.clone()).unwrap_or_default()
+}
+
+/// All errors of several calls as one.
+pub fn fold(results: Vec<Result<()>>) -> Result<()> {
+    Error::several(results.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
+}
