@@ -4,6 +4,8 @@
 //! To the source it is a Migrate with the name `<workflow>_back`, whose source is the target, known there as a mount. The
 //! source is written to only where prepare was called.
 
+pub mod cancel;
+pub mod complete;
 mod examine;
 mod mirror;
 pub mod opening;
@@ -11,6 +13,7 @@ pub mod plan;
 pub mod prepare;
 pub mod record;
 mod side;
+pub mod status;
 
 use super::preflight::Report;
 use super::{Error, Result};
@@ -50,6 +53,12 @@ pub(super) fn command(action: &str, (keyspace, workflow): (&str, &str)) -> Strin
     format!("vtmigrated way-back {action} --target-keyspace {keyspace} --workflow {workflow}")
 }
 
+/// There is no way back of this name.
+fn unknown(names: (&str, &str)) -> Error {
+    let text = format!("workflow {}.{} has no way back", names.0, names.1);
+    Error::not_found("WAY_BACK_UNKNOWN", text, format!("before complete: {}", command("prepare", names)))
+}
+
 /// Refuses what a way back in this phase does not allow.
 fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
     let (keyspace, workflow) = names;
@@ -58,6 +67,11 @@ fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
         phase => format!("the way back of workflow {keyspace}.{workflow} is {}", phase.word()),
     };
     Error::precondition("WAY_BACK_PHASE", text, help)
+}
+
+/// The record of a way back.
+async fn stored(context: &crate::context::Context, names: (&str, &str)) -> Result<Facts> {
+    record::find(context.topo.global(), names.0, names.1).await?.ok_or_else(|| unknown(names))
 }
 
 /// Checks the names of a request.

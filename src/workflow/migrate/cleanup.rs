@@ -286,7 +286,7 @@ async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Re
 /// makes the tablets see it: two waves. Answers the replicas that did not.
 ///
 /// The tablets are refreshed even when nothing was left to take off: an earlier try may have ended in between.
-async fn lift_from(
+pub async fn lift_from(
     context: &Context,
     lock: &Lock,
     target: &WithReplicas,

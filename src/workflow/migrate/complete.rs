@@ -1,6 +1,6 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
-pub(super) mod freeze;
+pub(in crate::workflow) mod freeze;
 mod step;
 
 use futures::future::{join, try_join};

@@ -12,7 +12,12 @@ use crate::topo::Lock;
 
 /// Starts the streams that complete stopped for good, and takes its mark out of the record. Their tables must still be
 /// denied to clients: see [`Found::may_run_on`].
-pub(super) async fn run_on(context: &Context, found: &mut Found, workflow: &str, lock: &Lock) -> Result<()> {
+pub(in crate::workflow) async fn run_on(
+    context: &Context,
+    found: &mut Found,
+    workflow: &str,
+    lock: &Lock,
+) -> Result<()> {
     lock.check().await?;
     let target = &found.target.keyspace;
     let frozen = |at: usize| found.rows.iter().any(|row| row.shard == at && is_frozen(row));

@@ -1,0 +1,106 @@
+//! Cancel: the source as it was before prepare. Repeating it after an interruption finishes the job.
+
+use vtmigrated_proto::topodata::TopoConfig;
+
+use super::super::Result;
+use super::super::migrate::cleanup;
+use super::super::migrate::locks;
+use super::super::streams::{Graphed, WithReplicas};
+use super::record::{Facts, Phase};
+use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored};
+use crate::context::Context;
+use crate::topo::{self, Lock, external_cluster};
+
+/// The name under which locks are taken.
+const ACTION: &str = "WayBackCancel";
+
+/// Takes a way back away: streams, denied tables, the mount in the source's topology, its record.
+///
+/// # Errors
+/// Refused once the source serves again; what keeps the clusters from being changed.
+pub async fn cancel(context: &Context, names: (&str, &str)) -> Result<Told> {
+    check_names(names)?;
+    let lock = locks(context, names.0, names.1, ACTION).await?;
+    let cancelled = async {
+        let facts = stored(context, names).await?;
+        taken_away(context, names, facts, &lock).await
+    };
+    let cancelled = cancelled.await;
+    if let Err(error) = lock.release().await {
+        tracing::warn!("the locks of a way back were not given back: {error}");
+    }
+    context.changes.make();
+    cancelled?;
+    let summary = format!("the way back of workflow {}.{} is cancelled", names.0, names.1);
+    Ok(Told { clear: true, summary, ..Told::default() })
+}
+
+/// The same under locks that are held.
+pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<()> {
+    if facts.phase == Phase::Returned {
+        let help = format!("the source serves already; finish going back: {}", command("complete", names));
+        return Err(out_of_turn(names, &facts, help));
+    }
+    let touched = facts.phase != Phase::Prepared;
+    let facts = Facts { phase: Phase::Cancelling, ..facts };
+    record::put(context.topo.global(), names, &facts, lock).await?;
+    if !facts.target_denied.is_empty() {
+        let target = read(context, names.0).await?;
+        lift(context, lock, &target, &facts.target_denied).await?;
+    }
+    let mirror = mirror::to_write(context, &facts).await?;
+    if touched {
+        let back = plan::back(names.1);
+        let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
+        let left = leave_source(&mirror, &facts, &back, &held).await;
+        if let Err(error) = held.release().await {
+            tracing::warn!("the locks of the source were not given back: {error}");
+        }
+        left?;
+    }
+    forget_mount(&mirror, &facts).await?;
+    record::delete(context.topo.global(), names, lock).await
+}
+
+/// Ends the streams, then lets clients write to the source's tables.
+async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<()> {
+    let source = read(mirror, &facts.keyspace).await?;
+    cleanup::delete_rows(mirror, lock, &source, back).await?;
+    lift(mirror, lock, &source, &facts.source_denied).await
+}
+
+/// Takes denied tables off a keyspace's shards, as they are now, and makes the tablets see it.
+pub(super) async fn lift(
+    context: &Context,
+    lock: &Lock,
+    keyspace: &WithReplicas,
+    denied: &[(String, Vec<String>)],
+) -> Result<()> {
+    let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
+    cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await.map(drop)
+}
+
+/// A keyspace with all its tablets.
+pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplicas> {
+    let global = context.topo.global();
+    let (shards, cells) = futures::future::try_join(topo::shard::all(global, keyspace), context.topo.cells()).await?;
+    let graphed = Graphed::read(keyspace, shards, cells).await?.in_use();
+    let tablets = graphed.tablets().await?;
+    Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
+}
+
+/// Unregisters the target in the source's topology, when prepare had registered it and it is the same still.
+pub(super) async fn forget_mount(mirror: &Context, facts: &Facts) -> Result<()> {
+    let global = mirror.topo.global();
+    let Some(known) = external_cluster::find(global, &facts.back_mount).await?.filter(|_| facts.mount_made) else {
+        return Ok(());
+    };
+    if known.value.topo_config.as_ref() != Some(&TopoConfig::from(&facts.target)) {
+        tracing::warn!(vitess.mount = facts.back_mount, "the mount in the source leads somewhere else now and stays");
+        return Ok(());
+    }
+    match external_cluster::delete(global, &facts.back_mount, known.version).await {
+        Err(error) if error.is_no_node() => Ok(()),
+        other => Ok(other?),
+    }
+}

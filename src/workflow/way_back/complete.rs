@@ -1,0 +1,218 @@
+//! Complete: going back. The mirror image of the migration's complete: writes to the target's tables are denied, the source is
+//! proven to have all of them, the streams are stopped for good, and clients may write to the source again.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
+
+use super::super::migrate::complete::freeze;
+use super::super::migrate::{Found, cleanup, locks, readiness, thaw};
+use super::super::streams::WithReplicas;
+use super::super::{Error, Result, refresh};
+use super::cancel::{forget_mount, lift, read};
+use super::record::{Facts, Phase};
+use super::side::{fold, tables_on};
+use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored};
+use crate::context::Context;
+use crate::deadline;
+use crate::error::Explain;
+use crate::tablet::db_name;
+use crate::topo::shard::{self, Deny};
+use crate::topo::{self, Lock};
+
+/// The name under which locks are taken.
+const ACTION: &str = "WayBackComplete";
+/// How long transactions may take that were under way when writes were denied.
+const TRANSACTIONS: Duration = Duration::from_secs(35);
+/// Tables are locked so often, with a pause: a write may have passed the tablet's check just before (Vitess 24).
+const CYCLES: u32 = 2;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes the source the one that serves. Repeating it after an interruption finishes the job.
+///
+/// # Errors
+/// Refused, and the target serves on, unless the source is proven to have everything.
+pub async fn complete(context: &Context, names: (&str, &str)) -> Result<Told> {
+    check_names(names)?;
+    let lock = locks(context, names.0, names.1, ACTION).await?;
+    let returned = locked(context, names, &lock).await;
+    if let Err(error) = lock.release().await {
+        tracing::warn!("the locks of a way back were not given back: {error}");
+    }
+    context.changes.make();
+    returned
+}
+
+async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<Told> {
+    let facts = stored(context, names).await?;
+    let help = match facts.phase {
+        Phase::Open | Phase::Closing | Phase::Returned => None,
+        Phase::Handed => Some(format!("open it first: {}", command("prepare", names))),
+        Phase::Prepared | Phase::Noted => Some(format!(
+            "the migration comes first: Migrate --target-keyspace {} --workflow {} complete",
+            names.0, names.1
+        )),
+        Phase::Missed | Phase::Cancelling => Some(format!("take it away: {}", command("cancel", names))),
+    };
+    if let Some(help) = help {
+        return Err(out_of_turn(names, &facts, help));
+    }
+    let mirror = mirror::to_write(context, &facts).await?;
+    let back = plan::back(names.1);
+    let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
+    let going = Going { context, mirror: &mirror, names, back: &back, lock, held: &held };
+    let returned = going.back(facts).await;
+    if let Err(error) = held.release().await {
+        tracing::warn!("the locks of the source were not given back: {error}");
+    }
+    returned
+}
+
+/// Going back, under the locks of both sides.
+struct Going<'a> {
+    context: &'a Context,
+    /// The source's cluster.
+    mirror: &'a Context,
+    names: (&'a str, &'a str),
+    /// Name of the workflow in the source.
+    back: &'a str,
+    lock: &'a Lock,
+    held: &'a Lock,
+}
+
+impl Going<'_> {
+    async fn back(&self, mut facts: Facts) -> Result<Told> {
+        if facts.phase != Phase::Returned {
+            facts = self.close(facts).await?;
+        }
+        let source = read(self.mirror, &facts.keyspace).await?;
+        lift(self.mirror, self.held, &source, &facts.source_denied).await?;
+        cleanup::delete_rows(self.mirror, self.held, &source, self.back).await?;
+        forget_mount(self.mirror, &facts).await?;
+        record::delete(self.context.topo.global(), self.names, self.lock).await?;
+        let summary = format!(
+            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}",
+            facts.keyspace,
+            facts.mount,
+            self.names.0,
+            facts.tables.join(", ")
+        );
+        Ok(Told { phase: Phase::Returned.word(), clear: true, summary, ..Told::default() })
+    }
+
+    /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
+    /// lets clients write to the target again.
+    async fn close(&self, mut facts: Facts) -> Result<Facts> {
+        let mut found = Found::read(self.mirror, &facts.keyspace, self.back).await?;
+        found.refuse_shared("complete", self.back, false)?;
+        if facts.phase == Phase::Open {
+            // while clients write still: what would fail fails here
+            self.ready(&mut found).await?;
+        }
+        let target = read(self.context, self.names.0).await?;
+        if facts.phase == Phase::Open {
+            facts.target_denied = to_deny(&target, &facts.tables);
+            facts.phase = Phase::Closing;
+            self.put(&facts).await?;
+        }
+        let returned = Facts { phase: Phase::Returned, ..facts.clone() };
+        let proven = async {
+            self.quieten(&target, &facts).await?;
+            self.ready(&mut found).await?;
+            freeze::freeze(self.mirror, &found, self.back, self.held).await?;
+            self.put(&returned).await
+        };
+        match proven.await {
+            Ok(()) => Ok(returned),
+            Err(error) => Err(self.open_again(&target, &mut found, facts, error).await),
+        }
+    }
+
+    async fn put(&self, facts: &Facts) -> Result<()> {
+        record::put(self.context.topo.global(), self.names, facts, self.lock).await
+    }
+
+    /// Waits until every stream is at the position that the target has now.
+    async fn ready(&self, found: &mut Found) -> Result<()> {
+        let ready = readiness::check(self.mirror, found, self.back, (None, false), self.held).await;
+        found.rows = ready.map_err(|error| self.not_ready(error))?.rows;
+        Ok(())
+    }
+
+    fn not_ready(&self, error: Error) -> Error {
+        let Error::Blocked { text, violations, .. } = error else { return error };
+        let causes: Vec<String> =
+            violations.iter().map(|(id, subject, cause)| format!("{id} ({subject}): {cause}")).collect();
+        let causes = if causes.is_empty() { text } else { causes.join("; ") };
+        let text = format!("cannot go back with workflow {}.{}: {causes}", self.names.0, self.names.1);
+        let help = format!(
+            "see {}; to stay with the target: {}",
+            command("status", self.names),
+            command("cancel", self.names)
+        );
+        Error::Blocked { reason: "WAY_BACK_NOT_READY", text, help, violations }
+    }
+
+    /// Denies clients' writes to the target's tables, and waits for transactions that had begun before.
+    async fn quieten(&self, target: &WithReplicas, facts: &Facts) -> Result<()> {
+        let records = target.keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
+        let of = |name: &str| tables_on(&facts.target_denied, name);
+        shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await?;
+        refresh::shards(self.context, target, &|_: &str| true).await?;
+        for cycle in 0..CYCLES {
+            if cycle > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            self.lock.check().await?;
+            let until = deadline::now() + TRANSACTIONS;
+            let locked = target.keyspace.primaries()?.into_iter().map(|(_, tablet)| async move {
+                let request = ExecuteFetchAsDbaRequest {
+                    query: plan::lock_tables(&facts.tables).into_bytes(),
+                    db_name: db_name(tablet),
+                    max_rows: 1,
+                    ..ExecuteFetchAsDbaRequest::default()
+                };
+                Ok(self.context.tablets.execute_fetch_as_dba(tablet, request).await.map(drop)?)
+            });
+            deadline::scope(Some(until), async { fold(join_all(locked.collect::<Vec<_>>()).await) }).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets clients write to the target again.
+    async fn open_again(&self, target: &WithReplicas, found: &mut Found, mut facts: Facts, error: Error) -> Error {
+        let opened = async {
+            // whatever of the last write came through: with the record at *returned* the target must not be opened
+            self.put(&facts).await?;
+            found.rows = found.target.keyspace.workflows(self.mirror, &[self.back.to_owned()]).await?;
+            if readiness::any_frozen(&found.rows) {
+                thaw::run_on(self.mirror, found, self.back, self.held).await?;
+            }
+            lift(self.context, self.lock, target, &facts.target_denied).await?;
+            facts.phase = Phase::Open;
+            facts.target_denied = Vec::new();
+            self.put(&facts).await
+        };
+        match opened.await {
+            Ok(()) => error,
+            Err(undo) => {
+                let help = format!(
+                    "clients cannot write to the target's tables: run the command again, or {}",
+                    command("cancel", self.names)
+                );
+                tracing::error!(reason = undo.reason(), "the target was not opened again: {undo}");
+                Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
+            }
+        }
+    }
+}
+
+/// Tables of the way back that nobody denies on each target shard yet.
+fn to_deny(target: &WithReplicas, tables: &[String]) -> Vec<(String, Vec<String>)> {
+    let of_shard = |shard: &super::super::streams::TargetShard| {
+        let denied = topo::shard::denied(&shard.record.value);
+        (shard.name.clone(), tables.iter().filter(|table| !denied.contains(table)).cloned().collect())
+    };
+    target.keyspace.shards.iter().map(of_shard).collect()
+}

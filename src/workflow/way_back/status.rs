@@ -1,0 +1,125 @@
+//! Where a way back stands, and whether going back would be refused now. Only reads.
+
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+
+use super::super::migrate::Found;
+use super::super::migrate::status::lag;
+use super::super::preflight::{Finding, Report, Severity, check};
+use super::super::streams::{self, Keyspace, OnShard};
+use super::super::{Result, verdict};
+use super::examine::{examine, migration};
+use super::record::{Facts, Phase};
+use super::{StreamTold, Told, check_names, command, mirror, plan, stored};
+use crate::context::Context;
+use crate::gtid::Position;
+
+/// Longest position shown, in characters.
+const POSITION: usize = 400;
+
+/// Tells where a way back stands.
+///
+/// # Errors
+/// `WAY_BACK_UNKNOWN`, and what keeps the clusters from being read.
+pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
+    check_names(names)?;
+    let facts = stored(context, names).await?;
+    let told = match facts.phase {
+        Phase::Prepared => prepared(context, names, &facts).await?,
+        Phase::Missed => {
+            let finding = about(
+                &check::WAY_BACK_MISSED,
+                names,
+                &facts.why,
+                &format!("take it away: {}", command("cancel", names)),
+            );
+            blocked(&facts, vec![finding])
+        }
+        Phase::Handed => {
+            let mend = command("prepare", names);
+            let finding =
+                about(&check::WAY_BACK_NOT_OPEN, names, "its streams do not run yet", &format!("open it: {mend}"));
+            with_streams(context, names, &facts, vec![finding]).await?
+        }
+        Phase::Open => with_streams(context, names, &facts, Vec::new()).await?,
+        Phase::Noted => {
+            let summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            Told { summary, ..blocked(&facts, Vec::new()) }
+        }
+        Phase::Closing | Phase::Returned => {
+            let summary = format!("going back has begun: run it again: {}", command("complete", names));
+            Told { clear: true, summary, ..blocked(&facts, Vec::new()) }
+        }
+        Phase::Cancelling => {
+            let summary = format!("cancelling has begun: run it again: {}", command("cancel", names));
+            Told { summary, ..blocked(&facts, Vec::new()) }
+        }
+    };
+    Ok(told)
+}
+
+fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> Finding {
+    Finding::new(check, format!("workflow {}.{}", names.0, names.1), cause, mend)
+}
+
+fn blocked(facts: &Facts, findings: Vec<Finding>) -> Told {
+    let summary = verdict::summary(&findings);
+    Told { phase: facts.phase.word(), clear: false, summary, report: Report { findings }, ..Told::default() }
+}
+
+/// The checks of prepare once more. When the migration is gone, so is what was prepared for it.
+async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Told> {
+    let mirror = mirror::to_read(context, facts).await?;
+    let mut examined = examine(context, &mirror, names, facts).await?;
+    let mut findings = match Found::read(context, names.0, names.1).await {
+        Ok(found) => migration(&found, names.1),
+        Err(error) => {
+            let mend = format!("take the way back away: {}", command("cancel", names));
+            let finding = Finding::of(&error, format!("workflow {}.{}", names.0, names.1));
+            vec![Finding { severity: Severity::Blocks, mend, ..finding }]
+        }
+    };
+    findings.append(&mut examined.report.findings);
+    let told = blocked(facts, findings);
+    let clear = told.report.is_clear();
+    let summary = if clear { "prepared: complete will open it".to_owned() } else { told.summary };
+    Ok(Told { clear, summary, ..told })
+}
+
+/// The verdict of the Migrate that the way back is in the source's cluster, and its streams.
+async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, known: Vec<Finding>) -> Result<Told> {
+    let mirror = mirror::to_read(context, facts).await?;
+    let back = plan::back(names.1);
+    let source = Keyspace::load(&mirror.topo, &facts.keyspace).await?;
+    let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
+    let mut findings = known;
+    let judged = verdict::verdict(&mirror, &facts.keyspace, &back).await;
+    match judged {
+        Ok(judged) => findings.extend(judged.report.findings),
+        Err(error) => findings.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
+    }
+    let told = blocked(facts, findings);
+    let clear = told.report.is_clear();
+    Ok(Told { clear, streams: shown(&source, &rows), ..told })
+}
+
+fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
+    let of_row = |row: &OnShard| {
+        let shard = source.shards.get(row.shard).map(|shard| shard.name.clone()).unwrap_or_default();
+        row.found.streams.iter().map(|stream| one(stream, &shard)).collect::<Vec<_>>()
+    };
+    let mut told: Vec<StreamTold> = rows.iter().flat_map(of_row).collect();
+    told.sort_by(|a, b| (&a.to_shard, &a.from_shard, a.id).cmp(&(&b.to_shard, &b.from_shard, b.id)));
+    told
+}
+
+fn one(stream: &Stream, shard: &str) -> StreamTold {
+    StreamTold {
+        id: stream.id,
+        from_shard: plan::read_shard(stream).to_owned(),
+        to_shard: shard.to_owned(),
+        state: streams::shown_state(stream, false),
+        message: streams::message(stream),
+        position: Position::stored(&stream.pos).to_string().chars().take(POSITION).collect(),
+        lag: stream.time_updated.as_ref().filter(|time| time.seconds > 0).map(|_| lag(stream)),
+    }
+}
