@@ -1,6 +1,7 @@
 //! Cancel: the target as it was before create. With kept data it only ends the workflow.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future::try_join;
 use vtmigrated_proto::vschema::RoutingRules;
@@ -10,7 +11,8 @@ use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 use super::super::preflight::{DryRun, Report, told};
 use super::super::refresh::{self, Missed};
 use super::super::streams::OnShard;
-use super::super::{Error, Result, names, traffic};
+use super::super::way_back::record::Phase;
+use super::super::{Error, Result, names, traffic, way_back};
 use super::cleanup::claim::{Claim, Kept, Known};
 use super::cleanup::ownership::Reason;
 use super::cleanup::quiet::{quieten, restart};
@@ -19,6 +21,9 @@ use super::create::locks;
 use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
 use crate::topo::{self, Lock};
+
+/// How long the source may take to let a way back go.
+const WAY_BACK: Duration = Duration::from_secs(20);
 
 /// What cancel was asked to do.
 #[derive(Clone, Debug)]
@@ -166,13 +171,30 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     let Planned { traces, left } = planned;
     let removal = Removal { context, lock, found: &found, workflow: &arguments.workflow, traces: &traces };
     let missed = Missed::told(&removal.run().await?, refresh::DENIES_STILL);
+    let way_back = without_way_back(context, &found, arguments, lock).await;
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
         tablet: shard.record.value.primary_alias.clone(),
         deleted: found.rows.iter().any(|row| row.shard == at),
     };
-    let summary = format!("{}{missed}", summary(&found, arguments, &left));
+    let summary = format!("{}{way_back}{missed}", summary(&found, arguments, &left));
     Ok(WorkflowDeleteResponse { summary, details: shards.map(detail).collect() })
+}
+
+/// Takes away the way back that was prepared for the workflow, unless the target was handed over: then it is on its own. What
+/// goes wrong is told.
+async fn without_way_back(context: &Context, found: &Found, arguments: &Arguments, lock: &Lock) -> String {
+    let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
+    let unused = |facts: &&way_back::record::Facts| matches!(facts.phase, Phase::Prepared | Phase::Noted);
+    let Some(facts) = found.way_back.as_ref().filter(unused) else { return String::new() };
+    let taken = tokio::time::timeout(WAY_BACK, way_back::cancel::taken_away(context, names, facts.clone(), lock)).await;
+    let why = match taken {
+        Ok(Ok(())) => return "; its way back is taken away, too".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the source did not answer within {} s", WAY_BACK.as_secs()),
+    };
+    let command = way_back::command("cancel", names);
+    format!("; its way back is left in the source: {why}; to take it away: {command}")
 }
 
 fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data: bool) -> Traces {

@@ -10,6 +10,7 @@ use super::super::preflight::{DryRun, Finding, Report, told};
 use super::super::record::{self, Facts, Stored};
 use super::super::refresh::{self, Missed};
 use super::super::verdict::positions::is_snapshot;
+use super::super::way_back::opening::Opening;
 use super::super::{Error, Result, names};
 use super::cleanup;
 use super::create::locks;
@@ -46,6 +47,8 @@ struct Told {
     missed: Vec<Missed>,
     /// Diffs under way that were stopped, for they start streams again.
     diffs: Vec<String>,
+    /// What became of the way back; empty when none was prepared.
+    way_back: String,
 }
 
 /// Ends a workflow whose data is to stay. Repeating it after an interruption finishes the job.
@@ -106,7 +109,8 @@ impl Told {
         let remarked: String = remarks.iter().map(|remark| format!("; {remark}")).collect();
         let missed = Missed::told(&self.missed, refresh::DENIES_STILL);
         let summary = format!(
-            "Successfully completed the {workflow} workflow in the {keyspace} keyspace{remarked}{cells}{missed}"
+            "Successfully completed the {workflow} workflow in the {keyspace} keyspace{remarked}{cells}{}{missed}",
+            self.way_back
         );
         if !self.missed.is_empty() {
             let aliases: Vec<&str> = self.missed.iter().map(|missed| missed.alias.as_str()).collect();
@@ -134,12 +138,36 @@ async fn complete_locked(
         }
     }
     let keyspace = &found.target.keyspace.name;
-    for step in step::steps(&found, workflow)? {
-        tracing::info!(step = %step, "complete");
-        let done = execute(context, &found, workflow, lock, (&step, &mut told)).await;
-        done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
+    let mut opening = match found.to_open() {
+        Some(facts) => Some(Opening::begin(context, (keyspace, workflow), facts, Some(&found.origin)).await),
+        None => None,
+    };
+    let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;
+    if let Some(opening) = &mut opening {
+        opening.end().await;
+        told.way_back = opening.told();
     }
+    done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     Ok(told)
+}
+
+async fn run(
+    context: &Context,
+    found: &Found,
+    workflow: &str,
+    lock: &Lock,
+    (opening, told): (&mut Option<Opening<'_>>, &mut Told),
+) -> Result<()> {
+    for step in step::steps(found, workflow)? {
+        tracing::info!(step = %step, "complete");
+        match (&step, opening.as_mut()) {
+            (Step::NotePositions { .. }, Some(opening)) => opening.note(&found.target.keyspace, lock).await,
+            (Step::OpenWayBack { .. }, Some(opening)) => opening.open().await,
+            (Step::StartWayBack { .. }, Some(opening)) => opening.start(lock).await,
+            (_, opening) => execute(context, found, workflow, lock, (&step, opening, told)).await?,
+        }
+    }
+    Ok(())
 }
 
 async fn execute(
@@ -147,7 +175,7 @@ async fn execute(
     found: &Found,
     workflow: &str,
     lock: &Lock,
-    (step, told): (&Step, &mut Told),
+    (step, opening, told): (&Step, Option<&mut Opening<'_>>, &mut Told),
 ) -> Result<()> {
     let global = context.topo.global();
     let target = &found.target;
@@ -183,7 +211,10 @@ async fn execute(
             try_join(rebuilt, freeze::see_frozen(context, found, workflow)).await.map(drop)
         }
         Step::LiftDenied { .. } => {
-            let mark = found.mark_handed_over(workflow, false)?;
+            let mut mark = found.mark_handed_over(workflow, false)?;
+            if let Some(opening) = opening {
+                mark.push(opening.handed()?);
+            }
             told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
             Ok(())
         }
@@ -193,6 +224,8 @@ async fn execute(
         }
         Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
+        // those of the way back, which is not there
+        Step::NotePositions { .. } | Step::OpenWayBack { .. } | Step::StartWayBack { .. } => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use futures::future::{try_join, try_join3};
 
 use super::super::record::{self, Facts, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
-use super::super::{Error, Result, foreign, names};
+use super::super::{Error, Result, foreign, names, way_back};
 use super::{earlier, status};
 use crate::context::Context;
 use crate::topo::{self, Expect, Record, Write};
@@ -25,6 +25,8 @@ pub struct Found {
     pub origin: Origin,
     /// Why the streams are not all of one source and of the same tables; `origin` is what they bring together then.
     disagreement: Option<String>,
+    /// The way back that was prepared for a workflow of this name.
+    pub way_back: Option<way_back::record::Facts>,
 }
 
 impl Found {
@@ -38,7 +40,9 @@ impl Found {
             let (shards, cells) = try_join(shards, cells).await?;
             Ok(Graphed::read(keyspace, shards, cells).await?.in_use())
         };
-        let (graphed, vschema, record) = try_join3(graphed, vschema, record::find(global, keyspace, workflow)).await?;
+        let records =
+            try_join(record::find(global, keyspace, workflow), way_back::record::find(global, keyspace, workflow));
+        let (graphed, vschema, (record, way_back)) = try_join3(graphed, vschema, records).await?;
         let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
         let target = WithReplicas { keyspace: graphed.keyspace, tablets };
@@ -64,7 +68,7 @@ impl Found {
         }
         let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
         let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
-        Ok(Self { target, vschema, record, earlier, rows, others, origin, disagreement })
+        Ok(Self { target, vschema, record, earlier, rows, others, origin, disagreement, way_back })
     }
 
     /// True when the record of an earlier workflow stays when this one ends: it tells of tables that this one does not bring,
@@ -87,6 +91,13 @@ impl Found {
     /// True when complete has lifted the denied tables: the record says so.
     pub fn handed_over(&self) -> bool {
         self.record.as_ref().is_some_and(|stored| stored.facts.handed_over)
+    }
+
+    /// The way back that complete opens, or goes on opening. Without a record nobody could tell later whether the target was
+    /// handed over.
+    pub fn to_open(&self) -> Option<&way_back::record::Facts> {
+        let handed_over = self.record.as_ref().map(|stored| stored.facts.handed_over)?;
+        self.way_back.as_ref().filter(|facts| way_back::opening::is_opened_by_complete(facts, handed_over))
     }
 
     /// The write by which the record says that the tables were handed over, by complete or by a delete that keeps the data; none

@@ -16,6 +16,14 @@ pub enum Step {
     Freeze {
         shards: Vec<String>,
     },
+    /// Of the target's primaries: where the way back begins. Clients cannot write yet.
+    NotePositions {
+        shards: Vec<String>,
+    },
+    /// Tables of the source denied to clients, streams made there, stopped.
+    OpenWayBack {
+        source: String,
+    },
     AddToVSchema,
     RebuildServing {
         cells: Vec<String>,
@@ -24,6 +32,10 @@ pub enum Step {
     /// of these shards read their records again.
     LiftDenied {
         shards: Vec<String>,
+    },
+    /// The streams of the way back.
+    StartWayBack {
+        source: String,
     },
     /// With their diffs.
     DeleteStreams {
@@ -62,12 +74,19 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
         }
         steps.push(Step::Freeze { shards: with_streams(found) });
     }
+    if !found.handed_over() && found.to_open().is_some() {
+        let shards = target.shards.iter().map(|shard| shard.name.clone()).collect();
+        steps.push(Step::NotePositions { shards });
+    }
+    let to_open = found.to_open().map(|facts| format!("{} of {}", facts.keyspace, facts.mount));
+    steps.extend(to_open.iter().map(|source| Step::OpenWayBack { source: source.clone() }));
     if found.vschema.as_ref().is_some_and(|record| !record.value.sharded) {
         steps.push(Step::AddToVSchema);
     }
     steps.push(Step::RebuildServing { cells: target.cells.names().map(str::to_owned).collect() });
     let denied = found.denied().into_iter().filter(|(_, tables)| !tables.is_empty());
     steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard).collect() });
+    steps.extend(to_open.map(|source| Step::StartWayBack { source }));
     steps.push(Step::DeleteStreams { streams: streams(found, workflow) });
     if !found.keeps_earlier() {
         steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
@@ -117,6 +136,16 @@ impl fmt::Display for Step {
             Self::LiftDenied { shards } => {
                 write!(f, "Remove the denied tables of the workflow on shards: {}", shards.join(","))
             }
+            Self::NotePositions { shards } => {
+                write!(f, "Note the positions of the primaries for the way back on shards: {}", shards.join(","))
+            }
+            Self::OpenWayBack { source } => {
+                write!(
+                    f,
+                    "Deny writes of clients to the tables of {source}, and make the streams of the way back there"
+                )
+            }
+            Self::StartWayBack { source } => write!(f, "Start the streams of the way back into {source}"),
             Self::DeleteStreams { streams } => {
                 write!(f, "Delete vreplication streams on targets: [{}]", streams.join(","))
             }
