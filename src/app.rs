@@ -19,6 +19,7 @@ use tower::util::MapRequestLayer;
 use vtmigrated_proto::vtctlservice::vtctl_server::VtctlServer;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
+use vtmigrated_proto::vtmigrated::way_back_server::WayBackServer;
 
 use crate::config::{Config, ProcessOptions, TopoOptions};
 use crate::context::{Changes, Context};
@@ -32,7 +33,7 @@ use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
 use crate::server::router::Router;
 use crate::server::whole::Whole;
-use crate::server::{Advisor, Vtctl, Vtctld};
+use crate::server::{Advisor, Vtctl, Vtctld, WayBack};
 use crate::telemetry::shadow::Counts;
 use crate::topo::access::Holder;
 use crate::topo::external_cluster::Mounts;
@@ -198,7 +199,10 @@ async fn services(
         let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(context), tasks.clone())))
             .max_decoding_message_size(config.server.max_message)
             .max_encoding_message_size(config.server.max_message);
-        services.add_service(service).add_service(advisor);
+        let way_back = WayBackServer::new(WayBack::new(Vtctld::new(Arc::clone(context), tasks.clone())))
+            .max_decoding_message_size(config.server.max_message)
+            .max_encoding_message_size(config.server.max_message);
+        services.add_service(service).add_service(advisor).add_service(way_back);
     }
     if config.server.services.vtctl {
         let service = VtctlServer::new(Vtctl::new(Arc::clone(context), tasks.clone()))

@@ -33,6 +33,7 @@ mod vdiff;
 mod vschema;
 mod vtctl;
 mod vtctld;
+mod way_back;
 pub mod whole;
 mod workflow;
 
@@ -40,3 +41,4 @@ pub use advisor::Advisor;
 pub use options::{Options, Services};
 pub use vtctl::Vtctl;
 pub use vtctld::Vtctld;
+pub use way_back::WayBack;

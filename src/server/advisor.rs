@@ -115,7 +115,8 @@ async fn judge(context: &Context, request: VerdictRequest) -> Result<Report> {
     Ok(Report { clear: verdict.go, summary: verdict.summary, findings, steps: Vec::new(), vdiff: verdict.vdiff })
 }
 
-fn encode(finding: preflight::Finding) -> Finding {
+/// A finding on the wire.
+pub(super) fn encode(finding: preflight::Finding) -> Finding {
     let severity = match finding.severity {
         Found::Blocks => Severity::Blocks,
         Found::Warns => Severity::Warns,
