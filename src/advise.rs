@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
@@ -20,7 +21,7 @@ const NO: u8 = 3;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(crate) enum Error {
     #[error("cannot reach {server}: {source}")]
     Transport { server: String, source: tonic::transport::Error },
     #[error("unknown tablet type {0}: replica, primary, rdonly and others of Vitess")]
@@ -37,7 +38,12 @@ impl From<tonic::Status> for Error {
 
 /// Asks and prints. The exit code is 0 for yes, 3 for no, 1 when there is no answer.
 pub async fn run(advise: &Advise) -> ExitCode {
-    match ask(advise).await {
+    print(ask(advise).await)
+}
+
+/// Prints an answer, or why there is none.
+pub(crate) fn print(answer: Result<(String, bool), Error>) -> ExitCode {
+    match answer {
         Ok((text, true)) => {
             println!("{text}");
             ExitCode::SUCCESS
@@ -59,7 +65,7 @@ pub async fn run(advise: &Advise) -> ExitCode {
 
 /// The answer as text, and whether it is yes.
 async fn ask(advise: &Advise) -> Result<(String, bool), Error> {
-    let mut client = client(advise).await?;
+    let mut client = AdvisorClient::new(channel(&advise.server, advise.timeout).await?);
     Ok(match &advise.question {
         Question::Verdict(of) => {
             let (keyspace, workflow) = (of.target_keyspace.clone(), of.workflow.clone());
@@ -155,11 +161,12 @@ fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
     })
 }
 
-async fn client(advise: &Advise) -> Result<AdvisorClient<Channel>, Error> {
-    let transport = |source| Error::Transport { server: advise.server.clone(), source };
-    let endpoint = Endpoint::from_shared(format!("http://{}", advise.server)).map_err(transport)?;
-    let endpoint = endpoint.connect_timeout(advise.timeout).timeout(advise.timeout).tcp_nodelay(true);
-    Ok(AdvisorClient::new(endpoint.connect().await.map_err(transport)?))
+/// A connection to a server of ours.
+pub(crate) async fn channel(server: &str, timeout: Duration) -> Result<Channel, Error> {
+    let transport = |source| Error::Transport { server: server.to_owned(), source };
+    let endpoint = Endpoint::from_shared(format!("http://{server}")).map_err(transport)?;
+    let endpoint = endpoint.connect_timeout(timeout).timeout(timeout).tcp_nodelay(true);
+    endpoint.connect().await.map_err(transport)
 }
 
 fn shown(report: &Report, format: Format) -> String {
@@ -170,21 +177,36 @@ fn shown(report: &Report, format: Format) -> String {
             "summary": report.summary,
             "vdiff": report.vdiff,
             "steps": report.steps,
-            "findings": report.findings.iter().map(|finding| json!({
-                "id": finding.id,
-                "severity": severity(finding),
-                "subject": finding.subject,
-                "cause": finding.cause,
-                "mend": finding.mend,
-                "cleanable": finding.cleanable,
-            })).collect::<Vec<_>>(),
+            "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
         })),
     }
 }
 
+/// A finding as JSON.
+pub(crate) fn finding(finding: &Finding) -> serde_json::Value {
+    json!({
+        "id": finding.id,
+        "severity": severity(finding),
+        "subject": finding.subject,
+        "cause": finding.cause,
+        "mend": finding.mend,
+        "cleanable": finding.cleanable,
+    })
+}
+
 fn text(report: &Report) -> String {
     let mut text = report.summary.clone();
-    for finding in &report.findings {
+    add(&mut text, &report.findings, &[]);
+    if !report.vdiff.is_empty() {
+        write!(text, "\nlast VDiff: {}", report.vdiff).ok();
+    }
+    add(&mut text, &[], &report.steps);
+    text
+}
+
+/// Adds findings and numbered steps, each on lines of its own.
+pub(crate) fn add(text: &mut String, findings: &[Finding], steps: &[String]) {
+    for finding in findings {
         let Finding { id, subject, cause, mend, cleanable, .. } = finding;
         let mark = if *cleanable { ", cleanable" } else { "" };
         write!(text, "\n{} {id} {subject}: {cause}{mark}", severity(finding)).ok();
@@ -192,13 +214,9 @@ fn text(report: &Report) -> String {
             write!(text, "\n    {mend}").ok();
         }
     }
-    if !report.vdiff.is_empty() {
-        write!(text, "\nlast VDiff: {}", report.vdiff).ok();
-    }
-    for (number, step) in report.steps.iter().enumerate() {
+    for (number, step) in steps.iter().enumerate() {
         write!(text, "\n{}. {step}", number + 1).ok();
     }
-    text
 }
 
 fn severity(finding: &Finding) -> &'static str {
@@ -226,6 +244,7 @@ fn shown_cleaned(cleaned: &CleanLeftoversResponse, format: Format) -> String {
     }
 }
 
-fn pretty(value: &serde_json::Value) -> String {
+/// JSON on several lines.
+pub(crate) fn pretty(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }

@@ -21,6 +21,7 @@ pub mod tablet;
 pub mod topo;
 pub mod topologies;
 mod values;
+pub mod way_back;
 
 use std::ffi::OsString;
 

@@ -33,5 +33,6 @@ pub mod topo;
 pub mod vdiff;
 pub mod vschema;
 pub mod watch;
+pub mod way_back;
 pub mod web;
 pub mod workflow;

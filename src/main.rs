@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vtmigrated::{advise, app, cli, config::Config, failpoint, health, telemetry};
+use vtmigrated::{advise, app, cli, config::Config, failpoint, health, telemetry, way_back};
 
 /// Memory that is free for some seconds goes back to the system: clients that flood the server leave nothing behind.
 #[cfg(feature = "jemalloc")]
@@ -29,6 +29,9 @@ fn main() -> ExitCode {
 async fn run() -> ExitCode {
     if let Some(advise) = cli::called("advise") {
         return advise::run(&advise).await;
+    }
+    if let Some(asked) = cli::called("way-back") {
+        return way_back::run(&asked).await;
     }
     if let Some(health) = cli::called("health") {
         return health::run(&health).await;

@@ -52,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range", "sql"]),
     ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
+    ("way_back", &["advise", "cli"]),
     (
         "web",
         &[
