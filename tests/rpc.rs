@@ -104,3 +104,5 @@ mod vdiff_tablet;
 mod vschemas;
 #[path = "rpc/vtadmin.rs"]
 mod vtadmin;
+#[path = "rpc/way_back.rs"]
+mod way_back;

@@ -305,6 +305,14 @@ impl TabletManager for MigrateTablet {
             return Ok(Response::new(VReplicationExecResponse { result: answer(vec![]) }));
         }
         self.perform(query.clone(), move |contents| {
+            if let Some(rest) = query.strip_prefix("update _vt.vreplication set pos = ") {
+                let (position, id) = rest.split_once(" where id = ").unwrap();
+                let streams = contents.workflows.iter_mut().flat_map(|workflow| &mut workflow.streams);
+                for stream in streams.filter(|stream| stream.id.to_string() == id) {
+                    stream.pos = position.trim_matches('\'').as_bytes().to_vec();
+                }
+                return Ok(VReplicationExecResponse { result: Some(QueryResult::default()) });
+            }
             match query.split("where id in (").nth(1) {
                 Some(ids) => {
                     let ids: Vec<i32> =
@@ -360,6 +368,9 @@ impl TabletManager for MigrateTablet {
     }
 
     async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {
+        if self.contents().fails.contains(&"PrimaryPosition") {
+            return Err(Status::unknown("told to fail: PrimaryPosition"));
+        }
         Ok(Response::new(PrimaryPositionResponse { position: self.contents().position.unwrap_or(POSITION).into() }))
     }
 }

@@ -38,7 +38,8 @@ const SHARED: &[&str] = &["RoutingRules", "Rules", "ShardRoutingRules", "MirrorR
 
 fn methods() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(vtmigrated_proto::DESCRIPTORS).unwrap();
-    let services = ["vtctlservice.Vtctld", "vtmigrated.Advisor"].map(|name| pool.get_service_by_name(name).unwrap());
+    let services = ["vtctlservice.Vtctld", "vtmigrated.Advisor", "vtmigrated.WayBack"];
+    let services = services.map(|name| pool.get_service_by_name(name).unwrap());
     services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 

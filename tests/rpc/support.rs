@@ -17,7 +17,7 @@ use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::layers::compression::CompressionLayer;
 use vtmigrated::server::router::Router;
 use vtmigrated::server::whole::Whole;
-use vtmigrated::server::{Advisor, Vtctl, Vtctld};
+use vtmigrated::server::{Advisor, Vtctl, Vtctld, WayBack};
 use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::access::Holder;
 use vtmigrated::topo::external_cluster::Mounts;
@@ -32,6 +32,8 @@ use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 use vtmigrated_proto::vtctlservice::vtctld_server::VtctldServer;
 use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
 use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
+use vtmigrated_proto::vtmigrated::way_back_client::WayBackClient;
+use vtmigrated_proto::vtmigrated::way_back_server::WayBackServer;
 use vtmigrated_proto::vttime::Time;
 
 /// Names that nothing may be stored under.
@@ -47,6 +49,7 @@ pub struct Lab {
     pub legacy: VtctlClient<Channel>,
     pub channel: Channel,
     pub advisor: AdvisorClient<Channel>,
+    pub way_back: WayBackClient<Channel>,
     _stop: DropGuard,
 }
 
@@ -88,6 +91,7 @@ impl Lab {
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(&context), tasks.clone())));
+        let way_back = WayBackServer::new(WayBack::new(Vtctld::new(Arc::clone(&context), tasks.clone())));
         let legacy = VtctlServer::new(Vtctl::new(context, tasks));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -97,14 +101,15 @@ impl Lab {
             .layer(router)
             .layer(compression)
             .layer(MapRequestLayer::new(Whole::keep));
-        let server = server.add_service(service).add_service(advisor).add_service(legacy);
+        let server = server.add_service(service).add_service(advisor).add_service(way_back).add_service(legacy);
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
         let channel = Endpoint::from_shared(address).unwrap().connect().await.unwrap();
         let client = VtctldClient::new(channel.clone());
         let advisor = AdvisorClient::new(channel.clone());
+        let way_back = WayBackClient::new(channel.clone());
         let legacy = VtctlClient::new(channel.clone());
-        Self { topo, client, legacy, channel, advisor, _stop: stop.drop_guard() }
+        Self { topo, client, legacy, channel, advisor, way_back, _stop: stop.drop_guard() }
     }
 
     /// Runs an older command, its arguments separated by blanks: what it printed, and how it failed.
