@@ -188,7 +188,10 @@ impl Drop for Server {
 }
 
 /// The program to run.
-fn binary() -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// It is not built, or older than its source.
+pub(crate) fn binary() -> Result<PathBuf, Error> {
     if let Some(path) = std::env::var_os("VTMIGRATED_BIN") {
         return Ok(PathBuf::from(path));
     }

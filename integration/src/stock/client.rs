@@ -5,6 +5,7 @@ use std::{fmt, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 use super::{Error, Generation};
+use crate::server;
 
 /// How long a command may take: the longest waits for a migration to catch up.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -49,9 +50,21 @@ impl fmt::Display for Output {
 
 /// Runs a command against the vtctld at `address` (`host:port`). The client's own flags are at their defaults.
 pub(super) async fn run(generation: Generation, address: &str, args: &[&str]) -> Result<Output, Error> {
-    let command = args.join(" ");
     let mut child = Command::new(generation.path("vtctldclient")?);
-    child.arg("--server").arg(address).args(args).stdin(Stdio::null()).kill_on_drop(true);
+    child.arg("--server").arg(address).args(args);
+    output(child, args).await
+}
+
+/// Runs a command of our own program against the server at `address` (`host:port`).
+pub(super) async fn run_ours(address: &str, args: &[&str]) -> Result<Output, Error> {
+    let mut child = Command::new(server::binary()?);
+    child.args(args).arg("--server").arg(address);
+    output(child, args).await
+}
+
+async fn output(mut child: Command, args: &[&str]) -> Result<Output, Error> {
+    let command = args.join(" ");
+    child.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, child.output());
     let output = output.await.map_err(|_| Error::Silent { command: command.clone(), limit: LIMIT })??;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

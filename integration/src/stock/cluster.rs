@@ -106,6 +106,14 @@ impl Cluster {
         client::run(self.generation, &server.grpc_address().to_string(), args).await
     }
 
+    /// Runs a command of our own program, such as `way-back status …`, against our server.
+    ///
+    /// # Errors
+    /// The program cannot be started or does not end; a command that fails is an [`Output`].
+    pub async fn vtmigrated(&self, args: &[&str]) -> Result<Output, Error> {
+        client::run_ours(&self.server.grpc_address().to_string(), args).await
+    }
+
     /// A keyspace with one primary per shard, on the MySQL of the cluster's generation: the newest for the newest.
     ///
     /// # Errors
