@@ -3,7 +3,7 @@
 //! Kept in the global topology at `internal/vtmigrated/<keyspace>/<workflow>/Record` as JSON (large ones in gzip), written before the first
 //! side effect of create, removed last by complete and cancel. A workflow without a record was made by stock.
 
-mod text;
+pub(super) mod text;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -213,8 +213,8 @@ pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
     let path = paths::workflow_record(keyspace, workflow);
     match global.get(&path).await {
         Ok(node) => {
-            let facts =
-                text::read(&node.value).map_err(|detail| topo::Error::BadData { path: global.full(&path), detail })?;
+            let facts = text::read::<Facts>(&node.value)
+                .map_err(|detail| topo::Error::BadData { path: global.full(&path), detail })?;
             Ok(Some(Stored { facts, version: node.version }))
         }
         Err(error) if error.is_no_node() => Ok(None),
@@ -258,7 +258,7 @@ pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<(String, String, std::res
     let records = global.list(paths::WORKFLOW_RECORDS).await?;
     let read = |node: &Node| {
         let (keyspace, workflow) = names(node)?;
-        let facts = text::read(&node.value);
+        let facts = text::read::<Facts>(&node.value);
         Some((keyspace.to_owned(), workflow.to_owned(), facts))
     };
     Ok(records.iter().filter_map(read).collect())
@@ -273,7 +273,7 @@ fn names(node: &Node) -> Option<(&str, &str)> {
 /// `keyspace.workflow` of the records that name a mount, and of ways back into it; records that cannot be read count as
 /// naming it.
 pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
-    let uses = |node: &&Node| text::read(&node.value).map_or(true, |facts| facts.mount == mount);
+    let uses = |node: &&Node| text::read::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
     let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow}"));
     let mut users: Vec<String> = records.iter().filter(uses).filter_map(name).collect();
     users.extend(way_back::record::mounted(records, mount));

@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-
-use super::Facts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Records from this size on are compressed, in bytes.
 const LARGE: usize = 64 << 10;
@@ -16,7 +16,7 @@ const LARGEST: u64 = 256 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The bytes of a record.
-pub fn write(facts: &Facts) -> Result<Vec<u8>, String> {
+pub fn write<T: Serialize>(facts: &T) -> Result<Vec<u8>, String> {
     let json = serde_json::to_vec(facts).map_err(|e| e.to_string())?;
     if json.len() < LARGE {
         return Ok(json);
@@ -27,7 +27,7 @@ pub fn write(facts: &Facts) -> Result<Vec<u8>, String> {
 }
 
 /// The facts of a record.
-pub fn read(value: &[u8]) -> Result<Facts, String> {
+pub fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     if !value.starts_with(&GZIP) {
         return serde_json::from_slice(value).map_err(|e| e.to_string());
     }
@@ -77,7 +77,7 @@ pub mod by_shard {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Phase;
+    use super::super::{Facts, Phase};
     use super::*;
 
     fn facts(shards: usize, tables: usize) -> Facts {
@@ -98,7 +98,7 @@ mod tests {
         let text = String::from_utf8(write(&facts).unwrap()).unwrap();
         let expected = r#""created_tables":[[["00-01","01-02","03-04"],["a_table"#;
         assert!(text.contains(expected), "{text}");
-        let read = read(text.as_bytes()).unwrap();
+        let read: Facts = read(text.as_bytes()).unwrap();
         for shard in ["00-01", "01-02", "02-03", "03-04"] {
             assert_eq!(read.created_on(shard), facts.created_on(shard));
             assert_eq!(read.denied_on(shard), facts.denied_on(shard));
@@ -111,12 +111,12 @@ mod tests {
         let facts = facts(250, 10_000);
         let bytes = write(&facts).unwrap();
         assert!(bytes.len() < 300_000, "{} bytes", bytes.len());
-        assert_eq!(read(&bytes).unwrap(), facts);
+        assert_eq!(read::<Facts>(&bytes).unwrap(), facts);
     }
 
     #[test]
     fn garbage_is_told() {
-        assert!(read(b"garbage").is_err());
-        assert!(read(&[0x1f, 0x8b, 1, 2, 3]).is_err());
+        assert!(read::<Facts>(b"garbage").is_err());
+        assert!(read::<Facts>(&[0x1f, 0x8b, 1, 2, 3]).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! What a way back has done, and to what: kept in the target's global topology at
-//! `internal/vtmigrated/<keyspace>/<workflow>/WayBack` as JSON. It is written before the first side effect on the source and
-//! removed after the last.
+//! `internal/vtmigrated/<keyspace>/<workflow>/WayBack` as JSON (large ones in gzip). It is written before the first side effect on
+//! the source and removed after the last.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::TopoConfig;
 
 use super::super::Result;
+use super::super::record::text;
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far a way back is.
@@ -96,10 +97,10 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub positions: Vec<(String, String)>,
     /// Denied tables that the way back adds on each source shard.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::by_shard")]
     pub source_denied: Vec<(String, Vec<String>)>,
     /// The same on each target shard, once going back has begun.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::by_shard")]
     pub target_denied: Vec<(String, Vec<String>)>,
     /// When complete handed the target over, in seconds since the epoch; 0 before.
     #[serde(default)]
@@ -114,8 +115,8 @@ pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
     let path = paths::way_back(keyspace, workflow);
     match global.get(&path).await {
         Ok(node) => {
-            let bad = |e: serde_json::Error| topo::Error::BadData { path: global.full(&path), detail: e.to_string() };
-            Ok(Some(serde_json::from_slice(&node.value).map_err(bad)?))
+            let bad = |detail: String| topo::Error::BadData { path: global.full(&path), detail };
+            Ok(Some(text::read::<Facts>(&node.value).map_err(bad)?))
         }
         Err(error) if error.is_no_node() => Ok(None),
         Err(error) => Err(error.into()),
@@ -125,8 +126,8 @@ pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
 /// The record as a part of a transaction. The locks of the workflow keep others from writing it.
 pub fn write((keyspace, workflow): (&str, &str), facts: &Facts) -> Result<Write> {
     let path = paths::way_back(keyspace, workflow);
-    let bad = |e: serde_json::Error| topo::Error::BadData { path: path.clone(), detail: e.to_string() };
-    let value = serde_json::to_vec(facts).map_err(bad)?;
+    let bad = |detail: String| topo::Error::BadData { path: path.clone(), detail };
+    let value = text::write(facts).map_err(bad)?;
     Ok(Write::put(path, value, Expect::Any))
 }
 
@@ -150,7 +151,7 @@ pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<Known>> {
     let records = global.list(paths::WORKFLOW_RECORDS).await?;
     let read = |node: &Node| {
         let (keyspace, workflow) = names(node)?;
-        let facts = serde_json::from_slice(&node.value).map_err(|e| e.to_string());
+        let facts = text::read::<Facts>(&node.value);
         Some((keyspace.to_owned(), workflow.to_owned(), facts))
     };
     Ok(records.iter().filter_map(read).collect())
@@ -164,7 +165,7 @@ fn names(node: &Node) -> Option<(&str, &str)> {
 
 /// `keyspace.workflow (way back)` of the records of ways back into a mount; those that cannot be read count, too.
 pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
-    let used = |node: &&Node| serde_json::from_slice::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
+    let used = |node: &&Node| text::read::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
     let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow} (way back)"));
     let of_ways_back = records.iter().filter(|node| names(node).is_some());
     of_ways_back.filter(used).filter_map(name).collect()
@@ -181,7 +182,7 @@ mod tests {
             "target":{"topo_type":"etcd2","server":"t:1","root":"/r"}}"#;
         let facts: Facts = serde_json::from_str(text).unwrap();
         assert_eq!((facts.phase, facts.positions.len(), facts.why.as_str()), (Phase::Prepared, 0, ""));
-        let again: Facts = serde_json::from_str(&serde_json::to_string(&facts).unwrap()).unwrap();
+        let again: Facts = text::read(&text::write(&facts).unwrap()).unwrap();
         assert_eq!(again, facts);
         assert_eq!(TopoConfig::from(&facts.target).server, "t:1");
         let node = |path: &str, value: &str| Node {
@@ -197,5 +198,21 @@ mod tests {
         ];
         assert_eq!(mounted(&records, "ext1"), ["customer.import (way back)", "customer.other (way back)"]);
         assert_eq!(mounted(&records, "ext2"), ["customer.other (way back)"]);
+    }
+
+    #[test]
+    fn thousands_of_tables_on_hundreds_of_shards_fit_into_every_topology() {
+        let tables: Vec<String> = (0..10_000).map(|number| format!("a_table_of_this_name_{number:05}")).collect();
+        let names = (0..250).map(|number| format!("{number:02x}-{:02x}", number + 1));
+        let lists: Vec<(String, Vec<String>)> = names.map(|name| (name, tables.clone())).collect();
+        let json = serde_json::json!({
+            "phase": "noted", "mount": "ext1", "source": Config::default(), "keyspace": "commerce", "tables": tables,
+            "back_mount": "customer.import", "target": Config::default(), "mount_made": true, "on_ddl": 1,
+            "source_denied": lists, "target_denied": lists,
+        });
+        let facts: Facts = serde_json::from_value(json).unwrap();
+        let bytes = text::write(&facts).unwrap();
+        assert!(bytes.len() < 300_000, "{} bytes", bytes.len());
+        assert_eq!(text::read::<Facts>(&bytes).unwrap(), facts);
     }
 }
