@@ -261,3 +261,19 @@ async fn a_migration_without_a_record_has_no_way_back() {
     assert!(refused.message().contains("made by a stock vtctld"), "{refused:?}");
     assert_eq!(stored(&rig).await, before);
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_fails_neither_complete_nor_cancel() {
+    let (rig, before) = copied().await;
+    rig.lab.put(&paths::way_back("customer", "import"), b"garbage".to_vec()).await;
+    let summary = complete(&rig).await;
+    assert!(summary.starts_with("Successfully completed the import workflow"), "{summary}");
+    assert!(summary.contains("; THERE IS NO WAY BACK: its record cannot be read"), "{summary}");
+    assert_eq!(stored(&rig).await, before);
+
+    let (rig, before) = copied().await;
+    rig.lab.put(&paths::way_back("customer", "import"), b"garbage".to_vec()).await;
+    let summary = rig.cancel(false).await.unwrap();
+    assert!(summary.contains("; its way back is left, for its record cannot be read"), "{summary}");
+    assert_eq!(stored(&rig).await, before);
+}

@@ -185,8 +185,11 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
 /// goes wrong is told.
 async fn without_way_back(context: &Context, found: &Found, arguments: &Arguments, lock: &Lock) -> String {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
-    let unused = |facts: &&way_back::record::Facts| matches!(facts.phase, Phase::Prepared | Phase::Noted);
-    let Some(facts) = found.way_back.as_ref().filter(unused) else { return String::new() };
+    let facts = match &found.way_back {
+        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => facts,
+        Some(Err(why)) => return format!("; its way back is left, for its record cannot be read: {why}"),
+        _ => return String::new(),
+    };
     let taken = tokio::time::timeout(WAY_BACK, way_back::cancel::taken_away(context, names, facts.clone(), lock)).await;
     let why = match taken {
         Ok(Ok(())) => return "; its way back is taken away, too".to_owned(),

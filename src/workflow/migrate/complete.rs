@@ -10,7 +10,7 @@ use super::super::preflight::{DryRun, Finding, Report, told};
 use super::super::record::{self, Facts, Stored};
 use super::super::refresh::{self, Missed};
 use super::super::verdict::positions::is_snapshot;
-use super::super::way_back::opening::Opening;
+use super::super::way_back::opening::{self, Opening};
 use super::super::{Error, Result, names};
 use super::cleanup;
 use super::create::locks;
@@ -143,10 +143,13 @@ async fn complete_locked(
         None => None,
     };
     let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;
-    if let Some(opening) = &mut opening {
-        opening.end().await;
-        told.way_back = opening.told();
-    }
+    told.way_back = match &mut opening {
+        Some(opening) => {
+            opening.end().await;
+            opening.told()
+        }
+        None => opening::passed_over(found.way_back.as_ref(), (keyspace, workflow)),
+    };
     done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     Ok(told)
 }

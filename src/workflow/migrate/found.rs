@@ -26,7 +26,7 @@ pub struct Found {
     /// Why the streams are not all of one source and of the same tables; `origin` is what they bring together then.
     disagreement: Option<String>,
     /// The way back that was prepared for a workflow of this name.
-    pub way_back: Option<way_back::record::Facts>,
+    pub way_back: Option<way_back::record::Kept>,
 }
 
 impl Found {
@@ -41,7 +41,7 @@ impl Found {
             Ok(Graphed::read(keyspace, shards, cells).await?.in_use())
         };
         let records =
-            try_join(record::find(global, keyspace, workflow), way_back::record::find(global, keyspace, workflow));
+            try_join(record::find(global, keyspace, workflow), way_back::record::look(global, keyspace, workflow));
         let (graphed, vschema, (record, way_back)) = try_join3(graphed, vschema, records).await?;
         let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
@@ -97,7 +97,8 @@ impl Found {
     /// handed over.
     pub fn to_open(&self) -> Option<&way_back::record::Facts> {
         let handed_over = self.record.as_ref().map(|stored| stored.facts.handed_over)?;
-        self.way_back.as_ref().filter(|facts| way_back::opening::is_opened_by_complete(facts, handed_over))
+        let facts = self.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
+        facts.filter(|facts| way_back::opening::is_opened_by_complete(facts, handed_over))
     }
 
     /// The write by which the record says that the tables were handed over, by complete or by a delete that keeps the data; none

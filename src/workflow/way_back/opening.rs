@@ -9,7 +9,7 @@ use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use super::super::streams::{Keyspace, Origin};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine};
-use super::record::{Facts, Phase};
+use super::record::{Facts, Kept, Phase};
 use super::side::{self, Side, tables_on};
 use super::{command, mirror, plan, record};
 use crate::context::Context;
@@ -49,6 +49,19 @@ pub fn is_opened_by_complete(facts: &Facts, handed_over: bool) -> bool {
         Phase::Handed => handed_over,
         Phase::Missed | Phase::Open | Phase::Closing | Phase::Returned | Phase::Cancelling => false,
     }
+}
+
+/// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
+pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
+    let why = match kept {
+        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => {
+            "the migration has no record, or a server that knows no ways back has handed the target over".to_owned()
+        }
+        Some(Err(why)) => format!("its record cannot be read: {why}"),
+        _ => return String::new(),
+    };
+    tracing::warn!("the way back of workflow {}.{} is not opened: {why}", names.0, names.1);
+    format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", names))
 }
 
 impl<'a> Opening<'a> {
@@ -190,7 +203,9 @@ impl<'a> Opening<'a> {
         }
         tracing::warn!(phase = self.facts.phase.word(), "the way back is not open: {why}");
         match self.facts.phase {
-            Phase::Missed => format!("; THERE IS NO WAY BACK: {why}"),
+            Phase::Missed => {
+                format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", self.names))
+            }
             _ => format!("; THE WAY BACK IS NOT OPEN YET: {why}; to open it: {}", command("prepare", self.names)),
         }
     }

@@ -110,17 +110,26 @@ pub struct Facts {
     pub why: String,
 }
 
+/// The facts of a way back, or why they cannot be read.
+pub type Kept = std::result::Result<Facts, String>;
+
 /// Reads the record of a workflow's way back; `None` when there is none.
-pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Facts>> {
-    let path = paths::way_back(keyspace, workflow);
-    match global.get(&path).await {
-        Ok(node) => {
-            let bad = |detail: String| topo::Error::BadData { path: global.full(&path), detail };
-            Ok(Some(text::read::<Facts>(&node.value).map_err(bad)?))
-        }
+pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Kept>> {
+    match global.get(&paths::way_back(keyspace, workflow)).await {
+        Ok(node) => Ok(Some(text::read(&node.value))),
         Err(error) if error.is_no_node() => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The same where nothing can be done without the facts.
+///
+/// # Errors
+/// Facts that cannot be read.
+pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Facts>> {
+    let kept = look(global, keyspace, workflow).await?.transpose();
+    let path = || global.full(&paths::way_back(keyspace, workflow));
+    Ok(kept.map_err(|detail| topo::Error::BadData { path: path(), detail })?)
 }
 
 /// The record as a part of a transaction. The locks of the workflow keep others from writing it.
@@ -143,8 +152,8 @@ pub async fn delete(global: &Arc<dyn Conn>, (keyspace, workflow): (&str, &str), 
     Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
 }
 
-/// Keyspace, workflow, and the facts of its way back, or why they cannot be read.
-pub type Known = (String, String, std::result::Result<Facts, String>);
+/// Keyspace, workflow, and what is kept of its way back.
+pub type Known = (String, String, Kept);
 
 /// All ways back.
 pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<Known>> {
