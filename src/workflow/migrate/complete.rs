@@ -139,7 +139,7 @@ async fn complete_locked(
     }
     let keyspace = &found.target.keyspace.name;
     let mut opening = match found.to_open() {
-        Some(facts) => Some(Opening::begin(context, (keyspace, workflow), facts, Some(&found.origin)).await),
+        Some(facts) => Some(Opening::begin(context, (keyspace, workflow), facts, Some(&found)).await),
         None => None,
     };
     let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;

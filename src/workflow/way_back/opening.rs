@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
-use super::super::streams::{Keyspace, Origin};
+use super::super::migrate::Found;
+use super::super::streams::{self, Keyspace, Listed, Origin};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine};
 use super::record::{Facts, Kept, Phase};
@@ -65,26 +66,22 @@ pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
 }
 
 impl<'a> Opening<'a> {
-    /// Reads the source, while the streams run still. `origin` is that of the migration.
-    pub async fn begin(
-        context: &'a Context,
-        names: (&'a str, &'a str),
-        facts: &Facts,
-        origin: Option<&Origin>,
-    ) -> Self {
+    /// Reads the source, while the streams run still. `found` is the migration, while it is there.
+    pub async fn begin(context: &'a Context, names: (&'a str, &'a str), facts: &Facts, found: Option<&Found>) -> Self {
         let mut opening = Self {
             context,
             names,
             facts: facts.clone(),
             ready: None,
             lock: None,
-            foreign: origin.is_some_and(|origin| !is_of(facts, origin)),
+            foreign: found
+                .is_some_and(|found| !is_of(facts, &found.origin, &streams::list(&found.target.keyspace, &found.rows))),
             placed: false,
             opened: false,
             trouble: None,
         };
         if opening.foreign {
-            opening.trouble = Some("it was prepared for other tables, or for another source".to_owned());
+            opening.trouble = Some("it was prepared for another migration of this name".to_owned());
             return opening;
         }
         let facts = &opening.facts;
@@ -216,9 +213,12 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// Whether a way back was prepared for this migration.
-fn is_of(facts: &Facts, origin: &Origin) -> bool {
-    (&facts.mount, &facts.keyspace, &facts.tables) == (&origin.mount, &origin.keyspace, &origin.tables)
+/// Whether a way back was prepared for this migration. When its streams are gone the record has told what they brought.
+fn is_of(facts: &Facts, origin: &Origin, streams: &Listed) -> bool {
+    let mut tables = origin.tables.clone();
+    tables.sort();
+    let same = (&facts.mount, &facts.keyspace, &facts.tables) == (&origin.mount, &origin.keyspace, &tables);
+    same && (streams.is_empty() || facts.is_for(streams))
 }
 
 /// The position of each shard's primary.
@@ -254,7 +254,7 @@ mod tests {
         let facts = |phase: &str| -> Facts {
             let text = format!(
                 r#"{{"phase":"{phase}","mount":"ext1","source":{{"topo_type":"","server":"","root":""}},"keyspace":"commerce",
-                    "tables":["t"],"back_mount":"m","mount_made":true,"on_ddl":1,
+                    "tables":["t"],"streams":[["0",[7]]],"back_mount":"m","mount_made":true,"on_ddl":1,
                     "target":{{"topo_type":"","server":"","root":""}}}}"#
             );
             serde_json::from_str(&text).unwrap()
@@ -278,7 +278,13 @@ mod tests {
         }
         let origin =
             Origin { keyspace: "commerce".into(), mount: "ext1".into(), tables: vec!["t".into()], shards: vec![] };
-        assert!(is_of(&facts("prepared"), &origin));
-        assert!(!is_of(&facts("prepared"), &Origin { tables: vec!["t".into(), "u".into()], ..origin }));
+        let streams = |id: i32| vec![("0".to_owned(), vec![id])];
+        let prepared = facts("prepared");
+        assert!(is_of(&prepared, &origin, &streams(7)) && is_of(&prepared, &origin, &Vec::new()));
+        assert!(!is_of(&prepared, &origin, &streams(8)), "of an earlier migration of the same tables");
+        let more = Origin { tables: vec!["u".into(), "t".into()], ..origin };
+        assert!(!is_of(&prepared, &more, &streams(7)));
+        let both = Facts { tables: vec!["t".into(), "u".into()], ..prepared };
+        assert!(is_of(&both, &more, &streams(7)), "a record has tables in the order in which they were chosen");
     }
 }

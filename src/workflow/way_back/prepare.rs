@@ -5,6 +5,7 @@ use vtmigrated_proto::topodata::TopoConfig;
 use super::super::migrate::arguments::on_ddl;
 use super::super::migrate::{Found, gather, locks};
 use super::super::preflight::{Finding, Report, check};
+use super::super::streams;
 use super::super::{Error, Result};
 use super::examine::{Examined, examine, migration};
 use super::opening::Opening;
@@ -61,9 +62,12 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         }
         Some(facts) if facts.phase != Phase::Prepared => {
             let help = match facts.phase {
-                Phase::Noted => {
-                    format!("complete has begun: Migrate --target-keyspace {} --workflow {} complete", names.0, names.1)
-                }
+                Phase::Noted => format!(
+                    "complete has begun: Migrate --target-keyspace {} --workflow {} complete; if that migration is over: {}",
+                    names.0,
+                    names.1,
+                    command("cancel", names)
+                ),
                 Phase::Closing | Phase::Returned => format!("finish going back: {}", command("complete", names)),
                 _ => format!("take it away first: {}", command("cancel", names)),
             };
@@ -73,6 +77,9 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     }
     let found = Found::read(context, names.0, names.1).await?;
     let (mut facts, examined, report) = look(context, &found, arguments).await?;
+    if let Some(stored) = stored.as_ref().filter(|stored| !is_same(stored, &facts)) {
+        return Err(other(names, stored));
+    }
     report.refuse()?;
     report.log("way-back prepare");
     let mirror = mirror::to_write(context, &facts).await?;
@@ -97,6 +104,22 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         names.0, names.1, facts.keyspace, facts.mount
     );
     Ok(Told { phase: facts.phase.word(), clear: true, summary, report, ..Told::default() })
+}
+
+/// Whether a way back that was prepared before is this one.
+fn is_same(stored: &Facts, facts: &Facts) -> bool {
+    let source = |facts: &Facts| (facts.mount.clone(), facts.source.clone(), facts.keyspace.clone());
+    source(stored) == source(facts) && stored.target == facts.target && stored.is_for(&facts.streams)
+}
+
+fn other(names: (&str, &str), stored: &Facts) -> Error {
+    let Config { topo_type, server, root } = &stored.target;
+    let text = format!(
+        "workflow {}.{} has a way back already, of another migration of that name or with another address of this cluster's topology \
+         ({topo_type} {server} {root})",
+        names.0, names.1
+    );
+    Error::exists("WAY_BACK_EXISTS", text, format!("take it away first: {}", command("cancel", names)))
 }
 
 /// The source did not take the mount: without it the record is of nothing, unless an earlier prepare had made it.
@@ -151,6 +174,8 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
     let source = mount.value.topo_config.as_ref().map(Config::from).unwrap_or_default();
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };
+    // a server that reaches its topology by another address prepares the same again
+    let known = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok()).filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
         let text = "bad topology server: a host and a port are expected, or several with commas between them";
         return Err(Error::invalid("BAD_ADDRESS", text, "name the address with --topo-server"));
@@ -162,8 +187,12 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         source,
         keyspace: origin.keyspace.clone(),
         tables: origin.tables.clone(),
+        streams: streams::list(&found.target.keyspace, &found.rows),
         back_mount: plan::mount(keyspace, workflow),
-        target: Config { topo_type: kind.to_owned(), server: server.to_owned(), root: root.to_owned() },
+        target: known.map_or_else(
+            || Config { topo_type: kind.to_owned(), server: server.to_owned(), root: root.to_owned() },
+            |known| known.target.clone(),
+        ),
         mount_made: false,
         on_ddl: on_ddl(if wanted.is_empty() { "STOP" } else { wanted })?.into(),
         time_zone: zones.next().map(|bls| bls.source_time_zone.clone()).unwrap_or_default(),

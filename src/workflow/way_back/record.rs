@@ -9,6 +9,7 @@ use vtmigrated_proto::topodata::TopoConfig;
 
 use super::super::Result;
 use super::super::record::text;
+use super::super::streams::Listed;
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far a way back is.
@@ -83,6 +84,9 @@ pub struct Facts {
     pub keyspace: String,
     /// All tables of the workflow, ascending.
     pub tables: Vec<String>,
+    /// The streams of the migration that it was prepared for, by the target's shards: another one of the same name has others.
+    #[serde(default)]
+    pub streams: Listed,
     /// The target's mount in the source's topology, and where it leads.
     pub back_mount: String,
     pub target: Config,
@@ -108,6 +112,14 @@ pub struct Facts {
     /// Why it was missed; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+}
+
+impl Facts {
+    /// Whether it was prepared for the migration with these streams.
+    pub fn is_for(&self, streams: &Listed) -> bool {
+        let is_ours = |shard: &str, id: &i32| self.streams.iter().any(|(of, ids)| of == shard && ids.contains(id));
+        streams.iter().any(|(shard, ids)| ids.iter().any(|id| is_ours(shard, id)))
+    }
 }
 
 /// The facts of a way back, or why they cannot be read.
@@ -187,13 +199,15 @@ mod tests {
     #[test]
     fn what_a_record_does_not_say_is_nothing() {
         let text = r#"{"phase":"prepared","mount":"ext1","source":{"topo_type":"etcd2","server":"s:1","root":"/r"},
-            "keyspace":"commerce","tables":["t"],"back_mount":"customer.import","mount_made":true,"on_ddl":1,
-            "target":{"topo_type":"etcd2","server":"t:1","root":"/r"}}"#;
+            "keyspace":"commerce","tables":["t"],"streams":[["-80",[3]],["80-",[4]]],"back_mount":"customer.import",
+            "mount_made":true,"on_ddl":1,"target":{"topo_type":"etcd2","server":"t:1","root":"/r"}}"#;
         let facts: Facts = serde_json::from_str(text).unwrap();
         assert_eq!((facts.phase, facts.positions.len(), facts.why.as_str()), (Phase::Prepared, 0, ""));
         let again: Facts = text::read(&text::write(&facts).unwrap()).unwrap();
         assert_eq!(again, facts);
         assert_eq!(TopoConfig::from(&facts.target).server, "t:1");
+        let streams = |shard: &str, id: i32| vec![(shard.to_owned(), vec![id])];
+        assert!(facts.is_for(&streams("80-", 4)) && !facts.is_for(&streams("80-", 3)) && !facts.is_for(&Vec::new()));
         let node = |path: &str, value: &str| Node {
             path: path.into(),
             value: value.to_owned().into_bytes().into(),

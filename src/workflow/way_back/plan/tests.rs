@@ -149,6 +149,7 @@ fn the_way_back_is_a_migrate_in_the_other_direction() {
         source: Config::default(),
         keyspace: "commerce".into(),
         tables: vec!["customer".into()],
+        streams: Vec::new(),
         back_mount: mount("customer", "import"),
         target: Config::default(),
         mount_made: true,
