@@ -277,3 +277,19 @@ async fn a_record_that_cannot_be_read_fails_neither_complete_nor_cancel() {
     assert!(summary.contains("; its way back is left, for its record cannot be read"), "{summary}");
     assert_eq!(stored(&rig).await, before);
 }
+
+#[tokio::test]
+async fn a_workflow_of_its_name_in_the_source_is_refused_and_left() {
+    let (rig, before) = copied().await;
+    rig.source.add_stream("import_back", 7, "elsewhere", "other");
+    let text = "the source keyspace commerce has a workflow import_back that is none of this way back's";
+    assert_refused(prepare(&rig).await, Code::AlreadyExists, text);
+    rig.source.contents().workflows.clear();
+    prepare(&rig).await.unwrap();
+    rig.source.add_stream("import_back", 7, "elsewhere", "other");
+    let summary = complete(&rig).await;
+    assert!(summary.contains(&format!("; THE WAY BACK IS NOT OPEN YET: {text}")), "{summary}");
+    give_up(&rig).await.unwrap();
+    assert_eq!(rig.source.streams().len(), 1);
+    assert_eq!(stored(&rig).await, before);
+}

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 
 use super::super::migrate::complete::freeze;
-use super::super::migrate::{Found, cleanup, locks, readiness, thaw};
+use super::super::migrate::{Found, locks, readiness, thaw};
 use super::super::streams::WithReplicas;
 use super::super::{Error, Result, refresh};
 use super::cancel::{forget_mount, lift, read};
@@ -88,7 +88,7 @@ impl Going<'_> {
         }
         let source = read(self.mirror, &facts.keyspace).await?;
         lift(self.mirror, self.held, &source, &facts.source_denied).await?;
-        cleanup::delete_rows(self.mirror, self.held, &source, self.back).await?;
+        side::delete_streams(self.mirror, self.held, &source, (self.back, &facts)).await?;
         forget_mount(self.mirror, &facts).await?;
         record::delete(self.context.topo.global(), self.names, self.lock).await?;
         let summary = format!(
@@ -105,6 +105,9 @@ impl Going<'_> {
     /// lets clients write to the target again.
     async fn close(&self, mut facts: Facts) -> Result<Facts> {
         let mut found = Found::read(self.mirror, &facts.keyspace, self.back).await?;
+        if !side::are_ours(&found.rows, self.back, &facts)? {
+            return Err(side::taken(self.back, &facts));
+        }
         found.refuse_shared("complete", self.back, false)?;
         if facts.phase == Phase::Open {
             // while clients write still: what would fail fails here

@@ -13,8 +13,8 @@ use super::super::preflight::{
 };
 use super::super::record::Phase;
 use super::super::{Result, migrate};
-use super::plan;
 use super::record::Facts;
+use super::{plan, side};
 use crate::context::Context;
 use crate::topo;
 
@@ -83,6 +83,10 @@ pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), f
     let mut report = Report::default();
     report.extend(back.findings.into_iter().map(|finding| turned(finding, &from.name, &to.name)));
     report.extend(tables::judge(&situation, &arguments));
+    if !matches!(side::are_ours(&situation.rows, &arguments.workflow, facts), Ok(true)) {
+        let taken = side::taken(&arguments.workflow, facts);
+        report.extend([Finding::of(&taken, format!("workflow {}.{}", facts.keyspace, arguments.workflow))]);
+    }
     Ok(Examined { arguments, situation, sources, cells, report })
 }
 

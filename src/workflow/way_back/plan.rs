@@ -101,6 +101,11 @@ pub fn stands(planned: &[BinlogSource], there: &[&Stream], positions: &[(String,
     if there.len() > planned.len() { Err("a shard is read by two streams".into()) } else { Ok(()) }
 }
 
+/// Whether a stream in the source is the way back's: it reads from the mount that is there for this way back alone.
+pub fn is_ours(stream: &Stream, mount: &str) -> bool {
+    stream.bls.as_ref().is_some_and(|source| source.external_cluster == mount)
+}
+
 /// The shard that a stream reads.
 pub fn read_shard(stream: &Stream) -> &str {
     stream.bls.as_ref().map(|source| source.shard.as_str()).unwrap_or_default()

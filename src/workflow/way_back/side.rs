@@ -11,7 +11,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::migrate::cleanup::{self, state_change};
 use super::super::migrate::create::batching;
-use super::super::streams::{OnShard, TargetShard};
+use super::super::streams::{OnShard, TargetShard, WithReplicas};
 use super::super::{Error, Result, refresh};
 use super::examine::Examined;
 use super::plan;
@@ -44,6 +44,40 @@ pub async fn lock(mirror: &Context, keyspace: &str, back: &str, action: &str) ->
     locked.map_err(|error| Error::Topo(error).doing(format!("failed to lock the source keyspace {keyspace}")))
 }
 
+/// True when no streams of the way back's name are there but its own.
+///
+/// # Errors
+/// Its own and others' together.
+pub fn are_ours(rows: &[OnShard], back: &str, facts: &Facts) -> Result<bool> {
+    let streams = rows.iter().flat_map(|row| &row.found.streams);
+    let ours: Vec<bool> = streams.map(|stream| plan::is_ours(stream, &facts.back_mount)).collect();
+    let all = ours.iter().all(|ours| *ours);
+    if !all && ours.contains(&true) { Err(taken(back, facts)) } else { Ok(all) }
+}
+
+/// The source has a workflow of the way back's name that is somebody else's.
+pub fn taken(back: &str, facts: &Facts) -> Error {
+    let keyspace = &facts.keyspace;
+    let text = format!("the source keyspace {keyspace} has a workflow {back} that is none of this way back's");
+    let help = format!("end it in the source's cluster first: Workflow --keyspace {keyspace} show --workflow {back}");
+    Error::exists("WAY_BACK_NAME_TAKEN", text, help)
+}
+
+/// Deletes the streams of the way back and their diffs, and nobody else's of that name.
+pub async fn delete_streams(
+    mirror: &Context,
+    lock: &Lock,
+    source: &WithReplicas,
+    (back, facts): (&str, &Facts),
+) -> Result<()> {
+    let rows = source.keyspace.workflows(mirror, &[back.to_owned()]).await?;
+    if are_ours(&rows, back, facts)? {
+        return cleanup::delete_rows(mirror, lock, source, back).await;
+    }
+    tracing::warn!(workflow = back, keyspace = facts.keyspace, "streams of somebody else have that name, and stay");
+    Ok(())
+}
+
 impl Side<'_> {
     fn back(&self) -> &str {
         &self.examined.arguments.workflow
@@ -66,7 +100,8 @@ impl Side<'_> {
     /// Makes the streams that are not there yet, stopped, and gives each the position that was noted. `anew`: those that are
     /// there go first, for they may have been given another one.
     pub async fn place(&self, facts: &Facts, anew: bool) -> Result<()> {
-        if anew && !self.streams().await?.is_empty() {
+        let there = self.ours(facts).await?;
+        if anew && !there.is_empty() {
             cleanup::delete_rows(self.mirror, self.lock, &self.examined.situation.target, self.back()).await?;
         }
         self.lock.check().await?;
@@ -80,7 +115,7 @@ impl Side<'_> {
 
     /// Starts the streams, when all of them are there and none is before its position.
     pub async fn start(&self, facts: &Facts) -> Result<()> {
-        let there = self.streams().await?;
+        let there = self.ours(facts).await?;
         for (at, shard) in self.shards().iter().enumerate() {
             plan::stands(self.planned(shard), &on(&there, at), &facts.positions).map_err(|why| {
                 let text = format!("shard {}/{}: {why}", shard_keyspace(self), shard.name);
@@ -98,6 +133,15 @@ impl Side<'_> {
 
     async fn streams(&self) -> Result<Vec<OnShard>> {
         self.examined.situation.target.keyspace.workflows(self.mirror, &[self.back().to_owned()]).await
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// `WAY_BACK_NAME_TAKEN` for streams of that name that are somebody else's.
+    async fn ours(&self, facts: &Facts) -> Result<Vec<OnShard>> {
+        let rows = self.streams().await?;
+        if are_ours(&rows, self.back(), facts)? { Ok(rows) } else { Err(taken(self.back(), facts)) }
     }
 
     fn planned(&self, shard: &TargetShard) -> &[vtmigrated_proto::binlogdata::BinlogSource] {

@@ -133,6 +133,14 @@ fn streams_stand_when_all_are_there_and_none_is_before_what_was_noted() {
 }
 
 #[test]
+fn streams_are_told_by_the_mount_that_they_read_from() {
+    let from = |mount: &str| BinlogSource { external_cluster: mount.into(), ..source("-80") };
+    let of = |mount: &str| Stream { id: 1, bls: Some(from(mount)), ..Stream::default() };
+    assert!(is_ours(&of("customer.import"), "customer.import"));
+    assert!(!is_ours(&of("orders.import"), "customer.import") && !is_ours(&Stream::default(), "customer.import"));
+}
+
+#[test]
 fn times_are_converted_back() {
     let sources = || vec![("0".to_owned(), vec![source("-80")])];
     assert_eq!(with_zone(sources(), "")[0].1[0].target_time_zone, "");
