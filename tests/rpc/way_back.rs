@@ -293,3 +293,17 @@ async fn a_workflow_of_its_name_in_the_source_is_refused_and_left() {
     assert_eq!(rig.source.streams().len(), 1);
     assert_eq!(stored(&rig).await, before);
 }
+
+#[tokio::test]
+async fn nobody_goes_back_without_a_stream_that_was_opened() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    complete(&rig).await;
+    rig.source.contents().workflows[0].streams.pop();
+    let text = "the way back does not stand: shard commerce/0: there is no stream from shard 80-";
+    assert_refused(go_back(&rig).await, Code::FailedPrecondition, text);
+    let told = status(&rig).await.unwrap();
+    assert!(!told.clear && told.findings.iter().any(|found| found.id == "WAY_BACK_STREAMS"), "{told:?}");
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves on");
+    give_up(&rig).await.unwrap();
+}

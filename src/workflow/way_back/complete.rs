@@ -12,7 +12,7 @@ use super::super::streams::WithReplicas;
 use super::super::{Error, Result, refresh};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
-use super::side::{fold, tables_on};
+use super::side::{fold, listed};
 use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::Context;
 use crate::deadline;
@@ -108,6 +108,7 @@ impl Going<'_> {
         if !side::are_ours(&found.rows, self.back, &facts)? {
             return Err(side::taken(self.back, &facts));
         }
+        side::stand(&found.target.keyspace, &found.rows, &facts)?;
         found.refuse_shared("complete", self.back, false)?;
         if facts.phase == Phase::Open {
             // while clients write still: what would fail fails here
@@ -160,7 +161,7 @@ impl Going<'_> {
     /// Denies clients' writes to the target's tables, and waits for transactions that had begun before.
     async fn quieten(&self, target: &WithReplicas, facts: &Facts) -> Result<()> {
         let records = target.keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
-        let of = |name: &str| tables_on(&facts.target_denied, name);
+        let of = |name: &str| listed(&facts.target_denied, name);
         shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await?;
         refresh::shards(self.context, target, &|_: &str| true).await?;
         for cycle in 0..CYCLES {

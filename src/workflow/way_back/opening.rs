@@ -11,7 +11,7 @@ use super::super::streams::{self, Keyspace, Listed, Origin};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine};
 use super::record::{Facts, Kept, Phase};
-use super::side::{self, Side, tables_on};
+use super::side::{self, Side, listed};
 use super::{command, mirror, plan, record};
 use crate::context::Context;
 use crate::gtid::Position;
@@ -122,7 +122,7 @@ impl<'a> Opening<'a> {
     /// What is denied in the source: what a former try has noted stays its own.
     fn to_deny(&self) -> Vec<(String, Vec<String>)> {
         let Some((_, examined)) = &self.ready else { return self.facts.source_denied.clone() };
-        let noted = |shard: &str| tables_on(&self.facts.source_denied, shard);
+        let noted = |shard: &str| listed(&self.facts.source_denied, shard);
         let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
             tables.extend(noted(&shard).into_iter().filter(|table| !tables.contains(table)).collect::<Vec<_>>());
             tables.sort();
@@ -171,9 +171,9 @@ impl<'a> Opening<'a> {
     /// Starts the streams, once the target is handed over.
     pub async fn start(&mut self, lock: &Lock) {
         let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return };
+        let facts = Facts { phase: Phase::Open, pairs: plan::pairs(&examined.sources), ..self.facts.clone() };
         let starting = async {
-            Side { mirror, examined, lock: held }.start(&self.facts).await?;
-            let facts = Facts { phase: Phase::Open, ..self.facts.clone() };
+            Side { mirror, examined, lock: held }.start(&facts).await?;
             record::put(self.context.topo.global(), self.names, &facts, lock).await?;
             Ok::<_, Error>(facts)
         };

@@ -79,17 +79,23 @@ pub fn unplaced<'s, 'p>(
     wanted.collect()
 }
 
-/// Whether exactly the planned streams are there, each at or after the position that was noted of the shard which it reads.
+/// The shards that each source shard reads, by the plan.
+pub fn pairs(sources: &Sources) -> Vec<(String, Vec<String>)> {
+    let shards = |sources: &[BinlogSource]| sources.iter().map(|source| source.shard.clone()).collect();
+    sources.iter().map(|(shard, sources)| (shard.clone(), shards(sources))).collect()
+}
+
+/// Whether there is exactly one stream of each of these shards, at or after the position that was noted of it.
 ///
 /// # Errors
 /// What is wrong, for people.
-pub fn stands(planned: &[BinlogSource], there: &[&Stream], positions: &[(String, String)]) -> Result<(), String> {
-    if let Some(source) = missing(planned, there).first() {
-        return Err(format!("there is no stream from shard {}", source.shard));
+pub fn stands(planned: &[String], there: &[&Stream], positions: &[(String, String)]) -> Result<(), String> {
+    if let Some(shard) = planned.iter().find(|shard| !there.iter().any(|stream| read_shard(stream) == **shard)) {
+        return Err(format!("there is no stream from shard {shard}"));
     }
     for stream in there {
         let shard = read_shard(stream);
-        if !planned.iter().any(|source| source.shard == shard) {
+        if !planned.iter().any(|planned| planned == shard) {
             return Err(format!("stream {} reads shard {shard}, which is not planned", stream.id));
         }
         let noted = positions.iter().find(|(of, _)| of == shard).map(|(_, position)| Position::parse(position));

@@ -197,6 +197,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         on_ddl: on_ddl(if wanted.is_empty() { "STOP" } else { wanted })?.into(),
         time_zone: zones.next().map(|bls| bls.source_time_zone.clone()).unwrap_or_default(),
         positions: Vec::new(),
+        pairs: Vec::new(),
         source_denied: Vec::new(),
         target_denied: Vec::new(),
         since: 0,

@@ -100,6 +100,9 @@ pub struct Facts {
     /// The position of each target primary when nobody could write: there the streams begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub positions: Vec<(String, String)>,
+    /// The streams as they were started: the target's shards that each source shard reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::by_shard")]
+    pub pairs: Vec<(String, Vec<String>)>,
     /// Denied tables that the way back adds on each source shard.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::by_shard")]
     pub source_denied: Vec<(String, Vec<String>)>,

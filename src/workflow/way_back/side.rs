@@ -11,7 +11,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::migrate::cleanup::{self, state_change};
 use super::super::migrate::create::batching;
-use super::super::streams::{OnShard, TargetShard, WithReplicas};
+use super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas};
 use super::super::{Error, Result, refresh};
 use super::examine::Examined;
 use super::plan;
@@ -91,7 +91,7 @@ impl Side<'_> {
     pub async fn deny(&self, facts: &Facts) -> Result<()> {
         let target = &self.examined.situation.target;
         let records = self.shards().iter().map(|shard| shard.record.clone()).collect();
-        let of = |name: &str| tables_on(&facts.source_denied, name);
+        let of = |name: &str| listed(&facts.source_denied, name);
         let change = if batching::reads_pass(&self.examined.situation) { Deny::AddForWrites } else { Deny::Add };
         shard::deny_tables(self.mirror.topo.global(), records, change, &of, self.lock).await?;
         refresh::shards(self.mirror, target, &|_: &str| true).await.map(drop)
@@ -113,15 +113,11 @@ impl Side<'_> {
         fold(join_all(placed).await)
     }
 
-    /// Starts the streams, when all of them are there and none is before its position.
+    /// Starts the streams of [`Facts::pairs`], when all of them are there and none is before its position.
     pub async fn start(&self, facts: &Facts) -> Result<()> {
         let there = self.ours(facts).await?;
-        for (at, shard) in self.shards().iter().enumerate() {
-            plan::stands(self.planned(shard), &on(&there, at), &facts.positions).map_err(|why| {
-                let text = format!("shard {}/{}: {why}", shard_keyspace(self), shard.name);
-                Error::precondition("WAY_BACK_STREAMS", text, "run way-back prepare again")
-            })?;
-        }
+        let keyspace = &self.examined.situation.target.keyspace;
+        stand(keyspace, &there, facts)?;
         self.lock.check().await?;
         let request = state_change(self.back(), State::Running, None);
         cleanup::each(self.shards().iter(), |_, tablet| {
@@ -193,8 +189,25 @@ impl Side<'_> {
     }
 }
 
-fn shard_keyspace<'s>(side: &'s Side<'_>) -> &'s str {
-    &side.examined.situation.target.keyspace.name
+/// Proves that the streams of the way back are those that [`Facts::pairs`] tells, and none is before its noted position.
+///
+/// # Errors
+/// `WAY_BACK_STREAMS`.
+pub fn stand(source: &Keyspace, rows: &[OnShard], facts: &Facts) -> Result<()> {
+    let bad = |shard: &str, why: String| {
+        let text = format!("the way back does not stand: shard {}/{shard}: {why}", source.name);
+        let help = "see Workflow show in the source's cluster; without that stream changes of the target are lost there: way-back \
+                    cancel takes the way back away";
+        Error::precondition("WAY_BACK_STREAMS", text, help)
+    };
+    if let Some((gone, _)) = facts.pairs.iter().find(|(name, _)| !source.shards.iter().any(|s| s.name == *name)) {
+        return Err(bad(gone, "it is not there any more".to_owned()));
+    }
+    for (at, shard) in source.shards.iter().enumerate() {
+        let planned = listed(&facts.pairs, &shard.name);
+        plan::stands(&planned, &on(rows, at), &facts.positions).map_err(|why| bad(&shard.name, why))?;
+    }
+    Ok(())
 }
 
 /// The streams of a shard, given by its number.
@@ -202,8 +215,8 @@ pub fn on(rows: &[OnShard], shard: usize) -> Vec<&Stream> {
     rows.iter().filter(|row| row.shard == shard).flat_map(|row| &row.found.streams).collect()
 }
 
-/// The tables of a shard in a list by shard.
-pub fn tables_on(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
+/// What a list by shard has of a shard.
+pub fn listed(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
     lists.iter().find(|(name, _)| name == shard).map(|(_, tables)| tables.clone()).unwrap_or_default()
 }
 

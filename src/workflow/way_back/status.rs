@@ -9,7 +9,7 @@ use super::super::streams::{self, Keyspace, OnShard};
 use super::super::{Result, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
-use super::{StreamTold, Told, check_names, command, mirror, plan, stored};
+use super::{StreamTold, Told, check_names, command, mirror, plan, side, stored};
 use crate::context::Context;
 use crate::gtid::Position;
 
@@ -92,6 +92,11 @@ async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, kno
     let source = Keyspace::load(&mirror.topo, &facts.keyspace).await?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
     let mut findings = known;
+    if facts.phase == Phase::Open
+        && let Err(error) = side::stand(&source, &rows, facts)
+    {
+        findings.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace)));
+    }
     let judged = verdict::verdict(&mirror, &facts.keyspace, &back).await;
     match judged {
         Ok(judged) => findings.extend(judged.report.findings),

@@ -120,7 +120,7 @@ fn streams_are_made_once_and_placed_once() {
 
 #[test]
 fn streams_stand_when_all_are_there_and_none_is_before_what_was_noted() {
-    let planned = [source("-80"), source("80-")];
+    let planned = ["-80".to_owned(), "80-".to_owned()];
     let positions = noted(&["-80", "80-"]);
     let (low, high) = (stream(1, "-80", AT), stream(2, "80-", LATER));
     stands(&planned, &[&low, &high], &positions).unwrap();
@@ -164,6 +164,7 @@ fn the_way_back_is_a_migrate_in_the_other_direction() {
         on_ddl: OnDdlAction::Stop.into(),
         time_zone: String::new(),
         positions: Vec::new(),
+        pairs: Vec::new(),
         source_denied: Vec::new(),
         target_denied: Vec::new(),
         since: 0,
