@@ -5,7 +5,7 @@ use vtmigrated_proto::topodata::TopoConfig;
 use super::super::migrate::arguments::on_ddl;
 use super::super::migrate::{Found, gather, locks};
 use super::super::preflight::{Finding, Report, check};
-use super::super::streams;
+use super::super::streams::{self, Keyspace};
 use super::super::{Error, Result};
 use super::examine::{Examined, examine, migration};
 use super::opening::Opening;
@@ -239,6 +239,7 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
 
 /// Opens a way back that complete left half open.
 async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
+    refuse_unfinished(context, names, facts).await?;
     let mut opening = Opening::begin(context, names, facts, None).await;
     opening.open().await;
     opening.start(lock).await;
@@ -249,6 +250,19 @@ async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock
     }
     let summary = format!("the way back of workflow {}.{} is open", names.0, names.1);
     Ok(Told { phase: Phase::Open.word(), clear: true, summary, ..Told::default() })
+}
+
+/// Refuses while streams of the migration are there: complete stopped them for good, and a diff may start them again, which would
+/// bring older changes back.
+async fn refuse_unfinished(context: &Context, names: (&str, &str), facts: &Facts) -> Result<()> {
+    let target = Keyspace::load(&context.topo, names.0).await?;
+    let rows = target.workflows(context, &[names.1.to_owned()]).await?;
+    if !facts.is_for(&streams::list(&target, &rows)) {
+        return Ok(());
+    }
+    let text = format!("the way back of workflow {}.{} is not opened: its complete has not ended", names.0, names.1);
+    let help = format!("finish it: Migrate --target-keyspace {} --workflow {} complete", names.0, names.1);
+    Err(Error::precondition("WAY_BACK_NOT_OPEN", text, help))
 }
 
 #[cfg(test)]

@@ -33,13 +33,13 @@ pub enum Step {
     LiftDenied {
         shards: Vec<String>,
     },
-    /// The streams of the way back.
-    StartWayBack {
-        source: String,
-    },
     /// With their diffs.
     DeleteStreams {
         streams: Vec<String>,
+    },
+    /// The streams of the way back.
+    StartWayBack {
+        source: String,
     },
     DeleteRecord {
         workflow: String,
@@ -86,8 +86,9 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     steps.push(Step::RebuildServing { cells: target.cells.names().map(str::to_owned).collect() });
     let denied = found.denied().into_iter().filter(|(_, tables)| !tables.is_empty());
     steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard).collect() });
-    steps.extend(to_open.map(|source| Step::StartWayBack { source }));
     steps.push(Step::DeleteStreams { streams: streams(found, workflow) });
+    // never beside those of the migration, which a diff may start again: they would bring older changes back
+    steps.extend(to_open.map(|source| Step::StartWayBack { source }));
     if !found.keeps_earlier() {
         steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
     }
@@ -145,10 +146,10 @@ impl fmt::Display for Step {
                     "Deny writes of clients to the tables of {source}, and make the streams of the way back there"
                 )
             }
-            Self::StartWayBack { source } => write!(f, "Start the streams of the way back into {source}"),
             Self::DeleteStreams { streams } => {
                 write!(f, "Delete vreplication streams on targets: [{}]", streams.join(","))
             }
+            Self::StartWayBack { source } => write!(f, "Start the streams of the way back into {source}"),
             Self::DeleteRecord { workflow } => write!(f, "Delete the record of workflow {workflow}"),
         }
     }
