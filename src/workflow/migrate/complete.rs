@@ -77,7 +77,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
     let (lock, found) = locked?;
     let cells = found.as_ref().map(|found| found.target.keyspace.cells.clone()).unwrap_or_default();
     let result = match found {
-        Ok(found) => complete_locked(context, found, workflow, (source, *ignore_source), &lock).await,
+        Ok(found) => complete_locked(context, found, (keyspace, workflow), (source, *ignore_source), &lock).await,
         Err(error) => Err(error),
     };
     if let Err(error) = lock.release().await {
@@ -123,7 +123,7 @@ impl Told {
 async fn complete_locked(
     context: &Context,
     mut found: Found,
-    workflow: &str,
+    (keyspace, workflow): (&str, &str),
     (source, ignore_source): (Option<Asked>, bool),
     lock: &Lock,
 ) -> Result<Told> {
@@ -132,16 +132,17 @@ async fn complete_locked(
     let mut told = Told::default();
     if !found.handed_over() {
         found.refuse_shared("complete", workflow, false)?;
-        if !context.options.allow_unfinished_complete {
-            let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
-            (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
-        }
     }
-    let keyspace = &found.target.keyspace.name;
     let mut opening = match found.to_open() {
-        Some(facts) => Some(Opening::begin(context, (keyspace, workflow), facts, Some(&found)).await),
+        Some(facts) => Some(Box::pin(Opening::begin(context, (keyspace, workflow), facts, Some(&found))).await),
         None => None,
     };
+    if !found.handed_over() && !context.options.allow_unfinished_complete {
+        // what the source had before it was read for the way back is of a while ago
+        let source = source.filter(|_| opening.is_none());
+        let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
+        (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
+    }
     let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;
     told.way_back = match &mut opening {
         Some(opening) => {
