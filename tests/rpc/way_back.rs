@@ -307,3 +307,19 @@ async fn nobody_goes_back_without_a_stream_that_was_opened() {
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves on");
     give_up(&rig).await.unwrap();
 }
+
+#[tokio::test]
+async fn no_position_is_noted_of_a_target_that_clients_could_write_to() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.deny(&["customer"]).await;
+    let summary = complete(&rig).await;
+    assert!(
+        summary.contains("; THERE IS NO WAY BACK: shard customer/-80: writes to orders were not denied"),
+        "{summary}"
+    );
+    assert_eq!(status(&rig).await.unwrap().phase, "missed");
+    assert_eq!(denied(&rig).await, Vec::<String>::new());
+    give_up(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}

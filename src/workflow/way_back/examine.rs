@@ -157,5 +157,11 @@ pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
         let cause = format!("{}: what clients have written to the target would not come back", finding.cause);
         Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
     };
-    missing.map(finding).collect()
+    let unaware = found.unaware_primary().map(|shard| {
+        let cause = "its primary did not read that the tables are denied: what clients may have written to it would not come back";
+        let mend = "make another tablet of the shard its primary (PlannedReparentShard), and compare the rows with VDiff";
+        let subject = format!("shard {}/{shard}", target.name);
+        Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
+    });
+    missing.map(finding).chain(unaware).collect()
 }

@@ -9,7 +9,7 @@ use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use super::super::migrate::Found;
 use super::super::streams::{self, Keyspace, Listed, Origin};
 use super::super::{Error, Result, verdict};
-use super::examine::{Examined, examine};
+use super::examine::{Examined, examine, migration};
 use super::record::{Facts, Kept, Phase};
 use super::side::{self, Side, listed};
 use super::{command, mirror, plan, record};
@@ -35,8 +35,8 @@ pub struct Opening<'a> {
     ready: Option<(Context, Examined)>,
     /// The locks of the source.
     lock: Option<Lock>,
-    /// It was prepared for another migration.
-    foreign: bool,
+    /// There cannot be a way back, whatever the source says.
+    hopeless: bool,
     placed: bool,
     opened: bool,
     trouble: Option<String>,
@@ -68,20 +68,19 @@ pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
 impl<'a> Opening<'a> {
     /// Reads the source, while the streams run still. `found` is the migration, while it is there.
     pub async fn begin(context: &'a Context, names: (&'a str, &'a str), facts: &Facts, found: Option<&Found>) -> Self {
+        let trouble = found.and_then(|found| hopeless(facts, found, names.1));
         let mut opening = Self {
             context,
             names,
             facts: facts.clone(),
             ready: None,
             lock: None,
-            foreign: found
-                .is_some_and(|found| !is_of(facts, &found.origin, &streams::list(&found.target.keyspace, &found.rows))),
+            hopeless: trouble.is_some(),
             placed: false,
             opened: false,
-            trouble: None,
+            trouble,
         };
-        if opening.foreign {
-            opening.trouble = Some("it was prepared for another migration of this name".to_owned());
+        if opening.hopeless {
             return opening;
         }
         let facts = &opening.facts;
@@ -102,7 +101,7 @@ impl<'a> Opening<'a> {
     /// positions is what they write.
     pub async fn note(&mut self, target: &Keyspace, lock: &Lock) {
         self.facts.positions.clear();
-        if self.foreign {
+        if self.hopeless {
             return;
         }
         self.facts.source_denied = self.to_deny();
@@ -211,6 +210,18 @@ impl<'a> Opening<'a> {
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref().filter(|_| !self.opened)
     }
+}
+
+/// Why there cannot be a way back for a migration: it was prepared for another one, or clients could write to the target before
+/// its positions are noted.
+fn hopeless(facts: &Facts, found: &Found, workflow: &str) -> Option<String> {
+    if !is_of(facts, &found.origin, &streams::list(&found.target.keyspace, &found.rows)) {
+        return Some("it was prepared for another migration of this name".to_owned());
+    }
+    if found.handed_over() {
+        return None;
+    }
+    migration(found, workflow).into_iter().next().map(|finding| format!("{}: {}", finding.subject, finding.cause))
 }
 
 /// Whether a way back was prepared for this migration. When its streams are gone the record has told what they brought.
