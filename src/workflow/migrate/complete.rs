@@ -216,9 +216,7 @@ async fn execute(
         }
         Step::LiftDenied { .. } => {
             let mut mark = found.mark_handed_over(workflow, false)?;
-            if let Some(opening) = opening {
-                mark.push(opening.handed()?);
-            }
+            mark.extend(opening.and_then(Opening::handed));
             told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
             Ok(())
         }

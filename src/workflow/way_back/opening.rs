@@ -37,6 +37,8 @@ pub struct Opening<'a> {
     lock: Option<Lock>,
     /// There cannot be a way back, whatever the source says.
     hopeless: bool,
+    /// The record has the positions, and what is denied in the source.
+    noted: bool,
     placed: bool,
     opened: bool,
     trouble: Option<String>,
@@ -76,6 +78,7 @@ impl<'a> Opening<'a> {
             ready: None,
             lock: None,
             hopeless: trouble.is_some(),
+            noted: facts.phase == Phase::Handed,
             placed: false,
             opened: false,
             trouble,
@@ -98,22 +101,24 @@ impl<'a> Opening<'a> {
     }
 
     /// Notes the positions of the target's primaries. Streams write no more, and clients do not yet: what comes after these
-    /// positions is what they write.
+    /// positions is what they write. The source is touched only once the record has what will be done there.
     pub async fn note(&mut self, target: &Keyspace, lock: &Lock) {
         self.facts.positions.clear();
         if self.hopeless {
             return;
         }
+        match bounded(ASKING, positions(self.context, target)).await {
+            Ok(positions) => self.facts.positions = positions,
+            Err(why) => {
+                self.trouble = Some(why);
+                return;
+            }
+        }
+        self.facts.phase = Phase::Noted;
         self.facts.source_denied = self.to_deny();
-        let noting = async {
-            lock.check().await?;
-            let positions = positions(self.context, target).await?;
-            let facts = Facts { phase: Phase::Noted, positions, ..self.facts.clone() };
-            record::put(self.context.topo.global(), self.names, &facts, lock).await?;
-            Ok::<_, Error>(facts)
-        };
+        let noting = record::put(self.context.topo.global(), self.names, &self.facts, lock);
         match bounded(ASKING, noting).await {
-            Ok(facts) => self.facts = facts,
+            Ok(()) => self.noted = true,
             Err(why) => self.trouble = Some(why),
         }
     }
@@ -132,7 +137,7 @@ impl<'a> Opening<'a> {
 
     /// Denies the source's tables to clients, and makes the streams.
     pub async fn open(&mut self) {
-        let Some((mirror, examined)) = self.ready.as_ref().filter(|_| !self.facts.positions.is_empty()) else { return };
+        let Some((mirror, examined)) = self.ready.as_ref().filter(|_| self.noted) else { return };
         let facts = &self.facts;
         let mut taken = None;
         let working = async {
@@ -150,10 +155,8 @@ impl<'a> Opening<'a> {
     }
 
     /// The record as the transaction writes it that hands the target over: with positions there is a way back from there on.
-    ///
-    /// # Errors
-    /// A record that cannot be written as text.
-    pub fn handed(&mut self) -> Result<Write> {
+    /// None when it cannot be written as text.
+    pub fn handed(&mut self) -> Option<Write> {
         if matches!(self.facts.phase, Phase::Prepared | Phase::Noted) {
             self.facts.since = verdict::now();
         }
@@ -164,7 +167,13 @@ impl<'a> Opening<'a> {
         } else if self.facts.phase == Phase::Noted {
             self.facts.phase = Phase::Handed;
         }
-        record::write(self.names, &self.facts)
+        match record::write(self.names, &self.facts) {
+            Ok(write) => Some(write),
+            Err(error) => {
+                self.trouble = Some(error.to_string());
+                None
+            }
+        }
     }
 
     /// Starts the streams, once the target is handed over.
