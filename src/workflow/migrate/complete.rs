@@ -166,7 +166,7 @@ async fn run(
         tracing::info!(step = %step, "complete");
         match (&step, opening.as_mut()) {
             (Step::NotePositions { .. }, Some(opening)) => opening.note(&found.target.keyspace, lock).await,
-            (Step::OpenWayBack { .. }, Some(opening)) => opening.open().await,
+            (Step::OpenWayBack { .. }, Some(opening)) => opening.open(lock).await,
             (Step::StartWayBack { .. }, Some(opening)) => opening.start(lock).await,
             (_, opening) => execute(context, found, workflow, lock, (&step, opening, told)).await?,
         }

@@ -37,8 +37,6 @@ pub struct Opening<'a> {
     lock: Option<Lock>,
     /// There cannot be a way back, whatever the source says.
     hopeless: bool,
-    /// The record has the positions, and what is denied in the source.
-    noted: bool,
     placed: bool,
     opened: bool,
     trouble: Option<String>,
@@ -78,7 +76,6 @@ impl<'a> Opening<'a> {
             ready: None,
             lock: None,
             hopeless: trouble.is_some(),
-            noted: facts.phase == Phase::Handed,
             placed: false,
             opened: false,
             trouble,
@@ -101,7 +98,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Notes the positions of the target's primaries. Streams write no more, and clients do not yet: what comes after these
-    /// positions is what they write. The source is touched only once the record has what will be done there.
+    /// positions is what they write.
     pub async fn note(&mut self, target: &Keyspace, lock: &Lock) {
         self.facts.positions.clear();
         if self.hopeless {
@@ -115,17 +112,14 @@ impl<'a> Opening<'a> {
             }
         }
         self.facts.phase = Phase::Noted;
-        self.facts.source_denied = self.to_deny();
         let noting = record::put(self.context.topo.global(), self.names, &self.facts, lock);
-        match bounded(ASKING, noting).await {
-            Ok(()) => self.noted = true,
-            Err(why) => self.trouble = Some(why),
+        if let Err(why) = bounded(ASKING, noting).await {
+            self.trouble = Some(why);
         }
     }
 
     /// What is denied in the source: what a former try has noted stays its own.
-    fn to_deny(&self) -> Vec<(String, Vec<String>)> {
-        let Some((_, examined)) = &self.ready else { return self.facts.source_denied.clone() };
+    fn to_deny(&self, examined: &Examined) -> Vec<(String, Vec<String>)> {
         let noted = |shard: &str| listed(&self.facts.source_denied, shard);
         let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
             tables.extend(noted(&shard).into_iter().filter(|table| !tables.contains(table)).collect::<Vec<_>>());
@@ -135,12 +129,15 @@ impl<'a> Opening<'a> {
         all.collect()
     }
 
-    /// Denies the source's tables to clients, and makes the streams.
-    pub async fn open(&mut self) {
-        let Some((mirror, examined)) = self.ready.as_ref().filter(|_| self.noted) else { return };
+    /// Denies the source's tables to clients, and makes the streams. The source is touched only once the record has what will be
+    /// denied there.
+    pub async fn open(&mut self, lock: &Lock) {
+        let Some((mirror, examined)) = self.ready.as_ref().filter(|_| !self.facts.positions.is_empty()) else { return };
+        self.facts.source_denied = self.to_deny(examined);
         let facts = &self.facts;
         let mut taken = None;
         let working = async {
+            record::put(self.context.topo.global(), self.names, facts, lock).await?;
             let lock = side::lock(mirror, &facts.keyspace, &plan::back(self.names.1), ACTION).await?;
             let lock = taken.insert(lock);
             let side = Side { mirror, examined, lock };

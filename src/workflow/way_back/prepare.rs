@@ -241,7 +241,7 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
 async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
     refuse_unfinished(context, names, facts).await?;
     let mut opening = Opening::begin(context, names, facts, None).await;
-    opening.open().await;
+    opening.open(lock).await;
     opening.start(lock).await;
     opening.end().await;
     if let Some(why) = opening.trouble() {
