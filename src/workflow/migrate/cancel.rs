@@ -192,7 +192,9 @@ async fn without_way_back(context: &Context, found: &Found, arguments: &Argument
     };
     let taken = tokio::time::timeout(WAY_BACK, way_back::cancel::taken_away(context, names, facts.clone(), lock)).await;
     let why = match taken {
-        Ok(Ok(())) => return "; its way back is taken away, too".to_owned(),
+        Ok(Ok(missed)) => {
+            return format!("; its way back is taken away, too{}", Missed::told(&missed, refresh::DENIES_STILL));
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the source did not answer within {} s", WAY_BACK.as_secs()),
     };

@@ -5,6 +5,7 @@ use vtmigrated_proto::topodata::TopoConfig;
 use super::super::Result;
 use super::super::migrate::cleanup;
 use super::super::migrate::locks;
+use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored};
@@ -30,13 +31,13 @@ pub async fn cancel(context: &Context, names: (&str, &str)) -> Result<Told> {
         tracing::warn!("the locks of a way back were not given back: {error}");
     }
     context.changes.make();
-    cancelled?;
-    let summary = format!("the way back of workflow {}.{} is cancelled", names.0, names.1);
+    let missed = Missed::told(&cancelled?, refresh::DENIES_STILL);
+    let summary = format!("the way back of workflow {}.{} is cancelled{missed}", names.0, names.1);
     Ok(Told { clear: true, summary, ..Told::default() })
 }
 
-/// The same under locks that are held.
-pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<()> {
+/// The same under locks that are held. Answers the replicas that do not know that tables are not denied any more.
+pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<Vec<Missed>> {
     if facts.phase == Phase::Returned {
         let help = format!("the source serves already; finish going back: {}", command("complete", names));
         return Err(out_of_turn(names, &facts, help));
@@ -44,9 +45,10 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
     let touched = facts.phase != Phase::Prepared;
     let facts = Facts { phase: Phase::Cancelling, ..facts };
     record::put(context.topo.global(), names, &facts, lock).await?;
+    let mut missed = Vec::new();
     if !facts.target_denied.is_empty() {
         let target = read(context, names.0).await?;
-        lift(context, lock, &target, &facts.target_denied).await?;
+        missed.extend(lift(context, lock, &target, &facts.target_denied).await?);
     }
     let mirror = mirror::to_write(context, &facts).await?;
     if touched {
@@ -56,28 +58,30 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         if let Err(error) = held.release().await {
             tracing::warn!("the locks of the source were not given back: {error}");
         }
-        left?;
+        missed.extend(left?);
     }
     forget_mount(&mirror, &facts).await?;
-    record::delete(context.topo.global(), names, lock).await
+    record::delete(context.topo.global(), names, lock).await?;
+    Ok(missed)
 }
 
 /// Ends the streams, then lets clients write to the source's tables.
-async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<()> {
+async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
     let source = read(mirror, &facts.keyspace).await?;
     side::delete_streams(mirror, lock, &source, (back, facts)).await?;
     lift(mirror, lock, &source, &facts.source_denied).await
 }
 
-/// Takes denied tables off a keyspace's shards, as they are now, and makes the tablets see it.
+/// Takes denied tables off a keyspace's shards, as they are now, and makes the tablets see it. Answers the replicas that did
+/// not.
 pub(super) async fn lift(
     context: &Context,
     lock: &Lock,
     keyspace: &WithReplicas,
     denied: &[(String, Vec<String>)],
-) -> Result<()> {
+) -> Result<Vec<Missed>> {
     let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
-    cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await.map(drop)
+    cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await
 }
 
 /// A keyspace with all its tablets.

@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
+use vtmigrated_proto::topodata::Shard;
 
 use super::super::migrate::complete::freeze;
 use super::super::migrate::{Found, locks, readiness, thaw};
-use super::super::streams::WithReplicas;
-use super::super::{Error, Result, refresh};
+use super::super::refresh::{self, Missed};
+use super::super::streams::{Keyspace, WithReplicas};
+use super::super::{Error, Result};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
 use super::side::{fold, listed};
 use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::Context;
 use crate::deadline;
-use crate::error::Explain;
+use crate::error::{Code, Explain};
 use crate::tablet::db_name;
 use crate::topo::shard::{self, Deny};
-use crate::topo::{self, Lock};
+use crate::topo::{self, Lock, Record};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";
@@ -83,27 +85,30 @@ struct Going<'a> {
 
 impl Going<'_> {
     async fn back(&self, mut facts: Facts) -> Result<Told> {
+        let mut unaware = Vec::new();
         if facts.phase != Phase::Returned {
-            facts = self.close(facts).await?;
+            (facts, unaware) = self.close(facts).await?;
         }
         let source = read(self.mirror, &facts.keyspace).await?;
-        lift(self.mirror, self.held, &source, &facts.source_denied).await?;
+        let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
         side::delete_streams(self.mirror, self.held, &source, (self.back, &facts)).await?;
         forget_mount(self.mirror, &facts).await?;
         record::delete(self.context.topo.global(), self.names, self.lock).await?;
         let summary = format!(
-            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}",
+            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}",
             facts.keyspace,
             facts.mount,
             self.names.0,
-            facts.tables.join(", ")
+            facts.tables.join(", "),
+            Missed::told(&missed, refresh::DENIES_STILL),
+            Missed::told(&unaware, refresh::DENIES_NOT_YET)
         );
         Ok(Told { phase: Phase::Returned.word(), clear: true, summary, ..Told::default() })
     }
 
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
     /// lets clients write to the target again.
-    async fn close(&self, mut facts: Facts) -> Result<Facts> {
+    async fn close(&self, mut facts: Facts) -> Result<(Facts, Vec<Missed>)> {
         let mut found = Found::read(self.mirror, &facts.keyspace, self.back).await?;
         if !side::are_ours(&found.rows, self.back, &facts)? {
             return Err(side::taken(self.back, &facts));
@@ -115,6 +120,7 @@ impl Going<'_> {
             self.ready(&mut found).await?;
         }
         let target = read(self.context, self.names.0).await?;
+        target.refuse_reparents()?;
         if facts.phase == Phase::Open {
             facts.target_denied = to_deny(&target, &facts.tables);
             facts.phase = Phase::Closing;
@@ -122,13 +128,15 @@ impl Going<'_> {
         }
         let returned = Facts { phase: Phase::Returned, ..facts.clone() };
         let proven = async {
-            self.quieten(&target, &facts).await?;
+            let unaware = self.quieten(&target, &facts).await?;
             self.ready(&mut found).await?;
             freeze::freeze(self.mirror, &found, self.back, self.held).await?;
-            self.put(&returned).await
+            unchanged(self.mirror, &found.target.keyspace, &[]).await?;
+            unchanged(self.context, &target.keyspace, &facts.tables).await?;
+            self.put(&returned).await.map(|()| unaware)
         };
         match proven.await {
-            Ok(()) => Ok(returned),
+            Ok(unaware) => Ok((returned, unaware)),
             Err(error) => Err(self.open_again(&target, &mut found, facts, error).await),
         }
     }
@@ -158,12 +166,13 @@ impl Going<'_> {
         Error::Blocked { reason: "WAY_BACK_NOT_READY", text, help, violations }
     }
 
-    /// Denies clients' writes to the target's tables, and waits for transactions that had begun before.
-    async fn quieten(&self, target: &WithReplicas, facts: &Facts) -> Result<()> {
+    /// Denies clients' writes to the target's tables, and waits for transactions that had begun before. Answers the replicas that
+    /// do not know that tables are denied.
+    async fn quieten(&self, target: &WithReplicas, facts: &Facts) -> Result<Vec<Missed>> {
         let records = target.keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
         let of = |name: &str| listed(&facts.target_denied, name);
         shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await?;
-        refresh::shards(self.context, target, &|_: &str| true).await?;
+        let missed = refresh::shards(self.context, target, &|_: &str| true).await?;
         for cycle in 0..CYCLES {
             if cycle > 0 {
                 tokio::time::sleep(PAUSE).await;
@@ -179,9 +188,9 @@ impl Going<'_> {
                 };
                 Ok(self.context.tablets.execute_fetch_as_dba(tablet, request).await.map(drop)?)
             });
-            deadline::scope(Some(until), async { fold(join_all(locked.collect::<Vec<_>>()).await) }).await?;
+            fold(deadline::scope(Some(until), join_all(locked.collect::<Vec<_>>())).await)?;
         }
-        Ok(())
+        Ok(missed)
     }
 
     /// Lets clients write to the target again.
@@ -210,6 +219,31 @@ impl Going<'_> {
             }
         }
     }
+}
+
+/// Sees that a keyspace has the primaries still that were proven, and denies these tables still: another one may have taken writes,
+/// or may lack what was proven.
+///
+/// # Errors
+/// `PRIMARY_CHANGED`, `WRITES_NOT_DENIED`.
+async fn unchanged(context: &Context, keyspace: &Keyspace, tables: &[String]) -> Result<()> {
+    let records: Vec<_> = keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
+    let fresh = shard::again(context.topo.global(), &records).await?;
+    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
+    let refused = |reason: &'static str, record: &Record<Shard>, what: &str| {
+        let text = format!("shard {}/{} {what} meanwhile", keyspace.name, shard::name(record));
+        Err(Error::Refused { code: Code::Aborted, reason, text, help: "run the command again".into() })
+    };
+    for (old, new) in records.iter().zip(&fresh) {
+        if term(old) != term(new) {
+            return refused("PRIMARY_CHANGED", new, "got another primary");
+        }
+        let denied = shard::denied(&new.value);
+        if tables.iter().any(|table| !denied.contains(table)) {
+            return refused("WRITES_NOT_DENIED", new, "was opened to clients");
+        }
+    }
+    Ok(())
 }
 
 /// Tables of the way back that nobody denies on each target shard yet.

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
 use super::super::migrate::Found;
+use super::super::refresh::Missed;
 use super::super::streams::{self, Keyspace, Listed, Origin};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
@@ -39,6 +40,8 @@ pub struct Opening<'a> {
     hopeless: bool,
     placed: bool,
     opened: bool,
+    /// Replicas of the source that do not know that its tables are denied.
+    missed: Vec<Missed>,
     trouble: Option<String>,
 }
 
@@ -78,6 +81,7 @@ impl<'a> Opening<'a> {
             hopeless: trouble.is_some(),
             placed: false,
             opened: false,
+            missed: Vec::new(),
             trouble,
         };
         if opening.hopeless {
@@ -141,11 +145,11 @@ impl<'a> Opening<'a> {
             let lock = side::lock(mirror, &facts.keyspace, &plan::back(self.names.1), ACTION).await?;
             let lock = taken.insert(lock);
             let side = Side { mirror, examined, lock };
-            side.deny(facts).await?;
-            side.place(facts, facts.phase == Phase::Noted).await
+            let missed = side.deny(facts).await?;
+            side.place(facts, facts.phase == Phase::Noted).await.map(|()| missed)
         };
         match bounded(WORKING, working).await {
-            Ok(()) => self.placed = true,
+            Ok(missed) => (self.placed, self.missed) = (true, missed),
             Err(why) => self.trouble = Some(why),
         }
         self.lock = taken;
@@ -201,7 +205,7 @@ impl<'a> Opening<'a> {
     pub fn told(&self) -> String {
         let why = self.trouble.as_deref().unwrap_or("it was not tried").lines().next().unwrap_or_default();
         if self.opened {
-            return format!("; the way back is open: see {}", command("status", self.names));
+            return format!("; the way back is open: see {}{}", command("status", self.names), self.missed());
         }
         tracing::warn!(phase = self.facts.phase.word(), "the way back is not open: {why}");
         match self.facts.phase {
@@ -210,6 +214,14 @@ impl<'a> Opening<'a> {
             }
             _ => format!("; THE WAY BACK IS NOT OPEN YET: {why}; to open it: {}", command("prepare", self.names)),
         }
+    }
+
+    /// Lines about replicas of the source that do not know that its tables are denied.
+    pub fn missed(&self) -> String {
+        Missed::told(
+            &self.missed,
+            "should it become primary, clients can write to tables of the source, and these writes are lost",
+        )
     }
 
     /// Why it is not open.

@@ -248,7 +248,7 @@ async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock
         let text = format!("the way back of workflow {}.{} could not be opened: {why}", names.0, names.1);
         return Err(Error::precondition("WAY_BACK_NOT_OPEN", text, "mend that, and run the command again"));
     }
-    let summary = format!("the way back of workflow {}.{} is open", names.0, names.1);
+    let summary = format!("the way back of workflow {}.{} is open{}", names.0, names.1, opening.missed());
     Ok(Told { phase: Phase::Open.word(), clear: true, summary, ..Told::default() })
 }
 

@@ -11,8 +11,9 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::migrate::cleanup::{self, state_change};
 use super::super::migrate::create::batching;
+use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas};
-use super::super::{Error, Result, refresh};
+use super::super::{Error, Result};
 use super::examine::Examined;
 use super::plan;
 use super::record::Facts;
@@ -87,14 +88,15 @@ impl Side<'_> {
         &self.examined.situation.target.keyspace.shards
     }
 
-    /// Denies clients' writes to the tables, where nobody denies them already, and makes the tablets see it.
-    pub async fn deny(&self, facts: &Facts) -> Result<()> {
+    /// Denies clients' writes to the tables, where nobody denies them already, and makes the tablets see it. Answers the replicas
+    /// that did not.
+    pub async fn deny(&self, facts: &Facts) -> Result<Vec<Missed>> {
         let target = &self.examined.situation.target;
         let records = self.shards().iter().map(|shard| shard.record.clone()).collect();
         let of = |name: &str| listed(&facts.source_denied, name);
         let change = if batching::reads_pass(&self.examined.situation) { Deny::AddForWrites } else { Deny::Add };
         shard::deny_tables(self.mirror.topo.global(), records, change, &of, self.lock).await?;
-        refresh::shards(self.mirror, target, &|_: &str| true).await.map(drop)
+        refresh::shards(self.mirror, target, &|_: &str| true).await
     }
 
     /// Makes the streams that are not there yet, stopped, and gives each the position that was noted. `anew`: those that are
