@@ -193,31 +193,35 @@ impl Going<'_> {
         Ok(missed)
     }
 
+    /// Lets streams that were stopped for good run on.
+    async fn run_on(&self, found: &mut Found) -> Result<()> {
+        found.rows = found.target.keyspace.workflows(self.mirror, &[self.back.to_owned()]).await?;
+        if readiness::any_frozen(&found.rows) {
+            thaw::run_on(self.mirror, found, self.back, self.held).await?;
+        }
+        Ok(())
+    }
+
     /// Lets clients write to the target again.
     async fn open_again(&self, target: &WithReplicas, found: &mut Found, mut facts: Facts, error: Error) -> Error {
         let opened = async {
             // whatever of the last write came through: with the record at *returned* the target must not be opened
             self.put(&facts).await?;
-            found.rows = found.target.keyspace.workflows(self.mirror, &[self.back.to_owned()]).await?;
-            if readiness::any_frozen(&found.rows) {
-                thaw::run_on(self.mirror, found, self.back, self.held).await?;
-            }
+            // a source that says nothing must not keep clients from the target
             lift(self.context, self.lock, target, &facts.target_denied).await?;
             facts.phase = Phase::Open;
             facts.target_denied = Vec::new();
-            self.put(&facts).await
+            self.put(&facts).await?;
+            self.run_on(found).await
         };
-        match opened.await {
-            Ok(()) => error,
-            Err(undo) => {
-                let help = format!(
-                    "clients cannot write to the target's tables: run the command again, or {}",
-                    command("cancel", self.names)
-                );
-                tracing::error!(reason = undo.reason(), "the target was not opened again: {undo}");
-                Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
-            }
-        }
+        let Err(undo) = opened.await else { return error };
+        tracing::error!(reason = undo.reason(), "going back was not taken back whole: {undo}");
+        let what = match facts.phase {
+            Phase::Open => "clients write to the target, and the streams of the way back may stand",
+            _ => "clients may not be able to write to the target's tables",
+        };
+        let help = format!("{what}: run the command again, or {}", command("cancel", self.names));
+        Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
     }
 }
 
