@@ -146,7 +146,7 @@ impl<'a> Opening<'a> {
             let lock = taken.insert(lock);
             let side = Side { mirror, examined, lock };
             let missed = side.deny(facts).await?;
-            side.place(facts, facts.phase == Phase::Noted).await.map(|()| missed)
+            side.place(facts).await.map(|()| missed)
         };
         match bounded(WORKING, working).await {
             Ok(missed) => (self.placed, self.missed) = (true, missed),

@@ -1,6 +1,6 @@
 //! The streams of a way back: a Migrate of the source, whose source is the target. Pure.
 
-use vtmigrated_proto::binlogdata::{BinlogSource, OnDdlAction};
+use vtmigrated_proto::binlogdata::{BinlogSource, OnDdlAction, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::TabletType;
@@ -77,6 +77,17 @@ pub fn unplaced<'s, 'p>(
         noted.map(|(_, position)| (stream.id, position.as_str())).ok_or_else(|| read_shard(stream))
     });
     wanted.collect()
+}
+
+/// True when none of these streams has run: each is stopped, without a position or at the one that was noted.
+pub fn untouched<'s>(there: impl IntoIterator<Item = &'s Stream>, positions: &[(String, String)]) -> bool {
+    let at_noted = |stream: &Stream| {
+        let noted =
+            positions.iter().find(|(of, _)| of == read_shard(stream)).map(|(_, position)| Position::parse(position));
+        noted == Some(Position::stored(&stream.pos))
+    };
+    let has_not_run = |stream: &Stream| stream.state() == State::Stopped && (stream.pos.is_empty() || at_noted(stream));
+    there.into_iter().all(has_not_run)
 }
 
 /// The shards that each source shard reads, by the plan.

@@ -16,7 +16,7 @@ use super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas};
 use super::super::{Error, Result};
 use super::examine::Examined;
 use super::plan;
-use super::record::Facts;
+use super::record::{Facts, Phase};
 use crate::context::Context;
 use crate::topo::shard::{self, Deny};
 use crate::topo::{Lock, LockRequest, paths};
@@ -99,10 +99,12 @@ impl Side<'_> {
         refresh::shards(self.mirror, target, &|_: &str| true).await
     }
 
-    /// Makes the streams that are not there yet, stopped, and gives each the position that was noted. `anew`: those that are
-    /// there go first, for they may have been given another one.
-    pub async fn place(&self, facts: &Facts, anew: bool) -> Result<()> {
+    /// Makes the streams that are not there yet, stopped, and gives each the position that was noted. Those that are there go first
+    /// where they may have been given another one, and where none has run: a call that was cut off may have made one twice.
+    pub async fn place(&self, facts: &Facts) -> Result<()> {
         let there = self.ours(facts).await?;
+        let streams = there.iter().flat_map(|row| &row.found.streams);
+        let anew = facts.phase == Phase::Noted || plan::untouched(streams, &facts.positions);
         if anew && !there.is_empty() {
             cleanup::delete_rows(self.mirror, self.lock, &self.examined.situation.target, self.back()).await?;
         }

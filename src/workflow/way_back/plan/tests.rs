@@ -119,6 +119,17 @@ fn streams_are_made_once_and_placed_once() {
 }
 
 #[test]
+fn streams_that_never_ran_can_be_made_anew() {
+    let positions = noted(&["-80", "80-"]);
+    let stopped = |id, shard, position| Stream { state: State::Stopped.into(), ..stream(id, shard, position) };
+    let (low, high) = (stopped(1, "-80", ""), stopped(2, "80-", AT));
+    assert!(untouched([&low, &high, &low], &positions));
+    assert!(!untouched([&low, &stopped(2, "80-", LATER)], &positions));
+    let running = Stream { state: State::Running.into(), ..high };
+    assert!(!untouched([&low, &running], &positions));
+}
+
+#[test]
 fn streams_stand_when_all_are_there_and_none_is_before_what_was_noted() {
     let planned = ["-80".to_owned(), "80-".to_owned()];
     let positions = noted(&["-80", "80-"]);
