@@ -123,6 +123,9 @@ async fn delete_locked(
     if topo::Record::<Keyspace>::find(global, &paths::keyspace(name)).await?.is_none() && shards.is_empty() {
         return Err(topo::Error::NoNode(global.full(&paths::keyspace(name))).into());
     }
+    if !force {
+        refuse_ways_back(context, name).await?;
+    }
     let options = shard_delete::Options { recursive: true, even_if_serving: true, force };
     for shard in &shards {
         let deleted = shard_delete::delete(context, name, shard, options).await;
@@ -143,6 +146,21 @@ async fn delete_locked(
     let writes = records.map(|path| Write::delete(path, Expect::Any)).collect();
     global.write(writes, guard).await?;
     Ok(())
+}
+
+/// Refuses while there are ways back: only their records tell what they have denied and made in other clusters.
+async fn refuse_ways_back(context: &Context, name: &str) -> Result<()> {
+    let dir = paths::workflow_records(name);
+    let records = context.topo.global().list(&dir).await?;
+    let of = |path: &str| Some(path.strip_prefix(&dir)?.strip_prefix('/')?.strip_suffix("/WayBack")?.to_owned());
+    let workflows: Vec<String> = records.iter().filter_map(|node| of(&node.path)).collect();
+    let Some(first) = workflows.first() else { return Ok(()) };
+    let text = format!("keyspace {name} has ways back into other clusters, of workflows: {}", workflows.join(", "));
+    let help = format!(
+        "take them away first: vtmigrated way-back cancel --target-keyspace {name} --workflow {first}; with Force=true what they have \
+         denied and made there stays"
+    );
+    Err(Error::precondition("WAY_BACK_EXISTS", text, help))
 }
 
 fn check(new: &New) -> Result<()> {

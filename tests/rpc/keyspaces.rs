@@ -183,6 +183,17 @@ async fn the_records_of_a_keyspaces_workflows_go_with_it() {
 }
 
 #[tokio::test]
+async fn a_keyspace_with_a_way_back_goes_only_by_force() {
+    let mut lab = Lab::with_keyspace("ks", &["0"]).await;
+    lab.put(&paths::way_back("ks", "import"), b"{}".to_vec()).await;
+    let delete = |force| DeleteKeyspaceRequest { keyspace: "ks".into(), recursive: true, force };
+    let text = "keyspace ks has ways back into other clusters, of workflows: import";
+    assert_refused(lab.client.delete_keyspace(delete(false)).await, Code::FailedPrecondition, text);
+    lab.client.delete_keyspace(delete(true)).await.unwrap();
+    assert_eq!(lab.topo.global().list(paths::WORKFLOW_RECORDS).await.unwrap(), vec![]);
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_and_writes_nothing() {
     let mut lab = Lab::start().await;
     let before = lab.stored().await;
