@@ -24,6 +24,8 @@ const READING: Duration = Duration::from_secs(15);
 const ASKING: Duration = Duration::from_secs(10);
 /// Bound of what is done to the source while clients can write to neither side.
 const WORKING: Duration = Duration::from_secs(20);
+/// What is wrong with a way back that was left by an earlier migration.
+pub(super) const OTHER: &str = "it was prepared for another migration of this name";
 /// The name under which the locks of the source are taken.
 const ACTION: &str = "WayBackOpen";
 
@@ -233,8 +235,8 @@ impl<'a> Opening<'a> {
 /// Why there cannot be a way back for a migration: it was prepared for another one, or clients could write to the target before
 /// its positions are noted.
 fn hopeless(facts: &Facts, found: &Found, workflow: &str) -> Option<String> {
-    if !is_of(facts, &found.origin, &streams::list(&found.target.keyspace, &found.rows)) {
-        return Some("it was prepared for another migration of this name".to_owned());
+    if !is_for(facts, found) {
+        return Some(OTHER.to_owned());
     }
     if found.handed_over() {
         return None;
@@ -242,7 +244,12 @@ fn hopeless(facts: &Facts, found: &Found, workflow: &str) -> Option<String> {
     migration(found, workflow).into_iter().next().map(|finding| format!("{}: {}", finding.subject, finding.cause))
 }
 
-/// Whether a way back was prepared for this migration. When its streams are gone the record has told what they brought.
+/// Whether a way back was prepared for this migration.
+pub(super) fn is_for(facts: &Facts, found: &Found) -> bool {
+    is_of(facts, &found.origin, &streams::list(&found.target.keyspace, &found.rows))
+}
+
+/// The same. When its streams are gone the record has told what they brought.
 fn is_of(facts: &Facts, origin: &Origin, streams: &Listed) -> bool {
     let mut tables = origin.tables.clone();
     tables.sort();

@@ -9,7 +9,7 @@ use super::super::streams::{self, Keyspace, OnShard};
 use super::super::{Result, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
-use super::{StreamTold, Told, check_names, command, mirror, plan, side, stored};
+use super::{StreamTold, Told, check_names, command, mirror, opening, plan, side, stored};
 use crate::context::Context;
 use crate::gtid::Position;
 
@@ -38,9 +38,9 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             let mend = command("prepare", names);
             let finding =
                 about(&check::WAY_BACK_NOT_OPEN, names, "its streams do not run yet", &format!("open it: {mend}"));
-            with_streams(context, names, &facts, vec![finding]).await?
+            with_streams(context, names, &facts, vec![finding]).await
         }
-        Phase::Open => with_streams(context, names, &facts, Vec::new()).await?,
+        Phase::Open => with_streams(context, names, &facts, Vec::new()).await,
         Phase::Noted => {
             let summary = "complete has begun and has not handed the target over: run it again".to_owned();
             Told { summary, ..blocked(&facts, Vec::new()) }
@@ -71,6 +71,10 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Resu
     let mirror = mirror::to_read(context, facts).await?;
     let mut examined = examine(context, &mirror, names, facts).await?;
     let mut findings = match Found::read(context, names.0, names.1).await {
+        Ok(found) if !opening::is_for(facts, &found) => {
+            let mend = format!("take it away, and prepare anew: {}", command("cancel", names));
+            vec![about(&check::WAY_BACK_TOO_LATE, names, opening::OTHER, &mend)]
+        }
         Ok(found) => migration(&found, names.1),
         Err(error) => {
             let mend = format!("take the way back away: {}", command("cancel", names));
@@ -85,13 +89,24 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Resu
     Ok(Told { clear, summary, ..told })
 }
 
+/// What the source's cluster says, after what is known already; a source that says nothing is a finding.
+async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, mut known: Vec<Finding>) -> Told {
+    let (found, streams) = seen(context, names, facts).await.unwrap_or_else(|error| {
+        let subject = format!("keyspace {} of mount {}", facts.keyspace, facts.mount);
+        (vec![Finding::of(&error, subject)], Vec::new())
+    });
+    known.extend(found);
+    let told = blocked(facts, known);
+    Told { clear: told.report.is_clear(), streams, ..told }
+}
+
 /// The verdict of the Migrate that the way back is in the source's cluster, and its streams.
-async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, known: Vec<Finding>) -> Result<Told> {
+async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<(Vec<Finding>, Vec<StreamTold>)> {
     let mirror = mirror::to_read(context, facts).await?;
     let back = plan::back(names.1);
     let source = Keyspace::load(&mirror.topo, &facts.keyspace).await?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
-    let mut findings = known;
+    let mut findings = Vec::new();
     if facts.phase == Phase::Open
         && let Err(error) = side::stand(&source, &rows, facts)
     {
@@ -102,9 +117,7 @@ async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, kno
         Ok(judged) => findings.extend(judged.report.findings),
         Err(error) => findings.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
     }
-    let told = blocked(facts, findings);
-    let clear = told.report.is_clear();
-    Ok(Told { clear, streams: shown(&source, &rows), ..told })
+    Ok((findings, shown(&source, &rows)))
 }
 
 fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
