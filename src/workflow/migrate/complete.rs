@@ -49,6 +49,8 @@ struct Told {
     diffs: Vec<String>,
     /// What became of the way back; empty when none was prepared.
     way_back: String,
+    /// A way back was prepared, and is not open.
+    not_open: bool,
 }
 
 /// Ends a workflow whose data is to stay. Repeating it after an interruption finishes the job.
@@ -109,9 +111,12 @@ impl Told {
         let remarked: String = remarks.iter().map(|remark| format!("; {remark}")).collect();
         let missed = Missed::told(&self.missed, refresh::DENIES_STILL);
         let summary = format!(
-            "Successfully completed the {workflow} workflow in the {keyspace} keyspace{remarked}{cells}{}{missed}",
+            "Successfully completed the {workflow} workflow in the {keyspace} keyspace{remarked}{}{cells}{missed}",
             self.way_back
         );
+        if self.not_open {
+            remarks.push("the way back is not open".to_owned());
+        }
         if !self.missed.is_empty() {
             let aliases: Vec<&str> = self.missed.iter().map(|missed| missed.alias.as_str()).collect();
             remarks.push(format!("not refreshed: {}", aliases.join(", ")));
@@ -151,6 +156,7 @@ async fn complete_locked(
         }
         None => opening::passed_over(found.way_back.as_ref(), (keyspace, workflow)),
     };
+    told.not_open = !told.way_back.is_empty() && !opening.as_ref().is_some_and(Opening::is_open);
     done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     Ok(told)
 }

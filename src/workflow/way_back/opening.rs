@@ -226,6 +226,11 @@ impl<'a> Opening<'a> {
         )
     }
 
+    /// True once its streams run, and the record says so.
+    pub fn is_open(&self) -> bool {
+        self.opened
+    }
+
     /// Why it is not open.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref().filter(|_| !self.opened)
