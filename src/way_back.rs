@@ -43,6 +43,7 @@ fn shown(report: &WayBackReport, format: Format) -> String {
             "phase": report.phase,
             "clear": report.clear,
             "summary": report.summary,
+            "vdiff": report.vdiff,
             "steps": report.steps,
             "findings": report.findings.iter().map(advise::finding).collect::<Vec<_>>(),
             "streams": report.streams.iter().map(|stream| json!({
@@ -71,7 +72,11 @@ fn text(report: &WayBackReport) -> String {
             write!(text, ", {message}").ok();
         }
     }
-    advise::add(&mut text, &report.findings, &report.steps);
+    advise::add(&mut text, &report.findings, &[]);
+    if !report.vdiff.is_empty() {
+        write!(text, "\nlast VDiff: {}", report.vdiff).ok();
+    }
+    advise::add(&mut text, &[], &report.steps);
     text
 }
 
@@ -97,6 +102,7 @@ mod tests {
             summary: "NO-GO (behind, 1 reason)".into(),
             findings: vec![finding],
             streams: vec![stream, silent],
+            vdiff: "none".into(),
             ..WayBackReport::default()
         };
         let lines = [
@@ -104,6 +110,7 @@ mod tests {
             "stream 4 from -80 into 0: Running, lag 1 s",
             "stream 5 from -80 into 0: Running, nothing heard yet, picking",
             "blocks BEHIND s: c",
+            "last VDiff: none",
         ];
         assert_eq!(shown(&report, Format::Text), lines.join("\n"));
         let json: serde_json::Value = serde_json::from_str(&shown(&report, Format::Json)).unwrap();

@@ -74,6 +74,7 @@ fn report(told: Told) -> WayBackReport {
         findings: told.report.findings.into_iter().map(encode).collect(),
         steps: told.steps,
         streams: told.streams.into_iter().map(stream).collect(),
+        vdiff: told.vdiff,
     }
 }
 

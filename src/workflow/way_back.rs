@@ -31,6 +31,8 @@ pub struct Told {
     /// What would be done.
     pub steps: Vec<String>,
     pub streams: Vec<StreamTold>,
+    /// What the last VDiff of its streams found, in one sentence; empty when it was not looked at.
+    pub vdiff: String,
 }
 
 /// A stream of a way back.

@@ -234,7 +234,7 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
     }
     let verdict = if clear { format!("{} steps", steps.len()) } else { "refused".to_owned() };
     let summary = format!("Prepare dry run results for the way back of workflow {}.{}: {verdict}", names.0, names.1);
-    Told { phase: "", clear, summary, report, steps, streams: Vec::new() }
+    Told { clear, summary, report, steps, ..Told::default() }
 }
 
 /// Opens a way back that complete left half open.

@@ -91,33 +91,43 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Resu
 
 /// What the source's cluster says, after what is known already; a source that says nothing is a finding.
 async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, mut known: Vec<Finding>) -> Told {
-    let (found, streams) = seen(context, names, facts).await.unwrap_or_else(|error| {
+    let Seen { found, streams, vdiff } = seen(context, names, facts).await.unwrap_or_else(|error| {
         let subject = format!("keyspace {} of mount {}", facts.keyspace, facts.mount);
-        (vec![Finding::of(&error, subject)], Vec::new())
+        Seen { found: vec![Finding::of(&error, subject)], ..Seen::default() }
     });
     known.extend(found);
     let told = blocked(facts, known);
-    Told { clear: told.report.is_clear(), streams, ..told }
+    Told { clear: told.report.is_clear(), streams, vdiff, ..told }
+}
+
+/// What the source's cluster says of a way back.
+#[derive(Default)]
+struct Seen {
+    found: Vec<Finding>,
+    streams: Vec<StreamTold>,
+    vdiff: String,
 }
 
 /// The verdict of the Migrate that the way back is in the source's cluster, and its streams.
-async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<(Vec<Finding>, Vec<StreamTold>)> {
+async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Seen> {
     let mirror = mirror::to_read(context, facts).await?;
     let back = plan::back(names.1);
     let source = Keyspace::load(&mirror.topo, &facts.keyspace).await?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
-    let mut findings = Vec::new();
+    let mut seen = Seen { streams: shown(&source, &rows), ..Seen::default() };
     if facts.phase == Phase::Open
         && let Err(error) = side::stand(&source, &rows, facts)
     {
-        findings.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace)));
+        seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace)));
     }
-    let judged = verdict::verdict(&mirror, &facts.keyspace, &back).await;
-    match judged {
-        Ok(judged) => findings.extend(judged.report.findings),
-        Err(error) => findings.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
+    match verdict::verdict(&mirror, &facts.keyspace, &back).await {
+        Ok(judged) => {
+            seen.found.extend(judged.report.findings);
+            seen.vdiff = judged.vdiff;
+        }
+        Err(error) => seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
     }
-    Ok((findings, shown(&source, &rows)))
+    Ok(seen)
 }
 
 fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
