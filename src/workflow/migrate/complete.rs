@@ -51,6 +51,8 @@ struct Told {
     way_back: String,
     /// A way back was prepared, and is not open.
     not_open: bool,
+    /// Clients may have the tables.
+    handing: bool,
 }
 
 /// Ends a workflow whose data is to stay. Repeating it after an interruption finishes the job.
@@ -149,6 +151,12 @@ async fn complete_locked(
         (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
     }
     let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;
+    let done = match (done, &opening) {
+        (Err(error), Some(opening)) if !told.handing && !found.handed_over() => {
+            Err(given_up(error, opening, lock, (keyspace, workflow)).await)
+        }
+        (done, _) => done,
+    };
     told.way_back = match &mut opening {
         Some(opening) => {
             opening.end().await;
@@ -161,6 +169,18 @@ async fn complete_locked(
     Ok(told)
 }
 
+/// A complete that failed before it handed the target over leaves clients the source.
+async fn given_up(error: Error, opening: &Opening<'_>, lock: &Lock, names: (&str, &str)) -> Error {
+    let Some(why) = opening.take_back(lock).await else { return error };
+    let text = format!("the source's tables stay denied to clients: {why}");
+    let help = format!(
+        "run the command again, or let clients write to the source: {}",
+        super::super::way_back::command("cancel", names)
+    );
+    let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
+    Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
+}
+
 async fn run(
     context: &Context,
     found: &Found,
@@ -170,6 +190,7 @@ async fn run(
 ) -> Result<()> {
     for step in step::steps(found, workflow)? {
         tracing::info!(step = %step, "complete");
+        told.handing |= matches!(step, Step::LiftDenied { .. });
         match (&step, opening.as_mut()) {
             (Step::NotePositions { .. }, Some(opening)) => opening.note(&found.target.keyspace, lock).await,
             (Step::OpenWayBack { .. }, Some(opening)) => opening.open(lock).await,

@@ -13,7 +13,7 @@ use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::record::{Facts, Kept, Phase};
 use super::side::{self, Side, listed};
-use super::{command, mirror, plan, record};
+use super::{cancel, command, mirror, plan, record};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write};
@@ -177,6 +177,18 @@ impl<'a> Opening<'a> {
                 None
             }
         }
+    }
+
+    /// Lets clients write to the source again, where complete failed before the target was handed over. Answers why it could not.
+    pub async fn take_back(&self, lock: &Lock) -> Option<String> {
+        let (Some((mirror, _)), Some(held)) = (&self.ready, &self.lock) else { return None };
+        let facts = Facts { source_denied: Vec::new(), ..self.facts.clone() };
+        let lifting = async {
+            let source = cancel::read(mirror, &self.facts.keyspace).await?;
+            cancel::lift(mirror, held, &source, &self.facts.source_denied).await?;
+            record::put(self.context.topo.global(), self.names, &facts, lock).await
+        };
+        bounded(WORKING, lifting).await.err()
     }
 
     /// Starts the streams, once the target is handed over.
