@@ -13,7 +13,7 @@ use super::super::migrate::cleanup::{self, state_change};
 use super::super::migrate::create::batching;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas};
-use super::super::{Error, Result};
+use super::super::{Error, Result, overrides};
 use super::examine::Examined;
 use super::plan;
 use super::record::{Facts, Phase};
@@ -124,11 +124,8 @@ impl Side<'_> {
         stand(keyspace, &there, facts)?;
         self.lock.check().await?;
         let request = state_change(self.back(), State::Running, None);
-        cleanup::each(self.shards().iter(), |_, tablet| {
-            let request = request.clone();
-            async move { self.mirror.tablets.update_v_replication_workflow(tablet, request).await.map(|_| ()) }
-        })
-        .await
+        let shards = self.shards().iter();
+        cleanup::each(shards, |_, tablet| overrides::change(self.mirror, self.lock, tablet, request.clone())).await
     }
 
     async fn streams(&self) -> Result<Vec<OnShard>> {
