@@ -1,100 +1,148 @@
-//! Many light tablets in this process: they answer what a Migrate asks of them from memory, each call after a set delay,
-//! over a topology whose operations take as long. For counting round trips, not for moving rows.
+//! Thousands of light tablets in this process: they answer on real ports all that the life of a Migrate and of its diffs
+//! asks of them, from memory, over topologies in real etcds, so that any vtctld can be pointed at them, stock's too. For load
+//! and for counting round trips, not for moving rows. Each can be slow, fail, or hang.
 
+mod answers;
+mod calls;
+mod cluster;
+mod contents;
+mod control;
+mod diff;
+mod plan;
+mod records;
+mod result;
+mod shape;
+mod sql;
+mod statement;
+mod stream;
 mod tablet;
+mod wire;
 
-use std::{io, sync::Arc, time::Duration};
-
-use prost::Message;
-use tokio::{net::TcpListener, task::JoinHandle};
-use tonic::transport::{Server, server::TcpIncoming};
-use vtmigrated_proto::{
-    tabletmanagerservice::tablet_manager_server::TabletManagerServer,
-    topodata::{CellInfo, ShardReplication, Tablet, TabletAlias, TabletType, shard_replication::Node},
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    sync::Arc,
+    time::Duration,
 };
 
-use crate::{
-    cluster::{self, Builder, Cluster, topology::GLOBAL_ROOT},
-    proxy::Proxy,
-};
-use tablet::Light;
+use vtmigrated::topo;
+
+use crate::{etcd, life::MOUNT};
+use calls::{Calls, Counts};
+pub use cluster::Cluster;
+use contents::Names;
+pub use control::{Facts, serve};
+pub use shape::{Shape, Side};
+pub use tablet::{Faults, Tablet};
 
 /// Why a farm could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Cluster(#[from] cluster::Error),
-    #[error(transparent)]
-    Etcd(#[from] crate::etcd::Error),
-    #[error("etcd: {0}")]
-    Client(#[from] etcd_client::Error),
+    Etcd(#[from] etcd::Error),
+    #[error("topology: {0}")]
+    Topo(#[from] topo::Error),
     #[error("farm: {0}")]
     Io(#[from] io::Error),
+    #[error("locks are left in the topology: {0:?}")]
+    Locks(Vec<String>),
 }
 
-/// A cluster of records with a light primary and a light replica for each shard of one keyspace.
+/// What a farm is to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub shape: Shape,
+    /// Name of the mount that workflows at start have.
+    pub mount: String,
+    /// How long a stream copies.
+    pub copy_time: Duration,
+    /// Whether the topologies are behind something that can delay them, which costs a little.
+    pub slow_topology: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { shape: Shape::default(), mount: MOUNT.to_owned(), copy_time: Duration::ZERO, slow_topology: false }
+    }
+}
+
+/// Two clusters of light tablets. Everything ends when it is dropped.
 pub struct Farm {
-    cell: String,
-    cluster: Cluster,
-    topology: Proxy,
-    tablets: Vec<Arc<Light>>,
-    serving: Vec<JoinHandle<Result<(), tonic::transport::Error>>>,
+    settings: Settings,
+    source: Cluster,
+    target: Cluster,
+    calls: Arc<Calls>,
 }
 
 impl Farm {
-    /// Starts the records of `cluster`, which has the keyspace with these shards, and its tablets; `tables` are there.
-    /// Nothing is delayed yet.
+    /// Starts both clusters. The source is not mounted yet, and nothing is delayed.
     ///
     /// # Errors
-    /// etcd does not come up, or no port is free.
-    pub async fn start(
-        cluster: Builder,
-        cell: &str,
-        keyspace: &str,
-        shards: &[&str],
-        tables: &[String],
-    ) -> Result<Self, Error> {
-        let cluster = cluster.without_tablets().start().await?;
-        let address = cluster.etcd().address().parse().map_err(io::Error::other)?;
-        let topology = Proxy::start(address).await?;
-        let mut farm = Self { cell: cell.to_owned(), cluster, topology, tablets: Vec::new(), serving: Vec::new() };
-        let info = CellInfo { server_address: farm.topology.address().to_string(), root: format!("/vitess/{cell}") };
-        farm.put(format!("{GLOBAL_ROOT}/cells/{cell}/CellInfo"), &info).await?;
-        for shard in shards {
-            farm.start_shard(keyspace, shard, tables).await?;
+    /// An etcd does not come up, or no port is free.
+    pub async fn start(settings: Settings) -> Result<Self, Error> {
+        let (names, calls) = (Arc::<Names>::default(), Arc::<Calls>::default());
+        let source = Cluster::start(Side::Source, &settings, &names, &calls).await?;
+        let target = Cluster::start(Side::Target, &settings, &names, &calls).await?;
+        Ok(Self { settings, source, target, calls })
+    }
+
+    /// Mounts the source in the target.
+    ///
+    /// # Errors
+    /// The topology does not answer.
+    pub async fn mount(&self) -> Result<(), Error> {
+        Ok(self.target.records.mount(&self.settings.mount, &self.source.topology()).await?)
+    }
+
+    /// One of its clusters.
+    #[must_use]
+    pub fn cluster(&self, side: Side) -> &Cluster {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
         }
-        Ok(farm)
     }
 
-    /// Where the topology is, through what delays it.
-    #[must_use]
-    pub fn topology(&self) -> String {
-        self.topology.address().to_string()
-    }
-
-    /// The flags of a vtctld of this cluster.
-    #[must_use]
-    pub fn flags(&self) -> Vec<String> {
-        vec![
-            "--topo_implementation=etcd2".to_owned(),
-            format!("--topo_global_server_address={}", self.topology()),
-            format!("--topo_global_root={GLOBAL_ROOT}"),
-            format!("--cell={}", self.cell),
-        ]
-    }
-
-    /// From now on each operation of the topology and each tablet call takes so long, and the little it takes anyway.
+    /// From now on each tablet call takes so long, and each operation of the topologies if these can be delayed.
     pub fn delay(&self, delay: Duration) {
-        self.topology.delay(delay / 2, delay / 2);
-        for tablet in &self.tablets {
-            tablet.delay(delay);
-        }
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.upset("*", &Faults { delay_ms, ..Faults::default() });
+        self.source.delay_topology(delay);
+        self.target.delay_topology(delay);
     }
 
-    /// The tablets have no tables any more.
-    pub fn drop_tables(&self) {
-        for tablet in &self.tablets {
-            tablet.drop_tables();
+    /// Gives faults to an alias, a keyspace, `keyspace/shard`, a cell, or `*`; answers how many tablets these are.
+    pub fn upset(&self, which: &str, faults: &Faults) -> usize {
+        let tablets = self.source.tablets.iter().chain(&self.target.tablets);
+        let meant: Vec<_> = tablets.filter(|tablet| tablet.is_meant(which)).collect();
+        meant.iter().for_each(|tablet| tablet.set(faults.clone()));
+        meant.len()
+    }
+
+    /// Calls of the tablets since this was last asked.
+    #[must_use]
+    pub fn taken(&self) -> Counts {
+        self.calls.take()
+    }
+
+    /// What a load program has to know.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let names = 0..self.settings.shape.keyspaces;
+        let mut processes = BTreeMap::from([("farm".to_owned(), std::process::id())]);
+        for side in [Side::Source, Side::Target] {
+            let pid = self.cluster(side).etcd().process().pid();
+            processes.extend(pid.map(|pid| (format!("etcd {}", side.cell()), pid)));
+        }
+        Facts {
+            flags: self.target.flags(),
+            topology: self.target.topology(),
+            mount: self.settings.mount.clone(),
+            keyspaces: names.map(|number| (Side::Target.keyspace(number), Side::Source.keyspace(number))).collect(),
+            workflows: self.settings.shape.moves(),
+            cells: vec![Side::Source.cell().to_owned()],
+            processes,
         }
     }
 
@@ -103,43 +151,19 @@ impl Farm {
     /// # Errors
     /// A lock is left.
     pub async fn finish(self) -> Result<(), Error> {
-        for task in &self.serving {
-            task.abort();
+        let mut locks = Vec::new();
+        for cluster in [&self.source, &self.target] {
+            let keys = cluster.etcd().dump("").await?.into_keys();
+            locks.extend(keys.filter(|key| key.contains("/locks/")));
         }
-        Ok(self.cluster.finish().await?)
+        if locks.is_empty() { Ok(()) } else { Err(Error::Locks(locks)) }
     }
+}
 
-    async fn start_shard(&mut self, keyspace: &str, shard: &str, tables: &[String]) -> Result<(), Error> {
-        let primary = self.cluster.shard(keyspace, shard)?.alias.clone();
-        let replica = TabletAlias { uid: primary.uid + 1, ..primary.clone() };
-        let mut nodes = Vec::new();
-        for (alias, kind) in [(primary, TabletType::Primary), (replica, TabletType::Replica)] {
-            let light = Arc::new(Light::new(keyspace, tables));
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-            let port = listener.local_addr()?.port();
-            let router = Server::builder().add_service(TabletManagerServer::from_arc(Arc::clone(&light)));
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            self.serving.push(tokio::spawn(router.serve_with_incoming(incoming)));
-            self.tablets.push(light);
-            let record = Tablet {
-                alias: Some(alias.clone()),
-                hostname: "127.0.0.1".to_owned(),
-                port_map: [("grpc".to_owned(), i32::from(port))].into(),
-                keyspace: keyspace.to_owned(),
-                shard: shard.to_owned(),
-                r#type: kind.into(),
-                ..Tablet::default()
-            };
-            let name = format!("{}-{:010}", alias.cell, alias.uid);
-            self.put(format!("/vitess/{}/tablets/{name}/Tablet", self.cell), &record).await?;
-            nodes.push(Node { tablet_alias: Some(alias) });
-        }
-        let key = format!("/vitess/{}/keyspaces/{keyspace}/shards/{shard}/ShardReplication", self.cell);
-        self.put(key, &ShardReplication { nodes }).await
-    }
-
-    async fn put(&self, key: String, record: &impl Message) -> Result<(), Error> {
-        self.cluster.etcd().connect().await?.put(key, record.encode_to_vec(), None).await?;
-        Ok(())
-    }
+/// Where a shard is in its binlog, for ever.
+fn position(keyspace: &str, shard: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    (keyspace, shard).hash(&mut hasher);
+    let number = hasher.finish();
+    format!("MySQL56/{:08x}-71ca-11e1-9e33-{:012x}:1-100", number >> 32, number & 0xffff_ffff)
 }

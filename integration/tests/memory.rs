@@ -4,14 +4,13 @@
 
 use integration::{
     client::Vtctld,
-    cluster::{Cluster, topology::GLOBAL_ROOT},
-    farm::Farm,
+    cluster::topology::GLOBAL_ROOT,
+    farm::{Farm, Settings, Shape, Side},
     life::{MOUNT, WORKFLOW, migrate},
     server::Server,
 };
 use vtmigrated_proto::vtctldata::*;
 
-const SHARDS: [&str; 2] = ["-80", "80-"];
 const CALLERS: usize = 4;
 
 /// One of the calls that people and programs repeat.
@@ -43,27 +42,16 @@ async fn calls(clients: &[Vtctld], count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_mixed_calls_leave_nothing_behind() {
-    let tables: Vec<String> = (0..20).map(|number| format!("t{number}")).collect();
-    let listed: Vec<String> = tables
-        .iter()
-        .map(|table| format!(r#""{table}": {{"columnVindexes": [{{"column": "id", "name": "hash"}}]}}"#))
-        .collect();
-    let vschema = format!(
-        r#"{{"sharded": true, "vindexes": {{"hash": {{"type": "hash"}}}}, "tables": {{{}}}}}"#,
-        listed.join(", ")
-    );
-    let source = Cluster::new("zone1").keyspace("commerce", &["0"]);
-    let target = Cluster::new("zone2").keyspace("customer", &SHARDS).vschema(&vschema).first_uid(200);
-    let source = Farm::start(source, "zone1", "commerce", &["0"], &tables).await.unwrap();
-    let target = Farm::start(target, "zone2", "customer", &SHARDS, &[]).await.unwrap();
-    let server = Server::start(&target.flags()).await.unwrap();
+    let shape = Shape { source_shards: Some(1), tables: 20, ..Shape::default() };
+    let farm = Farm::start(Settings { shape, ..Settings::default() }).await.unwrap();
+    let server = Server::start(&farm.cluster(Side::Target).flags()).await.unwrap();
     let mut clients = Vec::new();
     for _ in 0..CALLERS {
         clients.push(server.client().await.unwrap());
     }
     let request = MountRegisterRequest {
         topo_type: "etcd2".to_owned(),
-        topo_server: source.topology(),
+        topo_server: farm.cluster(Side::Source).topology(),
         topo_root: GLOBAL_ROOT.to_owned(),
         name: MOUNT.to_owned(),
     };
@@ -77,6 +65,5 @@ async fn ten_thousand_mixed_calls_leave_nothing_behind() {
     assert_eq!(server.open_files().unwrap(), files);
     assert!(grown < 5 << 20, "{grown} bytes");
     drop((clients, server));
-    target.finish().await.unwrap();
-    source.finish().await.unwrap();
+    farm.finish().await.unwrap();
 }

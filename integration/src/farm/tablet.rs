@@ -1,219 +1,214 @@
-//! One light tablet.
+//! One light tablet: a place in the topology, what is behind it, and the faults that it was told to have.
 
 use std::{
-    collections::BTreeSet,
+    collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tonic::{Request, Response, Status};
+use bytes::Bytes;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use tonic::Status;
+use vtmigrated::topo::paths;
 use vtmigrated_proto::{
-    binlogdata::VReplicationWorkflowState as State,
-    query::{QueryResult, Row},
-    tabletmanagerdata::{self as data, read_v_replication_workflow_response::Stream},
-    tabletmanagerservice::tablet_manager_server::TabletManager,
-    vttime::Time,
+    query::{RealtimeStats, StreamHealthResponse, Target},
+    topodata::{TabletAlias, TabletType},
 };
 
-/// Where every light tablet is in its source's or its own binlog.
-const POSITION: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-100";
+use super::{calls::Calls, contents::Contents};
 
-/// Names of tables and rows of workflows; nothing else.
-pub struct Light {
-    db_name: String,
-    /// Microseconds that each call takes.
-    delay: AtomicU64,
-    state: Mutex<Contents>,
+/// For so long an answer that nothing has changed is given again. The times in it are as old.
+const KEPT: Duration = Duration::from_secs(5);
+/// Reads that are asked for again and again, and large.
+const KEEPS: [&str; 2] = ["ReadVReplicationWorkflow", "ReadVReplicationWorkflows"];
+
+/// What a tablet does to calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Faults {
+    /// Each call takes so long, and the little it takes anyway.
+    pub delay_ms: u64,
+    /// Each call fails with this text once it is done.
+    pub error: Option<String>,
+    /// Calls are taken, and never answered.
+    pub hang: bool,
+    /// Only these methods; all when empty.
+    pub methods: Vec<String>,
 }
 
-#[derive(Default)]
-struct Contents {
-    tables: BTreeSet<String>,
-    workflows: Vec<data::ReadVReplicationWorkflowResponse>,
-    last_id: i32,
+/// Where a tablet is.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub alias: TabletAlias,
+    pub keyspace: String,
+    pub shard: String,
+    pub kind: TabletType,
+    /// Where its shard is in its binlog, for ever.
+    pub position: String,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+/// An answer, and what it was when it was given.
+struct Kept {
+    version: u64,
+    at: Instant,
+    answer: Bytes,
+}
 
-impl Light {
-    /// A tablet of a keyspace that has these tables.
+/// A tablet.
+pub struct Tablet {
+    pub seat: Seat,
+    contents: Arc<Mutex<Contents>>,
+    faults: Mutex<Faults>,
+    calls: Arc<Calls>,
+    kept: Mutex<HashMap<(String, Bytes), Kept>>,
+    /// Statements under way.
+    running: AtomicUsize,
+}
+
+/// A statement under way, whether somebody waits for it or not.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Tablet {
+    /// A tablet without faults.
     #[must_use]
-    pub fn new(keyspace: &str, tables: &[String]) -> Self {
-        let state = Contents { tables: tables.iter().cloned().collect(), ..Contents::default() };
-        Self { db_name: format!("vt_{keyspace}"), delay: AtomicU64::new(0), state: Mutex::new(state) }
+    pub fn new(seat: Seat, contents: &Arc<Mutex<Contents>>, calls: &Arc<Calls>) -> Self {
+        Self {
+            seat,
+            contents: Arc::clone(contents),
+            faults: Mutex::default(),
+            calls: Arc::clone(calls),
+            kept: Mutex::default(),
+            running: AtomicUsize::new(0),
+        }
     }
 
-    /// Sets how long each call takes.
-    pub fn delay(&self, delay: Duration) {
-        self.delay.store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// The alias as texts have it.
+    #[must_use]
+    pub fn alias(&self) -> String {
+        paths::alias_text(&self.seat.alias)
     }
 
-    /// Forgets all tables.
-    pub fn drop_tables(&self) {
-        self.state().tables.clear();
+    /// Whether a text names it: by its alias, its keyspace, `keyspace/shard`, its cell, or `*`.
+    pub(super) fn is_meant(&self, by: &str) -> bool {
+        let Seat { alias, keyspace, shard, .. } = &self.seat;
+        let of_shard = by.split_once('/') == Some((keyspace.as_str(), shard.as_str()));
+        of_shard || by == "*" || by == alias.cell || by == keyspace || by == self.alias()
     }
 
-    async fn take_time(&self) {
-        tokio::time::sleep(Duration::from_micros(self.delay.load(Ordering::Relaxed))).await;
+    /// From now on it has these faults.
+    pub fn set(&self, faults: Faults) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    fn state(&self) -> MutexGuard<'_, Contents> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[tonic::async_trait]
-impl TabletManager for Light {
-    async fn get_schema(&self, _: Request<data::GetSchemaRequest>) -> Answer<data::GetSchemaResponse> {
-        self.take_time().await;
-        let definition = |name: &String| data::TableDefinition {
-            name: name.clone(),
-            schema: format!("CREATE TABLE `{name}` (\n  `id` bigint NOT NULL,\n  PRIMARY KEY (`id`)\n)"),
-            columns: vec!["id".to_owned()],
-            primary_key_columns: vec!["id".to_owned()],
-            r#type: "BASE TABLE".to_owned(),
-            ..data::TableDefinition::default()
+    /// Answers a call of its manager.
+    ///
+    /// # Errors
+    /// The faults it has, and what a tablet refuses; methods that a Migrate has no use for.
+    pub async fn answer(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
+        self.calls.count(method);
+        let of_sql = method.starts_with("Execute") || method == "VReplicationExec";
+        let _running = of_sql.then(|| self.run());
+        let fault = self.fault(method).await;
+        let answer = match self.again(method, &request) {
+            Some(answer) => Ok(answer),
+            None => self.anew(method, request),
         };
-        let table_definitions = self.state().tables.iter().map(definition).collect();
-        let schema_definition = Some(data::SchemaDefinition { table_definitions, ..data::SchemaDefinition::default() });
-        Ok(Response::new(data::GetSchemaResponse { schema_definition }))
+        // what fails is done all the same, as it is when a connection breaks
+        fault.map_or(answer, Err)
     }
 
-    async fn apply_schema(&self, request: Request<data::ApplySchemaRequest>) -> Answer<data::ApplySchemaResponse> {
-        self.take_time().await;
-        let sql = request.into_inner().sql;
-        let names = sql.split("CREATE TABLE `").skip(1).filter_map(|rest| rest.split('`').next());
-        self.state().tables.extend(names.map(str::to_owned));
-        Ok(Response::new(data::ApplySchemaResponse::default()))
-    }
-
-    async fn create_v_replication_workflow(
-        &self,
-        request: Request<data::CreateVReplicationWorkflowRequest>,
-    ) -> Answer<data::CreateVReplicationWorkflowResponse> {
-        self.take_time().await;
-        let request = request.into_inner();
-        let mut state = self.state();
-        let mut streams = Vec::new();
-        for source in request.binlog_source {
-            state.last_id += 1;
-            let stream =
-                Stream { id: state.last_id, bls: Some(source), state: State::Stopped.into(), ..Stream::default() };
-            streams.push(stream);
+    /// Answers `StreamHealth`.
+    ///
+    /// # Errors
+    /// The faults it has.
+    pub async fn health(&self) -> Result<Bytes, Status> {
+        self.calls.count("StreamHealth");
+        if let Some(fault) = self.fault("StreamHealth").await {
+            return Err(fault);
         }
-        state.workflows.push(data::ReadVReplicationWorkflowResponse {
-            workflow: request.workflow,
-            cells: request.cells.join(","),
-            tablet_types: request.tablet_types,
-            tablet_selection_preference: request.tablet_selection_preference,
-            db_name: self.db_name.clone(),
-            workflow_type: request.workflow_type,
-            workflow_sub_type: request.workflow_sub_type,
-            defer_secondary_keys: request.defer_secondary_keys,
-            options: request.options,
-            streams,
-            ..data::ReadVReplicationWorkflowResponse::default()
-        });
-        Ok(Response::new(data::CreateVReplicationWorkflowResponse::default()))
+        let Seat { alias, keyspace, shard, kind, .. } = &self.seat;
+        let target = Target {
+            keyspace: keyspace.clone(),
+            shard: shard.clone(),
+            tablet_type: (*kind).into(),
+            ..Target::default()
+        };
+        let health = StreamHealthResponse {
+            target: Some(target),
+            serving: true,
+            realtime_stats: Some(RealtimeStats::default()),
+            tablet_alias: Some(alias.clone()),
+            ..StreamHealthResponse::default()
+        };
+        Ok(health.encode_to_vec().into())
     }
 
-    async fn read_v_replication_workflows(
-        &self,
-        request: Request<data::ReadVReplicationWorkflowsRequest>,
-    ) -> Answer<data::ReadVReplicationWorkflowsResponse> {
-        self.take_time().await;
-        let names = request.into_inner().include_workflows;
-        let wanted = |w: &&data::ReadVReplicationWorkflowResponse| names.is_empty() || names.contains(&w.workflow);
-        let workflows = self.state().workflows.iter().filter(wanted).cloned().collect();
-        Ok(Response::new(data::ReadVReplicationWorkflowsResponse { workflows }))
+    /// Runs something on what is behind it.
+    pub(super) fn on<T>(&self, run: impl FnOnce(&mut Contents, SystemTime) -> T) -> T {
+        let (mut contents, now) = (self.contents(), SystemTime::now());
+        contents.advance(now);
+        run(&mut contents, now)
     }
 
-    async fn update_v_replication_workflow(
-        &self,
-        request: Request<data::UpdateVReplicationWorkflowRequest>,
-    ) -> Answer<data::UpdateVReplicationWorkflowResponse> {
-        self.take_time().await;
-        let request = request.into_inner();
-        let mut state = self.state();
-        for workflow in state.workflows.iter_mut().filter(|w| w.workflow == request.workflow) {
-            for stream in &mut workflow.streams {
-                stream.state = request.state.unwrap_or(stream.state);
-                if let Some(message) = &request.message {
-                    stream.message = message.clone().into_bytes();
-                }
-                if stream.state() == State::Running {
-                    stream.pos = POSITION.into();
-                    stream.time_updated = Some(now());
-                    stream.transaction_timestamp = Some(now());
-                }
-            }
+    /// An error of the tablet's manager: all of them have the code Unknown (Vitess 22.0.3).
+    pub(super) fn failed(&self, method: &str, why: &str) -> Status {
+        Status::unknown(format!("TabletManager.{method} on {}: {why}", self.alias()))
+    }
+
+    /// One statement more, until the answer is dropped.
+    fn run(&self) -> Running<'_> {
+        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+        self.calls.statements(&self.seat, running);
+        Running(&self.running)
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits as told; answers the error that the call is to end with.
+    async fn fault(&self, method: &str) -> Option<Status> {
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !faults.methods.is_empty() && !faults.methods.iter().any(|of| of == method) {
+            return None;
         }
-        Ok(Response::new(data::UpdateVReplicationWorkflowResponse::default()))
-    }
-
-    async fn v_replication_exec(
-        &self,
-        request: Request<data::VReplicationExecRequest>,
-    ) -> Answer<data::VReplicationExecResponse> {
-        self.take_time().await;
-        if request.into_inner().query.starts_with("delete from _vt.vreplication") {
-            self.state().workflows.clear();
+        if faults.hang {
+            std::future::pending::<()>().await;
         }
-        Ok(Response::new(data::VReplicationExecResponse { result: Some(QueryResult::default()) }))
-    }
-
-    async fn execute_fetch_as_dba(
-        &self,
-        request: Request<data::ExecuteFetchAsDbaRequest>,
-    ) -> Answer<data::ExecuteFetchAsDbaResponse> {
-        self.take_time().await;
-        let query = String::from_utf8_lossy(&request.into_inner().query).into_owned();
-        let mut result = QueryResult::default();
-        if query.starts_with("drop table") {
-            self.state().tables.clear();
-        } else if query.contains(" table_name from information_schema.tables ") {
-            let row = |name: &String| Row { lengths: vec![name.len() as i64], values: name.clone().into_bytes() };
-            result.rows = self.state().tables.iter().map(row).collect();
+        if faults.delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(faults.delay_ms)).await;
         }
-        Ok(Response::new(data::ExecuteFetchAsDbaResponse { result: Some(result) }))
+        faults.error.map(|why| self.failed(method, &why))
     }
 
-    async fn execute_fetch_as_all_privs(
-        &self,
-        _: Request<data::ExecuteFetchAsAllPrivsRequest>,
-    ) -> Answer<data::ExecuteFetchAsAllPrivsResponse> {
-        self.take_time().await;
-        Ok(Response::new(data::ExecuteFetchAsAllPrivsResponse { result: Some(QueryResult::default()) }))
+    fn again(&self, method: &str, request: &Bytes) -> Option<Bytes> {
+        if !KEEPS.contains(&method) {
+            return None;
+        }
+        let version = self.on(|contents, _| contents.version);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.get(&(method.to_owned(), request.clone()))?;
+        (found.version == version && found.at.elapsed() < KEPT).then(|| found.answer.clone())
     }
 
-    async fn refresh_state(&self, _: Request<data::RefreshStateRequest>) -> Answer<data::RefreshStateResponse> {
-        self.take_time().await;
-        Ok(Response::new(data::RefreshStateResponse {}))
+    fn anew(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
+        let version = self.on(|contents, _| contents.version);
+        let answer = self.manage(method, &request)?;
+        if KEEPS.contains(&method) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.retain(|_, other| other.version == version && other.at.elapsed() < KEPT);
+            kept.insert((method.to_owned(), request), Kept { version, at: Instant::now(), answer: answer.clone() });
+        }
+        Ok(answer)
     }
-
-    async fn reload_schema(&self, _: Request<data::ReloadSchemaRequest>) -> Answer<data::ReloadSchemaResponse> {
-        self.take_time().await;
-        Ok(Response::new(data::ReloadSchemaResponse {}))
-    }
-
-    async fn v_diff(&self, _: Request<data::VDiffRequest>) -> Answer<data::VDiffResponse> {
-        self.take_time().await;
-        Ok(Response::new(data::VDiffResponse::default()))
-    }
-
-    async fn primary_position(
-        &self,
-        _: Request<data::PrimaryPositionRequest>,
-    ) -> Answer<data::PrimaryPositionResponse> {
-        self.take_time().await;
-        Ok(Response::new(data::PrimaryPositionResponse { position: POSITION.to_owned() }))
-    }
-}
-
-fn now() -> Time {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time { seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanoseconds: 0 }
 }
