@@ -7,6 +7,7 @@ pub mod demo;
 pub mod etcd;
 pub mod farm;
 pub mod life;
+pub mod load;
 pub mod mysqld;
 pub mod ports;
 pub mod process;

@@ -22,7 +22,11 @@ pub struct Vtctld {
 }
 
 impl Vtctld {
-    pub(super) async fn start(generation: Generation, topology: &str) -> Result<Self, Error> {
+    /// Starts it on the topology at `topology` (`host:port`).
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start(generation: Generation, topology: &str) -> Result<Self, Error> {
         let (grpc, http) = (Port::free()?, Port::free()?);
         let mut args = programs::topo_flags(topology);
         args.extend([
@@ -49,7 +53,9 @@ impl Vtctld {
         super::client::run(self.generation, &self.address(), args).await
     }
 
-    pub(super) fn address(&self) -> String {
+    /// Where its services are: `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
         self.grpc.address().to_string()
     }
 }

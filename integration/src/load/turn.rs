@@ -1,0 +1,211 @@
+//! One turn of load on one server.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use tonic::{Status, transport::Channel};
+
+use super::{
+    Error,
+    call::Call,
+    process::{self, Watched},
+};
+
+/// How calls are made.
+#[derive(Clone, Copy, Debug)]
+pub enum Loop {
+    /// So many callers, each of which calls again when it was answered.
+    Closed { callers: usize },
+    /// So many calls a second, whether or not those before were answered. A call takes from when it was due.
+    Open { rate: f64 },
+}
+
+/// What a turn came to.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Microseconds.
+    pub times: Histogram<u64>,
+    pub seconds: f64,
+    /// Bytes of all answers.
+    pub bytes: u64,
+    /// Processor time of each process, by what it is; the server is `server`.
+    pub cpu: BTreeMap<String, Duration>,
+    /// Resident memory of the server afterwards, in bytes.
+    pub resident: u64,
+    /// Files that the server has open.
+    pub files: usize,
+}
+
+/// Times and bytes of some calls.
+struct Tally {
+    times: Histogram<u64>,
+    bytes: u64,
+}
+
+impl Tally {
+    fn new() -> Result<Self, Error> {
+        // up to an hour, to three digits
+        let times =
+            Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|error| Error::Histogram(error.to_string()))?;
+        Ok(Self { times, bytes: 0 })
+    }
+
+    fn note(&mut self, took: Duration, bytes: usize) {
+        self.times.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
+        self.bytes += bytes as u64;
+    }
+
+    fn add(&mut self, other: &Self) -> Result<(), Error> {
+        self.bytes += other.bytes;
+        self.times.add(&other.times).map_err(|error| Error::Histogram(error.to_string()))
+    }
+}
+
+/// A server under load.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub name: String,
+    pub pid: u32,
+    /// Callers take turns with these.
+    pub channels: Vec<Channel>,
+}
+
+impl Server {
+    /// Connects so many times to the server at `address` (`host:port`), whose process is found by its port.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub async fn connect(name: &str, address: &str, connections: usize) -> Result<Self, Error> {
+        let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+        let port = port.ok_or_else(|| io::Error::other(format!("{address} is no host:port")))?;
+        let mut channels = Vec::new();
+        for _ in 0..connections.max(1) {
+            channels.push(crate::client::channel(address).await?);
+        }
+        Ok(Self { name: name.to_owned(), pid: process::listening(port)?, channels })
+    }
+
+    /// Calls for a while, beside processes that are watched.
+    ///
+    /// # Errors
+    /// A call fails.
+    pub async fn turn(
+        &self,
+        (call, undo): (&Call, Option<&Call>),
+        how: Loop,
+        long: Duration,
+        others: &BTreeMap<String, u32>,
+    ) -> Result<Turn, Error> {
+        let mut pids = others.clone();
+        pids.insert("server".to_owned(), self.pid);
+        let (watched, start) = (Watched::start(&pids)?, Instant::now());
+        let tally = match how {
+            Loop::Closed { callers } => self.closed((call, undo), callers, long).await?,
+            Loop::Open { rate } => self.open(call, rate, long).await?,
+        };
+        Ok(Turn {
+            seconds: start.elapsed().as_secs_f64(),
+            cpu: watched.spent()?,
+            resident: process::resident(self.pid)?,
+            files: process::open_files(self.pid)?,
+            times: tally.times,
+            bytes: tally.bytes,
+        })
+    }
+
+    async fn closed(
+        &self,
+        (call, undo): (&Call, Option<&Call>),
+        callers: usize,
+        long: Duration,
+    ) -> Result<Tally, Error> {
+        let until = Instant::now() + long;
+        // what makes something is made once at a time
+        let callers = if undo.is_some() { 1 } else { callers.max(1) };
+        let calling = (0..callers).map(|number| {
+            let (channel, call, undo) = (self.channel(number), call.clone(), undo.cloned());
+            tokio::spawn(async move {
+                let mut tally = Tally::new()?;
+                loop {
+                    let since = Instant::now();
+                    let bytes = call.make(&channel).await?;
+                    tally.note(since.elapsed(), bytes);
+                    if let Some(undo) = &undo {
+                        undo.make(&channel).await?;
+                    }
+                    if Instant::now() >= until {
+                        return Ok::<_, Error>(tally);
+                    }
+                }
+            })
+        });
+        let mut all = Tally::new()?;
+        for tally in futures::future::join_all(calling).await {
+            all.add(&tally.map_err(io::Error::other)??)?;
+        }
+        Ok(all)
+    }
+
+    async fn open(&self, call: &Call, rate: f64, long: Duration) -> Result<Tally, Error> {
+        let start = tokio::time::Instant::now();
+        let mut under_way = tokio::task::JoinSet::<Result<(Duration, usize), Status>>::new();
+        for number in 0_u32.. {
+            let after = Duration::try_from_secs_f64(f64::from(number) / rate).unwrap_or(long);
+            if after >= long {
+                break;
+            }
+            let due = start + after;
+            tokio::time::sleep_until(due).await;
+            let (channel, call) = (self.channel(number as usize), call.clone());
+            under_way.spawn(async move {
+                let bytes = call.make(&channel).await?;
+                Ok((due.elapsed(), bytes))
+            });
+        }
+        let mut all = Tally::new()?;
+        for done in under_way.join_all().await {
+            let (took, bytes) = done?;
+            all.note(took, bytes);
+        }
+        Ok(all)
+    }
+
+    fn channel(&self, number: usize) -> Channel {
+        self.channels[number % self.channels.len()].clone()
+    }
+}
+
+impl Turn {
+    /// Calls answered in a second.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
+    pub fn throughput(&self) -> f64 {
+        self.times.len() as f64 / self.seconds
+    }
+
+    /// Milliseconds that this part of the calls took at most.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "an hour has far fewer microseconds than 2^52")]
+    pub fn within(&self, part: f64) -> f64 {
+        self.times.value_at_quantile(part) as f64 / 1000.0
+    }
+
+    /// Size of an answer.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    pub fn kibibytes_per_call(&self) -> f64 {
+        self.bytes as f64 / 1024.0 / self.times.len().max(1) as f64
+    }
+
+    /// Milliseconds of processor time that a process had for each call; of several whose names begin so, together.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
+    pub fn cpu_per_call(&self, process: &str) -> f64 {
+        let spent = self.cpu.iter().filter(|(name, _)| name.starts_with(process)).map(|(_, spent)| spent.as_secs_f64());
+        spent.sum::<f64>() * 1000.0 / self.times.len().max(1) as f64
+    }
+}
