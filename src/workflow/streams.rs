@@ -302,7 +302,7 @@ pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
     let mut origin: Option<Origin> = None;
     let mismatch = |text: String| Error::precondition("STREAMS_DISAGREE", text, "");
     for source in streams.iter().flat_map(|s| &s.found.streams).filter_map(|s| s.bls.as_ref()) {
-        let tables = tables(source);
+        let tables = rules::named(source);
         if tables.is_empty() {
             return Err(mismatch(format!("missing filters for {target}/{}", source.shard)));
         }
@@ -312,7 +312,7 @@ pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
                     keyspace: source.keyspace.clone(),
                     mount: source.external_cluster.clone(),
                     shards: vec![source.shard.clone()],
-                    tables,
+                    tables: tables.into_iter().map(str::to_owned).collect(),
                 });
             }
             Some(known) if known.keyspace != source.keyspace => {

@@ -7,9 +7,14 @@ use super::OnShard;
 
 /// Tables that a source's rules match, ascending.
 pub fn tables(source: &BinlogSource) -> Vec<String> {
-    let rules = source.filter.iter().flat_map(|f| &f.rules);
-    let mut tables: Vec<String> = rules.map(|rule| rule.r#match.clone()).collect();
-    tables.sort();
+    named(source).into_iter().map(str::to_owned).collect()
+}
+
+/// The same without a copy of each.
+pub(super) fn named(source: &BinlogSource) -> Vec<&str> {
+    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
+    let mut tables: Vec<&str> = rules.map(|rule| rule.r#match.as_str()).collect();
+    tables.sort_unstable();
     tables
 }
 
