@@ -112,22 +112,31 @@ pub struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    /// The part of a table that the stream has copied, 0 to 1. It never shrinks while the copy goes on: tables end, last
-    /// keys and counts of copied rows only grow, and the sizes are those of create.
+    /// Tables left, each with its last key; that is empty while nothing of the table is copied.
+    pub fn left(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.left.into_iter().flatten().map(|(table, last)| (table.as_str(), last.as_str()))
+    }
+
+    /// True once the copy has begun.
+    pub fn has_begun(&self) -> bool {
+        !self.stream.pos.is_empty()
+    }
+
+    /// Rows of the tables that the stream has copied whole: what is not left of the `total` of all its rows. `rows` tells
+    /// those of a table.
+    pub fn whole(&self, total: f64, rows: &dyn Fn(&str) -> f64) -> f64 {
+        total - self.left().map(|(table, _)| rows(table)).sum::<f64>()
+    }
+
+    /// The part of a table that is left which the stream has copied, from 0 to less than 1. It never shrinks while the copy
+    /// goes on: last keys and counts of copied rows only grow, and the sizes are those of create.
     ///
-    /// `share` is the part of each table's rows that comes to this stream.
-    pub fn part(&self, size: &TableSize, sizes: &[TableSize], share: &dyn Fn(&str) -> f64) -> f64 {
-        let left = |table: &str| self.left.into_iter().flatten().find(|(name, _)| name == table);
-        let Some((_, last)) = left(&size.table) else {
-            return if self.stream.pos.is_empty() { 0.0 } else { 1.0 };
-        };
+    /// `whole` is what [`Self::whole`] says, `rows` are those of the table that come to this stream.
+    pub fn part(&self, size: &TableSize, last: &str, whole: f64, rows: f64) -> f64 {
         if last.is_empty() {
             return 0.0;
         }
-        let rows = |size: &TableSize| float(size.rows) * share(&size.table);
-        let before: f64 = sizes.iter().filter(|other| left(&other.table).is_none()).map(rows).sum();
-        let of_table = rows(size);
-        let by_rows = if of_table > 0.0 { (float(self.stream.rows_copied) - before) / of_table } else { 0.0 };
+        let by_rows = if rows > 0.0 { (float(self.stream.rows_copied) - whole) / rows } else { 0.0 };
         let by_key = match (size.key, first_key(last)) {
             (Some((low, high)), Some(at)) if size.rows <= FEW && high >= low => {
                 float(at.saturating_sub(low).saturating_add(1)) / float(high.saturating_sub(low).saturating_add(1))
@@ -180,36 +189,41 @@ mod tests {
         assert_eq!(first_key(""), None);
     }
 
+    /// The part of a table that is left, with so many rows copied before and now.
+    fn part(size: &TableSize, whole: f64, rows_copied: i64, last: &str) -> f64 {
+        let stream = Stream { pos: b"x".to_vec(), rows_copied, ..Stream::default() };
+        Copying { stream: &stream, left: None }.part(size, last, whole, float(size.rows) * 0.5)
+    }
+
     #[test]
     fn the_better_known_of_key_and_rows_counts() {
-        let sizes = [size("a", 100, None), size("b", 1000, Some((1, 2000)))];
-        let share = |_: &str| 0.5;
-        let part = |rows_copied: i64, last: &str| {
-            let stream = Stream { pos: b"x".to_vec(), rows_copied, ..Stream::default() };
-            let left = vec![("b".to_owned(), last.to_owned())];
-            let copying = Copying { stream: &stream, left: Some(&left) };
-            (copying.part(&sizes[0], &sizes, &share), copying.part(&sizes[1], &sizes, &share))
-        };
-        assert_eq!(part(0, ""), (1.0, 0.0));
-        assert_eq!(part(0, &key(500)), (1.0, 0.25));
-        // 50 of a, 300 of the 500 that come to this stream
-        assert_eq!(part(350, &key(500)), (1.0, 0.6));
-        assert_eq!(part(9999, &key(1)).1, NOT_WHOLE);
-        let stream = Stream::default();
-        assert!(Copying { stream: &stream, left: None }.part(&sizes[0], &sizes, &share).abs() < f64::EPSILON);
+        let size = size("b", 1000, Some((1, 2000)));
+        let part = |rows_copied: i64, last: &str| part(&size, 50.0, rows_copied, last);
+        assert!(part(0, "").abs() < f64::EPSILON);
+        assert!((part(0, &key(500)) - 0.25).abs() < f64::EPSILON);
+        // 50 of what came before, 300 of the 500 that come to this stream
+        assert!((part(350, &key(500)) - 0.6).abs() < f64::EPSILON);
+        assert!((part(9999, &key(1)) - NOT_WHOLE).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_is_left_is_not_whole() {
+        let (stream, left) = (Stream::default(), vec![("b".to_owned(), key(1))]);
+        let copying = Copying { stream: &stream, left: Some(&left) };
+        let rows = |table: &str| if table == "b" { 500.0 } else { 50.0 };
+        assert!((copying.whole(550.0, &rows) - 50.0).abs() < f64::EPSILON);
+        assert!(!copying.has_begun());
     }
 
     proptest! {
         #[test]
         fn parts_only_grow(steps in proptest::collection::vec((0_i64..50, 0_i64..100), 1..40), rows in 0_i64..2000) {
-            let sizes = [size("b", rows, Some((1, 1000)))];
+            let size = size("b", rows, Some((1, 1000)));
             let (mut at, mut copied, mut before) = (0, 0, 0.0);
             for (keys, more) in steps {
                 at += keys;
                 copied += more;
-                let stream = Stream { pos: b"x".to_vec(), rows_copied: copied, ..Stream::default() };
-                let left = vec![("b".to_owned(), key(at))];
-                let part = Copying { stream: &stream, left: Some(&left) }.part(&sizes[0], &sizes, &|_| 1.0);
+                let part = part(&size, 0.0, copied, &key(at));
                 prop_assert!(part >= before && part < 1.0);
                 before = part;
             }

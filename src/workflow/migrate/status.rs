@@ -1,6 +1,7 @@
 //! Status: streams of each shard, copy progress of each table. The source is asked too, but not needed.
 
 mod copying;
+mod folding;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::topo::Node;
 use crate::{topo, vschema};
 use copying::Copies;
 pub(super) use copying::copies;
+use folding::Folding;
 pub use stream::lag;
 use stream::stream_state;
 
@@ -332,42 +334,10 @@ impl Seen {
     pub fn tables(&self, origin: &Origin, told: &Told<'_>) -> BTreeMap<String, TableState> {
         let in_vschema = vschema::tables(told.vschema);
         let everywhere = |table: &str| in_vschema.get(table).is_some_and(|t| t.r#type == "reference");
-        let started = self.streams().all(|copying| !copying.stream.pos.is_empty());
-        let mut tables = BTreeMap::new();
-        for table in &origin.tables {
-            let last = |copying: &Copying<'_>| {
-                copying
-                    .left
-                    .and_then(|tables| tables.iter().find(|(name, _)| name == table))
-                    .map(|(_, key)| key.is_empty())
-            };
-            let lasts: Vec<Option<bool>> = self.streams().map(|copying| last(&copying)).collect();
-            let left = lasts.iter().any(Option::is_some);
-            let begun = lasts.iter().any(|last| *last != Some(true));
-            let (here, there) = match told.sizes.iter().find(|size| size.table == *table) {
-                Some(size) => self.measured(size, told.sizes, &everywhere),
-                None => self.present(table, told.source.as_ref().ok(), everywhere(table)),
-            };
-            let state = TableState { here, there, done: started && !left, untouched: !started && !left || !begun };
-            tables.insert(table.clone(), state);
-        }
-        tables
-    }
-
-    /// A table measured against its size at create.
-    fn measured(
-        &self,
-        size: &TableSize,
-        sizes: &[TableSize],
-        everywhere: &dyn Fn(&str) -> bool,
-    ) -> (Size, Option<Size>) {
-        let count = self.streams().count().max(1);
-        #[allow(clippy::cast_precision_loss)]
-        let count = count as f64;
-        let share = |table: &str| if everywhere(table) { 1.0 } else { 1.0 / count };
-        let part = self.streams().map(|copying| copying.part(size, sizes, &share)).sum::<f64>() / count;
-        let there = Size { rows: size.rows, bytes: size.bytes };
-        (there.part(part), Some(there))
+        let source = told.source.as_ref().ok();
+        let present = |table: &str| self.present(table, source, everywhere(table));
+        let folded = Folding { streams: self.streams().collect(), sizes: told.sizes, everywhere: &everywhere };
+        folded.tables(&origin.tables, &present)
     }
 
     /// A table as both sides estimate it now.

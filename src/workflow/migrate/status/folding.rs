@@ -1,0 +1,148 @@
+//! What all streams say of a table, folded into one state: pure, and for each table no more than a look at each stream.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::super::record::TableSize;
+use super::super::progress::{Size, TableState};
+use super::super::sizes::Copying;
+
+/// The streams of a workflow, and what their copies are measured against.
+pub struct Folding<'a> {
+    pub streams: Vec<Copying<'a>>,
+    /// Sizes at create; none for workflows without them.
+    pub sizes: &'a [TableSize],
+    /// Whether every target shard gets all rows of a table.
+    pub everywhere: &'a dyn Fn(&str) -> bool,
+}
+
+/// What the streams that have a table left say of it.
+#[derive(Clone, Copy, Default)]
+struct Left {
+    /// Streams that have it left.
+    streams: usize,
+    /// Those of them that have begun to copy.
+    begun: usize,
+    /// Those that have copied nothing of it.
+    untouched: usize,
+    /// The sum of the parts that they have copied.
+    parts: f64,
+}
+
+impl Folding<'_> {
+    /// The state of each of these tables. `present` tells the sizes of those that have none at create: here, and there.
+    pub fn tables(
+        &self,
+        tables: &[String],
+        present: &dyn Fn(&str) -> (Size, Option<Size>),
+    ) -> BTreeMap<String, TableState> {
+        let sizes: HashMap<&str, &TableSize> = self.sizes.iter().map(|size| (size.table.as_str(), size)).collect();
+        let left = self.left(&sizes);
+        let begun = self.streams.iter().filter(|copying| copying.has_begun()).count();
+        let started = begun == self.streams.len();
+        let state = |table: &String| {
+            let of = left.get(table.as_str()).copied().unwrap_or_default();
+            let (here, there) = match sizes.get(table.as_str()) {
+                Some(size) => {
+                    let there = Size { rows: size.rows, bytes: size.bytes };
+                    let parts = of.parts + float(begun - of.begun);
+                    (there.part(parts / self.count()), Some(there))
+                }
+                None => present(table),
+            };
+            let (done, none) = (of.streams == 0, of.untouched == self.streams.len());
+            TableState { here, there, done: started && done, untouched: !started && done || none }
+        };
+        tables.iter().map(|table| (table.clone(), state(table))).collect()
+    }
+
+    fn left(&self, sizes: &HashMap<&str, &TableSize>) -> HashMap<&str, Left> {
+        let rows = |table: &str| sizes.get(table).map_or(0.0, |size| rows_at_create(size) * self.share(table));
+        let total = self.sizes.iter().map(|size| rows(&size.table)).sum();
+        let mut found: HashMap<&str, Left> = HashMap::new();
+        for copying in &self.streams {
+            let whole = copying.whole(total, &rows);
+            for (table, last) in copying.left() {
+                let left = found.entry(table).or_default();
+                left.streams += 1;
+                left.begun += usize::from(copying.has_begun());
+                left.untouched += usize::from(last.is_empty());
+                left.parts += sizes.get(table).map_or(0.0, |size| copying.part(size, last, whole, rows(table)));
+            }
+        }
+        found
+    }
+
+    /// The part of a table's rows that comes to one stream.
+    fn share(&self, table: &str) -> f64 {
+        if (self.everywhere)(table) { 1.0 } else { 1.0 / self.count() }
+    }
+
+    fn count(&self) -> f64 {
+        float(self.streams.len().max(1))
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "there are far fewer streams than 2^52")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+#[allow(clippy::cast_precision_loss, reason = "an estimate")]
+fn rows_at_create(size: &TableSize) -> f64 {
+    size.rows as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+
+    use super::*;
+
+    fn names(tables: &[&str]) -> Vec<String> {
+        tables.iter().map(|table| (*table).to_owned()).collect()
+    }
+
+    fn left(tables: &[(&str, &str)]) -> Vec<(String, String)> {
+        tables.iter().map(|(table, last)| ((*table).to_owned(), (*last).to_owned())).collect()
+    }
+
+    fn key(at: i64) -> String {
+        format!("fields:{{name:\"id\" type:INT64}} rows:{{lengths:{} values:\"{at}\"}}", at.to_string().len())
+    }
+
+    fn size(table: &str) -> TableSize {
+        TableSize { table: table.into(), rows: 100, bytes: 10_000, key: Some((1, 100)) }
+    }
+
+    /// The states that two streams fold to: `a` is done, `b` half copied by one, `c` waits for both.
+    fn fold(sizes: &[TableSize], pos: &[u8]) -> BTreeMap<String, TableState> {
+        let stream = Stream { pos: pos.to_vec(), ..Stream::default() };
+        let (first, second) = (left(&[("b", &key(50)), ("c", "")]), left(&[("c", "")]));
+        let streams = [&first, &second].map(|left| Copying { stream: &stream, left: Some(left) }).into();
+        let folding = Folding { streams, sizes, everywhere: &|_| false };
+        folding.tables(&names(&["a", "b", "c"]), &|_| (Size { rows: 7, bytes: 70 }, None))
+    }
+
+    #[test]
+    fn tables_are_done_when_no_stream_has_them_left() {
+        let states = fold(&["a", "b", "c"].map(size), b"x");
+        let seen = |table: &str| (states[table].done, states[table].untouched, states[table].here.rows);
+        assert_eq!((seen("a"), seen("b"), seen("c")), ((true, false, 100), (false, false, 75), (false, true, 0)));
+        assert_eq!(states["b"].there, Some(Size { rows: 100, bytes: 10_000 }));
+    }
+
+    #[test]
+    fn without_sizes_at_create_the_present_ones_count() {
+        let states = fold(&[], b"x");
+        assert_eq!((states["b"].here.rows, states["b"].there), (7, None));
+        let unstarted = fold(&[], b"");
+        assert!(unstarted["a"].untouched && !unstarted["a"].done);
+    }
+
+    #[test]
+    fn a_workflow_without_streams_has_begun_nothing() {
+        let folding = Folding { streams: Vec::new(), sizes: &[], everywhere: &|_| false };
+        let states = folding.tables(&names(&["a"]), &|_| (Size::default(), None));
+        assert!(states["a"].untouched && states["a"].done);
+    }
+}
