@@ -2,7 +2,8 @@
 //!
 //! Two things that prost would do to the wire are prevented by patching the descriptors first (ARCHITECTURE.md, "Wire"):
 //! map entries whose value is a message must carry that value even when it is empty, and stream positions and messages
-//! may hold bytes that are not UTF-8. `descriptors.bin` is written before the patch: it is the contract.
+//! may hold bytes that are not UTF-8. The sources of streams that are only passed on become bytes, too.
+//! `descriptors.bin` is written before the patch: it is the contract.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -20,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), set.encode_to_vec())?;
     patch(&mut set);
-    tonic_prost_build::configure().generate_default_stubs(true).compile_fds(set)?;
+    let configured = tonic_prost_build::configure().generate_default_stubs(true);
+    configured.bytes(".vtctldata.Workflow.Stream.binlog_source").compile_fds(set)?;
     Ok(())
 }
 
@@ -40,6 +42,11 @@ fn patch_message(message: &mut DescriptorProto) {
         let is_stream = name == "ReadVReplicationWorkflowResponse" && nested.name() == "Stream";
         for field in nested.field.iter_mut().filter(|f| is_stream && matches!(f.name(), "pos" | "message")) {
             field.set_type(Type::Bytes);
+        }
+        let is_shown = name == "Workflow" && nested.name() == "Stream";
+        for field in nested.field.iter_mut().filter(|f| is_shown && f.name() == "binlog_source") {
+            field.set_type(Type::Bytes);
+            field.type_name = None;
         }
         patch_message(nested);
     }

@@ -1,5 +1,6 @@
 //! Calls to tablet managers: dial, keep the connection, bound by the caller's deadline, name the tablet in every error.
 
+pub mod as_sent;
 mod build_version;
 mod connection;
 mod error;
@@ -7,6 +8,7 @@ mod health;
 mod log_stream;
 pub mod manager;
 mod pool;
+pub mod raw;
 mod source_tablets;
 mod vars;
 mod version;

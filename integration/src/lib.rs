@@ -12,7 +12,6 @@ pub mod mysqld;
 pub mod ports;
 pub mod process;
 pub mod proxy;
-pub mod raw;
 pub mod server;
 pub mod stock;
 pub mod tablet;

@@ -157,7 +157,7 @@ async fn live_without_countries(life: &Life, request: MigrateCreateRequest) {
     for workflow in life.workflows("customer").await.unwrap() {
         let streams = workflow.shard_streams.iter().flat_map(|s| &s.value.as_ref().unwrap().streams);
         for stream in streams {
-            let source = stream.binlog_source.as_ref().unwrap();
+            let source = stream.source().unwrap();
             assert_eq!(source.shard, stream.shard);
             assert_eq!(source.filter.as_ref().unwrap().rules[0].filter, "select * from `customer`");
         }

@@ -149,7 +149,7 @@ async fn tables_cells_types_and_start_are_as_asked_for() {
         assert_eq!((stream.state.as_str(), stream.cells.as_slice()), ("Stopped", &["zone1".to_owned()][..]));
         assert_eq!(stream.tablet_types, [TabletType::Primary as i32, TabletType::Replica as i32]);
         assert_eq!(stream.tablet_selection_preference, 1, "in order");
-        let rules = &stream.binlog_source.as_ref().unwrap().filter.as_ref().unwrap().rules;
+        let rules = &stream.source().unwrap().filter.unwrap().rules;
         assert_eq!(rules.iter().map(|rule| rule.r#match.as_str()).collect::<Vec<_>>(), ["customer", "product"]);
     }
     life.start_streams("customer").await.unwrap();
@@ -167,7 +167,7 @@ async fn tables_cells_types_and_start_are_as_asked_for() {
     life.create(request).await.unwrap();
     life.until_running("whole").await.unwrap();
     let (_, rows) = shown(&life, "whole").await;
-    let rules = &rows[0].binlog_source.as_ref().unwrap().filter.as_ref().unwrap().rules;
+    let rules = &rows[0].source().unwrap().filter.unwrap().rules;
     assert_eq!(rules.iter().map(|rule| rule.r#match.as_str()).collect::<Vec<_>>(), ["product"]);
     life.cancel("whole", false).await.unwrap();
     assert_eq!(clean.changes(&life.target.snapshot().await.unwrap()), Vec::<String>::new());
@@ -189,7 +189,7 @@ async fn changes_of_definitions_are_handled_as_asked_for() {
         request.include_tables = vec!["product".into()];
         life.create(request).await.unwrap();
         life.until_running("whole").await.unwrap();
-        assert_eq!(shown(&life, "whole").await.1[0].binlog_source.as_ref().unwrap().on_ddl(), action);
+        assert_eq!(shown(&life, "whole").await.1[0].source().unwrap().on_ddl(), action);
         let ddl = format!("ALTER TABLE product ADD KEY k{number} (name)");
         // one that fails on the target: it has the key already
         if text == "EXEC_IGNORE" {
@@ -290,7 +290,7 @@ async fn status_answers_while_a_change_of_a_definition_waits() {
     let mut update = change(WORKFLOW);
     update.on_ddl = Some(OnDdlAction::Stop.into());
     life.update("whole", update).await.unwrap();
-    assert_eq!(shown(&life, "whole").await.1[0].binlog_source.as_ref().unwrap().on_ddl(), OnDdlAction::Stop);
+    assert_eq!(shown(&life, "whole").await.1[0].source().unwrap().on_ddl(), OnDdlAction::Stop);
     life.complete("whole").await.unwrap();
     life.finish().await.unwrap();
 }

@@ -228,10 +228,33 @@ impl Client {
         })
     }
 
+    /// The largest message that is taken, in bytes.
+    pub(super) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
     /// A client of a tablet's manager.
     pub(super) fn manager(&self, tablet: &Tablet, method: &'static str) -> Result<TabletManagerClient<Connection>> {
-        let client = TabletManagerClient::new(self.channel(tablet, method)?);
-        Ok(client.max_decoding_message_size(self.max_message).max_encoding_message_size(self.max_message))
+        Ok(self.manager_over(self.channel(tablet, method)?))
+    }
+
+    fn manager_over(&self, connection: Connection) -> TabletManagerClient<Connection> {
+        let client = TabletManagerClient::new(connection);
+        client.max_decoding_message_size(self.max_message).max_encoding_message_size(self.max_message)
+    }
+
+    /// A call that changes nothing and that a healthy tablet answers at once, made in another way than through
+    /// [`Self::manager`].
+    pub(super) async fn read_over<T, F>(
+        &self,
+        tablet: &Tablet,
+        method: &'static str,
+        send: impl FnOnce(Connection) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
+    {
+        self.over(tablet, Kind { method, limit: self.short, changes: false }, send).await
     }
 
     /// The error of an answer, or of there being none.
@@ -259,17 +282,29 @@ impl Client {
     async fn call<T, F>(
         &self,
         tablet: &Tablet,
-        Kind { method, limit, changes }: Kind,
+        kind: Kind,
         send: impl FnOnce(TabletManagerClient<Connection>) -> F,
     ) -> Result<T>
     where
         F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
     {
+        self.over(tablet, kind, |connection| send(self.manager_over(connection))).await
+    }
+
+    async fn over<T, F>(
+        &self,
+        tablet: &Tablet,
+        Kind { method, limit, changes }: Kind,
+        send: impl FnOnce(Connection) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
+    {
         let (alias, address) = (alias(tablet), address(tablet));
-        let client = self.manager(tablet, method)?;
+        let connection = self.channel(tablet, method)?;
         let span = span(tablet, SERVICE, method, &alias);
         let limit = deadline::remaining(limit);
-        let sent = tokio::time::timeout(limit, send(client).instrument(span.clone()));
+        let sent = tokio::time::timeout(limit, send(connection).instrument(span.clone()));
         let start = Instant::now();
         let answer = failpoint::around(changes, sent).await;
         let code = code(&answer);

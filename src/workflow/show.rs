@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::future::{join, join_all, try_join};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::query::QueryResult;
-use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowsRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream as Row;
+use vtmigrated_proto::tabletmanagerdata::{ReadVReplicationWorkflowResponse, ReadVReplicationWorkflowsRequest};
 use vtmigrated_proto::vtctldata::workflow::stream::{CopyState, Log, ThrottlerStatus};
 use vtmigrated_proto::vtctldata::workflow::{ReplicationLocation, ShardStream, ShardStreamsEntry, Stream};
 use vtmigrated_proto::vtctldata::{ShardedAutoIncrementHandling, Workflow, WorkflowOptions};
@@ -19,6 +19,7 @@ use super::{Error, Result, names};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::sql::{quote, rows as sql_rows};
+use crate::tablet::as_sent;
 use crate::{tablet, topo};
 
 /// What to show.
@@ -35,9 +36,15 @@ pub struct Query {
 
 /// What one shard's primary knows.
 struct OnShard {
-    workflows: Vec<vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse>,
+    workflows: Vec<as_sent::Workflow>,
+    beside: Beside,
+}
+
+/// What it knows besides the streams.
+struct Beside {
     copying: CopyStates,
-    logs: std::result::Result<BTreeMap<i64, Vec<Log>>, String>,
+    /// None when they were not asked for.
+    logs: Option<std::result::Result<BTreeMap<i64, Vec<Log>>, String>>,
 }
 
 /// The workflows of a keyspace, ascending by name; three waves of round trips.
@@ -64,7 +71,7 @@ pub async fn workflows(context: &Context, query: &Query) -> Result<Vec<Workflow>
     if let Some(error) = Error::several(errors) {
         return Err(error);
     }
-    assemble(&keyspace, &found, query.include_logs)
+    assemble(&keyspace, found)
 }
 
 async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
@@ -102,18 +109,18 @@ async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: 
         exclude_states: if query.active_only { vec![State::Stopped.into()] } else { Vec::new() },
         ..ReadVReplicationWorkflowsRequest::default()
     };
-    let workflows = context.tablets.read_v_replication_workflows(on, request);
+    let workflows = context.tablets.workflows_as_sent(on, &request);
     let copying = context.tablets.v_replication_exec(on, rows::COPY_STATES.into());
     let logs = async {
         if !query.include_logs {
-            return Ok(BTreeMap::new());
+            return None;
         }
         let sql = log_query(&tablet::db_name(on), &query.workflow);
-        context.tablets.v_replication_exec(on, sql).await.map(|r| logs(&r)).map_err(|e| e.to_string())
+        Some(context.tablets.v_replication_exec(on, sql).await.map(|r| logs(&r)).map_err(|e| e.to_string()))
     };
     let (answers, logs) = join(try_join(workflows, copying), logs).await;
     let (workflows, copying) = answers?;
-    Ok(OnShard { workflows: workflows.workflows, copying: rows::copy_states(&copying), logs })
+    Ok(OnShard { workflows, beside: Beside { copying: rows::copy_states(&copying), logs } })
 }
 
 fn log_query(db_name: &str, workflow: &str) -> String {
@@ -153,20 +160,20 @@ fn time(text: &str) -> Option<Time> {
     Some(Time { seconds: sql_rows::epoch_seconds(text)?, nanoseconds: 0 })
 }
 
-fn assemble(keyspace: &Keyspace, found: &[OnShard], include_logs: bool) -> Result<Vec<Workflow>> {
+fn assemble(keyspace: &Keyspace, found: Vec<OnShard>) -> Result<Vec<Workflow>> {
     let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
-    for (shard, on_shard) in keyspace.shards.iter().zip(found) {
-        for rows in on_shard.workflows.iter().filter(|w| !w.streams.is_empty()) {
-            let workflow = workflows.entry(rows.workflow.clone()).or_insert_with(|| Workflow {
-                name: rows.workflow.clone(),
+    for (shard, OnShard { workflows: on_shard, beside }) in keyspace.shards.iter().zip(found) {
+        for as_sent::Workflow { found, streams } in on_shard.into_iter().filter(|w| !w.streams.is_empty()) {
+            let workflow = workflows.entry(found.workflow.clone()).or_insert_with(|| Workflow {
+                name: found.workflow.clone(),
                 target: Some(ReplicationLocation { keyspace: keyspace.name.clone(), shards: Vec::new() }),
-                workflow_type: rows.workflow_type().as_str_name().into(),
-                workflow_sub_type: rows.workflow_sub_type().as_str_name().into(),
-                defer_secondary_keys: rows.defer_secondary_keys,
-                options: options(&rows.options),
+                workflow_type: found.workflow_type().as_str_name().into(),
+                workflow_sub_type: found.workflow_sub_type().as_str_name().into(),
+                defer_secondary_keys: found.defer_secondary_keys,
+                options: options(&found.options),
                 ..Workflow::default()
             });
-            add_shard(workflow, shard, rows, on_shard, include_logs)?;
+            add_shard(workflow, shard, (&found, streams), &beside)?;
         }
     }
     for workflow in workflows.values_mut() {
@@ -181,17 +188,16 @@ fn assemble(keyspace: &Keyspace, found: &[OnShard], include_logs: bool) -> Resul
 fn add_shard(
     workflow: &mut Workflow,
     shard: &TargetShard,
-    rows: &vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse,
-    on_shard: &OnShard,
-    include_logs: bool,
+    (found, rows): (&ReadVReplicationWorkflowResponse, Vec<as_sent::Stream>),
+    beside: &Beside,
 ) -> Result<()> {
     let primary = shard.primary()?;
     if let Some(target) = &mut workflow.target {
         target.shards.push(shard.name.clone());
     }
     let mut streams = Vec::new();
-    for row in &rows.streams {
-        if let Some(source) = &row.bls {
+    for as_sent::Stream { row, source } in rows {
+        if let Some(source) = &source {
             let location = workflow
                 .source
                 .get_or_insert_with(|| ReplicationLocation { keyspace: source.keyspace.clone(), shards: Vec::new() });
@@ -203,15 +209,16 @@ fn add_shard(
             }
             location.shards.push(source.shard.clone());
         }
-        let states = on_shard.copying.get(&i64::from(row.id));
-        let (lag, transaction_lag) = lags(row, states.is_some());
+        let states = beside.copying.get(&i64::from(row.id));
+        let (lag, transaction_lag) = lags(&row, states.is_some());
         workflow.max_v_replication_lag = workflow.max_v_replication_lag.max(lag);
         workflow.max_v_replication_transaction_lag = workflow.max_v_replication_transaction_lag.max(transaction_lag);
-        let mut stream = stream(shard, primary, rows, row, states);
-        match &on_shard.logs {
-            Ok(logs) if include_logs => stream.logs = logs.get(&stream.id).cloned().unwrap_or_default(),
-            Ok(_) => {}
-            Err(why) => stream.log_fetch_error.clone_from(why),
+        let mut stream = stream(shard, primary, found, &row, states);
+        stream.binlog_source = source.map(|source| source.message).unwrap_or_default();
+        match &beside.logs {
+            Some(Ok(logs)) => stream.logs = logs.get(&stream.id).cloned().unwrap_or_default(),
+            Some(Err(why)) => stream.log_fetch_error.clone_from(why),
+            None => {}
         }
         streams.push(stream);
     }
@@ -229,7 +236,7 @@ fn add_shard(
 fn stream(
     shard: &TargetShard,
     primary: &vtmigrated_proto::topodata::Tablet,
-    rows: &vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse,
+    rows: &ReadVReplicationWorkflowResponse,
     row: &Row,
     states: Option<&Vec<(String, String)>>,
 ) -> Stream {
@@ -242,7 +249,6 @@ fn stream(
         id: i64::from(row.id),
         shard: shard.name.clone(),
         tablet: primary.alias.clone(),
-        binlog_source: row.bls.clone(),
         position: Position::stored(&row.pos).to_string(),
         stop_position: row.stop_pos.clone(),
         state: streams::shown_state(row, states.is_some()).into(),

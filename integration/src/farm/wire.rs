@@ -14,9 +14,10 @@ use tonic::{
     server::{Grpc, ServerStreamingService, UnaryService},
 };
 use tower::Service;
+use vtmigrated::tablet::raw::Raw;
 
 use super::tablet::Tablet;
-use crate::{client::MESSAGE_LIMIT, raw::Raw};
+use crate::client::MESSAGE_LIMIT;
 
 /// The services of a tablet.
 #[derive(Clone)]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use prost::Message;
 use tonic::{Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use vtmigrated::tablet::raw::Raw;
 use vtmigrated_proto::{
     tabletmanagerdata::TabletSelectionPreference,
     topodata::TabletType,
@@ -12,8 +13,6 @@ use vtmigrated_proto::{
         MountListRequest, MountShowRequest, WorkflowDeleteRequest, WorkflowStatusRequest,
     },
 };
-
-use crate::raw::Raw;
 
 /// No answer is larger than this.
 const LIMIT: usize = 1 << 30;

@@ -108,13 +108,13 @@ impl Shown {
 
     /// The workflow as `Workflow … show` prints it.
     pub fn json(&self, keyspace: &str) -> String {
-        let sources = || self.streams().into_iter().filter_map(|(_, stream)| stream.binlog_source.as_ref());
-        let mut source_shards: Vec<String> = sources().map(|source| source.shard.clone()).collect();
+        let sources: Vec<_> = self.streams().into_iter().filter_map(|(_, stream)| stream.source()).collect();
+        let mut source_shards: Vec<String> = sources.iter().map(|source| source.shard.clone()).collect();
         source_shards.sort();
         source_shards.dedup();
         let target = self.workflow.target.clone().unwrap_or_default();
-        let last = sources().next_back();
-        let on_ddl = sources().map(|source| source.on_ddl()).find(|action| *action != OnDdlAction::Ignore);
+        let last = sources.last();
+        let on_ddl = sources.iter().map(|source| source.on_ddl()).find(|action| *action != OnDdlAction::Ignore);
         let shown = Json {
             workflow: self.workflow.name.clone(),
             source_location: Location {
@@ -149,8 +149,7 @@ impl Shown {
         let throttler = stream.throttler_status.clone().unwrap_or_default();
         let heartbeat = self.heartbeat(&stream);
         // the action has a field of its own
-        let source =
-            stream.binlog_source.map(|source| vtmigrated_proto::binlogdata::BinlogSource { on_ddl: 0, ..source });
+        let source = stream.source().map(|source| vtmigrated_proto::binlogdata::BinlogSource { on_ddl: 0, ..source });
         let states = stream.copy_states.into_iter();
         let states: Vec<CopyState> = states.map(|s| CopyState { table: s.table, last_pk: s.last_pk }).collect();
         Row {
