@@ -47,6 +47,8 @@ fn patch_message(message: &mut DescriptorProto) {
         for field in nested.field.iter_mut().filter(|f| is_shown && f.name() == "binlog_source") {
             field.set_type(Type::Bytes);
             field.type_name = None;
+            // as a message has it: an empty one is not the same as none
+            field.proto3_optional = Some(true);
         }
         patch_message(nested);
     }

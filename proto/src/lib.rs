@@ -64,7 +64,6 @@ pub mod vttime {
 impl vtctldata::workflow::Stream {
     /// Where the stream reads from; `None` when that is not told, or is no message.
     pub fn source(&self) -> Option<binlogdata::BinlogSource> {
-        let told = Some(&self.binlog_source).filter(|message| !message.is_empty());
-        told.and_then(|message| prost::Message::decode(message.clone()).ok())
+        self.binlog_source.clone().and_then(|message| prost::Message::decode(message).ok())
     }
 }

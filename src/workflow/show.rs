@@ -214,7 +214,7 @@ fn add_shard(
         workflow.max_v_replication_lag = workflow.max_v_replication_lag.max(lag);
         workflow.max_v_replication_transaction_lag = workflow.max_v_replication_transaction_lag.max(transaction_lag);
         let mut stream = stream(shard, primary, found, &row, states);
-        stream.binlog_source = source.map(|source| source.message).unwrap_or_default();
+        stream.binlog_source = source.map(|source| source.message);
         match &beside.logs {
             Some(Ok(logs)) => stream.logs = logs.get(&stream.id).cloned().unwrap_or_default(),
             Some(Err(why)) => stream.log_fetch_error.clone_from(why),
@@ -315,7 +315,16 @@ fn options(json: &str) -> Option<WorkflowOptions> {
 
 #[cfg(test)]
 mod tests {
+    use vtmigrated_proto::binlogdata::BinlogSource;
+
     use super::*;
+
+    #[test]
+    fn an_empty_source_is_not_the_same_as_none() {
+        let stream = Stream { binlog_source: Some(bytes::Bytes::new()), ..Stream::default() };
+        assert_eq!(prost::Message::encode_to_vec(&stream), b"\x22\x00");
+        assert_eq!((stream.source(), Stream::default().source()), (Some(BinlogSource::default()), None));
+    }
 
     #[test]
     fn options_are_read_as_go_and_as_protobuf_write_them() {
