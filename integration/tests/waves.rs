@@ -211,7 +211,10 @@ macro_rules! count {
     ($rig:ident . $operation:ident, $counts:ident) => {{
         taken().await;
         $rig.$operation().await;
-        let waves = waves(&taken().await);
+        let trips = taken().await;
+        let seen = |kind: &str| trips.iter().any(|trip| trip.text.starts_with(kind));
+        assert!(seen("topo "), "no operation of a topology is seen in {}", stringify!($operation));
+        let waves = waves(&trips);
         println!("{}: {} waves", stringify!($operation), waves.len());
         for (number, wave) in waves.iter().enumerate() {
             let mut kinds: HashMap<String, usize> = HashMap::new();
