@@ -29,7 +29,7 @@ pub enum Kind {
     GetKeyspaces,
     GetWorkflows,
     WorkflowStatus,
-    /// Each is taken back by a cancel that is not measured.
+    /// Each is taken back by a cancel, which its time leaves out; calls a second and processor time have it.
     MigrateCreate,
 }
 

@@ -105,6 +105,9 @@ impl Server {
         let (watched, start) = (Watched::start(&pids)?, Instant::now());
         let tally = match how {
             Loop::Closed { callers } => self.closed((call, undo), callers, long).await?,
+            Loop::Open { .. } if undo.is_some() => {
+                return Err(io::Error::other("a call that is taken back is made in a closed loop only").into());
+            }
             Loop::Open { rate } => self.open(call, rate, long).await?,
         };
         Ok(Turn {
