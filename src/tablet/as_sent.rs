@@ -17,6 +17,9 @@ use crate::topo::wire;
 const METHOD: &str = "ReadVReplicationWorkflows";
 const PATH: &str = "/tabletmanagerservice.TabletManager/ReadVReplicationWorkflows";
 
+/// How errors of decoding begin; those of prost do already.
+const BAD: &str = "failed to decode Protobuf message: ";
+
 /// The number of `ReadVReplicationWorkflowsResponse.workflows`.
 const WORKFLOWS: u32 = 1;
 /// Of `ReadVReplicationWorkflowResponse.streams`.
@@ -65,7 +68,7 @@ impl Client {
             grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
             let answer = grpc.unary(Request::new(message), PathAndQuery::from_static(PATH), Raw).await?;
             let (metadata, message, extensions) = answer.into_parts();
-            let bad = |why: String| Status::internal(format!("failed to decode Protobuf message: {why}"));
+            let bad = |why: String| Status::internal(format!("{BAD}{}", why.strip_prefix(BAD).unwrap_or(&why)));
             Ok::<_, Status>(tonic::Response::from_parts(metadata, decode(&message).map_err(bad)?, extensions))
         })
         .await

@@ -44,7 +44,7 @@ impl Folding<'_> {
             let (here, there) = match sizes.get(table.as_str()) {
                 Some(size) => {
                     let there = Size { rows: size.rows, bytes: size.bytes };
-                    let parts = of.parts + float(begun - of.begun);
+                    let parts = of.parts + float(begun.saturating_sub(of.begun));
                     (there.part(parts / self.count()), Some(there))
                 }
                 None => present(table),
