@@ -323,3 +323,25 @@ async fn no_position_is_noted_of_a_target_that_clients_could_write_to() {
     give_up(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
 }
+
+#[tokio::test]
+async fn nobody_goes_back_before_a_complete_has_ended_that_would_open_the_target_again() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let kept = rig.record().await.unwrap();
+    complete(&rig).await;
+    // as a server leaves it that dies before its last step
+    rig.lab.put(&paths::workflow_record("customer", "import"), kept.to_string().into_bytes()).await;
+    rig.set_record(serde_json::json!({ "completing": true, "handed_over": true })).await;
+    let text = "cannot go back with workflow customer.import: its complete has not ended";
+    assert_refused(go_back(&rig).await, Code::FailedPrecondition, text);
+    let told = status(&rig).await.unwrap();
+    assert!(!told.clear && told.findings.iter().any(|found| found.id == "COMPLETE_HAS_BEGUN"), "{told:?}");
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves on");
+
+    complete(&rig).await;
+    assert_eq!(rig.record().await, None);
+    go_back(&rig).await.unwrap();
+    let both = ["customer".to_owned(), "orders".to_owned()];
+    assert_eq!(rig.denied().await, [both.to_vec(), both.to_vec()]);
+}

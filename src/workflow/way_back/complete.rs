@@ -15,7 +15,7 @@ use super::super::{Error, Result};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
 use super::side::{fold, listed};
-use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored};
+use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored, unfinished};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::{Code, Explain};
@@ -59,6 +59,11 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
     };
     if let Some(help) = help {
         return Err(out_of_turn(names, &facts, help));
+    }
+    if facts.phase != Phase::Returned
+        && let Some(error) = unfinished(context, names).await?
+    {
+        return Err(error);
     }
     let mirror = mirror::to_write(context, &facts).await?;
     let back = plan::back(names.1);

@@ -9,7 +9,7 @@ use super::super::streams::{self, Keyspace, OnShard};
 use super::super::{Result, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
-use super::{StreamTold, Told, check_names, command, mirror, opening, plan, side, stored};
+use super::{StreamTold, Told, check_names, command, mirror, opening, plan, side, stored, unfinished};
 use crate::context::Context;
 use crate::gtid::Position;
 
@@ -40,7 +40,11 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
                 about(&check::WAY_BACK_NOT_OPEN, names, "its streams do not run yet", &format!("open it: {mend}"));
             with_streams(context, names, &facts, vec![finding]).await
         }
-        Phase::Open => with_streams(context, names, &facts, Vec::new()).await,
+        Phase::Open => {
+            let unfinished = unfinished(context, names).await?;
+            let known = unfinished.map(|error| Finding::of(&error, format!("workflow {}.{}", names.0, names.1)));
+            with_streams(context, names, &facts, known.into_iter().collect()).await
+        }
         Phase::Noted => {
             let summary = "complete has begun and has not handed the target over: run it again".to_owned();
             Told { summary, ..blocked(&facts, Vec::new()) }
