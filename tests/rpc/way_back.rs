@@ -3,7 +3,8 @@
 use prost::Message;
 use tonic::{Code, Status};
 use vtmigrated::topo::{self, Expect, Write, external_cluster, paths};
-use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
+use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TabletType, TopoConfig};
 use vtmigrated_proto::vtctldata::{MountUnregisterRequest, MoveTablesCompleteRequest};
 use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, WayBackReport, WayBackRequest};
 
@@ -344,4 +345,38 @@ async fn nobody_goes_back_before_a_complete_has_ended_that_would_open_the_target
     go_back(&rig).await.unwrap();
     let both = ["customer".to_owned(), "orders".to_owned()];
     assert_eq!(rig.denied().await, [both.to_vec(), both.to_vec()]);
+}
+
+#[tokio::test]
+async fn a_complete_that_fails_leaves_clients_the_source_that_an_earlier_one_had_denied() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    // as a server leaves it that dies when it has denied the source's tables
+    let path = paths::way_back("customer", "import");
+    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
+    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    let denied_tables = vec!["customer".to_owned(), "orders".to_owned()];
+    facts["phase"] = "noted".into();
+    facts["source_denied"] = serde_json::json!([[["0"], denied_tables]]);
+    rig.lab.put(&path, facts.to_string().into_bytes()).await;
+    let source = rig.source_topology().await;
+    let mut shard = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
+    let tablet_type = TabletType::Primary.into();
+    shard.tablet_controls = vec![TabletControl { tablet_type, denied_tables, ..TabletControl::default() }];
+    let write = Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), Expect::Any);
+    source.global().write_one(write, None).await.unwrap();
+
+    rig.target[1].contents().fails = vec!["Update Stopped"];
+    let request = MoveTablesCompleteRequest {
+        target_keyspace: "customer".into(),
+        workflow: "import".into(),
+        ..MoveTablesCompleteRequest::default()
+    };
+    let failed = rig.lab.client.clone().move_tables_complete(request).await.unwrap_err();
+    assert!(failed.message().contains("told to fail: Update Stopped"), "{failed:?}");
+    assert_eq!(stored(&rig).await, before);
+    rig.target[1].contents().fails.clear();
+    let summary = complete(&rig).await;
+    assert!(summary.contains("; the way back is open"), "{summary}");
 }

@@ -147,11 +147,19 @@ async fn complete_locked(
     if !found.handed_over() && !context.options.allow_unfinished_complete {
         // what the source had before it was read for the way back is of a while ago
         let source = source.filter(|_| opening.is_none());
-        let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await?;
+        let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await;
+        let ready = match (ready, &mut opening) {
+            (Err(error), Some(opening)) => {
+                let error = given_up(error, opening, lock, (keyspace, workflow)).await;
+                opening.end().await;
+                return Err(error);
+            }
+            (ready, _) => ready?,
+        };
         (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
     }
     let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;
-    let done = match (done, &opening) {
+    let done = match (done, &mut opening) {
         (Err(error), Some(opening)) if !told.handing && !found.handed_over() => {
             Err(given_up(error, opening, lock, (keyspace, workflow)).await)
         }
@@ -170,7 +178,7 @@ async fn complete_locked(
 }
 
 /// A complete that failed before it handed the target over leaves clients the source.
-async fn given_up(error: Error, opening: &Opening<'_>, lock: &Lock, names: (&str, &str)) -> Error {
+async fn given_up(error: Error, opening: &mut Opening<'_>, lock: &Lock, names: (&str, &str)) -> Error {
     let Some(why) = opening.take_back(lock).await else { return error };
     let text = format!("the source's tables stay denied to clients: {why}");
     let help = format!(

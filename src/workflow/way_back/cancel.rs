@@ -66,7 +66,7 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
 }
 
 /// Ends the streams, then lets clients write to the source's tables.
-async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
+pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
     let source = read(mirror, &facts.keyspace).await?;
     side::delete_streams(mirror, lock, &source, (back, facts)).await?;
     lift(mirror, lock, &source, &facts.source_denied).await

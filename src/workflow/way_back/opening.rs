@@ -179,14 +179,24 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Lets clients write to the source again, where complete failed before the target was handed over. Answers why it could not.
-    pub async fn take_back(&self, lock: &Lock) -> Option<String> {
-        let (Some((mirror, _)), Some(held)) = (&self.ready, &self.lock) else { return None };
-        let facts = Facts { source_denied: Vec::new(), ..self.facts.clone() };
+    /// Lets clients write to the source again, where complete failed before the target was handed over, and takes the streams away
+    /// there: somebody may start them, and those of the migration, too. Also what an earlier try has left, whose server died. Answers
+    /// why it could not.
+    pub async fn take_back(&mut self, lock: &Lock) -> Option<String> {
+        if self.lock.is_none() && self.facts.source_denied.is_empty() {
+            return None;
+        }
+        let (context, names, facts, slot) = (self.context, self.names, &self.facts, &mut self.lock);
+        let back = plan::back(names.1);
         let lifting = async {
-            let source = cancel::read(mirror, &self.facts.keyspace).await?;
-            cancel::lift(mirror, held, &source, &self.facts.source_denied).await?;
-            record::put(self.context.topo.global(), self.names, &facts, lock).await
+            let mirror = mirror::to_write(context, facts).await?;
+            let taken = match slot.take() {
+                Some(taken) => taken,
+                None => side::lock(&mirror, &facts.keyspace, &back, ACTION).await?,
+            };
+            cancel::leave_source(&mirror, facts, &back, slot.insert(taken)).await?;
+            let left = Facts { source_denied: Vec::new(), ..facts.clone() };
+            record::put(context.topo.global(), names, &left, lock).await
         };
         bounded(WORKING, lifting).await.err()
     }
