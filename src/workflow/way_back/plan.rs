@@ -79,14 +79,15 @@ pub fn unplaced<'s, 'p>(
     wanted.collect()
 }
 
-/// True when none of these streams has run: each is stopped, without a position or at the one that was noted.
+/// True when none of these streams has brought anything: each is stopped, without a position, or not after the one that was noted. One
+/// that is before it was placed by an earlier complete, whose server died.
 pub fn untouched<'s>(there: impl IntoIterator<Item = &'s Stream>, positions: &[(String, String)]) -> bool {
-    let at_noted = |stream: &Stream| {
-        let noted =
-            positions.iter().find(|(of, _)| of == read_shard(stream)).map(|(_, position)| Position::parse(position));
-        noted == Some(Position::stored(&stream.pos))
+    let not_after = |stream: &Stream| {
+        let noted = positions.iter().find(|(of, _)| of == read_shard(stream));
+        noted.and_then(|(_, noted)| Position::parse(noted).contains(&Position::stored(&stream.pos))) == Some(true)
     };
-    let has_not_run = |stream: &Stream| stream.state() == State::Stopped && (stream.pos.is_empty() || at_noted(stream));
+    let has_not_run =
+        |stream: &Stream| stream.state() == State::Stopped && (stream.pos.is_empty() || not_after(stream));
     there.into_iter().all(has_not_run)
 }
 

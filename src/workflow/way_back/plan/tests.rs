@@ -124,7 +124,10 @@ fn streams_that_never_ran_can_be_made_anew() {
     let stopped = |id, shard, position| Stream { state: State::Stopped.into(), ..stream(id, shard, position) };
     let (low, high) = (stopped(1, "-80", ""), stopped(2, "80-", AT));
     assert!(untouched([&low, &high, &low], &positions));
+    let earlier = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-3";
+    assert!(untouched([&low, &stopped(2, "80-", earlier)], &positions), "placed by an earlier complete");
     assert!(!untouched([&low, &stopped(2, "80-", LATER)], &positions));
+    assert!(!untouched([&low, &stopped(3, "c0-", AT)], &positions));
     let running = Stream { state: State::Running.into(), ..high };
     assert!(!untouched([&low, &running], &positions));
 }
