@@ -380,3 +380,18 @@ async fn a_complete_that_fails_leaves_clients_the_source_that_an_earlier_one_had
     let summary = complete(&rig).await;
     assert!(summary.contains("; the way back is open"), "{summary}");
 }
+
+#[tokio::test]
+async fn the_source_is_told_again_of_a_target_that_somebody_has_unregistered_there() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    let told = mount(&rig).await.unwrap();
+    let source = rig.source_topology().await;
+    let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
+    external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
+    let summary = complete(&rig).await;
+    assert!(summary.contains("; the way back is open"), "{summary}");
+    assert_eq!(mount(&rig).await, Some(told));
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use vtmigrated_proto::topodata::TopoConfig;
+
 use super::super::migrate::gather;
 use super::super::{Error, Result};
 use super::record::{Config, Facts};
 use crate::context::{Changes, Context};
 use crate::topo::Topo;
-use crate::topo::external_cluster::Mounts;
+use crate::topo::external_cluster::{self, Mounts};
 
 /// A context that reads the source's cluster; writes and locks are refused.
 pub async fn to_read(context: &Context, facts: &Facts) -> Result<Context> {
@@ -27,6 +29,26 @@ pub async fn to_write(context: &Context, facts: &Facts) -> Result<Context> {
     check(facts, record.value.topo_config.as_ref().map(Config::from))?;
     let source = context.mounts.open_to_write(&facts.mount, &record.value).await?;
     Ok(mirrored(context, facts, Arc::new(source)))
+}
+
+/// Sees that the source knows the target still, and tells it again where it does not: while nothing streams, a vtctld of the source
+/// lets anybody unregister the mount. Answers whether it was told again.
+///
+/// # Errors
+/// `MOUNT_CHANGED` when the mount leads somewhere else now.
+pub async fn see_mount(mirror: &Context, facts: &Facts) -> Result<bool> {
+    let (global, name) = (mirror.topo.global(), &facts.back_mount);
+    let Some(known) = external_cluster::find(global, name).await? else {
+        external_cluster::create(global, name, (&facts.target).into()).await?;
+        return Ok(true);
+    };
+    if known.value.topo_config == Some(TopoConfig::from(&facts.target)) {
+        return Ok(false);
+    }
+    let text = format!("the source has another mount {name} now, which leads to another topology than this cluster's");
+    let help =
+        format!("unregister it in the source's cluster, and run the command again: Mount unregister --name {name}");
+    Err(Error::precondition("MOUNT_CHANGED", text, help))
 }
 
 fn check(facts: &Facts, now: Option<Config>) -> Result<()> {

@@ -94,10 +94,14 @@ impl<'a> Opening<'a> {
             let mirror = mirror::to_write(context, facts).await?;
             let examined = examine(context, &mirror, names, facts).await?;
             examined.report.refuse()?;
-            Ok::<_, Error>((mirror, examined))
+            let told_again = mirror::see_mount(&mirror, facts).await?;
+            Ok::<_, Error>((mirror, examined, told_again))
         };
         match bounded(READING, reading).await {
-            Ok(ready) => opening.ready = Some(ready),
+            Ok((mirror, examined, told_again)) => {
+                opening.facts.mount_made |= told_again;
+                opening.ready = Some((mirror, examined));
+            }
             Err(why) => opening.trouble = Some(why),
         }
         opening
