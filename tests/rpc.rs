@@ -106,3 +106,5 @@ mod vschemas;
 mod vtadmin;
 #[path = "rpc/way_back.rs"]
 mod way_back;
+#[path = "rpc/way_back_source.rs"]
+mod way_back_source;

@@ -112,6 +112,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     if *keep_data {
         return Ok(Planned { traces: traces(found, Vec::new(), &[], true), left: Vec::new() });
     }
+    found.refuse_way_back("delete", workflow)?;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     if facts.is_some_and(|facts| facts.handed_over) {
         return Err(has_begun(keyspace, workflow));

@@ -165,6 +165,29 @@ impl Found {
         Err(Error::precondition("STREAMS_DISAGREE", text.clone(), help))
     }
 
+    /// Refuses to end the way back of another cluster's migration as if it were a migration itself: what is in its tables was there
+    /// before its streams, which have a position and have copied nothing.
+    ///
+    /// # Errors
+    /// `WAY_BACK_OF_ANOTHER`.
+    pub fn refuse_way_back(&self, doing: &str, workflow: &str) -> Result<()> {
+        let mut streams = self.rows.iter().flat_map(|row| &row.found.streams);
+        let Some(of) = streams.find_map(|stream| way_back::plan::whose(stream, workflow)) else { return Ok(()) };
+        let keyspace = &self.target.keyspace.name;
+        let text = format!(
+            "cannot {doing} workflow {workflow} in keyspace {keyspace}: it is the way back of {}.{}, and the tables are the keyspace's \
+             own",
+            of.0, of.1
+        );
+        let help = format!(
+            "decide in that cluster: {}, or {}; when that cluster is gone: Workflow --keyspace {keyspace} delete --workflow {workflow} \
+             --keep-data",
+            way_back::command("complete", of),
+            way_back::command("cancel", of)
+        );
+        Err(Error::precondition("WAY_BACK_OF_ANOTHER", text, help))
+    }
+
     /// Refuses to end a workflow of whose tables others bring some: they would go, or be written to. What its own streams bring,
     /// too, may be left to them (`leaves_own`) where the data is kept, for there must be a way out, and after the handover.
     ///

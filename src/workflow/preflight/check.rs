@@ -149,6 +149,7 @@ checks! {
     COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";
     WRITES_SWITCHED Blocks "cancel" "routing rules send writes to the target";
 
+    WAY_BACK_OF_ANOTHER Blocks "cancel" "the workflow is the way back of another cluster's migration: its tables are the keyspace's own (complete, too)";
     WAY_BACK_TOO_LATE Blocks "way back" "the migration is not at a point where its way back can be prepared";
     WAY_BACK_TARGET_WRITTEN Blocks "way back" "clients could write to a table of the target before complete";
     WAY_BACK_TABLE Blocks "way back" "a table of the workflow is not on every shard of the source any more";

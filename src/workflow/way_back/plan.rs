@@ -14,9 +14,20 @@ use crate::sql::quote;
 /// Tablets of the target that the streams read from, in this order: the default of Migrate.
 const TYPES: [TabletType; 2] = [TabletType::Replica, TabletType::Primary];
 
+/// What the name of a workflow in the source ends with.
+const BACK: &str = "_back";
+
 /// Name of the workflow in the source.
 pub fn back(workflow: &str) -> String {
-    format!("{workflow}_back")
+    format!("{workflow}{BACK}")
+}
+
+/// The keyspace and the workflow whose way back a stream is, to a server of the cluster that it leads to: by the names that a way back
+/// has there, and by its having copied nothing.
+pub fn whose<'s>(stream: &'s Stream, back: &'s str) -> Option<(&'s str, &'s str)> {
+    let (source, workflow) = (stream.bls.as_ref()?, back.strip_suffix(BACK)?);
+    let is_one = stream.rows_copied == 0 && source.external_cluster == mount(&source.keyspace, workflow);
+    is_one.then_some((source.keyspace.as_str(), workflow))
 }
 
 /// Name of the target as a mount of the source: one for each way back, so that it goes with it.

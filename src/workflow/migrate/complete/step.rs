@@ -67,6 +67,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
         return Err(status::missing(&target.name, workflow));
     }
     found.refuse_disagreement(workflow)?;
+    found.refuse_way_back("complete", workflow)?;
     let mut steps = Vec::new();
     if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
         if found.record.is_some() {

@@ -152,6 +152,12 @@ fn streams_are_told_by_the_mount_that_they_read_from() {
     let of = |mount: &str| Stream { id: 1, bls: Some(from(mount)), ..Stream::default() };
     assert!(is_ours(&of("customer.import"), "customer.import"));
     assert!(!is_ours(&of("orders.import"), "customer.import") && !is_ours(&Stream::default(), "customer.import"));
+
+    let bls = BinlogSource { keyspace: "customer".into(), ..from("customer.import") };
+    let stream = Stream { bls: Some(bls), ..Stream::default() };
+    assert_eq!(whose(&stream, "import_back"), Some(("customer", "import")));
+    assert_eq!((whose(&stream, "import"), whose(&stream, "other_back")), (None, None));
+    assert_eq!(whose(&Stream { rows_copied: 1, ..stream }, "import_back"), None, "a migration that somebody called so");
 }
 
 #[test]
