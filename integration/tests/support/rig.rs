@@ -143,10 +143,13 @@ impl Rig {
 
     /// The locks of a dead server end now instead of at the end of their lease.
     pub async fn end_leases(&self) {
-        let mut client = self.target.etcd().connect().await.unwrap();
-        for key in self.locks().await {
-            let lease: i64 = key.rsplit('/').next().unwrap().parse().unwrap();
-            client.lease_revoke(lease).await.ok();
+        for etcd in [self.source.etcd(), self.target.etcd()] {
+            let mut client = etcd.connect().await.unwrap();
+            let keys = etcd.dump("").await.unwrap().into_keys();
+            for key in keys.filter(|key| key.contains("/locks/")) {
+                let lease: i64 = key.rsplit('/').next().unwrap().parse().unwrap();
+                client.lease_revoke(lease).await.ok();
+            }
         }
     }
 
