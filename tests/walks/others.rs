@@ -198,6 +198,17 @@ impl World {
         }
     }
 
+    /// The target's primaries read their shards' records again.
+    pub async fn refresh_target(&self) {
+        let primaries: Vec<u32> = {
+            let state = self.state();
+            state.of(TARGET).iter().map(|name| state.shards[name].primary).collect()
+        };
+        for primary in primaries {
+            self.refresh(primary).await;
+        }
+    }
+
     /// Tables that are denied on a shard, by its record.
     pub async fn denied(&self, name: &str) -> Vec<String> {
         self.record(TARGET, name).await.as_ref().map(shard::denied).unwrap_or_default()
