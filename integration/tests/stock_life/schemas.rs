@@ -83,7 +83,8 @@ const DEFINITIONS: [&str; 4] = [
 ];
 /// What a star does not show.
 const INVISIBLE: &str = "SELECT id, secret, counter FROM hidden ORDER BY id";
-/// What goes on on the source after the copy.
+/// What goes on on the source after the copy. Not in `sorted`: tablets (24.0.4) cannot stream changes of a table with functional
+/// keys, whose hidden columns they do not know.
 const LATER: &str = "
     SET SESSION sql_mode = '';
     INSERT INTO parent VALUES (3, 'three'); INSERT INTO child VALUES (4, 3);
@@ -92,7 +93,6 @@ const LATER: &str = "
     UPDATE checked SET price = 5, kind = 'b' WHERE id = 1;
     INSERT INTO place VALUES (3, ST_GeomFromText('POINT(0 0)', 4326), POINT(3, 4));
     UPDATE place SET spot = ST_GeomFromText('POINT(1 2)', 4326), shape = NULL WHERE id = 1; DELETE FROM place WHERE id = 2;
-    UPDATE sorted SET b = 'z' WHERE c = 4; INSERT INTO sorted VALUES (3, '', NULL);
     UPDATE hidden SET secret = 'changed', counter = 8 WHERE id = 1; INSERT INTO hidden (id, secret) VALUES (3, 'new');
     INSERT INTO filled (id) VALUES (3); UPDATE filled SET doc = '[]' WHERE id = 1;
     UPDATE tongues SET western = 'é', wide = 'ж', strict = 'A' WHERE id = 1; DELETE FROM tongues WHERE id = 2;

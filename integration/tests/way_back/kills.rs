@@ -22,7 +22,7 @@ const MOST: usize = 200;
 
 /// Where the server dies: at every sixth place, or every so many as `WAY_BACK_KILLS_EVERY` says (1 takes half an hour).
 fn numbers() -> impl Iterator<Item = usize> {
-    let every = std::env::var("WAY_BACK_KILLS_EVERY").ok().map_or(6, |text| text.parse().expect("a number"));
+    let every = std::env::var("WAY_BACK_KILLS_EVERY").ok().map_or(6, |text| text.parse().unwrap());
     (1..MOST).step_by(every)
 }
 
