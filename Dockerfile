@@ -26,7 +26,7 @@ ARG VTMIGRATED_BUILD_BRANCH
 # Naming the target keeps the flags from macros and build scripts, which cannot be linked statically. jemalloc is built for the
 # largest pages of memory that a kernel of that processor may have: 64 kB on ARM.
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
- && if [[ $target == aarch64-* ]]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
+ && case "$target" in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16;; esac \
  && RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/src=. --remap-path-prefix=$CARGO_HOME/registry/src=/cargo" \
     CFLAGS="-ffile-prefix-map=$CARGO_HOME/registry/src=/cargo -ffile-prefix-map=/src=." \
     cargo build --release --locked --package vtmigrated --bin vtmigrated --target "$target" \

@@ -27,7 +27,7 @@ const SCHEMA: &str = "
     CREATE TABLE hidden (id INT NOT NULL PRIMARY KEY, shown VARCHAR(20), secret VARCHAR(20),
         counter INT NOT NULL DEFAULT 7, KEY by_secret (secret) INVISIBLE);
     CREATE TABLE filled (id INT NOT NULL PRIMARY KEY, uuid BINARY(16) NOT NULL DEFAULT (UUID_TO_BIN(UUID())),
-        doc JSON DEFAULT (JSON_OBJECT('a', 1)), day DATE DEFAULT (CURRENT_DATE), note TEXT DEFAULT (CONCAT('no', 'te')),
+        doc JSON DEFAULT (JSON_OBJECT('a', 1)), day DATE DEFAULT (CURRENT_DATE), note VARCHAR(20) DEFAULT (CONCAT('no', 'te')),
         moment TIMESTAMP(3) NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3));
     CREATE TABLE tongues (id INT NOT NULL PRIMARY KEY, western VARCHAR(20) CHARACTER SET latin1,
         plain CHAR(20) CHARACTER SET ascii, wide VARCHAR(20) CHARACTER SET utf16, strict VARCHAR(20) COLLATE utf8mb4_bin,
@@ -70,14 +70,12 @@ const TABLES: [&str; 15] = [
     "order",
     "größe_日本",
 ];
-/// What tables are made of.
-const DEFINITIONS: [&str; 4] = [
-    "SELECT table_name, column_name, column_type, is_nullable, column_default, extra, character_set_name, collation_name,
+/// What tables are made of. MySQL tells widths of integers before 8.0.19.
+const DEFINITIONS: [&str; 3] = [
+    "SELECT table_name, column_name, REGEXP_REPLACE(column_type, '(int|year)[(][0-9]+[)]', '$1'), is_nullable, column_default, extra, character_set_name, collation_name,
         generation_expression, srs_id FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY 1, 2",
     "SELECT table_name, index_name, seq_in_index, column_name, expression, collation, non_unique, index_type, is_visible
         FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY 1, 2, 3",
-    "SELECT constraint_name, check_clause FROM information_schema.check_constraints
-        WHERE constraint_schema = DATABASE() ORDER BY 1",
     "SELECT table_name, partition_name, subpartition_name, partition_method, subpartition_method, partition_description
         FROM information_schema.partitions WHERE table_schema = DATABASE() AND partition_name IS NOT NULL ORDER BY 1, 2, 3",
 ];
