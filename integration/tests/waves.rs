@@ -241,6 +241,7 @@ async fn count(shards: usize, tables: usize, delay: Duration) -> Vec<(&'static s
     rig.create().await;
     count!(rig.complete, counts);
     // the tables stay: this time create has to see that they are empty
+    rig.farm.cluster(Side::Target).empty_tables();
     count!(rig.create, counts);
     rig.cancel().await;
     rig.finish().await;

@@ -109,6 +109,13 @@ impl Cluster {
         }
     }
 
+    /// The tables of all shards lose their rows.
+    pub fn empty_tables(&self) {
+        for contents in self.contents.values() {
+            contents.lock().unwrap_or_else(PoisonError::into_inner).tables.values_mut().for_each(|rows| *rows = 0);
+        }
+    }
+
     fn seat(&self, uid: u32, keyspace: &str, shard: &str, replica: u32) -> Seat {
         Seat {
             alias: TabletAlias { cell: self.side.cell().to_owned(), uid },
