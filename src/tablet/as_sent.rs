@@ -10,6 +10,7 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use vtmigrated_proto::tabletmanagerdata::{ReadVReplicationWorkflowResponse, ReadVReplicationWorkflowsRequest};
 use vtmigrated_proto::topodata::Tablet;
 
+use super::manager::{Kind, SERVICE};
 use super::raw::Raw;
 use super::{Client, Result};
 use crate::topo::wire;
@@ -63,7 +64,8 @@ impl Client {
         request: &ReadVReplicationWorkflowsRequest,
     ) -> Result<Vec<Workflow>> {
         let (message, limit): (Bytes, usize) = (request.encode_to_vec().into(), self.max_message());
-        self.read_over(tablet, METHOD, |connection| async move {
+        let kind = Kind { service: SERVICE, method: METHOD, limit: self.short(), changes: false };
+        self.over(tablet, kind, |connection| async move {
             let mut grpc = Grpc::new(connection).max_decoding_message_size(limit);
             grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
             let answer = grpc.unary(Request::new(message), PathAndQuery::from_static(PATH), Raw).await?;

@@ -1,16 +1,14 @@
 //! What a tablet says of its own health, as vreplication asks before it streams from it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tracing::Instrument;
+use tonic::{Response, Status};
 use vtmigrated_proto::query::{StreamHealthRequest, StreamHealthResponse};
 use vtmigrated_proto::queryservice::query_client::QueryClient;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::manager::code;
-use super::{Client, Error, Result, address, alias};
-use crate::deadline;
-use crate::telemetry::{grpc_code, metrics, traces};
+use super::manager::Kind;
+use super::{Client, Result};
 
 const SERVICE: &str = "queryservice.Query";
 const METHOD: &str = "StreamHealth";
@@ -24,25 +22,14 @@ impl Client {
     /// The first message of a tablet's health stream; only that one counts for vreplication.
     ///
     /// # Errors
-    /// No answer within `limit` counts as [`Error::Slow`].
+    /// No answer within `limit` counts as [`super::Error::Slow`].
     pub async fn health(&self, tablet: &Tablet, limit: Duration) -> Result<StreamHealthResponse> {
-        let (alias, address) = (alias(tablet), address(tablet));
-        let span = super::manager::span(tablet, SERVICE, METHOD, &alias);
-        let channel = self.channel(tablet, METHOD)?;
-        let asked = async {
-            let mut stream = QueryClient::new(channel).stream_health(StreamHealthRequest {}).await?.into_inner();
-            stream.message().await?.ok_or_else(|| tonic::Status::unavailable("the health stream ended at once"))
-        };
-        let limit = deadline::remaining(limit);
-        let start = Instant::now();
-        let answer = tokio::time::timeout(limit, asked.instrument(span.clone())).await;
-        let code = code(&answer);
-        traces::called(&span, code);
-        metrics::tablet_call(&format!("{SERVICE}/{METHOD}"), &address, grpc_code::name(code), start.elapsed());
-        match answer {
-            Ok(Ok(health)) => Ok(health),
-            Ok(Err(status)) => Err(self.failure(alias, address, METHOD, &status)),
-            Err(_) => Err(Error::Slow { alias, address, method: METHOD, seconds: limit.as_secs() }),
-        }
+        let kind = Kind { service: SERVICE, method: METHOD, limit, changes: false };
+        self.over(tablet, kind, |connection| async move {
+            let mut stream = QueryClient::new(connection).stream_health(StreamHealthRequest {}).await?.into_inner();
+            let first = stream.message().await?;
+            first.map(Response::new).ok_or_else(|| Status::unavailable("the health stream ended at once"))
+        })
+        .await
     }
 }

@@ -34,11 +34,12 @@ pub struct Client {
 }
 
 /// A kind of call.
-struct Kind {
-    method: &'static str,
-    limit: Duration,
+pub(super) struct Kind {
+    pub service: &'static str,
+    pub method: &'static str,
+    pub limit: Duration,
     /// True when it is a side effect.
-    changes: bool,
+    pub changes: bool,
 }
 
 /// What to read of a schema.
@@ -58,7 +59,8 @@ macro_rules! calls {
             $($(#[$doc])*
             pub async fn $name(&self, tablet: &Tablet, request: $request) -> Result<$response> {
                 let changes: fn(&$request) -> bool = $changes;
-                let kind = Kind { method: $rpc, limit: self.limit(stringify!($limit)), changes: changes(&request) };
+                let (limit, changes) = (self.limit(stringify!($limit)), changes(&request));
+                let kind = Kind { service: SERVICE, method: $rpc, limit, changes };
                 self.call(tablet, kind, |mut client| async move { client.$name(request).await }).await
             })*
         }
@@ -185,13 +187,14 @@ impl Client {
             table_schema_only: what.table_schema_only,
         };
         let call = |mut client: TabletManagerClient<Connection>| async move { client.get_schema(request).await };
-        let kind = Kind { method: "GetSchema", limit: LONG, changes: false };
+        let kind = Kind { service: SERVICE, method: "GetSchema", limit: LONG, changes: false };
         Ok(self.call(tablet, kind, call).await?.schema_definition.unwrap_or_default())
     }
 
     /// Runs a statement on the workflow tables, through the tablet's vreplication engine.
     pub async fn v_replication_exec(&self, tablet: &Tablet, query: String) -> Result<QueryResult> {
-        let kind = Kind { method: "VReplicationExec", limit: LONG, changes: !is_select(query.as_bytes()) };
+        let changes = !is_select(query.as_bytes());
+        let kind = Kind { service: SERVICE, method: "VReplicationExec", limit: LONG, changes };
         let request = VReplicationExecRequest { query };
         let call =
             |mut client: TabletManagerClient<Connection>| async move { client.v_replication_exec(request).await };
@@ -215,7 +218,7 @@ impl Client {
     }
 
     /// The kept connection to a tablet.
-    pub(super) fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Connection> {
+    fn channel(&self, tablet: &Tablet, method: &'static str) -> Result<Connection> {
         let address = address(tablet);
         if let Some(detail) = undialable(tablet) {
             return Err(Error::Unreachable { alias: alias(tablet), address, method, detail });
@@ -243,28 +246,8 @@ impl Client {
         client.max_decoding_message_size(self.max_message).max_encoding_message_size(self.max_message)
     }
 
-    /// A call that changes nothing and that a healthy tablet answers at once, made in another way than through
-    /// [`Self::manager`].
-    pub(super) async fn read_over<T, F>(
-        &self,
-        tablet: &Tablet,
-        method: &'static str,
-        send: impl FnOnce(Connection) -> F,
-    ) -> Result<T>
-    where
-        F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
-    {
-        self.over(tablet, Kind { method, limit: self.short, changes: false }, send).await
-    }
-
     /// The error of an answer, or of there being none.
-    pub(super) fn failure(
-        &self,
-        alias: String,
-        address: String,
-        method: &'static str,
-        status: &tonic::Status,
-    ) -> Error {
+    fn failure(&self, alias: String, address: String, method: &'static str, status: &tonic::Status) -> Error {
         let withheld = self.pool.withholds(&address);
         let mut error = failure(alias, address, method, status);
         if let Error::Unreachable { detail, .. } = &mut error
@@ -291,10 +274,11 @@ impl Client {
         self.over(tablet, kind, |connection| send(self.manager_over(connection))).await
     }
 
-    async fn over<T, F>(
+    /// A call that is made in whatever way: with span, limit, numbers, and the tablet in its error.
+    pub(super) async fn over<T, F>(
         &self,
         tablet: &Tablet,
-        Kind { method, limit, changes }: Kind,
+        Kind { service, method, limit, changes }: Kind,
         send: impl FnOnce(Connection) -> F,
     ) -> Result<T>
     where
@@ -302,14 +286,14 @@ impl Client {
     {
         let (alias, address) = (alias(tablet), address(tablet));
         let connection = self.channel(tablet, method)?;
-        let span = span(tablet, SERVICE, method, &alias);
+        let span = span(tablet, service, method, &alias);
         let limit = deadline::remaining(limit);
         let sent = tokio::time::timeout(limit, send(connection).instrument(span.clone()));
         let start = Instant::now();
         let answer = failpoint::around(changes, sent).await;
         let code = code(&answer);
         traces::called(&span, code);
-        metrics::tablet_call(&format!("{SERVICE}/{method}"), &address, code_name(code), start.elapsed());
+        metrics::tablet_call(&format!("{service}/{method}"), &address, code_name(code), start.elapsed());
         match answer {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(self.failure(alias, address, method, &status)),
@@ -331,7 +315,7 @@ fn undialable(tablet: &Tablet) -> Option<String> {
 }
 
 /// How a call with a time limit ended.
-pub(super) fn code<T>(answer: &std::result::Result<std::result::Result<T, tonic::Status>, Elapsed>) -> tonic::Code {
+fn code<T>(answer: &std::result::Result<std::result::Result<T, tonic::Status>, Elapsed>) -> tonic::Code {
     match answer {
         Ok(Ok(_)) => tonic::Code::Ok,
         Ok(Err(status)) => status.code(),
