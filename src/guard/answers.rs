@@ -49,6 +49,16 @@ struct Open {
     waiting: usize,
 }
 
+impl Open {
+    /// Since when the one waits that waits for longest; none when none does.
+    fn oldest(&self) -> Option<Instant> {
+        if self.waiting == 0 {
+            return None;
+        }
+        self.answers.values().filter_map(|one| one.waits).map(|(since, _)| since).min()
+    }
+}
+
 #[derive(Debug)]
 struct One {
     /// Since when it waits for its client, with so many bytes; none while it waits for the server.
@@ -138,21 +148,17 @@ impl Answers {
         self.with(|open| open.waiting)
     }
 
-    /// Since when the one waits that waits for longest, if any does; none when no answer is open.
-    fn oldest(&self) -> Option<Option<Instant>> {
-        self.with(|open| {
-            let waits = open.answers.values().filter_map(|one| one.waits).map(|(since, _)| since);
-            (!open.answers.is_empty()).then(|| if open.waiting == 0 { None } else { waits.min() })
-        })
+    /// True when no answer is open.
+    fn are_over(&self) -> bool {
+        self.with(|open| open.answers.is_empty())
     }
 
     /// What waits; none where nothing does.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         let (count, places, since) = self.with(|open| {
-            let waiting = || open.answers.values().filter_map(|one| Some((one, one.waits?.0)));
-            let places = || waiting().filter(|(one, _)| one.place.is_some()).count();
-            let since = if open.waiting == 0 { None } else { waiting().map(|(_, since)| since).min() };
-            Some((open.waiting, places(), since?))
+            let since = open.oldest()?;
+            let places = open.answers.values().filter(|one| one.waits.is_some() && one.place.is_some()).count();
+            Some((open.waiting, places, since))
         })?;
         let taken: usize = self.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).sum();
         Some(Waiting { count, places, since, is_read: taken >= count.saturating_mul(PACE) })
@@ -260,7 +266,9 @@ impl Look {
             if self.is_given_up() {
                 return false;
             }
-            let Some(oldest) = self.answers.oldest() else { return true };
+            if self.answers.are_over() {
+                return true;
+            }
             let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(PERIOD)));
             if next.as_mut().poll(cx).is_pending() {
                 return true;
@@ -272,6 +280,7 @@ impl Look {
                 (self.written, self.progress) = (0, Instant::now());
             }
             let patience = if self.places.press() { HURRY } else { PATIENCE };
+            let oldest = self.answers.with(|open| open.oldest());
             if oldest.is_some_and(|oldest| oldest.max(self.progress).elapsed() > patience) {
                 return false;
             }
