@@ -79,9 +79,7 @@ async fn edit(
             graph.nodes.push(Node { tablet_alias: Some(alias.clone()) });
         }
         let write = match &old {
-            Some(old) => {
-                Write::put(path.clone(), old.over_sent(&conn, NAME, &graph, sent)?, Expect::Version(old.version))
-            }
+            Some(old) => old.over_sent(&conn, NAME, &graph, sent)?,
             None => Write::put(path.clone(), wire::with_sent(sent, NAME, &graph), Expect::Absent),
         };
         match conn.write_one(write, None).await {

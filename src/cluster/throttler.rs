@@ -13,7 +13,7 @@ use super::keyspace::{finish, lock};
 use super::{Error, Result, now, tablet};
 use crate::context::Context;
 use crate::error::Code;
-use crate::topo::{self, Conn, Expect, Lock, Write, keyspace, paths, srv_keyspace, wire};
+use crate::topo::{self, Conn, Lock, keyspace, paths, srv_keyspace, wire};
 
 /// Metrics of Vitess 22.0.3.
 const METRICS: &[&str] = &[
@@ -100,8 +100,8 @@ async fn write_serving(conn: &Arc<dyn Conn>, name: &str, change: &Change) -> Res
         let Some(old) = srv_keyspace::find(conn, name).await? else { return Ok(()) };
         let config = change.applied(old.value.throttler_config.clone().unwrap_or_default());
         let graph = SrvKeyspace { throttler_config: Some(config), ..old.value.clone() };
-        let raw = old.over_sent(conn, "topodata.SrvKeyspace", &graph, change.sent(OF_SRV_KEYSPACE).as_ref())?;
-        match conn.write_one(Write::put(old.path.clone(), raw, Expect::Version(old.version)), None).await {
+        let write = old.over_sent(conn, "topodata.SrvKeyspace", &graph, change.sent(OF_SRV_KEYSPACE).as_ref())?;
+        match conn.write_one(write, None).await {
             Err(error) if error.is_conflict() => {}
             other => return other.map(|_| ()).map_err(Error::from),
         }

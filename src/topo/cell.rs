@@ -43,10 +43,7 @@ pub async fn update(
             return Ok(info);
         }
         let write = match old {
-            Some(record) => {
-                let raw = record.over_sent(global, "topodata.CellInfo", &info, sent)?;
-                Write::put(path.clone(), raw, Expect::Version(record.version))
-            }
+            Some(record) => record.over_sent(global, "topodata.CellInfo", &info, sent)?,
             None => Write::put(path.clone(), wire::with_sent(sent, "topodata.CellInfo", &info), Expect::Absent),
         };
         match global.write_one(write, None).await {
@@ -158,7 +155,7 @@ pub async fn change_alias(global: &Arc<dyn Conn>, name: &str, alias: &CellsAlias
     const NAME: &str = "topodata.CellsAlias";
     let path = paths::cells_alias(name);
     let write = match Record::<CellsAlias>::find(global, &path).await? {
-        Some(old) => Write::put(path, old.over_sent(global, NAME, alias, sent)?, Expect::Version(old.version)),
+        Some(old) => old.over_sent(global, NAME, alias, sent)?,
         None => Write::put(path, wire::with_sent(sent, NAME, alias), Expect::Absent),
     };
     global.write_one(write, None).await.map(|_| ())

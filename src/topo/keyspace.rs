@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vtmigrated_proto::topodata::Keyspace;
 
-use super::{Conn, Expect, Lock, Record, Result, Write, paths, wire};
+use super::{Conn, Lock, Record, Result, paths, wire};
 
 const NAME: &str = "topodata.Keyspace";
 
@@ -56,7 +56,5 @@ pub async fn update_sent(
     sent: Option<&Bytes>,
     guard: &Lock,
 ) -> Result<()> {
-    let raw = old.over_sent(global, NAME, value, sent)?;
-    let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
-    global.write_one(write, Some(guard)).await.map(|_| ())
+    global.write_one(old.over_sent(global, NAME, value, sent)?, Some(guard)).await.map(|_| ())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Conn, Error, Node, Result, wire};
+use super::{Conn, Error, Expect, Node, Result, Write, wire};
 
 /// A record: the decoded message, the bytes as stored (fields that this program does not know included), the version.
 #[derive(Clone, Debug)]
@@ -29,11 +29,12 @@ impl<T: Message + Default> Record<T> {
         Ok(Self { path: node.path, value, raw: node.value, version: node.version, created: node.created })
     }
 
-    /// The bytes of `value`, a message of that name, in this record's place: what is not known stays, at every level.
+    /// Puts `value`, a message of that name, in this record's place if nobody changed it: what is not known stays, at every
+    /// level.
     ///
     /// # Errors
     /// [`Error::BadData`] naming the full key.
-    pub fn over(&self, conn: &Arc<dyn Conn>, name: &str, value: &T) -> Result<Vec<u8>> {
+    pub fn over(&self, conn: &Arc<dyn Conn>, name: &str, value: &T) -> Result<Write> {
         self.over_sent(conn, name, value, None)
     }
 
@@ -42,10 +43,11 @@ impl<T: Message + Default> Record<T> {
     ///
     /// # Errors
     /// As [`Self::over`].
-    pub fn over_sent(&self, conn: &Arc<dyn Conn>, name: &str, value: &T, sent: Option<&Bytes>) -> Result<Vec<u8>> {
+    pub fn over_sent(&self, conn: &Arc<dyn Conn>, name: &str, value: &T, sent: Option<&Bytes>) -> Result<Write> {
         let new = wire::with_sent(sent, name, value);
         let bad = |detail| Error::BadData { path: conn.full(&self.path), detail };
-        wire::over_encoded(&self.raw, name, new.into()).map_err(bad)
+        let raw = wire::over_encoded(&self.raw, name, new.into()).map_err(bad)?;
+        Ok(Write::put(self.path.clone(), raw, Expect::Version(self.version)))
     }
 
     /// Reads and decodes one record.

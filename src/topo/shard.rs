@@ -69,9 +69,7 @@ pub async fn update_sent(
     sent: Option<&Bytes>,
     guard: &Lock,
 ) -> Result<()> {
-    let raw = old.over_sent(global, "topodata.Shard", value, sent)?;
-    let write = Write::put(old.path.clone(), raw, Expect::Version(old.version));
-    global.write_one(write, Some(guard)).await.map(|_| ())
+    global.write_one(old.over_sent(global, "topodata.Shard", value, sent)?, Some(guard)).await.map(|_| ())
 }
 
 /// The name of the shard that a record belongs to.

@@ -68,8 +68,7 @@ pub async fn replace(
     old: &Record<vschema::Keyspace>,
     value: &vschema::Keyspace,
 ) -> Result<i64> {
-    let raw = old.over(global, "vschema.Keyspace", value)?;
-    global.write_one(Write::put(old.path.clone(), raw, Expect::Version(old.version)), None).await
+    global.write_one(old.over(global, "vschema.Keyspace", value)?, None).await
 }
 
 /// Adds tables that are not there yet, by compare-and-swap; answers the names added.

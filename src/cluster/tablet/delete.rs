@@ -104,11 +104,7 @@ async fn delete_records(cells: &Cells, tablets: &[&Tablet]) -> Result<()> {
         if let Some(old) = Record::<ShardReplication>::find(conn, &path).await? {
             let mut graph = old.value.clone();
             graph.nodes.retain(|node| !node.tablet_alias.as_ref().is_some_and(|alias| aliases.contains(&alias)));
-            writes.push(Write::put(
-                path.clone(),
-                old.over(conn, "topodata.ShardReplication", &graph)?,
-                Expect::Version(old.version),
-            ));
+            writes.push(old.over(conn, "topodata.ShardReplication", &graph)?);
         }
         match conn.write(writes, None).await {
             Err(error) if error.is_conflict() => {}
