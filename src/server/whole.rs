@@ -30,7 +30,7 @@ pub const KEPT: [&str; 11] = [
 ];
 
 /// What stands before a message: whether it is compressed, and its length.
-const HEAD: usize = 5;
+pub const HEAD: usize = 5;
 
 tokio::task_local! {
     static MESSAGE: Option<Bytes>;
@@ -68,7 +68,7 @@ impl Whole {
     }
 
     /// Keeps what passes, as long as it may be of the message. What comes behind one is read and dropped, and nobody bounds it:
-    /// of that, only so much is kept as came with the first of it.
+    /// of that, only so much is kept as came with the first of it. tonic has refused what is beyond its bound by then.
     fn keep_more(&self, passing: &[u8]) {
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
         if length(&data).is_none_or(|length| data.len().saturating_sub(HEAD) <= length) {
@@ -79,23 +79,23 @@ impl Whole {
     /// The message of a request that was read and decoded; `None` when it was not kept, or not the only one.
     pub fn message(extensions: &http::Extensions) -> Option<Bytes> {
         let whole = extensions.get::<Self>()?;
-        let mut data = std::mem::take(&mut *whole.data.lock().unwrap_or_else(PoisonError::into_inner));
-        let length = length(&data)?;
-        let head = data.split_to(HEAD);
-        if length != data.len() {
-            return None;
-        }
-        match head.first() {
-            Some(0) => Some(data.freeze()),
-            _ => whole.compressed?.decompress(&data),
-        }
+        let data = std::mem::take(&mut *whole.data.lock().unwrap_or_else(PoisonError::into_inner));
+        let (is_compressed, message) = only(data)?;
+        if is_compressed { whole.compressed?.decompress(&message) } else { Some(message) }
     }
 }
 
-/// The length of the message that begins there, as soon as it is told. tonic has refused what is beyond its bound by then.
-fn length(data: &[u8]) -> Option<usize> {
+/// The length of the message that begins there, as soon as it is told.
+pub fn length(data: &[u8]) -> Option<usize> {
     let length: [u8; 4] = data.get(1..HEAD)?.try_into().ok()?;
     usize::try_from(u32::from_be_bytes(length)).ok()
+}
+
+/// Whether the one message of a body is compressed, and the message; `None` when it is cut off, or not the only one.
+pub fn only(mut data: BytesMut) -> Option<(bool, Bytes)> {
+    let length = length(&data)?;
+    let head = data.split_to(HEAD);
+    (length == data.len()).then(|| (head.first() != Some(&0), data.freeze()))
 }
 
 impl Compression {

@@ -13,14 +13,13 @@ use snap::read::FrameDecoder;
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::server::whole::{HEAD, length};
 use crate::snappy;
 
 /// Bytes of a request that are looked at: names stand at its beginning. The first piece of snappy's stream has room there.
 const MOST: usize = 80 << 10;
 /// Bytes that are taken of a message that is compressed.
 const DECODED: u64 = 64 << 10;
-/// Flag and length of a message.
-const PREFIX: usize = 5;
 
 /// Waits for the beginning of a request's message and answers it, decompressed, and the same request. The beginning is
 /// empty when there is none, or when it is compressed in a way that is not known here.
@@ -47,20 +46,14 @@ pub(super) async fn begin(request: http::Request<Body>) -> (http::Request<Body>,
 
 /// Bytes of the first message with what stands before it, as far as it is looked at.
 fn wanted(begin: &[u8]) -> usize {
-    match begin.split_first_chunk::<PREFIX>() {
-        Some((prefix, _)) => length(prefix).saturating_add(PREFIX).min(MOST),
-        None => PREFIX,
-    }
-}
-
-fn length([_, length @ ..]: &[u8; PREFIX]) -> usize {
-    usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX)
+    length(begin).map_or(HEAD, |length| length.saturating_add(HEAD).min(MOST))
 }
 
 fn message(begin: &[u8], encoding: &str) -> Vec<u8> {
-    let Some((prefix, rest)) = begin.split_first_chunk::<PREFIX>() else { return Vec::new() };
-    let message = rest.get(..length(prefix)).unwrap_or(rest);
-    match (prefix.first(), encoding) {
+    let Some(length) = length(begin) else { return Vec::new() };
+    let rest = begin.get(HEAD..).unwrap_or_default();
+    let message = rest.get(..length).unwrap_or(rest);
+    match (begin.first(), encoding) {
         (Some(0), _) => message.to_vec(),
         (_, snappy::NAME) => read(FrameDecoder::new(message)),
         (_, "gzip") => read(GzDecoder::new(message)),
@@ -126,7 +119,7 @@ mod tests {
         snappy.write_all(&text).unwrap();
         let snappy = snappy.into_inner().unwrap();
         let cases = [
-            (framed(0, &text), "", &text[..MOST - PREFIX]),
+            (framed(0, &text), "", &text[..MOST - HEAD]),
             (framed(0, b"short"), "gzip", b"short".as_slice()),
             (framed(1, &gzip), "gzip", &text[..50_000]),
             (framed(1, &snappy), "snappy", &text[..50_000]),

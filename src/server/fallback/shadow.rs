@@ -21,6 +21,7 @@ use tracing::Instrument;
 
 use super::Fallback;
 use super::compare::differences;
+use crate::server::whole::{HEAD, only};
 use crate::telemetry::shadow::{Counts, Outcome};
 
 /// How long an answer of the fallback is waited for.
@@ -147,7 +148,7 @@ async fn judge(
     let theirs = async {
         let response = fallback.send(request).await?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, fallback.max_message().saturating_add(5)).collect().await;
+        let body = Limited::new(body, fallback.max_message().saturating_add(HEAD)).collect().await;
         let body = body.map_err(Status::from_error)?;
         let mut headers = parts.headers;
         headers.extend(body.trailers().cloned().unwrap_or_default());
@@ -191,11 +192,9 @@ fn answer_of(rpc: &str) -> Option<MessageDescriptor> {
 }
 
 /// The one message of a body; `None` when it is compressed or is none.
-fn message(mut data: BytesMut, descriptor: &MessageDescriptor) -> Option<DynamicMessage> {
-    let head = (data.len() >= 5).then(|| data.split_to(5))?;
-    let length: [u8; 4] = head.get(1..)?.try_into().ok()?;
-    let fits = head.first() == Some(&0) && usize::try_from(u32::from_be_bytes(length)).ok()? == data.len();
-    fits.then(|| DynamicMessage::decode(descriptor.clone(), data.freeze()).ok())?
+fn message(data: BytesMut, descriptor: &MessageDescriptor) -> Option<DynamicMessage> {
+    let (is_compressed, message) = only(data)?;
+    (!is_compressed).then(|| DynamicMessage::decode(descriptor.clone(), message).ok())?
 }
 
 /// A body that is copied while it passes. The copy is sent at the end; it is not when the body is cut or too long.
@@ -210,7 +209,7 @@ struct Copied {
 impl Copied {
     fn new(inner: Body, whole: Whole, limit: usize, done: oneshot::Sender<Whole>) -> Self {
         let ended = inner.is_end_stream();
-        Self { inner, whole, room: limit.saturating_add(5), ended, done: Some(done) }
+        Self { inner, whole, room: limit.saturating_add(HEAD), ended, done: Some(done) }
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {
