@@ -52,8 +52,6 @@ pub(super) struct Call<'a> {
     /// Path and query.
     pub target: &'a str,
     pub body: Bytes,
-    /// Bound of all tries together.
-    pub limit: Duration,
     /// How long an agent is asked to wait before it answers.
     pub wait: Duration,
     /// Whether it is sent again when an earlier try may have been carried out.
@@ -63,8 +61,7 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     /// A read.
     pub(super) fn get(op: &'static str, target: &'a str) -> Self {
-        let (limit, wait) = (OPERATION_TIMEOUT, Duration::ZERO);
-        Self { op, method: Method::GET, target, body: Bytes::new(), limit, wait, repeats: true }
+        Self { op, method: Method::GET, target, body: Bytes::new(), wait: Duration::ZERO, repeats: true }
     }
 
     /// A change.
@@ -72,15 +69,20 @@ impl<'a> Call<'a> {
         Self { method: Method::PUT, body: body.into(), repeats, ..Self::get(op, target) }
     }
 
+    /// Bound of all tries together.
+    fn limit(&self) -> Duration {
+        OPERATION_TIMEOUT + self.wait
+    }
+
     /// How long an agent may be silent when `others` are asked after it. What is not sent twice waits until it is known that no
     /// connection comes about. Who is asked last gets all the time there is: while the servers elect a leader an agent holds
     /// what it is asked for up to seven seconds.
     fn patience(&self, others: usize) -> Duration {
         if others == 0 {
-            return self.limit;
+            return self.limit();
         }
         let silence = if self.repeats { PATIENCE } else { CONNECT_TIMEOUT + PATIENCE };
-        self.wait + silence.min(self.limit / 2)
+        self.wait + silence.min(self.limit() / 2)
     }
 }
 
@@ -162,7 +164,7 @@ impl Http {
             vitess.topo.path = call.target,
             server.address = %self.server
         );
-        match tokio::time::timeout(deadline::remaining(call.limit), self.in_turn(&call).instrument(span)).await {
+        match tokio::time::timeout(deadline::remaining(call.limit()), self.in_turn(&call).instrument(span)).await {
             Ok(answered) => answered,
             Err(_) => Err(Error::Timeout(call.target.to_owned())),
         }

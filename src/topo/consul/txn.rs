@@ -241,8 +241,7 @@ pub(super) async fn holder(
     // an agent waits up to a sixteenth longer
     let wait = after.map(|(_, wait)| wait + wait / 16).unwrap_or_default();
     let target = http::kv(&consul.key(path), &query);
-    let call = Call::get("LockWait", &target);
-    let answer = consul.http.send(Call { limit: call.limit + wait, wait, ..call }).await?;
+    let answer = consul.http.send(Call { wait, ..Call::get("LockWait", &target) }).await?;
     let index = answer.index;
     if answer.status == StatusCode::NOT_FOUND {
         return Ok((String::new(), index));
