@@ -110,13 +110,11 @@ fn source(message: Bytes) -> std::result::Result<Source, String> {
 
 /// The messages of one field, and the message without them.
 fn parts(message: &Bytes, number: u32) -> std::result::Result<(Vec<Bytes>, Vec<u8>), String> {
-    let (mut found, mut rest) = (Vec::new(), Vec::new());
-    for field in wire::fields(message)? {
-        match field.payload {
-            Some(payload) if field.number == number => found.push(payload),
-            _ => rest.extend_from_slice(&field.whole),
-        }
-    }
+    let mut found = Vec::new();
+    let rest = wire::without(message, number, |payload| {
+        found.push(payload.clone());
+        true
+    })?;
     Ok((found, rest))
 }
 
