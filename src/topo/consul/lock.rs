@@ -10,7 +10,7 @@ use ::http::StatusCode;
 use async_trait::async_trait;
 use futures::future::{join_all, try_join};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Consul;
 use super::http::Call;
@@ -169,7 +169,7 @@ struct ConsulLease {
     session: String,
     locks: Vec<(String, i64)>,
     pulse: Arc<Pulse>,
-    keeper: JoinHandle<()>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 impl ConsulLease {
@@ -177,7 +177,7 @@ impl ConsulLease {
         let pulse = Arc::new(pulse);
         let (kept, asked, name) = (Arc::clone(&pulse), Arc::clone(&consul), session.clone());
         let keeper = tokio::spawn(async move { kept.keep(|| renew(&asked, &name)).await });
-        Self { consul, session, locks, pulse, keeper }
+        Self { consul, session, locks, pulse, keeper: AbortOnDropHandle::new(keeper) }
     }
 
     async fn renew(&self) -> Result<bool> {
@@ -194,12 +194,6 @@ impl ConsulLease {
         let target = format!("/v1/session/destroy/{}", self.session);
         let send = self.consul.http.send(Call::put("SessionDestroy", &target, Vec::new(), true));
         self.consul.http.good(failpoint::around(true, send).await?, &self.path()).map(|_| ())
-    }
-}
-
-impl Drop for ConsulLease {
-    fn drop(&mut self) {
-        self.keeper.abort();
     }
 }
 

@@ -9,7 +9,7 @@ use etcd_client::{
     WatchOptions,
 };
 use opentelemetry::KeyValue;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::lock::{Lease, Lock, LockRequest};
 use super::super::pulse::Pulse;
@@ -161,7 +161,7 @@ struct EtcdLease {
     id: i64,
     path: String,
     pulse: Arc<Pulse>,
-    keeper: JoinHandle<()>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 impl EtcdLease {
@@ -169,7 +169,7 @@ impl EtcdLease {
         let pulse = Arc::new(pulse);
         let (kept, asked) = (Arc::clone(&pulse), Arc::clone(&members));
         let keeper = tokio::spawn(async move { kept.keep(|| renew(&asked, id, "")).await });
-        Self { members, id, path, pulse, keeper }
+        Self { members, id, path, pulse, keeper: AbortOnDropHandle::new(keeper) }
     }
 
     /// What traces tell of an operation.
@@ -177,12 +177,6 @@ impl EtcdLease {
         let about =
             || vec![KeyValue::new("vitess.topo.op", operation), KeyValue::new("vitess.topo.path", self.path.clone())];
         traces::child(|| name.to_owned(), about)
-    }
-}
-
-impl Drop for EtcdLease {
-    fn drop(&mut self) {
-        self.keeper.abort();
     }
 }
 
