@@ -143,7 +143,7 @@ pub fn spans() -> FilterFn {
 }
 
 /// Whether there are traces.
-pub fn is_on() -> bool {
+fn is_on() -> bool {
     TRACING.get().is_some()
 }
 

@@ -14,6 +14,7 @@ use tracing::Instrument;
 
 use super::super::access::{Access, Secret, Tls};
 use super::super::error::NOT_ALLOWED;
+use super::super::pulse::millis;
 use super::super::{Error, Result};
 use crate::deadline;
 use crate::error::with_cause;
@@ -307,10 +308,6 @@ fn channel(address: &str, tls: Option<&Tls>) -> std::result::Result<tonic::trans
     // TLS is on the connection that the endpoint is given: it must not ask for its own
     let plain = timed(endpoint(format!("http://{authority}"))?).origin(named);
     Ok(tls.connect_lazy(&plain))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
