@@ -150,10 +150,8 @@ async fn delete_locked(
 
 /// Refuses while there are ways back: only their records tell what they have denied and made in other clusters.
 async fn refuse_ways_back(context: &Context, name: &str) -> Result<()> {
-    let dir = paths::workflow_records(name);
-    let records = context.topo.global().list(&dir).await?;
-    let of = |path: &str| Some(path.strip_prefix(&dir)?.strip_prefix('/')?.strip_suffix("/WayBack")?.to_owned());
-    let workflows: Vec<String> = records.iter().filter_map(|node| of(&node.path)).collect();
+    let records = context.topo.global().list(&paths::workflow_records(name)).await?;
+    let workflows: Vec<&str> = records.iter().filter_map(|node| Some(paths::of_way_back(&node.path)?.1)).collect();
     let Some(first) = workflows.first() else { return Ok(()) };
     let text = format!("keyspace {name} has ways back into other clusters, of workflows: {}", workflows.join(", "));
     let help = format!(

@@ -89,6 +89,20 @@ pub fn way_back(keyspace: &str, workflow: &str) -> String {
     format!("{}/{}/WayBack", workflow_records(keyspace), part(workflow))
 }
 
+/// Keyspace and workflow of the path of recovery facts; `None` for other paths.
+pub fn of_workflow_record(path: &str) -> Option<(&str, &str)> {
+    of_workflow(path, "/Record")
+}
+
+/// The same of the path of a way back.
+pub fn of_way_back(path: &str) -> Option<(&str, &str)> {
+    of_workflow(path, "/WayBack")
+}
+
+fn of_workflow<'p>(path: &'p str, last: &str) -> Option<(&'p str, &'p str)> {
+    path.strip_prefix(WORKFLOW_RECORDS)?.strip_prefix('/')?.strip_suffix(last)?.split_once('/')
+}
+
 /// Directory of all workflow records of a keyspace.
 pub fn workflow_records(keyspace: &str) -> String {
     format!("{WORKFLOW_RECORDS}/{}", part(keyspace))

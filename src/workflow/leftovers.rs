@@ -18,7 +18,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 use super::migrate::cleanup::others::Others;
 use super::migrate::{earlier, readiness};
 use super::preflight::{Finding, Severity, check};
-use super::record::{self, Facts};
+use super::record::{self, Facts, Known};
 use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names, verdict, way_back};
 use crate::context::Context;
@@ -71,13 +71,14 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
     if !keyspace.is_empty() {
         names::check_keyspace("target", keyspace)?;
     }
-    let (keyspaces, cells, records, named) = try_join4(
+    let (keyspaces, cells, nodes, named) = try_join4(
         async { Ok(topo::keyspace::names(global).await?) },
         async { Ok::<_, Error>(context.topo.cells().await?) },
-        record::all(global),
+        async { Ok(global.list(paths::WORKFLOW_RECORDS).await?) },
         async { Ok(global.list(paths::NAMED_LOCKS).await?) },
     )
     .await?;
+    let records = record::known(&nodes);
     let wanted = |name: &String| keyspace.is_empty() || name == keyspace;
     if !keyspace.is_empty() && !keyspaces.iter().any(wanted) && !records.iter().any(|(of, _, _)| wanted(of)) {
         let text = format!("keyspace {keyspace} does not exist");
@@ -103,7 +104,7 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
         }
         mounts.extend(facts.as_ref().ok().map(|facts| facts.mount.clone()));
     }
-    let ways_back = way_back::record::all(global).await?;
+    let ways_back = way_back::record::known(&nodes);
     mounts.extend(ways_back.iter().filter_map(|(_, _, facts)| Some(facts.as_ref().ok()?.mount.clone())));
     let ways_back: Vec<_> = ways_back.into_iter().filter(|(of, _, _)| wanted(of)).collect();
     let has_record = |of: &str, name: &str| records.iter().any(|(k, w, _)| k == of && w == name);
@@ -120,9 +121,6 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
 }
 
 const CLEAN: &str = "clean it with: vtmigrated advise leftovers --clean";
-
-/// A record: keyspace, workflow, facts.
-type Known = (String, String, std::result::Result<Facts, String>);
 
 /// What was found in a keyspace, and the mounts that its streams read from.
 struct Look {

@@ -8,6 +8,7 @@ pub(super) mod text;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::Shard;
 
@@ -236,9 +237,12 @@ pub async fn put(
 
 /// The record as a part of a transaction.
 pub fn write((keyspace, workflow): (&str, &str), facts: &Facts, expect: Expect) -> Result<Write> {
-    let path = paths::workflow_record(keyspace, workflow);
-    let bad = |detail: String| topo::Error::BadData { path: path.clone(), detail };
-    let value = text::write(facts).map_err(bad)?;
+    written(paths::workflow_record(keyspace, workflow), facts, expect)
+}
+
+/// Facts of any kind as a part of a transaction.
+pub(super) fn written<F: Serialize>(path: String, facts: &F, expect: Expect) -> Result<Write> {
+    let value = text::write(facts).map_err(|detail| topo::Error::BadData { path: path.clone(), detail })?;
     Ok(Write::put(path, value, expect))
 }
 
@@ -253,29 +257,37 @@ pub async fn delete(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str, guar
     Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
 }
 
-/// All records: keyspace, workflow, and the facts, or why they cannot be read.
-pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<(String, String, std::result::Result<Facts, String>)>> {
-    let records = global.list(paths::WORKFLOW_RECORDS).await?;
-    let read = |node: &Node| {
-        let (keyspace, workflow) = names(node)?;
-        let facts = text::read::<Facts>(&node.value);
-        Some((keyspace.to_owned(), workflow.to_owned(), facts))
-    };
-    Ok(records.iter().filter_map(read).collect())
+/// Keyspace, workflow, and the facts that are kept of it, or why they cannot be read.
+pub type Known<F = Facts> = (String, String, std::result::Result<F, String>);
+
+/// All records.
+pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<Known>> {
+    Ok(known(&global.list(paths::WORKFLOW_RECORDS).await?))
 }
 
-/// Keyspace and workflow of a record.
-fn names(node: &Node) -> Option<(&str, &str)> {
-    let inner = node.path.strip_prefix(paths::WORKFLOW_RECORDS)?.strip_prefix('/')?.strip_suffix("/Record")?;
-    inner.split_once('/')
+/// The records among all that is kept of workflows.
+pub fn known(nodes: &[Node]) -> Vec<Known> {
+    known_of(nodes, paths::of_workflow_record)
+}
+
+/// What is kept at the paths that have a keyspace and a workflow by `names`.
+pub(super) fn known_of<F: DeserializeOwned>(
+    nodes: &[Node],
+    names: impl Fn(&str) -> Option<(&str, &str)>,
+) -> Vec<Known<F>> {
+    let read = |node: &Node| {
+        let (keyspace, workflow) = names(&node.path)?;
+        Some((keyspace.to_owned(), workflow.to_owned(), text::read(&node.value)))
+    };
+    nodes.iter().filter_map(read).collect()
 }
 
 /// `keyspace.workflow` of the records that name a mount, and of ways back into it; records that cannot be read count as
 /// naming it.
-pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
-    let uses = |node: &&Node| text::read::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
-    let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow}"));
-    let mut users: Vec<String> = records.iter().filter(uses).filter_map(name).collect();
-    users.extend(way_back::record::mounted(records, mount));
+pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
+    let uses = |(_, _, facts): &Known| facts.as_ref().map_or(true, |facts| facts.mount == mount);
+    let using = known(nodes).into_iter().filter(uses);
+    let mut users: Vec<String> = using.map(|(keyspace, workflow, _)| format!("{keyspace}.{workflow}")).collect();
+    users.extend(way_back::record::mounted(nodes, mount));
     users
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::TopoConfig;
 
 use super::super::Result;
-use super::super::record::text;
+use super::super::record::{self, text};
 use super::super::streams::Listed;
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
@@ -149,10 +149,7 @@ pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
 
 /// The record as a part of a transaction. The locks of the workflow keep others from writing it.
 pub fn write((keyspace, workflow): (&str, &str), facts: &Facts) -> Result<Write> {
-    let path = paths::way_back(keyspace, workflow);
-    let bad = |detail: String| topo::Error::BadData { path: path.clone(), detail };
-    let value = text::write(facts).map_err(bad)?;
-    Ok(Write::put(path, value, Expect::Any))
+    record::written(paths::way_back(keyspace, workflow), facts, Expect::Any)
 }
 
 /// Writes the record.
@@ -168,31 +165,18 @@ pub async fn delete(global: &Arc<dyn Conn>, (keyspace, workflow): (&str, &str), 
 }
 
 /// Keyspace, workflow, and what is kept of its way back.
-pub type Known = (String, String, Kept);
+pub type Known = record::Known<Facts>;
 
-/// All ways back.
-pub async fn all(global: &Arc<dyn Conn>) -> Result<Vec<Known>> {
-    let records = global.list(paths::WORKFLOW_RECORDS).await?;
-    let read = |node: &Node| {
-        let (keyspace, workflow) = names(node)?;
-        let facts = text::read::<Facts>(&node.value);
-        Some((keyspace.to_owned(), workflow.to_owned(), facts))
-    };
-    Ok(records.iter().filter_map(read).collect())
-}
-
-/// Keyspace and workflow of a record; `None` for others' records.
-fn names(node: &Node) -> Option<(&str, &str)> {
-    let inner = node.path.strip_prefix(paths::WORKFLOW_RECORDS)?.strip_prefix('/')?.strip_suffix("/WayBack")?;
-    inner.split_once('/')
+/// The ways back among all that is kept of workflows.
+pub fn known(nodes: &[Node]) -> Vec<Known> {
+    record::known_of(nodes, paths::of_way_back)
 }
 
 /// `keyspace.workflow (way back)` of the records of ways back into a mount; those that cannot be read count, too.
-pub fn mounted(records: &[Node], mount: &str) -> Vec<String> {
-    let used = |node: &&Node| text::read::<Facts>(&node.value).map_or(true, |facts| facts.mount == mount);
-    let name = |node: &Node| names(node).map(|(keyspace, workflow)| format!("{keyspace}.{workflow} (way back)"));
-    let of_ways_back = records.iter().filter(|node| names(node).is_some());
-    of_ways_back.filter(used).filter_map(name).collect()
+pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
+    let uses = |(_, _, facts): &Known| facts.as_ref().map_or(true, |facts| facts.mount == mount);
+    let using = known(nodes).into_iter().filter(uses);
+    using.map(|(keyspace, workflow, _)| format!("{keyspace}.{workflow} (way back)")).collect()
 }
 
 #[cfg(test)]
