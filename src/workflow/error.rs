@@ -73,6 +73,14 @@ impl Error {
         }
     }
 
+    /// The same of calls, which have nothing to tell but that.
+    ///
+    /// # Errors
+    /// Those of all calls together.
+    pub fn all(done: Vec<Result<(), Self>>) -> Result<(), Self> {
+        Self::several(done.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
+    }
+
     /// True when a tablet gave no answer, so that it is unknown whether it acted, and whether it is still at it.
     pub fn is_silent(&self) -> bool {
         match self {

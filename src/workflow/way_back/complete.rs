@@ -14,7 +14,7 @@ use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
-use super::side::{fold, listed};
+use super::side::listed;
 use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored, unfinished};
 use crate::context::Context;
 use crate::deadline;
@@ -193,7 +193,7 @@ impl Going<'_> {
                 };
                 Ok(self.context.tablets.execute_fetch_as_dba(tablet, request).await.map(drop)?)
             });
-            fold(deadline::scope(Some(until), join_all(locked.collect::<Vec<_>>())).await)?;
+            Error::all(deadline::scope(Some(until), join_all(locked.collect::<Vec<_>>())).await)?;
         }
         Ok(missed)
     }

@@ -111,10 +111,10 @@ impl Side<'_> {
         self.lock.check().await?;
         let there = self.streams().await?;
         let made = self.shards().iter().enumerate().map(|(at, shard)| self.make(at, shard, &there));
-        fold(join_all(made).await)?;
+        Error::all(join_all(made).await)?;
         let there = self.streams().await?;
         let placed = self.shards().iter().enumerate().map(|(at, shard)| self.give_positions(at, shard, &there, facts));
-        fold(join_all(placed).await)
+        Error::all(join_all(placed).await)
     }
 
     /// Starts the streams of [`Facts::pairs`], when all of them are there and none is before its position.
@@ -186,7 +186,7 @@ impl Side<'_> {
             let query = plan::place(id, position);
             Ok(self.mirror.tablets.v_replication_exec(primary, query).await.map(drop)?)
         });
-        fold(join_all(calls).await)
+        Error::all(join_all(calls).await)
     }
 }
 
@@ -219,9 +219,4 @@ pub fn on(rows: &[OnShard], shard: usize) -> Vec<&Stream> {
 /// What a list by shard has of a shard.
 pub fn listed(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
     lists.iter().find(|(name, _)| name == shard).map(|(_, tables)| tables.clone()).unwrap_or_default()
-}
-
-/// All errors of several calls as one.
-pub fn fold(results: Vec<Result<()>>) -> Result<()> {
-    Error::several(results.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
 }

@@ -25,8 +25,7 @@ pub async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Loc
     let (mut rows, diffs) = try_join(streams(context, found, workflow), diffs(context, found, workflow)).await?;
     if !diffs.is_empty() {
         let stops = diffs.iter().map(|diff| diff.stop(context, &found.target.keyspace.name, workflow));
-        let errors: Vec<Error> = join_all(stops).await.into_iter().filter_map(Result::err).collect();
-        Error::several(errors).map_or(Ok(()), Err)?;
+        Error::all(join_all(stops).await)?;
         stop(context, found, workflow, lock).await?;
         rows = streams(context, found, workflow).await?;
     }

@@ -76,7 +76,7 @@ impl Creation<'_> {
             let mounted = async { if number == 0 { self.is_mounted().await } else { Ok(()) } };
             let staged = self.stage_after(before, stage, &next, &version);
             let (sizes, done, mounted) = join3(measured, staged, mounted).await;
-            if let Err(error) = fold(vec![done, mounted]) {
+            if let Err(error) = Error::all(vec![done, mounted]) {
                 return Err(self.failed(&facts, error).await);
             }
             facts = Facts { sizes, ..next };
@@ -123,7 +123,7 @@ impl Creation<'_> {
 
     async fn stage(&self, steps: &[Step], facts: &Facts, version: &AtomicI64) -> Result<()> {
         // all are waited for: what is to be taken back must not be under way any more
-        fold(join_all(steps.iter().map(|step| self.execute(step, facts, version))).await)
+        Error::all(join_all(steps.iter().map(|step| self.execute(step, facts, version))).await)
     }
 
     /// `version` is that of the record.
@@ -265,7 +265,7 @@ impl Creation<'_> {
             self.context.tablets.create_v_replication_workflow(primary, request).await?;
             Ok(())
         });
-        fold(join_all(calls).await)
+        Error::all(join_all(calls).await)
     }
 
     fn insert_request(&self, primary: &Tablet, sources: Vec<BinlogSource>) -> CreateVReplicationWorkflowRequest {
@@ -301,8 +301,4 @@ impl Creation<'_> {
             .await
             .map_err(|e| e.doing("failed to update workflow"))
     }
-}
-
-fn fold(results: Vec<Result<()>>) -> Result<()> {
-    Error::several(results.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
 }

@@ -136,6 +136,5 @@ pub async fn time_zone(context: &Context, situation: &Situation, arguments: &Arg
         let help = "load them there with: mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql mysql";
         Err(Error::precondition("TIME_ZONE_UNKNOWN", text, help))
     });
-    let errors = join_all(asked).await.into_iter().filter_map(Result::err).collect();
-    Error::several(errors).map_or(Ok(()), Err)
+    Error::all(join_all(asked).await)
 }
