@@ -270,6 +270,11 @@ impl Graphed {
     }
 }
 
+/// The streams of a shard, given by index.
+pub fn on(rows: &[OnShard], shard: usize) -> impl Iterator<Item = &Stream> {
+    rows.iter().filter(move |row| row.shard == shard).flat_map(|row| &row.found.streams)
+}
+
 /// Ids of streams, by the name of their shard.
 pub type Listed = Vec<(String, Vec<i32>)>;
 

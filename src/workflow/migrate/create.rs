@@ -9,6 +9,7 @@ mod rival;
 pub(in crate::workflow) mod situation;
 mod step;
 mod take_back;
+mod target;
 
 pub(in crate::workflow) use checks::{Which, with_rows};
 

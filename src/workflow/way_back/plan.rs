@@ -53,7 +53,7 @@ pub fn arguments(keyspace: &str, workflow: &str, facts: &Facts) -> Arguments {
         stop_after_copy: false,
         drop_foreign_keys: false,
         defer_secondary_keys: false,
-        auto_start: true,
+        auto_start: false,
     }
 }
 
@@ -65,12 +65,6 @@ pub fn with_zone(mut sources: Sources, zone: &str) -> Sources {
         source.target_time_zone = zone.to_owned();
     }
     sources
-}
-
-/// The planned streams of a source shard that are not there yet. There is one for each target shard that it reads.
-pub fn missing(planned: &[BinlogSource], there: &[&Stream]) -> Vec<BinlogSource> {
-    let is_there = |source: &&BinlogSource| there.iter().any(|stream| read_shard(stream) == source.shard);
-    planned.iter().filter(|source| !is_there(source)).cloned().collect()
 }
 
 /// Ids of streams that are to be given the position that was noted of the shard which they read. One that has a position

@@ -4,21 +4,16 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
-use vtmigrated_proto::tabletmanagerdata::CreateVReplicationWorkflowRequest;
-use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
-use vtmigrated_proto::topodata::Tablet;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use super::super::migrate::cleanup::{self, state_change};
-use super::super::migrate::create::batching;
 use super::super::refresh::{self, Missed};
-use super::super::streams::{Keyspace, OnShard, TargetShard, WithReplicas};
+use super::super::streams::{self, Keyspace, OnShard, TargetShard, WithReplicas};
 use super::super::{Error, Result, overrides};
 use super::examine::Examined;
 use super::plan;
 use super::record::{Facts, Phase};
 use crate::context::Context;
-use crate::topo::shard::{self, Deny};
 use crate::topo::{Lock, LockRequest, paths};
 
 /// How long a lock of the source is waited for: whoever waits keeps clients from writing.
@@ -91,12 +86,10 @@ impl Side<'_> {
     /// Denies clients' writes to the tables, where nobody denies them already, and makes the tablets see it. Answers the replicas
     /// that did not.
     pub async fn deny(&self, facts: &Facts) -> Result<Vec<Missed>> {
-        let target = &self.examined.situation.target;
-        let records = self.shards().iter().map(|shard| shard.record.clone()).collect();
+        let situation = &self.examined.situation;
         let of = |name: &str| listed(&facts.source_denied, name);
-        let change = if batching::reads_pass(&self.examined.situation) { Deny::AddForWrites } else { Deny::Add };
-        shard::deny_tables(self.mirror.topo.global(), records, change, &of, self.lock).await?;
-        refresh::shards(self.mirror, target, &|_: &str| true).await
+        situation.deny(self.mirror, &of, self.lock).await?;
+        refresh::shards(self.mirror, &situation.target, &|_: &str| true).await
     }
 
     /// Makes the streams that are not there yet, stopped, and gives each the position that was noted. Those that are there go first
@@ -110,8 +103,8 @@ impl Side<'_> {
         }
         self.lock.check().await?;
         let there = self.streams().await?;
-        let made = self.shards().iter().enumerate().map(|(at, shard)| self.make(at, shard, &there));
-        Error::all(join_all(made).await)?;
+        let Examined { arguments, situation, sources, cells, .. } = self.examined;
+        situation.insert_streams(self.mirror, arguments, (sources, cells), &there).await?;
         let there = self.streams().await?;
         let placed = self.shards().iter().enumerate().map(|(at, shard)| self.give_positions(at, shard, &there, facts));
         Error::all(join_all(placed).await)
@@ -141,43 +134,9 @@ impl Side<'_> {
         if are_ours(&rows, self.back(), facts)? { Ok(rows) } else { Err(taken(self.back(), facts)) }
     }
 
-    fn planned(&self, shard: &TargetShard) -> &[vtmigrated_proto::binlogdata::BinlogSource] {
-        self.examined.situation.planned(&self.examined.sources, &shard.name)
-    }
-
-    async fn make(&self, at: usize, shard: &TargetShard, there: &[OnShard]) -> Result<()> {
-        let missing = plan::missing(self.planned(shard), &on(there, at));
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let primary = shard.primary()?;
-        let request = self.request(primary, missing);
-        self.mirror.tablets.create_v_replication_workflow(primary, request).await?;
-        Ok(())
-    }
-
-    fn request(
-        &self,
-        primary: &Tablet,
-        sources: Vec<vtmigrated_proto::binlogdata::BinlogSource>,
-    ) -> CreateVReplicationWorkflowRequest {
-        let Examined { arguments, situation, cells, .. } = self.examined;
-        let keep = self.mirror.options.keep_vplayer_batching;
-        CreateVReplicationWorkflowRequest {
-            workflow: arguments.workflow.clone(),
-            binlog_source: sources,
-            cells: cells.clone(),
-            tablet_types: arguments.tablet_types.iter().map(|kind| (*kind).into()).collect(),
-            tablet_selection_preference: arguments.preference.into(),
-            workflow_type: VReplicationWorkflowType::Migrate.into(),
-            options: batching::of(primary, situation, &arguments.tablet_types, keep).options(),
-            ..CreateVReplicationWorkflowRequest::default()
-        }
-    }
-
     async fn give_positions(&self, at: usize, shard: &TargetShard, there: &[OnShard], facts: &Facts) -> Result<()> {
         let primary = shard.primary()?;
-        let streams = on(there, at);
+        let streams: Vec<_> = streams::on(there, at).collect();
         let unplaced = plan::unplaced(&streams, &facts.positions).map_err(|of| {
             let text = format!("no position was noted of shard {of}");
             Error::precondition("WAY_BACK_POSITION", text, "take the way back away: way-back cancel")
@@ -206,14 +165,10 @@ pub fn stand(source: &Keyspace, rows: &[OnShard], facts: &Facts) -> Result<()> {
     }
     for (at, shard) in source.shards.iter().enumerate() {
         let planned = listed(&facts.pairs, &shard.name);
-        plan::stands(&planned, &on(rows, at), &facts.positions).map_err(|why| bad(&shard.name, why))?;
+        let there: Vec<_> = streams::on(rows, at).collect();
+        plan::stands(&planned, &there, &facts.positions).map_err(|why| bad(&shard.name, why))?;
     }
     Ok(())
-}
-
-/// The streams of a shard, given by its number.
-pub fn on(rows: &[OnShard], shard: usize) -> Vec<&Stream> {
-    rows.iter().filter(|row| row.shard == shard).flat_map(|row| &row.found.streams).collect()
 }
 
 /// What a list by shard has of a shard.

@@ -5,25 +5,23 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use dashmap::DashMap;
 use futures::future::{join_all, join3};
-use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowType};
-use vtmigrated_proto::tabletmanagerdata::{ApplySchemaRequest, CreateVReplicationWorkflowRequest};
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::ApplySchemaRequest;
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::record::{self, Facts, Phase, TableSize};
 use super::super::super::refresh::{self, Missed};
-use super::super::super::streams::{Listed, OnShard};
+use super::super::super::streams::Listed;
 use super::super::super::{Error, Result, overrides};
 use super::super::arguments::Arguments;
 use super::super::cleanup::{self, claim, state_change};
 use super::super::{gather, plan, sizes};
-use super::batching;
 use super::checks;
 use super::situation::Situation;
 use super::step::{self, Step};
 use crate::context::Context;
 use crate::sql::ddl;
 use crate::tablet;
-use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Lock};
 
 /// A create whose checks have passed.
@@ -142,7 +140,8 @@ impl Creation<'_> {
             }
             Step::InsertStreams { .. } => {
                 self.inserting.store(true, Ordering::Relaxed);
-                self.insert_streams().await?;
+                let Self { context, arguments, situation, sources, cells, .. } = self;
+                situation.insert_streams(context, arguments, (sources, cells), &situation.rows).await?;
                 let streams = self.no_rival().await?;
                 self.inserted.set(streams).ok();
                 Ok(())
@@ -237,61 +236,14 @@ impl Creation<'_> {
     }
 
     async fn deny(&self, facts: &Facts) -> Result<()> {
-        let records = self.situation.target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
         let of = |name: &str| {
             let mut tables = facts.denied_on(name).to_vec();
             tables.sort();
             tables
         };
-        let change = if batching::reads_pass(self.situation) { Deny::AddForWrites } else { Deny::Add };
-        let denied = shard::deny_tables(self.context.topo.global(), records, change, &of, self.lock).await;
-        denied.map(|_| ()).map_err(|e| {
+        self.situation.deny(self.context, &of, self.lock).await.map_err(|e| {
             Error::Topo(e).doing("failed to put initial denied tables entries in place on the target shards")
         })
-    }
-
-    /// Inserts the streams that are not there yet, stopped: one call for each shard.
-    async fn insert_streams(&self) -> Result<()> {
-        let shards = self.situation.target.keyspace.shards.iter().enumerate();
-        let calls = shards.map(|(at, shard)| async move {
-            let there: Vec<&str> = self.rows_on(&self.situation.rows, at).map(|source| source.shard.as_str()).collect();
-            let planned = self.situation.planned(self.sources, &shard.name).iter();
-            let missing: Vec<BinlogSource> = planned.filter(|s| !there.contains(&s.shard.as_str())).cloned().collect();
-            if missing.is_empty() {
-                return Ok(());
-            }
-            let primary = shard.primary()?;
-            let request = self.insert_request(primary, missing);
-            self.context.tablets.create_v_replication_workflow(primary, request).await?;
-            Ok(())
-        });
-        Error::all(join_all(calls).await)
-    }
-
-    fn insert_request(&self, primary: &Tablet, sources: Vec<BinlogSource>) -> CreateVReplicationWorkflowRequest {
-        let arguments = self.arguments;
-        let keep = self.context.options.keep_vplayer_batching;
-        let batching = batching::of(primary, self.situation, &arguments.tablet_types, keep);
-        CreateVReplicationWorkflowRequest {
-            workflow: arguments.workflow.clone(),
-            binlog_source: sources,
-            cells: self.cells.to_vec(),
-            tablet_types: arguments.tablet_types.iter().map(|t| (*t).into()).collect(),
-            tablet_selection_preference: arguments.preference.into(),
-            workflow_type: VReplicationWorkflowType::Migrate.into(),
-            defer_secondary_keys: arguments.defer_secondary_keys,
-            auto_start: arguments.auto_start,
-            stop_after_copy: arguments.stop_after_copy,
-            options: batching.options(),
-            ..CreateVReplicationWorkflowRequest::default()
-        }
-    }
-
-    fn rows_on<'r>(&self, rows: &'r [OnShard], shard: usize) -> impl Iterator<Item = &'r BinlogSource> {
-        rows.iter()
-            .filter(move |row| row.shard == shard)
-            .flat_map(|row| &row.found.streams)
-            .filter_map(|s| s.bls.as_ref())
     }
 
     async fn start(&self) -> Result<()> {

@@ -37,7 +37,7 @@ fn sort(keyspace: &Keyspace, rows: &[OnShard], sources: &plan::Sources) -> Sorte
     let mut sorted = Sorted::default();
     for (at, shard) in keyspace.shards.iter().enumerate() {
         let mut wanted: Vec<BinlogSource> = planned(sources, &shard.name).iter().map(in_order).collect();
-        for stream in rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
+        for stream in streams::on(rows, at) {
             let source = stream.bls.as_ref().map(in_order);
             match wanted.iter().position(|planned| source.as_ref() == Some(planned)) {
                 Some(found) => {
@@ -96,7 +96,7 @@ pub fn changed(situation: &Situation, workflow: &str, sources: &plan::Sources, t
     let mut found = tables_gone(situation, workflow, tables);
     for (at, shard) in keyspace.shards.iter().enumerate() {
         let planned = planned(sources, &shard.name);
-        for stream in rows.iter().filter(|row| row.shard == at).flat_map(|row| &row.found.streams) {
+        for stream in streams::on(rows, at) {
             let Some(stored) = &stream.bls else { continue };
             let same = planned.iter().find(|source| {
                 (&source.keyspace, &source.shard, &source.external_cluster)

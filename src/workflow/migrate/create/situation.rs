@@ -11,7 +11,7 @@ use super::super::super::preflight::gather::{Asked, ask};
 use super::super::super::preflight::tables::Definitions;
 use super::super::super::preflight::{Report, without_primary};
 use super::super::super::record::{self, Facts, Phase, Stored};
-use super::super::super::streams::{Keyspace, OnShard, WithReplicas, has_copied};
+use super::super::super::streams::{self, Keyspace, OnShard, WithReplicas, has_copied};
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
 use super::super::gather::{self, Source};
@@ -133,14 +133,12 @@ impl Situation {
 
     /// True when a stream of the workflow on a shard, given by index, was started or has copied something.
     pub fn has_started(&self, shard: usize) -> bool {
-        let streams = self.rows.iter().filter(|row| row.shard == shard).flat_map(|row| &row.found.streams);
-        streams.into_iter().any(|s| s.state() != State::Stopped || has_copied(s))
+        streams::on(&self.rows, shard).any(|s| s.state() != State::Stopped || has_copied(s))
     }
 
     /// True when a stream of the workflow on a shard, given by index, has copied something.
     pub fn has_copied(&self, shard: usize) -> bool {
-        let streams = self.rows.iter().filter(|row| row.shard == shard).flat_map(|row| &row.found.streams);
-        streams.into_iter().any(has_copied)
+        streams::on(&self.rows, shard).any(has_copied)
     }
 
     /// What this create is going to make, as the record tells it.
