@@ -55,20 +55,7 @@ pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), f
     let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
     back.extend(preflight::same_keyspace(from, to));
     let (source_shards, target_shards) = (gather::ranges(from), gather::ranges(to));
-    let input = migrate_plan::Input {
-        source_keyspace: &arguments.source_keyspace,
-        target_keyspace: &arguments.target_keyspace,
-        mount: &arguments.mount,
-        source_shards: &source_shards,
-        target_shards: &target_shards,
-        tables: &arguments.include_tables,
-        source_vschema: &situation.source.vschema,
-        source_serving: &situation.source.serving,
-        target_vschema: &situation.target_vschema.value,
-        on_ddl: arguments.on_ddl,
-        stop_after_copy: false,
-        source_time_zone: "",
-    };
+    let input = situation.input(&arguments, &arguments.include_tables, (&source_shards, &target_shards));
     let problems = migrate_plan::problems(&input);
     let mut sources = migrate_plan::Sources::new();
     if problems.is_empty() {

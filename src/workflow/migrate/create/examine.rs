@@ -56,20 +56,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     report.extend(name_checks::left_out(&arguments.source_keyspace, &internal));
     let (source_shards, target_shards) =
         (gather::ranges(&situation.source.keyspace), gather::ranges(&situation.target.keyspace));
-    let input = plan::Input {
-        source_keyspace: &arguments.source_keyspace,
-        target_keyspace: &arguments.target_keyspace,
-        mount: &arguments.mount,
-        source_shards: &source_shards,
-        target_shards: &target_shards,
-        tables: &tables,
-        source_vschema: &situation.source.vschema,
-        source_serving: &situation.source.serving,
-        target_vschema: &situation.target_vschema.value,
-        on_ddl: arguments.on_ddl,
-        stop_after_copy: arguments.stop_after_copy,
-        source_time_zone: &arguments.source_time_zone,
-    };
+    let input = situation.input(arguments, &tables, (&source_shards, &target_shards));
     let mut sources = plan::Sources::new();
     if !tables.is_empty() {
         let problems = plan::problems(&input);

@@ -109,6 +109,29 @@ impl Situation {
         })
     }
 
+    /// What streams that bring these tables are planned from; the ranges are those of the source's shards and of the target's.
+    pub fn input<'a>(
+        &'a self,
+        arguments: &'a Arguments,
+        tables: &'a [String],
+        (source_shards, target_shards): (&'a [plan::ShardRange], &'a [plan::ShardRange]),
+    ) -> plan::Input<'a> {
+        plan::Input {
+            source_keyspace: &arguments.source_keyspace,
+            target_keyspace: &arguments.target_keyspace,
+            mount: &arguments.mount,
+            source_shards,
+            target_shards,
+            tables,
+            source_vschema: &self.source.vschema,
+            source_serving: &self.source.serving,
+            target_vschema: &self.target_vschema.value,
+            on_ddl: arguments.on_ddl,
+            stop_after_copy: arguments.stop_after_copy,
+            source_time_zone: &arguments.source_time_zone,
+        }
+    }
+
     /// What there is to stream from.
     pub fn candidates(&self) -> picking::Candidates<'_> {
         picking::Candidates {
