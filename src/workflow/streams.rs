@@ -168,6 +168,15 @@ impl Keyspace {
         Ok(Self { name: keyspace.to_owned(), cells, shards })
     }
 
+    /// Those of some tables that nobody denies on each shard yet.
+    pub fn not_denied(&self, tables: &[String]) -> Vec<(String, Vec<String>)> {
+        let on = |shard: &TargetShard| {
+            let denied = shard.denied();
+            (shard.name.clone(), tables.iter().filter(|table| !denied.contains(*table)).cloned().collect())
+        };
+        self.shards.iter().map(on).collect()
+    }
+
     /// Shards and primaries.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Complete: going back. The mirror image of the migration's complete: writes to the target's tables are denied, the source is
 //! proven to have all of them, the streams are stopped for good, and clients may write to the source again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -21,7 +22,7 @@ use crate::deadline;
 use crate::error::{Code, Explain};
 use crate::tablet::db_name;
 use crate::topo::shard::{self, Deny};
-use crate::topo::{self, Lock, Record};
+use crate::topo::{Lock, Record};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";
@@ -127,7 +128,7 @@ impl Going<'_> {
         let target = read(self.context, self.names.0).await?;
         target.refuse_reparents()?;
         if facts.phase == Phase::Open {
-            facts.target_denied = to_deny(&target, &facts.tables);
+            facts.target_denied = target.keyspace.not_denied(&facts.tables);
             facts.phase = Phase::Closing;
             self.put(&facts).await?;
         }
@@ -247,19 +248,10 @@ async fn unchanged(context: &Context, keyspace: &Keyspace, tables: &[String]) ->
         if term(old) != term(new) {
             return refused("PRIMARY_CHANGED", new, "got another primary");
         }
-        let denied = shard::denied(&new.value);
+        let denied: BTreeSet<String> = shard::denied(&new.value).into_iter().collect();
         if tables.iter().any(|table| !denied.contains(table)) {
             return refused("WRITES_NOT_DENIED", new, "was opened to clients");
         }
     }
     Ok(())
-}
-
-/// Tables of the way back that nobody denies on each target shard yet.
-fn to_deny(target: &WithReplicas, tables: &[String]) -> Vec<(String, Vec<String>)> {
-    let of_shard = |shard: &super::super::streams::TargetShard| {
-        let denied = topo::shard::denied(&shard.record.value);
-        (shard.name.clone(), tables.iter().filter(|table| !denied.contains(table)).cloned().collect())
-    };
-    target.keyspace.shards.iter().map(of_shard).collect()
 }

@@ -16,7 +16,6 @@ use super::super::{Result, migrate};
 use super::record::Facts;
 use super::{plan, side};
 use crate::context::Context;
-use crate::topo;
 
 /// What is known before anything is written.
 pub struct Examined {
@@ -33,13 +32,7 @@ pub struct Examined {
 impl Examined {
     /// Tables of the way back that nobody denies on each source shard yet.
     pub fn to_deny(&self) -> Vec<(String, Vec<String>)> {
-        let tables = &self.arguments.include_tables;
-        let of_shard = |shard: &super::super::streams::TargetShard| {
-            let denied = topo::shard::denied(&shard.record.value);
-            let open = tables.iter().filter(|table| !denied.contains(table)).cloned().collect();
-            (shard.name.clone(), open)
-        };
-        self.situation.target.keyspace.shards.iter().map(of_shard).collect()
+        self.situation.target.keyspace.not_denied(&self.arguments.include_tables)
     }
 }
 

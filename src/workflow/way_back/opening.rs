@@ -132,8 +132,9 @@ impl<'a> Opening<'a> {
     fn to_deny(&self, examined: &Examined) -> Vec<(String, Vec<String>)> {
         let noted = |shard: &str| listed(&self.facts.source_denied, shard);
         let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
-            tables.extend(noted(&shard).into_iter().filter(|table| !tables.contains(table)).collect::<Vec<_>>());
+            tables.extend(noted(&shard));
             tables.sort();
+            tables.dedup();
             (shard, tables)
         });
         all.collect()
