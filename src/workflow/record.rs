@@ -209,6 +209,11 @@ fn lookup<'a>(list: &'a [(String, Vec<String>)], shard: &str) -> &'a [String] {
     list.iter().find(|(name, _)| name == shard).map(|(_, tables)| tables.as_slice()).unwrap_or_default()
 }
 
+/// What a list by shard has of a shard.
+pub fn listed(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
+    lookup(lists, shard).to_vec()
+}
+
 /// Reads the record of a workflow; `None` when there is none.
 pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Stored>> {
     let path = paths::workflow_record(keyspace, workflow);

@@ -257,7 +257,7 @@ pub async fn hand_over(
 ) -> Result<Vec<Missed>> {
     let mut records: Vec<Record<Shard>> = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
     records.retain(|record| denied.iter().any(|(name, tables)| name == shard::name(record) && !tables.is_empty()));
-    let of = |name: &str| denied.iter().find(|(shard, _)| shard == name).map(|(_, t)| t.clone()).unwrap_or_default();
+    let of = |name: &str| record::listed(denied, name);
     loop {
         match shard::deny_tables_once(context.topo.global(), &records, Deny::Remove, &of, also.clone(), lock).await? {
             Some(_) => break,
@@ -293,7 +293,7 @@ pub async fn lift_from(
     (records, also): (Vec<Record<Shard>>, Vec<Write>),
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
-    let of = |name: &str| denied.iter().find(|(shard, _)| shard == name).map(|(_, t)| t.clone()).unwrap_or_default();
+    let of = |name: &str| record::listed(denied, name);
     let named = |name: &str| !of(name).is_empty();
     let global = context.topo.global();
     let mut records: Vec<Record<Shard>> = records.into_iter().filter(|record| named(shard::name(record))).collect();

@@ -10,12 +10,12 @@ use vtmigrated_proto::topodata::Shard;
 
 use super::super::migrate::complete::freeze;
 use super::super::migrate::{Found, locks, readiness, thaw};
+use super::super::record::listed;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
-use super::side::listed;
 use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored, unfinished};
 use crate::context::Context;
 use crate::deadline;

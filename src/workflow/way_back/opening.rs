@@ -7,12 +7,13 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
 use super::super::migrate::Found;
+use super::super::record::listed;
 use super::super::refresh::Missed;
 use super::super::streams::{self, Keyspace, Listed, Origin};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::record::{Facts, Kept, Phase};
-use super::side::{self, Side, listed};
+use super::side::{self, Side};
 use super::{cancel, command, mirror, plan, record};
 use crate::context::Context;
 use crate::gtid::Position;

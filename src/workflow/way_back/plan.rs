@@ -78,8 +78,8 @@ pub fn unplaced<'s, 'p>(
 ) -> Result<Vec<(i32, &'p str)>, &'s str> {
     let bare = there.iter().copied().filter(|stream| stream.pos.is_empty());
     let wanted = bare.map(|stream| {
-        let noted = positions.iter().find(|(shard, _)| shard == read_shard(stream));
-        noted.map(|(_, position)| (stream.id, position.as_str())).ok_or_else(|| read_shard(stream))
+        let noted = noted_of(stream, positions).map(|position| (stream.id, position));
+        noted.ok_or_else(|| read_shard(stream))
     });
     wanted.collect()
 }
@@ -88,8 +88,8 @@ pub fn unplaced<'s, 'p>(
 /// that is before it was placed by an earlier complete, whose server died.
 pub fn untouched<'s>(there: impl IntoIterator<Item = &'s Stream>, positions: &[(String, String)]) -> bool {
     let not_after = |stream: &Stream| {
-        let noted = positions.iter().find(|(of, _)| of == read_shard(stream));
-        noted.and_then(|(_, noted)| Position::parse(noted).contains(&Position::stored(&stream.pos))) == Some(true)
+        let noted = noted_of(stream, positions);
+        noted.and_then(|noted| Position::parse(noted).contains(&Position::stored(&stream.pos))) == Some(true)
     };
     let has_not_run =
         |stream: &Stream| stream.state() == State::Stopped && (stream.pos.is_empty() || not_after(stream));
@@ -115,7 +115,7 @@ pub fn stands(planned: &[String], there: &[&Stream], positions: &[(String, Strin
         if !planned.iter().any(|planned| planned == shard) {
             return Err(format!("stream {} reads shard {shard}, which is not planned", stream.id));
         }
-        let noted = positions.iter().find(|(of, _)| of == shard).map(|(_, position)| Position::parse(position));
+        let noted = noted_of(stream, positions).map(Position::parse);
         let at = Position::stored(&stream.pos);
         if noted.is_none_or(|noted| at.contains(&noted) != Some(true)) {
             return Err(format!("stream {} is not at the position that was noted of shard {shard}", stream.id));
@@ -132,6 +132,11 @@ pub fn is_ours(stream: &Stream, mount: &str) -> bool {
 /// The shard that a stream reads.
 pub fn read_shard(stream: &Stream) -> &str {
     stream.bls.as_ref().map(|source| source.shard.as_str()).unwrap_or_default()
+}
+
+/// The position that was noted of the shard which a stream reads.
+fn noted_of<'p>(stream: &Stream, positions: &'p [(String, String)]) -> Option<&'p str> {
+    positions.iter().find(|(shard, _)| shard == read_shard(stream)).map(|(_, position)| position.as_str())
 }
 
 /// Gives a stopped stream its position.

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use super::super::migrate::cleanup::{self, state_change};
+use super::super::record::listed;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{self, Keyspace, OnShard, TargetShard, WithReplicas};
 use super::super::{Error, Result, overrides};
@@ -169,9 +170,4 @@ pub fn stand(source: &Keyspace, rows: &[OnShard], facts: &Facts) -> Result<()> {
         plan::stands(&planned, &there, &facts.positions).map_err(|why| bad(&shard.name, why))?;
     }
     Ok(())
-}
-
-/// What a list by shard has of a shard.
-pub fn listed(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
-    lists.iter().find(|(name, _)| name == shard).map(|(_, tables)| tables.clone()).unwrap_or_default()
 }
