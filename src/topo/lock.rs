@@ -108,4 +108,11 @@ impl Lock {
     pub async fn release(self) -> Result<()> {
         self.lease.release().await
     }
+
+    /// Gives the locks of something back. A failure to do so is only logged: the lease ends by itself.
+    pub async fn give_back(self, whose: &str) {
+        if let Err(error) = self.release().await {
+            tracing::warn!("the locks of {whose} were not given back: {error}");
+        }
+    }
 }

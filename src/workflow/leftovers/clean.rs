@@ -93,9 +93,7 @@ async fn one(context: &Context, leftover: &Leftover) -> Option<Result<()>> {
 }
 
 async fn released(result: Result<()>, lock: Lock) -> Result<()> {
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of the cleaner were not given back: {error}");
-    }
+    lock.give_back("the cleaner").await;
     result
 }
 

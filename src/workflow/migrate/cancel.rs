@@ -46,9 +46,7 @@ pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<Workflow
     names::check_workflow(workflow)?;
     let lock = locks(context, keyspace, workflow, DELETE_ACTION).await?;
     let result = cancel_locked(context, arguments, &lock).await;
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of cancel were not given back: {error}");
-    }
+    lock.give_back("cancel").await;
     match &result {
         Ok(_) => context.changes.end(keyspace, workflow, End::Cancelled),
         Err(_) => context.changes.make(),

@@ -84,9 +84,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
         Ok(found) => complete_locked(context, found, (keyspace, workflow), (source, *ignore_source), &lock).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of complete were not given back: {error}");
-    }
+    lock.give_back("complete").await;
     context.changes.make();
     let done = result?;
     context.changes.end(keyspace, workflow, End::Completed);

@@ -39,9 +39,7 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<Workflow
     let mount = precheck(context, arguments).await?;
     let lock = locks(context, &arguments.target_keyspace, &arguments.workflow, CREATE_ACTION).await?;
     let result = create_locked(context, arguments, &mount, &lock).await;
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of create were not given back: {error}");
-    }
+    lock.give_back("create").await;
     context.changes.make();
     result
 }

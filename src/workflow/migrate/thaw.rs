@@ -54,9 +54,7 @@ fn is_frozen(row: &OnShard) -> bool {
 pub async fn start(context: &Context, keyspace: &str, workflow: &str) -> Result<()> {
     let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
     let started = start_locked(context, keyspace, workflow, &lock).await;
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of start were not given back: {error}");
-    }
+    lock.give_back("start").await;
     started
 }
 

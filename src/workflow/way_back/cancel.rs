@@ -27,9 +27,7 @@ pub async fn cancel(context: &Context, names: (&str, &str)) -> Result<Told> {
         taken_away(context, names, facts, &lock).await
     };
     let cancelled = cancelled.await;
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of a way back were not given back: {error}");
-    }
+    lock.give_back("a way back").await;
     context.changes.make();
     let missed = Missed::told(&cancelled?, refresh::DENIES_STILL);
     let summary = format!("the way back of workflow {}.{} is cancelled{missed}", names.0, names.1);
@@ -55,9 +53,7 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         let back = plan::back(names.1);
         let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
         let left = leave_source(&mirror, &facts, &back, &held).await;
-        if let Err(error) = held.release().await {
-            tracing::warn!("the locks of the source were not given back: {error}");
-        }
+        held.give_back("the source").await;
         missed.extend(left?);
     }
     forget_mount(&mirror, &facts).await?;

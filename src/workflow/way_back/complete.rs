@@ -40,9 +40,7 @@ pub async fn complete(context: &Context, names: (&str, &str)) -> Result<Told> {
     check_names(names)?;
     let lock = locks(context, names.0, names.1, ACTION).await?;
     let returned = locked(context, names, &lock).await;
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of a way back were not given back: {error}");
-    }
+    lock.give_back("a way back").await;
     context.changes.make();
     returned
 }
@@ -71,9 +69,7 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
     let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
     let going = Going { context, mirror: &mirror, names, back: &back, lock, held: &held };
     let returned = going.back(facts).await;
-    if let Err(error) = held.release().await {
-        tracing::warn!("the locks of the source were not given back: {error}");
-    }
+    held.give_back("the source").await;
     returned
 }
 

@@ -224,10 +224,8 @@ impl<'a> Opening<'a> {
 
     /// Gives the locks of the source back.
     pub async fn end(&mut self) {
-        if let Some(lock) = self.lock.take()
-            && let Err(error) = lock.release().await
-        {
-            tracing::warn!("the locks of the source were not given back: {error}");
+        if let Some(lock) = self.lock.take() {
+            lock.give_back("the source").await;
         }
     }
 

@@ -44,9 +44,7 @@ pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
     }
     let lock = locks(context, names.0, names.1, ACTION).await?;
     let prepared = locked(context, arguments, &lock).await;
-    if let Err(error) = lock.release().await {
-        tracing::warn!("the locks of a way back were not given back: {error}");
-    }
+    lock.give_back("a way back").await;
     context.changes.make();
     prepared
 }
