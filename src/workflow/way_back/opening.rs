@@ -42,7 +42,6 @@ pub struct Opening<'a> {
     /// There cannot be a way back, whatever the source says.
     hopeless: bool,
     placed: bool,
-    opened: bool,
     /// Replicas of the source that do not know that its tables are denied.
     missed: Vec<Missed>,
     trouble: Option<String>,
@@ -83,7 +82,6 @@ impl<'a> Opening<'a> {
             lock: None,
             hopeless: trouble.is_some(),
             placed: false,
-            opened: false,
             missed: Vec::new(),
             trouble,
         };
@@ -217,7 +215,7 @@ impl<'a> Opening<'a> {
             Ok::<_, Error>(facts)
         };
         match bounded(WORKING, starting).await {
-            Ok(facts) => (self.facts, self.opened) = (facts, true),
+            Ok(facts) => self.facts = facts,
             Err(why) => self.trouble = Some(why),
         }
     }
@@ -232,7 +230,7 @@ impl<'a> Opening<'a> {
     /// What became of it, for the summary of complete.
     pub fn told(&self) -> String {
         let why = self.trouble.as_deref().unwrap_or("it was not tried").lines().next().unwrap_or_default();
-        if self.opened {
+        if self.is_open() {
             return format!("; the way back is open: see {}{}", command("status", self.names), self.missed());
         }
         tracing::warn!(phase = self.facts.phase.word(), "the way back is not open: {why}");
@@ -254,12 +252,12 @@ impl<'a> Opening<'a> {
 
     /// True once its streams run, and the record says so.
     pub fn is_open(&self) -> bool {
-        self.opened
+        self.facts.phase == Phase::Open
     }
 
     /// Why it is not open.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref().filter(|_| !self.opened)
+        self.trouble.as_deref().filter(|_| !self.is_open())
     }
 }
 
