@@ -196,16 +196,12 @@ pub(crate) fn finding(finding: &Finding) -> serde_json::Value {
 
 fn text(report: &Report) -> String {
     let mut text = report.summary.clone();
-    add(&mut text, &report.findings, &[]);
-    if !report.vdiff.is_empty() {
-        write!(text, "\nlast VDiff: {}", report.vdiff).ok();
-    }
-    add(&mut text, &[], &report.steps);
+    add(&mut text, &report.findings, &report.vdiff, &report.steps);
     text
 }
 
-/// Adds findings and numbered steps, each on lines of its own.
-pub(crate) fn add(text: &mut String, findings: &[Finding], steps: &[String]) {
+/// Adds findings, what the last VDiff found, and numbered steps, each on lines of its own.
+pub(crate) fn add(text: &mut String, findings: &[Finding], vdiff: &str, steps: &[String]) {
     for finding in findings {
         let Finding { id, subject, cause, mend, cleanable, .. } = finding;
         let mark = if *cleanable { ", cleanable" } else { "" };
@@ -213,6 +209,9 @@ pub(crate) fn add(text: &mut String, findings: &[Finding], steps: &[String]) {
         if !mend.is_empty() {
             write!(text, "\n    {mend}").ok();
         }
+    }
+    if !vdiff.is_empty() {
+        write!(text, "\nlast VDiff: {vdiff}").ok();
     }
     for (number, step) in steps.iter().enumerate() {
         write!(text, "\n{}. {step}", number + 1).ok();

@@ -72,11 +72,7 @@ fn text(report: &WayBackReport) -> String {
             write!(text, ", {message}").ok();
         }
     }
-    advise::add(&mut text, &report.findings, &[]);
-    if !report.vdiff.is_empty() {
-        write!(text, "\nlast VDiff: {}", report.vdiff).ok();
-    }
-    advise::add(&mut text, &[], &report.steps);
+    advise::add(&mut text, &report.findings, &report.vdiff, &report.steps);
     text
 }
 
