@@ -3,13 +3,15 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tonic::body::Body;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tower::Service;
 use vtmigrated::snappy;
+use vtmigrated::tablet::raw::Raw;
 
 use crate::support::Lab;
 
@@ -26,7 +28,7 @@ pub enum Compressed {
 }
 
 /// Calls an RPC of vtctld; answers the message.
-pub async fn vtctld(lab: &Lab, rpc: &str, message: Vec<u8>, how: Compressed) -> Result<Vec<u8>, Status> {
+pub async fn vtctld(lab: &Lab, rpc: &str, message: Vec<u8>, how: Compressed) -> Result<Bytes, Status> {
     let path = format!("/vtctlservice.Vtctld/{rpc}").parse().unwrap();
     let snappy = matches!(how, Compressed::Snappy);
     let mut client = Grpc::new(Wire { channel: lab.channel.clone(), snappy });
@@ -37,7 +39,7 @@ pub async fn vtctld(lab: &Lab, rpc: &str, message: Vec<u8>, how: Compressed) -> 
     };
     client = client.accept_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Zstd);
     client.ready().await.unwrap();
-    client.unary(Request::new(message), path, Raw).await.map(tonic::Response::into_inner)
+    client.unary(Request::new(Bytes::from(message)), path, Raw).await.map(tonic::Response::into_inner)
 }
 
 /// A channel whose messages are compressed as Go's programs do with `--grpc_compression=snappy`, when asked for.
@@ -73,42 +75,5 @@ impl Service<http::Request<Body>> for Wire {
             }
             Ok(answer)
         })
-    }
-}
-
-/// Messages as they are.
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        bytes::BufMut::put_slice(to, &item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        Ok(Some(bytes::Buf::copy_to_bytes(from, bytes::Buf::remaining(from)).to_vec()))
     }
 }

@@ -1,14 +1,15 @@
 //! Every method and every role: who may call what.
 
+use bytes::Bytes;
 use prost_reflect::DescriptorPool;
 use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use vtmigrated::guard::class;
+use vtmigrated::tablet::raw::Raw;
 
 use super::Server;
 use super::callers::guarded;
-use crate::names::Bytes;
 
 /// Each method with the least role that may call it.
 const TABLE: &str = include_str!("roles.txt");
@@ -45,14 +46,14 @@ fn the_table_names_every_method_and_no_other() {
     }
 }
 
-async fn call(channel: Channel, method: &str, user: &str) -> Result<Vec<u8>, Status> {
+async fn call(channel: Channel, method: &str, user: &str) -> Result<Bytes, Status> {
     let mut client = Grpc::new(channel);
     client.ready().await.unwrap();
-    let mut request = Request::new(Vec::new());
+    let mut request = Request::new(Bytes::new());
     request.metadata_mut().insert("username", user.parse().unwrap());
     request.metadata_mut().insert("password", "secret".parse().unwrap());
     request.set_timeout(std::time::Duration::from_secs(10));
-    client.unary(request, format!("/{method}").parse().unwrap(), Bytes).await.map(tonic::Response::into_inner)
+    client.unary(request, format!("/{method}").parse().unwrap(), Raw).await.map(tonic::Response::into_inner)
 }
 
 #[tokio::test]
