@@ -12,6 +12,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::{
     client::{self, Vtctld},
+    load,
     ports::Port,
     process::{self, Process, Program},
 };
@@ -136,10 +137,7 @@ impl Server {
     /// # Errors
     /// It does not run.
     pub fn resident_bytes(&self) -> Result<u64, Error> {
-        let status = fs::read_to_string(self.proc()?.join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        let kib: Option<u64> = line.and_then(|text| text.trim().parse().ok());
-        Ok(kib.ok_or_else(|| io::Error::other("no VmRSS in /proc"))? * 1024)
+        Ok(load::process::resident(self.pid()?)?)
     }
 
     /// How many files the server has open, connections included.
@@ -147,7 +145,7 @@ impl Server {
     /// # Errors
     /// It does not run.
     pub fn open_files(&self) -> Result<usize, Error> {
-        Ok(fs::read_dir(self.proc()?.join("fd"))?.count())
+        Ok(load::process::open_files(self.pid()?)?)
     }
 
     /// The process, for its id, folder and log.
@@ -156,9 +154,8 @@ impl Server {
         &self.process
     }
 
-    fn proc(&self) -> Result<PathBuf, Error> {
-        let pid = self.process.pid().ok_or(process::Error::NotRunning { name: "vtmigrated".to_owned() })?;
-        Ok(Path::new("/proc").join(pid.to_string()))
+    fn pid(&self) -> Result<u32, Error> {
+        Ok(self.process.pid().ok_or(process::Error::NotRunning { name: "vtmigrated".to_owned() })?)
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -6,7 +6,6 @@
 
 use std::{
     error::Error,
-    fs,
     time::{Duration, Instant},
 };
 
@@ -15,14 +14,13 @@ use integration::{
     cluster::Cluster,
     collector::Collector,
     life::{Life, MOUNT, migrate},
+    load::{process, report::median},
     server::Server,
 };
 use tonic::Status;
 use vtmigrated_proto::vtctldata::{GetWorkflowsRequest, MountShowRequest};
 
 const CALLERS: usize = 16;
-/// Of Linux, whatever the processor.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// Name, sampling rate, and by how many percent a call may cost more than without.
 const MODES: [(&str, &str, f64); 3] = [("no traces", "", 0.0), ("1 %", "0.01", 2.0), ("100 %", "1", 10.0)];
 
@@ -87,7 +85,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Calls from all sides for the time of a turn.
 async fn measure(server: &Server, rpc: Rpc, turn: Duration) -> Result<Turn, Box<dyn Error>> {
     let client = server.client().await?;
-    let (ticks, start) = (processor_ticks(server)?, Instant::now());
+    let (before, start) = (processor_time(server)?, Instant::now());
     let callers = (0..CALLERS).map(|_| {
         let mut client = client.clone();
         tokio::spawn(async move {
@@ -103,10 +101,10 @@ async fn measure(server: &Server, rpc: Rpc, turn: Duration) -> Result<Turn, Box<
     for caller in futures::future::join_all(callers).await {
         calls += caller??;
     }
-    let (elapsed, ticks) = (start.elapsed(), processor_ticks(server)? - ticks);
+    let (elapsed, spent) = (start.elapsed(), processor_time(server)?.saturating_sub(before));
     Ok(Turn {
         calls_per_second: f64::from(calls) / elapsed.as_secs_f64(),
-        per_call: ticks / TICKS_PER_SECOND * 1e6 / f64::from(calls),
+        per_call: spent.as_secs_f64() * 1e6 / f64::from(calls),
     })
 }
 
@@ -121,12 +119,8 @@ async fn call(client: &mut Vtctld, rpc: Rpc) -> Result<(), Status> {
 }
 
 /// Processor time of a server in all its threads.
-fn processor_ticks(server: &Server) -> Result<f64, Box<dyn Error>> {
-    let pid = server.process().pid().ok_or("the server has ended")?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // the name of the program, in parentheses, may have blanks
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    Ok(fields.filter_map(|field| field.parse::<f64>().ok()).sum())
+fn processor_time(server: &Server) -> Result<Duration, Box<dyn Error>> {
+    Ok(process::cpu(server.process().pid().ok_or("the server has ended")?)?)
 }
 
 /// Prints the medians, and answers what is over its bar.
@@ -146,10 +140,4 @@ fn print(rpc: Rpc, turns: &[[Turn; 3]]) -> Vec<String> {
         }
     }
     over
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

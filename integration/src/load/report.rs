@@ -66,7 +66,9 @@ pub fn table(title: &str, servers: &[&str], rounds: &[Vec<Turn>]) -> String {
     text + "\n"
 }
 
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+/// The value in the middle; 0 of none.
+#[must_use]
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
