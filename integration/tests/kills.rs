@@ -75,14 +75,10 @@ async fn complete_survives_a_kill_at_every_step() {
         let server = rig.server("").await;
         create(&server).await.unwrap();
         rig.until_copied(&server, &what).await;
-        let doomed = rig.doomed(number).await;
-        let answer = complete(&doomed).await;
-        let dead = died(&doomed, answer.is_ok()).await;
+        let dead = rig.killed(number, &what, complete).await;
         if dead {
             bury(&rig, number).await;
             done_or_gone(complete(&server).await, &what);
-        } else {
-            assert!(answer.is_ok(), "{what}, which the server outlived: {answer:?}");
         }
         rig.same_rows().await.unwrap();
         for shard in ["-80", "80-"] {
@@ -112,14 +108,10 @@ async fn cancel_survives_a_kill_at_every_step() {
         if number % 2 == 1 {
             rig.until_copied(&server, &what).await;
         }
-        let doomed = rig.doomed(number).await;
-        let answer = cancel(&doomed).await;
-        let dead = died(&doomed, answer.is_ok()).await;
+        let dead = rig.killed(number, &what, cancel).await;
         if dead {
             bury(&rig, number).await;
             done_or_gone(cancel(&server).await, &what);
-        } else {
-            assert!(answer.is_ok(), "{what}, which the server outlived: {answer:?}");
         }
         rig.expect_as(&before, &what).await;
         if !dead {

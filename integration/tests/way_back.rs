@@ -1,5 +1,5 @@
 //! Migrations there and back again: on Vitess's own programs with a writer that remembers every row that was acknowledged, and on
-//! our own tablets with servers that die at every step.
+//! our own tablets with servers that die at every step, or at some.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 #![allow(dead_code, reason = "the rig is for several files")]

@@ -1,5 +1,6 @@
 //! Two clusters with a mount between them, and as many servers as a test wants to lose.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use integration::{
@@ -79,6 +80,21 @@ impl Rig {
     /// A server that dies at its `number`-th place, from 1.
     pub async fn doomed(&self, number: usize) -> Server {
         self.server(&format!("effect={}*off->return", number - 1)).await
+    }
+
+    /// Gives a command to a server that dies at its `number`-th place; answers whether it died. One that outlives the command must
+    /// have done it.
+    pub async fn killed<T: Debug>(
+        &self,
+        number: usize,
+        what: &str,
+        command: impl AsyncFn(&Server) -> Answer<T>,
+    ) -> bool {
+        let doomed = self.doomed(number).await;
+        let answer = command(&doomed).await;
+        let dead = died(&doomed, answer.is_ok()).await;
+        assert!(dead || answer.is_ok(), "{what}, which the server outlived: {answer:?}");
+        dead
     }
 
     pub async fn snapshot(&self) -> Snapshot {
