@@ -168,12 +168,7 @@ async fn an_end_that_keeps_the_data_has_no_way_back_once_clients_can_write() {
     let request = WorkflowUpdateRequest { keyspace: "customer".into(), tablet_request: Some(tablet_request) };
     let started = rig.lab.client.clone().workflow_update(request).await;
     assert_refused(started, Code::FailedPrecondition, "cannot start a workflow when it is frozen");
-    let request = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        ..MoveTablesCompleteRequest::default()
-    };
-    let completed = rig.lab.client.clone().move_tables_complete(request).await;
+    let completed = rig.complete().await;
     let text = "cannot complete workflow import in keyspace customer: its delete with --keep-data has begun";
     assert_refused(completed, Code::FailedPrecondition, text);
     let text = "cannot delete workflow import in keyspace customer: its complete has begun";
@@ -317,12 +312,7 @@ async fn a_workflow_whose_streams_disagree_can_be_ended() {
         let rules = &mut stream.bls.as_mut().unwrap().filter.as_mut().unwrap().rules;
         rules.retain(|rule| rule.r#match == "customer");
     }
-    let request = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        ..MoveTablesCompleteRequest::default()
-    };
-    let (code, text) = refusal(rig.lab.client.clone().move_tables_complete(request).await);
+    let (code, text) = refusal(rig.complete().await);
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.starts_with("table lists are mismatched across streams: [customer orders] vs [customer]"), "{text}");
     assert!(text.contains("Workflow --keyspace customer delete --workflow import --keep-data"), "{text}");
@@ -349,12 +339,7 @@ async fn the_keys_of_a_copy_that_complete_cuts_off_are_given_back() {
     for primary in &rig.target {
         primary.contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
     }
-    let request = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        ..MoveTablesCompleteRequest::default()
-    };
-    rig.lab.client.clone().move_tables_complete(request).await.unwrap();
+    rig.complete().await.unwrap();
     rig.expect_clean(&TABLES).await;
     for primary in &rig.target {
         let calls = primary.taken();

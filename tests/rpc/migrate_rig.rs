@@ -90,6 +90,16 @@ impl Rig {
         }
     }
 
+    /// `Migrate complete`: its summary.
+    pub async fn complete(&self) -> Result<String, Status> {
+        let request = MoveTablesCompleteRequest {
+            target_keyspace: "customer".into(),
+            workflow: "import".into(),
+            ..MoveTablesCompleteRequest::default()
+        };
+        Ok(self.lab.client.clone().move_tables_complete(request).await?.into_inner().summary)
+    }
+
     /// `Migrate cancel`.
     pub async fn cancel(&self, keep_data: bool) -> Result<String, Status> {
         self.delete(WorkflowDeleteRequest { keep_data, ..WorkflowDeleteRequest::default() }).await

@@ -301,16 +301,11 @@ async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {
         again.workflow = "again".into();
         primary.contents().workflows.push(again);
     }
-    let request = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        ..MoveTablesCompleteRequest::default()
-    };
     let (code, text) = refusal(rig.cancel(false).await);
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
     assert!(text.contains("Workflow --keyspace customer delete --workflow again --keep-data"), "{text}");
-    let (_, text) = refusal(rig.lab.client.clone().move_tables_complete(request).await);
+    let (_, text) = refusal(rig.complete().await);
     assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
     rig.cancel(true).await.unwrap();
     let record = rig.record().await.unwrap();
@@ -341,15 +336,10 @@ async fn nothing_is_ended_while_a_target_shard_is_reparented() {
         cell.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
     };
     takes_over(20).await;
-    let request = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        ..MoveTablesCompleteRequest::default()
-    };
     let text = "shard -80 is being reparented: its record names zone1-0000001000 as the primary";
     assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
     assert_refused(rig.cancel(true).await, Code::FailedPrecondition, text);
-    assert_refused(rig.lab.client.clone().move_tables_complete(request).await, Code::FailedPrecondition, text);
+    assert_refused(rig.complete().await, Code::FailedPrecondition, text);
     assert_eq!((rig.target[0].taken(), rig.target[1].taken()), (vec![], vec![]));
     // one that was primary before
     takes_over(5).await;

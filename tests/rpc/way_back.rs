@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use vtmigrated::topo::{self, Expect, Write, external_cluster, paths};
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TabletType, TopoConfig};
-use vtmigrated_proto::vtctldata::{MountUnregisterRequest, MoveTablesCompleteRequest};
+use vtmigrated_proto::vtctldata::MountUnregisterRequest;
 use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, WayBackReport, WayBackRequest};
 
 use crate::migrate_rig::Rig;
@@ -42,15 +42,6 @@ async fn go_back(rig: &Rig) -> Answer {
 
 async fn give_up(rig: &Rig) -> Answer {
     Ok(rig.lab.way_back.clone().cancel(named()).await?.into_inner())
-}
-
-async fn complete(rig: &Rig) -> String {
-    let request = MoveTablesCompleteRequest {
-        target_keyspace: "customer".into(),
-        workflow: "import".into(),
-        ..MoveTablesCompleteRequest::default()
-    };
-    rig.lab.client.clone().move_tables_complete(request).await.unwrap().into_inner().summary
 }
 
 /// The mount of the target in the source.
@@ -146,7 +137,7 @@ async fn a_target_that_was_written_to_and_a_mount_of_another_topology_are_refuse
 async fn complete_opens_it_and_going_back_leaves_nothing_in_the_source() {
     let (rig, before) = copied().await;
     prepare(&rig).await.unwrap();
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(summary.contains("; the way back is open: see vtmigrated way-back status"), "{summary}");
     assert_eq!(denied(&rig).await, ["customer", "orders"]);
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
@@ -184,7 +175,7 @@ async fn what_complete_could_not_open_is_told_and_opened_by_prepare() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
     rig.source.contents().fails = vec!["CreateVReplicationWorkflow"];
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(summary.starts_with("Successfully completed the import workflow"), "{summary}");
     assert!(summary.contains("; THE WAY BACK IS NOT OPEN YET: ") && summary.contains("way-back prepare"), "{summary}");
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves");
@@ -211,7 +202,7 @@ async fn without_positions_there_is_no_way_back() {
     let (rig, before) = copied().await;
     prepare(&rig).await.unwrap();
     rig.target[1].contents().fails = vec!["PrimaryPosition"];
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(summary.contains("; THERE IS NO WAY BACK: ") && summary.contains("PrimaryPosition"), "{summary}");
     let told = status(&rig).await.unwrap();
     assert_eq!((told.phase.as_str(), told.findings[0].id.as_str()), ("missed", "WAY_BACK_MISSED"));
@@ -267,7 +258,7 @@ async fn a_migration_without_a_record_has_no_way_back() {
 async fn a_record_that_cannot_be_read_fails_neither_complete_nor_cancel() {
     let (rig, before) = copied().await;
     rig.lab.put(&paths::way_back("customer", "import"), b"garbage".to_vec()).await;
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(summary.starts_with("Successfully completed the import workflow"), "{summary}");
     assert!(summary.contains("; THERE IS NO WAY BACK: its record cannot be read"), "{summary}");
     assert_eq!(stored(&rig).await, before);
@@ -288,7 +279,7 @@ async fn a_workflow_of_its_name_in_the_source_is_refused_and_left() {
     rig.source.contents().workflows.clear();
     prepare(&rig).await.unwrap();
     rig.source.add_stream("import_back", 7, "elsewhere", "other");
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(summary.contains(&format!("; THE WAY BACK IS NOT OPEN YET: {text}")), "{summary}");
     give_up(&rig).await.unwrap();
     assert_eq!(rig.source.streams().len(), 1);
@@ -299,7 +290,7 @@ async fn a_workflow_of_its_name_in_the_source_is_refused_and_left() {
 async fn nobody_goes_back_without_a_stream_that_was_opened() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
-    complete(&rig).await;
+    rig.complete().await.unwrap();
     rig.source.contents().workflows[0].streams.pop();
     let text = "the way back does not stand: shard commerce/0: there is no stream from shard 80-";
     assert_refused(go_back(&rig).await, Code::FailedPrecondition, text);
@@ -314,7 +305,7 @@ async fn no_position_is_noted_of_a_target_that_clients_could_write_to() {
     let (rig, before) = copied().await;
     prepare(&rig).await.unwrap();
     rig.deny(&["customer"]).await;
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(
         summary.contains("; THERE IS NO WAY BACK: shard customer/-80: writes to orders were not denied"),
         "{summary}"
@@ -330,7 +321,7 @@ async fn nobody_goes_back_before_a_complete_has_ended_that_would_open_the_target
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
     let kept = rig.record().await.unwrap();
-    complete(&rig).await;
+    rig.complete().await.unwrap();
     // as a server leaves it that dies before its last step
     rig.lab.put(&paths::workflow_record("customer", "import"), kept.to_string().into_bytes()).await;
     rig.set_record(serde_json::json!({ "completing": true, "handed_over": true })).await;
@@ -340,7 +331,7 @@ async fn nobody_goes_back_before_a_complete_has_ended_that_would_open_the_target
     assert!(!told.clear && told.findings.iter().any(|found| found.id == "COMPLETE_HAS_BEGUN"), "{told:?}");
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves on");
 
-    complete(&rig).await;
+    rig.complete().await.unwrap();
     assert_eq!(rig.record().await, None);
     go_back(&rig).await.unwrap();
     let both = ["customer".to_owned(), "orders".to_owned()];
@@ -368,16 +359,11 @@ async fn a_complete_that_fails_leaves_clients_the_source_that_an_earlier_one_had
     source.global().write_one(write, None).await.unwrap();
 
     rig.target[1].contents().fails = vec!["Update Stopped"];
-    let request = MoveTablesCompleteRequest {
-        target_keyspace: "customer".into(),
-        workflow: "import".into(),
-        ..MoveTablesCompleteRequest::default()
-    };
-    let failed = rig.lab.client.clone().move_tables_complete(request).await.unwrap_err();
+    let failed = rig.complete().await.unwrap_err();
     assert!(failed.message().contains("told to fail: Update Stopped"), "{failed:?}");
     assert_eq!(stored(&rig).await, before);
     rig.target[1].contents().fails.clear();
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(summary.contains("; the way back is open"), "{summary}");
 }
 
@@ -389,7 +375,7 @@ async fn the_source_is_told_again_of_a_target_that_somebody_has_unregistered_the
     let source = rig.source_topology().await;
     let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
     external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
-    let summary = complete(&rig).await;
+    let summary = rig.complete().await.unwrap();
     assert!(summary.contains("; the way back is open"), "{summary}");
     assert_eq!(mount(&rig).await, Some(told));
     go_back(&rig).await.unwrap();
