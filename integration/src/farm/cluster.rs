@@ -1,8 +1,7 @@
 //! One of a farm's two clusters.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use vtmigrated_proto::topodata::{TabletAlias, TabletType};
 use super::{
     Error, Settings,
     calls::Calls,
-    contents::{Contents, Names},
+    contents::Names,
     plan, position,
     records::Records,
     shape::Side,
@@ -30,7 +29,6 @@ pub struct Cluster {
     proxy: Option<Proxy>,
     pub(super) records: Records,
     pub(super) tablets: Vec<Arc<Tablet>>,
-    contents: BTreeMap<(String, String), Arc<Mutex<Contents>>>,
     serving: Vec<JoinHandle<()>>,
 }
 
@@ -46,8 +44,7 @@ impl Cluster {
         let address = etcd.address().parse().map_err(std::io::Error::other)?;
         let proxy = if settings.slow_topology { Some(Proxy::start(address).await?) } else { None };
         let records = Records::open(side, &topology(&etcd, proxy.as_ref())).await?;
-        let (tablets, contents, serving) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let mut cluster = Self { side, etcd, proxy, records, tablets, contents, serving };
+        let mut cluster = Self { side, etcd, proxy, records, tablets: Vec::new(), serving: Vec::new() };
         let mut uid = 100;
         for number in 0..settings.shape.keyspaces {
             let keyspace = side.keyspace(number);
@@ -62,7 +59,6 @@ impl Cluster {
                     seats.push((seat, port));
                     uid += 1;
                 }
-                cluster.contents.insert((keyspace.clone(), shard), contents);
             }
             cluster.records.tablets(&seats).await?;
         }
@@ -102,17 +98,17 @@ impl Cluster {
         self.proxy.is_some()
     }
 
-    /// All shards lose these tables.
+    /// All shards lose their tables.
     pub fn drop_tables(&self) {
-        for contents in self.contents.values() {
-            contents.lock().unwrap_or_else(PoisonError::into_inner).tables.clear();
+        for tablet in &self.tablets {
+            tablet.on(|contents, _| contents.tables.clear());
         }
     }
 
     /// The tables of all shards lose their rows.
     pub fn empty_tables(&self) {
-        for contents in self.contents.values() {
-            contents.lock().unwrap_or_else(PoisonError::into_inner).tables.values_mut().for_each(|rows| *rows = 0);
+        for tablet in &self.tablets {
+            tablet.on(|contents, _| contents.tables.values_mut().for_each(|rows| *rows = 0));
         }
     }
 
