@@ -119,10 +119,7 @@ impl Tablet {
         let of_sql = method.starts_with("Execute") || method == "VReplicationExec";
         let _running = of_sql.then(|| self.run());
         let fault = self.fault(method).await;
-        let answer = match self.again(method, &request) {
-            Some(answer) => Ok(answer),
-            None => self.anew(method, request),
-        };
+        let answer = self.answered(method, request);
         // what fails is done all the same, as it is when a connection breaks
         fault.map_or(answer, Err)
     }
@@ -191,24 +188,25 @@ impl Tablet {
         faults.error.map(|why| self.failed(method, &why))
     }
 
-    fn again(&self, method: &str, request: &Bytes) -> Option<Bytes> {
+    /// The answer to a call: of reads that are kept the one from before, while nothing has changed it.
+    fn answered(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
         if !KEEPS.contains(&method) {
-            return None;
+            return self.manage(method, &request);
         }
         let version = self.on(|contents, _| contents.version);
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.get(&(method.to_owned(), request.clone()))?;
-        (found.version == version && found.at.elapsed() < KEPT).then(|| found.answer.clone())
+        let holds = |kept: &Kept| kept.version == version && kept.at.elapsed() < KEPT;
+        let asked = (method.to_owned(), request);
+        if let Some(found) = self.kept().get(&asked).filter(|kept| holds(kept)) {
+            return Ok(found.answer.clone());
+        }
+        let answer = self.manage(method, &asked.1)?;
+        let mut kept = self.kept();
+        kept.retain(|_, other| holds(other));
+        kept.insert(asked, Kept { version, at: Instant::now(), answer: answer.clone() });
+        Ok(answer)
     }
 
-    fn anew(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
-        let version = self.on(|contents, _| contents.version);
-        let answer = self.manage(method, &request)?;
-        if KEEPS.contains(&method) {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.retain(|_, other| other.version == version && other.at.elapsed() < KEPT);
-            kept.insert((method.to_owned(), request), Kept { version, at: Instant::now(), answer: answer.clone() });
-        }
-        Ok(answer)
+    fn kept(&self) -> MutexGuard<'_, HashMap<(String, Bytes), Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
