@@ -37,21 +37,28 @@ pub(super) async fn write_keyspace(
     keyspace: &str,
     shards: &[String],
 ) -> Result<(), Error> {
-    let record =
-        Keyspace { sidecar_db_name: "_vt".to_owned(), durability_policy: "none".to_owned(), ..Keyspace::default() };
-    put(client, format!("{GLOBAL_ROOT}/keyspaces/{keyspace}/Keyspace"), &record).await?;
+    put(client, format!("{GLOBAL_ROOT}/keyspaces/{keyspace}/Keyspace"), &keyspace_record()).await?;
     let mut references = Vec::new();
     for shard in shards {
         references.push(ShardReference { name: shard.clone(), key_range: range(shard)? });
     }
+    put(client, format!("/vitess/{cell}/keyspaces/{keyspace}/SrvKeyspace"), &serving_graph(&references)).await
+}
+
+/// A keyspace's record.
+pub(crate) fn keyspace_record() -> Keyspace {
+    Keyspace { sidecar_db_name: "_vt".to_owned(), durability_policy: "none".to_owned(), ..Keyspace::default() }
+}
+
+/// A graph that serves these shards to tablets of all types.
+pub(crate) fn serving_graph(shards: &[ShardReference]) -> SrvKeyspace {
     let partition = |served: TabletType| KeyspacePartition {
         served_type: served.into(),
-        shard_references: references.clone(),
+        shard_references: shards.to_vec(),
         shard_tablet_controls: Vec::new(),
     };
     let partitions = [TabletType::Primary, TabletType::Replica, TabletType::Rdonly].map(partition).to_vec();
-    let graph = SrvKeyspace { partitions, ..SrvKeyspace::default() };
-    put(client, format!("/vitess/{cell}/keyspaces/{keyspace}/SrvKeyspace"), &graph).await
+    SrvKeyspace { partitions, ..SrvKeyspace::default() }
 }
 
 /// Writes a shard's record with its primary elected.
@@ -61,16 +68,25 @@ pub(super) async fn write_shard(
     shard: &str,
     primary: TabletAlias,
 ) -> Result<(), Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
-    let record = Shard {
+    let record = shard_record(primary, now(), range(shard)?);
+    put(client, format!("{GLOBAL_ROOT}/keyspaces/{keyspace}/shards/{shard}/Shard"), &record).await
+}
+
+/// A shard's record with its primary elected.
+pub(crate) fn shard_record(primary: TabletAlias, since: Time, key_range: Option<KeyRange>) -> Shard {
+    Shard {
         primary_alias: Some(primary),
-        primary_term_start_time: Some(Time { seconds, nanoseconds: 0 }),
-        key_range: range(shard)?,
+        primary_term_start_time: Some(since),
+        key_range,
         is_primary_serving: true,
         ..Shard::default()
-    };
-    put(client, format!("{GLOBAL_ROOT}/keyspaces/{keyspace}/shards/{shard}/Shard"), &record).await
+    }
+}
+
+/// The present second.
+pub(crate) fn now() -> Time {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { seconds: i64::try_from(now.as_secs()).unwrap_or_default(), nanoseconds: 0 }
 }
 
 /// A VSchema in the JSON of `ApplyVSchema --vschema`. Entries of maps carry their values even when they are empty.

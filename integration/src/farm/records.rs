@@ -1,26 +1,20 @@
 //! The records of a farm, written through our own connections to topologies.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use prost::Message;
 use vtmigrated::topo::{self, Conn, Dialer, EtcdOptions, Expect, Topo, Write, paths, shard, srv_vschema};
-use vtmigrated_proto::{
-    topodata::{
-        CellInfo, ExternalVitessCluster, Keyspace, Shard, ShardReference, ShardReplication, SrvKeyspace, Tablet,
-        TabletType, TopoConfig, shard_replication::Node, srv_keyspace::KeyspacePartition,
-    },
-    vttime::Time,
+use vtmigrated_proto::topodata::{
+    CellInfo, ExternalVitessCluster, ShardReference, ShardReplication, Tablet, TabletType, TopoConfig,
+    shard_replication::Node,
 };
 
 use super::{
     shape::{Shape, Side},
     tablet::Seat,
 };
-use crate::cluster::topology::GLOBAL_ROOT;
+use crate::cluster::topology::{self, GLOBAL_ROOT};
 
 /// Records written at a time.
 const AT_ONCE: usize = 100;
@@ -56,23 +50,14 @@ impl Records {
     /// # Errors
     /// The server does not answer, or a record is too large for it.
     pub async fn keyspace(&self, shape: &Shape, keyspace: &str) -> topo::Result<()> {
-        let record =
-            Keyspace { sidecar_db_name: "_vt".to_owned(), durability_policy: "none".to_owned(), ..Keyspace::default() };
         let vschema = of(paths::vschema(keyspace), &shape.vschema(self.side));
-        put(&self.global, vec![of(paths::keyspace(keyspace), &record), vschema]).await?;
+        put(&self.global, vec![of(paths::keyspace(keyspace), &topology::keyspace_record()), vschema]).await?;
         let shards = shape.shards_of(self.side);
         let reference = |name: &String| -> topo::Result<ShardReference> {
             Ok(ShardReference { name: name.clone(), key_range: shard::parse_name(name)? })
         };
         let references = shards.iter().map(reference).collect::<topo::Result<Vec<_>>>()?;
-        let partition = |served: TabletType| KeyspacePartition {
-            served_type: served.into(),
-            shard_references: references.clone(),
-            shard_tablet_controls: Vec::new(),
-        };
-        let partitions = [TabletType::Primary, TabletType::Replica, TabletType::Rdonly].map(partition).to_vec();
-        let graph = SrvKeyspace { partitions, ..SrvKeyspace::default() };
-        put(&self.cell, vec![of(paths::srv_keyspace(keyspace), &graph)]).await
+        put(&self.cell, vec![of(paths::srv_keyspace(keyspace), &topology::serving_graph(&references))]).await
     }
 
     /// Writes the records of tablets that listen on these ports, and of their shards.
@@ -80,20 +65,13 @@ impl Records {
     /// # Errors
     /// The server does not answer.
     pub async fn tablets(&self, seats: &[(Seat, u16)]) -> topo::Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Time { seconds: i64::try_from(now.as_secs()).unwrap_or_default(), nanoseconds: 0 };
+        let now = topology::now();
         let (mut global, mut cell) = (Vec::new(), Vec::new());
         for of_shard in seats.chunk_by(|(a, _), (b, _)| (&a.keyspace, &a.shard) == (&b.keyspace, &b.shard)) {
             let Some((first, _)) = of_shard.first() else { continue };
             let (keyspace, name) = (&first.keyspace, &first.shard);
             let key_range = shard::parse_name(name)?;
-            let record = Shard {
-                primary_alias: Some(first.alias.clone()),
-                primary_term_start_time: Some(now),
-                key_range: key_range.clone(),
-                is_primary_serving: true,
-                ..Shard::default()
-            };
+            let record = topology::shard_record(first.alias.clone(), now, key_range.clone());
             global.push(of(paths::shard(keyspace, name), &record));
             let nodes = of_shard.iter().map(|(seat, _)| Node { tablet_alias: Some(seat.alias.clone()) }).collect();
             cell.push(of(paths::shard_replication(keyspace, name), &ShardReplication { nodes }));
