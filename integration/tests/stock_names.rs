@@ -31,20 +31,19 @@ fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// A table. Its first column is its key and the vindex's column.
+/// A table of two columns. The first one is its key and the vindex's column, the other one has a key of its own name.
 struct Table {
     name: String,
-    columns: Vec<String>,
+    key: String,
+    other: String,
 }
 
 impl Table {
-    /// The second column has a key of its own name.
     fn definition(&self) -> String {
-        let (key, other) = (quote(&self.columns[0]), quote(&self.columns[1]));
-        let table = quote(&self.name);
+        let [table, key, other] = [&self.name, &self.key, &self.other].map(|name| quote(name));
         format!(
             "CREATE TABLE {table} ({key} BIGINT NOT NULL PRIMARY KEY, {other} VARCHAR(20), KEY {other} ({other})); \
-             INSERT INTO {table} ({key}, {other}) VALUES (1, 'one'), (2, 'two'), (3, NULL), (400, 'more');"
+             INSERT INTO {table} VALUES (1, 'one'), (2, 'two'), (3, NULL), (400, 'more');"
         )
     }
 }
@@ -53,7 +52,8 @@ impl Table {
 fn of_each(names: &[String]) -> Vec<Table> {
     let table = |(number, name): (usize, &String)| Table {
         name: name.clone(),
-        columns: vec![name.clone(), names[(number + 1) % names.len()].clone()],
+        key: name.clone(),
+        other: names[(number + 1) % names.len()].clone(),
     };
     names.iter().enumerate().map(table).collect()
 }
@@ -61,13 +61,12 @@ fn of_each(names: &[String]) -> Vec<Table> {
 /// Names that are as long as they may be: those of columns and keys 64 characters of any length, those of tables as long as
 /// tablets keep them.
 fn long() -> [Table; 2] {
-    let columns = || vec!["列".repeat(64), "é".repeat(64)];
-    [Table { name: "表".repeat(42), columns: columns() }, Table { name: "t".repeat(64), columns: columns() }]
+    ["表".repeat(42), "t".repeat(64)].map(|name| Table { name, key: "列".repeat(64), other: "é".repeat(64) })
 }
 
 /// A sharded vschema whose vindex has an odd name too.
 fn vschema(tables: &[Table], vindex: &str) -> String {
-    let rule = |table: &Table| json!({"column_vindexes": [{"column": table.columns[0], "name": vindex}]});
+    let rule = |table: &Table| json!({"column_vindexes": [{"column": table.key, "name": vindex}]});
     let rules: Map<String, Value> = tables.iter().map(|table| (table.name.clone(), rule(table))).collect();
     json!({"sharded": true, "vindexes": {vindex: {"type": "hash"}}, "tables": rules}).to_string()
 }
