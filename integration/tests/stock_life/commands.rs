@@ -2,12 +2,11 @@
 
 use integration::{
     cluster::topology::GLOBAL_ROOT,
-    life::SOURCE_VSCHEMA,
     stock::{self, Keyspace, MOUNT, Pair},
 };
 use serde_json::{Value, json};
 
-use crate::data::{ROWS, SCHEMA};
+use crate::refusals::copied;
 
 /// What a command of the client against the target prints.
 async fn run(pair: &Pair, args: &[&str]) -> String {
@@ -47,24 +46,10 @@ async fn mounts_are_registered_listed_shown_and_unregistered() {
     assert!(!list.contains(&json!("other")) && list.contains(&json!(MOUNT)), "{list:?}");
 }
 
-/// The keyspaces `attic` and `attic_new` with the workflow `import` between them.
-async fn begun(pair: &Pair) -> (Keyspace, Keyspace) {
-    let (source, target) =
-        tokio::try_join!(pair.source.keyspace("attic", &["0"]), pair.target.keyspace("attic_new", &["0"])).unwrap();
-    source.run(SCHEMA).await.unwrap();
-    source.run(ROWS).await.unwrap();
-    pair.source.apply_vschema("attic", SOURCE_VSCHEMA).await.unwrap();
-    pair.target.apply_vschema("attic_new", SOURCE_VSCHEMA).await.unwrap();
-    let import = pair.migration("import", "attic", "attic_new");
-    import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
-    import.until_running().await.unwrap();
-    (source, target)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workflow_is_listed_shown_stopped_started_updated_compared_and_deleted() {
     let pair = stock::pair().await.unwrap();
-    let (_source, target) = begun(pair).await;
+    let (_source, target) = copied(pair, "attic", "attic_new").await;
     let import = pair.migration("import", "attic", "attic_new");
     let workflow = ["Workflow", "--keyspace", "attic_new"];
     let of = |action: &'static str| [workflow[0], workflow[1], workflow[2], action, "--workflow", "import"];

@@ -14,7 +14,7 @@ use crate::data::{ROWS, SCHEMA, TABLES, expect_same};
 const WRITE: &str = "INSERT INTO customer (id, email) VALUES (900001, 'mine@example.com')";
 
 /// A keyspace of one shard on either side, the workflow `import` between them, and all rows of the source copied.
-async fn copied(pair: &Pair, from: &str, to: &str) -> (Keyspace, Keyspace) {
+pub async fn copied(pair: &Pair, from: &str, to: &str) -> (Keyspace, Keyspace) {
     let (source, target) =
         tokio::try_join!(pair.source.keyspace(from, &["0"]), pair.target.keyspace(to, &["0"])).unwrap();
     source.run(SCHEMA).await.unwrap();
