@@ -186,8 +186,7 @@ impl Cluster {
         for tablet in self.shards.values().flat_map(Shard::tablets) {
             tablet.stop().await?;
         }
-        let keys = self.etcd.dump("").await?;
-        let locks: Vec<String> = keys.into_keys().filter(|key| key.contains("/locks/")).collect();
+        let locks = self.etcd.locks().await?;
         if locks.is_empty() { Ok(()) } else { Err(Error::Locks(locks)) }
     }
 }

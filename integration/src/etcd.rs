@@ -91,6 +91,14 @@ impl Etcd {
         Ok(pairs.map(|kv| (String::from_utf8_lossy(kv.key()).into_owned(), kv.value().to_vec())).collect())
     }
 
+    /// Keys of the locks of all topologies that it keeps.
+    ///
+    /// # Errors
+    /// The server does not answer within ten seconds.
+    pub async fn locks(&self) -> Result<Vec<String>, Error> {
+        Ok(self.dump("").await?.into_keys().filter(|key| key.contains("/locks/")).collect())
+    }
+
     /// Kills the server with SIGKILL; its data stays for [`Etcd::restart`].
     ///
     /// # Errors

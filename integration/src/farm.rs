@@ -151,11 +151,7 @@ impl Farm {
     /// # Errors
     /// A lock is left.
     pub async fn finish(self) -> Result<(), Error> {
-        let mut locks = Vec::new();
-        for cluster in [&self.source, &self.target] {
-            let keys = cluster.etcd().dump("").await?.into_keys();
-            locks.extend(keys.filter(|key| key.contains("/locks/")));
-        }
+        let locks = [self.source.etcd().locks().await?, self.target.etcd().locks().await?].concat();
         if locks.is_empty() { Ok(()) } else { Err(Error::Locks(locks)) }
     }
 }

@@ -161,8 +161,7 @@ impl Rig {
     pub async fn end_leases(&self) {
         for etcd in [self.source.etcd(), self.target.etcd()] {
             let mut client = etcd.connect().await.unwrap();
-            let keys = etcd.dump("").await.unwrap().into_keys();
-            for key in keys.filter(|key| key.contains("/locks/")) {
+            for key in etcd.locks().await.unwrap() {
                 let lease: i64 = key.rsplit('/').next().unwrap().parse().unwrap();
                 client.lease_revoke(lease).await.ok();
             }
@@ -171,8 +170,7 @@ impl Rig {
 
     /// Keys of locks in the target's topology.
     pub async fn locks(&self) -> Vec<String> {
-        let keys = self.target.etcd().dump("").await.unwrap();
-        keys.into_keys().filter(|key| key.contains("/locks/")).collect()
+        self.target.etcd().locks().await.unwrap()
     }
 
     /// The workflow's record as JSON.
