@@ -5,10 +5,7 @@ use std::time::Duration;
 use mysql_async::{Conn, OptsBuilder};
 
 use super::{Error, Generation, programs};
-use crate::{
-    ports::Port,
-    process::{self, Process},
-};
+use crate::{ports::Port, process::Process};
 
 const READY: Duration = Duration::from_secs(120);
 
@@ -41,8 +38,7 @@ impl Gate {
             "--tablet-refresh-interval=500ms".to_owned(),
             "--log-format=text".to_owned(),
         ]);
-        let process =
-            Process::start(programs::server(generation, "vtgate", args)?, process::folder("vtgate")?)?.watched();
+        let process = programs::start(generation, "vtgate", args)?;
         let gate = Self { process, mysql, _others: [http, grpc] };
         gate.process.until_ready(READY, async || Ok::<_, Error>(gate.connect("").await?.disconnect().await?)).await?;
         Ok(gate)

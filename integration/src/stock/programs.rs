@@ -10,7 +10,7 @@ use super::Error;
 use crate::{
     cluster::topology::GLOBAL_ROOT,
     mysqld::Release,
-    process::{self, Program},
+    process::{self, Process, Program},
 };
 
 /// The user and group of programs that refuse to run as root: Debian's `nobody` and `nogroup`.
@@ -62,8 +62,13 @@ impl Generation {
     }
 }
 
+/// Starts a server of Vitess's, and watches it.
+pub(super) fn start(generation: Generation, name: &str, args: Vec<String>) -> Result<Process, Error> {
+    Ok(Process::start(server(generation, name, args)?, process::folder(name)?)?.watched())
+}
+
 /// A server of Vitess's. If the tests run as root it runs as an ordinary user, who may still read and write what is root's.
-pub(super) fn server(generation: Generation, name: &str, args: Vec<String>) -> Result<Program, Error> {
+fn server(generation: Generation, name: &str, args: Vec<String>) -> Result<Program, Error> {
     let path = generation.path(name)?;
     let args = generation.spell(args).into_iter().map(OsString::from);
     let env = vec![("USER".into(), "vitess".into()), ("VTDATAROOT".into(), std::env::temp_dir().into_os_string())];

@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, Generation, Output, programs};
-use crate::{
-    client,
-    ports::Port,
-    process::{self, Process},
-};
+use crate::{client, ports::Port, process::Process};
 
 const READY: Duration = Duration::from_secs(120);
 
@@ -37,8 +33,7 @@ impl Vtctld {
             "--service-map=grpc-vtctl,grpc-vtctld".to_owned(),
             "--log-format=text".to_owned(),
         ]);
-        let process =
-            Process::start(programs::server(generation, "vtctld", args)?, process::folder("vtctld")?)?.watched();
+        let process = programs::start(generation, "vtctld", args)?;
         let vtctld = Self { generation, process, grpc, _http: http };
         let probe = async || client::channel(&vtctld.address()).await.map(drop);
         vtctld.process.until_ready(READY, probe).await?;

@@ -7,7 +7,7 @@ use crate::{
     client,
     mysqld::{Mysqld, Release},
     ports::Port,
-    process::{self, Process},
+    process::Process,
 };
 
 const READY: Duration = Duration::from_secs(120);
@@ -62,9 +62,7 @@ impl Vttablet {
             ["app", "dba", "repl", "filtered", "allprivs", "appdebug"].map(|user| format!("--db-{user}-user=root")),
         );
         args.extend_from_slice(place.flags);
-        let process =
-            Process::start(programs::server(place.generation, "vttablet", args)?, process::folder("vttablet")?)?
-                .watched();
+        let process = programs::start(place.generation, "vttablet", args)?;
         let tablet = Self { alias, process, mysqld, grpc, http };
         tablet.ready().await?;
         Ok(tablet)
