@@ -64,14 +64,12 @@ impl State {
 
     /// The tablets of the source's primaries end; their MySQL goes on.
     pub fn source_dies(&mut self) {
-        let primaries: Vec<u32> = self.of(SOURCE).iter().map(|name| self.shards[name].primary).collect();
-        self.down.extend(primaries);
+        self.down.extend(self.primaries(SOURCE));
     }
 
     /// The tablets of a keyspace's primaries take calls and do not answer.
     pub fn hangs(&mut self, keyspace: &str) {
-        let primaries: Vec<u32> = self.of(keyspace).iter().map(|name| self.shards[name].primary).collect();
-        self.hung.extend(primaries);
+        self.hung.extend(self.primaries(keyspace));
     }
 
     /// A shard's other tablet becomes its primary: which, and when.
@@ -207,6 +205,7 @@ impl State {
 
     /// Stock ends the workflow's streams; the denied tables stay.
     pub fn stock_deletes_streams(&mut self, workflow: &str, drop_tables: bool) -> Vec<String> {
+        self.stock_deleted = true;
         let mut tables = Vec::new();
         for name in self.of(TARGET) {
             let shard = self.shards.get_mut(&name).unwrap();

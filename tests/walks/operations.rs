@@ -15,7 +15,7 @@ use vtmigrated::workflow::migrate::{arguments, cancel, complete, create, status}
 use vtmigrated::workflow::{Error, leftovers, mount, update, verdict};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest as Update;
-use vtmigrated_proto::topodata::{TabletType, TopoConfig};
+use vtmigrated_proto::topodata::TopoConfig;
 use vtmigrated_proto::vtctldata::{MigrateCreateRequest, VDiffCreateRequest};
 
 use crate::step::Op;
@@ -148,10 +148,6 @@ impl Server {
 
     fn request(&self, workflow: String) -> MigrateCreateRequest {
         let setup = self.world.state().setup;
-        let mut tablet_types = vec![TabletType::Primary.into()];
-        if setup.from_replicas {
-            tablet_types.push(TabletType::Replica.into());
-        }
         MigrateCreateRequest {
             workflow,
             source_keyspace: SOURCE.into(),
@@ -159,7 +155,7 @@ impl Server {
             mount_name: MOUNT.into(),
             all_tables: true,
             auto_start: true,
-            tablet_types,
+            tablet_types: setup.tablet_types(),
             stop_after_copy: setup.stop_after_copy,
             ..MigrateCreateRequest::default()
         }

@@ -200,10 +200,7 @@ impl World {
 
     /// The target's primaries read their shards' records again.
     pub async fn refresh_target(&self) {
-        let primaries: Vec<u32> = {
-            let state = self.state();
-            state.of(TARGET).iter().map(|name| state.shards[name].primary).collect()
-        };
+        let primaries = self.state().primaries(TARGET);
         for primary in primaries {
             self.refresh(primary).await;
         }

@@ -145,14 +145,10 @@ impl State {
             stop_after_copy: self.setup.stop_after_copy,
             ..BinlogSource::default()
         };
-        let mut tablet_types = vec![TabletType::Primary.into()];
-        if self.setup.from_replicas {
-            tablet_types.push(TabletType::Replica.into());
-        }
         CreateVReplicationWorkflowRequest {
             workflow: workflow.to_owned(),
             binlog_source: from.iter().map(source).collect(),
-            tablet_types,
+            tablet_types: self.setup.tablet_types(),
             workflow_type: VReplicationWorkflowType::Migrate.into(),
             options: "{}".into(),
             ..CreateVReplicationWorkflowRequest::default()

@@ -8,18 +8,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use prost::Message;
 use tonic::body::Body;
 use tonic::{Request, Response, Status};
 use tower::Service;
 use tower::util::BoxCloneSyncService;
 use vtmigrated::tablet::InProcess;
-use vtmigrated::topo::{paths, shard};
+use vtmigrated::topo::shard;
 use vtmigrated_proto::query::{QueryResult, RealtimeStats, StreamHealthRequest, StreamHealthResponse};
 use vtmigrated_proto::queryservice::query_server::{Query, QueryServer};
 use vtmigrated_proto::tabletmanagerdata::*;
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::{TabletManager, TabletManagerServer};
-use vtmigrated_proto::topodata::Shard as Record;
 
 use crate::answers::{definition, update, workflows};
 use crate::data::{Name, Shard, Table};
@@ -297,8 +295,8 @@ impl World {
     /// A tablet reads its shard's record.
     pub async fn refresh(&self, uid: u32) {
         let Some(name) = self.state().seats.get(&uid).map(|seat| seat.shard.clone()) else { return };
-        let Ok(node) = self.conn(&name.0).get(&paths::shard(&name.0, &name.1)).await else { return };
-        let denied = shard::denied(&Record::decode(node.value).unwrap());
+        let Some(record) = self.record(&name.0, &name.1).await else { return };
+        let denied = shard::denied(&record);
         let mut state = self.state();
         // a tablet denies those tables that are there when it reads the record (Vitess 24.0.4, `applyDenyList`)
         let there = state.shards.get(&name).map(|shard| shard.tables.keys().cloned().collect()).unwrap_or_default();

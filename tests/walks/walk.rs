@@ -226,8 +226,8 @@ impl Walker {
         }
         let mut left = self.world.left_of(&[WORKFLOW, SECOND]).await;
         // of what a stock vtctld has deleted nothing tells any more who is to be refreshed: RefreshStateByShard of all
-        let deleted = |told: &String| told.starts_with("StockDelete") || told.starts_with("StockComplete");
-        if self.walked.told.iter().any(deleted) && left.iter().all(|text| text.contains("refused by the primary")) {
+        let deleted = self.world.state().stock_deleted;
+        if deleted && left.iter().all(|text| text.contains("refused by the primary")) {
             self.world.refresh_target().await;
             left = self.world.left_of(&[WORKFLOW, SECOND]).await;
         }

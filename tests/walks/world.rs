@@ -41,6 +41,17 @@ pub struct Setup {
     pub first_way_out: usize,
 }
 
+impl Setup {
+    /// Types of tablets that streams may read from.
+    pub fn tablet_types(self) -> Vec<i32> {
+        let mut types = vec![TabletType::Primary.into()];
+        if self.from_replicas {
+            types.push(TabletType::Replica.into());
+        }
+        types
+    }
+}
+
 /// A tablet's place and the denied tables that it acts on.
 #[derive(Clone, Debug)]
 pub struct Seat {
@@ -65,6 +76,8 @@ pub struct State {
     pub denied_by_stock: BTreeSet<(Name, String)>,
     /// The same of workflows that are gone, and what was denied before: nothing tells whose these denials are.
     pub denied_by_nobody: BTreeSet<(Name, String)>,
+    /// A stock program has ended a workflow.
+    pub stock_deleted: bool,
     /// Old primaries of the source that go on answering, with the number of events that they have.
     pub replaced: BTreeMap<u32, usize>,
     /// Nothing but our commands and writes of the source so far, and none of them was upset.
@@ -99,6 +112,7 @@ impl World {
             denied_by_others: BTreeSet::new(),
             denied_by_stock: BTreeSet::new(),
             denied_by_nobody: BTreeSet::new(),
+            stock_deleted: false,
             replaced: BTreeMap::new(),
             pristine: true,
             changes: BTreeMap::new(),
@@ -218,6 +232,11 @@ impl State {
     /// The shards of a keyspace.
     pub fn of(&self, keyspace: &str) -> Vec<Name> {
         self.shards.keys().filter(|name| name.0 == keyspace).cloned().collect()
+    }
+
+    /// The primaries of a keyspace's shards.
+    pub fn primaries(&self, keyspace: &str) -> Vec<u32> {
+        self.of(keyspace).iter().map(|name| self.shards[name].primary).collect()
     }
 
     pub fn serving(&self, keyspace: &str) -> Vec<Name> {
