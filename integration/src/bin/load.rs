@@ -27,7 +27,7 @@ struct Flags {
     #[arg(long, required_unless_present = "real")]
     farm: Option<String>,
     /// Starts two clusters of Vitess's own programs
-    #[arg(long, conflicts_with_all = ["farm", "at", "only"])]
+    #[arg(long, conflicts_with_all = ["farm", "at"])]
     real: bool,
     /// A server that runs already, instead of starting ours; host:port
     #[arg(long)]
@@ -38,9 +38,6 @@ struct Flags {
     /// Starts Vitess's own vtctld 24, to compare with
     #[arg(long, conflicts_with = "against")]
     stock: bool,
-    /// Starts no server of ours
-    #[arg(long, requires = "against", conflicts_with = "at")]
-    only: bool,
     /// Calls to make
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["MountShow", "GetKeyspaces", "GetWorkflows"])]
     calls: Vec<Kind>,
@@ -100,7 +97,7 @@ impl Started {
             servers.push(Server::connect("this", at, connections).await?);
         } else if let Some(real) = &real {
             servers.push(Server::connect("ours", &real.address(), connections).await?);
-        } else if !flags.only {
+        } else {
             let given: Vec<&String> = facts.flags.iter().chain(&flags.flag).collect();
             let started = server::Server::start(&given).await?;
             servers.push(Server::connect("ours", &started.grpc_address().to_string(), connections).await?);

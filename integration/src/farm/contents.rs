@@ -62,8 +62,7 @@ impl Contents {
 
     /// Adds tables that have rows.
     pub fn fill(&mut self, tables: &[String]) {
-        let names = Arc::clone(&self.names);
-        self.tables.extend(tables.iter().map(|table| (names.keep(table), ROWS)));
+        self.tables.extend(tables.iter().map(|table| (self.names.keep(table), ROWS)));
         self.version += 1;
     }
 

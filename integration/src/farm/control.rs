@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use super::{Farm, calls::Counts, shape::Side, tablet::Faults};
+use super::{Farm, shape::Side, tablet::Faults};
 
 /// What a load program has to know of a farm.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -37,7 +37,7 @@ struct Told {
     /// An alias, a keyspace, `keyspace/shard`, a cell, or `*`.
     tablets: String,
     #[serde(flatten)]
-    faults: BTreeMap<String, serde_json::Value>,
+    faults: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Serves the page until the farm is dropped.
@@ -49,7 +49,7 @@ pub async fn serve(farm: Arc<Farm>, address: SocketAddr) -> std::io::Result<Sock
     let address = listener.local_addr()?;
     let routes = Router::new()
         .route("/", get(|State(farm): State<Arc<Farm>>| async move { text(&farm.facts()) }))
-        .route("/calls", get(|State(farm): State<Arc<Farm>>| async move { text::<Counts>(&farm.calls.take()) }))
+        .route("/calls", get(|State(farm): State<Arc<Farm>>| async move { text(&farm.taken()) }))
         .route("/tablets", post(tablets))
         .route("/topology", post(topology))
         .with_state(farm);
@@ -68,10 +68,8 @@ fn text<T: Serialize>(what: &T) -> String {
 type Reply = (StatusCode, String);
 
 async fn tablets(State(farm): State<Arc<Farm>>, body: String) -> Reply {
-    let told = serde_json::from_str::<Told>(&body).and_then(|told| {
-        let faults: Faults = serde_json::from_value(serde_json::to_value(told.faults)?)?;
-        Ok((told.tablets, faults))
-    });
+    let told = serde_json::from_str::<Told>(&body)
+        .and_then(|told| Ok((told.tablets, serde_json::from_value::<Faults>(told.faults.into())?)));
     match told {
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")),
         Ok((which, faults)) => match farm.upset(&which, &faults) {

@@ -1,10 +1,9 @@
 //! How large a farm is, and what everything in it is called.
 
-use serde::Serialize;
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace, Table, Vindex, keyspace};
 
 /// Sizes of a farm: the same number of keyspaces in the source and in the target.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Args, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct Shape {
     /// Keyspaces of each cluster
     #[arg(long, default_value_t = 1)]

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tonic::Status;
 use vtmigrated::topo::paths;
 use vtmigrated_proto::{
@@ -27,7 +27,7 @@ const KEPT: Duration = Duration::from_secs(5);
 const KEEPS: [&str; 2] = ["ReadVReplicationWorkflow", "ReadVReplicationWorkflows"];
 
 /// What a tablet does to calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// Each call takes so long, and the little it takes anyway.

@@ -1,4 +1,4 @@
-//! The stock `vtctldclient`.
+//! The stock `vtctldclient`, and our own program as a client.
 
 use std::{fmt, process::Stdio, time::Duration};
 

@@ -69,7 +69,7 @@ async fn repeat(what: &str, command: impl AsyncFn() -> Answer<WayBackReport>) {
     .unwrap();
 }
 
-/// Tables that clients may write to, of all shards of a keyspace.
+/// Whether clients may write to the table customer on some shard of a keyspace.
 async fn writable(cluster: &Cluster, keyspace: &str) -> bool {
     let dump = cluster.etcd().dump(&format!("{GLOBAL_ROOT}/keyspaces/{keyspace}/shards/")).await.unwrap();
     let shards = dump.iter().filter(|(key, _)| key.ends_with("/Shard"));

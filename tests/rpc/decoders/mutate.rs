@@ -207,7 +207,7 @@ pub fn text(sample: &str, words: &'static [&'static str]) -> impl Strategy<Value
         let mut parts = parts.clone();
         for edit in edits {
             let at = edit.path[0].index(parts.len() + 1);
-            let word = if words.is_empty() { edit.odd() } else { words[edit.other.index(words.len())] };
+            let word = words[edit.other.index(words.len())];
             match edit.how % 6 {
                 0 if at < parts.len() => drop(parts.remove(at)),
                 1 if at < parts.len() => parts.insert(at, parts[at].clone()),
