@@ -29,7 +29,8 @@ use std::{
 use vtmigrated::topo;
 
 use crate::{etcd, life::MOUNT};
-use calls::{Calls, Counts};
+use calls::Calls;
+pub use calls::Counts;
 pub use cluster::Cluster;
 use contents::Names;
 pub use control::{Facts, serve};
@@ -53,8 +54,9 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub shape: Shape,
-    /// Name of the mount that workflows at start have.
+    /// Name of the first mount; further ones are `<name>-2` and so on. Workflows at start take turns with them.
     pub mount: String,
+    pub mounts: usize,
     /// How long a stream copies.
     pub copy_time: Duration,
     /// Whether the topologies are behind something that can delay them, which costs a little.
@@ -63,7 +65,24 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shape: Shape::default(), mount: MOUNT.to_owned(), copy_time: Duration::ZERO, slow_topology: false }
+        Self {
+            shape: Shape::default(),
+            mount: MOUNT.to_owned(),
+            mounts: 1,
+            copy_time: Duration::ZERO,
+            slow_topology: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The name of the mount that has a number; numbers go round.
+    #[must_use]
+    pub fn mount_of(&self, number: usize) -> String {
+        match number % self.mounts.max(1) {
+            0 => self.mount.clone(),
+            at => format!("{}-{}", self.mount, at + 1),
+        }
     }
 }
 
@@ -87,12 +106,15 @@ impl Farm {
         Ok(Self { settings, source, target, calls })
     }
 
-    /// Mounts the source in the target.
+    /// Mounts the source in the target, under all names.
     ///
     /// # Errors
     /// The topology does not answer.
     pub async fn mount(&self) -> Result<(), Error> {
-        Ok(self.target.records.mount(&self.settings.mount, &self.source.topology()).await?)
+        for number in 0..self.settings.mounts {
+            self.target.records.mount(&self.settings.mount_of(number), &self.source.topology()).await?;
+        }
+        Ok(())
     }
 
     /// One of its clusters.

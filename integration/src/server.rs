@@ -46,7 +46,7 @@ pub struct Server {
 impl Server {
     /// Starts the program on free ports of 127.0.0.1 with `flags`, and waits until its health service says that it serves.
     ///
-    /// The program is `VTMIGRATED_BIN`, or the one that was built into the folder of this test.
+    /// The program is [`binary`].
     ///
     /// # Errors
     /// The program is not built or older than its source, or does not come up.
@@ -68,7 +68,18 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with_environment<S: AsRef<str>>(flags: &[S], variables: &[(&str, &str)]) -> Result<Self, Error> {
-        let path = binary()?;
+        Self::start_program(binary()?, flags, variables).await
+    }
+
+    /// The same of the program at a path.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start_program<S: AsRef<str>>(
+        path: PathBuf,
+        flags: &[S],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         let (grpc, http) = (Port::free()?, Port::free()?);
         let mut args = vec![
             format!("--grpc_port={}", grpc.number()),
@@ -184,11 +195,11 @@ impl Drop for Server {
     }
 }
 
-/// The program to run.
+/// The program to run: `VTMIGRATED_BIN`, or the one beside this program.
 ///
 /// # Errors
 /// It is not built, or older than its source.
-pub(crate) fn binary() -> Result<PathBuf, Error> {
+pub fn binary() -> Result<PathBuf, Error> {
     if let Some(path) = std::env::var_os("VTMIGRATED_BIN") {
         return Ok(PathBuf::from(path));
     }
