@@ -28,10 +28,11 @@ use std::{
 
 use vtmigrated::topo;
 
-use crate::{etcd, life::MOUNT};
+use crate::{etcd, life::MOUNT, proxy::Link};
 use calls::Calls;
 pub use calls::Counts;
 pub use cluster::Cluster;
+pub use contents::Behind;
 use contents::Names;
 pub use control::{Facts, serve};
 pub use shape::{Shape, Side};
@@ -61,6 +62,10 @@ pub struct Settings {
     pub copy_time: Duration,
     /// Whether the topologies are behind something that can delay them, which costs a little.
     pub slow_topology: bool,
+    /// Members of the target's etcd.
+    pub members: usize,
+    /// Whether each tablet is behind something that can cut it off.
+    pub linked: bool,
 }
 
 impl Default for Settings {
@@ -71,6 +76,8 @@ impl Default for Settings {
             mounts: 1,
             copy_time: Duration::ZERO,
             slow_topology: false,
+            members: 1,
+            linked: false,
         }
     }
 }
@@ -140,6 +147,21 @@ impl Farm {
         let meant: Vec<_> = tablets.filter(|tablet| tablet.is_meant(which)).collect();
         meant.iter().for_each(|tablet| tablet.set(faults.clone()));
         meant.len()
+    }
+
+    /// What becomes of the connections to the tablets that [`Self::upset`] would mean; answers how many these are. None when the
+    /// farm was started without.
+    pub fn link(&self, which: &str, link: Link) -> usize {
+        let links = self.source.links.iter().chain(&self.target.links);
+        let meant: Vec<_> = links.filter(|(tablet, _)| tablet.is_meant(which)).collect();
+        meant.iter().for_each(|(_, proxy)| proxy.set(link));
+        meant.len()
+    }
+
+    /// How far the clocks of the tablets that [`Self::upset`] would mean are ahead of this machine's, in milliseconds.
+    pub fn clocks(&self, which: &str, ahead: i64) {
+        let tablets = self.source.tablets.iter().chain(&self.target.tablets);
+        tablets.filter(|tablet| tablet.is_meant(which)).for_each(|tablet| tablet.set_clock(ahead));
     }
 
     /// Calls of the tablets since this was last asked.

@@ -1,6 +1,7 @@
 //! The real `vtmigrated` program.
 
 use std::{
+    ffi::OsString,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -80,16 +81,36 @@ impl Server {
         flags: &[S],
         variables: &[(&str, &str)],
     ) -> Result<Self, Error> {
+        Self::launch((path, Vec::new()), flags, variables).await
+    }
+
+    /// The same through another program, given by its path and arguments, that becomes it: it gets the path of the server and all
+    /// flags as further arguments.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_through<S: AsRef<str>>(other: &[&str], flags: &[S]) -> Result<Self, Error> {
+        let server = binary()?;
+        let Some((path, before)) = other.split_first() else { return Self::start_program(server, flags, &[]).await };
+        let before = before.iter().map(OsString::from).chain([server.into_os_string()]).collect();
+        Self::launch((PathBuf::from(path), before), flags, &[]).await
+    }
+
+    async fn launch<S: AsRef<str>>(
+        (path, mut args): (PathBuf, Vec<OsString>),
+        flags: &[S],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         let (grpc, http) = (Port::free()?, Port::free()?);
-        let mut args = vec![
+        let own = [
             format!("--grpc_port={}", grpc.number()),
             format!("--port={}", http.number()),
             "--grpc_bind_address=127.0.0.1".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             "--logtostderr=true".to_owned(),
         ];
-        args.extend(flags.iter().map(|flag| flag.as_ref().to_owned()));
-        let args = args.into_iter().map(Into::into).collect();
+        let flags = flags.iter().map(|flag| flag.as_ref().to_owned());
+        args.extend(own.into_iter().chain(flags).map(OsString::from));
         let mut env = vec![("RUST_BACKTRACE".into(), "1".into())];
         env.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
         let program = Program { name: "vtmigrated".to_owned(), path, args, env };

@@ -52,7 +52,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let copy_time = Duration::from_millis(flags.copy);
     let slow_topology = flags.topology_delay.is_some();
     let (shape, mount, mounts) = (flags.shape, flags.mount, flags.mounts);
-    let farm = Farm::start(Settings { shape, mount, mounts, copy_time, slow_topology }).await?;
+    let settings = Settings { shape, mount, mounts, copy_time, slow_topology, ..Settings::default() };
+    let farm = Farm::start(settings).await?;
     farm.mount().await?;
     farm.upset("*", &Faults { delay_ms: flags.delay, ..Faults::default() });
     for side in [Side::Source, Side::Target] {
