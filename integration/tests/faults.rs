@@ -52,7 +52,7 @@ async fn lives_under_faults_lose_nothing_and_leave_nothing() {
         }
         let round = round::run(&world, seed).await;
         let held = world.held();
-        println!("{round:?}; the steady server: {held}");
+        println!("{round}; the steady server: {held}");
         assert!(round.wrong.is_empty(), "FAULT_RUNS=1 FAULT_SEED={seed}:\n{}", round.wrong.join("\n"));
         series.push(held);
         for (end, count) in round.ends {

@@ -14,6 +14,15 @@ use crate::{
     world::{EXISTING, Keys, MINE, World},
 };
 
+/// What may be left, and is for the cleaner of leftovers.
+#[derive(Clone, Copy, Default)]
+pub struct Leavings {
+    /// Empty tables that create had made and nothing proved to be its own.
+    pub empty: usize,
+    /// Diffs that a tablet did not delete.
+    pub diffs: usize,
+}
+
 /// The place of a life after its end.
 pub struct Place<'a> {
     /// Of the target.
@@ -27,8 +36,8 @@ pub struct Place<'a> {
 }
 
 impl World {
-    /// What is wrong with a life that has ended, in words, and how many empty tables it has left.
-    pub fn judge(&self, life: &Life, end: &Result<End, String>, keys: &Keys) -> (Vec<String>, usize) {
+    /// What is wrong with a life that has ended, in words, and what it has left that it may leave.
+    pub fn judge(&self, life: &Life, end: &Result<End, String>, keys: &Keys) -> (Vec<String>, Leavings) {
         let (source, target) = (Side::Source.keyspace(life.number), Side::Target.keyspace(life.number));
         let shards = self.farm.cluster(Side::Target).behind(&target);
         let source_shards = self.farm.cluster(Side::Source).behind(&source);
@@ -44,7 +53,7 @@ impl World {
             wrong.push(format!("no way out: {why}"));
         }
         wrong.extend(life.told.iter().filter(|told| told.contains("does not end within")).cloned());
-        (wrong, place.empty(life.existing))
+        (wrong, place.leavings(life.existing))
     }
 }
 
@@ -62,7 +71,6 @@ impl Place<'_> {
         }
         for (shard, found) in self.shards {
             left.extend(found.streams.iter().map(|workflow| format!("a stream of {workflow} on {shard}")));
-            left.extend(found.diffs.iter().map(|workflow| format!("a diff of {workflow} on {shard}")));
         }
         left
     }
@@ -100,11 +108,11 @@ impl Place<'_> {
         gone
     }
 
-    /// Empty tables that create had made and nothing proved to be its own: cancel leaves those.
-    fn empty(&self, existing: bool) -> usize {
+    fn leavings(&self, existing: bool) -> Leavings {
         let of_users = |table: &str| existing && table == EXISTING;
         let tables = self.shards.values().flat_map(|shard| &shard.tables);
-        tables.filter(|(table, rows)| **rows == 0 && !of_users(table)).count()
+        let empty = tables.filter(|(table, rows)| **rows == 0 && !of_users(table)).count();
+        Leavings { empty, diffs: self.shards.values().map(|shard| shard.diffs.len()).sum() }
     }
 }
 
@@ -133,10 +141,9 @@ mod tests {
             // of another life
             (format!("{GLOBAL_ROOT}/internal/vtmigrated/customer2/import/Record"), Vec::new()),
         ]);
-        let (streams, diffs) = (vec!["import".to_owned()], vec!["import".to_owned()]);
-        let shards = one("-80", Behind { streams, diffs, ..behind(&[MINE]) });
+        let shards = one("-80", Behind { streams: vec!["import".to_owned()], ..behind(&[MINE]) });
         let place = Place { keyspace: "customer", keys: &keys, shards: &shards, source: &BTreeMap::new() };
-        assert_eq!(place.left().len(), 4, "{:?}", place.left());
+        assert_eq!(place.left().len(), 3, "{:?}", place.left());
         let nothing = BTreeMap::new();
         let place = Place { keyspace: "customer3", keys: &keys, shards: &nothing, source: &nothing };
         assert!(place.left().is_empty());

@@ -193,7 +193,7 @@ impl Life {
         }
     }
 
-    async fn until_running(&mut self, world: &World, server: usize) {
+    async fn until_running(&self, world: &World, server: usize) {
         for _ in 0..LOOKS {
             let answer = within(Op::Status.ask(world.client(server), self.number)).await;
             if answer.is_ok() {

@@ -1,10 +1,11 @@
 //! One round: as many lives as there are keyspaces, under the same faults.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, fmt, time::Instant};
 
 use futures::future::join_all;
 
 use crate::{
+    check::Leavings,
     dice::Dice,
     fault::Fault,
     life::{End, Life},
@@ -12,16 +13,24 @@ use crate::{
 };
 
 /// What a round came to.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Round {
     pub seed: u64,
     pub faults: Vec<Fault>,
     /// What is wrong.
     pub wrong: Vec<String>,
     pub ends: BTreeMap<End, usize>,
-    /// Empty tables that were left.
-    pub empty: usize,
+    /// Of all lives.
+    pub leavings: Leavings,
     pub seconds: u64,
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, faults, ends, leavings, seconds, .. } = self;
+        let Leavings { empty, diffs } = leavings;
+        write!(f, "seed {seed}, {faults:?}: {ends:?} in {seconds} s; left {empty} empty tables, {diffs} diffs")
+    }
 }
 
 /// The faults of a seed: all kinds take turns, and some rounds have two.
@@ -54,8 +63,9 @@ pub async fn run(world: &World, seed: u64) -> Round {
     round.wrong.extend(keys.source_changed.iter().map(|key| format!("the source's topology was written to: {key}")));
     round.wrong.extend(world.ended());
     for (life, end) in lives.iter().zip(&ends) {
-        let (wrong, empty) = world.judge(life, end, &keys);
-        round.empty += empty;
+        let (wrong, left) = world.judge(life, end, &keys);
+        round.leavings.empty += left.empty;
+        round.leavings.diffs += left.diffs;
         let end = life.accepted.or_else(|| end.as_ref().ok().copied()).unwrap_or(End::Gone);
         *round.ends.entry(end).or_default() += 1;
         if !wrong.is_empty() {
