@@ -28,9 +28,11 @@ use std::{
 
 use vtmigrated::topo;
 
-use crate::{etcd, life::MOUNT};
-use calls::{Calls, Counts};
+use crate::{etcd, life::MOUNT, proxy::Link};
+use calls::Calls;
+pub use calls::Counts;
 pub use cluster::Cluster;
+pub use contents::Behind;
 use contents::Names;
 pub use control::{Facts, serve};
 pub use shape::{Shape, Side};
@@ -53,17 +55,41 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub shape: Shape,
-    /// Name of the mount that workflows at start have.
+    /// Name of the first mount; further ones are `<name>-2` and so on. Workflows at start take turns with them.
     pub mount: String,
+    pub mounts: usize,
     /// How long a stream copies.
     pub copy_time: Duration,
     /// Whether the topologies are behind something that can delay them, which costs a little.
     pub slow_topology: bool,
+    /// Members of the target's etcd.
+    pub members: usize,
+    /// Whether each tablet is behind something that can cut it off.
+    pub linked: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shape: Shape::default(), mount: MOUNT.to_owned(), copy_time: Duration::ZERO, slow_topology: false }
+        Self {
+            shape: Shape::default(),
+            mount: MOUNT.to_owned(),
+            mounts: 1,
+            copy_time: Duration::ZERO,
+            slow_topology: false,
+            members: 1,
+            linked: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The name of the mount that has a number; numbers go round.
+    #[must_use]
+    pub fn mount_of(&self, number: usize) -> String {
+        match number % self.mounts.max(1) {
+            0 => self.mount.clone(),
+            at => format!("{}-{}", self.mount, at + 1),
+        }
     }
 }
 
@@ -87,12 +113,15 @@ impl Farm {
         Ok(Self { settings, source, target, calls })
     }
 
-    /// Mounts the source in the target.
+    /// Mounts the source in the target, under all names.
     ///
     /// # Errors
     /// The topology does not answer.
     pub async fn mount(&self) -> Result<(), Error> {
-        Ok(self.target.records.mount(&self.settings.mount, &self.source.topology()).await?)
+        for number in 0..self.settings.mounts {
+            self.target.records.mount(&self.settings.mount_of(number), &self.source.topology()).await?;
+        }
+        Ok(())
     }
 
     /// One of its clusters.
@@ -118,6 +147,21 @@ impl Farm {
         let meant: Vec<_> = tablets.filter(|tablet| tablet.is_meant(which)).collect();
         meant.iter().for_each(|tablet| tablet.set(faults.clone()));
         meant.len()
+    }
+
+    /// What becomes of the connections to the tablets that [`Self::upset`] would mean; answers how many these are. None when the
+    /// farm was started without.
+    pub fn link(&self, which: &str, link: Link) -> usize {
+        let links = self.source.links.iter().chain(&self.target.links);
+        let meant: Vec<_> = links.filter(|(tablet, _)| tablet.is_meant(which)).collect();
+        meant.iter().for_each(|(_, proxy)| proxy.set(link));
+        meant.len()
+    }
+
+    /// How far the clocks of the tablets that [`Self::upset`] would mean are ahead of this machine's, in milliseconds.
+    pub fn clocks(&self, which: &str, ahead: i64) {
+        let tablets = self.source.tablets.iter().chain(&self.target.tablets);
+        tablets.filter(|tablet| tablet.is_meant(which)).for_each(|tablet| tablet.set_clock(ahead));
     }
 
     /// Calls of the tablets since this was last asked.

@@ -1,10 +1,14 @@
 //! Load on vtctlds, and what it costs them and those that they ask: servers take turns in the same run, so that what else
 //! the machine does is the same for all.
 
+pub mod allocations;
 pub mod call;
+pub mod held;
+pub mod life;
 pub mod process;
 pub mod real;
 pub mod report;
+pub mod rest;
 pub mod turn;
 
 use std::{collections::BTreeMap, io, time::Duration};

@@ -1,6 +1,7 @@
 //! The real `vtmigrated` program.
 
 use std::{
+    ffi::OsString,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -46,7 +47,7 @@ pub struct Server {
 impl Server {
     /// Starts the program on free ports of 127.0.0.1 with `flags`, and waits until its health service says that it serves.
     ///
-    /// The program is `VTMIGRATED_BIN`, or the one that was built into the folder of this test.
+    /// The program is [`binary`].
     ///
     /// # Errors
     /// The program is not built or older than its source, or does not come up.
@@ -68,17 +69,48 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with_environment<S: AsRef<str>>(flags: &[S], variables: &[(&str, &str)]) -> Result<Self, Error> {
-        let path = binary()?;
+        Self::start_program(binary()?, flags, variables).await
+    }
+
+    /// The same of the program at a path.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start_program<S: AsRef<str>>(
+        path: PathBuf,
+        flags: &[S],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        Self::launch((path, Vec::new()), flags, variables).await
+    }
+
+    /// The same through another program, given by its path and arguments, that becomes it: it gets the path of the server and all
+    /// flags as further arguments.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_through<S: AsRef<str>>(other: &[&str], flags: &[S]) -> Result<Self, Error> {
+        let server = binary()?;
+        let Some((path, before)) = other.split_first() else { return Self::start_program(server, flags, &[]).await };
+        let before = before.iter().map(OsString::from).chain([server.into_os_string()]).collect();
+        Self::launch((PathBuf::from(path), before), flags, &[]).await
+    }
+
+    async fn launch<S: AsRef<str>>(
+        (path, mut args): (PathBuf, Vec<OsString>),
+        flags: &[S],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         let (grpc, http) = (Port::free()?, Port::free()?);
-        let mut args = vec![
+        let own = [
             format!("--grpc_port={}", grpc.number()),
             format!("--port={}", http.number()),
             "--grpc_bind_address=127.0.0.1".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             "--logtostderr=true".to_owned(),
         ];
-        args.extend(flags.iter().map(|flag| flag.as_ref().to_owned()));
-        let args = args.into_iter().map(Into::into).collect();
+        let flags = flags.iter().map(|flag| flag.as_ref().to_owned());
+        args.extend(own.into_iter().chain(flags).map(OsString::from));
         let mut env = vec![("RUST_BACKTRACE".into(), "1".into())];
         env.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
         let program = Program { name: "vtmigrated".to_owned(), path, args, env };
@@ -184,11 +216,11 @@ impl Drop for Server {
     }
 }
 
-/// The program to run.
+/// The program to run: `VTMIGRATED_BIN`, or the one beside this program.
 ///
 /// # Errors
 /// It is not built, or older than its source.
-pub(crate) fn binary() -> Result<PathBuf, Error> {
+pub fn binary() -> Result<PathBuf, Error> {
     if let Some(path) = std::env::var_os("VTMIGRATED_BIN") {
         return Ok(PathBuf::from(path));
     }

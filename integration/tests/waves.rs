@@ -248,6 +248,15 @@ async fn count(shards: usize, tables: usize, delay: Duration) -> Vec<(&'static s
     counts
 }
 
+/// A size that somebody asks for, as `WAVES=256x10000`, and the time of a trip then, which must be longer than what the server
+/// computes between two of them: `WAVES_DELAY`, in milliseconds.
+fn asked() -> Option<(usize, usize, Duration)> {
+    let size = std::env::var("WAVES").ok()?;
+    let (shards, tables) = size.split_once('x').unwrap();
+    let delay = std::env::var("WAVES_DELAY").map_or(1000, |delay| delay.parse().unwrap());
+    Some((shards.parse().unwrap(), tables.parse().unwrap(), Duration::from_millis(delay)))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_depth_is_within_the_bars_and_does_not_grow() {
     let few = count(2, 3, Duration::from_millis(40)).await;
@@ -272,4 +281,7 @@ async fn the_depth_is_within_the_bars_and_does_not_grow() {
         }
     }
     assert_eq!(few, many);
+    if let Some((shards, tables, delay)) = asked() {
+        assert_eq!(few, count(shards, tables, delay).await);
+    }
 }

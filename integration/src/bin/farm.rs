@@ -30,9 +30,12 @@ struct Flags {
     /// Milliseconds that each stream copies for
     #[arg(long, default_value_t = 0)]
     copy: u64,
-    /// Name of the mount
+    /// Name of the first mount
     #[arg(long, default_value = MOUNT)]
     mount: String,
+    /// Mounts of the source; workflows at start take turns with them
+    #[arg(long, default_value_t = 1)]
+    mounts: usize,
     /// Where the page is
     #[arg(long, default_value = "127.0.0.1:0")]
     control: SocketAddr,
@@ -48,7 +51,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut end, mut quit) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let copy_time = Duration::from_millis(flags.copy);
     let slow_topology = flags.topology_delay.is_some();
-    let farm = Farm::start(Settings { shape: flags.shape, mount: flags.mount, copy_time, slow_topology }).await?;
+    let (shape, mount, mounts) = (flags.shape, flags.mount, flags.mounts);
+    let settings = Settings { shape, mount, mounts, copy_time, slow_topology, ..Settings::default() };
+    let farm = Farm::start(settings).await?;
     farm.mount().await?;
     farm.upset("*", &Faults { delay_ms: flags.delay, ..Faults::default() });
     for side in [Side::Source, Side::Target] {

@@ -1,20 +1,30 @@
 //! Load on vtctlds: `integration-load --farm 127.0.0.1:<page of a farm>` starts our server (`VTMIGRATED_BIN`) and, with `--stock`,
 //! Vitess's own beside it, and lets them take turns with each of `--calls`. `--at host:port` and `--against host:port` measure
-//! servers that run already; `--real` starts two clusters of Vitess's own programs with a migration of three tables instead of
-//! a farm's. Prints medians of all rounds, for each call of the load, and ratios with their spread.
+//! servers that run already; `--program` starts several of ours; `--real` starts two clusters of Vitess's own programs with a
+//! migration of three tables instead of a farm's. Prints medians of all rounds, for each call of the load, and ratios with their
+//! spread.
 //!
-//! Calls go round and round in a closed loop with `--callers`, or come at a rate with `--rate`, over `--connections`.
+//! Calls go round and round in a closed loop with `--callers`, or come at a rate with `--rate`, over `--connections`. Instead
+//! of that: `--life` goes through one migration, `--rest` looks at a server that nobody calls, `--soak` at what it holds while time
+//! goes by, `--allocations` counts these.
 
-use std::{collections::BTreeMap, error::Error, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 use integration::{
     farm::Facts,
     load::{
-        self, Plan,
+        self, Plan, allocations,
         call::{Kind, Subject},
+        held::{self, Held},
+        life,
         real::Real,
-        report,
+        report, rest,
         turn::{Loop, Server},
     },
     server,
@@ -32,6 +42,9 @@ struct Flags {
     /// A server that runs already, instead of starting ours; host:port
     #[arg(long)]
     at: Option<String>,
+    /// Programs of ours to start, each for itself: small=target/levels/z/release/vtmigrated
+    #[arg(long, value_parser = program, conflicts_with_all = ["real", "at"])]
+    program: Vec<(String, PathBuf)>,
     /// One to compare with; host:port
     #[arg(long)]
     against: Option<String>,
@@ -68,6 +81,18 @@ struct Flags {
     /// Another flag of our server
     #[arg(long, allow_hyphen_values = true)]
     flag: Vec<String>,
+    /// Each step of a migration of all tables once, on a farm, and a round of the watcher
+    #[arg(long, group = "instead", conflicts_with_all = ["real", "at"])]
+    life: bool,
+    /// Seconds for which our server is looked at while nobody calls it
+    #[arg(long, group = "instead", conflicts_with_all = ["real", "at"])]
+    rest: Option<u64>,
+    /// Minutes of the calls in turn, on the first server: fails when it holds more and more
+    #[arg(long, group = "instead")]
+    soak: Option<u64>,
+    /// Calls of each kind over which the allocations of a program with the feature `allocation-stats` are counted
+    #[arg(long, group = "instead", conflicts_with_all = ["real", "at"])]
+    allocations: Option<u32>,
 }
 
 fn process(text: &str) -> Result<(String, u32), String> {
@@ -75,11 +100,56 @@ fn process(text: &str) -> Result<(String, u32), String> {
     Ok((name.to_owned(), pid.parse::<u32>().map_err(|error| format!("{pid}: {error}"))?))
 }
 
+fn program(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("not name=path")?;
+    Ok((name.to_owned(), path.into()))
+}
+
+impl Flags {
+    /// The programs of ours to start.
+    fn programs(&self) -> Result<Vec<(String, PathBuf)>, server::Error> {
+        if self.program.is_empty() {
+            Ok(vec![("ours".to_owned(), server::binary()?)])
+        } else {
+            Ok(self.program.clone())
+        }
+    }
+
+    /// The flags of a server of ours.
+    fn of_ours(&self, facts: &Facts) -> Vec<String> {
+        facts.flags.iter().chain(&self.flag).cloned().collect()
+    }
+
+    /// The same for one whose costs are those of the calls alone.
+    fn without_watch(&self, facts: &Facts) -> Vec<String> {
+        [self.of_ours(facts), vec!["--watch-interval=0".to_owned()]].concat()
+    }
+
+    fn subject(&self, facts: &Facts) -> Subject {
+        let keyspace = self.keyspace.clone().or_else(|| facts.keyspaces.keys().next().cloned()).unwrap_or_default();
+        Subject {
+            mount: facts.mount.clone(),
+            source: facts.keyspaces.get(&keyspace).cloned().unwrap_or_default(),
+            target: keyspace,
+            workflow: facts.workflows.first().cloned().unwrap_or_default(),
+            tables: self.tables.clone(),
+            cells: facts.cells.clone(),
+        }
+    }
+
+    fn plan(&self, facts: &Facts) -> Plan {
+        let mut others: BTreeMap<String, u32> = facts.processes.clone();
+        others.extend(self.watch.iter().cloned());
+        let how = self.rate.map_or(Loop::Closed { callers: self.callers }, |rate| Loop::Open { rate });
+        Plan { rounds: self.rounds, turn: Duration::from_millis(self.turn), how, others }
+    }
+}
+
 /// The servers, and what keeps those alive that were started here.
 struct Started {
     servers: Vec<Server>,
     facts: Facts,
-    _ours: Option<server::Server>,
+    ours: Vec<server::Server>,
     _stock: Option<Vtctld>,
     _real: Option<Real>,
 }
@@ -92,16 +162,18 @@ impl Started {
             (None, farm) => of_farm(farm.as_deref().unwrap_or_default()).await?,
         };
         let (mut servers, connections) = (Vec::new(), flags.connections);
-        let mut ours = None;
+        let mut ours = Vec::new();
         if let Some(at) = &flags.at {
             servers.push(Server::connect("this", at, connections).await?);
         } else if let Some(real) = &real {
             servers.push(Server::connect("ours", &real.address(), connections).await?);
         } else {
-            let given: Vec<&String> = facts.flags.iter().chain(&flags.flag).collect();
-            let started = server::Server::start(&given).await?;
-            servers.push(Server::connect("ours", &started.grpc_address().to_string(), connections).await?);
-            ours = Some(started);
+            let given = if flags.life { flags.without_watch(&facts) } else { flags.of_ours(&facts) };
+            for (name, path) in flags.programs()? {
+                let started = server::Server::start_program(path, &given, &[]).await?;
+                servers.push(Server::connect(&name, &started.grpc_address().to_string(), connections).await?);
+                ours.push(started);
+            }
         }
         if let Some(against) = &flags.against {
             servers.push(Server::connect("other", against, connections).await?);
@@ -112,7 +184,7 @@ impl Started {
             servers.push(Server::connect("stock", &started.address(), connections).await?);
             stock = Some(started);
         }
-        Ok(Self { servers, facts, _ours: ours, _stock: stock, _real: real })
+        Ok(Self { servers, facts, ours, _stock: stock, _real: real })
     }
 }
 
@@ -126,25 +198,69 @@ async fn of_farm(address: &str) -> Result<Facts, Box<dyn Error>> {
 #[allow(clippy::print_stdout, reason = "what the program is for")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
+    if let Some(calls) = flags.allocations {
+        return count_allocations(&flags, calls).await;
+    }
     let started = Started::start(&flags).await?;
     let facts = &started.facts;
-    let keyspace = flags.keyspace.clone().or_else(|| facts.keyspaces.keys().next().cloned()).unwrap_or_default();
-    let about = Subject {
-        mount: facts.mount.clone(),
-        source: facts.keyspaces.get(&keyspace).cloned().unwrap_or_default(),
-        target: keyspace,
-        workflow: facts.workflows.first().cloned().unwrap_or_default(),
-        tables: flags.tables.clone(),
-        cells: facts.cells.clone(),
-    };
-    let mut others: BTreeMap<String, u32> = facts.processes.clone();
-    others.extend(flags.watch.iter().cloned());
-    let how = flags.rate.map_or(Loop::Closed { callers: flags.callers }, |rate| Loop::Open { rate });
-    let plan = Plan { rounds: flags.rounds, turn: Duration::from_millis(flags.turn), how, others };
+    let (about, plan) = (flags.subject(facts), flags.plan(facts));
+    let first = started.servers.first().ok_or("no server")?;
+    if flags.life {
+        let farm = flags.farm.as_deref().unwrap_or_default();
+        let steps = life::run(first, &about, farm, &flags.of_ours(facts)).await?;
+        println!("{}", life::table(&steps));
+        return Ok(());
+    }
+    if let Some(seconds) = flags.rest {
+        let ours = started.ours.first().ok_or("--rest is for a server that is started here")?;
+        println!("{}", rest::look(ours, Duration::from_secs(seconds)).await?);
+        return Ok(());
+    }
+    if let Some(minutes) = flags.soak {
+        return soak(first, &flags.calls, &about, &plan, Duration::from_secs(minutes * 60)).await;
+    }
     let names: Vec<&str> = started.servers.iter().map(|server| server.name.as_str()).collect();
     for kind in &flags.calls {
         let rounds = load::measure(&started.servers, *kind, &about, &plan).await?;
         println!("{}", report::table(&format!("{kind:?}"), &names, &rounds));
+    }
+    Ok(())
+}
+
+/// Calls in turn for so long, and what the server holds after each round.
+#[allow(clippy::print_stdout, reason = "what the program is for")]
+async fn soak(
+    server: &Server,
+    calls: &[Kind],
+    about: &Subject,
+    plan: &Plan,
+    long: Duration,
+) -> Result<(), Box<dyn Error>> {
+    let since = Instant::now();
+    let mut series = Vec::new();
+    while since.elapsed() < long {
+        for kind in calls {
+            let (call, undo) = (kind.of(about), kind.undo(about));
+            server.turn((&call, undo.as_ref()), plan.how, plan.turn, &plan.others).await?;
+        }
+        let held = Held::now(server.pid)?;
+        println!("{:>6} s: {held}", since.elapsed().as_secs());
+        series.push(held);
+    }
+    let grown = held::grown(&series);
+    if grown.is_empty() { Ok(()) } else { Err(format!("grown over the second half: {}", grown.join(", ")).into()) }
+}
+
+#[allow(clippy::print_stdout, reason = "what the program is for")]
+async fn count_allocations(flags: &Flags, calls: u32) -> Result<(), Box<dyn Error>> {
+    let facts = of_farm(flags.farm.as_deref().unwrap_or_default()).await?;
+    let (about, given) = (flags.subject(&facts), flags.without_watch(&facts));
+    for (name, path) in flags.programs()? {
+        for kind in &flags.calls {
+            let (call, undo) = (kind.of(&about), kind.undo(&about));
+            let each = allocations::count(&path, &given, (&call, undo.as_ref()), calls).await?;
+            println!("{kind:?}, {name}: {each:.1} allocations for each call, over {calls} calls");
+        }
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ impl Call<'_> {
     }
 
     fn streams(&self) -> Result<Bytes, Status> {
-        let now = std::time::SystemTime::now();
+        let now = self.tablet.now();
         match self.method {
             "CreateVReplicationWorkflow" => self.write(|contents, r: CreateVReplicationWorkflowRequest| {
                 let result = changed(r.binlog_source.len());
@@ -116,7 +116,7 @@ impl Call<'_> {
     }
 
     fn statements(&self) -> Result<Bytes, Status> {
-        let now = std::time::SystemTime::now();
+        let now = self.tablet.now();
         let writes = self.tablet.seat.kind == TabletType::Primary;
         let one = |contents: &mut Contents, query: &str, max_rows: u64| -> Result<QueryResult, String> {
             if !writes && !query.trim_start_matches('(').to_ascii_lowercase().starts_with("select") {

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::tablet::Seat;
 
@@ -14,7 +14,7 @@ use super::tablet::Seat;
 pub struct Calls(Mutex<Counts>);
 
 /// The counts at one moment.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Counts {
     /// Calls of each method, of all tablets.
     pub methods: BTreeMap<String, u64>,

@@ -1,6 +1,7 @@
 //! One of a farm's two clusters.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use vtmigrated_proto::topodata::{TabletAlias, TabletType};
 use super::{
     Error, Settings,
     calls::Calls,
-    contents::Names,
+    contents::{Behind, Names},
     plan, position,
     records::Records,
     shape::Side,
@@ -25,10 +26,13 @@ use crate::{cluster::topology::GLOBAL_ROOT, etcd::Etcd, proxy::Proxy};
 pub struct Cluster {
     side: Side,
     etcd: Etcd,
-    /// What delays the topology, if it is to be delayed.
-    proxy: Option<Proxy>,
+    /// What delays the topology, before each of its members, if it is to be delayed.
+    proxies: Vec<Proxy>,
     pub(super) records: Records,
     pub(super) tablets: Vec<Arc<Tablet>>,
+    /// What can cut a tablet off, if it is to be cut off.
+    pub(super) links: Vec<(Arc<Tablet>, Proxy)>,
+    linked: bool,
     serving: Vec<JoinHandle<()>>,
 }
 
@@ -40,11 +44,17 @@ impl Cluster {
         names: &Arc<Names>,
         calls: &Arc<Calls>,
     ) -> Result<Self, Error> {
-        let etcd = Etcd::start().await?;
-        let address = etcd.address().parse().map_err(std::io::Error::other)?;
-        let proxy = if settings.slow_topology { Some(Proxy::start(address).await?) } else { None };
-        let records = Records::open(side, &topology(&etcd, proxy.as_ref())).await?;
-        let mut cluster = Self { side, etcd, proxy, records, tablets: Vec::new(), serving: Vec::new() };
+        let etcd = match side {
+            Side::Source => Etcd::start().await?,
+            Side::Target => Etcd::start_members(settings.members).await?,
+        };
+        let mut proxies = Vec::new();
+        for address in etcd.addresses().iter().filter(|_| settings.slow_topology) {
+            proxies.push(Proxy::start(address.parse().map_err(std::io::Error::other)?).await?);
+        }
+        let records = Records::open(side, &topology(&etcd, &proxies)).await?;
+        let (tablets, links, serving) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cluster = Self { side, etcd, proxies, records, tablets, links, linked: settings.linked, serving };
         let mut uid = 100;
         for number in 0..settings.shape.keyspaces {
             let keyspace = side.keyspace(number);
@@ -66,10 +76,10 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Where the topology is: `host:port`.
+    /// Where the topology is: `host:port` of each member, with commas between them.
     #[must_use]
     pub fn topology(&self) -> String {
-        topology(&self.etcd, self.proxy.as_ref())
+        topology(&self.etcd, &self.proxies)
     }
 
     /// The etcd behind it.
@@ -92,10 +102,21 @@ impl Cluster {
     /// From now on each operation of the topology takes so long, and the little it takes anyway. Answers whether it can be
     /// delayed.
     pub fn delay_topology(&self, delay: Duration) -> bool {
-        if let Some(proxy) = &self.proxy {
-            proxy.delay(delay / 2, delay / 2);
-        }
-        self.proxy.is_some()
+        self.proxies.iter().for_each(|proxy| proxy.delay(delay / 2, delay / 2));
+        !self.proxies.is_empty()
+    }
+
+    /// What is behind the shards of a keyspace, by shard.
+    #[must_use]
+    pub fn behind(&self, keyspace: &str) -> BTreeMap<String, Behind> {
+        let of = self.tablets.iter().filter(|tablet| tablet.is_meant(keyspace));
+        of.map(|tablet| (tablet.seat.shard.clone(), tablet.on(|contents, _| contents.behind()))).collect()
+    }
+
+    /// The shards of a keyspace have these tables with so many rows from now on, and nothing else.
+    pub fn begin_anew(&self, keyspace: &str, tables: &[(&str, u64)]) {
+        let of = self.tablets.iter().filter(|tablet| tablet.is_meant(keyspace));
+        of.for_each(|tablet| tablet.on(|contents, _| contents.begin_anew(tables)));
     }
 
     /// All shards lose their tables.
@@ -125,21 +146,29 @@ impl Cluster {
     /// Answers the tablet's port.
     async fn serve(&mut self, tablet: Tablet) -> Result<u16, Error> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
+        let mut address = listener.local_addr()?;
         let tablet = Arc::new(tablet);
         self.tablets.push(Arc::clone(&tablet));
+        if self.linked {
+            let link = Proxy::start(address).await?;
+            address = link.address();
+            self.links.push((Arc::clone(&tablet), link));
+        }
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         self.serving.push(tokio::spawn(async move {
             if let Err(error) = Server::builder().serve_with_incoming(Serving(tablet), incoming).await {
                 tracing::warn!("a light tablet ended: {error}");
             }
         }));
-        Ok(port)
+        Ok(address.port())
     }
 }
 
-fn topology(etcd: &Etcd, proxy: Option<&Proxy>) -> String {
-    proxy.map_or_else(|| etcd.address(), |proxy| proxy.address().to_string())
+fn topology(etcd: &Etcd, proxies: &[Proxy]) -> String {
+    if proxies.is_empty() {
+        return etcd.address();
+    }
+    proxies.iter().map(|proxy| proxy.address().to_string()).collect::<Vec<_>>().join(",")
 }
 
 impl Drop for Cluster {

@@ -38,6 +38,17 @@ impl Names {
     }
 }
 
+/// What is behind a shard, to be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Rows of each table.
+    pub tables: BTreeMap<String, u64>,
+    /// The workflow of each stream.
+    pub streams: Vec<String>,
+    /// The workflow of each diff.
+    pub diffs: Vec<String>,
+}
+
 /// Tables, streams and diffs of a shard.
 #[derive(Debug, Default)]
 pub struct Contents {
@@ -63,6 +74,24 @@ impl Contents {
     /// Adds tables that have rows.
     pub fn fill(&mut self, tables: &[String]) {
         self.tables.extend(tables.iter().map(|table| (self.names.keep(table), ROWS)));
+        self.version += 1;
+    }
+
+    /// All that is here.
+    #[must_use]
+    pub fn behind(&self) -> Behind {
+        Behind {
+            tables: self.tables.iter().map(|(name, rows)| (name.to_string(), *rows)).collect(),
+            streams: self.streams.iter().map(|stream| stream.workflow().to_owned()).collect(),
+            diffs: self.diffs.iter().map(|diff| diff.workflow.clone()).collect(),
+        }
+    }
+
+    /// From now on there are these tables with so many rows, and nothing else.
+    pub fn begin_anew(&mut self, tables: &[(&str, u64)]) {
+        self.tables = tables.iter().map(|(name, rows)| (self.names.keep(name), *rows)).collect();
+        self.streams.clear();
+        self.diffs.clear();
         self.version += 1;
     }
 

@@ -31,7 +31,8 @@ pub fn contents(settings: &Settings, side: Side, keyspace: usize, shard: &str, n
     for (number, workflow) in shape.moves().into_iter().enumerate() {
         let tables = shape.moved_tables(number);
         contents.fill(&tables);
-        let source = |from: &String| source(settings, keyspace, from, shard, &tables);
+        let mount = settings.mount_of(keyspace * shape.workflows + number);
+        let source = |from: &String| source(&mount, keyspace, from, shard, &tables);
         let sources = shape.shards_of(Side::Source);
         let request = CreateVReplicationWorkflowRequest {
             workflow: workflow.clone(),
@@ -57,7 +58,7 @@ fn feeds(source: &str, target: &str) -> bool {
 }
 
 /// A stream's source as stock's create writes it (Vitess 24.0.4).
-fn source(settings: &Settings, keyspace: usize, from: &str, to: &str, tables: &[String]) -> BinlogSource {
+fn source(mount: &str, keyspace: usize, from: &str, to: &str, tables: &[String]) -> BinlogSource {
     let keyspace = Side::Source.keyspace(keyspace);
     let rule = |table: &String| {
         let name = quote::identifier(table);
@@ -68,7 +69,7 @@ fn source(settings: &Settings, keyspace: usize, from: &str, to: &str, tables: &[
     BinlogSource {
         shard: from.to_owned(),
         filter: Some(Filter { rules: tables.iter().map(rule).collect(), ..Filter::default() }),
-        external_cluster: settings.mount.clone(),
+        external_cluster: mount.to_owned(),
         keyspace,
         ..BinlogSource::default()
     }
@@ -92,8 +93,23 @@ mod tests {
         assert_eq!(told.iter().map(|of| of.workflow.as_str()).collect::<Vec<_>>(), ["moved000", "moved001"]);
         let shards: Vec<_> = told[0].streams.iter().map(|s| s.bls.as_ref().unwrap().shard.as_str()).collect();
         assert_eq!(shards, ["80-c0", "c0-"]);
+        assert!(told.iter().flat_map(|of| &of.streams).all(|s| s.bls.as_ref().unwrap().external_cluster == "ext1"));
         assert!(told.iter().flat_map(|of| &of.streams).all(|stream| stream.state() == State::Running));
         assert!(contents.tables.values().all(|rows| *rows > 0));
         assert_eq!(contents.tables.len(), 6);
+    }
+
+    #[test]
+    fn workflows_take_turns_with_the_mounts() {
+        let shape = Shape { keyspaces: 2, tables: 1, workflows: 2, ..Shape::default() };
+        let settings = Settings { shape, mounts: 3, ..Settings::default() };
+        let mounts = |keyspace| {
+            let contents = contents(&settings, Side::Target, keyspace, "80-", &Arc::default());
+            contents.streams.iter().map(|stream| stream.source.external_cluster.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (mounts(0), mounts(1)),
+            (vec!["ext1".into(), "ext1-2".into()], vec!["ext1-3".into(), "ext1".into()])
+        );
     }
 }

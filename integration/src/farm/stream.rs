@@ -116,7 +116,8 @@ impl Stream {
     pub fn advance(&mut self, now: SystemTime, whole: Duration) -> usize {
         let (Some(begun), State::Copying) = (self.begun, self.state) else { return 0 };
         let tables = self.tables();
-        let since = now.duration_since(begun).unwrap_or_default();
+        // a clock that went back does not keep a copy from its end
+        let since = now.duration_since(begun).unwrap_or(whole);
         let part = if whole.is_zero() { 1.0 } else { since.as_secs_f64() / whole.as_secs_f64() };
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let copied = ((tables as f64 * part.min(1.0)) as usize).max(self.copied);

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tonic::Status;
 use vtmigrated::topo::paths;
 use vtmigrated_proto::{
@@ -34,7 +35,7 @@ pub struct Faults {
     pub delay_ms: u64,
     /// Each call fails with this text once it is done.
     pub error: Option<String>,
-    /// Calls are taken, and never answered.
+    /// Calls are taken, and not gone on with before this ends.
     pub hang: bool,
     /// Only these methods; all when empty.
     pub methods: Vec<String>,
@@ -62,7 +63,9 @@ struct Kept {
 pub struct Tablet {
     pub seat: Seat,
     contents: Arc<Mutex<Contents>>,
-    faults: Mutex<Faults>,
+    faults: watch::Sender<Faults>,
+    /// Milliseconds that its clock is ahead.
+    clock: AtomicI64,
     calls: Arc<Calls>,
     kept: Mutex<HashMap<(String, Bytes), Kept>>,
     /// Statements under way.
@@ -85,7 +88,8 @@ impl Tablet {
         Self {
             seat,
             contents: Arc::clone(contents),
-            faults: Mutex::default(),
+            faults: watch::Sender::default(),
+            clock: AtomicI64::new(0),
             calls: Arc::clone(calls),
             kept: Mutex::default(),
             running: AtomicUsize::new(0),
@@ -107,7 +111,20 @@ impl Tablet {
 
     /// From now on it has these faults.
     pub fn set(&self, faults: Faults) {
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+        self.faults.send_replace(faults);
+    }
+
+    /// From now on its clock is so many milliseconds ahead.
+    pub fn set_clock(&self, ahead: i64) {
+        self.clock.store(ahead, Ordering::Relaxed);
+    }
+
+    /// The time by its clock.
+    pub(super) fn now(&self) -> SystemTime {
+        let (now, ahead) = (SystemTime::now(), self.clock.load(Ordering::Relaxed));
+        let by = Duration::from_millis(ahead.unsigned_abs());
+        let by_its_clock = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+        by_its_clock.unwrap_or(now)
     }
 
     /// Answers a call of its manager.
@@ -152,7 +169,7 @@ impl Tablet {
 
     /// Runs something on what is behind it.
     pub(super) fn on<T>(&self, run: impl FnOnce(&mut Contents, SystemTime) -> T) -> T {
-        let (mut contents, now) = (self.contents(), SystemTime::now());
+        let (mut contents, now) = (self.contents(), self.now());
         contents.advance(now);
         run(&mut contents, now)
     }
@@ -175,12 +192,13 @@ impl Tablet {
 
     /// Waits as told; answers the error that the call is to end with.
     async fn fault(&self, method: &str) -> Option<Status> {
-        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if !faults.methods.is_empty() && !faults.methods.iter().any(|of| of == method) {
+        let meant = |faults: &Faults| faults.methods.is_empty() || faults.methods.iter().any(|of| of == method);
+        let mut changes = self.faults.subscribe();
+        let lasting = changes.wait_for(|faults| !(faults.hang && meant(faults))).await.map(|faults| faults.clone());
+        // the tablet outlives its calls
+        let faults = lasting.unwrap_or_default();
+        if !meant(&faults) {
             return None;
-        }
-        if faults.hang {
-            std::future::pending::<()>().await;
         }
         if faults.delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(faults.delay_ms)).await;
@@ -208,5 +226,45 @@ impl Tablet {
 
     fn kept(&self) -> MutexGuard<'_, HashMap<(String, Bytes), Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vtmigrated_proto::tabletmanagerdata::PingRequest;
+
+    use super::*;
+
+    fn tablet() -> Tablet {
+        let seat = Seat {
+            alias: TabletAlias { cell: "zone1".into(), uid: 100 },
+            keyspace: "commerce".into(),
+            shard: "0".into(),
+            kind: TabletType::Primary,
+            position: String::new(),
+        };
+        Tablet::new(seat, &Arc::default(), &Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_goes_on_once_it_may() {
+        let tablet = Arc::new(tablet());
+        tablet.set(Faults { hang: true, ..Faults::default() });
+        let asked = Arc::clone(&tablet);
+        let call =
+            tokio::spawn(async move { asked.answer("Ping", PingRequest::default().encode_to_vec().into()).await });
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(!call.is_finished());
+        tablet.set(Faults::default());
+        assert!(call.await.unwrap().is_ok());
+    }
+
+    #[test]
+    fn clocks_jump_both_ways() {
+        let (tablet, hour) = (tablet(), 3_600_000);
+        tablet.set_clock(hour);
+        assert!(tablet.now() > SystemTime::now() + Duration::from_secs(3000));
+        tablet.set_clock(-hour);
+        assert!(tablet.now() < SystemTime::now());
     }
 }

@@ -54,7 +54,7 @@ pub struct Call {
 }
 
 /// The workflow that MigrateCreate makes.
-const MADE: &str = "load";
+pub(super) const MADE: &str = "load";
 
 impl Kind {
     /// The call about a subject.
@@ -106,7 +106,7 @@ fn create(about: &Subject) -> MigrateCreateRequest {
 }
 
 impl Call {
-    fn new(method: &'static str, message: &impl Message) -> Self {
+    pub(super) fn new(method: &'static str, message: &impl Message) -> Self {
         let path = format!("/vtctlservice.Vtctld/{method}");
         // the names above are paths
         let path = PathAndQuery::from_maybe_shared(path).unwrap_or_else(|_| PathAndQuery::from_static("/"));

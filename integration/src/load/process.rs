@@ -22,10 +22,30 @@ pub fn cpu(pid: u32) -> io::Result<Duration> {
 /// # Errors
 /// It does not run.
 pub fn resident(pid: u32) -> io::Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most memory that was resident at once since [`forget_peak`], or since the start, in bytes.
+///
+/// # Errors
+/// It does not run.
+pub fn peak(pid: u32) -> io::Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+/// From now on [`peak`] is about what comes.
+///
+/// # Errors
+/// It does not run, or is another user's.
+pub fn forget_peak(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
+fn memory(pid: u32, name: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
     let kib: Option<u64> = line.and_then(|text| text.trim().parse().ok());
-    Ok(kib.ok_or_else(|| io::Error::other("no VmRSS in /proc"))? * 1024)
+    Ok(kib.ok_or_else(|| io::Error::other(format!("no {name} in /proc")))? * 1024)
 }
 
 /// Files that it has open, connections included.
@@ -34,6 +54,15 @@ pub fn resident(pid: u32) -> io::Result<u64> {
 /// It does not run, or is another user's.
 pub fn open_files(pid: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// Sockets that it has open: connections, and those that it listens on.
+///
+/// # Errors
+/// It does not run, or is another user's.
+pub fn sockets(pid: u32) -> io::Result<usize> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd"))?.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    Ok(links.filter(|link| link.to_string_lossy().starts_with("socket:")).count())
 }
 
 /// The process that listens on a TCP port.
@@ -103,6 +132,10 @@ mod tests {
     fn this_process_costs_something() {
         let pid = std::process::id();
         assert!(resident(pid).unwrap() > 0 && open_files(pid).unwrap() > 0);
+        forget_peak(pid).unwrap();
+        assert!(peak(pid).unwrap() > 0);
+        let _listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(sockets(pid).unwrap() > 0);
         let watched = Watched::start(&BTreeMap::from([("this".to_owned(), pid)])).unwrap();
         assert!(watched.spent().unwrap().contains_key("this"));
     }

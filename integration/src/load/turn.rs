@@ -177,7 +177,9 @@ impl Server {
         Ok(all)
     }
 
-    fn channel(&self, number: usize) -> Channel {
+    /// One of its connections; numbers go round.
+    #[must_use]
+    pub fn channel(&self, number: usize) -> Channel {
         self.channels[number % self.channels.len()].clone()
     }
 }

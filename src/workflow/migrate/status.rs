@@ -1,7 +1,7 @@
 //! Status: streams of each shard, copy progress of each table. The source is asked too, but not needed.
 
 mod copying;
-mod folding;
+pub mod folding;
 mod stream;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::super::super::record::TableSize;
 use super::super::progress::{Size, TableState};
-use super::super::sizes::Copying;
+pub use super::super::sizes::Copying;
 
 /// The streams of a workflow, and what their copies are measured against.
 pub struct Folding<'a> {
