@@ -71,7 +71,7 @@ struct One {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) count: usize,
-    /// Those of them on which the work has not ended.
+    /// Those of them that hold a place: the work on them has not ended.
     pub(super) places: usize,
     /// Of the one that waits for longest.
     pub(super) since: Instant,
@@ -157,7 +157,8 @@ impl Answers {
     pub(super) fn waiting(&self) -> Option<Waiting> {
         let (count, places, since) = self.with(|open| {
             let since = open.oldest()?;
-            let places = open.answers.values().filter(|one| one.waits.is_some() && one.place.is_some()).count();
+            let holds = |one: &&One| one.waits.is_some() && one.place.as_ref().is_some_and(Place::is_held);
+            let places = open.answers.values().filter(holds).count();
             Some((open.waiting, places, since))
         })?;
         let taken: usize = self.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).sum();

@@ -94,6 +94,11 @@ impl Place {
         extensions.get().cloned().unwrap_or_default()
     }
 
+    /// True once one was taken; calls that nobody bounds take none.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn hold(&self, taken: Taken) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }

@@ -211,6 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_no_place_is_not_given_up_for_one() {
+        let places = Places::new(4);
+        let [health, working] = [(); 2].map(|()| places.answers());
+        let works: Vec<_> = (0..4).map(|_| Place::default()).collect();
+        assert!(works.iter().all(|work| places.take(work, &working)));
+        let kept = waiting(&health, 3);
+        assert!(!places.take(&Place::default(), &working));
+        assert!(!health.is_given_up());
+        drop(kept);
+    }
+
+    #[test]
     fn places_that_unread_answers_hold_go_to_others_but_those_of_work_do_not() {
         let places = Places::new(4);
         let [hostile, other] = [(); 2].map(|()| places.answers());
