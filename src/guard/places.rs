@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::Answers;
 use super::turns::{Taken, Turns};
-use super::unread::Unread;
+use super::unread::{GRACE, Unread};
 
-/// While all places are taken a call waits for its turn, so many times for so long; each time clients that do not read are looked
-/// for.
-const LOOKS: usize = 4;
-const LOOK: Duration = Duration::from_millis(250);
+/// While all places are taken a call waits for its turn, a second at most. Clients that do not read are looked for as often as they
+/// have a moment to begin: with longer waits a call would wait two of them for each.
+const LOOKS: usize = 10;
+const LOOK: Duration = GRACE;
 
 /// So many calls at once, and so many answers that nobody has read yet.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ const PER_CALL: usize = 2;
 /// Waiting answers may be of so many bytes together before clients that do not read are given up sooner.
 const BYTES: usize = 256 << 20;
 /// A client with no more than its share has so long to begin to read.
-const GRACE: Duration = Duration::from_millis(100);
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 /// Who found nobody to give up does not look again for so long.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -137,8 +137,8 @@ impl Unread {
         let connections: Vec<_> = self.with(|connections| connections.values().filter_map(Weak::upgrade).collect());
         let waiting = connections.iter().filter_map(|answers| Some((answers, answers.waiting()?)));
         let mut found: Vec<_> = waiting.filter(|(_, waiting)| weigh(waiting) > 0).collect();
-        // one part for whoever comes next
-        let share = most / (found.len() + 1);
+        // one part for whoever comes next; nobody has less than one
+        let share = (most / (found.len() + 1)).max(1);
         found.retain(|(_, waiting)| !waiting.is_read && (weigh(waiting) > share || waiting.since.elapsed() >= GRACE));
         found.sort_by_key(|(_, waiting)| (Reverse(weigh(waiting)), waiting.since));
         let mut given_up = false;
@@ -208,6 +208,30 @@ mod tests {
         answer.offered(1);
         drop(answer);
         assert_eq!(places.waiting(), (0, 0));
+    }
+
+    #[test]
+    fn who_has_one_answer_has_a_moment_to_begin_however_many_others_have() {
+        let places = Places::new(2);
+        let all: Vec<_> = (0..4).map(|_| places.answers()).collect();
+        let kept: Vec<_> = all.iter().map(|answers| waiting(answers, 1)).collect();
+        assert!(places.take(&Place::default(), &places.answers()), "this one has nothing to read yet");
+        assert!(!all.iter().any(|answers| answers.is_given_up()));
+        drop(kept);
+    }
+
+    #[tokio::test]
+    async fn who_holds_the_only_place_and_does_not_begin_is_given_up_while_a_call_waits_for_its_turn() {
+        let places = Places::new(1);
+        let [hostile, other] = [(); 2].map(|()| places.answers());
+        let work = Place::default();
+        assert!(places.take(&work, &hostile));
+        let answer = hostile.begin(work);
+        answer.offered(10);
+        let next = Place::default();
+        assert!(places.turn(&next, &other).await);
+        assert!(hostile.is_given_up());
+        drop(answer);
     }
 
     #[test]
