@@ -24,7 +24,7 @@ const HURRY: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(1);
 /// A connection that takes so many bytes in that time is read: more than the answers to all the pings that it may send.
 const PROGRESS: usize = 64 << 10;
-/// A client that takes so many bytes for each of its waiting answers, while they wait and within two periods, reads them.
+/// A client that takes so many bytes for each of its waiting answers within two periods reads them.
 const PACE: usize = 4 << 10;
 
 /// The answers of one connection that are not sent to their end.
@@ -37,7 +37,7 @@ pub struct Answers {
     given_up: AtomicBool,
     /// Whoever serves the connection.
     server: AtomicWaker,
-    /// Bytes that the client's socket took in this period and in the one before.
+    /// Bytes that the client's socket took in this period and in the one before. Periods pass while answers are open.
     taken: [AtomicUsize; 2],
 }
 
@@ -130,9 +130,6 @@ impl Answers {
         let before = one.waits.replace((Instant::now(), bytes));
         let is_first = before.is_none() && *waiting == 0;
         *waiting += usize::from(before.is_none());
-        if is_first {
-            self.taken.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
-        }
         let Some((all, _)) = &self.all else { return };
         all.add(bytes);
         if let Some((_, bytes)) = before {

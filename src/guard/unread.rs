@@ -220,6 +220,18 @@ mod tests {
         drop(kept);
     }
 
+    #[test]
+    fn who_has_just_read_reads_when_the_next_answer_waits() {
+        let places = Places::new(1);
+        let reading = places.answers();
+        drop(waiting(&reading, 1));
+        reading.took(1 << 20);
+        let kept = waiting(&reading, 2);
+        assert!(!places.take(&Place::default(), &reading), "there is no room");
+        assert!(!reading.is_given_up());
+        drop(kept);
+    }
+
     #[tokio::test]
     async fn who_holds_the_only_place_and_does_not_begin_is_given_up_while_a_call_waits_for_its_turn() {
         let places = Places::new(1);
