@@ -105,9 +105,15 @@ impl Answers {
 
     /// A new answer, which holds the call's place until the work has ended.
     pub fn begin(self: &Arc<Self>, place: Place) -> Answer {
+        let mut one = Some(One { waits: None, place: Some(place) });
         let number = self.with(|open| {
             open.next += 1;
-            open.answers.insert(open.next, One { waits: None, place: Some(place) });
+            // of who was given up nothing counts any more
+            if !self.is_given_up()
+                && let Some(one) = one.take()
+            {
+                open.answers.insert(open.next, one);
+            }
             open.next
         });
         Answer { number, answers: Arc::clone(self) }

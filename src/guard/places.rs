@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::Answers;
 use super::turns::{Taken, Turns};
 use super::unread::{GRACE, Unread};
@@ -48,22 +50,24 @@ impl Places {
         if !self.unread.has_room(connection) {
             return false;
         }
-        let mut turn = match self.calls.line_up(connection.number()) {
-            Ok(taken) => {
-                place.hold(taken);
-                return true;
-            }
-            Err(turn) => turn,
+        let taken = match self.calls.line_up(connection.number()) {
+            Ok(taken) => Some(taken),
+            Err(turn) => self.wait(turn).await.filter(|_| self.unread.has_room_still(connection)),
         };
+        let Some(taken) = taken else { return false };
+        place.hold(taken);
+        true
+    }
+
+    /// The place of a call whose turn comes; none when it does not come in time.
+    async fn wait(&self, mut turn: oneshot::Receiver<Taken>) -> Option<Taken> {
         for _ in 0..LOOKS {
             self.unread.give_up_a_holder();
             if let Ok(taken) = tokio::time::timeout(LOOK, &mut turn).await {
-                let Ok(taken) = taken else { return false };
-                place.hold(taken);
-                return true;
+                return taken.ok();
             }
         }
-        false
+        None
     }
 
     /// The answers of a new connection.

@@ -110,6 +110,10 @@ impl Unread {
     /// True when one more answer of a connection may wait; gives up clients that do not read to make it so, until a quarter is
     /// free. While all read, those who have less than their share waiting have room all the same.
     pub(super) fn has_room(&self, connection: &Answers) -> bool {
+        if connection.is_given_up() {
+            // nobody would get the answer
+            return false;
+        }
         if self.fits() {
             return true;
         }
@@ -118,6 +122,13 @@ impl Unread {
         let give_up = || self.give_up(|waiting| waiting.count, self.most, is_enough);
         // some may be read, or be over, meanwhile
         self.fits() || search(&mut choosing.room, give_up) || self.fits() || connection.count() < self.share()
+    }
+
+    /// The same when a call's turn has come: many waited beside it, whose answers may wait by now. For a connection with less than its
+    /// share nobody is searched while the place is held.
+    pub(super) fn has_room_still(&self, connection: &Answers) -> bool {
+        let is_modest = || connection.count() < self.share();
+        !connection.is_given_up() && (self.fits() || is_modest() || self.has_room(connection))
     }
 
     /// Answers that each connection may have waiting, with one part for whoever comes next.
@@ -192,6 +203,42 @@ mod tests {
         drop((kept, more));
         assert_eq!(places.waiting(), (0, 0));
         assert!(places.take(&Place::default(), &few));
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_comes_brings_no_place_when_its_connection_has_its_share_waiting_by_then() {
+        let places = Places::new(1);
+        let (connection, work, next) = (places.answers(), Place::default(), Place::default());
+        assert!(places.take(&work, &connection));
+        let answers = async {
+            let kept = waiting(&connection, 2);
+            connection.took(1 << 20);
+            drop(work);
+            kept
+        };
+        let (came, kept) = tokio::join!(places.turn(&next, &connection), answers);
+        assert!(!came && !places.are_taken());
+        drop(kept);
+        assert!(places.turn(&next, &connection).await);
+    }
+
+    #[tokio::test]
+    async fn the_calls_of_who_was_given_up_are_not_served_and_their_answers_do_not_count() {
+        let places = Places::new(1);
+        let [hostile, other] = [(); 2].map(|()| places.answers());
+        let (work, late) = (Place::default(), Place::default());
+        assert!(places.take(&work, &other));
+        let gone = async {
+            hostile.give_up();
+            drop(work);
+        };
+        let (came, ()) = tokio::join!(places.turn(&late, &hostile), gone);
+        assert!(!came && !places.are_taken());
+        assert!(!places.turn(&late, &hostile).await);
+        let kept = waiting(&hostile, 3);
+        assert_eq!(places.waiting(), (0, 0));
+        drop(kept);
+        assert_eq!(places.waiting(), (0, 0));
     }
 
     #[test]
