@@ -3,27 +3,19 @@
 //! HTTP/2 takes the next part of an answer when its client has room for it. A client that grants none, and takes what is written
 //! to its socket all the same, would keep its answers in memory for ever.
 
+mod look;
+
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::task::AtomicWaker;
-use tokio::time::Sleep;
 
+use super::Place;
 use super::unread::Unread;
-use super::{Place, Places};
+pub(super) use look::Look;
 
-/// An answer may wait so long for its client.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The same while all places of calls are taken, or much waits.
-const HURRY: Duration = Duration::from_secs(2);
-/// Time between two looks at a connection with open answers.
-const PERIOD: Duration = Duration::from_secs(1);
-/// A connection that takes so many bytes in that time is read: more than the answers to all the pings that it may send.
-const PROGRESS: usize = 64 << 10;
 /// A client that takes so many bytes for each of its waiting answers within two periods reads them.
 const PACE: usize = 4 << 10;
 
@@ -233,61 +225,5 @@ impl Drop for Answer {
             self.answers.removed(&mut open.waiting, &mut one);
             Some(one)
         });
-    }
-}
-
-/// Looks whether a connection's client reads.
-pub(super) struct Look {
-    answers: Arc<Answers>,
-    places: Places,
-    next: Option<Pin<Box<Sleep>>>,
-    /// Bytes that were taken since `progress`.
-    written: usize,
-    progress: Instant,
-}
-
-impl Look {
-    pub(super) fn new(answers: Arc<Answers>, places: Places) -> Self {
-        Self { answers, places, next: None, written: 0, progress: Instant::now() }
-    }
-
-    /// The client's socket took so many bytes.
-    pub(super) fn wrote(&mut self, bytes: usize) {
-        self.written = self.written.saturating_add(bytes);
-        self.answers.took(bytes);
-    }
-
-    /// True when the client was given up for others.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.answers.is_given_up()
-    }
-
-    /// False when answers have waited for too long, or the client was given up. Wakes the task for the next look while any is open:
-    /// nobody tells when one begins to wait.
-    pub(super) fn is_read(&mut self, cx: &mut Context<'_>) -> bool {
-        self.answers.server.register(cx.waker());
-        loop {
-            if self.is_given_up() {
-                return false;
-            }
-            if self.answers.are_over() {
-                return true;
-            }
-            let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(PERIOD)));
-            if next.as_mut().poll(cx).is_pending() {
-                return true;
-            }
-            self.next = None;
-            let [now, before] = &self.answers.taken;
-            before.store(now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-            if self.written >= PROGRESS {
-                (self.written, self.progress) = (0, Instant::now());
-            }
-            let patience = if self.places.press() { HURRY } else { PATIENCE };
-            let oldest = self.answers.with(|open| open.oldest());
-            if oldest.is_some_and(|oldest| oldest.max(self.progress).elapsed() > patience) {
-                return false;
-            }
-        }
     }
 }
