@@ -1,9 +1,11 @@
-//! Answers that nobody reads: which of a connection's answers wait for their client, and since when.
+//! Answers that nobody reads: which of a connection's answers wait for their client, and since when; and what the connection holds.
 //!
 //! HTTP/2 takes the next part of an answer when its client has room for it. A client that grants none, and takes what is written
-//! to its socket all the same, would keep its answers in memory for ever.
+//! to its socket all the same, would keep its answers in memory for ever. One that grants much and takes nothing from its socket
+//! leaves them with HTTP/2, which is not seen: what was passed to it counts until the socket took as much.
 
 mod look;
+mod received;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,6 +17,7 @@ use futures::task::AtomicWaker;
 use super::Place;
 use super::unread::Unread;
 pub(super) use look::Look;
+pub(super) use received::Received;
 
 /// A client that takes so many bytes for each of its waiting answers within two periods reads them.
 const PACE: usize = 4 << 10;
@@ -25,8 +28,10 @@ pub struct Answers {
     open: Mutex<Open>,
     /// What waits on all connections, and this one's number there.
     all: Option<(Arc<Unread>, u64)>,
-    /// The client is given up.
+    /// The client is given up, or gone.
     given_up: AtomicBool,
+    /// It was given up for what it holds.
+    heavy: AtomicBool,
     /// Whoever serves the connection.
     server: AtomicWaker,
     /// Bytes that the client's socket took in this period and in the one before. Periods pass while answers are open.
@@ -39,6 +44,17 @@ struct Open {
     answers: HashMap<u64, One>,
     /// Those that wait for their client.
     waiting: usize,
+    /// Bytes of requests.
+    requests: HashMap<u64, usize>,
+    passed: Passed,
+}
+
+/// Bytes of answers that were passed to HTTP/2 and that the socket has not taken.
+#[derive(Debug, Default)]
+struct Passed {
+    all: usize,
+    /// Those of them that came after HTTP/2 had read all there was, and wrote.
+    new: usize,
 }
 
 impl Open {
@@ -69,6 +85,14 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     /// The client takes its answers.
     pub(super) is_read: bool,
+}
+
+/// Bytes that a connection holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) all: usize,
+    /// Those that are no answers which the client takes.
+    pub(super) stuck: usize,
 }
 
 /// One answer; it is over when this is dropped.
@@ -156,13 +180,68 @@ impl Answers {
             let places = open.answers.values().filter(holds).count();
             Some((open.waiting, places, since))
         })?;
+        Some(Waiting { count, places, since, is_read: self.reads(count) })
+    }
+
+    /// Whether the client takes its answers, of which so many wait.
+    fn reads(&self, count: usize) -> bool {
         let taken: usize = self.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).sum();
-        Some(Waiting { count, places, since, is_read: taken >= count.saturating_mul(PACE) })
+        taken >= count.saturating_mul(PACE)
+    }
+
+    /// What the connection holds.
+    pub(super) fn held(&self) -> Held {
+        let (count, waiting, others) = self.with(|open| {
+            let waiting: usize = open.answers.values().filter_map(|one| one.waits).map(|(_, bytes)| bytes).sum();
+            let requests: usize = open.requests.values().sum();
+            (open.waiting, waiting, requests + open.passed.all)
+        });
+        Held { all: waiting + others, stuck: if self.reads(count) { others } else { waiting + others } }
+    }
+
+    /// So many bytes more are held.
+    fn hold(&self, bytes: usize) {
+        if let Some((all, _)) = &self.all {
+            all.hold(bytes);
+        }
+    }
+
+    /// So many bytes less are held.
+    fn free(&self, bytes: usize) {
+        if let Some((all, _)) = &self.all {
+            all.free(bytes);
+        }
+    }
+
+    /// False when the connection holds more than it may while there is no room.
+    fn has_room(&self) -> bool {
+        self.all.as_ref().is_none_or(|(all, _)| all.make_room(self))
+    }
+
+    /// So many bytes of what was passed to HTTP/2 are gone, at most.
+    fn left(&self, open: &mut Open, bytes: usize) {
+        let left = bytes.min(open.passed.all);
+        open.passed.all -= left;
+        self.free(left);
+    }
+
+    /// HTTP/2 has read all there was, and writes what it has.
+    fn writes(&self) {
+        self.with(|open| open.passed.new = 0);
+    }
+
+    /// What it had when it began to write is gone: it was written, or its stream has ended.
+    fn has_written(&self) {
+        self.with(|open| {
+            let old = open.passed.all.saturating_sub(open.passed.new);
+            self.left(open, old);
+        });
     }
 
     /// The client's socket took so many bytes.
     pub(super) fn took(&self, bytes: usize) {
         self.taken[0].fetch_add(bytes, Ordering::Relaxed);
+        self.with(|open| self.left(open, bytes));
     }
 
     /// Gives the client up: its connection is closed, and what its answers hold is free at once.
@@ -172,9 +251,23 @@ impl Answers {
         let _gone = self.with(|open| {
             let mut gone = std::mem::take(&mut open.answers);
             gone.values_mut().for_each(|one| self.removed(&mut open.waiting, one));
+            self.free(open.requests.drain().map(|(_, bytes)| bytes).sum());
+            self.left(open, usize::MAX);
             gone
         });
         self.server.wake();
+    }
+
+    /// The same because of what it holds.
+    pub(super) fn give_up_as_heavy(&self) {
+        self.heavy.store(true, Ordering::Relaxed);
+        self.give_up();
+    }
+
+    /// The connection is closed. Requests that are still worked on count until that has ended.
+    fn close(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.with(|open| self.left(open, usize::MAX));
     }
 
     pub(super) fn is_given_up(&self) -> bool {
@@ -208,6 +301,18 @@ impl Answer {
     /// There are so many bytes for the client.
     pub fn offered(&self, bytes: usize) {
         self.change(|answers, waiting, one| answers.added(waiting, one, bytes));
+        self.answers.has_room();
+    }
+
+    /// HTTP/2 has got so many of them.
+    pub fn passed(&self, bytes: usize) {
+        self.answers.with(|open| {
+            if !self.answers.is_given_up() {
+                open.passed.all += bytes;
+                open.passed.new += bytes;
+                self.answers.hold(bytes);
+            }
+        });
     }
 
     /// The work on it has ended: its place is free.

@@ -1,5 +1,5 @@
 //! Places of calls: a bound on the work that is under way, from a whole request to the end of the work, and one on the answers
-//! that wait for their clients, after that or during it.
+//! that wait for their clients, after that or during it; and a bound on the bytes that both hold.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Answers;
+use super::answers::Received;
 use super::turns::{Taken, Turns};
 use super::unread::{GRACE, Unread};
 
@@ -25,13 +26,21 @@ pub struct Places {
 /// One call's place, once it has taken one. It is in the extensions of the request; whoever works on the call after its caller
 /// has gone keeps a clone. The last clone gives the place back.
 #[derive(Clone, Debug, Default)]
-pub struct Place(Arc<Mutex<Option<Taken>>>);
+pub struct Place(Arc<Call>);
+
+/// What a call holds.
+#[derive(Debug, Default)]
+struct Call {
+    taken: Mutex<Option<Taken>>,
+    /// What is here of its request.
+    received: Option<Received>,
+}
 
 impl Places {
-    /// At most `calls` at once, and twice as many answers that wait.
-    pub fn new(calls: usize) -> Self {
+    /// At most `calls` at once, and twice as many answers that wait; requests and answers may hold so many bytes.
+    pub fn new(calls: usize, bytes: usize) -> Self {
         let calls = calls.max(1);
-        Self { calls: Arc::new(Turns::new(calls)), unread: Arc::new(Unread::new(calls)) }
+        Self { calls: Arc::new(Turns::new(calls)), unread: Arc::new(Unread::new(calls, bytes)) }
     }
 
     /// Takes a place for a call of a connection; false when none is left. Clients that do not read their answers are given up for it.
@@ -98,12 +107,22 @@ impl Place {
         extensions.get().cloned().unwrap_or_default()
     }
 
+    /// That of a call whose request begins to arrive on a connection.
+    pub fn receiving(connection: &Arc<Answers>) -> Self {
+        Self(Arc::new(Call { taken: Mutex::default(), received: Some(Received::begin(connection)) }))
+    }
+
+    /// So many bytes more of the request are here; false when there is no room for them.
+    pub fn received(&self, bytes: usize) -> bool {
+        self.0.received.as_ref().is_none_or(|received| received.add(bytes))
+    }
+
     /// True once one was taken; calls that nobody bounds take none.
     pub(super) fn is_held(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn hold(&self, taken: Taken) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }
 }

@@ -28,17 +28,45 @@ pub struct Look {
     /// Bytes that were taken since `progress`.
     written: usize,
     progress: Instant,
+    /// The socket takes no more for now.
+    is_blocked: bool,
+    /// HTTP/2 has read all there was, and writes then.
+    writes: bool,
 }
 
 impl Look {
     pub fn new(answers: Arc<Answers>, places: Places) -> Self {
-        Self { answers, places, next: None, written: 0, progress: Instant::now() }
+        let (is_blocked, writes) = (false, false);
+        Self { answers, places, next: None, written: 0, progress: Instant::now(), is_blocked, writes }
     }
 
     /// The client's socket took so many bytes.
     pub fn wrote(&mut self, bytes: usize) {
         self.written = self.written.saturating_add(bytes);
         self.answers.took(bytes);
+    }
+
+    /// The socket took something, or takes no more for now.
+    pub fn blocks(&mut self, is_blocked: bool) {
+        self.is_blocked = is_blocked;
+    }
+
+    /// HTTP/2 reads: what it had when it last found nothing to read is written, unless the socket took no more.
+    pub fn reads(&mut self) {
+        if std::mem::take(&mut self.writes) && !self.is_blocked {
+            self.answers.has_written();
+        }
+    }
+
+    /// It has read all there was.
+    pub fn has_read_all(&mut self) {
+        self.writes = true;
+        self.answers.writes();
+    }
+
+    /// True when the client was given up for what it holds.
+    pub fn is_heavy(&self) -> bool {
+        self.answers.heavy.load(Ordering::Relaxed)
     }
 
     /// True when the client was given up for others.
@@ -73,5 +101,11 @@ impl Look {
                 return false;
             }
         }
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.answers.close();
     }
 }
