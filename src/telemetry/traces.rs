@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{Status, TracerProvider};
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, ShouldSample,
+};
 use tonic::Code;
 use tracing::{Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -50,7 +52,7 @@ static TRACING: OnceLock<Tracing> = OnceLock::new();
 /// What decides about traces, and what sends their spans.
 #[derive(Debug)]
 struct Tracing {
-    sampler: Sampler,
+    sampler: Box<dyn ShouldSample>,
     tracer: SdkTracer,
     provider: SdkTracerProvider,
 }

@@ -28,7 +28,7 @@ impl SpanExporter for Kept {
 fn traced(service: &str, work: impl FnOnce()) -> Vec<SpanData> {
     static KEPT: LazyLock<Kept> = LazyLock::new(Kept::default);
     let Tracing { tracer, provider, .. } = TRACING.get_or_init(|| {
-        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+        let sampler = Box::new(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
         let provider = SdkTracerProvider::builder().with_simple_exporter(KEPT.clone());
         let provider = provider.with_sampler(Sampler::AlwaysOn);
         let provider = provider.with_id_generator(sampling::Generator::default()).build();
