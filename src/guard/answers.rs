@@ -21,6 +21,8 @@ pub(super) use received::Received;
 
 /// A client that takes so many bytes for each of its waiting answers within two periods reads them.
 const PACE: usize = 4 << 10;
+/// A connection without calls keeps room for so many.
+const KEPT: usize = 32;
 
 /// The answers of one connection that are not sent to their end.
 #[derive(Debug, Default)]
@@ -327,8 +329,31 @@ impl Drop for Answer {
         // dropped outside of the lock
         let _one = self.answers.with(|open| {
             let mut one = open.answers.remove(&self.number)?;
+            rest(&mut open.answers);
             self.answers.removed(&mut open.waiting, &mut one);
             Some(one)
         });
+    }
+}
+
+/// Gives the room of a map back that was full once: a connection that is idle does not keep it.
+fn rest<T>(map: &mut HashMap<u64, T>) {
+    if map.is_empty() && map.capacity() > KEPT {
+        map.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_busy_keeps_no_room_for_its_calls() {
+        let answers = Arc::new(Answers::default());
+        let calls: Vec<_> = (0..250).map(|_| answers.begin(Place::receiving(&answers))).collect();
+        let room = || answers.with(|open| (open.answers.capacity(), open.requests.capacity()));
+        assert!(room().0 >= 250 && room().1 >= 250);
+        drop(calls);
+        assert!(room().0 <= KEPT && room().1 <= KEPT);
     }
 }

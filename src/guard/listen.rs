@@ -201,6 +201,10 @@ impl Io {
         let given = self.mended.len().min(buf.remaining());
         buf.put_slice(self.mended.get(..given).unwrap_or_default());
         self.mended.drain(..given);
+        if self.mended.is_empty() {
+            // an idle connection keeps no room for it
+            self.mended = Vec::new();
+        }
     }
 
     /// Reads what is to be read, and looks through it.

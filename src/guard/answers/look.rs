@@ -83,6 +83,10 @@ impl Look {
                 return false;
             }
             if self.answers.are_over() {
+                // an idle connection needs no timer
+                if self.next.as_ref().is_some_and(|next| next.is_elapsed()) {
+                    self.next = None;
+                }
                 return true;
             }
             let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(PERIOD)));

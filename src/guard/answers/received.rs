@@ -47,6 +47,7 @@ impl Drop for Received {
     fn drop(&mut self) {
         self.answers.with(|open| {
             if let Some(bytes) = open.requests.remove(&self.number) {
+                super::rest(&mut open.requests);
                 self.answers.free(bytes);
             }
         });
