@@ -43,6 +43,9 @@ use listen::listen;
 use pid_file::PidFile;
 pub use stop::stop_signal;
 
+/// Bytes of a request about health or services: names.
+const MAX_QUESTION: usize = 64 << 10;
+
 /// Why the program ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -100,7 +103,7 @@ pub async fn serve(
     let ended = CancellationToken::new();
     let seen = watch::start(Arc::clone(&context), &config.watch, stopping.clone());
     meters::observe(seen.clone());
-    let Guard { listening, gate, busy } = guard(&config.guard, &stopping)?;
+    let Guard { listening, gate, busy } = guard(&config, &stopping)?;
     let pages = http.map(|listener| {
         tracing::info!(server.address = address(&listener), "serving HTTP");
         let state = web::Pages {
@@ -186,7 +189,10 @@ async fn services(
             .register_encoded_file_descriptor_set(vtmigrated_proto::DESCRIPTORS)
     };
     let mut services = RoutesBuilder::default();
-    services.add_service(health).add_service(described().build_v1()?).add_service(described().build_v1alpha()?);
+    services
+        .add_service(health.max_decoding_message_size(MAX_QUESTION))
+        .add_service(described().build_v1()?.max_decoding_message_size(MAX_QUESTION))
+        .add_service(described().build_v1alpha()?.max_decoding_message_size(MAX_QUESTION));
     if config.server.services.vtctld {
         let service = VtctldServer::new(Vtctld::new(Arc::clone(context), tasks.clone()))
             .max_decoding_message_size(config.server.max_message)
@@ -249,7 +255,8 @@ struct Guard {
 }
 
 /// Reads the files that guard the port, and watches them until `stopped`.
-fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard, Error> {
+fn guard(config: &Config, stopped: &CancellationToken) -> Result<Guard, Error> {
+    let options = &config.guard;
     let tls = options.tls.load()?;
     let gate = Gate::load(options)?;
     gate.watch(stopped);
@@ -257,7 +264,8 @@ fn guard(options: &guard::Options, stopped: &CancellationToken) -> Result<Guard,
         tokio::spawn(Arc::clone(tls).watch(stopped.clone()));
     }
     let (optional, max_connections) = (options.tls.optional, options.max_connections);
-    let places = guard::Places::new(options.max_calls);
+    let max_bytes = options.max_bytes.max(config.server.max_message.saturating_mul(2));
+    let places = guard::Places::new(options.max_calls, max_bytes);
     Ok(Guard {
         listening: guard::listen::Listening { tls, optional, max_connections, places: places.clone() },
         gate,

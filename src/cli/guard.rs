@@ -40,6 +40,9 @@ pub struct GuardArgs {
     /// Calls served at once; more wait for a moment, and are refused then
     #[arg(long, help_heading = OURS, default_value_t = 1000, value_name = "COUNT")]
     pub grpc_max_concurrent_calls: usize,
+    /// Bytes that requests and answers hold together; beyond, connections that hold the most are closed
+    #[arg(long, help_heading = OURS, default_value_t = 512 << 20, value_name = "BYTES")]
+    pub grpc_max_held_bytes: usize,
     /// Connections kept at once; more wait
     #[arg(long, help_heading = OURS, default_value_t = 10_000, value_name = "COUNT")]
     pub grpc_max_connections: usize,

@@ -149,6 +149,7 @@ pub(super) fn guard(args: GuardArgs) -> Result<guard::Options, Error> {
         grpc_auth_mtls_allowed_substrings,
         grpc_roles_file,
         grpc_max_concurrent_calls,
+        grpc_max_held_bytes,
         grpc_max_connections,
         grpc_max_concurrent_streams,
     } = args;
@@ -177,6 +178,7 @@ pub(super) fn guard(args: GuardArgs) -> Result<guard::Options, Error> {
         mode,
         roles: path(grpc_roles_file),
         max_calls: grpc_max_concurrent_calls.max(1),
+        max_bytes: grpc_max_held_bytes,
         max_connections: grpc_max_connections.max(1),
         max_streams: grpc_max_concurrent_streams.max(1),
     })

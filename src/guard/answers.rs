@@ -1,31 +1,28 @@
-//! Answers that nobody reads: which of a connection's answers wait for their client, and since when.
+//! Answers that nobody reads: which of a connection's answers wait for their client, and since when; and what the connection holds.
 //!
 //! HTTP/2 takes the next part of an answer when its client has room for it. A client that grants none, and takes what is written
-//! to its socket all the same, would keep its answers in memory for ever.
+//! to its socket all the same, would keep its answers in memory for ever. One that grants much and takes nothing from its socket
+//! leaves them with HTTP/2, which is not seen: what was passed to it counts until the socket took as much.
+
+mod look;
+mod received;
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::task::AtomicWaker;
-use tokio::time::Sleep;
 
+use super::Place;
 use super::unread::Unread;
-use super::{Place, Places};
+pub(super) use look::Look;
+pub(super) use received::Received;
 
-/// An answer may wait so long for its client.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The same while all places of calls are taken, or much waits.
-const HURRY: Duration = Duration::from_secs(2);
-/// Time between two looks at a connection with open answers.
-const PERIOD: Duration = Duration::from_secs(1);
-/// A connection that takes so many bytes in that time is read: more than the answers to all the pings that it may send.
-const PROGRESS: usize = 64 << 10;
-/// A client that takes so many bytes for each of its waiting answers, while they wait and within two periods, reads them.
+/// A client that takes so many bytes for each of its waiting answers within two periods reads them.
 const PACE: usize = 4 << 10;
+/// A connection without calls keeps room for so many.
+const KEPT: usize = 32;
 
 /// The answers of one connection that are not sent to their end.
 #[derive(Debug, Default)]
@@ -33,11 +30,13 @@ pub struct Answers {
     open: Mutex<Open>,
     /// What waits on all connections, and this one's number there.
     all: Option<(Arc<Unread>, u64)>,
-    /// The client is given up.
+    /// The client is given up, or gone.
     given_up: AtomicBool,
+    /// It was given up for what it holds.
+    heavy: AtomicBool,
     /// Whoever serves the connection.
     server: AtomicWaker,
-    /// Bytes that the client's socket took in this period and in the one before.
+    /// Bytes that the client's socket took in this period and in the one before. Periods pass while answers are open.
     taken: [AtomicUsize; 2],
 }
 
@@ -47,6 +46,17 @@ struct Open {
     answers: HashMap<u64, One>,
     /// Those that wait for their client.
     waiting: usize,
+    /// Bytes of requests.
+    requests: HashMap<u64, usize>,
+    passed: Passed,
+}
+
+/// Bytes of answers that were passed to HTTP/2 and that the socket has not taken.
+#[derive(Debug, Default)]
+struct Passed {
+    all: usize,
+    /// Those of them that came after HTTP/2 had read all there was, and wrote.
+    new: usize,
 }
 
 impl Open {
@@ -71,12 +81,20 @@ struct One {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) count: usize,
-    /// Those of them on which the work has not ended.
+    /// Those of them that hold a place: the work on them has not ended.
     pub(super) places: usize,
     /// Of the one that waits for longest.
     pub(super) since: Instant,
     /// The client takes its answers.
     pub(super) is_read: bool,
+}
+
+/// Bytes that a connection holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) all: usize,
+    /// Those that are no answers which the client takes.
+    pub(super) stuck: usize,
 }
 
 /// One answer; it is over when this is dropped.
@@ -105,9 +123,15 @@ impl Answers {
 
     /// A new answer, which holds the call's place until the work has ended.
     pub fn begin(self: &Arc<Self>, place: Place) -> Answer {
+        let mut one = Some(One { waits: None, place: Some(place) });
         let number = self.with(|open| {
             open.next += 1;
-            open.answers.insert(open.next, One { waits: None, place: Some(place) });
+            // of who was given up nothing counts any more
+            if !self.is_given_up()
+                && let Some(one) = one.take()
+            {
+                open.answers.insert(open.next, one);
+            }
             open.next
         });
         Answer { number, answers: Arc::clone(self) }
@@ -130,9 +154,6 @@ impl Answers {
         let before = one.waits.replace((Instant::now(), bytes));
         let is_first = before.is_none() && *waiting == 0;
         *waiting += usize::from(before.is_none());
-        if is_first {
-            self.taken.iter().for_each(|taken| taken.store(0, Ordering::Relaxed));
-        }
         let Some((all, _)) = &self.all else { return };
         all.add(bytes);
         if let Some((_, bytes)) = before {
@@ -157,16 +178,72 @@ impl Answers {
     pub(super) fn waiting(&self) -> Option<Waiting> {
         let (count, places, since) = self.with(|open| {
             let since = open.oldest()?;
-            let places = open.answers.values().filter(|one| one.waits.is_some() && one.place.is_some()).count();
+            let holds = |one: &&One| one.waits.is_some() && one.place.as_ref().is_some_and(Place::is_held);
+            let places = open.answers.values().filter(holds).count();
             Some((open.waiting, places, since))
         })?;
+        Some(Waiting { count, places, since, is_read: self.reads(count) })
+    }
+
+    /// Whether the client takes its answers, of which so many wait.
+    fn reads(&self, count: usize) -> bool {
         let taken: usize = self.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).sum();
-        Some(Waiting { count, places, since, is_read: taken >= count.saturating_mul(PACE) })
+        taken >= count.saturating_mul(PACE)
+    }
+
+    /// What the connection holds.
+    pub(super) fn held(&self) -> Held {
+        let (count, waiting, others) = self.with(|open| {
+            let waiting: usize = open.answers.values().filter_map(|one| one.waits).map(|(_, bytes)| bytes).sum();
+            let requests: usize = open.requests.values().sum();
+            (open.waiting, waiting, requests + open.passed.all)
+        });
+        Held { all: waiting + others, stuck: if self.reads(count) { others } else { waiting + others } }
+    }
+
+    /// So many bytes more are held.
+    fn hold(&self, bytes: usize) {
+        if let Some((all, _)) = &self.all {
+            all.hold(bytes);
+        }
+    }
+
+    /// So many bytes less are held.
+    fn free(&self, bytes: usize) {
+        if let Some((all, _)) = &self.all {
+            all.free(bytes);
+        }
+    }
+
+    /// False when the connection holds more than it may while there is no room.
+    fn has_room(&self) -> bool {
+        self.all.as_ref().is_none_or(|(all, _)| all.make_room(self))
+    }
+
+    /// So many bytes of what was passed to HTTP/2 are gone, at most.
+    fn left(&self, open: &mut Open, bytes: usize) {
+        let left = bytes.min(open.passed.all);
+        open.passed.all -= left;
+        self.free(left);
+    }
+
+    /// HTTP/2 has read all there was, and writes what it has.
+    fn writes(&self) {
+        self.with(|open| open.passed.new = 0);
+    }
+
+    /// What it had when it began to write is gone: it was written, or its stream has ended.
+    fn has_written(&self) {
+        self.with(|open| {
+            let old = open.passed.all.saturating_sub(open.passed.new);
+            self.left(open, old);
+        });
     }
 
     /// The client's socket took so many bytes.
     pub(super) fn took(&self, bytes: usize) {
         self.taken[0].fetch_add(bytes, Ordering::Relaxed);
+        self.with(|open| self.left(open, bytes));
     }
 
     /// Gives the client up: its connection is closed, and what its answers hold is free at once.
@@ -176,9 +253,23 @@ impl Answers {
         let _gone = self.with(|open| {
             let mut gone = std::mem::take(&mut open.answers);
             gone.values_mut().for_each(|one| self.removed(&mut open.waiting, one));
+            self.free(open.requests.drain().map(|(_, bytes)| bytes).sum());
+            self.left(open, usize::MAX);
             gone
         });
         self.server.wake();
+    }
+
+    /// The same because of what it holds.
+    pub(super) fn give_up_as_heavy(&self) {
+        self.heavy.store(true, Ordering::Relaxed);
+        self.give_up();
+    }
+
+    /// The connection is closed. Requests that are still worked on count until that has ended.
+    fn close(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.with(|open| self.left(open, usize::MAX));
     }
 
     pub(super) fn is_given_up(&self) -> bool {
@@ -212,6 +303,18 @@ impl Answer {
     /// There are so many bytes for the client.
     pub fn offered(&self, bytes: usize) {
         self.change(|answers, waiting, one| answers.added(waiting, one, bytes));
+        self.answers.has_room();
+    }
+
+    /// HTTP/2 has got so many of them.
+    pub fn passed(&self, bytes: usize) {
+        self.answers.with(|open| {
+            if !self.answers.is_given_up() {
+                open.passed.all += bytes;
+                open.passed.new += bytes;
+                self.answers.hold(bytes);
+            }
+        });
     }
 
     /// The work on it has ended: its place is free.
@@ -226,64 +329,31 @@ impl Drop for Answer {
         // dropped outside of the lock
         let _one = self.answers.with(|open| {
             let mut one = open.answers.remove(&self.number)?;
+            rest(&mut open.answers);
             self.answers.removed(&mut open.waiting, &mut one);
             Some(one)
         });
     }
 }
 
-/// Looks whether a connection's client reads.
-pub(super) struct Look {
-    answers: Arc<Answers>,
-    places: Places,
-    next: Option<Pin<Box<Sleep>>>,
-    /// Bytes that were taken since `progress`.
-    written: usize,
-    progress: Instant,
+/// Gives the room of a map back that was full once: a connection that is idle does not keep it.
+fn rest<T>(map: &mut HashMap<u64, T>) {
+    if map.is_empty() && map.capacity() > KEPT {
+        map.shrink_to_fit();
+    }
 }
 
-impl Look {
-    pub(super) fn new(answers: Arc<Answers>, places: Places) -> Self {
-        Self { answers, places, next: None, written: 0, progress: Instant::now() }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The client's socket took so many bytes.
-    pub(super) fn wrote(&mut self, bytes: usize) {
-        self.written = self.written.saturating_add(bytes);
-        self.answers.took(bytes);
-    }
-
-    /// True when the client was given up for others.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.answers.is_given_up()
-    }
-
-    /// False when answers have waited for too long, or the client was given up. Wakes the task for the next look while any is open:
-    /// nobody tells when one begins to wait.
-    pub(super) fn is_read(&mut self, cx: &mut Context<'_>) -> bool {
-        self.answers.server.register(cx.waker());
-        loop {
-            if self.is_given_up() {
-                return false;
-            }
-            if self.answers.are_over() {
-                return true;
-            }
-            let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(PERIOD)));
-            if next.as_mut().poll(cx).is_pending() {
-                return true;
-            }
-            self.next = None;
-            let [now, before] = &self.answers.taken;
-            before.store(now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-            if self.written >= PROGRESS {
-                (self.written, self.progress) = (0, Instant::now());
-            }
-            let patience = if self.places.press() { HURRY } else { PATIENCE };
-            let oldest = self.answers.with(|open| open.oldest());
-            if oldest.is_some_and(|oldest| oldest.max(self.progress).elapsed() > patience) {
-                return false;
-            }
-        }
+    #[test]
+    fn a_connection_that_was_busy_keeps_no_room_for_its_calls() {
+        let answers = Arc::new(Answers::default());
+        let calls: Vec<_> = (0..250).map(|_| answers.begin(Place::receiving(&answers))).collect();
+        let room = || answers.with(|open| (open.answers.capacity(), open.requests.capacity()));
+        assert!(room().0 >= 250 && room().1 >= 250);
+        drop(calls);
+        assert!(room().0 <= KEPT && room().1 <= KEPT);
     }
 }

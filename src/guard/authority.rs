@@ -14,6 +14,8 @@ const PREFACE: usize = 24;
 const HEADER: usize = 9;
 /// Longest payload of a frame that the HTTP/2 library takes unless told otherwise.
 const MAX_PAYLOAD: usize = 16_384;
+/// An idle connection keeps room for so many bytes.
+const KEPT: usize = 512;
 const HEADERS: u8 = 1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -65,6 +67,9 @@ impl Authority {
             out.append(&mut self.held);
         }
         same &= self.held.is_empty();
+        if self.held.is_empty() && self.held.capacity() > KEPT {
+            self.held = Vec::new();
+        }
         (!same).then_some(out)
     }
 

@@ -173,6 +173,7 @@ impl Io {
             self.look.wrote(bytes);
             self.frames.sent(bytes);
         }
+        self.look.blocks(written.is_pending());
         written
     }
 
@@ -182,6 +183,9 @@ impl Io {
     }
 
     fn unread<T>(&self) -> Poll<io::Result<T>> {
+        if self.look.is_heavy() {
+            return self.hang_up("heavy", "has the server hold more than there is room for");
+        }
         self.hang_up("unread", "does not read its answers")
     }
 
@@ -197,19 +201,14 @@ impl Io {
         let given = self.mended.len().min(buf.remaining());
         buf.put_slice(self.mended.get(..given).unwrap_or_default());
         self.mended.drain(..given);
+        if self.mended.is_empty() {
+            // an idle connection keeps no room for it
+            self.mended = Vec::new();
+        }
     }
-}
 
-impl Connected for Io {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Reads what is to be read, and looks through it.
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.mended.is_empty() {
             self.give(buf);
             return Poll::Ready(Ok(()));
@@ -249,6 +248,25 @@ impl AsyncRead for Io {
     }
 }
 
+impl Connected for Io {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.look.reads();
+        let read = self.read(cx, buf);
+        if read.is_pending() {
+            self.look.has_read_all();
+        }
+        read
+    }
+}
+
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(ended) = self.ended() {
@@ -284,10 +302,14 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.socket {
+        let flushed = match &mut self.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        if flushed.is_pending() {
+            self.look.blocks(true);
         }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,6 +12,8 @@ pub struct Options {
     pub roles: Option<PathBuf>,
     /// Calls served at once.
     pub max_calls: usize,
+    /// Bytes that requests and answers may hold together; at least two messages of the greatest length.
+    pub max_bytes: usize,
     /// Connections kept at once.
     pub max_connections: usize,
     /// Calls under way on one connection.

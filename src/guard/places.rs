@@ -1,17 +1,20 @@
 //! Places of calls: a bound on the work that is under way, from a whole request to the end of the work, and one on the answers
-//! that wait for their clients, after that or during it.
+//! that wait for their clients, after that or during it; and a bound on the bytes that both hold.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Answers;
-use super::turns::{Taken, Turns};
-use super::unread::Unread;
+use tokio::sync::oneshot;
 
-/// While all places are taken a call waits for its turn, so many times for so long; each time clients that do not read are looked
-/// for.
-const LOOKS: usize = 4;
-const LOOK: Duration = Duration::from_millis(250);
+use super::Answers;
+use super::answers::Received;
+use super::turns::{Taken, Turns};
+use super::unread::{GRACE, Unread};
+
+/// While all places are taken a call waits for its turn, a second at most. Clients that do not read are looked for as often as they
+/// have a moment to begin: with longer waits a call would wait two of them for each.
+const LOOKS: usize = 10;
+const LOOK: Duration = GRACE;
 
 /// So many calls at once, and so many answers that nobody has read yet.
 #[derive(Clone, Debug)]
@@ -23,13 +26,21 @@ pub struct Places {
 /// One call's place, once it has taken one. It is in the extensions of the request; whoever works on the call after its caller
 /// has gone keeps a clone. The last clone gives the place back.
 #[derive(Clone, Debug, Default)]
-pub struct Place(Arc<Mutex<Option<Taken>>>);
+pub struct Place(Arc<Call>);
+
+/// What a call holds.
+#[derive(Debug, Default)]
+struct Call {
+    taken: Mutex<Option<Taken>>,
+    /// What is here of its request.
+    received: Option<Received>,
+}
 
 impl Places {
-    /// At most `calls` at once, and twice as many answers that wait.
-    pub fn new(calls: usize) -> Self {
+    /// At most `calls` at once, and twice as many answers that wait; requests and answers may hold so many bytes.
+    pub fn new(calls: usize, bytes: usize) -> Self {
         let calls = calls.max(1);
-        Self { calls: Arc::new(Turns::new(calls)), unread: Arc::new(Unread::new(calls)) }
+        Self { calls: Arc::new(Turns::new(calls)), unread: Arc::new(Unread::new(calls, bytes)) }
     }
 
     /// Takes a place for a call of a connection; false when none is left. Clients that do not read their answers are given up for it.
@@ -48,22 +59,24 @@ impl Places {
         if !self.unread.has_room(connection) {
             return false;
         }
-        let mut turn = match self.calls.line_up(connection.number()) {
-            Ok(taken) => {
-                place.hold(taken);
-                return true;
-            }
-            Err(turn) => turn,
+        let taken = match self.calls.line_up(connection.number()) {
+            Ok(taken) => Some(taken),
+            Err(turn) => self.wait(turn).await.filter(|_| self.unread.has_room_still(connection)),
         };
+        let Some(taken) = taken else { return false };
+        place.hold(taken);
+        true
+    }
+
+    /// The place of a call whose turn comes; none when it does not come in time.
+    async fn wait(&self, mut turn: oneshot::Receiver<Taken>) -> Option<Taken> {
         for _ in 0..LOOKS {
             self.unread.give_up_a_holder();
             if let Ok(taken) = tokio::time::timeout(LOOK, &mut turn).await {
-                let Ok(taken) = taken else { return false };
-                place.hold(taken);
-                return true;
+                return taken.ok();
             }
         }
-        false
+        None
     }
 
     /// The answers of a new connection.
@@ -94,7 +107,22 @@ impl Place {
         extensions.get().cloned().unwrap_or_default()
     }
 
+    /// That of a call whose request begins to arrive on a connection.
+    pub fn receiving(connection: &Arc<Answers>) -> Self {
+        Self(Arc::new(Call { taken: Mutex::default(), received: Some(Received::begin(connection)) }))
+    }
+
+    /// So many bytes more of the request are here; false when there is no room for them.
+    pub fn received(&self, bytes: usize) -> bool {
+        self.0.received.as_ref().is_none_or(|received| received.add(bytes))
+    }
+
+    /// True once one was taken; calls that nobody bounds take none.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn hold(&self, taken: Taken) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }
 }

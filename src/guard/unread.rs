@@ -2,6 +2,9 @@
 //!
 //! A client that reads is not given up, however much there is for it. Of those that do not, the one with the most answers
 //! goes first; one with no more than its share has a moment to begin.
+//!
+//! Beside the number there is a bound on bytes: of requests, of answers that wait, and of those that HTTP/2 holds. Beyond it the
+//! connections go that hold the most.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,10 +16,8 @@ use super::answers::{Answers, Waiting};
 
 /// Answers that may wait, for each call that may be under way: clients that read have room beside those that do not.
 const PER_CALL: usize = 2;
-/// Waiting answers may be of so many bytes together before clients that do not read are given up sooner.
-const BYTES: usize = 256 << 20;
 /// A client with no more than its share has so long to begin to read.
-const GRACE: Duration = Duration::from_millis(100);
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 /// Who found nobody to give up does not look again for so long.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -27,6 +28,8 @@ pub(super) struct Unread {
     calls: usize,
     /// Answers that may wait.
     most: usize,
+    /// Bytes that may be held.
+    most_bytes: usize,
     count: AtomicUsize,
     bytes: AtomicUsize,
     /// Connections that have any.
@@ -37,20 +40,21 @@ pub(super) struct Unread {
     choosing: Mutex<Choosing>,
 }
 
-/// When nobody was found to be given up, for the room of answers and for the place of a call.
+/// When nobody was found to be given up, for the room of answers, for the place of a call and for bytes.
 #[derive(Debug, Default)]
 struct Choosing {
     room: Option<Instant>,
     place: Option<Instant>,
+    bytes: Option<Instant>,
 }
 
 impl Unread {
-    /// Beside so many calls that may be under way.
-    pub(super) fn new(calls: usize) -> Self {
+    /// Beside so many calls that may be under way, and with so many bytes.
+    pub(super) fn new(calls: usize, most_bytes: usize) -> Self {
         let (count, bytes, waiting, number) = Default::default();
         let most = calls.saturating_mul(PER_CALL);
         let (connections, choosing) = Default::default();
-        Self { calls, most, count, bytes, waiting, number, connections, choosing }
+        Self { calls, most, most_bytes, count, bytes, waiting, number, connections, choosing }
     }
 
     /// The answers of a new connection.
@@ -73,16 +77,26 @@ impl Unread {
     /// An answer waits.
     pub(super) fn add(&self, bytes: usize) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.hold(bytes);
     }
 
     /// One that waited does so no more.
     pub(super) fn remove(&self, bytes: usize) {
         self.count.fetch_sub(1, Ordering::Relaxed);
+        self.free(bytes);
+    }
+
+    /// So many bytes more are held.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes less are held.
+    pub(super) fn free(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Answers that wait, and their bytes.
+    /// Answers that wait, and all bytes that are held.
     #[cfg(test)]
     pub(super) fn total(&self) -> (usize, usize) {
         (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
@@ -90,7 +104,7 @@ impl Unread {
 
     /// True while there is so much that clients are to hurry.
     pub(super) fn presses(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > BYTES || !self.fits()
+        self.bytes.load(Ordering::Relaxed) > self.most_bytes / 2 || !self.fits()
     }
 
     fn fits(&self) -> bool {
@@ -110,6 +124,10 @@ impl Unread {
     /// True when one more answer of a connection may wait; gives up clients that do not read to make it so, until a quarter is
     /// free. While all read, those who have less than their share waiting have room all the same.
     pub(super) fn has_room(&self, connection: &Answers) -> bool {
+        if connection.is_given_up() {
+            // nobody would get the answer
+            return false;
+        }
         if self.fits() {
             return true;
         }
@@ -118,6 +136,13 @@ impl Unread {
         let give_up = || self.give_up(|waiting| waiting.count, self.most, is_enough);
         // some may be read, or be over, meanwhile
         self.fits() || search(&mut choosing.room, give_up) || self.fits() || connection.count() < self.share()
+    }
+
+    /// The same when a call's turn has come: many waited beside it, whose answers may wait by now. For a connection with less than its
+    /// share nobody is searched while the place is held.
+    pub(super) fn has_room_still(&self, connection: &Answers) -> bool {
+        let is_modest = || connection.count() < self.share();
+        !connection.is_given_up() && (self.fits() || is_modest() || self.has_room(connection))
     }
 
     /// Answers that each connection may have waiting, with one part for whoever comes next.
@@ -131,14 +156,56 @@ impl Unread {
         search(&mut choosing.place, || self.give_up(|waiting| waiting.places, self.calls, || true))
     }
 
+    /// False when a connection holds more than its share of the bytes while there is no room. Gives up those that hold the most to make
+    /// room, until a quarter is free: first what is stuck, then what is read.
+    pub(super) fn make_room(&self, connection: &Answers) -> bool {
+        if !self.is_full() {
+            return true;
+        }
+        let mut choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
+        // others may have made room meanwhile
+        let give_up = || self.give_up_the_heaviest();
+        let has_room = !self.is_full() || search(&mut choosing.bytes, give_up) || !self.is_full();
+        has_room || connection.held().all <= self.most_bytes / (self.with(|connections| connections.len()) + 1)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > self.most_bytes
+    }
+
+    /// False when no connection that is open holds more than its share.
+    fn give_up_the_heaviest(&self) -> bool {
+        let connections = self.connections();
+        let open = connections.iter().filter(|answers| !answers.is_given_up());
+        let mut found: Vec<_> = open.map(|answers| (answers, answers.held())).collect();
+        found.retain(|(_, held)| held.all > 0);
+        let share = self.most_bytes / (found.len() + 1);
+        found.retain(|(_, held)| held.all > share);
+        found.sort_by_key(|(_, held)| (Reverse(held.stuck), Reverse(held.all)));
+        let enough = self.most_bytes - self.most_bytes / 4;
+        let mut given_up = false;
+        for (answers, _) in found {
+            answers.give_up_as_heavy();
+            given_up = true;
+            if self.bytes.load(Ordering::Relaxed) <= enough {
+                break;
+            }
+        }
+        given_up
+    }
+
+    fn connections(&self) -> Vec<Arc<Answers>> {
+        self.with(|connections| connections.values().filter_map(Weak::upgrade).collect())
+    }
+
     /// Gives up clients that do not read, those of most weight first, until it is enough; false when there is none. All together
     /// may have so much weight.
     fn give_up(&self, weigh: impl Fn(&Waiting) -> usize, most: usize, is_enough: impl Fn() -> bool) -> bool {
-        let connections: Vec<_> = self.with(|connections| connections.values().filter_map(Weak::upgrade).collect());
+        let connections = self.connections();
         let waiting = connections.iter().filter_map(|answers| Some((answers, answers.waiting()?)));
         let mut found: Vec<_> = waiting.filter(|(_, waiting)| weigh(waiting) > 0).collect();
-        // one part for whoever comes next
-        let share = most / (found.len() + 1);
+        // one part for whoever comes next; nobody has less than one
+        let share = (most / (found.len() + 1)).max(1);
         found.retain(|(_, waiting)| !waiting.is_read && (weigh(waiting) > share || waiting.since.elapsed() >= GRACE));
         found.sort_by_key(|(_, waiting)| (Reverse(weigh(waiting)), waiting.since));
         let mut given_up = false;
@@ -164,74 +231,4 @@ fn search(failed: &mut Option<Instant>, search: impl FnOnce() -> bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Answer, Place, Places};
-    use super::*;
-
-    fn waiting(answers: &Arc<Answers>, count: usize) -> Vec<Answer> {
-        let begin = || answers.begin(Place::default());
-        let begun: Vec<_> = (0..count).map(|_| begin()).collect();
-        begun.iter().for_each(|answer| answer.offered(10));
-        begun
-    }
-
-    #[test]
-    fn who_reads_least_is_given_up_and_who_reads_is_not() {
-        let places = Places::new(4);
-        let [few, most, reading] = [(); 3].map(|()| places.answers());
-        let kept = [waiting(&few, 2), waiting(&most, 3), waiting(&reading, 3)];
-        reading.took(1 << 20);
-        assert!(places.take(&Place::default(), &few));
-        assert_eq!([&few, &most, &reading].map(|answers| answers.is_given_up()), [false, true, false]);
-        // what was given up counts no more
-        assert_eq!(places.waiting(), (5, 50));
-        let more = waiting(&few, 3);
-        few.took(1 << 20);
-        assert!(!places.take(&Place::default(), &few), "everybody reads, and this one has much to read");
-        assert!(places.take(&Place::default(), &places.answers()), "this one has nothing to read yet");
-        drop((kept, more));
-        assert_eq!(places.waiting(), (0, 0));
-        assert!(places.take(&Place::default(), &few));
-    }
-
-    #[test]
-    fn an_answer_that_its_server_works_on_or_that_ended_does_not_wait() {
-        let places = Places::new(1);
-        let answers = places.answers();
-        let answer = answers.begin(Place::default());
-        assert_eq!(places.waiting(), (0, 0));
-        answer.offered(10);
-        answer.offered(30);
-        assert_eq!(places.waiting(), (1, 30));
-        answer.taken();
-        assert!(answers.waiting().is_none());
-        answer.offered(1);
-        drop(answer);
-        assert_eq!(places.waiting(), (0, 0));
-    }
-
-    #[test]
-    fn places_that_unread_answers_hold_go_to_others_but_those_of_work_do_not() {
-        let places = Places::new(4);
-        let [hostile, other] = [(); 2].map(|()| places.answers());
-        let holding = |answers: &Arc<Answers>, work: &Place| {
-            assert!(places.take(work, answers));
-            let answer = answers.begin(work.clone());
-            answer.offered(10);
-            answer
-        };
-        let works: Vec<_> = (0..2).map(|_| Place::default()).collect();
-        let kept: Vec<_> = works.iter().map(|work| holding(&hostile, work)).collect();
-        let ended: Vec<_> = (0..1).map(|_| holding(&hostile, &Place::default())).collect();
-        let others = holding(&other, &Place::default());
-        other.took(1 << 20);
-        assert!(places.are_taken());
-        let [first, second] = [(); 2].map(|()| Place::default());
-        assert!(places.take(&first, &other), "of the answer whose work has nobody else");
-        assert!(hostile.is_given_up() && !other.is_given_up());
-        assert!(!places.take(&second, &other), "the work goes on");
-        drop(works);
-        assert!(places.take(&second, &other));
-        drop((kept, ended, others));
-    }
-}
+mod tests;

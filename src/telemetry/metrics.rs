@@ -112,7 +112,10 @@ impl Meters {
             tablet_connections_reused: count("vtctld_tabletmanagerclient_cachedconn_reuse", "Uses of kept connections"),
             rpcs: times("rpc.server.call.duration", "s", "Time that calls of clients took"),
             rpc_errors: count("vtmigrated.rpc.errors.total", "Calls of clients that did not end well"),
-            hung_up: count("vtmigrated.connections.hung_up.total", "Connections of clients that flood, or do not read"),
+            hung_up: count(
+                "vtmigrated.connections.hung_up.total",
+                "Connections of clients that flood, do not read, or hold too much",
+            ),
             rpcs_active: meter
                 .i64_up_down_counter("vtmigrated.rpc.active")
                 .with_description("Calls of clients under way")

@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{Status, TracerProvider};
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, ShouldSample,
+};
 use tonic::Code;
 use tracing::{Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -50,7 +52,7 @@ static TRACING: OnceLock<Tracing> = OnceLock::new();
 /// What decides about traces, and what sends their spans.
 #[derive(Debug)]
 struct Tracing {
-    sampler: Sampler,
+    sampler: Box<dyn ShouldSample>,
     tracer: SdkTracer,
     provider: SdkTracerProvider,
 }
@@ -130,6 +132,9 @@ where
 {
     let layer = tracing_opentelemetry::layer().with_tracer(tracer);
     let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false).with_target(false);
+    // no error's text is for traces, whoever logs it
+    let layer = layer.with_error_fields_to_exceptions(false).with_error_records_to_exceptions(false);
+    let layer = layer.with_error_events_to_exceptions(false).with_error_events_to_status(false);
     // contexts are handed over in headers, nobody asks for the thread's
     layer.with_context_activation(false).with_filter(Caused)
 }

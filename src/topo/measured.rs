@@ -12,6 +12,8 @@ use crate::deadline;
 use crate::error::Explain;
 use crate::telemetry::{metrics, traces};
 
+/// Names of spans begin so; the operation follows.
+const SPAN: &str = "topo ";
 /// As many reads as may ever wait: their callers bound the time.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3600);
 
@@ -21,12 +23,19 @@ pub(crate) struct Measured {
     /// `global` or the name of a cell; after `mount/` for mounted clusters.
     cell: String,
     reads: Semaphore,
+    /// What traces tell of every operation, ready to be shared.
+    about: [KeyValue; 2],
 }
 
 impl Measured {
     /// `reads` are allowed at once (`--topo_read_concurrency`).
     pub(crate) fn wrap(conn: Arc<dyn Conn>, cell: String, reads: usize) -> Arc<dyn Conn> {
-        Arc::new(Self { conn, cell, reads: Semaphore::new(reads.clamp(1, Semaphore::MAX_PERMITS)) })
+        let shared = |text: &str| Arc::<str>::from(text);
+        let about = [
+            KeyValue::new("vitess.topo.cell", shared(&cell)),
+            KeyValue::new("server.address", shared(conn.endpoint().1)),
+        ];
+        Arc::new(Self { conn, cell, reads: Semaphore::new(reads.clamp(1, Semaphore::MAX_PERMITS)), about })
     }
 
     /// A place among the reads.
@@ -39,14 +48,16 @@ impl Measured {
         place.ok().and_then(std::result::Result::ok).ok_or_else(late)
     }
 
+    /// `name` is that of the span.
     async fn measure<T>(
         &self,
-        operation: &'static str,
+        name: &'static str,
         path: &str,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
+        let operation = name.strip_prefix(SPAN).unwrap_or(name);
         let start = Instant::now();
-        let mut told = self.told(operation, path);
+        let mut told = traces::child(name, || self.told(operation, path));
         let result = work.await;
         metrics::topology_operation(operation, &self.cell, start.elapsed(), result.is_err());
         match &result {
@@ -58,18 +69,10 @@ impl Measured {
     }
 
     /// What traces tell of an operation. Of several paths it is the first.
-    fn told(&self, operation: &'static str, path: &str) -> traces::Child {
-        let about = || {
-            let (kind, server, root) = self.conn.endpoint();
-            vec![
-                KeyValue::new("vitess.topo.op", operation),
-                KeyValue::new("vitess.topo.path", paths::join(root, path)),
-                KeyValue::new("vitess.topo.cell", self.cell.clone()),
-                KeyValue::new("vitess.topo.implementation", kind.to_owned()),
-                KeyValue::new("server.address", server.to_owned()),
-            ]
-        };
-        traces::child(|| format!("topo {operation}"), about)
+    fn told(&self, operation: &'static str, path: &str) -> Vec<KeyValue> {
+        let path = paths::join(self.conn.endpoint().2, path);
+        let own = [KeyValue::new("vitess.topo.op", operation), KeyValue::new("vitess.topo.path", path)];
+        own.into_iter().chain(self.about.iter().cloned()).collect()
     }
 }
 
@@ -81,44 +84,44 @@ impl Conn for Measured {
 
     async fn get(&self, path: &str) -> Result<Node> {
         let _place = self.place("Get", path).await?;
-        self.measure("Get", path, self.conn.get(path)).await
+        self.measure("topo Get", path, self.conn.get(path)).await
     }
 
     async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>> {
         let first = paths.first().cloned().unwrap_or_default();
         let _place = self.place("GetMany", &first).await?;
-        self.measure("GetMany", &first, self.conn.get_many(paths)).await
+        self.measure("topo GetMany", &first, self.conn.get_many(paths)).await
     }
 
     async fn list(&self, dir: &str) -> Result<Vec<Node>> {
         let _place = self.place("List", dir).await?;
-        self.measure("List", dir, self.conn.list(dir)).await
+        self.measure("topo List", dir, self.conn.list(dir)).await
     }
 
     async fn list_dir(&self, dir: &str) -> Result<Vec<String>> {
         let _place = self.place("ListDir", dir).await?;
-        self.measure("ListDir", dir, self.conn.list_dir(dir)).await
+        self.measure("topo ListDir", dir, self.conn.list_dir(dir)).await
     }
 
     async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> Result<Vec<i64>> {
-        let operation = match writes.as_slice() {
-            [Write::Put { expect: Expect::Absent, .. }] => "Create",
-            [Write::Put { .. }] => "Update",
-            [Write::Delete { .. }] => "Delete",
-            _ => "Write",
+        let name = match writes.as_slice() {
+            [Write::Put { expect: Expect::Absent, .. }] => "topo Create",
+            [Write::Put { .. }] => "topo Update",
+            [Write::Delete { .. }] => "topo Delete",
+            _ => "topo Write",
         };
         let first = writes.first().map(|write| write.parts().0.to_owned()).unwrap_or_default();
-        self.measure(operation, &first, self.conn.write(writes, guard)).await
+        self.measure(name, &first, self.conn.write(writes, guard)).await
     }
 
     async fn lock(&self, request: LockRequest) -> Result<Lock> {
         let first = request.dirs.first().map(|dir| dir.dir.clone()).unwrap_or_default();
-        self.measure("Lock", &first, self.conn.lock(request)).await
+        self.measure("topo Lock", &first, self.conn.lock(request)).await
     }
 
     async fn has_lease(&self, path: &str) -> Result<bool> {
         let _place = self.place("GetLease", path).await?;
-        self.measure("GetLease", path, self.conn.has_lease(path)).await
+        self.measure("topo GetLease", path, self.conn.has_lease(path)).await
     }
 
     fn is_mounted(&self) -> bool {
@@ -130,6 +133,6 @@ impl Conn for Measured {
     }
 
     async fn probe(&self) -> Result<()> {
-        self.measure("Probe", "", self.conn.probe()).await
+        self.measure("topo Probe", "", self.conn.probe()).await
     }
 }

@@ -77,11 +77,11 @@ where
         let answers = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.answers)).unwrap_or_default();
         let connection = Arc::clone(&answers);
         let leaving = move |place| move |body| Body::new(Leaving::new(body, &answers, place));
+        let place = Place::receiving(&connection);
         if EXEMPT.iter().any(|service| request.uri().path().starts_with(service)) {
             let answer = self.inner.call(request);
-            return Box::pin(async move { Ok(answer.await?.map(leaving(Place::default()))) });
+            return Box::pin(async move { Ok(answer.await?.map(leaving(place))) });
         }
-        let place = Place::default();
         request.extensions_mut().insert(place.clone());
         let layer = self.layer.clone();
         let arrival = Arc::new(Arrival { layer, place: place.clone(), connection, refused: Mutex::default() });
@@ -124,6 +124,11 @@ impl Arrival {
         self.refuse(Status::resource_exhausted(text))
     }
 
+    fn too_much(&self) -> Status {
+        let text = "requests and answers hold as much as they may (--grpc-max-held-bytes): try again later";
+        self.refuse(Status::resource_exhausted(text))
+    }
+
     fn refuse(&self, status: Status) -> Status {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
         status
@@ -152,9 +157,15 @@ struct End {
 }
 
 impl Arriving {
-    /// The next part, if it came in time.
+    /// The next part, if it came in time and there is room for it.
     fn arrive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map(Bytes::len).unwrap_or_default();
+            if !self.arrival.place.received(bytes) {
+                return Poll::Ready(Some(Err(self.arrival.too_much())));
+            }
+        }
         if polled.is_ready() {
             return polled;
         }
@@ -226,7 +237,7 @@ mod tests {
                 Ok::<_, Infallible>(http::Response::new(Body::empty()))
             }
         });
-        let service = BusyLayer::new(Places::new(1)).layer(slow);
+        let service = BusyLayer::new(Places::new(1, usize::MAX)).layer(slow);
         let call = |path: &'static str| {
             service.clone().oneshot(http::Request::builder().uri(path).body(Body::empty()).unwrap())
         };
@@ -246,7 +257,7 @@ mod tests {
             let status = read.err().unwrap_or_else(|| Status::ok(""));
             Ok::<_, Infallible>(status.into_http::<Body>())
         });
-        let layer = BusyLayer { patience: Duration::from_secs(1), ..BusyLayer::new(Places::new(1)) };
+        let layer = BusyLayer { patience: Duration::from_secs(1), ..BusyLayer::new(Places::new(1, usize::MAX)) };
         let service = layer.clone().layer(reading);
         let call = |body: Body| {
             tokio::spawn(service.clone().oneshot(http::Request::builder().uri("/x.Y/Z").body(body).unwrap()))
@@ -277,7 +288,7 @@ mod tests {
                 Ok::<_, Infallible>(http::Response::new(Body::empty()))
             }
         });
-        let service = BusyLayer::new(Places::new(1)).layer(slow);
+        let service = BusyLayer::new(Places::new(1, usize::MAX)).layer(slow);
         let call = || {
             let body = Body::new(http_body_util::Full::new(Bytes::from_static(b"x")));
             tokio::spawn(service.clone().oneshot(http::Request::builder().uri("/x.Y/Z").body(body).unwrap()))
@@ -310,7 +321,7 @@ mod tests {
                 Ok::<_, Infallible>(http::Response::new(Body::new(StreamBody::new(futures::stream::iter(parts)))))
             }
         });
-        let layer = BusyLayer::new(Places::new(1));
+        let layer = BusyLayer::new(Places::new(1, usize::MAX));
         let call = || {
             layer.layer(working.clone()).oneshot(http::Request::builder().uri("/x.Y/Z").body(Body::empty()).unwrap())
         };
@@ -340,7 +351,7 @@ mod tests {
             let made = tokio_stream::wrappers::UnboundedReceiverStream::new(made.take().unwrap());
             async { Ok::<_, Infallible>(http::Response::new(Body::new(StreamBody::new(made)))) }
         });
-        let layer = BusyLayer::new(Places::new(1));
+        let layer = BusyLayer::new(Places::new(1, usize::MAX));
         let mut service = layer.layer(streaming);
         let answer = service.call(http::Request::builder().uri("/x.Y/Z").body(Body::empty()).unwrap());
         let mut body = answer.await.unwrap().into_body();

@@ -11,10 +11,10 @@ use super::{TRACING, Tracing, context};
 pub struct Child(Option<Span>);
 
 /// A call begins, for whatever call is being served.
-pub fn child(name: impl FnOnce() -> String, attributes: impl FnOnce() -> Vec<KeyValue>) -> Child {
+pub fn child(name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) -> Child {
     let below = |Tracing { tracer, .. }: &Tracing| {
         let parent = context::sampled()?;
-        let builder = tracer.span_builder(name()).with_kind(SpanKind::Client).with_attributes(attributes());
+        let builder = tracer.span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes());
         Some(tracer.build_with_context(builder, &parent))
     };
     Child(TRACING.get().and_then(below))

@@ -3,30 +3,18 @@
 use std::cell::Cell;
 
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler};
+use opentelemetry_sdk::trace::{Config, IdGenerator, RandomIdGenerator, Sampler, ShouldSample};
 
 /// Part of the traces that is kept, unless told otherwise: as in stock.
 const RATE: f64 = 0.1;
 
-/// By the flag's rate, else by what OpenTelemetry's environment variables say. What they say in no known way is read as
-/// OpenTelemetry's SDK reads it: all traces are kept.
-pub(super) fn sampler(rate: Option<f64>, variable: impl Fn(&str) -> Option<String>) -> Sampler {
-    let below = |root: Sampler| Sampler::ParentBased(Box::new(root));
-    let ratio = || {
-        let given = variable("OTEL_TRACES_SAMPLER_ARG").and_then(|text| text.parse().ok());
-        Sampler::TraceIdRatioBased(given.unwrap_or(1.0))
-    };
-    let name = variable("OTEL_TRACES_SAMPLER");
-    match (rate, name.as_deref()) {
-        (None, Some("always_on")) => Sampler::AlwaysOn,
-        (None, Some("always_off")) => Sampler::AlwaysOff,
-        (None, Some("traceidratio")) => ratio(),
-        (None, Some("parentbased_always_on")) => below(Sampler::AlwaysOn),
-        (None, Some("parentbased_always_off")) => below(Sampler::AlwaysOff),
-        (None, Some("parentbased_traceidratio")) => below(ratio()),
-        (None, Some(_)) => below(Sampler::AlwaysOn),
-        _ => below(Sampler::TraceIdRatioBased(rate.unwrap_or(RATE))),
+/// By the flag's rate, else by what OpenTelemetry's environment variables say, as its SDK reads them.
+pub(super) fn sampler(rate: Option<f64>, variable: impl Fn(&str) -> Option<String>) -> Box<dyn ShouldSample> {
+    if rate.is_none() && variable("OTEL_TRACES_SAMPLER").is_some() {
+        return Config::default().sampler;
     }
+    let root = Sampler::TraceIdRatioBased(rate.unwrap_or(RATE));
+    Box::new(Sampler::ParentBased(Box::new(root)))
 }
 
 thread_local! {
@@ -59,21 +47,43 @@ pub(super) fn within<T>(trace: TraceId, make: impl FnOnce() -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::otlp;
 
     #[test]
     fn a_flag_wins_over_the_environment() {
-        let of = |rate, name: Option<&str>, argument: Option<&str>| {
-            let variable = |asked: &str| match asked {
-                "OTEL_TRACES_SAMPLER" => name.map(str::to_owned),
-                _ => argument.map(str::to_owned),
-            };
-            format!("{:?}", sampler(rate, variable))
-        };
-        assert_eq!(of(None, None, None), "ParentBased(TraceIdRatioBased(0.1))");
-        assert_eq!(of(Some(0.5), Some("always_off"), None), "ParentBased(TraceIdRatioBased(0.5))");
-        assert_eq!(of(None, Some("always_off"), None), "AlwaysOff");
-        assert_eq!(of(None, Some("traceidratio"), Some("0.25")), "TraceIdRatioBased(0.25)");
-        assert_eq!(of(None, Some("parentbased_traceidratio"), Some("x")), "ParentBased(TraceIdRatioBased(1.0))");
-        assert_eq!(of(None, Some("xray"), None), "ParentBased(AlwaysOn)");
+        let of = |rate, name: Option<&str>| format!("{:?}", sampler(rate, |_| name.map(str::to_owned)));
+        assert_eq!(of(None, None), "ParentBased(TraceIdRatioBased(0.1))");
+        assert_eq!(of(Some(0.5), None), "ParentBased(TraceIdRatioBased(0.5))");
+        assert_eq!(of(Some(0.5), Some("always_off")), "ParentBased(TraceIdRatioBased(0.5))");
+    }
+
+    /// The SDK asks the environment of its process: this test runs itself in one for each case.
+    #[test]
+    fn the_environment_chooses_the_sampler() {
+        const INNER: &str = "VTMIGRATED_TEST_PRINTS_ITS_SAMPLER";
+        if std::env::var_os(INNER).is_some() {
+            println!("<{:?}>", sampler(None, otlp::variable));
+            return;
+        }
+        let name = format!("{}::the_environment_chooses_the_sampler", module_path!());
+        let (_, name) = name.split_once("::").unwrap();
+        for (chosen, argument, expected) in [
+            ("always_on", None, "AlwaysOn"),
+            ("always_off", None, "AlwaysOff"),
+            ("traceidratio", Some("0.25"), "TraceIdRatioBased(0.25)"),
+            ("parentbased_always_on", None, "ParentBased(AlwaysOn)"),
+            ("parentbased_always_off", None, "ParentBased(AlwaysOff)"),
+            ("parentbased_traceidratio", Some("0.25"), "ParentBased(TraceIdRatioBased(0.25))"),
+            ("parentbased_traceidratio", Some("x"), "ParentBased(TraceIdRatioBased(1.0))"),
+            ("xray", None, "ParentBased(AlwaysOn)"),
+            ("", None, "ParentBased(TraceIdRatioBased(0.1))"),
+        ] {
+            let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+            test.args(["--exact", name, "--nocapture"]).env(INNER, "1").env("OTEL_TRACES_SAMPLER", chosen);
+            test.env_remove("OTEL_TRACES_SAMPLER_ARG").envs(argument.map(|text| ("OTEL_TRACES_SAMPLER_ARG", text)));
+            let output = test.output().unwrap();
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(printed.contains(&format!("<{expected}>")), "{chosen}: {printed}");
+        }
     }
 }

@@ -28,7 +28,7 @@ impl SpanExporter for Kept {
 fn traced(service: &str, work: impl FnOnce()) -> Vec<SpanData> {
     static KEPT: LazyLock<Kept> = LazyLock::new(Kept::default);
     let Tracing { tracer, provider, .. } = TRACING.get_or_init(|| {
-        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+        let sampler = Box::new(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
         let provider = SdkTracerProvider::builder().with_simple_exporter(KEPT.clone());
         let provider = provider.with_sampler(Sampler::AlwaysOn);
         let provider = provider.with_id_generator(sampling::Generator::default()).build();
@@ -78,7 +78,7 @@ fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
             let (below, injected) = below("adopted.T/N");
             called(&below, Code::NotFound);
             sent = injected;
-            let mut operation = child(|| "adopted topo Get".into(), || vec![KeyValue::new("vitess.topo.op", "Get")]);
+            let mut operation = child("adopted topo Get", || vec![KeyValue::new("vitess.topo.op", "Get")]);
             operation.failed("NO_NODE");
             drop(operation);
             tracing::info!(step = "Freeze", "complete");
@@ -122,7 +122,7 @@ fn what_is_not_sampled_is_handed_on_and_logged_but_not_sent() {
         let span = call("unsampled.S/M", &headers(&[("traceparent", NOT_SAMPLED)]));
         span.in_scope(|| {
             sent = below("unsampled.T/N").1;
-            drop(child(|| "unsampled topo Get".into(), Vec::new));
+            drop(child("unsampled topo Get", Vec::new));
             logged = Span::current().with_subscriber(|(id, dispatch)| {
                 let registry = dispatch.downcast_ref::<tracing_subscriber::Registry>().unwrap();
                 ids(registry.span(id)).unwrap()
@@ -164,7 +164,7 @@ fn a_trace_that_begins_has_the_id_by_which_it_was_sampled() {
 fn spans_that_no_call_caused_stay_out() {
     let spans = traced("uncaused", || {
         let (_, sent) = below("uncaused.T/N");
-        drop(child(|| "uncaused topo Get".into(), Vec::new));
+        drop(child("uncaused topo Get", Vec::new));
         assert!(sent.is_empty());
     });
     assert!(spans.is_empty(), "{spans:?}");

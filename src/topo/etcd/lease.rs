@@ -176,7 +176,7 @@ impl EtcdLease {
     fn told(&self, name: &'static str, operation: &'static str) -> traces::Child {
         let about =
             || vec![KeyValue::new("vitess.topo.op", operation), KeyValue::new("vitess.topo.path", self.path.clone())];
-        traces::child(|| name.to_owned(), about)
+        traces::child(name, about)
     }
 }
 

@@ -125,8 +125,13 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
 
 #[tokio::test]
 async fn absurd_bounds_are_no_panic() {
-    let most =
-        ["grpc-max-connections", "grpc-max-concurrent-calls", "topo_read_concurrency", "topo_zk_max_concurrency"];
+    let most = [
+        "grpc-max-connections",
+        "grpc-max-concurrent-calls",
+        "grpc-max-held-bytes",
+        "topo_read_concurrency",
+        "topo_zk_max_concurrency",
+    ];
     let server = Server::start(&most.map(|flag| format!("--{flag}={}", i64::MAX))).await;
     let mut client = server.client(None).await;
     client.create_keyspace(CreateKeyspaceRequest { name: "ks".into(), ..Default::default() }).await.unwrap();

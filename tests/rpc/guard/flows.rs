@@ -3,7 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::body::Body;
+use tower::ServiceExt;
 use vtmigrated_proto::vschema::Keyspace;
 use vtmigrated_proto::vschema::keyspace::TablesEntry;
 use vtmigrated_proto::vtctldata::*;
@@ -110,6 +116,32 @@ async fn reads_a_byte(tables: usize) -> Vec<u8> {
 async fn an_answer_of_which_a_byte_is_read_is_given_up_too() {
     let (short, long) = tokio::join!(reads_a_byte(2), reads_a_byte(3500));
     assert!(short.len().max(long.len()) < 1000, "more came than there was room for");
+}
+
+/// Sends 12 MB of a greater request, and no more; how that ends.
+async fn sends_a_part(server: &Server) -> Result<(), tonic::transport::Error> {
+    let channel = server.endpoint(None).connect().await?;
+    let begin = Bytes::from_static(&[0, 0, 0xf0, 0, 0]);
+    let parts = std::iter::once(begin).chain(std::iter::repeat_n(Bytes::from(vec![0u8; 64 << 10]), 192));
+    let parts = futures::stream::iter(parts.map(|part| Ok::<_, tonic::Status>(Frame::data(part))));
+    let body = Body::new(StreamBody::new(parts.chain(futures::stream::pending())));
+    let request = http::Request::post("/vtctlservice.Vtctld/ApplyVSchema").header("content-type", "application/grpc");
+    channel.oneshot(request.body(body).unwrap()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_do_not_end_hold_no_more_than_there_is_room_for() {
+    // two messages of the greatest length have room
+    let server = Server::start(&["--grpc-max-held-bytes=1".into()]).await;
+    let mut small = server.client(None).await;
+    small.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    let hostile = (0..4).map(|_| Box::pin(sends_a_part(&server)));
+    let ended = tokio::time::timeout(Duration::from_secs(60), futures::future::select_all(hostile)).await;
+    assert!(ended.unwrap().0.is_err(), "one is hung up on before any is answered that it takes too long");
+    for _ in 0..20 {
+        small.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
+    }
 }
 
 /// Works beside what does not end.

@@ -26,13 +26,15 @@ pub(super) struct Leaving {
     ahead: VecDeque<Result<Frame<Bytes>, Status>>,
     /// Bytes of what is ahead.
     bytes: usize,
+    /// Bytes that were given for the last time: HTTP/2 has got them when more is asked for.
+    given: usize,
     answer: Option<Answer>,
 }
 
 impl Leaving {
     pub(super) fn new(body: Body, answers: &Arc<Answers>, place: Place) -> Self {
         let answer = (!body.is_end_stream()).then(|| answers.begin(place));
-        Self { inner: Some(body), ahead: VecDeque::new(), bytes: 0, answer }
+        Self { inner: Some(body), ahead: VecDeque::new(), bytes: 0, given: 0, answer }
     }
 
     /// Takes what the work has made, so that it may end.
@@ -77,6 +79,10 @@ impl http_body::Body for Leaving {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        let passed = std::mem::take(&mut this.given);
+        if passed > 0 {
+            this.answer.iter().for_each(|answer| answer.passed(passed));
+        }
         this.fetch(cx);
         let Some(next) = this.part() else {
             if this.inner.is_some() {
@@ -88,6 +94,7 @@ impl http_body::Body for Leaving {
         };
         let (waiting, own) = (this.bytes, length(&next));
         this.bytes -= own;
+        this.given = own;
         if own == 0 && this.is_end_stream() {
             // trailers need no room
             this.answer = None;
