@@ -5,7 +5,6 @@
 //! that answers a small question meanwhile is only slow, and no other one would be sooner done.
 
 use std::error::Error as _;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use tracing::Instrument;
 use super::super::access::{Access, Secret, Tls};
 use super::super::error::NOT_ALLOWED;
 use super::super::pulse::millis;
+use super::super::slow::while_serving;
 use super::super::{Error, Result};
 use crate::deadline;
 use crate::error::with_cause;
@@ -153,7 +153,9 @@ impl Members {
             let silence = patience(self.count(), tried, left);
             let answered = if reads {
                 let left = longest.saturating_duration_since(Instant::now());
-                tokio::time::timeout(left, while_serving(&member.client, silence, once)).await.ok().flatten()
+                let parts = (silence / 3, silence - silence / 3);
+                let asked = while_serving(parts, once, || serves(&member.client));
+                tokio::time::timeout(left, asked).await.ok().flatten()
             } else {
                 tokio::time::timeout(silence, once).await.ok()
             };
@@ -251,27 +253,6 @@ fn patience(members: usize, tried: usize, left: Duration) -> Duration {
         1 => left,
         _ if tried < members => PATIENCE.min(left / 2),
         _ => (left / 2).max(LEAST).min(left),
-    }
-}
-
-/// What `call` answers, for as long as its member serves: at least every third part of `silence` it is asked, beside the
-/// call, something small. `None` when there was no answer to either for `silence`, or when it cannot serve.
-async fn while_serving<T>(client: &Client, silence: Duration, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
-    let quiet = silence / 3;
-    loop {
-        if let Ok(answer) = tokio::time::timeout(quiet, &mut call).await {
-            return Some(answer);
-        }
-        tokio::select! {
-            biased;
-            answer = &mut call => return Some(answer),
-            told = tokio::time::timeout(silence.saturating_sub(quiet), serves(client)) => {
-                if !matches!(told, Ok(true)) {
-                    return None;
-                }
-            }
-        }
     }
 }
 
