@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
+#[path = "preflight/letter_case.rs"]
+mod letter_case;
+
 use std::{
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
