@@ -5,8 +5,6 @@ use std::time::Duration;
 use serde_json::json;
 use tonic::Code;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::topodata::TabletType;
-use vtmigrated_proto::vtmigrated::Severity;
 
 use crate::migrate_rig::Rig;
 use crate::ownership::rows;
@@ -368,36 +366,4 @@ async fn a_create_whose_status_cannot_be_read_has_succeeded() {
     let answer = rig.create().await.unwrap();
     assert!(answer.contains("The workflow is created. Warning STATUS_NOT_READ"), "{answer}");
     assert_eq!(rig.record().await.unwrap()["phase"], "created");
-}
-
-/// Ids of what a dry run of create finds.
-async fn dry_run(rig: &Rig) -> Vec<(String, Severity)> {
-    let request = Rig::request(&["src1"], TabletType::Primary);
-    let report = rig.lab.advisor.clone().dry_run_create(request).await.unwrap().into_inner();
-    report.findings.into_iter().map(|finding| (finding.id.clone(), finding.severity())).collect()
-}
-
-#[tokio::test]
-async fn what_tablets_cannot_stream_is_told_with_what_to_do_and_what_they_cannot_copy_is_refused() {
-    let rig = Rig::start().await;
-    rig.source.contents().lines = vec![("orders", "KEY `by_sum` ((`id` + 1))")];
-    assert!(dry_run(&rig).await.contains(&("FUNCTIONAL_KEY".to_owned(), Severity::Warns)));
-    let answer = rig.create().await.unwrap();
-    for words in ["FUNCTIONAL_KEY", "table orders", "key by_sum", "drop the key in the source before create"] {
-        assert!(answer.contains(words), "{words}: {answer}");
-    }
-    rig.cancel(false).await.unwrap();
-
-    rig.source.contents().lines = vec![("orders", "`cube` int DEFAULT NULL")];
-    let maybe = rig.create().await.unwrap();
-    assert!(maybe.contains("NAME_NOT_QUOTED"), "the source does not tell its version: {maybe}");
-    rig.cancel(false).await.unwrap();
-    rig.source.contents().variables = vec![("version", "8.0.36")];
-    assert!(dry_run(&rig).await.contains(&("NAME_NOT_QUOTED".to_owned(), Severity::Blocks)));
-    let (code, text) = refusal(rig.create().await);
-    assert_eq!(code, Code::FailedPrecondition, "{text}");
-    for words in ["names of table orders", "cannot copy it: cube", "rename them in the source"] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
-    rig.expect_clean(&[]).await;
 }
