@@ -59,3 +59,11 @@ async fn a_sequence_that_no_keyspace_has_is_told_by_create_and_the_verdict() {
     assert!(told.len() == 1 && told[0].severity() == Severity::Warns, "{found:?}");
     assert!(told[0].cause.contains("there is no keyspace main"), "{found:?}");
 }
+
+/// These tablets tell no version: only those from 24 on are known to deny nothing but writes.
+#[tokio::test]
+async fn where_tablets_deny_reads_too_create_says_how_to_read() {
+    let answer = Rig::start().await.create().await.unwrap();
+    let text = "Until complete the moved tables can be read from replicas only: use customer@replica";
+    assert!(answer.contains(text), "{answer}");
+}
