@@ -79,7 +79,7 @@ impl Cells {
             return Err(known.clone());
         }
         let late = || Error::Timeout(self.conn(name).map(|conn| conn.full("")).unwrap_or_default());
-        let serves = || async {
+        let serves = || async move {
             match self.conn(name) {
                 Ok(conn) => conn.probe().await.is_ok(),
                 Err(_) => false,

@@ -42,12 +42,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_serves_is_waited_for() {
-        let asked = AtomicU32::new(0);
+        let count = AtomicU32::new(0);
+        let asked = &count;
         let slow = async {
             tokio::time::sleep(QUIET * 5 / 2).await;
             7
         };
-        let serves = || async {
+        let serves = || async move {
             asked.fetch_add(1, Ordering::Relaxed);
             true
         };

@@ -40,8 +40,8 @@ pub fn keys(tables: &[String], source: &[(String, &Definitions)]) -> Vec<Finding
     for (table, definition) in source.iter().flat_map(|(_, definitions)| definitions.iter()) {
         // most definitions need not be taken apart
         let text = definition.schema.as_str();
-        let array = text.contains(" array)");
-        if !array && !(moved.contains(table) && has_expression(text)) {
+        let concerns = text.contains(" array)") || moved.contains(table) && has_expression(text);
+        if !concerns {
             continue;
         }
         for key in ddl::shape(text).unwrap_or_default().keys.into_iter().filter(Key::is_functional) {
@@ -114,7 +114,8 @@ pub fn names(tables: &[String], shapes: &Shapes, servers: &Servers, newer: bool)
             if certain { "cannot copy it" } else { "may not be able to copy it" },
             list(&names)
         );
-        let mend = "rename them in the source (ALTER TABLE ... RENAME COLUMN), or leave the table out with --exclude-tables";
+        let mend =
+            "rename them in the source (ALTER TABLE ... RENAME COLUMN), or leave the table out with --exclude-tables";
         let severity = if certain { Severity::Blocks } else { Severity::Warns };
         let finding = Finding::new(&check::NAME_NOT_QUOTED, format!("table {table}"), cause, mend);
         found.push(Finding { severity, ..finding });
