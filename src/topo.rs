@@ -28,6 +28,7 @@ pub mod record;
 pub mod routing_rules;
 pub mod settings;
 pub mod shard;
+mod slow;
 pub mod srv_keyspace;
 pub mod srv_vschema;
 pub mod tablet;

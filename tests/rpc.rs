@@ -6,6 +6,8 @@
 mod advisor;
 #[path = "rpc/backups.rs"]
 mod backups;
+#[path = "rpc/brought.rs"]
+mod brought;
 #[path = "rpc/calls.rs"]
 mod calls;
 #[path = "rpc/cells.rs"]

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use mysql_async::{Conn, Opts, OptsBuilder, Row, prelude::Queryable};
+use tempfile::TempDir;
 
 use crate::{
     ports::Port,
@@ -10,6 +11,8 @@ use crate::{
 };
 
 const READY: Duration = Duration::from_secs(60);
+/// As `integration/setup` makes them.
+const USERS: &str = "CREATE USER 'root'@'%' IDENTIFIED BY '';\nGRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;\n";
 
 /// Why a MySQL server could not be started or asked.
 #[derive(Debug, thiserror::Error)]
@@ -67,17 +70,46 @@ impl Mysqld {
         let folder = process::folder("mysqld")?;
         let data = folder.path().join("data");
         copy(&process::installed(&format!("template{suffix}"))?, &data).await?;
+        Self::start_in(folder, (suffix, program), &[]).await
+    }
+
+    /// The same with a server that spells the names of tables in small letters. It does so from its birth on, so its data are
+    /// made here, which takes seconds.
+    ///
+    /// # Errors
+    /// As [`Mysqld::start`].
+    pub async fn start_in_small_letters() -> Result<Self, Error> {
+        let small = "lower-case-table-names=1";
+        let (suffix, program) = Release::V8.files();
+        let folder = process::folder("mysqld")?;
+        let users = folder.path().join("users.sql");
+        std::fs::write(&users, USERS)?;
+        let mut command = tokio::process::Command::new(process::installed(program)?);
+        command.arg(flag("defaults-file", process::installed(&format!("my{suffix}.cnf"))?));
+        command.arg(flag("user", user_name()?)).arg(flag("datadir", folder.path().join("data")));
+        command.arg(flag("init-file", &users)).arg(format!("--{small}"));
+        command.args(["--initialize-insecure", "--skip-log-bin"]);
+        succeed(command).await?;
+        Self::start_in(folder, (suffix, program), &[small]).await
+    }
+
+    async fn start_in(
+        folder: TempDir,
+        (suffix, program): (&'static str, &'static str),
+        more: &[&str],
+    ) -> Result<Self, Error> {
         let port = Port::free()?;
-        let args: Vec<OsString> = vec![
+        let mut args: Vec<OsString> = vec![
             flag("defaults-file", process::installed(&format!("my{suffix}.cnf"))?),
             flag("user", user_name()?),
-            flag("datadir", &data),
+            flag("datadir", folder.path().join("data")),
             flag("port", port.number().to_string()),
             flag("server-id", port.number().to_string()),
             flag("socket", "mysql.sock"),
             flag("pid-file", "mysqld.pid"),
             flag("tmpdir", folder.path()),
         ];
+        args.extend(more.iter().map(|more| format!("--{more}").into()));
         let program = Program { name: "mysqld".to_owned(), path: process::installed(program)?, args, env: Vec::new() };
         let server = Self { process: Process::start(program, folder)?.watched(), port };
         server.ready().await?;
@@ -178,6 +210,10 @@ fn user_name() -> Result<String, Error> {
 async fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let mut command = tokio::process::Command::new("cp");
     command.args(["-a", "--sparse=always", "--reflink=auto"]).arg(from).arg(to);
+    succeed(command).await
+}
+
+async fn succeed(mut command: tokio::process::Command) -> Result<(), Error> {
     let output = command.output().await?;
     if !output.status.success() {
         return Err(std::io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()).into());

@@ -14,6 +14,8 @@ mod older_mysql;
 mod operations;
 #[path = "stock_life/refusals.rs"]
 mod refusals;
+#[path = "stock_life/replicas.rs"]
+mod replicas;
 #[path = "stock_life/schemas.rs"]
 mod schemas;
 #[path = "stock_life/servers.rs"]

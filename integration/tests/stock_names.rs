@@ -145,6 +145,7 @@ const FAMILY: &str = "
     CREATE TABLE child (id BIGINT NOT NULL PRIMARY KEY, parent_id BIGINT, name VARCHAR(20), KEY by_name (name),
                         CONSTRAINT of_parent FOREIGN KEY (parent_id) REFERENCES parent (id));
     CREATE TABLE _prices_old (id BIGINT NOT NULL PRIMARY KEY);
+    CREATE TABLE sizes (id BIGINT NOT NULL PRIMARY KEY, `cube` INT);
     CREATE VIEW names AS SELECT name FROM parent;
     INSERT INTO parent VALUES (1, 'a'), (2, 'b');
     INSERT INTO child VALUES (1, 1, 'x'), (2, 1, 'y'), (3, 2, NULL);";
@@ -171,6 +172,9 @@ async fn foreign_keys_come_over_with_the_clients_defaults_and_what_cannot_come_i
     assert!(!view.ok() && view.to_string().contains("names: only tables come over, no views"), "{view}");
     let internal = import.create(&["--tables", "parent,_prices_old"]).await.unwrap();
     assert!(!internal.ok() && internal.to_string().contains(": _prices_old"), "{internal}");
+    let unquoted = import.create(&["--tables", "parent,sizes"]).await.unwrap();
+    assert!(!unquoted.ok() && unquoted.to_string().contains("cannot copy it: cube"), "{unquoted}");
+    source.run("DROP TABLE sizes").await.unwrap();
     target.run("CREATE VIEW child AS SELECT 1 AS x").await.unwrap();
     let in_the_way = import.create(&["--all-tables"]).await.unwrap();
     assert!(!in_the_way.ok() && in_the_way.to_string().contains("Table 'child' already exists"), "{in_the_way}");

@@ -7,11 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 
+use super::slow::while_serving;
 use super::{Conn, Error, Lock, LockRequest, Node, Result, Write, paths};
 use crate::deadline;
 
-/// Bound of what one call asks of one cell, where it can do without.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// A cell that has said nothing for so long is asked whether it serves, ...
+const QUIET: Duration = Duration::from_secs(4);
+/// ... and left out when it does not say so within this.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Bound of what one call asks of one cell that is slow and serves, where it can do without.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The cells of a cluster as they were at one moment, with their connections.
 ///
@@ -65,7 +70,7 @@ impl Cells {
         Ok(Self { root: self.root.clone(), cells, left_out: Arc::clone(&self.left_out) })
     }
 
-    /// Asks one cell, within five seconds. One that fails is left out from now on.
+    /// Asks one cell, within five seconds, or longer as long as it goes on serving. One that fails is left out from now on.
     ///
     /// # Errors
     /// Those of `asking`, and the first one again when the cell was left out before.
@@ -74,8 +79,15 @@ impl Cells {
             return Err(known.clone());
         }
         let late = || Error::Timeout(self.conn(name).map(|conn| conn.full("")).unwrap_or_default());
-        let limit = deadline::remaining(TIMEOUT);
-        let answer = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late()));
+        let serves = || async move {
+            match self.conn(name) {
+                Ok(conn) => conn.probe().await.is_ok(),
+                Err(_) => false,
+            }
+        };
+        let asked = while_serving((QUIET, SILENCE), asking, serves);
+        let answer = tokio::time::timeout(deadline::remaining(LONGEST), asked).await;
+        let answer = answer.ok().flatten().unwrap_or_else(|| Err(late()));
         if let Err(error) = &answer {
             tracing::warn!(vitess.cell = name, "a cell is left out: {error}");
             self.known().entry(name.to_owned()).or_insert_with(|| error.clone());
@@ -205,6 +217,20 @@ mod tests {
         assert!(srv_vschema::rebuild_reachable(topo.global(), &dead).await.is_err());
         let found = srv_vschema::reachable(&topo.cells().await.unwrap()).await;
         assert!(matches!(found.as_slice(), [(cell, Some(_))] if cell == "zone1"), "{found:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cell_that_is_slow_and_serves_is_not_left_out() {
+        let cells = cluster().await.cells().await.unwrap();
+        let slowly = async {
+            tokio::time::sleep(QUIET * 3).await;
+            Ok(7)
+        };
+        assert_eq!(cells.ask("zone1", slowly).await.unwrap(), 7);
+        assert!(cells.left_out().is_empty());
+        // there is an end to it
+        cells.ask("zone1", std::future::pending::<Result<()>>()).await.unwrap_err();
+        assert_eq!(cells.left_out().len(), 1);
     }
 
     #[tokio::test]

@@ -54,7 +54,7 @@ impl Etcd {
             let (key, options) = (key.as_str(), options.clone());
             async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).get(key, options).await }
         };
-        self.members.ask(op, &key, ask).await
+        self.members.read(op, &key, ask).await
     }
 
     fn node(&self, kv: KeyValue) -> Node {
@@ -113,7 +113,7 @@ impl Conn for Etcd {
                 let txn = Txn::new().and_then(gets.clone());
                 async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).txn(txn).await }
             };
-            let response = self.members.ask("GetMany", &first, ask).await?;
+            let response = self.members.read("GetMany", &first, ask).await?;
             let found = response.op_responses().into_iter().map(|answer| match answer {
                 TxnOpResponse::Get(mut get) => get.take_kvs().into_iter().next().map(|kv| self.node(kv)),
                 _ => None,

@@ -57,7 +57,9 @@ impl Zookeeper {
         loop {
             let client = self.sessions.client().await?;
             match self.sessions.run(op, key, &client, call(&client)).await {
-                Err(ZkError::ConnectionLoss | ZkError::SessionExpired | ZkError::ClientClosed) if again => {
+                Err(ZkError::ConnectionLoss | ZkError::SessionExpired | ZkError::ClientClosed | ZkError::Custom(_))
+                    if again =>
+                {
                     again = false;
                 }
                 answered => return answered.map_err(|error| self.convert(key, error)),
@@ -98,7 +100,9 @@ impl Zookeeper {
             | ZkError::SessionExpired
             | ZkError::SessionMoved
             | ZkError::ClientClosed
-            | ZkError::NotReadOnly => self.sessions.unreachable(error.to_string()),
+            | ZkError::NotReadOnly
+            // what broke the connection: it was reset, or silent
+            | ZkError::Custom(_) => self.sessions.unreachable(error.to_string()),
             other => backend(other.to_string()),
         }
     }

@@ -18,6 +18,7 @@ pub mod sequences;
 mod servers;
 pub mod streaming;
 pub mod tables;
+pub mod unstreamed;
 pub mod vschema;
 mod workflows;
 
@@ -28,6 +29,6 @@ pub use runs::{cancel, complete, create};
 
 pub(in crate::workflow) use cells::{aliases_left_out, left_out, told};
 pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};
-pub(in crate::workflow) use mount::{probe, too_old, versions};
+pub(in crate::workflow) use mount::{any_newer, probe, too_old, versions};
 pub(in crate::workflow) use servers::{auto_increments, gently};
 pub(in crate::workflow) use workflows::{denied_already, leftover_copy_states, leftover_record, others_on_tables};

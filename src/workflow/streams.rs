@@ -18,7 +18,7 @@ use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
 use crate::{key_range, tablet};
 
-pub use rules::{EXCLUDE, brought, included, tables};
+pub use rules::{EXCLUDE, brought, excluded, included, tables};
 
 /// A keyspace's shards with their primaries, as read at one moment.
 pub struct Keyspace {

@@ -4,14 +4,16 @@
 #[path = "decoders/mutate.rs"]
 mod mutate;
 
+use std::io::Write as _;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
 use vtmigrated::topo::{Node, Record, json, shard, wire};
 use vtmigrated::workflow::migrate::{rows, status};
-use vtmigrated::workflow::record::Facts;
-use vtmigrated::workflow::{overrides, settle, streams, vdiff_summary, verdict};
+use vtmigrated::workflow::record::{self as workflow_record, Facts};
+use vtmigrated::workflow::{overrides, settle, streams, vdiff_summary, verdict, way_back};
 use vtmigrated::{gtid, key_range, sql, vschema};
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
 use vtmigrated_proto::query::{QueryResult, Row};
@@ -22,7 +24,8 @@ use vtmigrated_proto::topodata::{
     srv_keyspace::KeyspacePartition,
 };
 use vtmigrated_proto::vschema::{
-    Keyspace as VSchema, RoutingRule, RoutingRules, SrvVSchema, srv_v_schema::KeyspacesEntry,
+    Keyspace as VSchema, KeyspaceRoutingRule, KeyspaceRoutingRules, MirrorRule, MirrorRules, RoutingRule, RoutingRules,
+    ShardRoutingRule, ShardRoutingRules, SrvVSchema, srv_v_schema::KeyspacesEntry,
 };
 use vtmigrated_proto::vttime::Time;
 
@@ -95,6 +98,16 @@ fn records_of_shards_and_tablets() {
     };
     record("topodata.Tablet", &tablet);
     record("topodata.ShardReplication", &ShardReplication { nodes: vec![GraphNode { tablet_alias: Some(alias()) }] });
+}
+
+#[test]
+fn records_of_rules() {
+    let rule = ShardRoutingRule { from_keyspace: "a".into(), to_keyspace: "b".into(), shard: "-80".into() };
+    record("vschema.ShardRoutingRules", &ShardRoutingRules { rules: vec![rule.clone(), rule] });
+    let rule = KeyspaceRoutingRule { from_keyspace: "a".into(), to_keyspace: "b".into() };
+    record("vschema.KeyspaceRoutingRules", &KeyspaceRoutingRules { rules: vec![rule.clone(), rule] });
+    let rule = MirrorRule { from_table: "a.t".into(), to_table: "b.t".into(), percent: 12.5 };
+    record("vschema.MirrorRules", &MirrorRules { rules: vec![rule.clone(), rule] });
 }
 
 const DDL: [&str; 5] = [
@@ -177,6 +190,30 @@ fn records_of_workflows() {
         "shards": [["-80", 7]], "streams": [["-80", [1, 2]]], "seen_to": ["-80"], "keeping": false, "handed_over": false,
         "unaware": ["zone1-0000000100", "zone9"], "aware": ["zone9-0000000101"], "sizes": [{"table": "a", "rows": 1, "bytes": 2, "key": [1, 2]}]}"#;
     run(&mutate::json(sample), |text| drop(serde_json::from_str::<Facts>(&text)));
+    let way_back = r#"{"phase": "open", "mount": "ext1", "source": {"topo_type": "etcd2", "server": "s:1", "root": "/r"},
+        "keyspace": "commerce", "tables": ["t"], "streams": [["-80", [3]], ["80-", [4]]], "back_mount": "customer.import",
+        "target": {"topo_type": "etcd2", "server": "t:1", "root": "/r"}, "mount_made": true, "on_ddl": 1,
+        "positions": [["-80", "MySQL56/x:1"]], "pairs": [[["0"], ["-80"]]], "source_denied": [["0", ["t"]]], "since": 7}"#;
+    serde_json::from_str::<way_back::record::Facts>(way_back).unwrap();
+    run(&mutate::json(way_back), |text| drop(serde_json::from_str::<way_back::record::Facts>(&text)));
+    // large ones are in gzip
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(sample.as_bytes()).unwrap();
+    let packed = gzip.finish().unwrap();
+    let changes = proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..6);
+    run(&(changes, any::<proptest::sample::Index>()), |(changes, end)| {
+        let mut bytes = packed.clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(end.index(packed.len()) + 1);
+        for name in ["Record", "WayBack"] {
+            let (path, value) = (format!("internal/vtmigrated/customer/import/{name}"), Bytes::from(bytes.clone()));
+            let nodes = [Node { path, value, version: 1, created: 1 }];
+            drop((workflow_record::known(&nodes), way_back::record::known(&nodes)));
+        }
+    });
 }
 
 #[test]

@@ -65,7 +65,13 @@ impl Rig {
 
     /// The same, looking for them in these cells.
     pub async fn create_in(&self, cells: &[&str], kind: TabletType) -> Result<String, Status> {
-        let request = MigrateCreateRequest {
+        let request = Self::request(cells, kind);
+        Ok(self.lab.client.clone().migrate_create(request).await?.into_inner().traffic_state)
+    }
+
+    /// What it asks for.
+    pub fn request(cells: &[&str], kind: TabletType) -> MigrateCreateRequest {
+        MigrateCreateRequest {
             workflow: "import".into(),
             source_keyspace: "commerce".into(),
             target_keyspace: "customer".into(),
@@ -77,8 +83,7 @@ impl Rig {
             defer_secondary_keys: true,
             auto_start: true,
             ..MigrateCreateRequest::default()
-        };
-        Ok(self.lab.client.clone().migrate_create(request).await?.into_inner().traffic_state)
+        }
     }
 
     /// The same, and each table gets rows on each shard.

@@ -31,6 +31,8 @@ const STARTING: &str = "starting";
 pub struct Contents {
     /// Rows of each table.
     pub tables: BTreeMap<String, u64>,
+    /// Lines of a table's definition besides those that all have.
+    pub lines: Vec<(&'static str, &'static str)>,
     pub workflows: Vec<ReadVReplicationWorkflowResponse>,
     /// What the streams owe to tables: table and statement.
     pub actions: Vec<(String, String)>,
@@ -207,9 +209,16 @@ impl TabletManager for MigrateTablet {
         let only = r.get_ref().table_schema_only;
         self.contents().schemas.push(only);
         let fields = || vec![Field { name: "id".into(), r#type: Type::Int64.into(), ..Field::default() }];
+        let lines = self.contents().lines.clone();
+        let more = |name: &str| {
+            lines.iter().filter(|(of, _)| *of == name).map(|(_, line)| format!("  {line},\n")).collect::<String>()
+        };
         let definition = |name: &String| TableDefinition {
             name: name.clone(),
-            schema: format!("CREATE TABLE `{name}` (\n  `id` bigint NOT NULL,\n  PRIMARY KEY (`id`)\n)"),
+            schema: format!(
+                "CREATE TABLE `{name}` (\n  `id` bigint NOT NULL,\n{}  PRIMARY KEY (`id`)\n)",
+                more(name.as_str())
+            ),
             fields: if only { vec![] } else { fields() },
             columns: if only { vec![] } else { vec!["id".into()] },
             primary_key_columns: if only { vec![] } else { vec!["id".into()] },

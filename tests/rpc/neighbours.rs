@@ -349,3 +349,32 @@ async fn a_primary_that_was_shut_down_is_told_with_what_to_do() {
         assert!(refused.message().contains(words), "{words}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn a_command_that_a_tablet_keeps_waiting_holds_the_locks_of_its_own_keyspace_only() {
+    let rig = rig(false).await;
+    rig.target[0].contents().slow = vec![("ApplySchema", Duration::from_secs(3600))];
+    let mut client = rig.lab.client.clone();
+    let keyspace = "other".to_owned();
+    let work = async {
+        rig.target[0].was_asked("ApplySchema").await;
+        let create = CreateKeyspaceRequest { name: keyspace.clone(), ..Default::default() };
+        client.create_keyspace(create).await.unwrap();
+        let create = CreateShardRequest { keyspace: keyspace.clone(), shard_name: "0".into(), ..Default::default() };
+        client.create_shard(create).await.unwrap();
+        let durability_policy = "semi_sync".into();
+        let policy = SetKeyspaceDurabilityPolicyRequest { keyspace: keyspace.clone(), durability_policy };
+        client.set_keyspace_durability_policy(policy).await.unwrap();
+        let delete = DeleteKeyspaceRequest { keyspace: keyspace.clone(), recursive: true, ..Default::default() };
+        client.delete_keyspace(delete).await.unwrap();
+    };
+    tokio::select! {
+        created = rig.create_from(TabletType::Replica) => panic!("no tablet keeps it waiting: {created:?}"),
+        () = work => {}
+    }
+    let stored = rig.lab.stored().await;
+    let locks: Vec<&str> =
+        stored.iter().map(|node| node.path.as_str()).filter(|path| path.contains("/locks/")).collect();
+    let of = |dir: &str| locks.iter().filter(|path| path.starts_with(dir)).count();
+    assert_eq!((of("keyspaces/customer/"), of("internal/named_locks/customer/import/"), locks.len()), (1, 1, 2));
+}

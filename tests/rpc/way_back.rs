@@ -134,6 +134,19 @@ async fn a_target_that_was_written_to_and_a_mount_of_another_topology_are_refuse
 }
 
 #[tokio::test]
+async fn a_table_of_the_target_whose_changes_tablets_cannot_stream_is_refused() {
+    let (rig, before) = copied().await;
+    rig.target[1].contents().lines = vec![("orders", "KEY `by_sum` ((`id` + 1))")];
+    let refused = prepare(&rig).await.unwrap_err();
+    for words in ["on the way back, ", "cannot determine table columns", "key by_sum", "drop the key in customer"] {
+        assert!(refused.message().contains(words), "{words}: {refused:?}");
+    }
+    assert_eq!(stored(&rig).await, before);
+    rig.target[1].contents().lines.clear();
+    assert!(prepare(&rig).await.unwrap().clear);
+}
+
+#[tokio::test]
 async fn complete_opens_it_and_going_back_leaves_nothing_in_the_source() {
     let (rig, before) = copied().await;
     prepare(&rig).await.unwrap();

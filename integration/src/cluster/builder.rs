@@ -22,6 +22,7 @@ pub struct Builder {
     tuning: Tuning,
     generation: Generation,
     tablets: bool,
+    small_letters: bool,
 }
 
 impl Builder {
@@ -45,6 +46,7 @@ impl Builder {
             tuning,
             generation: Generation::default(),
             tablets: true,
+            small_letters: false,
         }
     }
 
@@ -97,6 +99,13 @@ impl Builder {
         self
     }
 
+    /// MySQL spells the names of tables in small letters, whoever makes them.
+    #[must_use]
+    pub fn small_letters(mut self) -> Self {
+        self.small_letters = true;
+        self
+    }
+
     /// Leaves out MySQL and the tablets: records only.
     #[must_use]
     pub fn without_tablets(mut self) -> Self {
@@ -110,7 +119,11 @@ impl Builder {
     /// A program or a tablet does not come up, or a shard's name is not one.
     pub async fn start(self) -> Result<Cluster, Error> {
         let etcd = Etcd::start().await?;
-        let mysqld = if self.tablets { Some(Mysqld::start().await?) } else { None };
+        let mysqld = match (self.tablets, self.small_letters) {
+            (false, _) => None,
+            (true, false) => Some(Mysqld::start().await?),
+            (true, true) => Some(Mysqld::start_in_small_letters().await?),
+        };
         let mut client = etcd.connect().await?;
         topology::write_cell(&mut client, &self.cell, &etcd.address()).await?;
         let mut shards = BTreeMap::new();

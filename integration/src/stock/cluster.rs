@@ -11,6 +11,7 @@ use super::{
     gate::Gate,
     keyspace::{self, Keyspace},
     vtctld::Vtctld,
+    vttablet::Vttablet,
 };
 use crate::{cluster::topology::GLOBAL_ROOT, etcd::Etcd, mysqld::Release, server::Server};
 
@@ -128,6 +129,14 @@ impl Cluster {
     /// As [`Cluster::keyspace`].
     pub async fn keyspace_on(&self, release: Release, name: &str, shards: &[&str]) -> Result<Keyspace, Error> {
         keyspace::start(self, release, name, shards).await
+    }
+
+    /// One more tablet of a shard, on a MySQL as [`Cluster::keyspace`] has it: a replica of the shard's primary.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn replica(&self, keyspace: &Keyspace, shard: &str) -> Result<Vttablet, Error> {
+        keyspace::start_tablet(self, self.generation.mysql(), &keyspace.name, shard).await
     }
 
     /// Applies a vschema in the JSON of `ApplyVSchema --vschema`.

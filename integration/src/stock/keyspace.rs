@@ -36,6 +36,19 @@ pub(super) async fn start(cluster: &Cluster, release: Release, name: &str, shard
 }
 
 async fn start_shard(cluster: &Cluster, release: Release, keyspace: &str, name: &str) -> Result<Shard, Error> {
+    let tablet = start_tablet(cluster, release, keyspace, name).await?;
+    let elect = ["PlannedReparentShard", &format!("{keyspace}/{name}"), "--new-primary", tablet.alias()];
+    cluster.vtctldclient(&elect).await?.expect()?;
+    Ok(Shard { name: name.to_owned(), tablet, db_name: format!("vt_{keyspace}") })
+}
+
+/// Starts one more tablet of a shard: where there is a primary, it replicates from that.
+pub(super) async fn start_tablet(
+    cluster: &Cluster,
+    release: Release,
+    keyspace: &str,
+    shard: &str,
+) -> Result<Vttablet, Error> {
     let topology = cluster.etcd().address();
     let place = Place {
         generation: cluster.generation(),
@@ -43,13 +56,10 @@ async fn start_shard(cluster: &Cluster, release: Release, keyspace: &str, name: 
         cell: cluster.cell(),
         topology: &topology,
         keyspace,
-        shard: name,
+        shard,
         uid: cluster.uid(),
     };
-    let tablet = Vttablet::start(release, &place).await?;
-    let elect = ["PlannedReparentShard", &format!("{keyspace}/{name}"), "--new-primary", tablet.alias()];
-    cluster.vtctldclient(&elect).await?.expect()?;
-    Ok(Shard { name: name.to_owned(), tablet, db_name: format!("vt_{keyspace}") })
+    Vttablet::start(release, &place).await
 }
 
 impl Keyspace {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 use sqlparser::dialect::MySqlDialect;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use super::Kind;
 use super::elements;
@@ -42,6 +42,15 @@ pub struct Key {
     pub columns: Vec<String>,
     pub unique: bool,
     pub fulltext: bool,
+    /// An expression of it makes an array: each of its elements is an entry.
+    pub multi_valued: bool,
+}
+
+impl Key {
+    /// True when a part of it is an expression: MySQL keeps a hidden column for each.
+    pub fn is_functional(&self) -> bool {
+        self.columns.iter().any(String::is_empty)
+    }
 }
 
 /// A foreign key.
@@ -183,7 +192,7 @@ fn key(words: &[&Token], shape: &mut Shape) {
     } else if ["unique", "key", "index", "fulltext", "spatial"].iter().any(|word| is(0, word)) {
         let (unique, fulltext) = (is(0, "unique"), is(0, "fulltext"));
         let name = names(words).into_iter().next().unwrap_or_default();
-        shape.keys.push(Key { name, columns: columns(words), unique, fulltext });
+        shape.keys.push(Key { name, columns: columns(words), unique, fulltext, multi_valued: makes_array(words) });
     } else if let Some(at) = (0..words.len().min(3)).find(|at| is(*at, "foreign")) {
         let rest = words.get(at..).unwrap_or_default();
         let is_references = |t: &&Token| matches!(t, Token::Word(w) if w.value.eq_ignore_ascii_case("references"));
@@ -193,6 +202,12 @@ fn key(words: &[&Token], shape: &mut Shape) {
         let (columns, referenced) = (columns(rest), columns(target));
         shape.foreign_keys.push(ForeignKey { columns, database, parent: table, referenced });
     }
+}
+
+/// True when an expression casts to an array.
+fn makes_array(words: &[&Token]) -> bool {
+    let is_array = |word: &Word| word.quote_style.is_none() && word.value.eq_ignore_ascii_case("array");
+    words.windows(2).any(|pair| matches!(pair, [Token::Word(word), Token::RParen] if is_array(word)))
 }
 
 /// The quoted names before the first parenthesis.
@@ -264,7 +279,7 @@ mod tests {
             name: name.into(),
             columns: columns.iter().map(|c| (*c).to_owned()).collect(),
             unique,
-            fulltext: false,
+            ..Key::default()
         };
         assert_eq!(shape.keys, [key("u", &["c", "d"], true), key("k", &["c"], false)]);
         assert!(shape.has_usable_key());
@@ -280,9 +295,24 @@ mod tests {
             shape.keys.iter().map(|k| (k.name.as_str(), k.columns.iter().map(String::as_str).collect())).collect();
         assert_eq!(keys, [("f", vec![""]), ("m", vec!["a", "", "b, (c"]), ("x", vec!["a"])]);
         assert!(shape.keys[2].fulltext && !shape.has_usable_key());
+        let functional: Vec<bool> = shape.keys.iter().map(Key::is_functional).collect();
+        assert_eq!(functional, [true, true, false]);
         let foreign = &shape.foreign_keys[0];
         assert_eq!((foreign.database.as_deref(), foreign.parent.as_str()), (Some("other"), "p`q"));
         assert_eq!(foreign.referenced, ["x", "y"]);
+    }
+
+    #[test]
+    fn keys_of_arrays_are_told_apart() {
+        // as MySQL 8.0.17 and later print them
+        let text = "CREATE TABLE `t` (\n  `array` json DEFAULT NULL,\n  `n` int DEFAULT NULL,\n  KEY `plain` (`array`),\n  \
+            KEY `expression` ((`n` + 1)),\n  \
+            KEY `zips` (`n`,(cast(json_extract(`array`,_utf8mb4'$.zip') as unsigned array))),\n  \
+            UNIQUE KEY `words` ((cast(json_extract(`array`,_utf8mb4'$.words') as char(20) array)))\n)";
+        let shape = shape(text).unwrap();
+        let arrays: Vec<bool> = shape.keys.iter().map(|key| key.multi_valued).collect();
+        assert_eq!(arrays, [false, false, true, true]);
+        assert_eq!(shape.keys[2].columns, ["n", ""]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The suite and what is particular to ZooKeeper and to Consul.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use super::super::access::{Holder, Secret};
 use super::super::settings::MountSettings;
 use super::*;
@@ -48,6 +50,77 @@ async fn dead(conn: &Arc<dyn Conn>) {
     }
 }
 
+/// Somebody who counts in a record, and reads it in every way.
+struct Counting {
+    enough: Arc<AtomicBool>,
+    counted: Arc<AtomicU32>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Counting {
+    fn start(conn: &Arc<dyn Conn>) -> Self {
+        let (enough, counted) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
+        let task = tokio::spawn(count(Arc::clone(conn), Arc::clone(&enough), Arc::clone(&counted)));
+        Self { enough, counted, task }
+    }
+
+    /// Waits until it has counted on.
+    async fn goes_on(&self) {
+        let before = self.counted.load(Ordering::Relaxed);
+        for _ in 0..6000 {
+            if self.counted.load(Ordering::Relaxed) > before + 3 {
+                return;
+            }
+            assert!(!self.task.is_finished(), "the count has failed");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing was counted for a minute");
+    }
+
+    async fn end(self) {
+        self.enough.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+    }
+}
+
+/// What fails says that the server is out of reach, and what was answered once stays.
+async fn count(conn: Arc<dyn Conn>, enough: Arc<AtomicBool>, counted: Arc<AtomicU32>) {
+    let away = |error: Error| assert!(error.is_unreachable(), "{error}");
+    let path = "count/Record";
+    conn.create(path, b"0".to_vec()).await.unwrap();
+    let (mut answered, mut tried) = (0, 0);
+    while !enough.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let node = match conn.get(path).await {
+            Ok(node) => node,
+            Err(error) => {
+                away(error);
+                continue;
+            }
+        };
+        answered = {
+            let seen: u32 = String::from_utf8_lossy(&node.value).parse().unwrap();
+            assert!((answered..=tried).contains(&seen), "{seen} after {answered}, where {tried} was tried");
+            seen
+        };
+        tried = answered + 1;
+        match conn.write_one(Write::put(path, tried.to_string(), Expect::Version(node.version)), None).await {
+            Ok(_) => answered = tried,
+            // a try whose answer was lost is carried out late
+            Err(Error::BadVersion(_)) => {}
+            Err(error) => away(error),
+        }
+        match conn.list("count").await {
+            Ok(found) => assert_eq!(found.len(), 1),
+            Err(error) => away(error),
+        }
+        conn.get_many(vec![path.to_owned()]).await.map_or_else(away, |found| assert!(found[0].is_some()));
+        counted.store(answered, Ordering::Relaxed);
+    }
+    let seen: u32 = String::from_utf8_lossy(&conn.get(path).await.unwrap().value).parse().unwrap();
+    assert!((answered..=tried).contains(&seen), "{seen} after {answered}, where {tried} was tried");
+}
+
 #[cfg(feature = "topo-zk2")]
 mod zk2 {
     use super::super::etcd_tls::certificates;
@@ -87,6 +160,34 @@ mod zk2 {
         server.child.wait().unwrap();
         dead(&conn).await;
         assert!(matches!(lock.check().await.unwrap_err(), Error::LockLost(_)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_zookeeper_that_pauses_or_restarts_keeps_what_it_answered_and_its_locks() {
+        let mut server = RealZookeeper::start(None).await;
+        let dialer = Dialer::new(EtcdOptions::default());
+        let conn = dialer.open("zk2", &server.address, "/test/root").await.unwrap();
+        let long = LockRequest { wait: Duration::from_secs(60), ..LockRequest::new("Test", Duration::from_secs(60)) };
+        let lock = conn.lock(long.named("kept")).await.unwrap();
+        // longer than a connection may be silent: a read is asked again
+        server.signal("-STOP");
+        let awake = async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            server.signal("-CONT");
+        };
+        let (read, ()) = tokio::join!(conn.get("none"), awake);
+        let error = read.unwrap_err();
+        assert!(error.is_no_node(), "{error}");
+        let counting = Counting::start(&conn);
+        for _ in 0..2 {
+            counting.goes_on().await;
+            server.restart().await;
+        }
+        counting.goes_on().await;
+        counting.end().await;
+        lock.check().await.unwrap();
+        conn.write_one(Write::put("kept/x", "1", Expect::Any), Some(&lock)).await.unwrap();
+        lock.release().await.unwrap();
     }
 
     #[tokio::test]
@@ -155,6 +256,29 @@ mod consul_agent {
         server.child.kill().unwrap();
         server.child.wait().unwrap();
         dead(&conn).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_consul_that_restarts_keeps_what_it_answered() {
+        let mut server = RealConsul::start_to_keep().await;
+        let dialer = dialer(Duration::from_secs(10), Duration::ZERO, None);
+        let conn = dialer.open("consul", &server.address, "/test/root").await.unwrap();
+        let counting = Counting::start(&conn);
+        for _ in 0..2 {
+            counting.goes_on().await;
+            server.restart().await;
+        }
+        counting.goes_on().await;
+        counting.end().await;
+        // until the agent has registered itself nobody gets a session
+        for _ in 0..600 {
+            match conn.lock(patient().named("l")).await {
+                Ok(lock) => return lock.release().await.unwrap(),
+                Err(error) => assert!(error.is_unreachable(), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no lock for a minute");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

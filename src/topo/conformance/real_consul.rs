@@ -1,5 +1,6 @@
 //! A real Consul agent of one server: `integration/setup` builds it from its Go module (`integration/consul`).
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,38 +10,67 @@ use super::super::{Dialer, EtcdOptions};
 pub struct RealConsul {
     pub child: Child,
     pub address: String,
-    _dir: tempfile::TempDir,
+    arguments: Vec<String>,
+    dir: tempfile::TempDir,
 }
 
 fn port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+fn consul(arguments: &[String], dir: &Path) -> Child {
+    Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.integration/bin/consul"))
+        .args(arguments)
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a Consul agent must have been built: run integration/setup")
+}
+
 impl RealConsul {
-    /// Starts an agent without data.
+    /// Starts an agent without data, which keeps none.
     pub async fn start() -> Self {
+        Self::start_as(&["-dev"]).await
+    }
+
+    /// Starts one without data, which keeps what it stores over a restart.
+    pub async fn start_to_keep() -> Self {
+        Self::start_as(&["-server", "-bootstrap", "-data-dir=data", "-hcl=performance { raft_multiplier = 1 }"]).await
+    }
+
+    async fn start_as(kind: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/.integration/bin/consul");
         let (http, serf, server) = (port(), port(), port());
-        let child = Command::new(program)
-            .args(["-dev", "-bind=127.0.0.1", "-log-level=error", "-serf-wan-port=-1", "-dns-port=-1"])
-            .args(["-https-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1", &format!("-http-port={http}")])
-            .args([format!("-serf-lan-port={serf}"), format!("-server-port={server}")])
-            .current_dir(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a Consul agent must have been built: run integration/setup");
-        let agent = Self { child, address: format!("127.0.0.1:{http}"), _dir: dir };
+        let common = ["-bind=127.0.0.1", "-log-level=error", "-serf-wan-port=-1", "-dns-port=-1"];
+        let ports = ["-https-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1"];
+        let mut arguments: Vec<String> = [kind, &common, &ports].concat().into_iter().map(str::to_owned).collect();
+        arguments.push(format!("-http-port={http}"));
+        arguments.extend([format!("-serf-lan-port={serf}"), format!("-server-port={server}")]);
+        let child = consul(&arguments, dir.path());
+        let agent = Self { child, address: format!("127.0.0.1:{http}"), arguments, dir };
+        agent.until_serving().await;
+        agent
+    }
+
+    async fn until_serving(&self) {
         let dialer = Dialer::new(EtcdOptions::default());
-        let conn = dialer.open("consul", &agent.address, "").await.unwrap();
-        for _ in 0..400 {
+        let conn = dialer.open("consul", &self.address, "").await.unwrap();
+        for _ in 0..1200 {
             if conn.probe().await.is_ok() {
-                return agent;
+                return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("Consul did not answer at {}", agent.address);
+        panic!("Consul did not answer at {}", self.address);
+    }
+
+    /// Kills it and starts it again.
+    pub async fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = consul(&self.arguments, self.dir.path());
+        self.until_serving().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! A real ZooKeeper of one member: Debian's classes (`libzookeeper-java`), without its service.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const JARS: &[&str] = &[
     "netty-transport-native-unix-common",
     "netty-transport-native-epoll",
 ];
+
+const SETTINGS: &str = "zoo.cfg";
 
 /// A running server; killed when dropped.
 pub struct RealZookeeper {
@@ -56,29 +59,51 @@ impl RealZookeeper {
                 dir.path().display()
             );
         }
-        let file = dir.path().join("zoo.cfg");
+        let file = dir.path().join(SETTINGS);
         std::fs::write(&file, settings).unwrap();
-        let classes: Vec<String> = JARS.iter().map(|jar| format!("/usr/share/java/{jar}.jar")).collect();
-        let child = Command::new("java")
-            .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m", "-cp", &classes.join(":")])
-            .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("java must be installed: run integration/setup");
+        let child = java(&file);
         let (address, secure_address) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{secure}"));
         let server = Self { child, address, secure_address, dir };
+        server.until_serving().await;
+        server
+    }
+
+    async fn until_serving(&self) {
         for _ in 0..400 {
             let dialer = Dialer::new(EtcdOptions::default());
-            let conn = dialer.open("zk2", &server.address, "/").await.unwrap();
+            let conn = dialer.open("zk2", &self.address, "/").await.unwrap();
             if conn.probe().await.is_ok() {
-                return server;
+                return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("ZooKeeper did not answer at {} (data in {})", server.address, server.dir.path().display());
+        panic!("ZooKeeper did not answer at {} (data in {})", self.address, self.dir.path().display());
     }
+
+    /// Kills it and starts it again with what it has stored.
+    pub async fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = java(&self.dir.path().join(SETTINGS));
+        self.until_serving().await;
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+}
+
+fn java(settings: &Path) -> Child {
+    let classes: Vec<String> = JARS.iter().map(|jar| format!("/usr/share/java/{jar}.jar")).collect();
+    Command::new("java")
+        .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m", "-cp", &classes.join(":")])
+        .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
+        .arg(settings)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("java must be installed: run integration/setup")
 }
 
 impl Drop for RealZookeeper {

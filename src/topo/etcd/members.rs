@@ -1,13 +1,14 @@
 //! The members of one etcd: one is asked until it answers badly, then another one.
 //!
 //! A member answers badly when it takes no connection, breaks one, says nothing for a while, or says that it cannot
-//! serve: without a leader, stopping, or cut off from the others.
+//! serve: without a leader, stopping, or cut off from the others. A read may take long where there is much to list: a member
+//! that answers a small question meanwhile is only slow, and no other one would be sooner done.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::{Client, ConnectOptions, GetOptions};
 use tokio::sync::Mutex;
 use tonic::transport::Endpoint;
 use tracing::Instrument;
@@ -15,6 +16,7 @@ use tracing::Instrument;
 use super::super::access::{Access, Secret, Tls};
 use super::super::error::NOT_ALLOWED;
 use super::super::pulse::millis;
+use super::super::slow::while_serving;
 use super::super::{Error, Result};
 use crate::deadline;
 use crate::error::with_cause;
@@ -24,6 +26,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(6);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same of a read, whose member answers small questions meanwhile.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A member that says nothing for so long is left, where there are others.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What a member gets at least, when all were bad before and time runs out.
@@ -34,6 +38,8 @@ const RESTART: Duration = Duration::from_secs(3);
 const RECENT: Duration = Duration::from_secs(60);
 /// Between two rounds over all members.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The smallest key: a question for it costs next to nothing.
+const SMALLEST: &str = "\0";
 
 type Answer<T> = std::result::Result<T, etcd_client::Error>;
 
@@ -112,17 +118,29 @@ impl Members {
     where
         F: Future<Output = Answer<T>>,
     {
-        let server = self.server.as_str();
-        let span = tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %server);
-        self.in_turn(key, call).instrument(span).await
+        self.in_turn(key, call, false).instrument(self.span(op, key)).await
     }
 
-    async fn in_turn<T, F>(&self, key: &str, call: impl Fn(Client, bool) -> F) -> Result<T>
+    /// The same for a read: a member that is slow and still serves is waited for.
+    pub async fn read<T, F>(&self, op: &'static str, key: &str, call: impl Fn(Client, bool) -> F) -> Result<T>
+    where
+        F: Future<Output = Answer<T>>,
+    {
+        self.in_turn(key, call, true).instrument(self.span(op, key)).await
+    }
+
+    fn span(&self, op: &'static str, key: &str) -> tracing::Span {
+        let server = self.server.as_str();
+        tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %server)
+    }
+
+    async fn in_turn<T, F>(&self, key: &str, call: impl Fn(Client, bool) -> F, reads: bool) -> Result<T>
     where
         F: Future<Output = Answer<T>>,
     {
         let began = Instant::now();
         let until = began + deadline::remaining(OPERATION_TIMEOUT);
+        let longest = began + deadline::remaining(READ_TIMEOUT);
         let (mut tried, mut renewed, mut sent) = (0, false, false);
         loop {
             let at = self.current.load(Ordering::Acquire);
@@ -132,18 +150,27 @@ impl Members {
                 member.sign_in().await?;
                 call(member.client.clone(), sent).await
             };
-            let bad = match tokio::time::timeout(patience(self.count(), tried, left), once).await {
-                Ok(Ok(value)) => {
+            let silence = patience(self.count(), tried, left);
+            let answered = if reads {
+                let left = longest.saturating_duration_since(Instant::now());
+                let parts = (silence / 3, silence - silence / 3);
+                let asked = while_serving(parts, once, || serves(&member.client));
+                tokio::time::timeout(left, asked).await.ok().flatten()
+            } else {
+                tokio::time::timeout(silence, once).await.ok()
+            };
+            let bad = match answered {
+                Some(Ok(value)) => {
                     self.answered.store(millis(self.opened.elapsed()).max(1), Ordering::Release);
                     return Ok(value);
                 }
-                Ok(Err(error)) if is_stale_token(&error) && member.user.is_some() && !renewed => {
+                Some(Err(error)) if is_stale_token(&error) && member.user.is_some() && !renewed => {
                     member.signed_in.store(false, Ordering::Release);
                     renewed = true;
                     continue;
                 }
-                Ok(Err(error)) => Bad::of(&error).ok_or_else(|| self.convert(&error, key)).map(|bad| (bad, error))?,
-                Err(_) => (Bad::Member, etcd_client::Error::GRpcStatus(tonic::Status::deadline_exceeded(""))),
+                Some(Err(error)) => Bad::of(&error).ok_or_else(|| self.convert(&error, key)).map(|bad| (bad, error))?,
+                None => (Bad::Member, etcd_client::Error::GRpcStatus(tonic::Status::deadline_exceeded(""))),
             };
             self.leave(at);
             tried += 1;
@@ -229,6 +256,16 @@ fn patience(members: usize, tried: usize, left: Duration) -> Duration {
     }
 }
 
+/// Whether a member answers what costs it next to nothing. One that is cut off does not: it has to ask the others first.
+async fn serves(client: &Client) -> bool {
+    let options = GetOptions::new().with_keys_only().with_limit(1);
+    match client.kv_client().get(SMALLEST, Some(options)).await {
+        Ok(_) => true,
+        // such as: not for this user
+        Err(error) => Bad::of(&error).is_none(),
+    }
+}
+
 /// What was bad about an answer.
 #[derive(Debug, PartialEq, Eq)]
 enum Bad {
@@ -311,20 +348,4 @@ fn channel(address: &str, tls: Option<&Tls>) -> std::result::Result<tonic::trans
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_silent_member_gets_all_the_time_only_when_it_is_alone() {
-        let left = Duration::from_secs(15);
-        assert_eq!(patience(1, 0, left), left);
-        assert_eq!(patience(1, 5, left), left);
-        for tried in 0..12 {
-            assert!(patience(3, tried, left) <= left / 2, "{tried}");
-        }
-        assert_eq!(patience(3, 2, left), PATIENCE);
-        // near the end it is a second, or what there is
-        assert_eq!(patience(3, 7, Duration::from_millis(1500)), LEAST);
-        assert_eq!(patience(3, 7, Duration::from_millis(300)), Duration::from_millis(300));
-    }
-}
+mod tests;

@@ -94,6 +94,17 @@ impl Sessions {
         opening
     }
 
+    /// The next call opens another session: one whose connection was away for long tries more and more seldom.
+    fn forget(&self, client: &Client) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = |opening: &Opening| {
+            opening.peek().is_some_and(|known| known.as_ref().is_ok_and(|c| c.session_id() == client.session_id()))
+        };
+        if kept.as_ref().is_some_and(is_kept) {
+            *kept = None;
+        }
+    }
+
     /// A new session; it ends with the last clone of the client, or after `timeout` without a sign of life.
     pub(super) async fn connect(&self, timeout: Duration, silence: Option<Duration>) -> Result<Client> {
         let mut connector = Client::connector().with_session_timeout(timeout).with_fail_eagerly();
@@ -138,7 +149,10 @@ impl Sessions {
             tokio::select! {
                 biased;
                 answer = call => answer,
-                () = away(client) => Err(ZkError::ConnectionLoss),
+                () = away(client) => {
+                    self.forget(client);
+                    Err(ZkError::ConnectionLoss)
+                }
             }
         };
         let answer = tokio::time::timeout(deadline::remaining(OPERATION_TIMEOUT), limited.instrument(span)).await;

@@ -141,10 +141,14 @@ fn unread(error: Error) -> WorkflowStatusResponse {
     WorkflowStatusResponse { traffic_state, ..WorkflowStatusResponse::default() }
 }
 
-/// The traffic line is the one text of the answer that the stock client prints whatever the number of streams.
+/// The traffic line is the one text of the answer that the stock client prints whatever the number of streams. Each warning
+/// says what to do.
 fn with_warnings(mut answer: WorkflowStatusResponse, report: &Report) -> WorkflowStatusResponse {
     for warning in report.warnings() {
         answer.traffic_state.push_str(&format!("\nWarning {}: {}", warning.id, warning.cause));
+        if !warning.mend.is_empty() {
+            answer.traffic_state.push_str(&format!("; {}", warning.mend));
+        }
     }
     answer
 }

@@ -11,7 +11,7 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::super::preflight::gently;
 use super::super::record::{Facts, TableSize};
-use super::super::streams::Keyspace;
+use super::super::streams::{self, Keyspace};
 use super::progress;
 use crate::context::Context;
 use crate::sql::{quote, rows};
@@ -117,15 +117,21 @@ impl Copying<'_> {
         self.left.into_iter().flatten().map(|(table, last)| (table.as_str(), last.as_str()))
     }
 
+    /// Tables of the workflow that the stream does not bring: each source shard has the whole of a reference table.
+    pub fn excluded(&self) -> impl Iterator<Item = &str> {
+        self.stream.bls.iter().flat_map(streams::excluded)
+    }
+
     /// True once the copy has begun.
     pub fn has_begun(&self) -> bool {
         !self.stream.pos.is_empty()
     }
 
-    /// Rows of the tables that the stream has copied whole: what is not left of the `total` of all its rows. `rows` tells
-    /// those of a table.
+    /// Rows of the tables that the stream has copied whole: what is not left of the `total` of all rows, and is not left out.
+    /// `rows` tells those of a table.
     pub fn whole(&self, total: f64, rows: &dyn Fn(&str) -> f64) -> f64 {
-        total - self.left().map(|(table, _)| rows(table)).sum::<f64>()
+        let others = self.left().map(|(table, _)| table).chain(self.excluded());
+        total - others.map(rows).sum::<f64>()
     }
 
     /// The part of a table that is left which the stream has copied, from 0 to less than 1. It never shrinks while the copy

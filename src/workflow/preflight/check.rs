@@ -60,6 +60,9 @@ checks! {
     TABLE_INTERNAL Blocks "create" "a table was named whose name is like those that Vitess gives its own";
     INTERNAL_LEFT_OUT Warns "create" "tables with names like those that Vitess gives its own stay behind";
     TABLE_NAME_UNFIT Blocks "create" "a table's name begins with a slash or has more bytes than tablets keep";
+    NAME_NOT_QUOTED Blocks "create" "a name that MySQL reserves and tablets do not quote (a warning where the source may still be read)";
+    FUNCTIONAL_KEY Warns "create" "a table has a key with an expression: tablets copy it and cannot stream its changes";
+    MULTI_VALUED_KEY Warns "create" "a table of the source, moved or not, has a key of arrays: a change of it ends every stream";
     LETTER_CASE Blocks "create" "tables that the target's MySQL or its tablets do not tell apart by letter case";
     VIEW_ON_TARGET Blocks "create" "a view of the target has the name of a table";
     TABLE_DIFFERS_BETWEEN_SHARDS Blocks "create" "source shards have other columns for the same table (a warning where nothing is lost)";

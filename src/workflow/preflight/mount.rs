@@ -225,6 +225,11 @@ fn major(version: &str) -> Option<u32> {
     version.trim_start_matches('v').split(['.', '-']).next().and_then(|major| major.parse().ok())
 }
 
+/// True when a tablet is of a version after those that this program is made for.
+pub fn any_newer<'v>(mut told: impl Iterator<Item = &'v (String, std::result::Result<String, String>)>) -> bool {
+    told.any(|(_, version)| version.as_ref().is_ok_and(|version| major(version) > Some(*VERSIONS.end())))
+}
+
 /// Target tablets of before 22: they take no message with a change of state, by which complete sees that a stream stays
 /// stopped. Those that do not tell their version are not here.
 pub fn too_old<'v>(told: impl Iterator<Item = &'v (String, std::result::Result<String, String>)>) -> Vec<Finding> {

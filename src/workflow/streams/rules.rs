@@ -36,3 +36,9 @@ pub fn included(source: &BinlogSource) -> impl Iterator<Item = &str> {
     let rules = source.filter.iter().flat_map(|filter| &filter.rules);
     rules.filter(|rule| rule.filter != EXCLUDE).map(|rule| rule.r#match.as_str())
 }
+
+/// Tables that a source's rules leave out.
+pub fn excluded(source: &BinlogSource) -> impl Iterator<Item = &str> {
+    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
+    rules.filter(|rule| rule.filter == EXCLUDE).map(|rule| rule.r#match.as_str())
+}

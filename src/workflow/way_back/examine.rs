@@ -9,7 +9,7 @@ use super::super::migrate::create::situation::Situation;
 use super::super::migrate::{gather, plan as migrate_plan};
 use super::super::preflight::{
     self, Finding, Report, Severity, definitions, denied_already, left_out, others_on_tables, streaming,
-    tables as table_checks, versions,
+    tables as table_checks, unstreamed, versions,
 };
 use super::super::record::Phase;
 use super::super::{Result, migrate};
@@ -74,8 +74,12 @@ pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), f
 fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     let cause = format!("on the way back, for which {from} is the source and {to} the target: {}", finding.cause);
     // no table of the way back is empty, nor made by create
+    let unstreamed = [preflight::check::FUNCTIONAL_KEY.id, preflight::check::MULTI_VALUED_KEY.id];
     let mend = match finding.id {
         id if id == preflight::check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
+        id if unstreamed.contains(&id) => {
+            format!("drop the key in {from}, and make it again when the way back has ended")
+        }
         _ => finding.mend,
     };
     Finding { cause, mend, ..finding }
@@ -110,8 +114,12 @@ fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Rep
     report.extend(others_on_tables(to, &situation.others, &arguments.workflow, tables));
     report.extend(denied_already(to, tables, &situation.facts(arguments, &[])));
     let shapes = table_checks::shapes(tables, situation.first_source());
-    let blocking = |finding| Finding { severity: Severity::Blocks, ..finding };
+    let blocking = |finding: Finding| Finding { severity: Severity::Blocks, ..finding };
     report.extend(table_checks::without_key(tables, &shapes).map(blocking));
+    // clients will write to these: of others nobody knows
+    let own: Vec<String> = tables.iter().map(|table| format!("table {table}")).collect();
+    let written = |finding: Finding| if own.contains(&finding.subject) { blocking(finding) } else { finding };
+    report.extend(unstreamed::keys(tables, &on_source).into_iter().map(written));
 }
 
 /// Whether the migration is at a point where its way back can be prepared: it was made by this program, is whole, and

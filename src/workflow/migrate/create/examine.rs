@@ -10,7 +10,7 @@ use super::super::super::Result;
 use super::super::super::preflight::tables::{Definitions, Shapes};
 use super::super::super::preflight::{
     self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences,
-    streaming, tables as table_checks, vschema as vschema_checks,
+    streaming, tables as table_checks, unstreamed, vschema as vschema_checks,
 };
 use super::super::super::record::Facts;
 use super::super::arguments::Arguments;
@@ -171,6 +171,9 @@ impl Looks<'_> {
         let made = |table: &String| situation.target_tables.iter().any(|there| !there.contains_key(table));
         report.extend(definitions::between_shards(tables, &on_source, &made));
         let shapes = table_checks::shapes(tables, situation.first_source());
+        let newer = preflight::any_newer(situation.asked.source_versions.iter());
+        report.extend(unstreamed::names(tables, &shapes, &situation.asked.servers, newer));
+        report.extend(unstreamed::keys(tables, &on_source));
         let vschema = &situation.target_vschema.value;
         let (own, others) = self.on_target();
         report.extend(vschema_checks::columns((&target.name, vschema), tables, (&shapes, &own), &self.filtering));

@@ -28,6 +28,14 @@ struct Left {
     parts: f64,
 }
 
+/// Streams that leave a table out.
+#[derive(Clone, Copy, Default)]
+struct Without {
+    streams: usize,
+    /// Those of them that have begun to copy.
+    begun: usize,
+}
+
 impl Folding<'_> {
     /// The state of each of these tables. `present` tells the sizes of those that have none at create: here, and there.
     pub fn tables(
@@ -36,27 +44,44 @@ impl Folding<'_> {
         present: &dyn Fn(&str) -> (Size, Option<Size>),
     ) -> BTreeMap<String, TableState> {
         let sizes: HashMap<&str, &TableSize> = self.sizes.iter().map(|size| (size.table.as_str(), size)).collect();
-        let left = self.left(&sizes);
+        let without = self.without();
+        let left = self.left(&sizes, &without);
         let begun = self.streams.iter().filter(|copying| copying.has_begun()).count();
         let started = begun == self.streams.len();
         let state = |table: &String| {
             let of = left.get(table.as_str()).copied().unwrap_or_default();
+            let others = without.get(table.as_str()).copied().unwrap_or_default();
+            let bringing = self.streams.len().saturating_sub(others.streams);
             let (here, there) = match sizes.get(table.as_str()) {
                 Some(size) => {
                     let there = Size { rows: size.rows, bytes: size.bytes };
-                    let parts = of.parts + float(begun.saturating_sub(of.begun));
-                    (there.part(parts / self.count()), Some(there))
+                    let parts = of.parts + float(begun.saturating_sub(others.begun + of.begun));
+                    (there.part(parts / float(bringing.max(1))), Some(there))
                 }
                 None => present(table),
             };
-            let (done, none) = (of.streams == 0, of.untouched == self.streams.len());
+            let (done, none) = (of.streams == 0, of.untouched == bringing);
             TableState { here, there, done: started && done, untouched: !started && done || none }
         };
         tables.iter().map(|table| (table.clone(), state(table))).collect()
     }
 
-    fn left(&self, sizes: &HashMap<&str, &TableSize>) -> HashMap<&str, Left> {
-        let rows = |table: &str| sizes.get(table).map_or(0.0, |size| rows_at_create(size) * self.share(table));
+    /// Tables that streams leave out, with how many do.
+    fn without(&self) -> HashMap<&str, Without> {
+        let mut found: HashMap<&str, Without> = HashMap::new();
+        for copying in &self.streams {
+            for table in copying.excluded() {
+                let without = found.entry(table).or_default();
+                without.streams += 1;
+                without.begun += usize::from(copying.has_begun());
+            }
+        }
+        found
+    }
+
+    fn left(&self, sizes: &HashMap<&str, &TableSize>, without: &HashMap<&str, Without>) -> HashMap<&str, Left> {
+        let share = |table: &str| self.share(table, without.get(table).map_or(0, |without| without.streams));
+        let rows = |table: &str| sizes.get(table).map_or(0.0, |size| rows_at_create(size) * share(table));
         let total = self.sizes.iter().map(|size| rows(&size.table)).sum();
         let mut found: HashMap<&str, Left> = HashMap::new();
         for copying in &self.streams {
@@ -72,13 +97,12 @@ impl Folding<'_> {
         found
     }
 
-    /// The part of a table's rows that comes to one stream.
-    fn share(&self, table: &str) -> f64 {
-        if (self.everywhere)(table) { 1.0 } else { 1.0 / self.count() }
-    }
-
-    fn count(&self) -> f64 {
-        float(self.streams.len().max(1))
+    /// The part of a table's rows that comes to one stream that brings it. `others` are the streams that leave it out: then
+    /// each source shard has the whole of it.
+    fn share(&self, table: &str, others: usize) -> f64 {
+        let all = float(self.streams.len().max(1));
+        let bringing = float(self.streams.len().saturating_sub(others));
+        if (self.everywhere)(table) || others > 0 { bringing / all } else { 1.0 / all }
     }
 }
 
@@ -94,8 +118,10 @@ fn rows_at_create(size: &TableSize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
     use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
+    use super::super::super::super::streams::EXCLUDE;
     use super::*;
 
     fn names(tables: &[&str]) -> Vec<String> {
@@ -137,6 +163,27 @@ mod tests {
         assert_eq!((states["b"].here.rows, states["b"].there), (7, None));
         let unstarted = fold(&[], b"");
         assert!(unstarted["a"].untouched && !unstarted["a"].done);
+    }
+
+    #[test]
+    fn a_stream_that_leaves_a_table_out_has_copied_nothing_of_it() {
+        let rule = Rule { r#match: "zip".into(), filter: EXCLUDE.into(), ..Rule::default() };
+        let filter = Some(Filter { rules: vec![rule], ..Filter::default() });
+        let first = Stream { pos: b"x".to_vec(), ..Stream::default() };
+        let other = Stream { bls: Some(BinlogSource { filter, ..BinlogSource::default() }), ..first.clone() };
+        // one of four source shards brings a reference table
+        let sizes = [size("zip")];
+        let seen = |last: Option<&str>| {
+            let of_first = last.map(|last| left(&[("zip", last)]));
+            let mut streams = vec![Copying { stream: &first, left: of_first.as_ref() }];
+            streams.extend((1..4).map(|_| Copying { stream: &other, left: None }));
+            let folding = Folding { streams, sizes: &sizes, everywhere: &|_| true };
+            let state = folding.tables(&names(&["zip"]), &|_| (Size::default(), None))["zip"];
+            (state.done, state.untouched, state.here.rows)
+        };
+        assert_eq!(seen(Some("")), (false, true, 0));
+        assert_eq!(seen(Some(&key(50))), (false, false, 50));
+        assert_eq!(seen(None), (true, false, 100));
     }
 
     #[test]

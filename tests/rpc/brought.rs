@@ -1,0 +1,69 @@
+//! What users bring: definitions, names and vschemas that need a word or a refusal.
+
+use prost::Message;
+use tonic::Code;
+use vtmigrated::topo::{paths, vschema};
+use vtmigrated_proto::topodata::TabletType;
+use vtmigrated_proto::vschema::AutoIncrement;
+use vtmigrated_proto::vtmigrated::{Severity, VerdictRequest};
+
+use crate::migrate_rig::Rig;
+use crate::support::refusal;
+
+/// Ids of what a dry run of create finds.
+async fn dry_run(rig: &Rig) -> Vec<(String, Severity)> {
+    let request = Rig::request(&["src1"], TabletType::Primary);
+    let report = rig.lab.advisor.clone().dry_run_create(request).await.unwrap().into_inner();
+    report.findings.into_iter().map(|finding| (finding.id.clone(), finding.severity())).collect()
+}
+
+#[tokio::test]
+async fn what_tablets_cannot_stream_is_told_with_what_to_do_and_what_they_cannot_copy_is_refused() {
+    let rig = Rig::start().await;
+    rig.source.contents().lines = vec![("orders", "KEY `by_sum` ((`id` + 1))")];
+    assert!(dry_run(&rig).await.contains(&("FUNCTIONAL_KEY".to_owned(), Severity::Warns)));
+    let answer = rig.create().await.unwrap();
+    for words in ["FUNCTIONAL_KEY", "table orders", "key by_sum", "drop the key in the source before create"] {
+        assert!(answer.contains(words), "{words}: {answer}");
+    }
+    rig.cancel(false).await.unwrap();
+
+    rig.source.contents().lines = vec![("orders", "`cube` int DEFAULT NULL")];
+    let maybe = rig.create().await.unwrap();
+    assert!(maybe.contains("NAME_NOT_QUOTED"), "the source does not tell its version: {maybe}");
+    rig.cancel(false).await.unwrap();
+    rig.source.contents().variables = vec![("version", "8.0.36")];
+    assert!(dry_run(&rig).await.contains(&("NAME_NOT_QUOTED".to_owned(), Severity::Blocks)));
+    let (code, text) = refusal(rig.create().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    for words in ["names of table orders", "cannot copy it: cube", "rename them in the source"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_sequence_that_no_keyspace_has_is_told_by_create_and_the_verdict() {
+    let rig = Rig::start().await;
+    let mut target = vschema::get(rig.lab.topo.global(), "customer").await.unwrap().value;
+    let auto_increment = Some(AutoIncrement { column: "id".into(), sequence: "main.nosuch".into() });
+    target.tables[0].value.as_mut().unwrap().auto_increment = auto_increment;
+    rig.lab.put(&paths::vschema("customer"), target.encode_to_vec()).await;
+    let answer = rig.create().await.unwrap();
+    for words in ["SEQUENCE_UNKNOWN", "sequence main.nosuch of column id", "there is no keyspace main"] {
+        assert!(answer.contains(words), "{words}: {answer}");
+    }
+    let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
+    let found = rig.lab.advisor.clone().verdict(request).await.unwrap().into_inner().findings;
+    let told: Vec<_> = found.iter().filter(|finding| finding.id == "SEQUENCE_MISSING").collect();
+    assert!(told.len() == 1 && told[0].severity() == Severity::Warns, "{found:?}");
+    assert!(told[0].cause.contains("there is no keyspace main"), "{found:?}");
+}
+
+/// These tablets tell no version: only those from 24 on are known to deny nothing but writes.
+#[tokio::test]
+async fn where_tablets_deny_reads_too_create_says_how_to_read() {
+    let answer = Rig::start().await.create().await.unwrap();
+    let text = "Until complete the moved tables can be read from replicas only: use customer@replica";
+    assert!(answer.contains(text), "{answer}");
+}
