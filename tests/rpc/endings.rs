@@ -1,5 +1,7 @@
 //! The ends of a workflow: what goes with it, what stays for others, and the ways back and on when one is cut off.
 
+use std::time::Duration;
+
 use prost::Message;
 use serde_json::json;
 use tonic::Code;
@@ -72,6 +74,27 @@ async fn a_stray_tablet_makes_no_primary_aware() {
     rig.lab.client.shard_replication_add(request).await.unwrap();
     let request = RefreshStateByShardRequest { keyspace, shard, ..Default::default() };
     rig.lab.client.refresh_state_by_shard(request).await.unwrap();
+    assert_eq!(rig.record().await.unwrap()["unaware"], json!(["zone1-0000001001"]));
+}
+
+/// A refresh that began before create denied its tables tells nothing of them.
+#[tokio::test]
+async fn a_refresh_from_before_a_create_makes_no_tablet_aware_of_it() {
+    let mut rig = Rig::start().await;
+    let busy = MigrateTablet::default();
+    let replica = tablet("zone1", 1001, "customer", "-80", TabletType::Replica, busy.start().await);
+    rig.lab.add_tablet(&replica).await;
+    busy.contents().slow = vec![("RefreshState", Duration::from_secs(1))];
+    let (mut client, tablet_alias) = (rig.lab.client.clone(), replica.alias);
+    let refreshing = tokio::spawn(async move { client.refresh_state(RefreshStateRequest { tablet_alias }).await });
+    busy.was_asked("RefreshState").await;
+    {
+        let mut contents = busy.contents();
+        contents.slow.clear();
+        contents.fails = vec!["RefreshState"];
+    }
+    rig.create().await.unwrap();
+    refreshing.await.unwrap().unwrap();
     assert_eq!(rig.record().await.unwrap()["unaware"], json!(["zone1-0000001001"]));
 }
 
