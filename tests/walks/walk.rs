@@ -225,9 +225,13 @@ impl Walker {
             }
         }
         let mut left = self.world.left_of(&[WORKFLOW, SECOND]).await;
-        // of what a stock vtctld has deleted nothing tells any more who is to be refreshed: RefreshStateByShard of all
+        // of what a stock vtctld has deleted nothing tells any more who is to be refreshed: the answer to a cancel names all
         let deleted = self.world.state().stock_deleted;
-        if deleted && left.iter().all(|text| text.contains("refused by the primary")) {
+        if deleted && !left.is_empty() && left.iter().all(|text| text.contains("refused by the primary")) {
+            let answer = self.our(Op::Cancel, None).await;
+            if !matches!(&answer, Outcome::Refused(why) if why.contains("RefreshStateByShard customer/")) {
+                self.world.state().violate(format!("nobody tells to refresh the primaries: {answer:?}"));
+            }
             self.world.refresh_target().await;
             left = self.world.left_of(&[WORKFLOW, SECOND]).await;
         }
