@@ -34,6 +34,8 @@ mod guard;
 mod keyspaces;
 #[path = "rpc/legacy.rs"]
 mod legacy;
+#[path = "rpc/made_anew.rs"]
+mod made_anew;
 #[path = "rpc/migrate_rig.rs"]
 mod migrate_rig;
 #[path = "rpc/migrate_tablet.rs"]

@@ -9,6 +9,7 @@ use super::time::duration;
 use crate::cluster::tablet::{self, Filter, Statement, alias};
 use crate::cluster::{Error, reload};
 use crate::context::Context;
+use crate::workflow::record::Known;
 use crate::workflow::refresh;
 
 pub async fn get(context: &Context, request: GetTabletRequest) -> Result<GetTabletResponse, Error> {
@@ -37,14 +38,16 @@ pub async fn refresh_state(context: Arc<Context>, request: RefreshStateRequest) 
     let Some(found) = request.tablet_alias else {
         return Err(Error::invalid("RefreshState requires a tablet alias"));
     };
-    let refreshed = tablet::refresh_state(&context, &alias(Some(found))?).await?;
-    heard(&context, &[refreshed]).await;
+    let wanted = alias(Some(found))?;
+    let known = refresh::known(&context).await;
+    let refreshed = tablet::refresh_state(&context, &wanted).await?;
+    heard(&context, &known, &[refreshed]).await;
     Ok(RefreshStateResponse {})
 }
 
 /// Tells the records of workflows; the tablets were refreshed, whatever becomes of that.
-async fn heard(context: &Context, refreshed: &[Tablet]) {
-    if let Err(error) = refresh::heard(context, refreshed).await {
+async fn heard(context: &Context, known: &[Known], refreshed: &[Tablet]) {
+    if let Err(error) = refresh::heard(context, known, refreshed).await {
         tracing::warn!("the records of workflows do not tell that tablets were refreshed: {error}");
     }
 }
@@ -54,9 +57,10 @@ pub async fn refresh_state_by_shard(
     request: RefreshStateByShardRequest,
 ) -> Result<RefreshStateByShardResponse, Error> {
     let RefreshStateByShardRequest { keyspace, shard, cells } = request;
+    let known = refresh::known(&context).await;
     let tablet::Refreshed { tablets, problems } =
         tablet::refresh_state_by_shard(&context, &keyspace, &shard, &cells).await?;
-    heard(&context, &tablets).await;
+    heard(&context, &known, &tablets).await;
     Ok(RefreshStateByShardResponse {
         is_partial_refresh: problems.is_some(),
         partial_refresh_details: problems.unwrap_or_default(),

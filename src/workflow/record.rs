@@ -3,6 +3,7 @@
 //! Kept in the global topology at `internal/vtmigrated/<keyspace>/<workflow>/Record` as JSON (large ones in gzip), written before the first
 //! side effect of create, removed last by complete and cancel. A workflow without a record was made by stock.
 
+pub mod made_at;
 pub(super) mod text;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::Shard;
 
+use self::made_at::{MadeAt, Noted};
 use super::streams::Listed;
 use super::{Result, way_back};
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
@@ -57,6 +59,10 @@ pub struct Facts {
     /// Cancel has begun to take tables away: the workflow can only be cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancelling: bool,
+    /// When the tables of each shard had been made, in the order of [`Self::tables`], as cancel found it then: what is there and was
+    /// made at another time is somebody else's. Older versions noted nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_at: MadeAt,
     /// Shards on which all tables were seen to, while the workflow was taken away: what is there since is somebody else's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen_to: Vec<String>,
@@ -130,6 +136,12 @@ impl Facts {
         lookup(&self.created_tables, shard)
     }
 
+    /// What cancel noted of a shard's tables when it began.
+    pub fn noted_on(&self, shard: &str) -> Noted<'_> {
+        let of_shard = self.made_at.iter().find(|(name, _)| name == shard);
+        Noted::new(&self.tables, of_shard.map(|(_, runs)| runs.as_slice()).unwrap_or_default())
+    }
+
     /// Takes tables off those that create made on a shard: they are others' after all.
     pub fn forget_made(&mut self, shard: &str, others: impl Fn(&String) -> bool) {
         for (_, made) in self.created_tables.iter_mut().filter(|(name, _)| name == shard) {
@@ -156,6 +168,7 @@ impl Facts {
             vschema_tables: Vec::new(),
             taken_back: false,
             cancelling: false,
+            made_at: Vec::new(),
             seen_to: Vec::new(),
             completing: false,
             snapshot: false,

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::RefreshStateRequest;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::record::{self, Facts};
+use super::record::{self, Facts, Known};
 use super::streams::WithReplicas;
 use super::{Error, Result};
 use crate::context::Context;
@@ -47,20 +47,27 @@ pub const DENIES_STILL: &str = "should it become primary, it refuses clients the
 /// What holds of a replica that missed that tables are denied.
 pub const DENIES_NOT_YET: &str = "should it become primary, clients can write to the tables of the workflow";
 
-/// Takes tablets of one shard that have just read its record off those that workflows' records tell to be unaware of denied
-/// tables. Not a primary: clients may have written to it before.
+/// The records of workflows, as [`heard`] has to know them before tablets are refreshed; none when they cannot be read.
+pub async fn known(context: &Context) -> Vec<Known> {
+    record::all(context.topo.global()).await.unwrap_or_else(|error| {
+        tracing::warn!("the records of workflows will not tell that tablets were refreshed: {error}");
+        Vec::new()
+    })
+}
+
+/// Takes tablets of one shard that have just read its record off those that workflows' records, as they were before, tell to be
+/// unaware of denied tables: a create that denies some meanwhile may have come too late for them. Not a primary: clients may have
+/// written to it before.
 ///
 /// # Errors
 /// Those of the topology.
-pub async fn heard(context: &Context, tablets: &[Tablet]) -> Result<()> {
+pub async fn heard(context: &Context, known: &[Known], tablets: &[Tablet]) -> Result<()> {
     let Some(Tablet { keyspace, shard, .. }) = tablets.first() else { return Ok(()) };
     let global = context.topo.global();
-    let names = |facts: &Facts, tablet: &Tablet| facts.is_unaware(&tablet::alias(tablet), cell(tablet));
-    let records = record::all(global).await?;
-    let of_keyspace = records.into_iter().filter(|(of, _, _)| of == keyspace);
-    let named = of_keyspace
-        .filter(|(_, _, facts)| facts.as_ref().is_ok_and(|facts| tablets.iter().any(|tablet| names(facts, tablet))));
-    let naming: Vec<String> = named.map(|(_, workflow, _)| workflow).collect();
+    let names = |facts: &Facts| tablets.iter().any(|tablet| facts.is_unaware(&tablet::alias(tablet), cell(tablet)));
+    let of_keyspace = known.iter().filter(|(of, _, _)| of == keyspace);
+    let readable = of_keyspace.filter_map(|(_, workflow, facts)| Some((workflow.as_str(), facts.as_ref().ok()?)));
+    let naming: Vec<(&str, &Facts)> = readable.filter(|&(_, facts)| names(facts)).collect();
     if naming.is_empty() {
         return Ok(());
     }
@@ -69,10 +76,10 @@ pub async fn heard(context: &Context, tablets: &[Tablet]) -> Result<()> {
     if replicas.is_empty() {
         return Ok(());
     }
-    for workflow in naming {
+    for (workflow, before) in naming {
         let request = LockRequest { wait: HEARD_WAIT, ..context.lock_request(HEARD) };
-        let lock = global.lock(request.named(paths::workflow_lock(keyspace, &workflow))).await?;
-        let done = make_aware(context, (keyspace, &workflow), &replicas, &lock).await;
+        let lock = global.lock(request.named(paths::workflow_lock(keyspace, workflow))).await?;
+        let done = make_aware(context, (keyspace, workflow), before, &replicas, &lock).await;
         if let Err(error) = lock.release().await {
             tracing::warn!("the lock of a workflow was not given back: {error}");
         }
@@ -81,10 +88,24 @@ pub async fn heard(context: &Context, tablets: &[Tablet]) -> Result<()> {
     Ok(())
 }
 
-async fn make_aware(context: &Context, workflow: (&str, &str), replicas: &[&Tablet], lock: &Lock) -> Result<()> {
+async fn make_aware(
+    context: &Context,
+    workflow: (&str, &str),
+    before: &Facts,
+    replicas: &[&Tablet],
+    lock: &Lock,
+) -> Result<()> {
     let global = context.topo.global();
     let Some(stored) = record::find(global, workflow.0, workflow.1).await? else { return Ok(()) };
     let mut facts = stored.facts;
+    let (unaware, aware) = (facts.unaware.clone(), facts.aware.clone());
+    if facts != (Facts { unaware, aware, ..before.clone() }) {
+        tracing::warn!(
+            workflow = workflow.1,
+            "its record has changed while tablets were refreshed: refresh them again"
+        );
+        return Ok(());
+    }
     for tablet in replicas {
         facts.make_aware(&tablet::alias(tablet), cell(tablet));
     }

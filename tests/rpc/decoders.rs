@@ -187,7 +187,8 @@ fn vschemas_in_json() {
 fn records_of_workflows() {
     let sample = r#"{"phase": "created", "mount": "ext1", "source": ["commerce", ["0"]], "arguments": "", "tables": ["a"],
         "created_tables": [["-80", ["a"]], [["80-"], []]], "vschema_tables": [], "denied_tables": [["-80", ["a"]]],
-        "shards": [["-80", 7]], "streams": [["-80", [1, 2]]], "seen_to": ["-80"], "keeping": false, "handed_over": false,
+        "shards": [["-80", 7]], "streams": [["-80", [1, 2]]], "seen_to": ["-80"], "cancelling": true,
+        "made_at": [["-80", [[1, [5, 6]], [2, null]]]], "keeping": false, "handed_over": false,
         "unaware": ["zone1-0000000100", "zone9"], "aware": ["zone9-0000000101"], "sizes": [{"table": "a", "rows": 1, "bytes": 2, "key": [1, 2]}]}"#;
     run(&mutate::json(sample), |text| drop(serde_json::from_str::<Facts>(&text)));
     let way_back = r#"{"phase": "open", "mount": "ext1", "source": {"topo_type": "etcd2", "server": "s:1", "root": "/r"},

@@ -50,6 +50,11 @@ pub struct Contents {
     pub made_before_ddl: Vec<(&'static str, u64)>,
     /// When this is called, a stream of the same workflow is there, which somebody else has made: the tables that it brings.
     pub rival: Option<(&'static str, Vec<&'static str>)>,
+    /// When tables were made, by the seconds of its MySQL's clock: see [`Contents::made`].
+    made: BTreeMap<String, i64>,
+    clock: i64,
+    /// The second goes on in which the last table was made.
+    pub hurries: bool,
     /// Global variables of its MySQL.
     pub variables: Vec<(&'static str, &'static str)>,
     /// Where its binlogs are, when not at a GTID of the tests'.
@@ -91,6 +96,13 @@ impl MigrateTablet {
 
     pub fn fill(&self, table: &str, rows: u64) {
         self.contents().tables.insert(table.into(), rows);
+    }
+
+    /// Somebody drops a table, where it is there, and makes it anew.
+    pub fn make_anew(&self, table: &str, rows: u64) {
+        let mut contents = self.contents();
+        contents.drop_table(table);
+        contents.tables.insert(table.into(), rows);
     }
 
     /// All streams.
@@ -244,6 +256,7 @@ impl TabletManager for MigrateTablet {
                         "Table '{name}' already exists (errno 1050) (sqlstate 42S01)"
                     )));
                 }
+                contents.drop_table(&name);
                 contents.tables.insert(name, 0);
             }
             Ok(ApplySchemaResponse::default())

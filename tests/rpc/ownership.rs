@@ -27,8 +27,10 @@ async fn cancel_takes_everything_away_and_looks_at_no_row() {
     rig.copied().await;
     rig.cancel(false).await.unwrap();
     rig.expect_clean(&[]).await;
-    let text = "no streams found in keyspace customer for import";
-    assert_refused(rig.cancel(false).await, Code::NotFound, text);
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::NotFound, "{text}");
+    assert!(text.starts_with("no streams found in keyspace customer for import\n"), "{text}");
+    assert!(text.contains("RefreshStateByShard customer/-80, RefreshStateByShard customer/80-"), "{text}");
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ impl World {
                 Some((found, _)) if found >= version => {}
                 None if !now.contains_key(&key) => {}
                 _ if since(&key) => {}
+                None if state.dropped_by_users.iter().any(|(_, dropped)| dropped == table) => {}
                 found => wrong.push(format!("complete lost row {id} of {table}: version {version}, target {found:?}")),
             }
         }

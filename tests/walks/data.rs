@@ -30,6 +30,8 @@ pub struct Table {
     pub of_user: bool,
     /// A workflow was ended that had made it: it is a user's as soon as clients can write to it.
     pub handed_over: bool,
+    /// When it was made, in seconds by the clock of its MySQL.
+    pub made: i64,
     pub rows: BTreeMap<i64, Row>,
 }
 

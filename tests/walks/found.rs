@@ -44,8 +44,8 @@ fn holds_at_every_call(setup: Setup, before: &[Step], op: Op, upset: Upset, afte
 fn tables_of_users_survive_a_cancel_after_stock_ended_the_workflow() {
     holds(PLAIN, &[Our(Create, None), Wait(30), StockDelete { keep_data: true }, Our(Cancel, None)]);
     holds(SHARDED, &[Our(Create, None), Wait(30), StockComplete, Our(Cancel, None)]);
-    holds(PLAIN, &[Our(Create, None), Wait(30), KeyspaceAnew, UserMakesTable, ClientWrites, Our(Cancel, None)]);
-    holds(PLAIN, &[Our(Create, None), StockComplete, UserMakesTable, Our(Clean, None)]);
+    holds(PLAIN, &[Our(Create, None), Wait(30), KeyspaceAnew, UserMakesTables(1), ClientWrites, Our(Cancel, None)]);
+    holds(PLAIN, &[Our(Create, None), StockComplete, UserMakesTables(1), Our(Clean, None)]);
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn a_complete_that_is_repeated_after_the_freeze_looks_at_the_positions_again() {
 #[test]
 fn a_create_that_goes_on_takes_no_tables_that_others_filled() {
     for upset in [Upset::KillAfter, Upset::KillBefore] {
-        let after = [UserMakesTable, ClientWrites, Our(Create, None), Wait(20), Our(Cancel, None)];
+        let after = [UserMakesTables(1), ClientWrites, Our(Create, None), Wait(20), Our(Cancel, None)];
         holds_at_every_call(PLAIN, &[], Create, upset, &after);
-        holds_at_every_call(PLAIN, &[], Create, upset, &[UserMakesTable, ClientWrites, Our(Cancel, None)]);
+        holds_at_every_call(PLAIN, &[], Create, upset, &[UserMakesTables(1), ClientWrites, Our(Cancel, None)]);
     }
 }
 
@@ -108,9 +108,9 @@ fn a_create_that_goes_on_takes_no_tables_that_others_filled() {
 fn an_empty_table_that_somebody_makes_beside_create_stays() {
     for setup in [PLAIN, SHARDED] {
         for upset in [Upset::KillAfter, Upset::KillBefore] {
-            let after = [UserMakesTable, Our(Create, None), Wait(20), Our(Cancel, None)];
+            let after = [UserMakesTables(1), Our(Create, None), Wait(20), Our(Cancel, None)];
             holds_at_every_call(setup, &[], Create, upset, &after);
-            holds_at_every_call(setup, &[], Create, upset, &[UserMakesTable, Our(Cancel, None)]);
+            holds_at_every_call(setup, &[], Create, upset, &[UserMakesTables(1), Our(Cancel, None)]);
         }
         holds_at_every_call(setup, &[], Create, Upset::UserMakesTable, &[Our(Cancel, None)]);
     }
@@ -255,8 +255,46 @@ fn a_keyspace_that_is_deleted_takes_the_records_of_its_workflows_with_it() {
 fn a_table_that_a_user_made_anew_survives_the_cancel_that_goes_on() {
     for setup in [PLAIN, SHARDED] {
         for upset in [Upset::KillAfter, Upset::FailBefore, Upset::LeaseLost] {
-            let after = [UserMakesTable, ClientWrites, Our(Cancel, None)];
+            let after = [UserMakesTables(1), ClientWrites, Our(Cancel, None)];
             holds_at_every_call(setup, &[Our(Create, None), Wait(30)], Cancel, upset, &after);
+        }
+    }
+}
+
+/// Any of them: those that the cancel had dropped, and those that it had not.
+#[test]
+fn tables_that_users_made_anew_survive_the_cancel_that_goes_on() {
+    for setup in [PLAIN, SHARDED] {
+        for tables in [1, 3] {
+            let made = [UserMakesTables(tables), ClientWrites, Our(Cancel, None)];
+            let dropped = [&[UserDropsTables(tables)][..], &made].concat();
+            for after in [&made[..], &dropped] {
+                holds_at_every_call(setup, &[Our(Create, None), Wait(30)], Cancel, Upset::KillAfter, after);
+            }
+        }
+        // where the streams have hardly begun
+        for end in [Cancel, Clean] {
+            let after = [UserDropsTables(1), UserMakesTables(1), Our(end, None)];
+            holds_at_every_call(setup, &[Our(Create, None)], Cancel, Upset::KillAfter, &after);
+        }
+    }
+}
+
+/// Of the tables that one statement drops, one was gone before.
+#[test]
+fn a_table_that_was_gone_before_the_first_cancel_keeps_no_other_one_there() {
+    for setup in [PLAIN, SHARDED] {
+        for call in 0.. {
+            let cut_off = Our(Cancel, Some((call, Upset::KillAfter)));
+            let steps = [Our(Create, None), Wait(30), UserDropsTables(1), cut_off, Our(Cancel, None)];
+            let walked = run(setup, &steps);
+            assert!(walked.violations.is_empty(), "call {call}: {:#?}\n{:#?}", walked.violations, walked.told);
+            assert!(walked.tables.is_empty(), "call {call}: {:?} are left\n{:#?}", walked.tables, walked.told);
+            let made = [&steps[..4], &[UserMakesTables(1), ClientWrites, Our(Cancel, None)]].concat();
+            holds(setup, &made);
+            if !walked.upset_happened {
+                break;
+            }
         }
     }
 }

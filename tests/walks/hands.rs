@@ -1,5 +1,7 @@
 //! What clients and people at the tables do, and how machines fail: changes of what is behind the tablets.
 
+use std::collections::BTreeSet;
+
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
 use vtmigrated_proto::vttime::Time;
 
@@ -88,6 +90,7 @@ impl State {
         self.denied_by_others.clear();
         self.denied_by_stock.clear();
         self.denied_by_nobody.clear();
+        self.dropped_by_users.clear();
     }
 
     pub fn heal(&mut self) {
@@ -129,6 +132,20 @@ impl State {
             stream.position.clone_from(&position);
         });
         shard.set_state(id, stream.state);
+    }
+
+    /// Names of all tables of the target.
+    pub fn tables_of_target(&self) -> BTreeSet<String> {
+        self.of(TARGET).iter().flat_map(|name| self.shards[name].tables.keys().cloned()).collect()
+    }
+
+    /// The target's streams of a workflow: shards and ids.
+    pub fn streams_of(&self, workflow: &str) -> Vec<(String, i32)> {
+        let on = |name: Name| {
+            let streams = self.shards[&name].streams.iter().filter(|stream| stream.workflow == workflow);
+            streams.map(|stream| (name.1.clone(), stream.id)).collect::<Vec<_>>()
+        };
+        self.of(TARGET).into_iter().flat_map(on).collect()
     }
 
     /// The target's stream of this number, if there are so many.
@@ -179,9 +196,22 @@ impl State {
 
     /// Somebody makes a table on the target: nothing that a shard's record denies keeps them from it.
     pub fn user_makes_table(&mut self, table: &str) {
+        let made = self.clock().0;
         for name in self.serving(TARGET) {
-            let made = Table { of_user: true, ..Table::default() };
-            self.shards.get_mut(&name).unwrap().tables.entry(table.to_owned()).or_insert(made);
+            if self.dropped_by_users.contains(&(name.clone(), table.to_owned())) {
+                continue;
+            }
+            let of_user = Table { of_user: true, made, ..Table::default() };
+            self.shards.get_mut(&name).unwrap().tables.entry(table.to_owned()).or_insert(of_user);
+        }
+    }
+
+    /// Somebody drops a table on the target, whose ever it is.
+    pub fn user_drops_table(&mut self, table: &str) {
+        for name in self.serving(TARGET) {
+            if self.shards.get_mut(&name).unwrap().tables.remove(table).is_some() {
+                self.dropped_by_users.insert((name, table.to_owned()));
+            }
         }
     }
 

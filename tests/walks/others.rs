@@ -2,13 +2,15 @@
 
 use prost::Message;
 use vtmigrated::topo::{Expect, Write, paths, shard};
+use vtmigrated::workflow::record;
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard as Record, TabletType};
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 use vtmigrated_proto::vttime::Time;
 
 use crate::data::{Name, covers, place};
-use crate::world::{SOURCE, TABLES, TARGET, World, alias, other, put, tablet};
+use crate::operations::{SECOND, WORKFLOW};
+use crate::world::{SOURCE, TABLES, TARGET, World, alias, chosen, other, put, tablet};
 
 impl World {
     /// A shard's replica becomes its primary.
@@ -92,6 +94,28 @@ impl World {
             edit(&mut vschema);
             self.put(TARGET, &path, &vschema).await;
         }
+    }
+
+    /// Users make tables. One that they dropped before a cancel of its workflow began they do not make again: nothing would tell it
+    /// from the workflow's.
+    pub async fn users_make_tables(&self, which: usize) {
+        let mut is_told = true;
+        for workflow in [WORKFLOW, SECOND] {
+            let facts = record::find(&self.global, TARGET, workflow).await.unwrap().map(|stored| stored.facts);
+            let streams = self.state().streams_of(workflow);
+            is_told &= match facts {
+                Some(facts) => {
+                    let is_noted = |(shard, id): &(String, i32)| facts.lists(shard, *id) == Some(true);
+                    facts.cancelling && streams.iter().all(is_noted)
+                }
+                None => streams.is_empty(),
+            };
+        }
+        let mut state = self.state();
+        if is_told {
+            state.dropped_by_users.clear();
+        }
+        chosen(which).for_each(|table| state.user_makes_table(table));
     }
 
     /// The target keyspace is deleted as stock does it, and made anew with other tablets.

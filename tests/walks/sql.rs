@@ -167,10 +167,13 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
     if lower.contains("innodb_tablestats") {
         return Ok(QueryResult::default());
     }
-    if lower.starts_with("select table_name from information_schema.tables") {
-        let wanted = quoted(query, '\'');
-        let there = shard.tables.keys().filter(|table| wanted.contains(table));
-        return Ok(plain(&there.map(|table| vec![table.clone()]).collect::<Vec<_>>()));
+    if lower.starts_with("select table_name, unix_timestamp(create_time), unix_timestamp(now(6)) from") {
+        let (wanted, (now, micros)) = (quoted(query, '\''), state.clock());
+        let there = shard.tables.iter().filter(|(table, _)| wanted.contains(table));
+        let row = |(table, found): (&String, &crate::data::Table)| {
+            vec![table.clone(), found.made.to_string(), format!("{now}.{micros:06}")]
+        };
+        return Ok(plain(&there.map(row).collect::<Vec<_>>()));
     }
     if lower.contains("information_schema.tables") {
         let row =

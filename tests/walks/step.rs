@@ -71,7 +71,9 @@ pub enum Step {
     SourceWrites(usize),
     SourceDeletes,
     ClientWrites,
-    UserMakesTable,
+    /// Those whose bits are set.
+    UserMakesTables(usize),
+    UserDropsTables(usize),
     LiftedByHand,
     SourceDies,
     SourceTopologyDies,
@@ -174,7 +176,7 @@ impl Dice {
             10..=13 => Step::SourceWrites(1 + self.roll(6)),
             14 => Step::SourceDeletes,
             15..=17 => Step::ClientWrites,
-            18 => Step::UserMakesTable,
+            18 => Step::UserMakesTables(1 + self.roll(3)),
             19 => {
                 let silent = [
                     Step::SourceDies,
@@ -189,6 +191,7 @@ impl Dice {
             21..=22 => Step::Heal,
             23 => Step::StockCreate,
             24 => Step::PositionEdited(self.roll(3), self.position()),
+            25 => Step::UserDropsTables(1 + self.roll(3)),
             _ => Step::Wait(1 + self.roll(20)),
         }
     }

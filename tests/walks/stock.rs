@@ -11,7 +11,7 @@ use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::vschema::keyspace::TablesEntry;
 
-use crate::data::{Name, covers};
+use crate::data::{Name, Table, covers};
 use crate::world::{MOUNT, SOURCE, State, TABLES, TARGET, World};
 
 impl World {
@@ -110,7 +110,8 @@ impl State {
             return false;
         }
         // it keeps no account of what was denied before
-        let before = std::mem::take(&mut self.denied_by_others);
+        let (before, made) = (std::mem::take(&mut self.denied_by_others), self.clock().0);
+        self.dropped_by_users.clear();
         for name in &shards {
             self.denied_by_nobody.extend(before.iter().map(|table| (name.clone(), table.clone())));
             if self.setup.denied_before {
@@ -119,7 +120,7 @@ impl State {
             let request = self.stock_request(workflow, name);
             let shard = self.shards.get_mut(name).unwrap();
             for table in TABLES {
-                let table = shard.tables.entry(table.to_owned()).or_default();
+                let table = shard.tables.entry(table.to_owned()).or_insert_with(|| Table { made, ..Table::default() });
                 // a cancel of it drops all of its tables
                 (table.of_user, table.handed_over) = (false, false);
             }

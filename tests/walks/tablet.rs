@@ -153,12 +153,14 @@ impl TabletManager for Light {
 
     async fn apply_schema(&self, r: Request<ApplySchemaRequest>) -> Answer<ApplySchemaResponse> {
         let sql = r.into_inner().sql;
-        self.on("ApplySchema", true, |_, shard, _| {
+        self.on("ApplySchema", true, |state, shard, of| {
+            let made = state.clock().0;
             for name in sql.split("CREATE TABLE `").skip(1).filter_map(|rest| rest.split('`').next()) {
                 if shard.tables.contains_key(name) {
                     return Err(format!("Table '{name}' already exists (errno 1050) (sqlstate 42S01)"));
                 }
-                shard.tables.insert(name.to_owned(), Table::default());
+                state.dropped_by_users.remove(&(of.clone(), name.to_owned()));
+                shard.tables.insert(name.to_owned(), Table { made, ..Table::default() });
             }
             Ok(ApplySchemaResponse::default())
         })

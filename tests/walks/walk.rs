@@ -1,12 +1,12 @@
 //! Runs walks, and makes those that fail short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::operations::{Outcome, SECOND, Server, WORKFLOW};
 use crate::step::{Op, Step};
 use crate::upset::Upset;
-use crate::world::{Setup, TABLES, TARGET, World};
+use crate::world::{Setup, TABLES, TARGET, World, chosen};
 
 /// What a walk came to: the violations of the first step that had any, and how often each operation was done.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Walked {
     pub violations: Vec<String>,
     pub done: BTreeMap<String, usize>,
     pub told: Vec<String>,
+    /// Tables of the target after its steps.
+    pub tables: BTreeSet<String>,
     /// Whether the upset of the last operation of ours happened that had one.
     pub upset_happened: bool,
 }
@@ -35,6 +37,7 @@ pub async fn walk(setup: Setup, steps: &[Step]) -> Walked {
             return walker.walked;
         }
     }
+    walker.walked.tables = walker.world.state().tables_of_target();
     walker.end(setup).await;
     walker.is_over();
     walker.walked
@@ -78,7 +81,8 @@ impl Walker {
             Step::SourceWrites(rows) => world.state().source_writes(rows),
             Step::SourceDeletes => world.state().source_deletes(),
             Step::ClientWrites => TABLES.iter().for_each(|table| world.state().client_writes(table)),
-            Step::UserMakesTable => world.state().user_makes_table(TABLES[0]),
+            Step::UserMakesTables(which) => world.users_make_tables(which).await,
+            Step::UserDropsTables(which) => chosen(which).for_each(|table| world.state().user_drops_table(table)),
             Step::LiftedByHand => world.lifted_by_hand().await,
             Step::SourceDies => world.state().source_dies(),
             Step::SourceHangs => world.state().hangs(crate::world::SOURCE),
@@ -225,9 +229,13 @@ impl Walker {
             }
         }
         let mut left = self.world.left_of(&[WORKFLOW, SECOND]).await;
-        // of what a stock vtctld has deleted nothing tells any more who is to be refreshed: RefreshStateByShard of all
+        // of what a stock vtctld has deleted nothing tells any more who is to be refreshed: the answer to a cancel names all
         let deleted = self.world.state().stock_deleted;
-        if deleted && left.iter().all(|text| text.contains("refused by the primary")) {
+        if deleted && !left.is_empty() && left.iter().all(|text| text.contains("refused by the primary")) {
+            let answer = self.our(Op::Cancel, None).await;
+            if !matches!(&answer, Outcome::Refused(why) if why.contains("RefreshStateByShard customer/")) {
+                self.world.state().violate(format!("nobody tells to refresh the primaries: {answer:?}"));
+            }
             self.world.refresh_target().await;
             left = self.world.left_of(&[WORKFLOW, SECOND]).await;
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use prost::Message;
+use tokio::time::Instant;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Topo, Write, paths, srv_vschema};
 use vtmigrated_proto::topodata::shard_replication::Node;
 use vtmigrated_proto::topodata::{
@@ -22,6 +23,8 @@ pub const MOUNT: &str = "ext1";
 pub const TABLES: [&str; 2] = ["t1", "t2"];
 pub const CELL: &str = "zone1";
 const ROOT: &str = "/vitess/global";
+/// When walks begin, in seconds since the epoch.
+const BEGINNING: i64 = 1_700_000_000;
 /// Tablets that there may be in a walk.
 pub const UIDS: std::ops::Range<u32> = 100..164;
 
@@ -78,6 +81,8 @@ pub struct State {
     pub denied_by_nobody: BTreeSet<(Name, String)>,
     /// A stock program has ended a workflow.
     pub stock_deleted: bool,
+    /// Tables of shards that users dropped while a workflow was there that no cancel of has begun.
+    pub dropped_by_users: BTreeSet<(Name, String)>,
     /// Old primaries of the source that go on answering, with the number of events that they have.
     pub replaced: BTreeMap<u32, usize>,
     /// Nothing but our commands and writes of the source so far, and none of them was upset.
@@ -88,6 +93,7 @@ pub struct State {
     pub violations: Vec<String>,
     pub next_row: i64,
     next_uid: u32,
+    begun: Instant,
 }
 
 pub struct World {
@@ -113,6 +119,7 @@ impl World {
             denied_by_stock: BTreeSet::new(),
             denied_by_nobody: BTreeSet::new(),
             stock_deleted: false,
+            dropped_by_users: BTreeSet::new(),
             replaced: BTreeMap::new(),
             pristine: true,
             changes: BTreeMap::new(),
@@ -120,6 +127,7 @@ impl World {
             violations: Vec::new(),
             next_row: 1,
             next_uid: UIDS.start,
+            begun: Instant::now(),
         };
         let global = dialer.open("memory", "target", ROOT).await.unwrap();
         let source = dialer.open("memory", "source", ROOT).await.unwrap();
@@ -206,13 +214,13 @@ impl World {
                 .get_mut(&name)
                 .unwrap()
                 .tables
-                .extend(TABLES.map(|table| (table.to_owned(), Table::default())));
+                .extend(TABLES.map(|table| (table.to_owned(), Table { made: BEGINNING - 1, ..Table::default() })));
         }
         for table in TABLES {
             (0..5).for_each(|_| state.source_insert(table));
         }
         for name in state.of(TARGET).into_iter().filter(|_| setup.tables_there) {
-            let of_user = || Table { of_user: true, ..Table::default() };
+            let of_user = || Table { of_user: true, made: BEGINNING - 1, ..Table::default() };
             state.shards.get_mut(&name).unwrap().tables.extend(TABLES.map(|table| (table.to_owned(), of_user())));
         }
     }
@@ -265,6 +273,12 @@ impl State {
         self.version
     }
 
+    /// What the clocks of all MySQL servers say: seconds since the epoch, and microseconds past them.
+    pub fn clock(&self) -> (i64, u32) {
+        let since = self.begun.elapsed();
+        (BEGINNING + i64::try_from(since.as_secs()).unwrap(), since.subsec_micros())
+    }
+
     pub fn violate(&mut self, text: String) {
         self.violations.push(text);
     }
@@ -293,6 +307,11 @@ fn vschema(sharded: bool) -> vschema::Keyspace {
         tables: TABLES.map(|key| keyspace::TablesEntry { key: key.into(), value: Some(table.clone()) }).to_vec(),
         ..vschema::Keyspace::default()
     }
+}
+
+/// Those of the tables whose bits are set.
+pub fn chosen(which: usize) -> impl Iterator<Item = &'static str> {
+    TABLES.into_iter().enumerate().filter(move |(at, _)| (which >> at) & 1 == 1).map(|(_, table)| table)
 }
 
 pub fn alias(uid: u32) -> TabletAlias {

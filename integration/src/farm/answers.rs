@@ -1,5 +1,7 @@
 //! The calls of the tablet manager that the life of a Migrate has, from either vtctld (Vitess 24.0.4).
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
@@ -24,7 +26,10 @@ impl Tablet {
         match method {
             "Ping" => of.read(|_, r: PingRequest| Ok(PingResponse { payload: r.payload })),
             "GetSchema" => of.read(get_schema),
-            "ApplySchema" => of.write(|contents, r: ApplySchemaRequest| apply_schema(contents, &r.sql)),
+            "ApplySchema" => {
+                let now = of.tablet.now();
+                of.write(|contents, r: ApplySchemaRequest| apply_schema(contents, &r.sql, now))
+            }
             "ReloadSchema" => of.read(|_, _: ReloadSchemaRequest| Ok(ReloadSchemaResponse {})),
             "RefreshState" => of.read(|_, _: RefreshStateRequest| Ok(RefreshStateResponse {})),
             "PrimaryPosition" => {
@@ -196,11 +201,11 @@ fn definition(name: &str, rows: u64, schema_only: bool) -> TableDefinition {
 }
 
 /// Makes the tables of a script one after the other, as MySQL does: those before one that fails are there.
-fn apply_schema(contents: &mut Contents, sql: &str) -> Result<ApplySchemaResponse, String> {
+fn apply_schema(contents: &mut Contents, sql: &str, now: SystemTime) -> Result<ApplySchemaResponse, String> {
     let lower = sql.to_ascii_lowercase();
     for (at, begin) in lower.match_indices("create table ") {
         let name = sql[at + begin.len()..].trim_start().trim_start_matches('`').split(['`', ' ', '(']).next();
-        contents.create_table(name.unwrap_or_default())?;
+        contents.create_table(name.unwrap_or_default(), now)?;
     }
     Ok(ApplySchemaResponse::default())
 }

@@ -17,8 +17,11 @@ use vtmigrated_proto::{
 use super::{
     diff::Diff,
     statement::Which,
-    stream::{Made, ROWS, Stream},
+    stream::{Made, ROWS, Stream, seconds},
 };
+
+/// When the tables were made that are there from the beginning, in seconds since the epoch.
+const LONG_AGO: u64 = 1_600_000_000;
 
 /// Names that all shards of a farm share, each kept once.
 #[derive(Debug, Default)]
@@ -55,6 +58,8 @@ pub struct Contents {
     pub db_name: String,
     /// Rows of each table.
     pub tables: BTreeMap<Arc<str>, u64>,
+    /// When tables were made that were not there from the beginning; those that are gone may be among them.
+    made: HashMap<Arc<str>, SystemTime>,
     pub streams: Vec<Stream>,
     pub diffs: Vec<Diff>,
     /// Grows with every change.
@@ -99,13 +104,21 @@ impl Contents {
     ///
     /// # Errors
     /// MySQL's text when it is there.
-    pub fn create_table(&mut self, table: &str) -> Result<(), String> {
+    pub fn create_table(&mut self, table: &str, now: SystemTime) -> Result<(), String> {
         if self.tables.contains_key(table) {
             return Err(format!("Table '{table}' already exists (errno 1050) (sqlstate 42S01)"));
         }
-        self.tables.insert(self.names.keep(table), 0);
+        let table = self.names.keep(table);
+        self.made.insert(Arc::clone(&table), now);
+        self.tables.insert(table, 0);
         self.version += 1;
         Ok(())
+    }
+
+    /// When a table was made, in seconds since the epoch.
+    #[must_use]
+    pub fn made(&self, table: &str) -> u64 {
+        self.made.get(table).map_or(LONG_AGO, |made| seconds(*made))
     }
 
     /// Inserts streams, stopped.

@@ -75,6 +75,7 @@ impl Contents {
                 }
                 changed(0)
             }
+            Statement::Made(tables) => self.made_at(&tables, now),
             read => return self.read(read),
         })
     }
@@ -157,6 +158,16 @@ impl Contents {
             }
             _ => QueryResult::default(),
         }
+    }
+
+    /// When these tables were made, where they are there, and the time of now.
+    fn made_at(&self, tables: &[String], now: SystemTime) -> QueryResult {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = format!("{}.{:06}", since.as_secs(), since.subsec_micros());
+        let there = tables.iter().filter(|table| self.tables.contains_key(table.as_str()));
+        let row = |table: &String| texts(&[table, &self.made(table).to_string(), &now]);
+        let columns = [("table_name", TEXT), ("made", NUMBER), ("now", Type::Decimal)];
+        result(&columns, there.map(row))
     }
 
     /// Rows of each of these tables, with their numbers.

@@ -29,6 +29,8 @@ pub enum Statement {
     Columns(Vec<String>),
     /// Which of these tables are there.
     Names(Vec<String>),
+    /// The same, with the seconds in which they were made, and the time of now.
+    Made(Vec<String>),
     /// Rows and bytes of all tables.
     Sizes,
     /// The numbers of those tables that have rows; a table that is not there is an error.
@@ -114,6 +116,9 @@ fn read(query: &str, lower: &str) -> Option<Statement> {
         () if has("information_schema.columns") => Statement::Columns(literals(query)),
         () if has("innodb_tablestats") => Statement::Nothing,
         () if has("information_schema.tables") && has("table_rows") => Statement::Sizes,
+        () if has("information_schema.tables") && has("unix_timestamp(create_time)") => {
+            Statement::Made(literals(query))
+        }
         () if has("information_schema.tables") => Statement::Names(literals(query)),
         () if has("convert_tz(") => Statement::TimeZone,
         () if has(" as bounds") => Statement::Bounds(numbered(query)),

@@ -79,6 +79,27 @@ async fn a_workflow_is_listed_shown_stopped_started_updated_compared_and_deleted
     run(pair, &of("delete")).await;
     assert!(target.shards[0].rows("SHOW TABLES").await.unwrap().is_empty());
     assert_eq!(json_of(pair, &[&workflow[..], &["list"]].concat()).await, json!([]));
+    made_anew(pair, &target).await;
+}
+
+/// The only table of a workflow, which a user makes anew while its cancel is cut off, stays.
+async fn made_anew(pair: &Pair, target: &Keyspace) {
+    let import = pair.migration("import", "attic", "attic_new");
+    import.create(&["--tables", "product"]).await.unwrap().expect().unwrap();
+    import.until_running().await.unwrap();
+    let target = &target.shards[0];
+    let tables = async || target.rows("SHOW TABLES").await.unwrap().len();
+    assert_eq!(tables().await, 1);
+    // after the lease, the lock, the streams and the record it has dropped the table
+    let doomed = pair.target.another_server("effect=9*off->return").await.unwrap();
+    let output = import.through(&doomed).migrate(&["cancel"]).await.unwrap();
+    assert!(!output.ok() && tables().await == 0, "cancel outlived its kill, or was not so far: {output}");
+    target.run("CREATE TABLE product (id BIGINT PRIMARY KEY); INSERT INTO product VALUES (7)").await.unwrap();
+    let cancelled = import.migrate(&["cancel"]).await.unwrap().expect().unwrap();
+    let left = "left: product on shard 0: a cancel that was cut off had begun before somebody made or altered it";
+    assert!(cancelled.contains(left), "{cancelled}");
+    assert_eq!(target.rows("SELECT id FROM product").await.unwrap().len(), 1);
+    assert_eq!(json_of(pair, &["Workflow", "--keyspace", "attic_new", "list"]).await, json!([]));
 }
 
 /// A diff that finds nothing is stopped, resumed and deleted; one that finds rows of the target only is shown.

@@ -121,7 +121,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let streams = Traces { with_streams: plan.streams.clone(), ..Traces::default() };
     let removal = |traces| Removal { context, lock, found: &found, workflow, traces };
     // before the tables are looked at: a stream could fill them
-    removal(&streams).stop_streams().await?;
+    removal(streams.clone()).stop_streams().await?;
     let remains = Remains::read(context, target, facts).await?;
     let all = target.workflows(context, &[]).await?;
     let records: Vec<&Known> = records.iter().collect();
@@ -135,8 +135,8 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     }
     let denied = now.to_lift(target, facts);
     let mark = found.noting_streams();
-    let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, mark, ..streams.clone() };
-    removal(&traces).run().await.map(drop)
+    let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, mark, ..streams };
+    removal(traces).run().await.map(drop)
 }
 
 async fn record_locked(context: &Context, keyspace: &str, workflow: &str, lock: &Lock) -> Result<()> {

@@ -22,7 +22,7 @@ type ByShard = Vec<(String, Vec<String>)>;
 pub struct Plan {
     /// Shards with streams.
     pub streams: Vec<String>,
-    /// Empty tables that create made.
+    /// Empty tables that create made, and those that were made anew.
     pub tables: Vec<(String, Tables)>,
     /// Tables that stay, for nothing proves that they are the workflow's.
     pub kept: Vec<Kept>,
@@ -87,7 +87,7 @@ impl Plan {
         let unused = |tables: Vec<String>| tables.into_iter().filter(|table| !others.names(table)).collect();
         for (shard, tables) in claim.tables {
             let (drop, drop_empty) = (unused(tables.drop), unused(tables.drop_empty));
-            let tables = Tables { drop, drop_empty, ..Tables::default() };
+            let tables = Tables { drop, drop_empty, anew: tables.anew, ..Tables::default() };
             if tables != Tables::default() {
                 plan.tables.push((shard, tables));
             }
@@ -149,7 +149,9 @@ impl Plan {
         }
         for (shard, Tables { drop, drop_empty, .. }) in &self.tables {
             let tables: Vec<&str> = drop.iter().chain(drop_empty).map(String::as_str).collect();
-            write!(text, "; empty tables that create made on {shard}: {}", tables.join(", ")).ok();
+            if !tables.is_empty() {
+                write!(text, "; empty tables that create made on {shard}: {}", tables.join(", ")).ok();
+            }
         }
         for (shard, tables) in &self.denied {
             write!(text, "; denied tables on {shard}: {}", tables.join(", ")).ok();

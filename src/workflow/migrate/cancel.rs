@@ -168,7 +168,7 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
         planned => planned?,
     };
     let Planned { traces, left } = planned;
-    let removal = Removal { context, lock, found: &found, workflow: &arguments.workflow, traces: &traces };
+    let removal = Removal { context, lock, found: &found, workflow: &arguments.workflow, traces };
     let missed = Missed::told(&removal.run().await?, refresh::DENIES_STILL);
     let way_back = without_way_back(context, &found, arguments, lock).await;
     let shards = found.target.keyspace.shards.iter().enumerate();
@@ -233,7 +233,8 @@ fn summary(found: &Found, arguments: &Arguments, left: &[Kept]) -> String {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let tables = found.origin.tables.len();
     let data = if *keep_data { "kept" } else { "removed" };
-    let (anew, empty): (Vec<&Kept>, Vec<&Kept>) = left.iter().partition(|left| left.reason == Reason::MadeSince);
+    let is_anew = |left: &&Kept| matches!(left.reason, Reason::MadeSince | Reason::NotNoted);
+    let (anew, empty): (Vec<&Kept>, Vec<&Kept>) = left.iter().partition(is_anew);
     let left = [("left, empty", empty), ("left", anew)].map(|(what, tables)| match tables.is_empty() {
         true => String::new(),
         false => format!("; {what}: {}", names::some(&tables, "; ")),

@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod entries;
+mod made;
 pub mod others;
 pub mod ownership;
 pub mod quiet;
@@ -40,7 +41,7 @@ pub struct Tables {
     pub drop_empty: Vec<String>,
     /// Emptied: they were there, empty, before.
     pub empty: Vec<String>,
-    /// Left as they are, with the keys that they have: somebody has made them since they were dropped.
+    /// Left as they are, with the keys that they have: they are not those that were there when a cancel began.
     pub anew: Vec<String>,
 }
 
@@ -121,7 +122,7 @@ pub struct Removal<'a> {
     pub lock: &'a Lock,
     pub found: &'a Found,
     pub workflow: &'a str,
-    pub traces: &'a Traces,
+    pub traces: Traces,
 }
 
 impl Removal<'_> {
@@ -130,12 +131,19 @@ impl Removal<'_> {
     }
 
     /// Runs the steps. Answers the replicas that have not heard that tables are not denied any more.
-    pub async fn run(&self) -> Result<Vec<Missed>> {
+    pub async fn run(mut self) -> Result<Vec<Missed>> {
         let mut missed = Vec::new();
-        for step in self.traces.steps(&self.target().keyspace, self.workflow) {
+        let steps = self.traces.steps(&self.target().keyspace, self.workflow);
+        let marks = steps.contains(&Step::MarkCancelling);
+        for step in steps {
             tracing::info!(step = %step, "taking a workflow away");
             match step {
                 Step::LiftDenied { .. } => missed.extend(self.lift_denied().await?),
+                step @ (Step::StopStreams { .. } | Step::Freeze { .. }) if marks => {
+                    let (stopped, made_at) = join(self.execute(&step), self.made_at()).await;
+                    stopped?;
+                    self.traces.note(made_at?);
+                }
                 step => self.execute(&step).await?,
             }
         }
@@ -205,7 +213,7 @@ impl Removal<'_> {
     /// The same for some shards, besides those of which the record says so already. Who comes when this was cut off leaves alone
     /// what is there by then: a table that is made after its drop is denied by the shard's record only, until tablets read that.
     fn seen_to_on(&self, shards: impl Iterator<Item = String>) -> Result<Vec<Write>> {
-        let traces = self.traces;
+        let traces = &self.traces;
         let Some(stored) = traces.mark.as_ref().filter(|_| traces.takes_tables() && !traces.keep_record) else {
             return Ok(Vec::new());
         };

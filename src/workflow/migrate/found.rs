@@ -47,7 +47,7 @@ impl Found {
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
         let target = WithReplicas { keyspace: graphed.keyspace, tablets };
         if rows.is_empty() && record.is_none() {
-            return Err(status::missing(keyspace, workflow));
+            return Err(status::nothing_to_end(&target.keyspace, workflow));
         }
         foreign::check(keyspace, workflow, &rows)?;
         target.refuse_reparents()?;

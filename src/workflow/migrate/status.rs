@@ -17,7 +17,7 @@ use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardS
 
 use super::super::preflight::Finding;
 use super::super::record::{self, Facts, Stored, TableSize};
-use super::super::streams::{self, Keyspace, OnShard, Origin};
+use super::super::streams::{self, Keyspace, OnShard, Origin, TargetShard};
 use super::super::traffic::Traffic;
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas::{self, Stalled};
@@ -204,6 +204,20 @@ async fn sides(
 pub fn missing(keyspace: &str, workflow: &str) -> Error {
     let text = format!("no streams found in keyspace {keyspace} for {workflow}");
     Error::not_found("WORKFLOW_UNKNOWN", text, format!("see Workflow --keyspace {keyspace} list"))
+}
+
+/// The same to whoever wants to end it. Where an end was cut off before all tablets had read that tables are not denied any more, and
+/// somebody else has deleted the streams, nothing tells of it but clients that are refused.
+pub fn nothing_to_end(target: &Keyspace, workflow: &str) -> Error {
+    let keyspace = &target.name;
+    let text = format!("no streams found in keyspace {keyspace} for {workflow}");
+    let refresh = |shard: &TargetShard| format!("RefreshStateByShard {keyspace}/{}", shard.name);
+    let refresh: Vec<String> = target.shards.iter().map(refresh).collect();
+    let help = format!(
+        "see Workflow --keyspace {keyspace} list; if tablets refuse clients its tables although no shard denies them: {}",
+        names::some(&refresh, ", ")
+    );
+    Error::not_found("WORKFLOW_UNKNOWN", text, help)
 }
 
 /// The status of a workflow that was just made: one wave, the source is not asked.

@@ -77,6 +77,7 @@ pub mod by_shard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::made_at::{self, Since, Then};
     use super::super::{Facts, Phase};
     use super::*;
 
@@ -112,6 +113,21 @@ mod tests {
         let bytes = write(&facts).unwrap();
         assert!(bytes.len() < 300_000, "{} bytes", bytes.len());
         assert_eq!(read::<Facts>(&bytes).unwrap(), facts);
+    }
+
+    #[test]
+    fn when_they_were_made_fits_too() {
+        let mut facts = facts(250, 10_000);
+        let then = |shard: i64| (0..10_000).map(|table| Then::Made(1_700_000_000 + shard * 31 + table / 50)).collect();
+        let shards: Vec<(String, Vec<Then>)> = (0..250).map(|shard| (format!("{shard:02x}-"), then(shard))).collect();
+        facts.made_at = made_at::note(&shards);
+        let bytes = write(&facts).unwrap();
+        assert!(bytes.len() < 330_000, "{} bytes", bytes.len());
+        let read = read::<Facts>(&bytes).unwrap();
+        assert_eq!(read, facts);
+        let noted = read.noted_on("07-");
+        assert_eq!(noted.compare("a_table_of_this_name_00049", Some(1_700_000_000 + 7 * 31)), Since::Same);
+        assert_eq!(noted.compare("a_table_of_this_name_00049", Some(1_700_001_000)), Since::Another);
     }
 
     #[test]

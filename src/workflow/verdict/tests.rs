@@ -79,6 +79,7 @@ fn facts() -> Facts {
         shards: Vec::new(),
         taken_back: false,
         cancelling: false,
+        made_at: Vec::new(),
         completing: false,
         snapshot: false,
         handed_over: false,

@@ -20,7 +20,7 @@ fn at(seconds: u64) -> SystemTime {
 fn contents() -> Contents {
     let mut contents = Contents::new("vt_customer".into(), &Arc::default(), Duration::from_secs(10));
     for table in ["a", "b"] {
-        contents.create_table(table).unwrap();
+        contents.create_table(table, at(0)).unwrap();
     }
     let rule = |table: &str| Rule { r#match: table.into(), ..Rule::default() };
     let filter = Some(Filter { rules: vec![rule("a"), rule("b")], ..Filter::default() });
@@ -66,6 +66,24 @@ fn rows_and_tables_go_as_told() {
     assert_eq!(contents.run(&delete_workflow("vt_customer", "w"), 1, at(0)).unwrap().rows_affected, 1);
     assert!(contents.told(&ReadVReplicationWorkflowsRequest::default(), at(0)).is_empty());
     assert!(contents.run("select now()", 1, at(0)).unwrap_err().contains("does not know"));
+}
+
+#[test]
+fn a_table_that_is_made_anew_is_of_another_second() {
+    let mut contents = contents();
+    contents.fill(&["old".to_owned()]);
+    let query = "select table_name, unix_timestamp(create_time), unix_timestamp(now(6)) from information_schema.tables where \
+                 table_schema = database() and table_name in ('a', 'old', 'gone')";
+    let made = |contents: &mut Contents, now: u64| {
+        let answer = contents.run(query, 0, at(now) + Duration::from_micros(7)).unwrap();
+        let row = |row: Vec<Option<String>>| row.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        rows::texts(&answer).into_iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(made(&mut contents, 2), ["a 0 2.000007", "old 1600000000 2.000007"]);
+    contents.run("drop table if exists `vt_customer`.`a`", 1, at(3)).unwrap();
+    assert_eq!(made(&mut contents, 3), ["old 1600000000 3.000007"]);
+    contents.create_table("a", at(4)).unwrap();
+    assert_eq!(made(&mut contents, 5), ["a 4 5.000007", "old 1600000000 5.000007"]);
 }
 
 #[test]

@@ -87,6 +87,9 @@ fn tables_are_named_with_and_without_their_database() {
     let names =
         "select table_name from information_schema.tables where table_schema = database() and table_name in ('a', 'b')";
     assert_eq!(recognise(names), Some(Statement::Names(texts(&["a", "b"]))));
+    let made = "select table_name, unix_timestamp(create_time), unix_timestamp(now(6)) from information_schema.tables where \
+                table_schema = database() and table_name in ('a', 'b')";
+    assert_eq!(recognise(made), Some(Statement::Made(texts(&["a", "b"]))));
 }
 
 #[test]

@@ -7,18 +7,16 @@ use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::record::Facts;
+use super::super::super::record::made_at::Noted;
 use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
 use super::super::super::{Error, Result};
 use super::super::create::{Which, with_rows};
-use super::Tables;
 use super::ownership::{self, Denied, Evidence, Fate, Reason, Record, Rows, Stream};
+use super::{Tables, made};
 use crate::context::Context;
-use crate::sql::{quote, rows};
 
-/// Tables asked for in one statement.
+/// Tables that are looked into by one statement.
 const AT_ONCE: usize = 200;
-/// Tables in one DROP statement: all of them go, or none (MySQL 8.0, atomic DDL).
-pub(super) const DROPPED_AT_ONCE: usize = 500;
 
 /// What is known of a workflow on the target.
 #[derive(Clone, Copy)]
@@ -52,7 +50,7 @@ pub struct Claim {
     pub tables: Vec<(String, Tables)>,
     /// Tables that cannot be proven to be the workflow's.
     pub kept: Vec<Kept>,
-    /// The same of empty ones, which nothing is lost by.
+    /// The same of empty ones, and of those that may have been made since a cancel began: nothing is lost by them.
     pub left: Vec<Kept>,
 }
 
@@ -61,6 +59,8 @@ pub struct Claim {
 pub struct Held {
     pub empty: BTreeSet<String>,
     pub filled: BTreeSet<String>,
+    /// When they were made, in seconds since the epoch, where MySQL tells it.
+    pub made: BTreeMap<String, i64>,
 }
 
 impl Held {
@@ -103,25 +103,17 @@ impl Claim {
     }
 }
 
-/// Asks a tablet which of some tables are there, and which of those hold rows: two waves.
+/// Asks a tablet which of some tables are there, since when, and which of those hold rows: two waves.
 ///
 /// # Errors
 /// The tablet's.
 pub async fn look(context: &Context, on: &Tablet, tables: &[String]) -> Result<Held> {
-    let query = |tables: &[String]| {
-        format!(
-            "select table_name from information_schema.tables where table_schema = database() and table_name in ({})",
-            quote::literals(tables.iter().map(String::as_str))
-        )
-    };
-    let mut there: Vec<String> = Vec::new();
-    for some in tables.chunks(AT_ONCE) {
-        let answer = context.tablets.read(on, query(some), some.len() as u64).await?;
-        there.extend(rows::texts(&answer).into_iter().flatten().flatten());
-    }
-    let filled = filled(context, on, &there, Which::Committed).await?;
-    let empty = there.into_iter().filter(|table| !filled.contains(table)).collect();
-    Ok(Held { empty, filled })
+    let there = made::read(context, on, tables).await?.tables;
+    let names: Vec<String> = there.keys().cloned().collect();
+    let filled = filled(context, on, &names, Which::Committed).await?;
+    let empty = names.into_iter().filter(|table| !filled.contains(table)).collect();
+    let made = there.into_iter().filter_map(|(table, made)| Some((table, made?))).collect();
+    Ok(Held { empty, filled, made })
 }
 
 /// Those of some tables that hold rows. One statement after the other: MySQL gets no crowd of connections.
@@ -142,8 +134,8 @@ struct OfShard<'a> {
     denied: BTreeSet<String>,
     /// True when the primary may not have read that.
     unaware: bool,
-    /// True when a cancel that was cut off may have dropped some of them.
-    resumed: bool,
+    /// What a cancel that was cut off has noted of them; it may have dropped some.
+    noted: Option<Noted<'a>>,
     /// Tables that the record says create makes, and those that it says create denies.
     made: Option<BTreeSet<&'a String>>,
     planned: BTreeSet<&'a String>,
@@ -180,13 +172,14 @@ impl<'a> OfShard<'a> {
             streams: of_tables,
             denied: shard.denied(),
             unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(&shard.record.value)),
-            resumed: known.facts.is_some_and(|facts| facts.cancelling),
+            noted: known.facts.filter(|facts| facts.cancelling).map(|facts| facts.noted_on(&shard.name)),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),
         }
     }
 
-    fn evidence(&self, table: &String, rows: Rows) -> Evidence {
+    /// `made` is when the table was made that is there.
+    fn evidence(&self, table: &String, rows: Rows, made: Option<i64>) -> Evidence {
         Evidence {
             record: self.record,
             stream: self.streams.get(table).copied().unwrap_or(Stream::None),
@@ -199,33 +192,20 @@ impl<'a> OfShard<'a> {
             // stock drops all tables of a workflow that it made
             made: self.made.as_ref().is_none_or(|made| made.contains(table)),
             rows,
+            since: self.noted.as_ref().map(|noted| noted.compare(table, made)),
         }
     }
 
     fn unseen(&self, table: &String) -> Fate {
-        ownership::fate(&self.evidence(table, Rows::Unseen))
+        ownership::fate(&self.evidence(table, Rows::Unseen, None))
     }
 
     fn to_look_at(&self, tables: &[String]) -> Vec<String> {
-        let looked_at = |table: &&String| match self.unseen(table) {
-            Fate::Look => true,
-            fate => fate == Fate::Drop && self.resumed,
-        };
-        tables.iter().filter(looked_at).cloned().collect()
-    }
-
-    /// Tables that are there although a cancel that was cut off has dropped them: another one of the same statement is gone.
-    fn made_since<'t>(&self, tables: &'t [String], held: Option<&Held>) -> BTreeSet<&'t String> {
-        let Some(held) = held.filter(|_| self.resumed) else { return BTreeSet::new() };
-        let dropped: Vec<&String> = tables.iter().filter(|table| self.unseen(table) == Fate::Drop).collect();
-        let statements = dropped.chunks(DROPPED_AT_ONCE);
-        let ran = statements.filter(|tables| tables.iter().any(|table| !held.is_there(table)));
-        ran.flatten().copied().filter(|table| held.is_there(table)).collect()
+        tables.iter().filter(|table| self.unseen(table) == Fate::Look).cloned().collect()
     }
 
     fn judge(&self, tables: &[String], held: Option<&Held>, claim: &mut Claim) {
         let mut of_shard = Tables::default();
-        let made_since = self.made_since(tables, held);
         for table in tables {
             let rows = match held {
                 None => Rows::Unseen,
@@ -233,10 +213,10 @@ impl<'a> OfShard<'a> {
                 Some(held) if held.empty.contains(table) => Rows::Empty,
                 Some(_) => Rows::Gone,
             };
+            let made = held.and_then(|held| held.made.get(table).copied());
             // a table that nobody had to look at is not among those that were
             let fate = match self.unseen(table) {
-                Fate::Look => ownership::fate(&self.evidence(table, rows)),
-                _ if made_since.contains(table) => Fate::Leave(Reason::MadeSince),
+                Fate::Look => ownership::fate(&self.evidence(table, rows, made)),
                 unseen => unseen,
             };
             match fate {
@@ -245,11 +225,12 @@ impl<'a> OfShard<'a> {
                 Fate::DropEmpty => of_shard.drop_empty.push(table.clone()),
                 Fate::Empty => of_shard.empty.push(table.clone()),
                 Fate::Look => claim.kept.push(self.kept(table, Reason::NotSeen)),
-                Fate::Leave(Reason::MadeSince) => {
-                    of_shard.anew.push(table.clone());
-                    claim.left.push(self.kept(table, Reason::MadeSince));
+                Fate::Leave(reason) => {
+                    if reason == Reason::MadeSince {
+                        of_shard.anew.push(table.clone());
+                    }
+                    claim.left.push(self.kept(table, reason));
                 }
-                Fate::Leave(reason) => claim.left.push(self.kept(table, reason)),
                 Fate::Keep(reason) => claim.kept.push(self.kept(table, reason)),
             }
         }

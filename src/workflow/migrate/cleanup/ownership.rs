@@ -4,9 +4,11 @@
 //! into the table, and clients could not have written, for the shard's record denies them. Rows that no stream brought are
 //! somebody's. An empty table goes when create made it, and only while writes to it are denied, and as long as a stream is
 //! there, or create was interrupted before it inserted them. A record alone proves nothing: it stays behind when somebody else
-//! ends its workflow.
+//! ends its workflow. After a cancel that was cut off, only a table goes that was there when that began.
 
 use std::fmt;
+
+use super::super::super::record::made_at::Since;
 
 /// What the workflow's record proves about a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct Evidence {
     /// True when create makes the table; false when it was there, empty, before.
     pub made: bool,
     pub rows: Rows,
+    /// Whether it is the table that was there when a cancel began that was cut off; `None` when there was no such cancel.
+    pub since: Option<Since>,
 }
 
 /// What may become of a table.
@@ -100,8 +104,10 @@ pub enum Reason {
     /// Nobody could tell what is in it.
     NotSeen,
     HandedOver,
-    /// A cancel that was cut off has dropped the workflow's table.
+    /// It was not there, or was another one, when a cancel began that was cut off.
     MadeSince,
+    /// Nothing tells whether it was there then.
+    NotNoted,
     /// Streams of another workflow bring it.
     Shared,
 }
@@ -117,8 +123,9 @@ impl fmt::Display for Reason {
             }
             Self::NotSeen => "nobody could tell what is in it",
             Self::HandedOver => "complete has handed it over",
-            Self::MadeSince => {
-                "a cancel that was cut off has dropped the workflow's table, and somebody has made it anew"
+            Self::MadeSince => "a cancel that was cut off had begun before somebody made or altered it",
+            Self::NotNoted => {
+                "a cancel that was cut off has not noted when it was made, so that somebody may have made it since"
             }
             Self::Shared => "another workflow works on it",
         })
@@ -127,11 +134,24 @@ impl fmt::Display for Reason {
 
 /// What may become of a table.
 pub fn fate(known: &Evidence) -> Fate {
-    let denied = matches!(known.denied, Denied::Ours | Denied::Others);
-    match (known.rows, known.stream) {
+    match (known.rows, known.since) {
         (Rows::Gone, _) => Fate::Nothing,
         _ if known.record == Record::SeenTo => Fate::Nothing,
         _ if known.record == Record::HandedOver => Fate::Keep(Reason::HandedOver),
+        (Rows::Unseen, Some(_)) => Fate::Look,
+        (_, None | Some(Since::Same)) => by_streams(known),
+        // to empty it may have been to make it anew: it is as it is to be, but for keys
+        (Rows::Empty, Some(_)) if !known.made => Fate::Nothing,
+        (_, Some(Since::Another)) => Fate::Leave(Reason::MadeSince),
+        (_, Some(Since::Unclear)) => Fate::Leave(Reason::NotNoted),
+    }
+}
+
+/// What may become of a table that nobody has made anew since a cancel began.
+fn by_streams(known: &Evidence) -> Fate {
+    let denied = matches!(known.denied, Denied::Ours | Denied::Others);
+    match (known.rows, known.stream) {
+        (Rows::Gone, _) => Fate::Nothing,
         (_, Stream::Copying) if denied && known.made => Fate::Drop,
         (_, Stream::Copying) if denied => Fate::Empty,
         (Rows::Unseen, _) => Fate::Look,

@@ -20,6 +20,8 @@ use crate::topo::shard::{self, Deny};
 
 /// Statements that a tablet runs at a time: each is a connection of its own, and a schema may have thousands of tables.
 const AT_ONCE: usize = 4;
+/// Tables in one DROP statement.
+const DROPPED_AT_ONCE: usize = 500;
 
 impl Removal<'_> {
     /// Denies writes to tables that are to go because they are empty, makes the tablets see it, and looks at them once
@@ -111,7 +113,7 @@ impl Removal<'_> {
         let truncates = tables.empty.iter().map(|table| format!("truncate table {}", qualified(table))).collect();
         self.run_all(tablet, truncates).await?;
         let dropped: Vec<String> = tables.drop.iter().chain(&tables.drop_empty).map(qualified).collect();
-        let mut chunks = dropped.chunks(claim::DROPPED_AT_ONCE).peekable();
+        let mut chunks = dropped.chunks(DROPPED_AT_ONCE).peekable();
         while let Some(some) = chunks.next() {
             // the tablet reads its schema again once
             self.run_sql(tablet, format!("drop table if exists {}", some.join(", ")), chunks.peek().is_none()).await?;

@@ -196,6 +196,7 @@ impl Situation {
             shards: shards.iter().map(|shard| (shard.name.clone(), shard.record.created)).collect(),
             taken_back: false,
             cancelling: false,
+            made_at: Vec::new(),
             completing: false,
             snapshot: false,
             handed_over: false,

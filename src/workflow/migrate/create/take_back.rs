@@ -98,7 +98,7 @@ impl Creation<'_> {
             streams_stay: theirs.of_rival.is_some(),
             keep_record,
         };
-        let removal = Removal { context: self.context, lock: self.lock, found: &found, workflow, traces: &traces };
+        let removal = Removal { context: self.context, lock: self.lock, found: &found, workflow, traces };
         // that some replicas have not heard of it is logged
         let _missed = removal.run().await?;
         Ok([claim.kept, claim.left].concat())

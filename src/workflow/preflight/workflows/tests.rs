@@ -61,6 +61,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         shards: Vec::new(),
         taken_back: false,
         cancelling: false,
+        made_at: Vec::new(),
         completing: false,
         snapshot: false,
         handed_over: false,

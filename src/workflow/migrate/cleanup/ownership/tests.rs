@@ -5,6 +5,7 @@ const RECORDS: [Record; 6] =
 const STREAMS: [Stream; 3] = [Stream::None, Stream::Idle, Stream::Copying];
 const DENIED: [Denied; 4] = [Denied::No, Denied::Ours, Denied::Others, Denied::Unaware];
 const ROWS: [Rows; 4] = [Rows::Unseen, Rows::Gone, Rows::Empty, Rows::Filled];
+const SINCE: [Option<Since>; 4] = [None, Some(Since::Same), Some(Since::Another), Some(Since::Unclear)];
 
 /// Every combination there is.
 fn all() -> Vec<Evidence> {
@@ -13,13 +14,20 @@ fn all() -> Vec<Evidence> {
         for stream in STREAMS {
             for denied in DENIED {
                 for made in [false, true] {
-                    all.extend(ROWS.map(|rows| Evidence { record, stream, denied, made, rows }));
+                    for since in SINCE {
+                        all.extend(ROWS.map(|rows| Evidence { record, stream, denied, made, rows, since }));
+                    }
                 }
             }
         }
     }
-    assert_eq!(all.len(), 6 * 3 * 4 * 2 * 4);
+    assert_eq!(all.len(), 6 * 3 * 4 * 2 * 4 * 4);
     all
+}
+
+/// False after a cancel that was cut off, unless the table is seen to be the one of then.
+fn is_of_then(known: &Evidence) -> bool {
+    known.since.is_none() || known.since == Some(Since::Same) && known.rows != Rows::Unseen
 }
 
 fn denied_now(known: &Evidence) -> bool {
@@ -34,9 +42,9 @@ fn goes(fate: Fate) -> bool {
 fn rows_go_only_when_a_stream_copied_them_and_clients_could_not_write() {
     for known in all().iter().filter(|known| matches!(known.rows, Rows::Filled | Rows::Unseen)) {
         let over = matches!(known.record, Record::HandedOver | Record::SeenTo);
-        let proven = known.stream == Stream::Copying && denied_now(known) && !over;
+        let proven = known.stream == Stream::Copying && denied_now(known) && !over && is_of_then(known);
         assert_eq!(goes(fate(known)), proven, "{known:?}");
-        // and what is proven needs no look
+        // and what is proven needs no look, or no other one
         assert!(!proven || fate(known) == if known.made { Fate::Drop } else { Fate::Empty }, "{known:?}");
     }
 }
@@ -68,8 +76,26 @@ fn an_empty_table_goes_only_while_it_is_denied() {
     for known in all().iter().filter(|known| known.rows == Rows::Empty && known.made) {
         let Evidence { record, stream, .. } = known;
         let ours = *stream != Stream::None || known.denied == Denied::Ours && *record == Record::Creating;
-        let proven = !matches!(record, Record::HandedOver | Record::SeenTo) && denied_now(known) && ours;
+        let over = matches!(record, Record::HandedOver | Record::SeenTo);
+        let proven = !over && denied_now(known) && ours && is_of_then(known);
         assert_eq!(goes(fate(known)), proven, "{known:?}");
+    }
+}
+
+#[test]
+fn after_a_cancel_that_was_cut_off_only_what_was_there_then_goes() {
+    for known in all().iter().filter(|known| matches!(known.rows, Rows::Empty | Rows::Filled)) {
+        let fate_now = fate(known);
+        let as_before = fate(&Evidence { since: None, ..*known });
+        let over = matches!(known.record, Record::HandedOver | Record::SeenTo);
+        let expected = match known.since {
+            _ if over => as_before,
+            None | Some(Since::Same) => as_before,
+            Some(_) if known.rows == Rows::Empty && !known.made => Fate::Nothing,
+            Some(Since::Another) => Fate::Leave(Reason::MadeSince),
+            Some(Since::Unclear) => Fate::Leave(Reason::NotNoted),
+        };
+        assert_eq!(fate_now, expected, "{known:?}");
     }
 }
 
@@ -102,6 +128,7 @@ fn reasons_say_what_is_missing() {
         denied: Denied::Ours,
         made: true,
         rows: Rows::Filled,
+        since: None,
     };
     assert_eq!(fate(&known), Fate::Keep(Reason::NoStream));
     assert_eq!(fate(&Evidence { stream: Stream::Idle, ..known }), Fate::Keep(Reason::NotCopied));
