@@ -11,46 +11,46 @@ use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, WayBackReport, WayBack
 use crate::migrate_rig::Rig;
 use crate::support::assert_refused;
 
-const NAME: &str = "customer.import";
+pub const NAME: &str = "customer.import";
 
-type Answer = Result<WayBackReport, Status>;
+pub type Answer = Result<WayBackReport, Status>;
 
-fn named() -> WayBackRequest {
+pub fn named() -> WayBackRequest {
     WayBackRequest { keyspace: "customer".into(), workflow: "import".into() }
 }
 
-fn wanted() -> PrepareWayBackRequest {
+pub fn wanted() -> PrepareWayBackRequest {
     let WayBackRequest { keyspace, workflow } = named();
     PrepareWayBackRequest { keyspace, workflow, ..PrepareWayBackRequest::default() }
 }
 
-async fn prepare(rig: &Rig) -> Answer {
+pub async fn prepare(rig: &Rig) -> Answer {
     prepare_as(rig, wanted()).await
 }
 
-async fn prepare_as(rig: &Rig, request: PrepareWayBackRequest) -> Answer {
+pub async fn prepare_as(rig: &Rig, request: PrepareWayBackRequest) -> Answer {
     Ok(rig.lab.way_back.clone().prepare(request).await?.into_inner())
 }
 
-async fn status(rig: &Rig) -> Answer {
+pub async fn status(rig: &Rig) -> Answer {
     Ok(rig.lab.way_back.clone().status(named()).await?.into_inner())
 }
 
-async fn go_back(rig: &Rig) -> Answer {
+pub async fn go_back(rig: &Rig) -> Answer {
     Ok(rig.lab.way_back.clone().complete(named()).await?.into_inner())
 }
 
-async fn give_up(rig: &Rig) -> Answer {
+pub async fn give_up(rig: &Rig) -> Answer {
     Ok(rig.lab.way_back.clone().cancel(named()).await?.into_inner())
 }
 
 /// The mount of the target in the source.
-async fn mount(rig: &Rig) -> Option<TopoConfig> {
+pub async fn mount(rig: &Rig) -> Option<TopoConfig> {
     let source = rig.source_topology().await;
     external_cluster::find(source.global(), NAME).await.unwrap()?.value.topo_config
 }
 
-async fn denied(rig: &Rig) -> Vec<String> {
+pub async fn denied(rig: &Rig) -> Vec<String> {
     let source = rig.source_topology().await;
     let mut denied = topo::shard::denied(&topo::shard::get(source.global(), "commerce", "0").await.unwrap().value);
     denied.sort();
@@ -58,13 +58,13 @@ async fn denied(rig: &Rig) -> Vec<String> {
 }
 
 /// Everything in the source's topology.
-async fn stored(rig: &Rig) -> Vec<(String, Vec<u8>)> {
+pub async fn stored(rig: &Rig) -> Vec<(String, Vec<u8>)> {
     let nodes = rig.source_topology().await.global().list("").await.unwrap();
     nodes.into_iter().map(|node| (node.path, node.value.to_vec())).collect()
 }
 
 /// A migration that may be completed, and the source as it was.
-async fn copied() -> (Rig, Vec<(String, Vec<u8>)>) {
+pub async fn copied() -> (Rig, Vec<(String, Vec<u8>)>) {
     let rig = Rig::start().await;
     rig.copied().await;
     rig.source.taken();

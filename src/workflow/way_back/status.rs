@@ -49,8 +49,19 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             let summary = "complete has begun and has not handed the target over: run it again".to_owned();
             Told { summary, ..blocked(&facts, Vec::new()) }
         }
-        Phase::Closing | Phase::Returned => {
-            let summary = format!("going back has begun: run it again: {}", command("complete", names));
+        Phase::Closing => {
+            let summary = format!(
+                "going back has begun, and clients may not be able to write: run it again: {}; or stay with the target: {}",
+                command("complete", names),
+                command("cancel", names)
+            );
+            Told { clear: true, summary, ..blocked(&facts, Vec::new()) }
+        }
+        Phase::Returned => {
+            let summary = format!(
+                "the source is the one that serves, and clients may not be able to write to it yet: finish going back: {}",
+                command("complete", names)
+            );
             Told { clear: true, summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Cancelling => {
