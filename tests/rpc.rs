@@ -108,5 +108,7 @@ mod vtadmin;
 mod way_back;
 #[path = "rpc/way_back_closing.rs"]
 mod way_back_closing;
+#[path = "rpc/way_back_handover.rs"]
+mod way_back_handover;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use vtmigrated_proto::binlogdata::{
@@ -40,6 +41,8 @@ pub struct Contents {
     pub fails: Vec<&'static str>,
     /// Calls that contain a text are done so much later, whether somebody waits for them or not; reading workflows has a name.
     pub slow: Vec<(&'static str, Duration)>,
+    /// Calls that contain a text wait for a permit.
+    pub held: Option<(&'static str, Arc<Semaphore>)>,
     /// A table that gets a row when the tablet reads its shard's record.
     pub written_at_refresh: Option<&'static str>,
     /// Streams have no position until they are asked for the second time.
@@ -140,7 +143,7 @@ impl MigrateTablet {
         call: String,
         run: impl FnOnce(&mut Contents) -> Result<T, Status> + Send + 'static,
     ) -> Answer<T> {
-        let (wait, fails) = {
+        let (wait, fails, held) = {
             let mut contents = self.contents();
             contents.calls.push(call.clone());
             contents.running += 1;
@@ -149,10 +152,15 @@ impl MigrateTablet {
                 contents.insert("import", vec![rivals(&tables)], State::Running);
             }
             let wait = contents.slow.iter().find(|(text, _)| call.contains(text)).map(|(_, wait)| *wait);
-            (wait, contents.fails.iter().any(|text| call.contains(text)))
+            let held = contents.held.as_ref().filter(|(text, _)| call.contains(text));
+            let held = held.map(|(_, permits)| Arc::clone(permits));
+            (wait, contents.fails.iter().any(|text| call.contains(text)), held)
         };
         let me = self.clone();
         let done = tokio::spawn(async move {
+            if let Some(held) = held {
+                held.acquire().await.unwrap().forget();
+            }
             tokio::time::sleep(wait.unwrap_or(Duration::from_millis(1))).await;
             let mut contents = me.contents();
             contents.running -= 1;

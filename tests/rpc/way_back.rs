@@ -178,6 +178,7 @@ async fn what_complete_could_not_open_is_told_and_opened_by_prepare() {
     let summary = rig.complete().await.unwrap();
     assert!(summary.starts_with("Successfully completed the import workflow"), "{summary}");
     assert!(summary.contains("; THE WAY BACK IS NOT OPEN YET: ") && summary.contains("way-back prepare"), "{summary}");
+    assert!(!summary.contains("BOTH SIDES"), "{summary}");
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves");
     let told = status(&rig).await.unwrap();
     assert_eq!((told.phase.as_str(), told.clear), ("handed over", false));

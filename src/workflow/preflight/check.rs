@@ -159,6 +159,8 @@ checks! {
     WAY_BACK_TOPO_LOCAL Warns "way back" "source tablets on other hosts are told a loopback address of the target's topology server";
     WAY_BACK_NOT_OPEN Blocks "way back" "complete could not open the way back: prepare, called again, does";
     WAY_BACK_MISSED Blocks "way back" "the target was handed over and its positions were not noted before: there is no way back";
+    WAY_BACK_BOTH_WRITABLE Blocks "way back" "clients may write to the source and to the target (a warning once the way back is open)";
+    WAY_BACK_BOTH_WRITTEN Warns "way back" "clients could write to the source after the target was handed over: those rows are there alone";
 
     CREATE_INTERRUPTED Warns "leftovers" "a create was interrupted (cleaned when the tables that it made are empty)";
     COMPLETE_INTERRUPTED Warns "leftovers" "a complete was interrupted: repeating it finishes the job";

@@ -198,6 +198,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         pairs: Vec::new(),
         source_denied: Vec::new(),
         target_denied: Vec::new(),
+        both_written: false,
         since: 0,
         why: String::new(),
     })

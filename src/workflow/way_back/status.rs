@@ -38,12 +38,22 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             let mend = command("prepare", names);
             let finding =
                 about(&check::WAY_BACK_NOT_OPEN, names, "its streams do not run yet", &format!("open it: {mend}"));
-            with_streams(context, names, &facts, vec![finding]).await
+            let both = facts.both_written.then(|| {
+                let cause = "complete could not deny the source's tables: what clients write there stays there alone";
+                let mend = format!("stop the clients of the source, and deny them: {mend}");
+                about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend)
+            });
+            with_streams(context, names, &facts, std::iter::once(finding).chain(both).collect()).await
         }
         Phase::Open => {
             let unfinished = unfinished(context, names).await?;
-            let known = unfinished.map(|error| Finding::of(&error, format!("workflow {}.{}", names.0, names.1)));
-            with_streams(context, names, &facts, known.into_iter().collect()).await
+            let unfinished = unfinished.map(|error| Finding::of(&error, format!("workflow {}.{}", names.0, names.1)));
+            let written = facts.both_written.then(|| {
+                let cause =
+                    "complete could not deny the source's tables at once: what clients wrote there then is there alone";
+                about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, "compare the rows with VDiff before you go back")
+            });
+            with_streams(context, names, &facts, unfinished.into_iter().chain(written).collect()).await
         }
         Phase::Noted => {
             let summary = "complete has begun and has not handed the target over: run it again".to_owned();
@@ -135,14 +145,45 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     {
         seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace)));
     }
+    seen.found.extend(writable(&source, facts, names));
     match verdict::verdict(&mirror, &facts.keyspace, &back).await {
         Ok(judged) => {
-            seen.found.extend(judged.report.findings);
+            // that is told above, with what it means here
+            let other = |finding: &Finding| finding.id != check::DENIED_MISSING.id;
+            seen.found.extend(judged.report.findings.into_iter().filter(other));
             seen.vdiff = judged.vdiff;
         }
         Err(error) => seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
     }
     Ok(seen)
+}
+
+/// Tables of the source that clients can write to, although they have the target.
+fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Finding> {
+    let bare = source.not_denied(&facts.tables).into_iter().filter(|(_, tables)| !tables.is_empty());
+    let finding = |(shard, tables): (String, Vec<String>)| {
+        let shard = format!("{}/{shard}", source.name);
+        let cause = format!(
+            "clients can write to {} of {shard}, and to the target: what they write there stays there alone",
+            tables.join(", ")
+        );
+        let (severity, mend) = match facts.phase {
+            Phase::Handed => {
+                (Severity::Blocks, format!("stop these clients, and deny them: {}", command("prepare", names)))
+            }
+            // going back loses nothing of it
+            _ => (
+                Severity::Warns,
+                format!(
+                    "stop these clients, and deny them in the source's cluster: SetShardTabletControl --denied-tables {} {shard} \
+                     primary",
+                    tables.join(",")
+                ),
+            ),
+        };
+        Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITABLE, format!("shard {shard}"), cause, mend) }
+    };
+    bare.map(finding).collect()
 }
 
 fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
