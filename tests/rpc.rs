@@ -26,6 +26,8 @@ mod earlier;
 mod endings;
 #[path = "rpc/fallback.rs"]
 mod fallback;
+#[path = "rpc/faulty_source.rs"]
+mod faulty_source;
 #[path = "rpc/guard.rs"]
 mod guard;
 #[path = "rpc/keyspaces.rs"]
@@ -110,5 +112,7 @@ mod way_back;
 mod way_back_closing;
 #[path = "rpc/way_back_handover.rs"]
 mod way_back_handover;
+#[path = "rpc/way_back_left.rs"]
+mod way_back_left;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;

@@ -17,6 +17,7 @@ pub mod status;
 
 use super::preflight::Report;
 use super::{Error, Result};
+use crate::topo;
 use record::{Facts, Phase};
 
 /// What is told of a way back.
@@ -74,6 +75,11 @@ fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
 /// The record of a way back.
 async fn stored(context: &crate::context::Context, names: (&str, &str)) -> Result<Facts> {
     record::find(context.topo.global(), names.0, names.1).await?.ok_or_else(|| unknown(names))
+}
+
+/// True when somebody has deleted a target keyspace and left what is kept of its workflows.
+async fn is_gone(context: &crate::context::Context, keyspace: &str) -> Result<bool> {
+    Ok(!topo::keyspace::names(context.topo.global()).await?.iter().any(|name| name == keyspace))
 }
 
 /// Why nobody goes back yet: a complete that has handed the target over and did not come to its end, run again, lifts the target's

@@ -172,8 +172,9 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
     let source = mount.value.topo_config.as_ref().map(Config::from).unwrap_or_default();
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };
+    let kept = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
     // a server that reaches its topology by another address prepares the same again
-    let known = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok()).filter(|_| topo_server.is_empty());
+    let known = kept.filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
         let text = "bad topology server: a host and a port are expected, or several with commas between them";
         return Err(Error::invalid("BAD_ADDRESS", text, "name the address with --topo-server"));
@@ -186,7 +187,8 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         keyspace: origin.keyspace.clone(),
         tables: origin.tables.clone(),
         streams: streams::list(&found.target.keyspace, &found.rows),
-        back_mount: plan::mount(keyspace, workflow),
+        // one that is prepared keeps the name that it has
+        back_mount: kept.map_or_else(|| plan::mount(keyspace, workflow), |kept| kept.back_mount.clone()),
         target: known.map_or_else(
             || Config { topo_type: kind.to_owned(), server: server.to_owned(), root: root.to_owned() },
             |known| known.target.clone(),

@@ -1,20 +1,27 @@
 //! Where a way back stands, and whether going back would be refused now. Only reads.
 
+use std::time::Duration;
+
+use futures::future::{join, try_join};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::super::migrate::Found;
 use super::super::migrate::status::lag;
 use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::streams::{self, Keyspace, OnShard};
-use super::super::{Result, verdict};
+use super::super::{Error, Result, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
-use super::{StreamTold, Told, check_names, command, mirror, opening, plan, side, stored, unfinished};
+use super::{StreamTold, Told, check_names, command, is_gone, mirror, opening, plan, side, stored, unfinished};
 use crate::context::Context;
+use crate::deadline;
+use crate::error::Code;
 use crate::gtid::Position;
 
 /// Longest position shown, in characters.
 const POSITION: usize = 400;
+/// Bound of reading the source's cluster.
+const READING: Duration = Duration::from_secs(15);
 
 /// Tells where a way back stands.
 ///
@@ -22,9 +29,14 @@ const POSITION: usize = 400;
 /// `WAY_BACK_UNKNOWN`, and what keeps the clusters from being read.
 pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
     check_names(names)?;
-    let facts = stored(context, names).await?;
+    let (facts, gone) = try_join(stored(context, names), is_gone(context, names.0)).await?;
+    if gone {
+        let mend = format!("take the way back away: {}", command("cancel", names));
+        let finding = about(&check::WAY_BACK_LEFT, names, "its keyspace is gone", &mend);
+        return Ok(blocked(&facts, vec![Finding { severity: Severity::Blocks, ..finding }]));
+    }
     let told = match facts.phase {
-        Phase::Prepared => prepared(context, names, &facts).await?,
+        Phase::Prepared => prepared(context, names, &facts).await,
         Phase::Missed => {
             let finding = about(
                 &check::WAY_BACK_MISSED,
@@ -91,11 +103,28 @@ fn blocked(facts: &Facts, findings: Vec<Finding>) -> Told {
     Told { phase: facts.phase.word(), clear: false, summary, report: Report { findings }, ..Told::default() }
 }
 
+/// What the source's cluster says, or a finding with why it says nothing.
+async fn told_by<T>(facts: &Facts, reading: impl Future<Output = Result<T>>) -> std::result::Result<T, Finding> {
+    let error = match tokio::time::timeout(deadline::remaining(READING), reading).await {
+        Ok(Ok(told)) => return Ok(told),
+        Ok(Err(error)) => error,
+        Err(_) => {
+            let text = format!("the cluster of mount {} did not answer within {} s", facts.mount, READING.as_secs());
+            let help = format!("see its servers with Mount show --name {}, and ask again", facts.mount);
+            Error::Refused { code: Code::Unavailable, reason: check::SOURCE_UNREACHABLE.id, text, help }
+        }
+    };
+    Err(Finding::of(&error, format!("keyspace {} of mount {}", facts.keyspace, facts.mount)))
+}
+
 /// The checks of prepare once more. When the migration is gone, so is what was prepared for it.
-async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Told> {
-    let mirror = mirror::to_read(context, facts).await?;
-    let mut examined = examine(context, &mirror, names, facts).await?;
-    let mut findings = match Found::read(context, names.0, names.1).await {
+async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told {
+    let examined = async {
+        let mirror = mirror::to_read(context, facts).await?;
+        examine(context, &mirror, names, facts).await
+    };
+    let (found, examined) = join(Found::read(context, names.0, names.1), told_by(facts, examined)).await;
+    let mut findings = match found {
         Ok(found) if !opening::is_for(facts, &found) => {
             let mend = format!("take it away, and prepare anew: {}", command("cancel", names));
             vec![about(&check::WAY_BACK_TOO_LATE, names, opening::OTHER, &mend)]
@@ -107,19 +136,20 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Resu
             vec![Finding { severity: Severity::Blocks, mend, ..finding }]
         }
     };
-    findings.append(&mut examined.report.findings);
+    match examined {
+        Ok(examined) => findings.extend(examined.report.findings),
+        Err(silent) => findings.push(silent),
+    }
     let told = blocked(facts, findings);
     let clear = told.report.is_clear();
     let summary = if clear { "prepared: complete will open it".to_owned() } else { told.summary };
-    Ok(Told { clear, summary, ..told })
+    Told { clear, summary, ..told }
 }
 
 /// What the source's cluster says, after what is known already; a source that says nothing is a finding.
 async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, mut known: Vec<Finding>) -> Told {
-    let Seen { found, streams, vdiff } = seen(context, names, facts).await.unwrap_or_else(|error| {
-        let subject = format!("keyspace {} of mount {}", facts.keyspace, facts.mount);
-        Seen { found: vec![Finding::of(&error, subject)], ..Seen::default() }
-    });
+    let seen = told_by(facts, seen(context, names, facts)).await;
+    let Seen { found, streams, vdiff } = seen.unwrap_or_else(|silent| Seen { found: vec![silent], ..Seen::default() });
     known.extend(found);
     let told = blocked(facts, known);
     Told { clear: told.report.is_clear(), streams, vdiff, ..told }
