@@ -114,5 +114,7 @@ mod way_back_closing;
 mod way_back_handover;
 #[path = "rpc/way_back_left.rs"]
 mod way_back_left;
+#[path = "rpc/way_back_limits.rs"]
+mod way_back_limits;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;

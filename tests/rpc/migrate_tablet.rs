@@ -51,6 +51,8 @@ pub struct Contents {
     pub made_before_ddl: Vec<(&'static str, u64)>,
     /// When this is called, a stream of the same workflow is there, which somebody else has made: the tables that it brings.
     pub rival: Option<(&'static str, Vec<&'static str>)>,
+    /// Columns and keys of tables that have more than an id.
+    pub definitions: BTreeMap<&'static str, &'static str>,
     /// Global variables of its MySQL.
     pub variables: Vec<(&'static str, &'static str)>,
     /// Where its binlogs are, when not at a GTID of the tests'.
@@ -215,9 +217,12 @@ impl TabletManager for MigrateTablet {
         let only = r.get_ref().table_schema_only;
         self.contents().schemas.push(only);
         let fields = || vec![Field { name: "id".into(), r#type: Type::Int64.into(), ..Field::default() }];
+        let definitions = self.contents().definitions.clone();
+        let columns =
+            |name: &String| *definitions.get(name.as_str()).unwrap_or(&"`id` bigint NOT NULL,\n  PRIMARY KEY (`id`)");
         let definition = |name: &String| TableDefinition {
             name: name.clone(),
-            schema: format!("CREATE TABLE `{name}` (\n  `id` bigint NOT NULL,\n  PRIMARY KEY (`id`)\n)"),
+            schema: format!("CREATE TABLE `{name}` (\n  {}\n)", columns(name)),
             fields: if only { vec![] } else { fields() },
             columns: if only { vec![] } else { vec!["id".into()] },
             primary_key_columns: if only { vec![] } else { vec!["id".into()] },
