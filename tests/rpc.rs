@@ -118,3 +118,5 @@ mod way_back_left;
 mod way_back_limits;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;
+#[path = "rpc/way_back_vdiff.rs"]
+mod way_back_vdiff;

@@ -12,6 +12,7 @@ pub mod opening;
 pub mod plan;
 pub mod prepare;
 pub mod record;
+pub mod reversed;
 mod side;
 pub mod status;
 
@@ -54,6 +55,11 @@ pub struct StreamTold {
 /// A command of ours, for people.
 pub(super) fn command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
     format!("vtmigrated way-back {action} --target-keyspace {keyspace} --workflow {workflow}")
+}
+
+/// A command of ours for the VDiffs of a way back.
+fn vdiff_command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
+    format!("vtmigrated way-back vdiff {action} --target-keyspace {keyspace} --workflow {workflow}")
 }
 
 /// There is no way back of this name.

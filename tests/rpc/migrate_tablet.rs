@@ -53,6 +53,9 @@ pub struct Contents {
     pub rival: Option<(&'static str, Vec<&'static str>)>,
     /// Columns and keys of tables that have more than an id.
     pub definitions: BTreeMap<&'static str, &'static str>,
+    /// What it was asked of diffs, and what it answers when it is to show one.
+    pub diffs: Vec<VDiffRequest>,
+    pub diff: Option<VDiffResponse>,
     /// Global variables of its MySQL.
     pub variables: Vec<(&'static str, &'static str)>,
     /// Where its binlogs are, when not at a GTID of the tests'.
@@ -376,8 +379,12 @@ impl TabletManager for MigrateTablet {
         self.perform("ReloadSchema".into(), |_| Ok(ReloadSchemaResponse {})).await
     }
 
-    async fn v_diff(&self, _: Request<VDiffRequest>) -> Answer<VDiffResponse> {
-        Ok(Response::new(VDiffResponse::default()))
+    async fn v_diff(&self, r: Request<VDiffRequest>) -> Answer<VDiffResponse> {
+        let request = r.into_inner();
+        let mut contents = self.contents();
+        let shown = contents.diff.clone().filter(|_| request.action == "show");
+        contents.diffs.push(request);
+        Ok(Response::new(shown.unwrap_or_default()))
     }
 
     async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {

@@ -12,7 +12,9 @@ use super::super::streams::{self, Keyspace, OnShard};
 use super::super::{Error, Result, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
-use super::{StreamTold, Told, check_names, command, is_gone, mirror, opening, plan, side, stored, unfinished};
+use super::{
+    StreamTold, Told, check_names, command, is_gone, mirror, opening, plan, side, stored, unfinished, vdiff_command,
+};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::Code;
@@ -63,7 +65,8 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             let written = facts.both_written.then(|| {
                 let cause =
                     "complete could not deny the source's tables at once: what clients wrote there then is there alone";
-                about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, "compare the rows with VDiff before you go back")
+                let mend = format!("compare the rows before you go back: {} --wait", vdiff_command("create", names));
+                about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend)
             });
             with_streams(context, names, &facts, unfinished.into_iter().chain(written).collect()).await
         }
@@ -180,12 +183,25 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
         Ok(judged) => {
             // that is told above, with what it means here
             let other = |finding: &Finding| finding.id != check::DENIED_MISSING.id;
-            seen.found.extend(judged.report.findings.into_iter().filter(other));
+            let findings = judged.report.findings.into_iter().filter(other);
+            seen.found.extend(findings.map(|finding| Finding { mend: here(&finding.mend, names, facts), ..finding }));
             seen.vdiff = judged.vdiff;
         }
         Err(error) => seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
     }
     Ok(seen)
+}
+
+/// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there.
+fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
+    let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, plan::back(names.1));
+    let ended = ["complete", "cancel"].iter().fold(mend.to_owned(), |mend, action| {
+        mend.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
+    });
+    let compared = ["create", "delete"]
+        .iter()
+        .fold(ended, |mend, action| mend.replace(&format!("VDiff {theirs} {action}"), &vdiff_command(action, names)));
+    compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)))
 }
 
 /// Tables of the source that clients can write to, although they have the target.
@@ -235,5 +251,35 @@ fn one(stream: &Stream, shard: &str) -> StreamTold {
         message: streams::message(stream),
         position: Position::stored(&stream.pos).to_string().chars().take(POSITION).collect(),
         lag: stream.time_updated.as_ref().filter(|time| time.seconds > 0).map(|_| lag(stream)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_those_for_this_server() {
+        let text = r#"{"phase":"open","mount":"ext1","source":{"topo_type":"","server":"","root":""},"keyspace":"commerce",
+            "tables":["t"],"back_mount":"m","mount_made":true,"on_ddl":1,"target":{"topo_type":"","server":"","root":""}}"#;
+        let facts: Facts = serde_json::from_str(text).unwrap();
+        let theirs = "--target-keyspace commerce --workflow import_back";
+        let ours = "--target-keyspace customer --workflow import";
+        let told = |mend: &str| here(mend, ("customer", "import"), &facts);
+        assert_eq!(
+            told(&format!(
+                "see VDiff show u, mend the rows: VDiff {theirs} create --wait; or: VDiff {theirs} delete u"
+            )),
+            format!(
+                "see vtmigrated way-back vdiff show {ours} u, mend the rows: vtmigrated way-back vdiff create {ours} --wait; or: \
+                 vtmigrated way-back vdiff delete {ours} u"
+            )
+        );
+        assert_eq!(
+            told(&format!("Migrate {theirs} complete, or Migrate {theirs} cancel")),
+            format!("vtmigrated way-back complete {ours}, or vtmigrated way-back cancel {ours}")
+        );
+        let start = "start it with: Workflow --keyspace commerce start --workflow import_back";
+        assert_eq!(told(start), start);
     }
 }
