@@ -48,30 +48,21 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             );
             blocked(&facts, vec![finding])
         }
-        Phase::Handed => {
-            let mend = command("prepare", names);
-            let finding =
-                about(&check::WAY_BACK_NOT_OPEN, names, "its streams do not run yet", &format!("open it: {mend}"));
-            let both = facts.both_written.then(|| {
-                let cause = "complete could not deny the source's tables: what clients write there stays there alone";
-                let mend = format!("stop the clients of the source, and deny them: {mend}");
-                about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend)
-            });
-            with_streams(context, names, &facts, std::iter::once(finding).chain(both).collect()).await
-        }
+        Phase::Handed => with_streams(context, names, &facts, not_open(names, &facts)).await,
         Phase::Open => {
             let unfinished = unfinished(context, names).await?;
             let unfinished = unfinished.map(|error| Finding::of(&error, format!("workflow {}.{}", names.0, names.1)));
-            let written = facts.both_written.then(|| {
-                let cause =
-                    "complete could not deny the source's tables at once: what clients wrote there then is there alone";
-                let mend = format!("compare the rows before you go back: {} --wait", vdiff_command("create", names));
-                about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend)
-            });
-            with_streams(context, names, &facts, unfinished.into_iter().chain(written).collect()).await
+            let known = unfinished.into_iter().chain(written(names, &facts)).collect();
+            with_streams(context, names, &facts, known).await
         }
         Phase::Noted => {
-            let summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            let mut summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            if !facts.source_denied.is_empty() {
+                summary.push_str(
+                    "; until then the source's tables are denied to clients, or cancel lets them write there: ",
+                );
+                summary.push_str(&command("cancel", names));
+            }
             Told { summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Closing => {
@@ -95,6 +86,26 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
         }
     };
     Ok(told)
+}
+
+/// What there is to tell of one that complete could not open.
+fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
+    let mend = command("prepare", names);
+    let cause = "its streams do not run yet";
+    let mut found = vec![about(&check::WAY_BACK_NOT_OPEN, names, cause, &format!("open it: {mend}"))];
+    if facts.both_written {
+        let cause = "complete could not deny the source's tables: what clients write there stays there alone";
+        let mend = format!("stop the clients of the source, and deny them: {mend}");
+        found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend));
+    }
+    found
+}
+
+/// What there is to tell of one that was opened late.
+fn written(names: (&str, &str), facts: &Facts) -> Option<Finding> {
+    let cause = "complete could not deny the source's tables at once: what clients wrote there then is there alone";
+    let mend = format!("compare the rows before you go back: {} --wait", vdiff_command("create", names));
+    facts.both_written.then(|| about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend))
 }
 
 fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> Finding {
