@@ -136,11 +136,16 @@ async fn dry_run(client: &mut AdvisorClient<Channel>, operation: &Operation) -> 
     })
 }
 
-fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
+/// Types of tablets by their names, as messages have them.
+pub(crate) fn tablet_types(names: &[String]) -> Result<Vec<i32>, Error> {
     let tablet_type = |name: &String| {
         let known = TabletType::from_str_name(&name.trim().to_uppercase());
         known.map(i32::from).ok_or_else(|| Error::TabletType(name.clone()))
     };
+    names.iter().map(tablet_type).collect()
+}
+
+fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
     Ok(MigrateCreateRequest {
         workflow: create.of.workflow.clone(),
         target_keyspace: create.of.target_keyspace.clone(),
@@ -150,7 +155,7 @@ fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
         include_tables: create.tables.clone(),
         exclude_tables: create.exclude_tables.clone(),
         cells: create.cells.clone(),
-        tablet_types: create.tablet_types.iter().map(tablet_type).collect::<Result<_, _>>()?,
+        tablet_types: tablet_types(&create.tablet_types)?,
         tablet_selection_preference: TabletSelectionPreference::Inorder.into(),
         source_time_zone: create.source_time_zone.clone(),
         on_ddl: create.on_ddl.clone(),

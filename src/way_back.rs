@@ -1,5 +1,7 @@
 //! The client behind `vtmigrated way-back`: asks a server's WayBack and prints the answer.
 
+mod vdiff;
+
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -27,6 +29,7 @@ async fn ask(asked: &WayBack) -> Result<(String, bool), Error> {
         Action::Status(of) => client.status(request(of)).await?,
         Action::Complete(of) => client.complete(request(of)).await?,
         Action::Cancel(of) => client.cancel(request(of)).await?,
+        Action::Vdiff { action } => return vdiff::ask(&mut client, action, asked.format).await,
     };
     let report = report.into_inner();
     Ok((shown(&report, asked.format), report.clear))

@@ -28,6 +28,8 @@ mod earlier;
 mod endings;
 #[path = "rpc/fallback.rs"]
 mod fallback;
+#[path = "rpc/faulty_source.rs"]
+mod faulty_source;
 #[path = "rpc/guard.rs"]
 mod guard;
 #[path = "rpc/keyspaces.rs"]
@@ -110,5 +112,15 @@ mod vschemas;
 mod vtadmin;
 #[path = "rpc/way_back.rs"]
 mod way_back;
+#[path = "rpc/way_back_closing.rs"]
+mod way_back_closing;
+#[path = "rpc/way_back_handover.rs"]
+mod way_back_handover;
+#[path = "rpc/way_back_left.rs"]
+mod way_back_left;
+#[path = "rpc/way_back_limits.rs"]
+mod way_back_limits;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;
+#[path = "rpc/way_back_vdiff.rs"]
+mod way_back_vdiff;

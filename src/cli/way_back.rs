@@ -33,6 +33,67 @@ pub enum Action {
     Complete(OfWorkflow),
     /// Stay with the target: streams, denied tables and mount in the source go
     Cancel(OfWorkflow),
+    /// Compare the rows of the target, which serves, with those of the source
+    Vdiff {
+        #[command(subcommand)]
+        action: Vdiff,
+    },
+}
+
+/// What is to be done with the VDiffs of a way back.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Vdiff {
+    /// Start one
+    Create(CreateVdiff),
+    /// One, or a list of all; exit code 3 when rows differ, or when it failed
+    Show(ShowVdiff),
+    /// Stop one
+    Stop(OneVdiff),
+    /// Go on with one that was stopped, or compare again
+    Resume(OneVdiff),
+    /// Forget one, or all
+    Delete(OneVdiff),
+}
+
+/// The arguments of a new VDiff.
+#[derive(Args, Clone, Debug)]
+pub struct CreateVdiff {
+    #[command(flatten)]
+    pub of: OfWorkflow,
+    /// Its UUID; a new one when absent
+    #[arg(long, default_value = "")]
+    pub uuid: String,
+    /// Only these tables
+    #[arg(long, value_delimiter = ',')]
+    pub tables: Vec<String>,
+    /// Kinds of tablets to read from on either side; their order counts
+    #[arg(long, value_delimiter = ',', default_value = "rdonly,replica,primary")]
+    pub tablet_types: Vec<String>,
+    /// Most rows of one side only that are looked for once more
+    #[arg(long, default_value_t = 1000)]
+    pub max_extra_rows_to_compare: i64,
+    /// Wait until it ends; exit code as of show
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// A VDiff, the last one, or all.
+#[derive(Args, Clone, Debug)]
+pub struct ShowVdiff {
+    #[command(flatten)]
+    pub of: OfWorkflow,
+    /// UUID, last, or all
+    #[arg(default_value = "last")]
+    pub uuid: String,
+}
+
+/// A VDiff.
+#[derive(Args, Clone, Debug)]
+pub struct OneVdiff {
+    #[command(flatten)]
+    pub of: OfWorkflow,
+    /// UUID; of delete also all
+    pub uuid: String,
 }
 
 /// The arguments of prepare.
@@ -66,5 +127,22 @@ mod tests {
         let read = [prepare.of.target_keyspace, prepare.of.workflow, prepare.topo_server, prepare.on_ddl];
         assert_eq!(read, ["customer", "import", "t:1", "STOP"]);
         assert!(WayBack::try_parse_from(["way-back", "status", "--workflow", "import"]).is_err());
+    }
+
+    #[test]
+    fn actions_on_vdiffs_are_read() {
+        let read = |line: &str| {
+            let words = format!("way-back vdiff {line} --target-keyspace customer --workflow import");
+            WayBack::try_parse_from(words.split(' ').map(str::to_owned)).map(|asked| match asked.action {
+                Action::Vdiff { action } => action,
+                other => panic!("{other:?}"),
+            })
+        };
+        let Ok(Vdiff::Create(create)) = read("create --tables a,b --wait") else { panic!() };
+        assert_eq!((create.tables.len(), create.tablet_types.len(), create.wait), (2, 3, true));
+        assert!(matches!(read("show").unwrap(), Vdiff::Show(ShowVdiff { uuid, .. }) if uuid == "last"));
+        assert!(matches!(read("show all").unwrap(), Vdiff::Show(ShowVdiff { uuid, .. }) if uuid == "all"));
+        assert!(matches!(read("delete u").unwrap(), Vdiff::Delete(OneVdiff { of, .. }) if of.workflow == "import"));
+        assert!(read("stop").is_err() && read("resume").is_err());
     }
 }

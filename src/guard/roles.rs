@@ -113,8 +113,12 @@ const ADVISES: &[&str] = &["DryRunCancel", "DryRunComplete", "DryRunCreate", "Fi
 /// Advice that removes something, or that connects to wherever a request says.
 const OPERATES_ADVICE: &[&str] = &["CleanLeftovers", "PreflightMount"];
 
-/// What changes the way back of a migration; its status only reads.
-const OPERATES_WAY_BACK: &[&str] = &["Cancel", "Complete", "Prepare"];
+/// What only tells of the way back of a migration.
+const READS_WAY_BACK: &[&str] = &["Status", "VDiffShow"];
+
+/// What changes it.
+const OPERATES_WAY_BACK: &[&str] =
+    &["Cancel", "Complete", "Prepare", "VDiffCreate", "VDiffDelete", "VDiffResume", "VDiffStop"];
 
 /// The role that an RPC (`service/Method`) needs. What is in no table needs the highest.
 pub fn class(rpc: &str) -> Role {
@@ -124,7 +128,7 @@ pub fn class(rpc: &str) -> Role {
         "vtctlservice.Vtctld" if OPERATES.contains(&method) => Role::Operate,
         "vtmigrated.Advisor" if ADVISES.contains(&method) => Role::Read,
         "vtmigrated.Advisor" if OPERATES_ADVICE.contains(&method) => Role::Operate,
-        "vtmigrated.WayBack" if method == "Status" => Role::Read,
+        "vtmigrated.WayBack" if READS_WAY_BACK.contains(&method) => Role::Read,
         "vtmigrated.WayBack" if OPERATES_WAY_BACK.contains(&method) => Role::Operate,
         "grpc.health.v1.Health" => Role::None,
         service if service.starts_with("grpc.reflection.") => Role::Read,

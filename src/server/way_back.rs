@@ -1,8 +1,11 @@
 //! `vtmigrated.WayBack`: the way back of a migration.
 
+mod vdiff;
+
 use std::sync::Arc;
 
 use tonic::Request;
+use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtmigrated::way_back_server::WayBack as Service;
 use vtmigrated_proto::vtmigrated::*;
 
@@ -41,6 +44,26 @@ impl Service for WayBack {
 
     async fn status(&self, r: Request<WayBackRequest>) -> Answer<WayBackReport> {
         self.calls.read(r, status).await
+    }
+
+    async fn v_diff_create(&self, r: Request<VDiffCreateRequest>) -> Answer<VDiffCreateResponse> {
+        self.calls.change(r, vdiff::create).await
+    }
+
+    async fn v_diff_delete(&self, r: Request<VDiffDeleteRequest>) -> Answer<VDiffDeleteResponse> {
+        self.calls.change(r, vdiff::delete).await
+    }
+
+    async fn v_diff_resume(&self, r: Request<VDiffResumeRequest>) -> Answer<VDiffResumeResponse> {
+        self.calls.change(r, vdiff::resume).await
+    }
+
+    async fn v_diff_show(&self, r: Request<VDiffShowRequest>) -> Answer<WayBackDiff> {
+        self.calls.read(r, vdiff::show).await
+    }
+
+    async fn v_diff_stop(&self, r: Request<VDiffStopRequest>) -> Answer<VDiffStopResponse> {
+        self.calls.change(r, vdiff::stop).await
     }
 }
 

@@ -87,6 +87,8 @@ impl Explain for Error {
             Self::ResourceExhausted(_) => Code::ResourceExhausted,
             Self::PartialResult(_) | Self::Unreachable { .. } => Code::Unavailable,
             Self::NotEmpty(_) | Self::WrongServer { .. } | Self::ReadOnly(_) => Code::FailedPrecondition,
+            // mended by whoever runs this program, not by the caller
+            Self::Backend { detail, .. } if detail.starts_with(NOT_ALLOWED) => Code::FailedPrecondition,
             Self::NoImplementation(_) | Self::BadName(_) => Code::InvalidArgument,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::BadData { .. } => Code::DataLoss,

@@ -12,6 +12,7 @@ mod ways_back;
 use std::collections::BTreeSet;
 
 use futures::future::{join_all, try_join, try_join4};
+use futures::stream::{self, StreamExt};
 use serde::Serialize;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
@@ -78,9 +79,10 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
         async { Ok(global.list(paths::NAMED_LOCKS).await?) },
     )
     .await?;
-    let records = record::known(&nodes);
+    let (records, ways_back) = (record::known(&nodes), way_back::record::known(&nodes));
     let wanted = |name: &String| keyspace.is_empty() || name == keyspace;
-    if !keyspace.is_empty() && !keyspaces.iter().any(wanted) && !records.iter().any(|(of, _, _)| wanted(of)) {
+    let mut kept = records.iter().map(|(of, _, _)| of).chain(ways_back.iter().map(|(of, _, _)| of));
+    if !keyspace.is_empty() && !keyspaces.iter().any(wanted) && !kept.any(wanted) {
         let text = format!("keyspace {keyspace} does not exist");
         return Err(Error::not_found("KEYSPACE_UNKNOWN", text, "see GetKeyspaces"));
     }
@@ -104,22 +106,41 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
         }
         mounts.extend(facts.as_ref().ok().map(|facts| facts.mount.clone()));
     }
-    let ways_back = way_back::record::known(&nodes);
     mounts.extend(ways_back.iter().filter_map(|(_, _, facts)| Some(facts.as_ref().ok()?.mount.clone())));
     let ways_back: Vec<_> = ways_back.into_iter().filter(|(of, _, _)| wanted(of)).collect();
     let has_record = |of: &str, name: &str| records.iter().any(|(k, w, _)| k == of && w == name);
-    found.extend(ways_back::judge(&ways_back, &has_record, verdict::now()));
+    let is_there = |of: &str| keyspaces.iter().any(|name| name == of);
+    found.extend(ways_back::judge(&ways_back, &has_record, &is_there, verdict::now()));
     if keyspace.is_empty() {
-        for name in topo::external_cluster::names(global).await?.into_iter().filter(|name| !mounts.contains(name)) {
-            let mend = format!("if nobody needs it: Mount unregister --name {name}");
-            let finding =
-                Finding::new(&check::MOUNT_UNUSED, format!("mount {name}"), "no workflow reads from it", mend);
-            found.push(Leftover::new(finding, None));
-        }
+        found.extend(unused(context, &mounts).await?);
     }
     Ok(found)
 }
 
+/// Mounts that no workflow reads from, besides these.
+async fn unused(context: &Context, used: &BTreeSet<String>) -> Result<Vec<Leftover>> {
+    let names = topo::external_cluster::names(context.topo.global()).await?;
+    let idle: Vec<String> = names.into_iter().filter(|name| !used.contains(name)).collect();
+    let asked: Vec<_> = idle.iter().map(|name| ways_back::need(context, name)).collect();
+    let needed: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let told = |(name, needed): (&String, std::result::Result<bool, String>)| {
+        let mend = format!("if nobody needs it: Mount unregister --name {name}");
+        let finding = |cause: &str| Finding::new(&check::MOUNT_UNUSED, format!("mount {name}"), cause, mend);
+        match needed {
+            Ok(true) => None,
+            Ok(false) => Some(Leftover::new(finding("no workflow reads from it"), None)),
+            Err(why) => {
+                let cause =
+                    format!("no workflow reads from it, and whether it is there for a way back is not known: {why}");
+                Some(Leftover::new(Finding { severity: Severity::Unchecked, ..finding(&cause) }, None))
+            }
+        }
+    };
+    Ok(idle.iter().zip(needed).filter_map(told).collect())
+}
+
+/// Mounted clusters that are asked at a time.
+const AT_ONCE: usize = 16;
 const CLEAN: &str = "clean it with: vtmigrated advise leftovers --clean";
 
 /// What was found in a keyspace, and the mounts that its streams read from.

@@ -12,11 +12,13 @@ pub mod opening;
 pub mod plan;
 pub mod prepare;
 pub mod record;
+pub mod reversed;
 mod side;
 pub mod status;
 
 use super::preflight::Report;
 use super::{Error, Result};
+use crate::topo;
 use record::{Facts, Phase};
 
 /// What is told of a way back.
@@ -55,6 +57,11 @@ pub(super) fn command(action: &str, (keyspace, workflow): (&str, &str)) -> Strin
     format!("vtmigrated way-back {action} --target-keyspace {keyspace} --workflow {workflow}")
 }
 
+/// A command of ours for the VDiffs of a way back.
+fn vdiff_command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
+    format!("vtmigrated way-back vdiff {action} --target-keyspace {keyspace} --workflow {workflow}")
+}
+
 /// There is no way back of this name.
 fn unknown(names: (&str, &str)) -> Error {
     let text = format!("workflow {}.{} has no way back", names.0, names.1);
@@ -74,6 +81,11 @@ fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
 /// The record of a way back.
 async fn stored(context: &crate::context::Context, names: (&str, &str)) -> Result<Facts> {
     record::find(context.topo.global(), names.0, names.1).await?.ok_or_else(|| unknown(names))
+}
+
+/// True when somebody has deleted a target keyspace and left what is kept of its workflows.
+async fn is_gone(context: &crate::context::Context, keyspace: &str) -> Result<bool> {
+    Ok(!topo::keyspace::names(context.topo.global()).await?.iter().any(|name| name == keyspace))
 }
 
 /// Why nobody goes back yet: a complete that has handed the target over and did not come to its end, run again, lifts the target's

@@ -32,7 +32,11 @@ impl Rig {
     }
 
     pub async fn with_options(tables: &[&str], options: Options) -> Self {
-        let mut lab = Lab::with_keyspace_and(options, "customer", &SHARDS).await;
+        Self::on(Lab::with_keyspace_and(options, "customer", &SHARDS).await, tables).await
+    }
+
+    /// The same in a cluster of the test's own, which has the keyspace and its shards.
+    pub async fn on(mut lab: Lab, tables: &[&str]) -> Self {
         let target = [MigrateTablet::default(), MigrateTablet::default()];
         for ((shard, uid), primary) in SHARDS.into_iter().zip([1000, 1100]).zip(&target) {
             let port = primary.start().await;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use vtmigrated_proto::binlogdata::{
@@ -42,6 +43,8 @@ pub struct Contents {
     pub fails: Vec<&'static str>,
     /// Calls that contain a text are done so much later, whether somebody waits for them or not; reading workflows has a name.
     pub slow: Vec<(&'static str, Duration)>,
+    /// Calls that contain a text wait for a permit.
+    pub held: Option<(&'static str, Arc<Semaphore>)>,
     /// A table that gets a row when the tablet reads its shard's record.
     pub written_at_refresh: Option<&'static str>,
     /// Streams have no position until they are asked for the second time.
@@ -55,6 +58,11 @@ pub struct Contents {
     clock: i64,
     /// The second goes on in which the last table was made.
     pub hurries: bool,
+    /// Columns and keys of tables that have more than an id.
+    pub definitions: BTreeMap<&'static str, &'static str>,
+    /// What it was asked of diffs, and what it answers when it is to show one.
+    pub diffs: Vec<VDiffRequest>,
+    pub diff: Option<VDiffResponse>,
     /// Global variables of its MySQL.
     pub variables: Vec<(&'static str, &'static str)>,
     /// Where its binlogs are, when not at a GTID of the tests'.
@@ -154,7 +162,7 @@ impl MigrateTablet {
         call: String,
         run: impl FnOnce(&mut Contents) -> Result<T, Status> + Send + 'static,
     ) -> Answer<T> {
-        let (wait, fails) = {
+        let (wait, fails, held) = {
             let mut contents = self.contents();
             contents.calls.push(call.clone());
             contents.running += 1;
@@ -163,10 +171,15 @@ impl MigrateTablet {
                 contents.insert("import", vec![rivals(&tables)], State::Running);
             }
             let wait = contents.slow.iter().find(|(text, _)| call.contains(text)).map(|(_, wait)| *wait);
-            (wait, contents.fails.iter().any(|text| call.contains(text)))
+            let held = contents.held.as_ref().filter(|(text, _)| call.contains(text));
+            let held = held.map(|(_, permits)| Arc::clone(permits));
+            (wait, contents.fails.iter().any(|text| call.contains(text)), held)
         };
         let me = self.clone();
         let done = tokio::spawn(async move {
+            if let Some(held) = held {
+                held.acquire().await.unwrap().forget();
+            }
             tokio::time::sleep(wait.unwrap_or(Duration::from_millis(1))).await;
             let mut contents = me.contents();
             contents.running -= 1;
@@ -221,16 +234,19 @@ impl TabletManager for MigrateTablet {
         let only = r.get_ref().table_schema_only;
         self.contents().schemas.push(only);
         let fields = || vec![Field { name: "id".into(), r#type: Type::Int64.into(), ..Field::default() }];
-        let lines = self.contents().lines.clone();
-        let more = |name: &str| {
-            lines.iter().filter(|(of, _)| *of == name).map(|(_, line)| format!("  {line},\n")).collect::<String>()
+        let (lines, definitions) = {
+            let contents = self.contents();
+            (contents.lines.clone(), contents.definitions.clone())
+        };
+        let columns = |name: &str| {
+            let more = lines.iter().filter(|(of, _)| *of == name).map(|(_, line)| format!("  {line},\n"));
+            let more: String = more.collect();
+            let plain = || format!("`id` bigint NOT NULL,\n{more}  PRIMARY KEY (`id`)");
+            definitions.get(name).map_or_else(plain, |columns| (*columns).to_owned())
         };
         let definition = |name: &String| TableDefinition {
             name: name.clone(),
-            schema: format!(
-                "CREATE TABLE `{name}` (\n  `id` bigint NOT NULL,\n{}  PRIMARY KEY (`id`)\n)",
-                more(name.as_str())
-            ),
+            schema: format!("CREATE TABLE `{name}` (\n  {}\n)", columns(name)),
             fields: if only { vec![] } else { fields() },
             columns: if only { vec![] } else { vec!["id".into()] },
             primary_key_columns: if only { vec![] } else { vec!["id".into()] },
@@ -385,8 +401,12 @@ impl TabletManager for MigrateTablet {
         self.perform("ReloadSchema".into(), |_| Ok(ReloadSchemaResponse {})).await
     }
 
-    async fn v_diff(&self, _: Request<VDiffRequest>) -> Answer<VDiffResponse> {
-        Ok(Response::new(VDiffResponse::default()))
+    async fn v_diff(&self, r: Request<VDiffRequest>) -> Answer<VDiffResponse> {
+        let request = r.into_inner();
+        let mut contents = self.contents();
+        let shown = contents.diff.clone().filter(|_| request.action == "show");
+        contents.diffs.push(request);
+        Ok(Response::new(shown.unwrap_or_default()))
     }
 
     async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {

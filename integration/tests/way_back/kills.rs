@@ -1,5 +1,8 @@
-//! The server dies before and after each side effect on either cluster: the next one finishes the job, no row is lost or doubled,
-//! and at no moment may clients write to both sides.
+//! The server dies before and after each side effect on either cluster: another one, or one that is started then, finishes the job or
+//! takes it back, no row is lost or doubled, and at no moment may clients write to both sides.
+
+use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use integration::{
     client,
@@ -20,10 +23,21 @@ use crate::rig::{Answer, Rig, client as vtctld, complete, create, died, done_or_
 /// More places than any operation has.
 const MOST: usize = 200;
 
-/// Where the server dies: at every sixth place, or every so many as `WAY_BACK_KILLS_EVERY` says (1 takes half an hour).
-fn numbers() -> impl Iterator<Item = usize> {
-    let every = std::env::var("WAY_BACK_KILLS_EVERY").ok().map_or(6, |text| text.parse().unwrap());
-    (1..MOST).step_by(every)
+/// Where the server dies, each with how often one has died before: at every sixth place, or every so many as `WAY_BACK_KILLS_EVERY`
+/// says (1 takes half an hour). The first one is another one each day, so that CI comes to all of them within a week;
+/// `WAY_BACK_KILLS_FROM` chooses it.
+fn numbers() -> impl Iterator<Item = (usize, usize)> {
+    let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().unwrap());
+    let every = setting("WAY_BACK_KILLS_EVERY").unwrap_or(6);
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    let from = setting("WAY_BACK_KILLS_FROM").unwrap_or(1 + usize::try_from(days).unwrap() % every);
+    println!("kills at every {every} places from {from}: WAY_BACK_KILLS_EVERY={every} WAY_BACK_KILLS_FROM={from}");
+    (from..MOST).step_by(every).enumerate()
+}
+
+/// Who goes on after a server has died: the other one, or one that is started then.
+async fn heir(rig: &Rig, other: Server, time: usize) -> Server {
+    if time.is_multiple_of(2) { other } else { rig.server("").await }
 }
 
 async fn way_back(server: &Server) -> Answer<WayBackClient<tonic::transport::Channel>> {
@@ -67,6 +81,20 @@ async fn repeat(what: &str, command: impl AsyncFn() -> Answer<WayBackReport>) {
     })
     .await
     .unwrap();
+}
+
+/// Stays with the target, unless the source serves already; answers whether it does.
+async fn stays(server: &Server, what: &str) -> bool {
+    let too_late = Cell::new(false);
+    until(&format!("{what}: cancelled"), async || {
+        let answer = give_up(server).await;
+        let returned = answer.as_ref().is_err_and(|status| status.message().contains("is returned"));
+        too_late.set(returned || gone(&answer));
+        if answer.is_ok() || too_late.get() { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await
+    .unwrap();
+    !too_late.get()
 }
 
 /// Whether clients may write to the table customer on some shard of a keyspace.
@@ -115,10 +143,11 @@ async fn until_open(server: &Server, what: &str) {
 
 /// The target as it was before the migration.
 async fn clean(rig: &Rig, server: &Server) {
-    for shard in ["-80", "80-"] {
+    let denied: &[&str] = if writable(&rig.target, "customer").await { &[] } else { &["-80", "80-"] };
+    for shard in denied {
         let request = SetShardTabletControlRequest {
             keyspace: "customer".to_owned(),
-            shard: shard.to_owned(),
+            shard: (*shard).to_owned(),
             tablet_type: vtmigrated_proto::topodata::TabletType::Primary.into(),
             remove: true,
             ..SetShardTabletControlRequest::default()
@@ -141,14 +170,20 @@ async fn expect_source_as(rig: &Rig, before: &Snapshot, what: &str) {
 async fn opening_survives_a_kill_at_every_step_of_complete() {
     let rig = Rig::start().await;
     let (before, source) = (rig.snapshot().await, rig.source.snapshot().await.unwrap());
-    for number in numbers() {
+    for (time, number) in numbers() {
         let what = format!("complete killed at {number}");
-        let server = rig.server("").await;
+        let mut server = rig.server("").await;
         prepared(&rig, &server, &what).await;
         let dead = rig.killed(number, &what, complete).await;
+        // every third time nobody wants the way back any more
+        let given_up = dead && time % 3 == 2;
         if dead {
             rig.end_leases().await;
             expect_one_side(&rig, &what).await;
+            server = heir(&rig, server, time).await;
+            if given_up {
+                repeat(&format!("{what}: cancelled"), async || give_up(&server).await).await;
+            }
             until(&what, async || match complete(&server).await {
                 Err(status) if status.code() != Code::NotFound => Err(format!("{status:?}")),
                 answer => {
@@ -159,10 +194,14 @@ async fn opening_survives_a_kill_at_every_step_of_complete() {
             .await
             .unwrap();
         }
-        until_open(&server, &what).await;
-        expect_one_side(&rig, &what).await;
-        write(&rig, 100_000 + number).await;
-        repeat(&format!("{what}: back"), async || go_back(&server).await).await;
+        if given_up {
+            assert!(writable(&rig.source, "commerce").await && writable(&rig.target, "customer").await, "{what}");
+        } else {
+            until_open(&server, &what).await;
+            expect_one_side(&rig, &what).await;
+            write(&rig, 100_000 + number).await;
+            repeat(&format!("{what}: back"), async || go_back(&server).await).await;
+        }
         rig.same_rows().await.unwrap_or_else(|error| panic!("{what}: {error}"));
         expect_source_as(&rig, &source, &what).await;
         clean(&rig, &server).await;
@@ -180,21 +219,31 @@ async fn opening_survives_a_kill_at_every_step_of_complete() {
 async fn going_back_survives_a_kill_at_every_step() {
     let rig = Rig::start().await;
     let (before, source) = (rig.snapshot().await, rig.source.snapshot().await.unwrap());
-    for number in numbers() {
+    for (time, number) in numbers() {
         let what = format!("going back killed at {number}");
-        let server = rig.server("").await;
+        let mut server = rig.server("").await;
         prepared(&rig, &server, &what).await;
         complete(&server).await.unwrap();
         until_open(&server, &what).await;
         write(&rig, 100_000 + number).await;
         let dead = rig.killed(number, &what, go_back).await;
+        let mut stayed = false;
         if dead {
             rig.end_leases().await;
             expect_one_side(&rig, &what).await;
-            repeat(&what, async || go_back(&server).await).await;
+            server = heir(&rig, server, time).await;
+            // every third time somebody thinks better of it
+            stayed = time % 3 == 2 && stays(&server, &what).await;
+            if !stayed {
+                repeat(&what, async || go_back(&server).await).await;
+            }
         }
-        rig.same_rows().await.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(writable(&rig.source, "commerce").await && !writable(&rig.target, "customer").await, "{what}");
+        // who stays has the target's rows, and what the source had got of them
+        if !stayed {
+            rig.same_rows().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
+        assert!(writable(&rig.source, "commerce").await, "{what}");
+        assert_eq!(writable(&rig.target, "customer").await, stayed, "{what}");
         expect_source_as(&rig, &source, &what).await;
         clean(&rig, &server).await;
         rig.expect_as(&before, &what).await;
@@ -214,7 +263,7 @@ async fn prepare_and_cancel_survive_a_kill_at_every_step() {
     let server = rig.server("").await;
     create(&server).await.unwrap();
     rig.until_copied(&server, "before the kills").await;
-    for (time, number) in numbers().enumerate() {
+    for (time, number) in numbers() {
         let what = format!("prepare killed at {number}");
         let dead = rig.killed(number, &what, prepare).await;
         if dead {
@@ -236,7 +285,7 @@ async fn prepare_and_cancel_survive_a_kill_at_every_step() {
     prepare(&server).await.unwrap();
     complete(&server).await.unwrap();
     until_open(&server, "before the kills of cancel").await;
-    for number in numbers() {
+    for (_, number) in numbers() {
         let what = format!("cancel killed at {number}");
         let doomed = rig.doomed(number).await;
         let answer = give_up(&doomed).await;

@@ -71,6 +71,28 @@ impl<'p> Life<'p> {
         printed.into_inner().unwrap()
     }
 
+    /// Compares the rows on the way back, until all are found to be equal.
+    async fn until_compared(&self) {
+        let of = ["--target-keyspace", &self.target.name, "--workflow", "import"];
+        let vdiff = async |action: &str| {
+            self.pair.target.vtmigrated(&[&["way-back", "vdiff", action][..], &of[..]].concat()).await.unwrap()
+        };
+        stock::until("a VDiff of the way back that has begun", async || {
+            let begun = vdiff("create").await;
+            if begun.ok() { Ok(()) } else { Err(begun) }
+        })
+        .await
+        .unwrap();
+        stock::until("a VDiff of the way back", async || {
+            let shown = vdiff("show").await;
+            if shown.ok() && shown.stdout.contains("all rows are equal") { Ok(()) } else { Err(shown) }
+        })
+        .await
+        .unwrap();
+        let status = self.way_back("status", &[]).await;
+        assert!(status.stdout.contains("last VDiff: equal"), "{status}");
+    }
+
     async fn until_go(&self) {
         stock::until("a way back that can be gone", async || {
             let status = self.way_back("status", &[]).await;
@@ -242,6 +264,7 @@ async fn who_stays_with_the_target_leaves_the_source_as_it_was() {
     assert!(printed.contains("the way back is open"), "{printed}");
     until_writable(&pair.target, "mole_new").await;
     expect_denied(&pair.source, "mole").await;
+    life.until_compared().await;
     let unregister = pair.target.vtctldclient(&["Mount", "unregister", "--name", stock::MOUNT]).await.unwrap();
     assert!(!unregister.ok() && unregister.stderr.contains("mole_new.import"), "{unregister}");
 

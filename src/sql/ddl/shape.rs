@@ -62,6 +62,8 @@ pub struct ForeignKey {
     /// The table pointed to, without its database.
     pub parent: String,
     pub referenced: Vec<String>,
+    /// MySQL changes or deletes rows of this table with those that they point to, and no binlog has that.
+    pub cascades: bool,
 }
 
 impl Shape {
@@ -200,7 +202,8 @@ fn key(words: &[&Token], shape: &mut Shape) {
         let mut parent = names(target);
         let (table, database) = (parent.pop().unwrap_or_default(), parent.pop());
         let (columns, referenced) = (columns(rest), columns(target));
-        shape.foreign_keys.push(ForeignKey { columns, database, parent: table, referenced });
+        let cascades = cascades(target);
+        shape.foreign_keys.push(ForeignKey { columns, database, parent: table, referenced, cascades });
     }
 }
 
@@ -208,6 +211,16 @@ fn key(words: &[&Token], shape: &mut Shape) {
 fn makes_array(words: &[&Token]) -> bool {
     let is_array = |word: &Word| word.quote_style.is_none() && word.value.eq_ignore_ascii_case("array");
     words.windows(2).any(|pair| matches!(pair, [Token::Word(word), Token::RParen] if is_array(word)))
+}
+
+/// Whether there is an `ON DELETE` or `ON UPDATE` with `CASCADE`, `SET NULL` or `SET DEFAULT`.
+fn cascades(tokens: &[&Token]) -> bool {
+    let word = |token: &&Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+        _ => None,
+    };
+    let words: Vec<String> = tokens.iter().filter_map(word).collect();
+    words.windows(3).any(|part| part[0] == "on" && matches!(part[2].as_str(), "cascade" | "set"))
 }
 
 /// The quoted names before the first parenthesis.
@@ -272,6 +285,7 @@ mod tests {
             columns: vec!["c".into()],
             parent: "customer".into(),
             referenced: vec!["id".into()],
+            cascades: true,
             ..ForeignKey::default()
         };
         assert_eq!(shape.foreign_keys, [fk]);
@@ -299,7 +313,7 @@ mod tests {
         assert_eq!(functional, [true, true, false]);
         let foreign = &shape.foreign_keys[0];
         assert_eq!((foreign.database.as_deref(), foreign.parent.as_str()), (Some("other"), "p`q"));
-        assert_eq!(foreign.referenced, ["x", "y"]);
+        assert_eq!((foreign.referenced.as_slice(), foreign.cascades), (&["x".to_owned(), "y".to_owned()][..], false));
     }
 
     #[test]

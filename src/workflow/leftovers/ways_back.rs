@@ -1,16 +1,30 @@
 //! Ways back that nobody finished, or that are forgotten.
 
+use std::time::Duration;
+
+use super::super::Error;
+use super::super::migrate::gather;
 use super::super::preflight::{Finding, check};
-use super::super::way_back::record::{Facts, Phase};
-use super::super::way_back::{self, record::Known};
+use super::super::way_back::record::{self, Facts, Known, Phase};
+use super::super::way_back::{self, plan};
 use super::Leftover;
+use crate::context::Context;
+use crate::deadline;
+use crate::topo::paths;
 
 /// A way back that is open for longer is told, in seconds: a week.
 const LONG: i64 = 7 * 24 * 3600;
+/// Bound of asking a mounted cluster for its ways back.
+const READING: Duration = Duration::from_secs(3);
 
-/// What there is to tell of ways back. `has_record`: whether the migration of a keyspace and a name has one still; `now` in
-/// seconds since the epoch.
-pub fn judge(known: &[Known], has_record: &dyn Fn(&str, &str) -> bool, now: i64) -> Vec<Leftover> {
+/// What there is to tell of ways back. `has_record`: whether the migration of a keyspace and a name has one still; `is_there`: whether
+/// a keyspace is; `now` in seconds since the epoch.
+pub fn judge(
+    known: &[Known],
+    has_record: &dyn Fn(&str, &str) -> bool,
+    is_there: &dyn Fn(&str) -> bool,
+    now: i64,
+) -> Vec<Leftover> {
     let told = |(keyspace, workflow, facts): &Known| {
         let names = (keyspace.as_str(), workflow.as_str());
         let subject = format!("way back of {keyspace}.{workflow}");
@@ -18,15 +32,36 @@ pub fn judge(known: &[Known], has_record: &dyn Fn(&str, &str) -> bool, now: i64)
             Ok(facts) => facts,
             Err(why) => return Some(super::silent(subject, why.clone())),
         };
-        let (cause, action) = trouble(facts, has_record(keyspace, workflow), now)?;
-        let mend = format!(
-            "{} it: {}",
-            if action == "cancel" { "take away" } else { "finish" },
-            way_back::command(action, names)
-        );
+        let (cause, action) = match is_there(keyspace) {
+            true => trouble(facts, has_record(keyspace, workflow), now)?,
+            false => ("its keyspace is gone".to_owned(), "cancel"),
+        };
+        let doing = if action == "cancel" { "take it away" } else { "finish it" };
+        let mend = format!("{doing}: {}", way_back::command(action, names));
         Some(Leftover::new(Finding::new(&check::WAY_BACK_LEFT, subject, cause, mend), None))
     };
     known.iter().filter_map(told).collect()
+}
+
+/// Whether a mount from which nothing reads yet is there for a way back: the cluster that it leads to has one that names it so.
+///
+/// # Errors
+/// A text when that cluster does not tell.
+pub async fn need(context: &Context, mount: &str) -> Result<bool, String> {
+    if !plan::may_be_mount(mount) {
+        return Ok(false);
+    }
+    let reading = async {
+        let record = gather::mount(context, mount).await?;
+        let topo = gather::open(context, mount, &record.value).await?;
+        let nodes = topo.global().list(paths::WORKFLOW_RECORDS).await?;
+        let names_it = |(_, _, facts): &Known| facts.as_ref().is_ok_and(|facts| facts.back_mount == mount);
+        Ok::<_, Error>(record::known(&nodes).iter().any(names_it))
+    };
+    match tokio::time::timeout(deadline::remaining(READING), reading).await {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("the cluster that it leads to did not answer in time".to_owned()),
+    }
 }
 
 /// What is wrong, and the command for it.
@@ -79,6 +114,12 @@ mod tests {
         let old = trouble(&facts("open", now - LONG - 1), false, now).unwrap();
         assert_eq!(old, ("it is open for 7 days".to_owned(), "cancel"));
         let known = [("ks".to_owned(), "w".to_owned(), Err("garbage".to_owned()))];
-        assert_eq!(judge(&known, &|_, _| false, now)[0].finding.id, "NOT_READ");
+        assert_eq!(judge(&known, &|_, _| false, &|_| true, now)[0].finding.id, "NOT_READ");
+        for phase in ["prepared", "handed", "open", "closing", "returned"] {
+            let known = [("ks".to_owned(), "w".to_owned(), Ok(facts(phase, now)))];
+            let found = &judge(&known, &|_, _| true, &|_| false, now)[0].finding;
+            assert_eq!(found.cause, "its keyspace is gone", "{phase}");
+            assert!(found.mend.starts_with("take it away: vtmigrated way-back cancel"), "{phase}: {}", found.mend);
+        }
     }
 }

@@ -51,8 +51,19 @@ struct Told {
     way_back: String,
     /// A way back was prepared, and is not open.
     not_open: bool,
-    /// Clients may have the tables.
-    handing: bool,
+    /// Clients may write to the source, too, although its tables should be denied.
+    on_both_sides: bool,
+    handing: Handing,
+}
+
+/// Whether clients may have the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Handing {
+    #[default]
+    No,
+    /// The transaction was begun.
+    Begun,
+    Done,
 }
 
 /// Ends a workflow whose data is to stay. Repeating it after an interruption finishes the job.
@@ -82,7 +93,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
     let cells = found.as_ref().map(|found| found.target.keyspace.cells.clone()).unwrap_or_default();
     let result = match found {
         Ok(found) => complete_locked(context, found, (keyspace, workflow), (source, *ignore_source), &lock).await,
-        Err(error) => Err(error),
+        Err(error) => Err(opening::left_denied(context, (keyspace, workflow), error).await),
     };
     lock.give_back("complete").await;
     context.changes.make();
@@ -117,11 +128,37 @@ impl Told {
         if self.not_open {
             remarks.push("the way back is not open".to_owned());
         }
+        if self.on_both_sides {
+            remarks.push("clients may write to both sides".to_owned());
+        }
         if !self.missed.is_empty() {
             let aliases: Vec<&str> = self.missed.iter().map(|missed| missed.alias.as_str()).collect();
             remarks.push(format!("not refreshed: {}", aliases.join(", ")));
         }
         Completed { response: MoveTablesCompleteResponse { summary, dry_run_results: Vec::new() }, remarks }
+    }
+
+    /// Whether a complete that failed has handed the target over; `None` when nobody can tell.
+    async fn handed_over(&self, context: &Context, names: (&str, &str), error: &Error) -> Option<bool> {
+        if self.handing != Handing::Begun {
+            return Some(self.handing == Handing::Done);
+        }
+        let stored = record::find(context.topo.global(), names.0, names.1).await.ok()?;
+        if stored.is_some_and(|stored| stored.facts.handed_over) {
+            return Some(true);
+        }
+        nothing_written(error).then_some(false)
+    }
+}
+
+/// True for the failure of a transaction that was not done, and will not be: one whose answer was lost may be yet.
+fn nothing_written(error: &Error) -> bool {
+    match error {
+        Error::Refused { .. } => true,
+        Error::Topo(error) => {
+            error.is_no_node() || error.is_conflict() || matches!(error.root(), topo::Error::LockLost(_))
+        }
+        _ => false,
     }
 }
 
@@ -132,12 +169,10 @@ async fn complete_locked(
     (source, ignore_source): (Option<Asked>, bool),
     lock: &Lock,
 ) -> Result<Told> {
-    // that there is something to complete
-    step::steps(&found, workflow)?;
-    let mut told = Told::default();
-    if !found.handed_over() {
-        found.refuse_shared("complete", workflow, false)?;
+    if let Err(error) = refuse(&found, workflow) {
+        return Err(opening::left_denied(context, (keyspace, workflow), error).await);
     }
+    let mut told = Told::default();
     let mut opening = match found.to_open() {
         Some(facts) => Some(Box::pin(Opening::begin(context, (keyspace, workflow), facts, Some(&found))).await),
         None => None,
@@ -158,8 +193,12 @@ async fn complete_locked(
     }
     let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;
     let done = match (done, &mut opening) {
-        (Err(error), Some(opening)) if !told.handing && !found.handed_over() => {
-            Err(given_up(error, opening, lock, (keyspace, workflow)).await)
+        (Err(error), Some(opening)) if !found.handed_over() => {
+            Err(match told.handed_over(context, (keyspace, workflow), &error).await {
+                Some(true) => error,
+                Some(false) => given_up(error, opening, lock, (keyspace, workflow)).await,
+                None => undecided(error, opening, (keyspace, workflow)),
+            })
         }
         (done, _) => done,
     };
@@ -171,17 +210,34 @@ async fn complete_locked(
         None => opening::passed_over(found.way_back.as_ref(), (keyspace, workflow)),
     };
     told.not_open = !told.way_back.is_empty() && !opening.as_ref().is_some_and(Opening::is_open);
+    told.on_both_sides = opening.as_ref().is_some_and(Opening::is_on_both_sides);
     done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     Ok(told)
 }
 
+/// Refuses when there is nothing to complete, and when others work on the tables.
+fn refuse(found: &Found, workflow: &str) -> Result<()> {
+    step::steps(found, workflow)?;
+    if found.handed_over() { Ok(()) } else { found.refuse_shared("complete", workflow, false) }
+}
+
 /// A complete that failed before it handed the target over leaves clients the source.
 async fn given_up(error: Error, opening: &mut Opening<'_>, lock: &Lock, names: (&str, &str)) -> Error {
-    let Some(why) = opening.take_back(lock).await else { return error };
-    let text = format!("the source's tables stay denied to clients: {why}");
+    match opening.take_back(lock).await {
+        Some(why) => opening::stays_denied(error, &why, names),
+        None => error,
+    }
+}
+
+/// A complete of which nobody knows whether it has handed the target over: the source must not be opened.
+fn undecided(error: Error, opening: &Opening<'_>, (keyspace, workflow): (&str, &str)) -> Error {
+    if !opening.denies() {
+        return error;
+    }
+    let text = "the source's tables are denied to clients, and whether they have the target's is not known";
     let help = format!(
-        "run the command again, or let clients write to the source: {}",
-        super::super::way_back::command("cancel", names)
+        "run the command again, which finishes the job, or lets clients write to the source: Migrate --target-keyspace {keyspace} \
+         --workflow {workflow} complete"
     );
     let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
     Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
@@ -196,12 +252,18 @@ async fn run(
 ) -> Result<()> {
     for step in step::steps(found, workflow)? {
         tracing::info!(step = %step, "complete");
-        told.handing |= matches!(step, Step::LiftDenied { .. });
+        let hands_over = matches!(step, Step::LiftDenied { .. });
+        if hands_over {
+            told.handing = Handing::Begun;
+        }
         match (&step, opening.as_mut()) {
             (Step::NotePositions { .. }, Some(opening)) => opening.note(&found.target.keyspace, lock).await,
             (Step::OpenWayBack { .. }, Some(opening)) => opening.open(lock).await,
             (Step::StartWayBack { .. }, Some(opening)) => opening.start(lock).await,
             (_, opening) => execute(context, found, workflow, lock, (&step, opening, told)).await?,
+        }
+        if hands_over {
+            told.handing = Handing::Done;
         }
     }
     Ok(())
@@ -295,4 +357,20 @@ fn dry_run_answer(keyspace: &str, workflow: &str, found: &Found) -> Result<MoveT
         summary: format!("Complete dry run results for workflow {keyspace}.{workflow} at {now}"),
         dry_run_results: step::texts(keyspace, &step::steps(found, workflow)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_done_later_counts_as_not_done() {
+        let place = || "x".to_owned();
+        let not_done = [topo::Error::BadVersion(place()), topo::Error::NoNode(place()), topo::Error::LockLost(place())];
+        assert!(not_done.into_iter().all(|error| nothing_written(&Error::Topo(error.wrap("a shard")))));
+        assert!(nothing_written(&Error::precondition("PRIMARY_CHANGED", "another primary", "")));
+        assert!(!nothing_written(&Error::Topo(topo::Error::Timeout(place()))));
+        let lost = topo::Error::Backend { path: place(), detail: "connection reset".into() };
+        assert!(!nothing_written(&Error::Topo(lost)));
+    }
 }

@@ -15,7 +15,7 @@ use crate::tablet;
 
 /// Server variables that checks look at; those that a version does not have are missing in its answer.
 const VARIABLES: &str = "'version', 'log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode', \
-     'binlog_expire_logs_seconds', 'expire_logs_days', 'lower_case_table_names'";
+     'binlog_expire_logs_seconds', 'expire_logs_days', 'lower_case_table_names', 'read_only', 'super_read_only'";
 /// What a database holds besides tables: views, and the rest. Names are brought to one collation, for `union` refuses a mix.
 const VIEWS: &str = " union all select 'view', convert(table_name using utf8mb4), '' from information_schema.views \
      where table_schema = database()";

@@ -8,22 +8,32 @@ use super::super::migrate::locks;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
 use super::record::{Facts, Phase};
-use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored};
+use super::{Told, check_names, command, is_gone, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::Context;
-use crate::topo::{self, Lock, external_cluster};
+use crate::topo::{self, Lock, external_cluster, paths};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackCancel";
 
-/// Takes a way back away: streams, denied tables, the mount in the source's topology, its record.
+/// Takes a way back away: streams, denied tables, the mount in the source's topology, its record. Also one whose target keyspace was
+/// deleted.
 ///
 /// # Errors
 /// Refused once the source serves again; what keeps the clusters from being changed.
 pub async fn cancel(context: &Context, names: (&str, &str)) -> Result<Told> {
     check_names(names)?;
-    let lock = locks(context, names.0, names.1, ACTION).await?;
+    let gone = is_gone(context, names.0).await?;
+    let lock = match gone {
+        // a keyspace that is gone has no lock
+        true => {
+            let request = context.lock_request(ACTION).named(paths::workflow_lock(names.0, names.1));
+            context.topo.global().lock(request).await?
+        }
+        false => locks(context, names.0, names.1, ACTION).await?,
+    };
     let cancelled = async {
         let facts = stored(context, names).await?;
+        let facts = if gone { without_target(facts) } else { facts };
         taken_away(context, names, facts, &lock).await
     };
     let cancelled = cancelled.await;
@@ -32,6 +42,12 @@ pub async fn cancel(context: &Context, names: (&str, &str)) -> Result<Told> {
     let missed = Missed::told(&cancelled?, refresh::DENIES_STILL);
     let summary = format!("the way back of workflow {}.{} is cancelled{missed}", names.0, names.1);
     Ok(Told { clear: true, summary, ..Told::default() })
+}
+
+/// What is left of a way back whose target keyspace is gone: nothing is denied there, and only the source can serve.
+fn without_target(facts: Facts) -> Facts {
+    let phase = if facts.phase == Phase::Returned { Phase::Cancelling } else { facts.phase };
+    Facts { phase, target_denied: Vec::new(), ..facts }
 }
 
 /// The same under locks that are held. Answers the replicas that do not know that tables are not denied any more.

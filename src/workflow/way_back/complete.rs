@@ -59,18 +59,90 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
     if let Some(help) = help {
         return Err(out_of_turn(names, &facts, help));
     }
+    let back = plan::back(names.1);
+    let (mirror, held) = match source(context, names, &facts, &back).await {
+        Ok(source) => source,
+        // the source was not looked at
+        Err(error) => return Err(failed(context, names, (facts, lock), error, None).await),
+    };
+    let going = Going { context, mirror: &mirror, names, back: &back, lock, held: &held };
+    let returned = going.back(facts).await;
+    held.give_back("the source").await;
+    returned
+}
+
+/// The source's cluster, and its locks.
+///
+/// # Errors
+/// Also that a complete of the migration has to end first.
+async fn source(context: &Context, names: (&str, &str), facts: &Facts, back: &str) -> Result<(Context, Lock)> {
     if facts.phase != Phase::Returned
         && let Some(error) = unfinished(context, names).await?
     {
         return Err(error);
     }
-    let mirror = mirror::to_write(context, &facts).await?;
-    let back = plan::back(names.1);
-    let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
-    let going = Going { context, mirror: &mirror, names, back: &back, lock, held: &held };
-    let returned = going.back(facts).await;
-    held.give_back("the source").await;
-    returned
+    let mirror = mirror::to_write(context, facts).await?;
+    let held = side::lock(&mirror, &facts.keyspace, back, ACTION).await?;
+    Ok((mirror, held))
+}
+
+/// What there is to tell of a failure, and what is left to be done after it: a target that was closed, by this call or an earlier
+/// one, is opened to clients again, unless the source serves already. `going` when the source can be asked.
+async fn failed(
+    context: &Context,
+    names: (&str, &str),
+    (facts, lock): (Facts, &Lock),
+    error: Error,
+    going: Option<&Going<'_>>,
+) -> Error {
+    match facts.phase {
+        Phase::Closing => open_again(context, names, (facts, lock), error, going).await,
+        Phase::Returned => {
+            let text = format!(
+                "{error}\n{} of {} is the one that serves from here on, and clients may not be able to write to its tables yet",
+                facts.keyspace, facts.mount
+            );
+            let help = format!("finish going back: {}", command("complete", names));
+            Error::Refused { code: error.code(), reason: error.reason(), text, help }
+        }
+        _ => error,
+    }
+}
+
+/// Lets clients write to the target again.
+async fn open_again(
+    context: &Context,
+    names: (&str, &str),
+    (mut facts, lock): (Facts, &Lock),
+    error: Error,
+    going: Option<&Going<'_>>,
+) -> Error {
+    let global = context.topo.global();
+    let opened = async {
+        // whatever of the last write came through: with the record at *returned* the target must not be opened
+        record::put(global, names, &facts, lock).await?;
+        // a source that says nothing must not keep clients from the target
+        let target = read(context, names.0).await?;
+        lift(context, lock, &target, &facts.target_denied).await?;
+        facts.phase = Phase::Open;
+        facts.target_denied = Vec::new();
+        record::put(global, names, &facts, lock).await?;
+        match going {
+            Some(going) => going.run_on(&facts).await,
+            None => {
+                let text = "the streams of the way back were not looked at";
+                Err(Error::precondition("WAY_BACK_STREAMS", text, command("status", names)))
+            }
+        }
+    };
+    let Err(undo) = opened.await else { return error };
+    tracing::error!(reason = undo.reason(), "going back was not taken back whole: {undo}");
+    let what = match facts.phase {
+        Phase::Open => "clients write to the target, and the streams of the way back may stand",
+        _ => "clients may not be able to write to the target's tables",
+    };
+    let help = format!("{what}: run the command again, or {}", command("cancel", names));
+    Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
 }
 
 /// Going back, under the locks of both sides.
@@ -91,11 +163,10 @@ impl Going<'_> {
         if facts.phase != Phase::Returned {
             (facts, unaware) = self.close(facts).await?;
         }
-        let source = read(self.mirror, &facts.keyspace).await?;
-        let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
-        side::delete_streams(self.mirror, self.held, &source, (self.back, &facts)).await?;
-        forget_mount(self.mirror, &facts).await?;
-        record::delete(self.context.topo.global(), self.names, self.lock).await?;
+        let missed = match self.hand_back(&facts).await {
+            Ok(missed) => missed,
+            Err(error) => return Err(self.failed(facts, error).await),
+        };
         let summary = format!(
             "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}",
             facts.keyspace,
@@ -108,14 +179,27 @@ impl Going<'_> {
         Ok(Told { phase: Phase::Returned.word(), clear: true, summary, ..Told::default() })
     }
 
-    /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
-    /// lets clients write to the target again.
-    async fn close(&self, mut facts: Facts) -> Result<(Facts, Vec<Missed>)> {
+    /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it.
+    async fn hand_back(&self, facts: &Facts) -> Result<Vec<Missed>> {
+        let source = read(self.mirror, &facts.keyspace).await?;
+        let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
+        side::delete_streams(self.mirror, self.held, &source, (self.back, facts)).await?;
+        forget_mount(self.mirror, facts).await?;
+        record::delete(self.context.topo.global(), self.names, self.lock).await?;
+        Ok(missed)
+    }
+
+    async fn failed(&self, facts: Facts, error: Error) -> Error {
+        failed(self.context, self.names, (facts, self.lock), error, Some(self)).await
+    }
+
+    /// Both sides, when going back may be tried.
+    async fn look(&self, facts: &Facts) -> Result<(Found, WithReplicas)> {
         let mut found = Found::read(self.mirror, &facts.keyspace, self.back).await?;
-        if !side::are_ours(&found.rows, self.back, &facts)? {
-            return Err(side::taken(self.back, &facts));
+        if !side::are_ours(&found.rows, self.back, facts)? {
+            return Err(side::taken(self.back, facts));
         }
-        side::stand(&found.target.keyspace, &found.rows, &facts)?;
+        side::stand(&found.target.keyspace, &found.rows, facts)?;
         found.refuse_shared("complete", self.back, false)?;
         if facts.phase == Phase::Open {
             // while clients write still: what would fail fails here
@@ -123,6 +207,16 @@ impl Going<'_> {
         }
         let target = read(self.context, self.names.0).await?;
         target.refuse_reparents()?;
+        Ok((found, target))
+    }
+
+    /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
+    /// lets clients write to the target again.
+    async fn close(&self, mut facts: Facts) -> Result<(Facts, Vec<Missed>)> {
+        let (mut found, target) = match self.look(&facts).await {
+            Ok(seen) => seen,
+            Err(error) => return Err(self.failed(facts, error).await),
+        };
         if facts.phase == Phase::Open {
             facts.target_denied = target.keyspace.not_denied(&facts.tables);
             facts.phase = Phase::Closing;
@@ -139,7 +233,7 @@ impl Going<'_> {
         };
         match proven.await {
             Ok(unaware) => Ok((returned, unaware)),
-            Err(error) => Err(self.open_again(&target, &mut found, facts, error).await),
+            Err(error) => Err(self.failed(facts, error).await),
         }
     }
 
@@ -196,34 +290,16 @@ impl Going<'_> {
     }
 
     /// Lets streams that were stopped for good run on.
-    async fn run_on(&self, found: &mut Found) -> Result<()> {
-        found.rows = found.target.keyspace.workflows(self.mirror, &[self.back.to_owned()]).await?;
-        if readiness::any_frozen(&found.rows) {
-            thaw::run_on(self.mirror, found, self.back, self.held).await?;
+    async fn run_on(&self, facts: &Facts) -> Result<()> {
+        let mut found = match Found::read(self.mirror, &facts.keyspace, self.back).await {
+            // there are none
+            Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
+            found => found?,
+        };
+        if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, self.back, facts)? {
+            thaw::run_on(self.mirror, &mut found, self.back, self.held).await?;
         }
         Ok(())
-    }
-
-    /// Lets clients write to the target again.
-    async fn open_again(&self, target: &WithReplicas, found: &mut Found, mut facts: Facts, error: Error) -> Error {
-        let opened = async {
-            // whatever of the last write came through: with the record at *returned* the target must not be opened
-            self.put(&facts).await?;
-            // a source that says nothing must not keep clients from the target
-            lift(self.context, self.lock, target, &facts.target_denied).await?;
-            facts.phase = Phase::Open;
-            facts.target_denied = Vec::new();
-            self.put(&facts).await?;
-            self.run_on(found).await
-        };
-        let Err(undo) = opened.await else { return error };
-        tracing::error!(reason = undo.reason(), "going back was not taken back whole: {undo}");
-        let what = match facts.phase {
-            Phase::Open => "clients write to the target, and the streams of the way back may stand",
-            _ => "clients may not be able to write to the target's tables",
-        };
-        let help = format!("{what}: run the command again, or {}", command("cancel", self.names));
-        Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
     }
 }
 

@@ -93,12 +93,21 @@ fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, c
         let found = streaming::serving(candidates.keyspace, candidates.tablets, &asked.health, types, &looked);
         report.extend(found.into_iter().filter(|finding| finding.severity == Severity::Blocks));
     }
-    report.extend(streaming::binlogs(&asked.servers.source));
+    report.extend(streaming::binlogs(&asked.servers.source).into_iter().map(whole_rows));
     report.extend(streaming::answers(asked));
     report.extend(versions("the source", asked.source_versions.iter().cloned()));
     report.extend(versions("the target", asked.target_versions.iter().cloned()));
     report.extend(preflight::too_old(asked.target_versions.iter()));
     report.extend(batching::findings(situation, types, context.options.keep_vplayer_batching));
+}
+
+/// Rows go to another shard of the source when their vindex says so: then all of a row is needed, blobs that did not change, too.
+fn whole_rows(finding: Finding) -> Finding {
+    if ![preflight::check::ROW_IMAGE_MINIMAL.id, preflight::check::ROW_IMAGE_NOBLOB.id].contains(&finding.id) {
+        return finding;
+    }
+    let mend = "set global binlog_row_image = 'FULL' on its MySQL; then let the applications connect again".to_owned();
+    Finding { severity: Severity::Blocks, mend, ..finding }
 }
 
 fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Report) {

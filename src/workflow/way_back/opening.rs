@@ -41,7 +41,11 @@ pub struct Opening<'a> {
     lock: Option<Lock>,
     /// There cannot be a way back, whatever the source says.
     hopeless: bool,
+    /// Clients cannot write to the source's tables.
+    denied: bool,
     placed: bool,
+    /// As they were before the transaction that hands the target over was made.
+    before: Option<Facts>,
     /// Replicas of the source that do not know that its tables are denied.
     missed: Vec<Missed>,
     trouble: Option<String>,
@@ -81,7 +85,9 @@ impl<'a> Opening<'a> {
             ready: None,
             lock: None,
             hopeless: trouble.is_some(),
+            denied: false,
             placed: false,
+            before: None,
             missed: Vec::new(),
             trouble,
         };
@@ -145,25 +151,27 @@ impl<'a> Opening<'a> {
         let Some((mirror, examined)) = self.ready.as_ref().filter(|_| !self.facts.positions.is_empty()) else { return };
         self.facts.source_denied = self.to_deny(examined);
         let facts = &self.facts;
-        let mut taken = None;
+        let (mut taken, mut denied) = (None, None);
         let working = async {
             record::put(self.context.topo.global(), self.names, facts, lock).await?;
             let lock = side::lock(mirror, &facts.keyspace, &plan::back(self.names.1), ACTION).await?;
             let lock = taken.insert(lock);
             let side = Side { mirror, examined, lock };
-            let missed = side.deny(facts).await?;
-            side.place(facts).await.map(|()| missed)
+            denied = Some(side.deny(facts).await?);
+            side.place(facts).await
         };
         match bounded(WORKING, working).await {
-            Ok(missed) => (self.placed, self.missed) = (true, missed),
+            Ok(()) => self.placed = true,
             Err(why) => self.trouble = Some(why),
         }
-        self.lock = taken;
+        (self.lock, self.denied) = (taken, denied.is_some());
+        self.missed = denied.unwrap_or_default();
     }
 
     /// The record as the transaction writes it that hands the target over: with positions there is a way back from there on.
     /// None when it cannot be written as text.
     pub fn handed(&mut self) -> Option<Write> {
+        self.before = Some(self.facts.clone());
         if matches!(self.facts.phase, Phase::Prepared | Phase::Noted) {
             self.facts.since = verdict::now();
         }
@@ -174,6 +182,7 @@ impl<'a> Opening<'a> {
         } else if self.facts.phase == Phase::Noted {
             self.facts.phase = Phase::Handed;
         }
+        self.facts.both_written |= self.facts.phase == Phase::Handed && !self.denied;
         match record::write(self.names, &self.facts) {
             Ok(write) => Some(write),
             Err(error) => {
@@ -183,16 +192,26 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Lets clients write to the source again, where complete failed before the target was handed over, and takes the streams away
+    /// True when it has denied tables of the source to clients, or may have, or an earlier try has.
+    pub fn denies(&self) -> bool {
+        self.lock.is_some() || !self.facts.source_denied.is_empty()
+    }
+
+    /// Lets clients write to the source again, where complete failed and the target was not handed over, and takes the streams away
     /// there: somebody may start them, and those of the migration, too. Also what an earlier try has left, whose server died. Answers
     /// why it could not.
     pub async fn take_back(&mut self, lock: &Lock) -> Option<String> {
-        if self.lock.is_none() && self.facts.source_denied.is_empty() {
+        if let Some(before) = self.before.take() {
+            self.facts = before;
+        }
+        if !self.denies() {
             return None;
         }
         let (context, names, facts, slot) = (self.context, self.names, &self.facts, &mut self.lock);
         let back = plan::back(names.1);
         let lifting = async {
+            // whoever has the lock now may hand the target over
+            lock.check().await?;
             let mirror = mirror::to_write(context, facts).await?;
             let taken = match slot.take() {
                 Some(taken) => taken,
@@ -238,8 +257,29 @@ impl<'a> Opening<'a> {
             Phase::Missed => {
                 format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", self.names))
             }
-            _ => format!("; THE WAY BACK IS NOT OPEN YET: {why}; to open it: {}", command("prepare", self.names)),
+            _ => format!(
+                "; THE WAY BACK IS NOT OPEN YET: {why}{}; to open it: {}{}",
+                self.on_both_sides(),
+                command("prepare", self.names),
+                self.missed()
+            ),
         }
+    }
+
+    fn on_both_sides(&self) -> String {
+        if !self.is_on_both_sides() {
+            return String::new();
+        }
+        let Facts { keyspace, mount, .. } = &self.facts;
+        format!(
+            "; CLIENTS MAY WRITE TO BOTH SIDES until then, for the tables of {keyspace} of {mount} are not denied: stop those there, for \
+             what they write stays there alone"
+        )
+    }
+
+    /// True when clients have the target, and may have the source, too.
+    pub fn is_on_both_sides(&self) -> bool {
+        self.facts.phase == Phase::Handed && !self.denied
     }
 
     /// Lines about replicas of the source that do not know that its tables are denied.
@@ -258,6 +298,24 @@ impl<'a> Opening<'a> {
     /// Why it is not open.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref().filter(|_| !self.is_open())
+    }
+}
+
+/// A failure of complete after which clients cannot write to the source.
+pub fn stays_denied(error: Error, why: &str, names: (&str, &str)) -> Error {
+    let text = format!("the source's tables stay denied to clients: {why}");
+    let help = format!("run the command again, or let clients write to the source: {}", command("cancel", names));
+    let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
+    Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
+}
+
+/// A complete that is refused before it has looked at the way back tells when an earlier one has left the source denied.
+pub async fn left_denied(context: &Context, names: (&str, &str), error: Error) -> Error {
+    match record::look(context.topo.global(), names.0, names.1).await {
+        Ok(Some(Ok(facts))) if facts.phase == Phase::Noted && !facts.source_denied.is_empty() => {
+            stays_denied(error, "an earlier complete did not come to its end", names)
+        }
+        _ => error,
     }
 }
 

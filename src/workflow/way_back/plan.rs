@@ -26,13 +26,26 @@ pub fn back(workflow: &str) -> String {
 /// has there, and by its having copied nothing.
 pub fn whose<'s>(stream: &'s Stream, back: &'s str) -> Option<(&'s str, &'s str)> {
     let (source, workflow) = (stream.bls.as_ref()?, back.strip_suffix(BACK)?);
-    let is_one = stream.rows_copied == 0 && source.external_cluster == mount(&source.keyspace, workflow);
+    let named = [mount(&source.keyspace, workflow), joined(&source.keyspace, workflow)];
+    let is_one = stream.rows_copied == 0 && named.contains(&source.external_cluster);
     is_one.then_some((source.keyspace.as_str(), workflow))
 }
 
-/// Name of the target as a mount of the source: one for each way back, so that it goes with it.
+/// Name of the target as a mount of the source: one for each way back, so that it goes with it. Where one of the names has a dot itself
+/// the length of the keyspace's comes first, so that no two ways back have one mount.
 pub fn mount(keyspace: &str, workflow: &str) -> String {
+    let joined = joined(keyspace, workflow);
+    if keyspace.contains('.') || workflow.contains('.') { format!("{}.{joined}", keyspace.len()) } else { joined }
+}
+
+/// The same as older versions have named all of them.
+fn joined(keyspace: &str, workflow: &str) -> String {
     format!("{keyspace}.{workflow}")
+}
+
+/// Whether a mount may be there for a way back, by its name.
+pub fn may_be_mount(name: &str) -> bool {
+    name.contains('.')
 }
 
 /// What create would be asked in the source's cluster, had its streams to copy.

@@ -1,5 +1,6 @@
 //! Prepare: check everything, then let the source know the target as a mount. After complete it opens what complete could not.
 
+use vtmigrated_proto::binlogdata::OnDdlAction;
 use vtmigrated_proto::topodata::TopoConfig;
 
 use super::super::migrate::arguments::on_ddl;
@@ -98,8 +99,13 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     }
     let streams: usize = examined.sources.iter().map(|(_, sources)| sources.len()).sum();
     let summary = format!(
-        "the way back of workflow {}.{} is prepared: complete will open {streams} streams into {} of {}",
-        names.0, names.1, facts.keyspace, facts.mount
+        "the way back of workflow {}.{} is prepared: complete will open {streams} streams into {} of {}; DDL of {} {}",
+        names.0,
+        names.1,
+        facts.keyspace,
+        facts.mount,
+        names.0,
+        at_ddl(&facts)
     );
     Ok(Told { phase: facts.phase.word(), clear: true, summary, report, ..Told::default() })
 }
@@ -159,9 +165,38 @@ async fn look(context: &Context, found: &Found, arguments: &Arguments) -> Result
     let mut report = Report::default();
     report.extend(migration(found, &arguments.workflow));
     report.extend(std::mem::take(&mut examined.report.findings));
+    report.extend(read_only(&examined));
     let hosts = examined.situation.target.tablets.values().flatten().map(|tablet| tablet.hostname.as_str());
     report.extend(local(&facts.target.server, hosts));
     Ok((facts, examined, report))
+}
+
+/// Primaries of the source whose MySQL takes no writes.
+fn read_only(examined: &Examined) -> Vec<Finding> {
+    let told = examined.situation.asked.servers.target.iter();
+    let told = told.filter_map(|server| Some((server, server.answers.as_ref().ok()?)));
+    let is_on = |value: &String| matches!(value.to_uppercase().as_str(), "ON" | "1");
+    let closed = told.filter(|(_, answers)| {
+        ["read_only", "super_read_only"].iter().any(|name| answers.variables.get(*name).is_some_and(is_on))
+    });
+    let finding = |alias: &String, shard: &String| {
+        let cause =
+            format!("the MySQL of {alias}, the primary of shard {shard}, is read-only: streams cannot write to it");
+        let mend =
+            format!("let it take writes, and run the command again: SetWritable {alias} true, in the source's cluster");
+        Finding::new(&check::WAY_BACK_READ_ONLY, format!("tablet {alias}"), cause, mend)
+    };
+    closed.map(|(server, _)| finding(&server.alias, &server.shard)).collect()
+}
+
+/// What DDL of the target does to the streams, in words.
+fn at_ddl(facts: &Facts) -> &'static str {
+    match OnDdlAction::try_from(facts.on_ddl) {
+        Ok(OnDdlAction::Ignore) => "is passed over",
+        Ok(OnDdlAction::Exec) => "is done in the source, too",
+        Ok(OnDdlAction::ExecIgnore) => "is done in the source, too, and passed over where that fails",
+        Ok(OnDdlAction::Stop) | Err(_) => "stops them",
+    }
 }
 
 /// The facts of a way back that is to be prepared.
@@ -172,8 +207,9 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
     let source = mount.value.topo_config.as_ref().map(Config::from).unwrap_or_default();
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };
+    let kept = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
     // a server that reaches its topology by another address prepares the same again
-    let known = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok()).filter(|_| topo_server.is_empty());
+    let known = kept.filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
         let text = "bad topology server: a host and a port are expected, or several with commas between them";
         return Err(Error::invalid("BAD_ADDRESS", text, "name the address with --topo-server"));
@@ -186,7 +222,8 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         keyspace: origin.keyspace.clone(),
         tables: origin.tables.clone(),
         streams: streams::list(&found.target.keyspace, &found.rows),
-        back_mount: plan::mount(keyspace, workflow),
+        // one that is prepared keeps the name that it has
+        back_mount: kept.map_or_else(|| plan::mount(keyspace, workflow), |kept| kept.back_mount.clone()),
         target: known.map_or_else(
             || Config { topo_type: kind.to_owned(), server: server.to_owned(), root: root.to_owned() },
             |known| known.target.clone(),
@@ -198,6 +235,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         pairs: Vec::new(),
         source_denied: Vec::new(),
         target_denied: Vec::new(),
+        both_written: false,
         since: 0,
         why: String::new(),
     })
@@ -229,6 +267,7 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
             let from: Vec<&str> = sources.iter().map(|source| source.shard.as_str()).collect();
             steps.push(format!("At complete: stream into {keyspace}/{shard} from {}", from.join(", ")));
         }
+        steps.push(format!("From then on: DDL of {} {}", names.0, at_ddl(facts).replace("them", "the streams")));
     }
     let verdict = if clear { format!("{} steps", steps.len()) } else { "refused".to_owned() };
     let summary = format!("Prepare dry run results for the way back of workflow {}.{}: {verdict}", names.0, names.1);

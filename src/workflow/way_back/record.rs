@@ -109,6 +109,10 @@ pub struct Facts {
     /// The same on each target shard, once going back has begun.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::by_shard")]
     pub target_denied: Vec<(String, Vec<String>)>,
+    /// Complete handed the target over and could not deny the source's tables: what clients wrote there until that was done is
+    /// there alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub both_written: bool,
     /// When complete handed the target over, in seconds since the epoch; 0 before.
     #[serde(default)]
     pub since: i64,

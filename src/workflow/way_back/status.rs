@@ -1,20 +1,29 @@
 //! Where a way back stands, and whether going back would be refused now. Only reads.
 
+use std::time::Duration;
+
+use futures::future::{join, try_join};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::super::migrate::Found;
 use super::super::migrate::status::lag;
 use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::streams::{self, Keyspace, OnShard};
-use super::super::{Result, verdict};
+use super::super::{Error, Result, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
-use super::{StreamTold, Told, check_names, command, mirror, opening, plan, side, stored, unfinished};
+use super::{
+    StreamTold, Told, check_names, command, is_gone, mirror, opening, plan, side, stored, unfinished, vdiff_command,
+};
 use crate::context::Context;
+use crate::deadline;
+use crate::error::Code;
 use crate::gtid::Position;
 
 /// Longest position shown, in characters.
 const POSITION: usize = 400;
+/// Bound of reading the source's cluster.
+const READING: Duration = Duration::from_secs(15);
 
 /// Tells where a way back stands.
 ///
@@ -22,9 +31,14 @@ const POSITION: usize = 400;
 /// `WAY_BACK_UNKNOWN`, and what keeps the clusters from being read.
 pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
     check_names(names)?;
-    let facts = stored(context, names).await?;
+    let (facts, gone) = try_join(stored(context, names), is_gone(context, names.0)).await?;
+    if gone {
+        let mend = format!("take the way back away: {}", command("cancel", names));
+        let finding = about(&check::WAY_BACK_LEFT, names, "its keyspace is gone", &mend);
+        return Ok(blocked(&facts, vec![Finding { severity: Severity::Blocks, ..finding }]));
+    }
     let told = match facts.phase {
-        Phase::Prepared => prepared(context, names, &facts).await?,
+        Phase::Prepared => prepared(context, names, &facts).await,
         Phase::Missed => {
             let finding = about(
                 &check::WAY_BACK_MISSED,
@@ -34,23 +48,36 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             );
             blocked(&facts, vec![finding])
         }
-        Phase::Handed => {
-            let mend = command("prepare", names);
-            let finding =
-                about(&check::WAY_BACK_NOT_OPEN, names, "its streams do not run yet", &format!("open it: {mend}"));
-            with_streams(context, names, &facts, vec![finding]).await
-        }
+        Phase::Handed => with_streams(context, names, &facts, not_open(names, &facts)).await,
         Phase::Open => {
             let unfinished = unfinished(context, names).await?;
-            let known = unfinished.map(|error| Finding::of(&error, format!("workflow {}.{}", names.0, names.1)));
-            with_streams(context, names, &facts, known.into_iter().collect()).await
+            let unfinished = unfinished.map(|error| Finding::of(&error, format!("workflow {}.{}", names.0, names.1)));
+            let known = unfinished.into_iter().chain(written(names, &facts)).collect();
+            with_streams(context, names, &facts, known).await
         }
         Phase::Noted => {
-            let summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            let mut summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            if !facts.source_denied.is_empty() {
+                summary.push_str(
+                    "; until then the source's tables are denied to clients, or cancel lets them write there: ",
+                );
+                summary.push_str(&command("cancel", names));
+            }
             Told { summary, ..blocked(&facts, Vec::new()) }
         }
-        Phase::Closing | Phase::Returned => {
-            let summary = format!("going back has begun: run it again: {}", command("complete", names));
+        Phase::Closing => {
+            let summary = format!(
+                "going back has begun, and clients may not be able to write: run it again: {}; or stay with the target: {}",
+                command("complete", names),
+                command("cancel", names)
+            );
+            Told { clear: true, summary, ..blocked(&facts, Vec::new()) }
+        }
+        Phase::Returned => {
+            let summary = format!(
+                "the source is the one that serves, and clients may not be able to write to it yet: finish going back: {}",
+                command("complete", names)
+            );
             Told { clear: true, summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Cancelling => {
@@ -59,6 +86,26 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
         }
     };
     Ok(told)
+}
+
+/// What there is to tell of one that complete could not open.
+fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
+    let mend = command("prepare", names);
+    let cause = "its streams do not run yet";
+    let mut found = vec![about(&check::WAY_BACK_NOT_OPEN, names, cause, &format!("open it: {mend}"))];
+    if facts.both_written {
+        let cause = "complete could not deny the source's tables: what clients write there stays there alone";
+        let mend = format!("stop the clients of the source, and deny them: {mend}");
+        found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend));
+    }
+    found
+}
+
+/// What there is to tell of one that was opened late.
+fn written(names: (&str, &str), facts: &Facts) -> Option<Finding> {
+    let cause = "complete could not deny the source's tables at once: what clients wrote there then is there alone";
+    let mend = format!("compare the rows before you go back: {} --wait", vdiff_command("create", names));
+    facts.both_written.then(|| about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend))
 }
 
 fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> Finding {
@@ -70,11 +117,28 @@ fn blocked(facts: &Facts, findings: Vec<Finding>) -> Told {
     Told { phase: facts.phase.word(), clear: false, summary, report: Report { findings }, ..Told::default() }
 }
 
+/// What the source's cluster says, or a finding with why it says nothing.
+async fn told_by<T>(facts: &Facts, reading: impl Future<Output = Result<T>>) -> std::result::Result<T, Finding> {
+    let error = match tokio::time::timeout(deadline::remaining(READING), reading).await {
+        Ok(Ok(told)) => return Ok(told),
+        Ok(Err(error)) => error,
+        Err(_) => {
+            let text = format!("the cluster of mount {} did not answer within {} s", facts.mount, READING.as_secs());
+            let help = format!("see its servers with Mount show --name {}, and ask again", facts.mount);
+            Error::Refused { code: Code::Unavailable, reason: check::SOURCE_UNREACHABLE.id, text, help }
+        }
+    };
+    Err(Finding::of(&error, format!("keyspace {} of mount {}", facts.keyspace, facts.mount)))
+}
+
 /// The checks of prepare once more. When the migration is gone, so is what was prepared for it.
-async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Told> {
-    let mirror = mirror::to_read(context, facts).await?;
-    let mut examined = examine(context, &mirror, names, facts).await?;
-    let mut findings = match Found::read(context, names.0, names.1).await {
+async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told {
+    let examined = async {
+        let mirror = mirror::to_read(context, facts).await?;
+        examine(context, &mirror, names, facts).await
+    };
+    let (found, examined) = join(Found::read(context, names.0, names.1), told_by(facts, examined)).await;
+    let mut findings = match found {
         Ok(found) if !opening::is_for(facts, &found) => {
             let mend = format!("take it away, and prepare anew: {}", command("cancel", names));
             vec![about(&check::WAY_BACK_TOO_LATE, names, opening::OTHER, &mend)]
@@ -86,19 +150,20 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Resu
             vec![Finding { severity: Severity::Blocks, mend, ..finding }]
         }
     };
-    findings.append(&mut examined.report.findings);
+    match examined {
+        Ok(examined) => findings.extend(examined.report.findings),
+        Err(silent) => findings.push(silent),
+    }
     let told = blocked(facts, findings);
     let clear = told.report.is_clear();
     let summary = if clear { "prepared: complete will open it".to_owned() } else { told.summary };
-    Ok(Told { clear, summary, ..told })
+    Told { clear, summary, ..told }
 }
 
 /// What the source's cluster says, after what is known already; a source that says nothing is a finding.
 async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, mut known: Vec<Finding>) -> Told {
-    let Seen { found, streams, vdiff } = seen(context, names, facts).await.unwrap_or_else(|error| {
-        let subject = format!("keyspace {} of mount {}", facts.keyspace, facts.mount);
-        Seen { found: vec![Finding::of(&error, subject)], ..Seen::default() }
-    });
+    let seen = told_by(facts, seen(context, names, facts)).await;
+    let Seen { found, streams, vdiff } = seen.unwrap_or_else(|silent| Seen { found: vec![silent], ..Seen::default() });
     known.extend(found);
     let told = blocked(facts, known);
     Told { clear: told.report.is_clear(), streams, vdiff, ..told }
@@ -124,14 +189,58 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     {
         seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace)));
     }
+    seen.found.extend(writable(&source, facts, names));
     match verdict::verdict(&mirror, &facts.keyspace, &back).await {
         Ok(judged) => {
-            seen.found.extend(judged.report.findings);
+            // that is told above, with what it means here
+            let other = |finding: &Finding| finding.id != check::DENIED_MISSING.id;
+            let findings = judged.report.findings.into_iter().filter(other);
+            seen.found.extend(findings.map(|finding| Finding { mend: here(&finding.mend, names, facts), ..finding }));
             seen.vdiff = judged.vdiff;
         }
         Err(error) => seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
     }
     Ok(seen)
+}
+
+/// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there.
+fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
+    let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, plan::back(names.1));
+    let ended = ["complete", "cancel"].iter().fold(mend.to_owned(), |mend, action| {
+        mend.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
+    });
+    let compared = ["create", "delete"]
+        .iter()
+        .fold(ended, |mend, action| mend.replace(&format!("VDiff {theirs} {action}"), &vdiff_command(action, names)));
+    compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)))
+}
+
+/// Tables of the source that clients can write to, although they have the target.
+fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Finding> {
+    let bare = source.not_denied(&facts.tables).into_iter().filter(|(_, tables)| !tables.is_empty());
+    let finding = |(shard, tables): (String, Vec<String>)| {
+        let shard = format!("{}/{shard}", source.name);
+        let cause = format!(
+            "clients can write to {} of {shard}, and to the target: what they write there stays there alone",
+            tables.join(", ")
+        );
+        let (severity, mend) = match facts.phase {
+            Phase::Handed => {
+                (Severity::Blocks, format!("stop these clients, and deny them: {}", command("prepare", names)))
+            }
+            // going back loses nothing of it
+            _ => (
+                Severity::Warns,
+                format!(
+                    "stop these clients, and deny them in the source's cluster: SetShardTabletControl --denied-tables {} {shard} \
+                     primary",
+                    tables.join(",")
+                ),
+            ),
+        };
+        Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITABLE, format!("shard {shard}"), cause, mend) }
+    };
+    bare.map(finding).collect()
 }
 
 fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
@@ -153,5 +262,35 @@ fn one(stream: &Stream, shard: &str) -> StreamTold {
         message: streams::message(stream),
         position: Position::stored(&stream.pos).to_string().chars().take(POSITION).collect(),
         lag: stream.time_updated.as_ref().filter(|time| time.seconds > 0).map(|_| lag(stream)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_those_for_this_server() {
+        let text = r#"{"phase":"open","mount":"ext1","source":{"topo_type":"","server":"","root":""},"keyspace":"commerce",
+            "tables":["t"],"back_mount":"m","mount_made":true,"on_ddl":1,"target":{"topo_type":"","server":"","root":""}}"#;
+        let facts: Facts = serde_json::from_str(text).unwrap();
+        let theirs = "--target-keyspace commerce --workflow import_back";
+        let ours = "--target-keyspace customer --workflow import";
+        let told = |mend: &str| here(mend, ("customer", "import"), &facts);
+        assert_eq!(
+            told(&format!(
+                "see VDiff show u, mend the rows: VDiff {theirs} create --wait; or: VDiff {theirs} delete u"
+            )),
+            format!(
+                "see vtmigrated way-back vdiff show {ours} u, mend the rows: vtmigrated way-back vdiff create {ours} --wait; or: \
+                 vtmigrated way-back vdiff delete {ours} u"
+            )
+        );
+        assert_eq!(
+            told(&format!("Migrate {theirs} complete, or Migrate {theirs} cancel")),
+            format!("vtmigrated way-back complete {ours}, or vtmigrated way-back cancel {ours}")
+        );
+        let start = "start it with: Workflow --keyspace commerce start --workflow import_back";
+        assert_eq!(told(start), start);
     }
 }

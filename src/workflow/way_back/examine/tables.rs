@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
+
 use super::super::super::migrate::arguments::Arguments;
 use super::super::super::migrate::create::situation::Situation;
-use super::super::super::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes};
+use super::super::super::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
 use super::super::super::preflight::{Finding, check, vschema};
 use crate::sql::ddl;
 
 /// All findings about tables. In the situation the source is the target.
 pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
     let tables = &arguments.include_tables;
-    let shapes = shapes(tables, situation.first_source());
+    let shapes = table_shapes(tables, situation.first_source());
     let mut found = missing(tables, &situation.target_tables, &arguments.target_keyspace);
     if situation.source.keyspace.shards.len() > 1 {
         let sequenced = vschema::sequenced(&situation.source.vschema);
@@ -20,6 +22,11 @@ pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
     }
     for there in &situation.target_tables {
         found.extend(foreign(tables, there, &arguments.target_keyspace));
+    }
+    // where vtgate manages foreign keys it changes the rows itself
+    if situation.source.vschema.foreign_key_mode() != ForeignKeyMode::Managed {
+        let there = situation.target_tables.first().map(|there| table_shapes(tables, there)).unwrap_or_default();
+        found.extend(cascading(tables, &shapes, &there, &arguments.source_keyspace));
     }
     found.dedup();
     found
@@ -95,6 +102,29 @@ fn foreign(tables: &[String], there: &Definitions, keyspace: &str) -> Vec<Findin
     found
 }
 
+/// Foreign keys of the target by which MySQL changes rows of its own accord, so that no binlog has it, and for which the source does
+/// not do the same.
+fn cascading(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for child in tables {
+        let Some(shape) = shapes.get(child) else { continue };
+        for key in shape.foreign_keys.iter().filter(|key| key.cascades) {
+            let both = key.database.is_none() && tables.contains(&key.parent);
+            if both && there.get(child).is_some_and(|there| there.foreign_keys.contains(key)) {
+                continue;
+            }
+            let parent = &key.parent;
+            let cause = format!(
+                "MySQL changes rows of table {child} in {keyspace} with those of {parent}, by a foreign key that the source does not \
+                 have, and writes that into no binlog: the source would keep these rows as they were"
+            );
+            let mend = "drop that foreign key, or let it restrict";
+            found.push(Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, mend));
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use vtmigrated_proto::tabletmanagerdata::TableDefinition;
@@ -124,7 +154,7 @@ mod tests {
     fn ids_that_shards_count_for_themselves_are_refused_unless_a_sequence_gives_them() {
         let tables = names(&["a", "b"]);
         let there = definitions(&[("a", COUNTED), ("b", PLAIN)]);
-        let shapes = shapes(&tables, &there);
+        let shapes = table_shapes(&tables, &there);
         let found = counted(&tables, &shapes, &BTreeSet::new(), "customer");
         assert_eq!(
             found.iter().map(|f| (f.id, f.subject.as_str())).collect::<Vec<_>>(),
@@ -142,6 +172,24 @@ mod tests {
             [count(&["child", "parent"]), count(&["child"]), count(&["parent"]), count(&["other"])],
             [0, 1, 1, 0]
         );
+    }
+
+    #[test]
+    fn what_no_binlog_has_must_happen_in_the_source_too() {
+        let cascade = CHILD.replace("REFERENCES `parent` (`id`)", "REFERENCES `parent` (`id`) ON DELETE CASCADE");
+        let with = |child: &str| definitions(&[("child", child), ("parent", PLAIN)]);
+        let count = |list: &[&str], here: &str, there: &str| {
+            let tables = names(list);
+            let (here, there) = (table_shapes(&tables, &with(here)), table_shapes(&tables, &with(there)));
+            cascading(&tables, &here, &there, "customer").len()
+        };
+        let both = ["child", "parent"];
+        assert_eq!(
+            [count(&both, &cascade, &cascade), count(&both, CHILD, CHILD), count(&["child"], CHILD, CHILD)],
+            [0; 3]
+        );
+        assert_eq!([count(&both, &cascade, CHILD), count(&both, &cascade, PLAIN)], [1; 2]);
+        assert_eq!(count(&["child"], &cascade, &cascade), 1, "rows of the parent stay in the source");
     }
 
     #[test]

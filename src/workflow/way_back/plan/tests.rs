@@ -159,6 +159,27 @@ fn streams_are_told_by_the_mount_that_they_read_from() {
 }
 
 #[test]
+fn no_two_ways_back_have_one_mount_and_those_of_older_versions_are_known() {
+    assert_eq!(mount("customer", "import"), "customer.import");
+    let names = ["a", "a.b", "a.b.c", "b", "b.c", "c", "1", "1.a", "3.a", "a."];
+    let all = names.iter().flat_map(|keyspace| names.iter().map(move |workflow| mount(keyspace, workflow)));
+    let all: Vec<String> = all.collect();
+    assert!(all.iter().all(|name| may_be_mount(name)));
+    let different: std::collections::BTreeSet<&String> = all.iter().collect();
+    assert_eq!(different.len(), all.len());
+
+    let from = |keyspace: &str, mount: &str| {
+        let bls = BinlogSource { keyspace: keyspace.into(), external_cluster: mount.into(), ..source("0") };
+        Stream { bls: Some(bls), ..Stream::default() }
+    };
+    for mount in ["a.b.c", "3.a.b.c"] {
+        assert_eq!(whose(&from("a.b", mount), "c_back"), Some(("a.b", "c")));
+    }
+    assert_eq!(whose(&from("a", "a.b.c"), "b.c_back"), Some(("a", "b.c")));
+    assert_eq!(whose(&from("a", "3.a.b.c"), "b.c_back"), None);
+}
+
+#[test]
 fn times_are_converted_back() {
     let sources = || vec![("0".to_owned(), vec![source("-80")])];
     assert_eq!(with_zone(sources(), "")[0].1[0].target_time_zone, "");
@@ -185,6 +206,7 @@ fn the_way_back_is_a_migrate_in_the_other_direction() {
         pairs: Vec::new(),
         source_denied: Vec::new(),
         target_denied: Vec::new(),
+        both_written: false,
         since: 0,
         why: String::new(),
     };

@@ -1,0 +1,44 @@
+//! A way back as what its VDiffs take it for: a workflow of the source's cluster.
+
+use super::super::{Error, Result};
+use super::record::Phase;
+use super::{check_names, command, mirror, out_of_turn, plan, stored};
+use crate::context::Context;
+use crate::error::Explain;
+
+/// The workflow that a way back is in the source's cluster.
+pub struct Reversed {
+    /// The source's cluster, whose topology is only read.
+    pub mirror: Context,
+    /// The source keyspace.
+    pub keyspace: String,
+    pub workflow: String,
+}
+
+/// The workflow of a way back. What is to be compared (`to_compare`) must go on: one that is open.
+///
+/// # Errors
+/// `WAY_BACK_UNKNOWN`, `WAY_BACK_PHASE`, `MOUNT_CHANGED`.
+pub async fn reversed(context: &Context, names: (&str, &str), to_compare: bool) -> Result<Reversed> {
+    check_names(names)?;
+    let facts = stored(context, names).await?;
+    if to_compare && facts.phase != Phase::Open {
+        return Err(out_of_turn(names, &facts, format!("see {}", command("status", names))));
+    }
+    let mirror = mirror::to_read(context, &facts).await?;
+    Ok(Reversed { mirror, keyspace: facts.keyspace, workflow: plan::back(names.1) })
+}
+
+/// An error of such a workflow, with commands for the way back where its own would end it in the source's cluster.
+pub fn explained(names: (&str, &str), error: Error) -> Error {
+    let help = match error.reason() {
+        "FROZEN" => format!(
+            "its streams were stopped for going back: run that again: {}; or stay with the target: {}",
+            command("complete", names),
+            command("cancel", names)
+        ),
+        "WORKFLOW_UNKNOWN" => format!("see {}", command("status", names)),
+        _ => return error,
+    };
+    Error::Refused { code: error.code(), reason: error.reason(), text: error.to_string(), help }
+}

@@ -1,0 +1,107 @@
+//! Going back that fails, or that a server which died has left half done: on one side clients can write, or are told how.
+
+use prost::Message;
+use serde_json::json;
+use tonic::Code;
+use vtmigrated::topo::paths;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
+
+use crate::migrate_rig::Rig;
+use crate::support::assert_refused;
+use crate::way_back::{copied, denied, give_up, go_back, prepare, status, stored};
+
+const NONE: [Vec<String>; 2] = [Vec::new(), Vec::new()];
+
+/// A way back that is open, and the source as it was before.
+async fn opened() -> (Rig, Vec<(String, Vec<u8>)>) {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.complete().await.unwrap();
+    (rig, before)
+}
+
+/// As a server leaves it that dies when it has denied the target's tables.
+async fn closing(rig: &Rig) {
+    let path = paths::way_back("customer", "import");
+    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
+    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    facts["phase"] = "closing".into();
+    facts["target_denied"] = json!([[["-80", "80-"], ["customer", "orders"]]]);
+    rig.lab.put(&path, facts.to_string().into_bytes()).await;
+    rig.deny(&["customer", "orders"]).await;
+}
+
+#[tokio::test]
+async fn a_repeat_that_is_refused_at_once_opens_the_target_again() {
+    let (rig, before) = opened().await;
+    closing(&rig).await;
+    let stream = rig.source.contents().workflows[0].streams.pop().unwrap();
+    let text = "the way back does not stand: shard commerce/0: there is no stream from shard 80-";
+    assert_refused(go_back(&rig).await, Code::FailedPrecondition, text);
+    assert_eq!(rig.denied().await, NONE, "clients write to the target");
+    assert_eq!(status(&rig).await.unwrap().phase, "open");
+    rig.source.contents().workflows[0].streams.push(stream);
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_be_asked_keeps_no_client_from_the_target() {
+    let (rig, before) = opened().await;
+    closing(&rig).await;
+    for stream in &mut rig.source.contents().workflows[0].streams {
+        stream.state = State::Stopped.into();
+        stream.message = b"FROZEN".to_vec();
+    }
+    let mount = paths::external_cluster("ext1");
+    let kept = rig.lab.topo.global().get(&mount).await.unwrap().value;
+    let elsewhere = TopoConfig { topo_type: "memory".into(), server: "elsewhere".into(), root: "/r".into() };
+    let record = ExternalVitessCluster { topo_config: Some(elsewhere) };
+    rig.lab.put(&mount, record.encode_to_vec()).await;
+    let refused = go_back(&rig).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    let text = "clients write to the target, and the streams of the way back may stand: run the command again, or";
+    assert!(
+        refused.message().starts_with("mount ext1 is not the one") && refused.message().contains(text),
+        "{refused:?}"
+    );
+    assert_eq!(rig.denied().await, NONE);
+    rig.lab.put(&mount, kept.to_vec()).await;
+    assert_eq!(status(&rig).await.unwrap().phase, "open");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn who_stays_with_the_target_after_all_finds_it_open() {
+    let (rig, before) = opened().await;
+    closing(&rig).await;
+    give_up(&rig).await.unwrap();
+    assert_eq!(rig.denied().await, NONE);
+    assert_eq!(stored(&rig).await, before);
+    assert_eq!(rig.source.streams(), vec![]);
+    assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn a_failure_after_the_source_has_everything_says_who_serves_and_is_finished_by_a_repeat() {
+    let (rig, before) = opened().await;
+    rig.source.contents().fails = vec!["RefreshState"];
+    let failed = go_back(&rig).await.unwrap_err();
+    for text in
+        ["commerce of ext1 is the one that serves from here on", "finish going back: vtmigrated way-back complete"]
+    {
+        assert!(failed.message().contains(text), "{text}: {failed:?}");
+    }
+    assert_eq!(status(&rig).await.unwrap().phase, "returned");
+    assert_refused(
+        give_up(&rig).await,
+        Code::FailedPrecondition,
+        "the way back of workflow customer.import is returned",
+    );
+    rig.source.contents().fails.clear();
+    go_back(&rig).await.unwrap();
+    assert_eq!(denied(&rig).await, Vec::<String>::new());
+    assert_eq!(stored(&rig).await, before);
+}

@@ -1,0 +1,122 @@
+//! The handover of a migration that has a way back, where it fails: clients have one side, or are told of both.
+
+use std::sync::Arc;
+
+use prost::Message;
+use tokio::sync::Semaphore;
+use tonic::Code;
+use vtmigrated::topo::{self, paths};
+use vtmigrated_proto::vtmigrated::{Severity, WayBackReport};
+use vtmigrated_proto::vttime::Time;
+
+use crate::migrate_rig::Rig;
+use crate::way_back::{copied, denied, give_up, go_back, prepare, status, stored};
+
+/// Severity of what a status tells by an id.
+fn found(told: &WayBackReport, id: &str) -> Option<Severity> {
+    told.findings.iter().find(|finding| finding.id == id).map(|finding| finding.severity())
+}
+
+/// The record of the way back.
+async fn facts(rig: &Rig) -> serde_json::Value {
+    let node = rig.lab.topo.global().get(&paths::way_back("customer", "import")).await.unwrap();
+    serde_json::from_slice(&node.value).unwrap()
+}
+
+#[tokio::test]
+async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    let permits = Arc::new(Semaphore::new(0));
+    rig.source.contents().held = Some(("CreateVReplicationWorkflow", Arc::clone(&permits)));
+    let reparented = async {
+        // the streams of the migration stand by then, and the source's tables are denied
+        rig.source.was_asked("CreateVReplicationWorkflow").await;
+        let mut shard = topo::shard::get(rig.lab.topo.global(), "customer", "80-").await.unwrap().value;
+        shard.primary_term_start_time = Some(Time { seconds: 1_900_000_000, nanoseconds: 0 });
+        rig.lab.put(&paths::shard("customer", "80-"), shard.encode_to_vec()).await;
+        assert_eq!(denied(&rig).await, ["customer", "orders"]);
+        permits.add_permits(10);
+    };
+    let (answer, ()) = tokio::join!(rig.complete(), reparented);
+    let refused = answer.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted, "{refused:?}");
+    assert!(refused.message().contains("shard 80- got another primary meanwhile"), "{refused:?}");
+    let both = ["customer".to_owned(), "orders".to_owned()];
+    assert_eq!(rig.denied().await, [both.to_vec(), both.to_vec()], "nothing was handed over");
+    assert_eq!(stored(&rig).await, before, "clients have the source");
+    assert_eq!(rig.source.streams(), vec![]);
+    assert_eq!(facts(&rig).await["phase"], "noted");
+
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; the way back is open"), "{summary}");
+}
+
+#[tokio::test]
+async fn an_early_refusal_tells_what_an_interrupted_complete_has_left_denied() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    // as a server leaves it that dies when it has denied the source's tables
+    let mut kept = facts(&rig).await;
+    kept["phase"] = "noted".into();
+    kept["source_denied"] = serde_json::json!([[["0"], ["customer"]]]);
+    rig.lab.put(&paths::way_back("customer", "import"), kept.to_string().into_bytes()).await;
+    // another workflow works on its tables
+    rig.target[0].add_stream("other", 70, "elsewhere", "customer");
+    let refused = rig.complete().await.unwrap_err();
+    for text in
+        ["another workflow works on its tables", "the source's tables stay denied to clients", "way-back cancel"]
+    {
+        assert!(refused.message().contains(text), "{text}: {refused:?}");
+    }
+    rig.target[0].contents().workflows.retain(|workflow| workflow.workflow != "other");
+    give_up(&rig).await.unwrap();
+    assert_eq!(denied(&rig).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_source_that_could_not_be_denied_is_told_of_until_it_is() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.source.contents().fails = vec!["RefreshState"];
+    let summary = rig.complete().await.unwrap();
+    for text in [
+        "; THE WAY BACK IS NOT OPEN YET: ",
+        "; CLIENTS MAY WRITE TO BOTH SIDES until then, for the tables of commerce of ext1 are not denied",
+        "; to open it: vtmigrated way-back prepare",
+    ] {
+        assert!(summary.contains(text), "{text}: {summary}");
+    }
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves");
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.phase.as_str(), told.clear), ("handed over", false));
+    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITABLE"), Some(Severity::Blocks), "{told:?}");
+
+    rig.source.contents().fails.clear();
+    prepare(&rig).await.unwrap();
+    assert_eq!(denied(&rig).await, ["customer", "orders"]);
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.phase.as_str(), told.clear), ("open", true), "{told:?}");
+    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITABLE"), None, "{told:?}");
+    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns), "{told:?}");
+    go_back(&rig).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_that_somebody_opens_in_the_source_are_told() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.complete().await.unwrap();
+    let source = rig.source_topology().await;
+    let mut shard = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
+    shard.tablet_controls.clear();
+    let write = topo::Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), topo::Expect::Any);
+    source.global().write_one(write, None).await.unwrap();
+    let told = status(&rig).await.unwrap();
+    assert!(told.clear, "{told:?}");
+    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITABLE"), Some(Severity::Warns), "{told:?}");
+    assert_eq!(found(&told, "DENIED_MISSING"), None, "{told:?}");
+    give_up(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}

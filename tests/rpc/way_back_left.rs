@@ -1,0 +1,117 @@
+//! Ways back that nobody goes on with, and what of them the source's own server, a dead source or an older version makes of them.
+
+use std::sync::Arc;
+
+use tonic::Code;
+use vtmigrated::context::{Changes, Context, Options};
+use vtmigrated::tablet::{self, Client};
+use vtmigrated::topo::external_cluster::Mounts;
+use vtmigrated::topo::{Expect, Write, external_cluster, paths};
+use vtmigrated::workflow::leftovers;
+use vtmigrated_proto::vtmigrated::FindLeftoversRequest;
+
+use crate::faulty_source::Switch;
+use crate::migrate_rig::Rig;
+use crate::support::assert_refused;
+use crate::way_back::{NAME, copied, give_up, go_back, mount, prepare, status, stored};
+
+/// Writes a field of the record.
+async fn set(rig: &Rig, field: &str, value: &str) {
+    let path = paths::way_back("customer", "import");
+    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
+    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    facts[field] = value.into();
+    rig.lab.put(&path, facts.to_string().into_bytes()).await;
+}
+
+#[tokio::test]
+async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is_told() {
+    for phase in ["prepared", "open", "closing", "returned"] {
+        let (rig, before) = copied().await;
+        prepare(&rig).await.unwrap();
+        if phase != "prepared" {
+            rig.complete().await.unwrap();
+        }
+        set(&rig, "phase", phase).await;
+        // as a stock vtctld does it, which knows of no records of ours
+        let global = rig.lab.topo.global();
+        for node in global.list(&paths::keyspace_dir("customer")).await.unwrap() {
+            global.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+        }
+        let request = FindLeftoversRequest { keyspace: "customer".into() };
+        let report = rig.lab.advisor.clone().find_leftovers(request).await.unwrap().into_inner();
+        let left = report.findings.iter().find(|found| found.id == "WAY_BACK_LEFT");
+        let left = left.unwrap_or_else(|| panic!("{phase}: {report:?}"));
+        assert_eq!(left.cause, "its keyspace is gone", "{phase}");
+        let command = "take it away: vtmigrated way-back cancel --target-keyspace customer --workflow import";
+        assert_eq!(left.mend, command, "{phase}");
+        let told = status(&rig).await.unwrap();
+        assert!(!told.clear && told.findings[0].id == "WAY_BACK_LEFT", "{phase}: {told:?}");
+
+        give_up(&rig).await.unwrap();
+        assert_eq!(stored(&rig).await, before, "{phase}");
+        assert_eq!(rig.source.streams(), vec![], "{phase}");
+        assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+    }
+}
+
+/// Names of mounts that nothing reads from, as the source's own server tells them.
+async fn unused(rig: &Rig) -> Vec<String> {
+    let context = Context {
+        topo: Arc::new(rig.source_topology().await),
+        mounts: Mounts::new(Arc::clone(rig.lab.topo.dialer())),
+        tablets: Client::new(tablet::Options::default()),
+        options: Options::default(),
+        changes: Changes::default(),
+    };
+    let found = leftovers::find(&context, "").await.unwrap();
+    let unused = found.into_iter().filter(|left| left.finding.id == "MOUNT_UNUSED");
+    unused.map(|left| left.finding.subject).collect()
+}
+
+#[tokio::test]
+async fn the_mount_of_one_that_is_prepared_is_not_told_as_unused() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    assert_eq!(unused(&rig).await, Vec::<String>::new());
+    let config = mount(&rig).await.unwrap();
+    give_up(&rig).await.unwrap();
+    // one of the same name that nobody has prepared
+    external_cluster::create(rig.source_topology().await.global(), NAME, config).await.unwrap();
+    assert_eq!(unused(&rig).await, ["mount customer.import"]);
+}
+
+#[tokio::test]
+async fn one_that_an_older_version_has_prepared_keeps_its_mount() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    let source = rig.source_topology().await;
+    let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
+    external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
+    external_cluster::create(source.global(), "older", known.value.topo_config.unwrap()).await.unwrap();
+    set(&rig, "back_mount", "older").await;
+    prepare(&rig).await.unwrap();
+    assert_eq!(mount(&rig).await, None);
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; the way back is open"), "{summary}");
+    let streams = rig.source.streams();
+    assert_eq!(streams.len(), 2);
+    assert!(streams.iter().all(|stream| stream.bls.as_ref().unwrap().external_cluster == "older"), "{streams:?}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn the_status_of_one_that_is_prepared_names_a_source_that_does_not_answer() {
+    let switch = Switch::default();
+    let rig = switch.rig().await;
+    rig.copied().await;
+    prepare(&rig).await.unwrap();
+    switch.is_dead();
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.phase.as_str(), told.clear), ("prepared", false), "{told:?}");
+    let silent = told.findings.iter().find(|found| found.id == "TOPO_UNREACHABLE");
+    assert_eq!(silent.map(|found| found.subject.as_str()), Some("keyspace commerce of mount ext1"), "{told:?}");
+    switch.works();
+    assert!(status(&rig).await.unwrap().clear);
+}

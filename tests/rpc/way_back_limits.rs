@@ -1,0 +1,140 @@
+//! What a way back cannot be prepared for: told before anything is written.
+
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tonic::Code;
+use vtmigrated::topo::{Expect, Write, paths};
+use vtmigrated_proto::topodata::{Shard, Tablet, TabletAlias, TabletType};
+use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, Severity};
+
+use crate::faulty_source::Switch;
+use crate::migrate_rig::Rig;
+use crate::migrate_tablet::MigrateTablet;
+use crate::support::tablet;
+use crate::way_back::{copied, prepare, prepare_as, stored, wanted};
+
+/// Asserts that a check blocks prepare, in a dry run, too, and that nothing is written.
+async fn blocked(rig: &Rig, id: &str) {
+    let before = stored(rig).await;
+    let told = prepare_as(rig, PrepareWayBackRequest { dry_run: true, ..wanted() }).await.unwrap();
+    let found = told.findings.iter().find(|finding| finding.id == id).map(|finding| finding.severity());
+    assert_eq!((told.clear, found), (false, Some(Severity::Blocks)), "{id}: {told:?}");
+    let refused = prepare(rig).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{id}: {refused:?}");
+    assert_eq!(stored(rig).await, before, "{id}");
+    assert!(rig.lab.topo.global().get(&paths::way_back("customer", "import")).await.is_err(), "{id}");
+}
+
+#[tokio::test]
+async fn a_source_whose_topology_takes_no_writes() {
+    let switch = Switch::default();
+    let rig = switch.rig().await;
+    rig.copied().await;
+    let before = stored(&rig).await;
+    switch.is_read_only();
+    let refused = prepare(&rig).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    for text in ["failed to lock the source keyspace commerce", "--mount-settings"] {
+        assert!(refused.message().contains(text), "{text}: {refused:?}");
+    }
+    assert_eq!(stored(&rig).await, before);
+    assert!(rig.lab.topo.global().get(&paths::way_back("customer", "import")).await.is_err());
+    switch.works();
+    prepare(&rig).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_whose_rows_would_not_come_back_whole() {
+    const CASCADE: &str = "`id` bigint NOT NULL,\n  PRIMARY KEY (`id`),\n  CONSTRAINT `f` FOREIGN KEY (`id`) REFERENCES \
+                           `outside` (`id`) ON DELETE CASCADE";
+    for (on_source, columns, id) in [
+        (false, "`id` bigint NOT NULL", "TABLE_WITHOUT_KEY"),
+        (false, "`id` bigint NOT NULL AUTO_INCREMENT,\n  PRIMARY KEY (`id`)", "WAY_BACK_AUTO_INCREMENT"),
+        (false, "`id` bigint NOT NULL,\n  `more` int,\n  PRIMARY KEY (`id`)", "COLUMN_MISSING_ON_TARGET"),
+        (false, CASCADE, "WAY_BACK_FOREIGN_KEY"),
+        (true, CASCADE, "WAY_BACK_FOREIGN_KEY"),
+    ] {
+        let (rig, _) = copied().await;
+        let tablets = if on_source { vec![&rig.source] } else { rig.target.iter().collect::<Vec<_>>() };
+        for tablet in tablets {
+            tablet.contents().definitions.insert("orders", columns);
+        }
+        blocked(&rig, id).await;
+    }
+    let (rig, _) = copied().await;
+    rig.source.contents().tables.remove("orders");
+    blocked(&rig, "WAY_BACK_TABLE").await;
+}
+
+#[tokio::test]
+async fn servers_whose_binlogs_or_settings_do_not_do() {
+    for (on_source, variable, id) in [
+        (false, ("binlog_row_image", "NOBLOB"), "ROW_IMAGE_NOBLOB"),
+        (false, ("binlog_row_image", "MINIMAL"), "ROW_IMAGE_MINIMAL"),
+        (false, ("binlog_format", "STATEMENT"), "BINLOG_NOT_ROW"),
+        (false, ("log_bin", "OFF"), "BINLOG_OFF"),
+        (false, ("gtid_mode", "OFF"), "GTID_OFF"),
+        (true, ("super_read_only", "ON"), "WAY_BACK_READ_ONLY"),
+    ] {
+        let (rig, _) = copied().await;
+        let tablets = if on_source { vec![&rig.source] } else { rig.target.iter().collect::<Vec<_>>() };
+        for tablet in tablets {
+            tablet.contents().variables = vec![variable];
+        }
+        blocked(&rig, id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_source_whose_vschema_tells_no_rows_to_its_shards() {
+    let (rig, _) = copied().await;
+    for (uid, shard) in [(201, "-80"), (202, "80-")] {
+        let fake = MigrateTablet::default();
+        ["customer", "orders"].iter().for_each(|table| fake.fill(table, 10));
+        let record = tablet("src1", uid, "commerce", shard, TabletType::Primary, fake.start().await);
+        rig.add_source_tablet(&record).await;
+    }
+    let source = rig.source_topology().await;
+    // the shard of before serves no more
+    let write = Write::put(paths::shard("commerce", "0"), Shard::default().encode_to_vec(), Expect::Any);
+    source.global().write_one(write, None).await.unwrap();
+    blocked(&rig, "VSCHEMA_NOT_SHARDED").await;
+}
+
+/// A status port of a tablet of Vitess 21.
+async fn old_status_port() -> i32 {
+    const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 26\r\n\r\n{\"BuildVersion\": \"21.0.4\"}";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            if stream.read(&mut request).await.unwrap_or_default() > 0 {
+                stream.write_all(PAGE.as_bytes()).await.ok();
+            }
+        }
+    });
+    i32::from(port)
+}
+
+#[tokio::test]
+async fn tablets_of_the_source_that_are_too_old() {
+    let (rig, _) = copied().await;
+    let cell = rig.source_topology().await.cell("src1").await.unwrap();
+    let path = paths::tablet(&TabletAlias { cell: "src1".into(), uid: 100 });
+    let mut record = Tablet::decode(cell.get(&path).await.unwrap().value).unwrap();
+    record.port_map.insert("vt".into(), old_status_port().await);
+    cell.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
+    blocked(&rig, "VERSION_TOO_OLD").await;
+}
+
+#[tokio::test]
+async fn what_ddl_of_the_target_will_do_is_told() {
+    for (on_ddl, told) in [("", "DDL of customer stops them"), ("IGNORE", "DDL of customer is passed over")] {
+        let (rig, _) = copied().await;
+        let answer = prepare_as(&rig, PrepareWayBackRequest { on_ddl: on_ddl.into(), ..wanted() }).await.unwrap();
+        assert!(answer.summary.ends_with(told), "{answer:?}");
+        assert_eq!(answer.phase, "prepared");
+    }
+}
