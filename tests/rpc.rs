@@ -106,5 +106,7 @@ mod vschemas;
 mod vtadmin;
 #[path = "rpc/way_back.rs"]
 mod way_back;
+#[path = "rpc/way_back_seen.rs"]
+mod way_back_seen;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;

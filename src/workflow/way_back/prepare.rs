@@ -6,7 +6,7 @@ use super::super::migrate::arguments::on_ddl;
 use super::super::migrate::{Found, gather, locks};
 use super::super::preflight::{Finding, Report, check};
 use super::super::streams::{self, Keyspace};
-use super::super::{Error, Result};
+use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::opening::Opening;
 use super::record::{Config, Facts, Phase};
@@ -172,8 +172,10 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
     let source = mount.value.topo_config.as_ref().map(Config::from).unwrap_or_default();
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };
+    let known = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
+    let prepared = known.map(|known| known.prepared).filter(|at| *at > 0).unwrap_or_else(verdict::now);
     // a server that reaches its topology by another address prepares the same again
-    let known = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok()).filter(|_| topo_server.is_empty());
+    let known = known.filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
         let text = "bad topology server: a host and a port are expected, or several with commas between them";
         return Err(Error::invalid("BAD_ADDRESS", text, "name the address with --topo-server"));
@@ -198,6 +200,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         pairs: Vec::new(),
         source_denied: Vec::new(),
         target_denied: Vec::new(),
+        prepared,
         since: 0,
         why: String::new(),
     })

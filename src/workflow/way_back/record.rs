@@ -109,6 +109,9 @@ pub struct Facts {
     /// The same on each target shard, once going back has begun.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::by_shard")]
     pub target_denied: Vec<(String, Vec<String>)>,
+    /// When it was first prepared, in seconds since the epoch; 0 where older versions did not note it.
+    #[serde(default)]
+    pub prepared: i64,
     /// When complete handed the target over, in seconds since the epoch; 0 before.
     #[serde(default)]
     pub since: i64,

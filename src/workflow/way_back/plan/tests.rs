@@ -185,6 +185,7 @@ fn the_way_back_is_a_migrate_in_the_other_direction() {
         pairs: Vec::new(),
         source_denied: Vec::new(),
         target_denied: Vec::new(),
+        prepared: 0,
         since: 0,
         why: String::new(),
     };
