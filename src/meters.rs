@@ -1,4 +1,4 @@
-//! What the watcher sees, as gauges: migrations, their shards, mounts, diffs.
+//! What the watcher sees, as gauges: migrations, their shards, mounts, diffs, ways back.
 //!
 //! A gauge is read when somebody looks: Prometheus, or the exporter to OTLP. Series exist as long as what they are about; their
 //! number is bounded, and what is left out is counted.

@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided on what is seen here: every operation reads for itself. A round asks what `Migrate status` asks, with
 //! what several workflows of a keyspace share read once; keyspaces and mounts are looked at beside each other, at most
-//! [`AT_ONCE`], each with a deadline. What does not answer keeps its last state, marked stale.
+//! [`AT_ONCE`], each with a deadline, and so are the sources of ways back. What does not answer keeps its last state, marked stale.
 
 mod history;
 mod migration;
@@ -10,6 +10,7 @@ mod mounts;
 mod round;
 mod snapshot;
 mod state;
+mod way_back;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,7 +20,10 @@ use futures::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use snapshot::{Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, Unread, VDiff};
+pub use snapshot::{
+    BackStage, Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, Unread, VDiff,
+    WayBack,
+};
 
 use crate::context::Context;
 

@@ -120,6 +120,8 @@ mod way_back_handover;
 mod way_back_left;
 #[path = "rpc/way_back_limits.rs"]
 mod way_back_limits;
+#[path = "rpc/way_back_seen.rs"]
+mod way_back_seen;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;
 #[path = "rpc/way_back_vdiff.rs"]

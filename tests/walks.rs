@@ -3,7 +3,8 @@
 //!
 //! `WALKS` sets how many (2,000), `WALKS_FROM` the first seed (0), `WALKS_STEPS` their length (30), `WALKS_THREADS` how
 //! many are walked at a time. A walk that fails is
-//! printed with its seed, and as a short sequence that can be put into `walks/found.rs`.
+//! printed with its seed, and as a short sequence that can be put into `walks/found.rs`. One walk in six has a way back;
+//! `WALKS_EVERY` (10) says at how many calls the sequences of `walks/there_and_back.rs` are upset: 1 is all of them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -31,10 +32,16 @@ mod step;
 mod stock;
 #[path = "walks/tablet.rs"]
 mod tablet;
+#[path = "walks/there_and_back.rs"]
+mod there_and_back;
 #[path = "walks/upset.rs"]
 mod upset;
 #[path = "walks/walk.rs"]
 mod walk;
+#[path = "walks/way_back.rs"]
+mod way_back;
+#[path = "walks/way_back_steps.rs"]
+mod way_back_steps;
 #[path = "walks/world.rs"]
 mod world;
 
@@ -102,5 +109,9 @@ fn walks_keep_the_promises() {
     for what in ours.into_iter().chain(["StockCreate"]) {
         let times = done.get(&format!("{what} done")).copied().unwrap_or_default();
         assert!(times as u64 >= count / 50, "{what} succeeded {times} times only");
+    }
+    for what in ["WayBackPrepare", "WayBackStatus", "WayBackComplete", "WayBackCancel"] {
+        let times = done.get(&format!("{what} done")).copied().unwrap_or_default();
+        assert!(times as u64 >= count / (50 * way_back_steps::ONE_IN), "{what} succeeded {times} times only");
     }
 }

@@ -5,6 +5,8 @@
 
 #[path = "page/browser.rs"]
 mod browser;
+#[path = "page/way_back.rs"]
+mod way_back;
 
 use std::time::Duration;
 
@@ -106,6 +108,7 @@ async fn a_migration_is_seen_from_its_mount_to_its_end_without_a_reload() {
     copying(&browser, &root, &life).await;
     stopped_and_started(&browser, &life).await;
     compared(&browser, &life).await;
+    way_back::prepare(&browser, &life).await;
     browser.value("document.querySelector('#streams details').open = true").await;
     life.complete("customer").await.unwrap();
     until_station(&browser, 5, "done").await;
@@ -114,6 +117,8 @@ async fn a_migration_is_seen_from_its_mount_to_its_end_without_a_reload() {
     assert_eq!(browser.value("document.querySelector('#streams details').open").await, Value::Bool(true));
     assert_eq!(browser.value("window.opened").await, Value::Bool(true));
     pictures(&browser, ["completed-light", "completed-dark", "completed-phone"]).await;
+    way_back::run_and_go_back(&browser, &life).await;
+    assert_eq!(browser.value("window.opened").await, Value::Bool(true));
     json_says_the_same(&browser, &root).await;
     assert_eq!(browser.complaints(), Vec::<String>::new());
 

@@ -15,11 +15,33 @@ pub enum End {
     Cancelled,
 }
 
+/// Keyspace, workflow and how it ended, oldest first.
+#[derive(Default)]
+struct Ends(Mutex<VecDeque<(String, String, End)>>);
+
+impl Ends {
+    fn note(&self, keyspace: &str, workflow: &str, how: End) {
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() >= KEPT {
+            ended.pop_front();
+        }
+        ended.push_back((keyspace.to_owned(), workflow.to_owned(), how));
+    }
+
+    fn take(&self, keyspace: &str, workflow: &str) -> Option<End> {
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |(k, w, _): &(String, String, End)| k == keyspace && w == workflow;
+        let how = ended.iter().rev().find(|end| is_it(end)).map(|(_, _, how)| *how);
+        ended.retain(|end| !is_it(end));
+        how
+    }
+}
+
 /// The last changes. Losing them costs nothing but a word on a page.
 #[derive(Default)]
 pub struct Changes {
-    /// Keyspace, workflow and how it ended, oldest first.
-    ended: Mutex<VecDeque<(String, String, End)>>,
+    workflows: Ends,
+    ways_back: Ends,
     made: Notify,
 }
 
@@ -31,22 +53,24 @@ impl Changes {
 
     /// A workflow ended.
     pub fn end(&self, keyspace: &str, workflow: &str, how: End) {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.len() >= KEPT {
-            ended.pop_front();
-        }
-        ended.push_back((keyspace.to_owned(), workflow.to_owned(), how));
-        drop(ended);
+        self.workflows.note(keyspace, workflow, how);
+        self.make();
+    }
+
+    /// The way back of a workflow ended: somebody went back, or it was cancelled.
+    pub fn end_way_back(&self, keyspace: &str, workflow: &str, how: End) {
+        self.ways_back.note(keyspace, workflow, how);
         self.make();
     }
 
     /// How a workflow of that name last ended here; it is forgotten by asking.
     pub fn take_end(&self, keyspace: &str, workflow: &str) -> Option<End> {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |(k, w, _): &(String, String, End)| k == keyspace && w == workflow;
-        let how = ended.iter().rev().find(|end| is_it(end)).map(|(_, _, how)| *how);
-        ended.retain(|end| !is_it(end));
-        how
+        self.workflows.take(keyspace, workflow)
+    }
+
+    /// The same of the way back of a workflow of that name.
+    pub fn take_way_back_end(&self, keyspace: &str, workflow: &str) -> Option<End> {
+        self.ways_back.take(keyspace, workflow)
     }
 
     /// Waits for the next change. One that was made while nobody waited counts.
@@ -71,6 +95,9 @@ mod tests {
             changes.end("customer", &number.to_string(), End::Completed);
         }
         assert_eq!(changes.take_end("customer", "other"), None);
-        assert_eq!(changes.ended.lock().unwrap().len(), KEPT);
+        assert_eq!(changes.workflows.0.lock().unwrap().len(), KEPT);
+        changes.end_way_back("customer", "import", End::Cancelled);
+        assert_eq!(changes.take_end("customer", "import"), None, "its way back is not the workflow");
+        assert_eq!(changes.take_way_back_end("customer", "import"), Some(End::Cancelled));
     }
 }

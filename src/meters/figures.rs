@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 
-use crate::watch::{Migration, Mount, Snapshot, Stage, Stream};
+use crate::watch::{BackStage, Migration, Mount, Snapshot, Stage, Stream, WayBack};
 
 /// Migrations with series of their own. Each has some fifteen.
 const MOST_WORKFLOWS: usize = 500;
 /// Target shards of migrations with series of their own, all migrations together. Below the 2,000 series that OpenTelemetry's
 /// meters take for one instrument.
 const MOST_SHARDS: usize = 1000;
+/// The same of ways back and of the source shards that they lead into.
+const MOST_WAYS_BACK: usize = 500;
+const MOST_BACK_SHARDS: usize = 1000;
 /// Mounts with series of their own.
 const MOST_MOUNTS: usize = 500;
 
@@ -24,6 +27,12 @@ pub struct Figures {
     /// Those that have not ended and are not left out, with their labels.
     pub(super) migrations: Vec<(Vec<KeyValue>, Arc<Migration>)>,
     pub(super) shards: Vec<Shard>,
+    /// Ways back that have not ended and are not left out, with the labels of their migrations.
+    pub(super) ways_back: Vec<(Vec<KeyValue>, Arc<WayBack>)>,
+    /// Source shards that they lead into.
+    pub(super) back_shards: Vec<Shard>,
+    /// Ways back by stage, all of them.
+    pub(super) back_stages: Vec<(&'static str, usize)>,
     /// Migrations by stage, all of them.
     pub(super) stages: Vec<(&'static str, usize)>,
     /// Streams by state, all of them.
@@ -39,9 +48,11 @@ pub(super) struct LeftOut {
     pub workflows: usize,
     pub shards: usize,
     pub mounts: usize,
+    pub ways_back: usize,
+    pub back_shards: usize,
 }
 
-/// All streams into one target shard.
+/// All streams into one shard.
 pub(super) struct Shard {
     pub labels: Vec<KeyValue>,
     /// The gravest.
@@ -74,19 +85,37 @@ impl Figures {
             *states.entry(stream.state.clone()).or_default() += 1;
         }
         live.sort_by_key(|migration| !migration.streams.iter().any(is_in_trouble));
-        let mut shards: Vec<Shard> = live.iter().flat_map(|migration| shards(migration)).collect();
+        let of_migration = |migration: &&Arc<Migration>| shards(&labels(migration), &migration.streams);
+        let mut shards: Vec<Shard> = live.iter().flat_map(of_migration).collect();
         shards.sort_by_key(|shard| shard.in_trouble == 0);
+        let back = Back::of(&snapshot);
         let left_out = LeftOut {
             workflows: live.len().saturating_sub(most_workflows),
             shards: shards.len().saturating_sub(most_shards),
             mounts: snapshot.mounts.len().saturating_sub(MOST_MOUNTS),
+            ways_back: back.live.len().saturating_sub(MOST_WAYS_BACK),
+            back_shards: back.shards.len().saturating_sub(MOST_BACK_SHARDS),
         };
         shards.truncate(most_shards);
         let migrations =
             live.into_iter().take(most_workflows).map(|migration| (labels(migration), Arc::clone(migration))).collect();
         let well = snapshot.sequence > 0 && snapshot.problem.is_none();
         let last_success = if well { Some(snapshot.taken_at) } else { last_success };
-        Self { snapshot, migrations, shards, stages, states, left_out, last_success }
+        let ways_back = back.live.into_iter().take(MOST_WAYS_BACK).collect();
+        let back_shards = back.shards.into_iter().take(MOST_BACK_SHARDS).collect();
+        let back_stages = back.stages;
+        Self {
+            snapshot,
+            migrations,
+            shards,
+            ways_back,
+            back_shards,
+            back_stages,
+            stages,
+            states,
+            left_out,
+            last_success,
+        }
     }
 
     /// True when it was made of this very snapshot.
@@ -109,23 +138,49 @@ impl Figures {
     }
 }
 
+/// Ways back, those in trouble first.
+struct Back {
+    /// Those that have not ended.
+    live: Vec<(Vec<KeyValue>, Arc<WayBack>)>,
+    shards: Vec<Shard>,
+    stages: Vec<(&'static str, usize)>,
+}
+
+impl Back {
+    fn of(snapshot: &Snapshot) -> Self {
+        let count = |stage: BackStage| snapshot.ways_back.iter().filter(|known| known.stage == stage).count();
+        let named = |known: &Arc<WayBack>| (of_names(&known.keyspace, &known.workflow), Arc::clone(known));
+        let live = snapshot.ways_back.iter().filter(|known| !known.stage.is_over());
+        let mut live: Vec<(Vec<KeyValue>, Arc<WayBack>)> = live.map(named).collect();
+        live.sort_by_key(|(_, known)| !known.streams.iter().any(is_in_trouble));
+        let mut shards: Vec<Shard> = live.iter().flat_map(|(labels, known)| shards(labels, &known.streams)).collect();
+        shards.sort_by_key(|shard| shard.in_trouble == 0);
+        let stages = BackStage::ALL.into_iter().map(|stage| (stage.as_str(), count(stage))).collect();
+        Self { live, shards, stages }
+    }
+}
+
 fn labels(migration: &Migration) -> Vec<KeyValue> {
-    vec![KeyValue::new("keyspace", migration.keyspace.clone()), KeyValue::new("workflow", migration.workflow.clone())]
+    of_names(&migration.keyspace, &migration.workflow)
+}
+
+fn of_names(keyspace: &str, workflow: &str) -> Vec<KeyValue> {
+    vec![KeyValue::new("keyspace", keyspace.to_owned()), KeyValue::new("workflow", workflow.to_owned())]
 }
 
 fn is_in_trouble(stream: &Stream) -> bool {
     stream.problem.is_some()
 }
 
-/// The target shards of a migration, ascending.
-fn shards(migration: &Migration) -> Vec<Shard> {
+/// The shards that streams lead into, ascending; `of` labels what the streams are of.
+fn shards(of: &[KeyValue], streams: &[Stream]) -> Vec<Shard> {
     let mut by_shard: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
-    for stream in &migration.streams {
+    for stream in streams {
         by_shard.entry(stream.shard.as_str()).or_default().push(stream);
     }
     let gravity = |state: &str| STATES.iter().position(|known| *known == state).unwrap_or(STATES.len());
     let shard = |(name, streams): (&str, Vec<&Stream>)| {
-        let mut labels = labels(migration);
+        let mut labels = of.to_vec();
         labels.push(KeyValue::new("shard", name.to_owned()));
         let gravest = streams.iter().map(|stream| stream.state.as_str()).min_by_key(|state| gravity(state));
         Shard {
@@ -212,7 +267,33 @@ mod tests {
         let figures = Figures::bounded(snapshot(migrations), None, (2, 3));
         let expected = ["customer.z", "customer.a", "customer.z.80-", "customer.z.-80", "customer.a.-80"];
         assert_eq!(names(&figures), expected);
-        assert_eq!(figures.left_out, LeftOut { workflows: 2, shards: 5, mounts: 0 });
+        assert_eq!(figures.left_out, LeftOut { workflows: 2, shards: 5, ..LeftOut::default() });
+    }
+
+    #[test]
+    fn ways_back_have_series_until_they_end_and_those_in_trouble_come_first() {
+        let way_back = |workflow: &str, stage, state| {
+            let (keyspace, workflow) = ("customer".to_owned(), workflow.to_owned());
+            Arc::new(WayBack {
+                keyspace,
+                workflow,
+                stage,
+                streams: vec![stream("0", state, Some(9))],
+                ..WayBack::default()
+            })
+        };
+        let ways_back = vec![
+            way_back("a", BackStage::Running, "Running"),
+            way_back("b", BackStage::Back, "Running"),
+            way_back("c", BackStage::Running, "Error"),
+        ];
+        let figures = Figures::of(Arc::new(Snapshot { sequence: 1, ways_back, ..Snapshot::default() }), None);
+        let names: Vec<&str> = figures.ways_back.iter().map(|(_, known)| known.workflow.as_str()).collect();
+        assert_eq!(names, ["c", "a"]);
+        let shards: Vec<_> = figures.back_shards.iter().map(|shard| (shard.state.as_str(), shard.lag)).collect();
+        assert_eq!(shards, [("Error", Some(9)), ("Running", Some(9))]);
+        assert_eq!(figures.back_stages.iter().map(|(_, count)| count).sum::<usize>(), 3);
+        assert_eq!(figures.states["Running"], 0, "streams of migrations");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use opentelemetry::KeyValue;
 
 use super::Figures;
 use super::figures::Shard;
-use crate::watch::{Migration, Mount, VDiff};
+use crate::watch::{Migration, Mount, VDiff, WayBack};
 
 /// Takes the value of one series.
 pub type Put<'a> = &'a mut dyn FnMut(&[KeyValue], f64);
@@ -145,6 +145,59 @@ pub const GAUGES: &[Gauge] = &[
     gauge("vtmigrated.shard.tables.left", "{table}", "Tables that the shard has left to copy", |f, _, put| {
         shards(f, put, |shard| Some(count(shard.tables_left)));
     }),
+    gauge("vtmigrated.ways_back", "", "Ways back by stage, those that ended within a day among them", |f, _, put| {
+        for (stage, number) in &f.back_stages {
+            put(&[KeyValue::new("stage", *stage)], count(*number));
+        }
+    }),
+    gauge("vtmigrated.way_back.stage", "", "1 for the stage that the way back is in", |f, _, put| {
+        for (labels, way_back) in &f.ways_back {
+            put(&with(labels, "stage", way_back.stage.as_str()), 1.0);
+        }
+    }),
+    gauge("vtmigrated.way_back.ready", "", "1 when going back would be accepted", |f, _, put| {
+        ways_back(f, put, |known| Some(truth(known.go)));
+    }),
+    gauge("vtmigrated.way_back.success.age", "s", "Time since the way back was last read as a whole", |f, now, put| {
+        ways_back(f, put, |known| known.last_success.map(|at| age(now, at)));
+    }),
+    gauge("vtmigrated.way_back.prepared.age", "s", "Time since the way back was prepared", |f, now, put| {
+        ways_back(f, put, |known| known.prepared_at.map(|at| age(now, at)));
+    }),
+    gauge(
+        "vtmigrated.way_back.open.age",
+        "s",
+        "Time since complete handed the target over; absent before",
+        |f, now, put| {
+            ways_back(f, put, |known| known.opened_at.map(|at| age(now, at)));
+        },
+    ),
+    gauge(
+        "vtmigrated.way_back.shard.state",
+        "",
+        "1 for the gravest state of the way back's streams into the source shard",
+        |f, _, put| {
+            for shard in &f.back_shards {
+                put(&with(&shard.labels, "state", &shard.state), 1.0);
+            }
+        },
+    ),
+    gauge(
+        "vtmigrated.way_back.shard.lag",
+        "s",
+        "Gravest lag of the way back's streams into the source shard; absent before they ran",
+        |f, _, put| {
+            back_shards(f, put, |shard| shard.lag.map(float));
+        },
+    ),
+    gauge(
+        "vtmigrated.way_back.shard.errors",
+        "{stream}",
+        "Streams of the way back into the source shard that something is wrong with",
+        |f, _, put| {
+            back_shards(f, put, |shard| Some(count(shard.in_trouble)));
+        },
+    ),
     gauge("vtmigrated.mount.reachable", "", "1 when the mounted topology answered", |f, _, put| {
         mounts(f, put, |mount| Some(truth(mount.reachable)));
     }),
@@ -159,9 +212,14 @@ pub const GAUGES: &[Gauge] = &[
             mounts(f, put, |mount| mount.last_success.map(|at| age(now, at)));
         },
     ),
-    gauge("vtmigrated.mount.workflows", "", "Migrations that read from the mount and have not ended", |f, _, put| {
-        mounts(f, put, |mount| Some(count(mount.used_by.len())));
-    }),
+    gauge(
+        "vtmigrated.mount.workflows",
+        "",
+        "Migrations that read from the mount, or whose way back leads there, and have not ended",
+        |f, _, put| {
+            mounts(f, put, |mount| Some(count(mount.used_by.len())));
+        },
+    ),
     gauge("vtmigrated.vdiff.state", "", "1 for the state of the last VDiff, the gravest of all shards", |f, _, put| {
         for (labels, diff) in diffs(f) {
             let state = if diff.state.is_empty() { "unknown" } else { diff.state.as_str() };
@@ -207,7 +265,14 @@ const fn gauge(name: &'static str, unit: &'static str, help: &'static str, read:
 
 fn left_out(figures: &Figures, _now: i64, put: Put) {
     let left = figures.left_out;
-    for (of, number) in [("mounts", left.mounts), ("shards", left.shards), ("workflows", left.workflows)] {
+    let numbers = [
+        ("mounts", left.mounts),
+        ("shards", left.shards),
+        ("workflows", left.workflows),
+        ("ways_back", left.ways_back),
+        ("way_back_shards", left.back_shards),
+    ];
+    for (of, number) in numbers {
         put(&[KeyValue::new("kind", of)], count(number));
     }
 }
@@ -220,6 +285,18 @@ fn workflows(figures: &Figures, put: Put, value: impl Fn(&Migration) -> Option<f
 
 fn shards(figures: &Figures, put: Put, value: impl Fn(&Shard) -> Option<f64>) {
     for shard in &figures.shards {
+        one(put, &shard.labels, value(shard));
+    }
+}
+
+fn ways_back(figures: &Figures, put: Put, value: impl Fn(&WayBack) -> Option<f64>) {
+    for (labels, way_back) in &figures.ways_back {
+        one(put, labels, value(way_back));
+    }
+}
+
+fn back_shards(figures: &Figures, put: Put, value: impl Fn(&Shard) -> Option<f64>) {
+    for shard in &figures.back_shards {
         one(put, &shard.labels, value(shard));
     }
 }

@@ -13,7 +13,7 @@ use crate::workflow::verdict::{diff, schema};
 /// Longest message of a tablet that is kept, in characters.
 const MESSAGE: usize = 2000;
 /// Most findings and tables with differences that are kept.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 
 /// Findings about one stream that are no trouble.
 const NO_TROUBLE: &[&str] = &["COPYING", "CATCHING_UP", "PAUSED_FOR_VDIFF"];
@@ -27,7 +27,7 @@ pub fn build(
     now: i64,
 ) -> Migration {
     let seconds = now / 1000;
-    let findings = findings(&observed, before);
+    let findings = findings(&observed, before.map(|before| before.findings.as_slice()).unwrap_or_default());
     let streams = streams(keyspace, &observed.streams, &findings, memory, seconds);
     let copied = !streams.is_empty() && observed.tables.values().all(|table| table.done);
     let tables = tables(&observed.tables, memory, now);
@@ -61,13 +61,12 @@ pub fn build(
     }
 }
 
-/// What was found now; differences of columns stay as they were found until they are compared again.
-fn findings(observed: &Observed, before: Option<&Migration>) -> Vec<Finding> {
+/// What was found now; differences of columns stay as they were found before until they are compared again.
+pub(super) fn findings(observed: &Observed, before: &[Finding]) -> Vec<Finding> {
     let mut findings = observed.findings.clone();
     let copying = observed.tables.values().any(|table| !table.done);
     if !observed.compared && !copying && !observed.completing {
-        let kept = before.into_iter().flat_map(|before| &before.findings).filter(|finding| schema::is_drift(finding));
-        findings.extend(kept.cloned());
+        findings.extend(before.iter().filter(|finding| schema::is_drift(finding)).cloned());
     }
     findings.sort_by_key(|finding| finding.severity);
     findings.truncate(MOST);
@@ -84,7 +83,8 @@ fn stage(observed: &Observed, copied: bool, vdiff: Option<&VDiff>) -> Stage {
     }
 }
 
-fn streams(
+/// Streams into a keyspace, with what is wrong with them. `now` is in seconds.
+pub(super) fn streams(
     keyspace: &str,
     observed: &[ObservedStream],
     findings: &[Finding],
@@ -187,7 +187,7 @@ fn percent(part: i64, whole: i64, done: bool) -> f64 {
 }
 
 /// The last diff of all shards; `None` when no shard has one.
-fn vdiff(diffs: &diff::Diffs, now: i64) -> Option<VDiff> {
+pub(super) fn vdiff(diffs: &diff::Diffs, now: i64) -> Option<VDiff> {
     let known: Vec<(&String, &diff::Diff)> =
         diffs.iter().filter_map(|(shard, diff)| Some((shard, diff.as_ref().ok()?.as_ref()?))).collect();
     let newest = known.iter().map(|(_, diff)| *diff).max_by_key(|diff| diff.started)?;

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::deadline;
 use crate::workflow::Result;
 use crate::workflow::migrate::observe::{self, Common, Observed};
+use crate::workflow::way_back::observe::{self as ways_back, Names, WayBack};
 
 /// Bound of what is asked for one keyspace.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -27,6 +28,7 @@ type Sender = watch::Sender<Arc<Snapshot>>;
 enum Answer {
     Mount(Mount),
     Keyspace(String, std::result::Result<Vec<(String, Result<Observed>)>, Problem>),
+    WaysBack(Vec<Names>, std::result::Result<Vec<(Names, Result<Observed>)>, Problem>),
 }
 
 /// Goes round for ever: after `interval`, or soon after this process changed something.
@@ -59,6 +61,8 @@ pub(super) async fn round(context: &Arc<Context>, state: &mut State, sender: &Se
     };
     let names: Vec<String> = common.mounts().map(|(name, _)| name).collect();
     state.found(&common.keyspaces, &names, &context.changes, now());
+    let unfinished = |keyspace: &str, workflow: &str| common.is_handed_over(keyspace, workflow);
+    state.ways_back.found(&common.ways_back, unfinished, &context.changes, now());
     // a create of ours leaves a record before its streams; those of other programs are found in the next thorough round
     let wanted = |name: &&String| thorough || state.has_migrations(name) || common.has_record(name);
     let keyspaces: Vec<String> = common.keyspaces.iter().filter(wanted).cloned().collect();
@@ -69,6 +73,7 @@ pub(super) async fn round(context: &Arc<Context>, state: &mut State, sender: &Se
             Ok(Answer::Mount(mount)) => state.mount(mount),
             Ok(Answer::Keyspace(name, Ok(observed))) => state.keyspace(&name, observed, &context.changes, now()),
             Ok(Answer::Keyspace(name, Err(problem))) => state.unread(&name, &problem),
+            Ok(Answer::WaysBack(asked, read)) => state.ways_back.read(&asked, read, now()),
             Err(error) => tracing::error!("the watcher lost an answer: {error}"),
         }
         // the slow ones keep nobody waiting
@@ -96,6 +101,14 @@ fn tasks(context: &Arc<Context>, common: &Arc<Common>, keyspaces: Vec<String>, c
             let _place = places.acquire_owned().await;
             let read = bounded(observe::keyspace(&context, &name, &common, columns)).await;
             Answer::Keyspace(name, read)
+        });
+    }
+    for group in ways_back::groups(&common.ways_back) {
+        let (context, common, places) = (Arc::clone(context), Arc::clone(common), Arc::clone(&places));
+        tasks.spawn(async move {
+            let _place = places.acquire_owned().await;
+            let read = bounded(ways_back::look(&context, &group, &common, columns)).await;
+            Answer::WaysBack(group.iter().map(WayBack::names).collect(), read)
         });
     }
     tasks

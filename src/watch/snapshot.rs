@@ -1,9 +1,12 @@
 //! What is published: plain data, serialisable, shared by all readers. Times are epoch seconds.
 
+mod way_back;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+pub use way_back::{BackStage, WayBack};
 
 use crate::error::Explain;
 use crate::workflow;
@@ -26,10 +29,23 @@ pub struct Snapshot {
     /// Ascending by keyspace and workflow, those that ended among them.
     #[serde(serialize_with = "shared")]
     pub migrations: Vec<Arc<Migration>>,
+    /// The same of ways back; to each there is a migration.
+    #[serde(serialize_with = "shared")]
+    pub ways_back: Vec<Arc<WayBack>>,
 }
 
-fn shared<S: serde::Serializer>(migrations: &[Arc<Migration>], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(migrations.iter().map(AsRef::as_ref))
+impl Snapshot {
+    /// The way back of a migration, if it has one.
+    pub fn way_back(&self, migration: &Migration) -> Option<&WayBack> {
+        let wanted = (migration.keyspace.as_str(), migration.workflow.as_str());
+        let order = |known: &Arc<WayBack>| (known.keyspace.as_str(), known.workflow.as_str()).cmp(&wanted);
+        let at = self.ways_back.binary_search_by(order).ok()?;
+        self.ways_back.get(at).map(AsRef::as_ref)
+    }
+}
+
+fn shared<S: serde::Serializer, T: Serialize>(list: &[Arc<T>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(list.iter().map(AsRef::as_ref))
 }
 
 /// Something that went wrong, and what to do about it.

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::history::Memory;
 use super::migration;
 use super::snapshot::{Migration, Mount, Problem, Snapshot, Stage, Unread};
+use super::way_back::{self, WaysBack};
 use crate::context::{Changes, End};
 use crate::workflow::Result;
 use crate::workflow::migrate::observe::Observed;
 
 /// How long migrations that ended are shown, in seconds.
-const REMEMBERED: i64 = 86_400;
+pub(super) const REMEMBERED: i64 = 86_400;
 /// How many of them, the newest.
 const MOST_ENDED: usize = 50;
 
@@ -26,6 +27,7 @@ pub struct State {
     /// For each keyspace when it was read last, and why it could not be.
     keyspaces: BTreeMap<String, (Option<i64>, Option<Problem>)>,
     migrations: BTreeMap<(String, String), Known>,
+    pub ways_back: WaysBack,
 }
 
 #[derive(Default)]
@@ -43,13 +45,7 @@ impl State {
     /// What is known, to be published.
     pub fn snapshot(&mut self, now: i64) -> Snapshot {
         self.sequence += 1;
-        let mut mounts: Vec<Mount> = self.mounts.values().cloned().collect();
-        for known in self.migrations.values().filter(|known| !known.migration.stage.is_over()) {
-            let Migration { mount, keyspace, workflow, .. } = known.migration.as_ref();
-            if let Some(mount) = mounts.iter_mut().find(|m| m.name == *mount) {
-                mount.used_by.push(format!("{keyspace}.{workflow}"));
-            }
-        }
+        self.recall(now);
         let unread = |(name, (last, problem)): (&String, &(Option<i64>, Option<Problem>))| {
             Some(Unread { keyspace: name.clone(), problem: problem.clone()?, last_success: *last })
         };
@@ -58,9 +54,38 @@ impl State {
             taken_at: now / 1000,
             interval: self.interval,
             problem: self.problem.clone(),
-            mounts,
+            mounts: self.mounts_in_use(),
             keyspaces: self.keyspaces.iter().filter_map(unread).collect(),
             migrations: self.migrations.values().map(|known| Arc::clone(&known.migration)).collect(),
+            ways_back: self.ways_back.all().map(Arc::clone).collect(),
+        }
+    }
+
+    /// The mounts, each with the migrations and ways back that use it.
+    fn mounts_in_use(&self) -> Vec<Mount> {
+        let mut mounts: Vec<Mount> = self.mounts.values().cloned().collect();
+        let live = self.migrations.values().map(|known| &known.migration).filter(|known| !known.stage.is_over());
+        let live = live.map(|known| (&known.mount, &known.keyspace, &known.workflow));
+        let back = self.ways_back.all().filter(|known| !known.stage.is_over());
+        let back = back.map(|known| (&known.mount, &known.keyspace, &known.workflow));
+        for (mount, keyspace, workflow) in live.chain(back) {
+            let user = format!("{keyspace}.{workflow}");
+            if let Some(mount) = mounts.iter_mut().find(|m| m.name == *mount && !m.used_by.contains(&user)) {
+                mount.used_by.push(user);
+            }
+        }
+        mounts
+    }
+
+    /// A way back may be there long after its migration: that is told with it. A keyspace that was not read yet may have it still.
+    fn recall(&mut self, now: i64) {
+        for way_back in self.ways_back.all() {
+            let key = (way_back.keyspace.clone(), way_back.workflow.clone());
+            let was_read = self.keyspaces.get(&key.0).is_some_and(|(last, _)| last.is_some());
+            if was_read && !self.migrations.contains_key(&key) {
+                let migration = Arc::new(way_back::migration_of(way_back, now / 1000));
+                self.migrations.insert(key, Known { migration, ..Known::default() });
+            }
         }
     }
 
@@ -70,6 +95,7 @@ impl State {
         for known in self.migrations.values_mut().filter(|known| !known.migration.stage.is_over()) {
             Arc::make_mut(&mut known.migration).stale = Some(problem.clone());
         }
+        self.ways_back.lost(problem);
     }
 
     /// The own topology told these keyspaces and mounts; what is not among them is gone.
@@ -175,8 +201,9 @@ impl State {
 
     /// Forgets what ended long ago.
     fn forget(&mut self, now: i64) {
+        let forgettable = self.migrations.iter().filter(|(key, _)| !self.ways_back.has(key));
         let mut ended: Vec<((String, String), i64)> =
-            self.migrations.iter().filter_map(|(key, known)| Some((key.clone(), known.migration.ended_at?))).collect();
+            forgettable.filter_map(|(key, known)| Some((key.clone(), known.migration.ended_at?))).collect();
         ended.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
         let old = |(number, (key, at)): (usize, ((String, String), i64))| {
             (number >= MOST_ENDED || now / 1000 - at > REMEMBERED).then_some(key)

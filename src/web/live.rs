@@ -17,6 +17,7 @@ mod stations;
 mod tables;
 mod text;
 mod views;
+mod way_back;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod complete;
 mod examine;
 mod mirror;
+pub mod observe;
 pub mod opening;
 pub mod plan;
 pub mod prepare;
@@ -91,14 +92,15 @@ async fn is_gone(context: &crate::context::Context, keyspace: &str) -> Result<bo
 /// Why nobody goes back yet: a complete that has handed the target over and did not come to its end, run again, lifts the target's
 /// denied tables, whoever denies them.
 async fn unfinished(context: &crate::context::Context, names: (&str, &str)) -> Result<Option<Error>> {
-    let (keyspace, workflow) = names;
-    let stored = super::record::find(context.topo.global(), keyspace, workflow).await?;
-    if !stored.is_some_and(|stored| stored.facts.handed_over) {
-        return Ok(None);
-    }
+    let stored = super::record::find(context.topo.global(), names.0, names.1).await?;
+    Ok(stored.filter(|stored| stored.facts.handed_over).map(|_| not_ended(names)))
+}
+
+/// The same when that is known.
+fn not_ended((keyspace, workflow): (&str, &str)) -> Error {
     let text = format!("cannot go back with workflow {keyspace}.{workflow}: its complete has not ended");
     let help = format!("finish it: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
-    Ok(Some(Error::precondition("COMPLETE_HAS_BEGUN", text, help)))
+    Error::precondition("COMPLETE_HAS_BEGUN", text, help)
 }
 
 /// Checks the names of a request.

@@ -98,7 +98,7 @@ impl World {
 
     /// The target has what the source had: when complete was called, or when the streams stopped after their copy, if they
     /// were to.
-    fn completed(&self, workflow: &str, before: &Before) {
+    pub fn completed(&self, workflow: &str, before: &Before) {
         let state = self.state();
         let snapshot = before.snapshots.get(workflow).copied();
         let until = snapshot.unwrap_or(before.version);
@@ -242,7 +242,7 @@ impl State {
         found
     }
 
-    fn source_rows(&self) -> BTreeMap<(String, i64), u64> {
+    pub fn source_rows(&self) -> BTreeMap<(String, i64), u64> {
         let mut rows = BTreeMap::new();
         for name in self.serving(SOURCE) {
             for (table, found) in &self.shards[&name].tables {
@@ -252,7 +252,7 @@ impl State {
         rows
     }
 
-    fn target_rows(&self) -> BTreeMap<(String, i64), (u64, Owner)> {
+    pub fn target_rows(&self) -> BTreeMap<(String, i64), (u64, Owner)> {
         let mut rows = BTreeMap::new();
         for name in self.serving(TARGET) {
             for (table, found) in &self.shards[&name].tables {

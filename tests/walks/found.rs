@@ -8,7 +8,7 @@ use crate::world::Setup;
 use Op::*;
 use Step::*;
 
-const PLAIN: Setup = Setup {
+pub const PLAIN: Setup = Setup {
     source_sharded: false,
     target_sharded: false,
     tables_there: false,
@@ -16,8 +16,9 @@ const PLAIN: Setup = Setup {
     stop_after_copy: false,
     from_replicas: false,
     first_way_out: 0,
+    way_back: false,
 };
-const SHARDED: Setup = Setup { source_sharded: true, target_sharded: true, ..PLAIN };
+pub const SHARDED: Setup = Setup { source_sharded: true, target_sharded: true, ..PLAIN };
 
 #[track_caller]
 fn holds(setup: Setup, steps: &[Step]) {

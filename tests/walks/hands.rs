@@ -18,6 +18,9 @@ impl State {
 
     pub fn source_change(&mut self, table: &str, id: i64, version: Option<u64>) {
         let Some(home) = self.home(SOURCE, id) else { return };
+        if self.seats[&self.shards[&home].primary].denied.contains(table) {
+            return;
+        }
         let changed = self.next_version();
         self.changes.insert((table.to_owned(), id), version.unwrap_or(changed));
         self.shards.get_mut(&home).unwrap().write(table, id, version, changed);
@@ -25,6 +28,9 @@ impl State {
 
     /// A client of the target writes a row of its own, and one that is there, unless that is denied.
     pub fn client_writes(&mut self, table: &str) {
+        if self.setup.way_back {
+            return self.writes_on_target(table);
+        }
         for name in self.serving(TARGET) {
             let primary = self.shards[&name].primary;
             if self.is_down(primary) || self.seats[&primary].denied.contains(table) {

@@ -21,6 +21,7 @@ use vtmigrated_proto::vtctldata::{MigrateCreateRequest, VDiffCreateRequest};
 use crate::step::Op;
 use crate::tablet as light;
 use crate::upset::{Run, Upset};
+use crate::way_back;
 use crate::world::{MOUNT, SOURCE, TARGET, UIDS, World};
 
 pub const WORKFLOW: &str = "import";
@@ -75,6 +76,7 @@ impl Server {
 
     /// The same; `pace` is how it takes turns with another one.
     pub async fn run_at(&self, op: Op, upset: Option<(usize, Upset)>, pace: usize) -> (Outcome, bool) {
+        self.world.state().back.asked |= op == Op::WayBackPrepare;
         let run = Run::new(&self.world, op, upset, pace);
         let operation = tokio::time::timeout(PATIENCE, self.operation(op));
         let answer = run.of(operation).await;
@@ -142,6 +144,9 @@ impl Server {
                 mount::register(context, MOUNT, TopoConfig { topo_type, server, root }).await
             }
             Op::Clean => leftovers::clean(context, TARGET, &[]).await.map(drop),
+            Op::WayBackPrepare | Op::WayBackStatus | Op::WayBackComplete | Op::WayBackCancel => {
+                way_back::run(context, op, &workflow).await
+            }
             Op::DeleteKeyspace => Ok(()),
         }
     }

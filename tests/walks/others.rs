@@ -65,11 +65,13 @@ impl World {
         }
     }
 
-    /// The leases of all locks of the target end.
+    /// The leases of all locks end.
     pub async fn lose_leases(&self) {
-        for node in self.global.list("").await.unwrap() {
-            if node.path.contains("/locks/") {
-                self.global.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+        for conn in [&self.global, &self.source] {
+            for node in conn.list("").await.unwrap() {
+                if node.path.contains("/locks/") {
+                    conn.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+                }
             }
         }
     }

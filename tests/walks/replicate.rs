@@ -11,8 +11,9 @@ const AT_ONCE: usize = 2;
 impl World {
     /// All running streams go on a little.
     pub fn tick(&mut self) {
-        let targets: Vec<_> = self.shards.keys().filter(|name| name.0 == crate::world::TARGET).cloned().collect();
-        for name in targets {
+        let with_streams = self.shards.iter().filter(|(_, shard)| !shard.streams.is_empty());
+        let with_streams: Vec<_> = with_streams.map(|(name, _)| name.clone()).collect();
+        for name in with_streams {
             let Some(mut shard) = self.shards.remove(&name) else { continue };
             if !self.is_down(shard.primary) {
                 let ids: Vec<i32> = shard.streams.iter().map(|stream| stream.id).collect();
@@ -83,12 +84,18 @@ fn change(on: &mut Shard, at: usize, event: &Event) -> Result<(), String> {
     }
     let owner = Owner::Workflow(stream.workflow.clone());
     let there = on.tables.get_mut(table).ok_or_else(|| missing(table))?;
-    match version {
+    let changed = match version {
         Some(_) if *insert && there.rows.contains_key(row) => return Err(duplicate(table, *row)),
         // an update of a row that is not there changes nothing
-        Some(_) if !insert && !there.rows.contains_key(row) => {}
-        Some(version) => drop(there.rows.insert(*row, Row { version: *version, owner })),
-        None => drop(there.rows.remove(row)),
+        Some(_) if !insert && !there.rows.contains_key(row) => false,
+        Some(version) => {
+            there.rows.insert(*row, Row { version: *version, owner });
+            true
+        }
+        None => there.rows.remove(row).is_some(),
+    };
+    if changed {
+        on.log.push(event.clone());
     }
     Ok(())
 }
@@ -130,6 +137,8 @@ fn copy(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
         }
         there.rows.insert(*row, Row { version: *version, owner: owner.clone() });
         left.last = Some(*row);
+        let (table, when) = (left.table.clone(), *version);
+        on.log.push(Event { table, id: *row, version: Some(*version), insert: true, when });
     }
     on.streams[at].rows_copied += next.len() as i64;
     if next.len() < AT_ONCE {

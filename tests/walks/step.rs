@@ -1,6 +1,7 @@
 //! The steps of a walk, and how a number becomes a walk.
 
 use crate::upset::Upset;
+use crate::way_back_steps;
 use crate::world::Setup;
 
 /// One of our operations. Those of `second` are of another workflow on the same tables.
@@ -27,6 +28,10 @@ pub enum Op {
     Clean,
     /// Of the target.
     DeleteKeyspace,
+    WayBackPrepare,
+    WayBackStatus,
+    WayBackComplete,
+    WayBackCancel,
 }
 
 /// What somebody writes into a stream's row as its position. None is ahead of what the stream has applied: that would be a lie
@@ -83,6 +88,10 @@ pub enum Step {
     Stall,
     Heal,
     Wait(usize),
+    /// Clients write to the side that serves.
+    Writes(usize),
+    /// Users take away what is left on a target after going back.
+    TargetCleared,
 }
 
 /// Numbers that look random (splitmix64).
@@ -101,11 +110,11 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
     }
 
-    fn one_in(&mut self, sides: usize) -> bool {
+    pub fn one_in(&mut self, sides: usize) -> bool {
         self.roll(sides) == 0
     }
 
-    fn pick<T: Copy>(&mut self, weighted: &[(usize, T)]) -> T {
+    pub fn pick<T: Copy>(&mut self, weighted: &[(usize, T)]) -> T {
         let mut at = self.roll(weighted.iter().map(|(weight, _)| weight).sum());
         for (weight, what) in weighted {
             if at < *weight {
@@ -199,6 +208,9 @@ impl Dice {
 
 /// The walk of a number.
 pub fn walk(seed: u64, steps: usize) -> (Setup, Vec<Step>) {
+    if seed % way_back_steps::ONE_IN == way_back_steps::ONE_IN - 1 {
+        return way_back_steps::walk(seed, steps);
+    }
     let mut dice = Dice::new(seed);
     let setup = Setup {
         source_sharded: dice.one_in(2),
@@ -208,6 +220,7 @@ pub fn walk(seed: u64, steps: usize) -> (Setup, Vec<Step>) {
         stop_after_copy: dice.one_in(6),
         from_replicas: dice.one_in(3),
         first_way_out: dice.roll(6),
+        way_back: false,
     };
     let mut walk = Vec::new();
     // most walks have something to walk with

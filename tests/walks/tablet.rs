@@ -117,7 +117,8 @@ impl Light {
             return Err(self.failed(method, "the tablet is gone"));
         };
         if write && name.0 == SOURCE {
-            state.violate(format!("the source's tablet {} is told to change something: {method}", self.uid));
+            let what = format!("the source's tablet {} is told to change something: {method}", self.uid);
+            state.source_is_changed(upset::caller(), what);
         }
         let mut shard = state.shards.remove(&name).unwrap_or_default();
         let answer = if write && shard.primary != self.uid {

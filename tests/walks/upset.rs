@@ -213,7 +213,8 @@ impl Faulty {
 
     fn changes(&self, what: &str) {
         if self.is_source() {
-            RUN.try_with(|run| run.world.state().violate(format!("the source's topology is changed: {what}"))).ok();
+            let what = format!("the source's topology is changed: {what}");
+            RUN.try_with(|run| run.world.state().source_is_changed(Some(run.op), what)).ok();
         }
     }
 }

@@ -20,8 +20,8 @@ pub struct Walked {
     pub upset_happened: bool,
 }
 
-struct Walker {
-    world: Arc<World>,
+pub struct Walker {
+    pub world: Arc<World>,
     server: Server,
     walked: Walked,
 }
@@ -96,6 +96,8 @@ impl Walker {
             Step::Stall => world.state().stalled = true,
             Step::Heal => world.heal().await,
             Step::Wait(ticks) => (0..ticks).for_each(|_| world.state().tick()),
+            Step::Writes(rows) => world.state().writes(rows),
+            Step::TargetCleared => world.target_cleared().await,
         }
         world.forget_denials().await;
     }
@@ -128,8 +130,9 @@ impl Walker {
         self.world.make_target_anew().await;
     }
 
-    async fn our(&mut self, op: Op, upset: Option<(usize, Upset)>) -> Outcome {
+    pub async fn our(&mut self, op: Op, upset: Option<(usize, Upset)>) -> Outcome {
         let before = self.world.before().await;
+        let had_record = self.world.has_record().await;
         let (outcome, upset_happened) = self.server.run(op, upset).await;
         if upset.is_some() {
             self.walked.upset_happened = upset_happened;
@@ -141,6 +144,7 @@ impl Walker {
         } else {
             self.world.after(op, &outcome, &before).await;
         }
+        self.world.after_back(&[(op, &outcome)], had_record, &before).await;
         if outcome == Outcome::Died {
             self.server = Server::start(&self.world).await;
         }
@@ -163,6 +167,7 @@ impl Walker {
 
     async fn both(&mut self, a: Op, b: Op, pace: usize) {
         let before = self.world.before().await;
+        let had_record = self.world.has_record().await;
         let other = Server::start(&self.world).await;
         let (one, two) =
             futures::future::join(self.server.run_at(a, None, pace), other.run_at(b, None, pace / 3)).await;
@@ -178,6 +183,7 @@ impl Walker {
             self.settle(a, &one.0);
             self.settle(b, &two.0);
         }
+        self.world.after_back(&[(a, &one.0), (b, &two.0)], had_record, &before).await;
     }
 
     /// What was handed over is the users' from now on.
@@ -198,6 +204,9 @@ impl Walker {
     /// From every state some documented sequence reaches a clean end.
     async fn end(&mut self, setup: Setup) {
         self.world.heal().await;
+        if setup.way_back {
+            return self.end_with_way_back(setup.first_way_out).await;
+        }
         let pristine = self.world.state().pristine && !setup.stop_after_copy;
         if self.our(Op::Register, None).await != Outcome::Done {
             self.world.state().violate("the mount cannot be registered again".to_owned());

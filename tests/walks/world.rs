@@ -16,6 +16,7 @@ use vtmigrated_proto::vttime::Time;
 
 use crate::data::{Name, Shard, Table, covers, place};
 use crate::upset::Faulty;
+use crate::way_back::Back;
 
 pub const SOURCE: &str = "commerce";
 pub const TARGET: &str = "customer";
@@ -42,6 +43,8 @@ pub struct Setup {
     pub from_replicas: bool,
     /// Which way out is tried first in the end.
     pub first_way_out: usize,
+    /// Ways back are prepared.
+    pub way_back: bool,
 }
 
 impl Setup {
@@ -92,6 +95,7 @@ pub struct State {
     pub version: u64,
     pub violations: Vec<String>,
     pub next_row: i64,
+    pub back: Back,
     next_uid: u32,
     begun: Instant,
 }
@@ -126,6 +130,7 @@ impl World {
             version: 0,
             violations: Vec::new(),
             next_row: 1,
+            back: Back::default(),
             next_uid: UIDS.start,
             begun: Instant::now(),
         };

@@ -39,17 +39,19 @@ impl fmt::Display for Held {
     }
 }
 
+type Figure = fn(&Held) -> f64;
+
 /// What has grown from the third quarter of a series to the last one, by medians, and by more than a little; in words.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "memory in bytes is far below 2^52")]
 pub fn grown(series: &[Held]) -> Vec<String> {
-    let figures: [(&str, f64, fn(&Held) -> f64); 3] = [
+    let figures: [(&str, f64, Figure); 3] = [
         ("bytes resident", MEMORY, |held| held.resident as f64),
         ("files", FILES, |held| held.files as f64),
         ("sockets", FILES, |held| held.sockets as f64),
     ];
     let (third, last) = (series.len() / 2, series.len() * 3 / 4);
-    let growth = |(what, little, figure): (&str, f64, fn(&Held) -> f64)| {
+    let growth = |(what, little, figure): (&str, f64, Figure)| {
         let before = median(series[third..last].iter().map(figure));
         let after = median(series[last..].iter().map(figure));
         (after > before * (1.0 + PART) + little).then(|| format!("{after:.0} {what} after {before:.0}"))

@@ -9,7 +9,7 @@ use tokio::sync::watch::channel;
 use vtmigrated::{
     meters,
     telemetry::{metrics, otlp},
-    watch::{Copy, Migration, Mount, Problem, Snapshot, Stage, Stream, VDiff},
+    watch::{BackStage, Copy, Migration, Mount, Problem, Snapshot, Stage, Stream, VDiff, WayBack},
 };
 
 /// The page.
@@ -46,12 +46,13 @@ fn snapshot() -> Snapshot {
         interval: 10,
         mounts: vec![mount],
         migrations: vec![Arc::new(migration())],
+        ways_back: vec![Arc::new(way_back())],
         ..Snapshot::default()
     }
 }
 
-fn migration() -> Migration {
-    let stream = Stream {
+fn stream() -> Stream {
+    Stream {
         shard: "-80".into(),
         source_shard: "0".into(),
         state: "Error".into(),
@@ -59,7 +60,24 @@ fn migration() -> Migration {
         rows_copied: 10,
         problem: Some(Problem::default()),
         ..Stream::default()
-    };
+    }
+}
+
+fn way_back() -> WayBack {
+    WayBack {
+        keyspace: "customer".into(),
+        workflow: "import".into(),
+        mount: "ext1".into(),
+        stage: BackStage::Running,
+        last_success: Some(1),
+        prepared_at: Some(1),
+        opened_at: Some(1),
+        streams: vec![stream()],
+        ..WayBack::default()
+    }
+}
+
+fn migration() -> Migration {
     let diff = VDiff {
         state: "completed".into(),
         rows_compared: 100,
@@ -75,7 +93,7 @@ fn migration() -> Migration {
         stage: Stage::Copying,
         last_success: Some(1),
         copy: Copy { rows_per_second: Some(1.5), seconds_left: Some(60), tables: 1, ..Copy::default() },
-        streams: vec![stream],
+        streams: vec![stream()],
         vdiff: Some(diff),
         ..Migration::default()
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::migration::find;
-use crate::watch::{Migration, Snapshot, TableStage};
+use crate::watch::{Migration, Snapshot, TableStage, WayBack};
 use crate::web::Pages;
 
 /// All mounts.
@@ -21,13 +21,21 @@ pub async fn mounts(State(pages): State<Arc<Pages>>) -> Response {
 /// All migrations in short, and keyspaces that cannot be read.
 pub async fn migrations(State(pages): State<Arc<Pages>>) -> Response {
     let snapshot = pages.views.snapshot();
-    let migrations: Vec<Value> = snapshot.migrations.iter().map(|migration| short(migration)).collect();
+    let migrations: Vec<Value> = snapshot.migrations.iter().map(|migration| short(&snapshot, migration)).collect();
     answer(&json!({
         "taken_at": snapshot.taken_at,
         "problem": snapshot.problem,
         "keyspaces": snapshot.keyspaces,
         "migrations": migrations,
     }))
+}
+
+/// A migration, and its way back.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    migration: &'a Migration,
+    way_back: Option<&'a WayBack>,
 }
 
 /// One migration with all its streams and tables.
@@ -37,7 +45,7 @@ pub async fn migration(
 ) -> Response {
     let snapshot = pages.views.snapshot();
     match find(&snapshot, &keyspace, &workflow) {
-        Some(migration) => answer(migration),
+        Some(migration) => answer(&Whole { migration, way_back: snapshot.way_back(migration) }),
         None => {
             let text = format!("no migration {workflow} in keyspace {keyspace} was seen");
             let help = "see /api/migrations for those that were";
@@ -56,11 +64,11 @@ pub fn summary(snapshot: &Snapshot) -> Value {
         "problem": snapshot.problem,
         "keyspaces": snapshot.keyspaces,
         "mounts": snapshot.mounts.iter().map(mount).collect::<Vec<_>>(),
-        "migrations": snapshot.migrations.iter().map(|migration| short(migration)).collect::<Vec<_>>(),
+        "migrations": snapshot.migrations.iter().map(|migration| short(snapshot, migration)).collect::<Vec<_>>(),
     })
 }
 
-fn short(migration: &Migration) -> Value {
+fn short(snapshot: &Snapshot, migration: &Migration) -> Value {
     let copying = migration.tables.iter().filter(|table| table.stage == TableStage::Copying);
     json!({
         "keyspace": migration.keyspace,
@@ -83,9 +91,26 @@ fn short(migration: &Migration) -> Value {
             "rows": vdiff.rows,
             "has_mismatch": vdiff.has_mismatch,
         })),
+        "way_back": snapshot.way_back(migration).map(short_way_back),
         "stale": migration.stale,
         "last_success": migration.last_success,
         "ended_at": migration.ended_at,
+    })
+}
+
+fn short_way_back(way_back: &WayBack) -> Value {
+    json!({
+        "stage": way_back.stage,
+        "go": way_back.go,
+        "verdict": way_back.verdict,
+        "max_lag": way_back.max_lag,
+        "streams": way_back.streams.len(),
+        "streams_in_trouble": way_back.streams.iter().filter(|stream| stream.problem.is_some()).count(),
+        "prepared_at": way_back.prepared_at,
+        "opened_at": way_back.opened_at,
+        "stale": way_back.stale,
+        "last_success": way_back.last_success,
+        "ended_at": way_back.ended_at,
     })
 }
 

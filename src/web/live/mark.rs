@@ -107,6 +107,14 @@ pub fn finding(finding: &Finding) -> Markup {
     problem(&finding.subject, &Problem { reason, cause: finding.cause.clone(), mend: finding.mend.clone() }, tone)
 }
 
+/// `GO` or `NO-GO` of a verdict, and what is in its brackets.
+pub fn verdict(text: &str) -> (&str, &str) {
+    match text.split_once(" (") {
+        Some((word, rest)) => (word, rest.trim_end_matches(')')),
+        None => (text, ""),
+    }
+}
+
 /// A command or a step that helps. What follows the colon of a sentence is the command.
 fn mend(text: &str) -> Markup {
     const COMMANDS: [&str; 8] =

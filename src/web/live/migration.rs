@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::mark::{self, Tone};
 use super::text;
 use super::views::Content;
-use super::{chart, layout, overview, picture, stations, tables};
+use super::{chart, layout, overview, picture, stations, tables, way_back};
 use crate::watch::{Migration, Snapshot, Stage, VDiff};
 
 /// Findings that are drawn.
@@ -39,6 +39,7 @@ pub fn content(snapshot: &Snapshot, migration: &Migration, page: usize) -> Conte
         parts: vec![
             ("banner", layout::banner(snapshot)),
             ("head", head(snapshot, migration)),
+            ("back", way_back::section(snapshot.way_back(migration))),
             ("trouble", trouble(migration)),
             ("streams", streams(migration)),
             ("lag", chart::lag(&migration.streams)),
@@ -75,7 +76,7 @@ fn head(snapshot: &Snapshot, migration: &Migration) -> Markup {
             @if over {
                 (mark::tile("Streams", &migration.streams.len().to_string(), "as last seen", Tone::Quiet))
             } @else {
-                @let (word, reason) = verdict(&migration.verdict);
+                @let (word, reason) = mark::verdict(&migration.verdict);
                 (mark::tile("Complete", word, reason, if migration.go { Tone::Good } else { Tone::Warn }))
             }
         }
@@ -89,14 +90,6 @@ fn head(snapshot: &Snapshot, migration: &Migration) -> Markup {
         @if *stage == Stage::Ended {
             div class="problem quiet" { p { "It was ended by another server or program, which does not tell whether it was completed or cancelled." } }
         }
-    }
-}
-
-/// `GO` and what is in brackets.
-fn verdict(text: &str) -> (&str, &str) {
-    match text.split_once(" (") {
-        Some((word, rest)) => (word, rest.trim_end_matches(')')),
-        None => (text, ""),
     }
 }
 
@@ -128,11 +121,13 @@ fn trouble(migration: &Migration) -> Markup {
 fn streams(migration: &Migration) -> Markup {
     let mut listed: Vec<_> = migration.streams.iter().collect();
     listed.sort_by_key(|stream| stream.problem.is_none());
+    let from = (migration.source_keyspace.as_str(), migration.mount.as_str());
+    let ends = (from, (migration.keyspace.as_str(), ""));
     html! {
         @if !listed.is_empty() {
             section aria-labelledby="streams-title" {
                 h2 id="streams-title" { "Streams" }
-                (picture::draw(migration))
+                (picture::draw(&migration.streams, ends))
                 details {
                     summary { "All streams as a list" }
                     div.scroll tabindex="0" role="region" aria-label="Streams" {

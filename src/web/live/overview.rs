@@ -6,8 +6,8 @@ use super::chart;
 use super::layout;
 use super::mark::{self, Tone};
 use super::stations;
-use super::text;
 use super::views::Content;
+use super::{text, way_back};
 use crate::watch::{Migration, Mount, Snapshot, Stage};
 
 /// Migrations on a page.
@@ -36,18 +36,25 @@ pub fn content(snapshot: &Snapshot, page: usize) -> Content {
     }
 }
 
-fn in_trouble(migration: &Migration) -> bool {
-    !migration.stage.is_over()
+fn in_trouble(snapshot: &Snapshot, migration: &Migration) -> bool {
+    let itself = !migration.stage.is_over()
         && (migration.stale.is_some()
             || migration.streams.iter().any(|stream| stream.problem.is_some())
-            || migration.vdiff.as_ref().is_some_and(|vdiff| vdiff.has_mismatch))
+            || migration.vdiff.as_ref().is_some_and(|vdiff| vdiff.has_mismatch));
+    itself || snapshot.way_back(migration).is_some_and(way_back::in_trouble)
+}
+
+/// True when nothing of a migration is left, nor of its way back.
+fn is_over(snapshot: &Snapshot, migration: &Migration) -> bool {
+    migration.stage.is_over() && snapshot.way_back(migration).is_none_or(|way_back| way_back.stage.is_over())
 }
 
 fn tiles(snapshot: &Snapshot) -> Markup {
     let active = || snapshot.migrations.iter().filter(|migration| !migration.stage.is_over());
     let of = |stage: Stage| active().filter(|migration| migration.stage == stage).count();
-    let troubled = active().filter(|migration| in_trouble(migration)).count();
-    let lag = active().filter_map(|migration| migration.max_lag).max();
+    let troubled = snapshot.migrations.iter().filter(|migration| in_trouble(snapshot, migration)).count();
+    let back = snapshot.ways_back.iter().filter(|way_back| !way_back.stage.is_over());
+    let lag = active().filter_map(|migration| migration.max_lag).chain(back.filter_map(|back| back.max_lag)).max();
     let (mounts, answering) = (snapshot.mounts.len(), snapshot.mounts.iter().filter(|mount| mount.reachable).count());
     let bad = |bad: bool, else_: Tone| if bad { Tone::Bad } else { else_ };
     let note = format!("{} copying, {} running, {} diffed", of(Stage::Copying), of(Stage::Running), of(Stage::Diffed));
@@ -65,7 +72,10 @@ fn tiles(snapshot: &Snapshot) -> Markup {
 /// What needs somebody comes first, what has ended last.
 fn ordered(snapshot: &Snapshot) -> Vec<&Migration> {
     let mut all: Vec<&Migration> = snapshot.migrations.iter().map(AsRef::as_ref).collect();
-    all.sort_by_key(|m| (m.stage.is_over(), !in_trouble(m), std::cmp::Reverse(m.ended_at), m.stage != Stage::Copying));
+    let order = |m: &&Migration| {
+        (is_over(snapshot, m), !in_trouble(snapshot, m), std::cmp::Reverse(m.ended_at), m.stage != Stage::Copying)
+    };
+    all.sort_by_key(order);
     all
 }
 
@@ -80,7 +90,7 @@ fn migrations(snapshot: &Snapshot, page: usize) -> Markup {
             }
         }
         div.cards {
-            @for migration in shown { (card(migration, mount_of(snapshot, migration))) }
+            @for migration in shown { (card(snapshot, migration)) }
         }
         (layout::pager("Pages of migrations", "/", page, pages(snapshot)))
     }
@@ -91,11 +101,12 @@ pub fn mount_of<'a>(snapshot: &'a Snapshot, migration: &Migration) -> Option<&'a
     snapshot.mounts.iter().find(|mount| mount.name == migration.mount)
 }
 
-fn card(migration: &Migration, mount: Option<&Mount>) -> Markup {
+fn card(snapshot: &Snapshot, migration: &Migration) -> Markup {
     let Migration { keyspace, workflow, stage, copy, .. } = migration;
+    let (mount, way_back) = (mount_of(snapshot, migration), snapshot.way_back(migration));
     let troubled = migration.streams.iter().any(|stream| stream.problem.is_some());
     html! {
-        article.card.over[stage.is_over()] data-key={ (keyspace) "/" (workflow) } {
+        article.card.over[is_over(snapshot, migration)] data-key={ (keyspace) "/" (workflow) } {
             header {
                 h2 { a href=(text::address(keyspace, workflow)) { (keyspace) "." (workflow) } }
                 (route(migration))
@@ -121,6 +132,7 @@ fn card(migration: &Migration, mount: Option<&Mount>) -> Markup {
             }
             @if let Some(problem) = &migration.stale { (mark::problem("Old: it cannot be read now", problem, Tone::Warn)) }
             (mark::troubles(&migration.streams, 2))
+            @if let Some(way_back) = way_back { (way_back::short(way_back)) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The streams of a migration, from source shards on the left to target shards on the right.
+//! Streams, from the shards that they read on the left to those that they write to on the right.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::mark;
 use super::text;
-use crate::watch::{Migration, Stream};
+use crate::watch::Stream;
 
 /// Shards on a side, and streams, that are drawn.
 const SHARDS: usize = 128;
@@ -41,11 +41,14 @@ impl<'a> Side<'a> {
     }
 }
 
-/// The picture.
-pub fn draw(migration: &Migration) -> Markup {
+/// A keyspace, and the mount that it is reached through; that is empty for the own cluster.
+pub type Place<'a> = (&'a str, &'a str);
+
+/// The picture of streams from one keyspace into another.
+pub fn draw(streams: &[Stream], (from, to): (Place<'_>, Place<'_>)) -> Markup {
     let mut of_target: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
     let mut sources: Vec<&str> = Vec::new();
-    for stream in &migration.streams {
+    for stream in streams {
         of_target.entry(&stream.shard).or_default().push(stream);
         sources.push(&stream.source_shard);
     }
@@ -58,24 +61,24 @@ pub fn draw(migration: &Migration) -> Markup {
     #[allow(clippy::cast_precision_loss, reason = "at most 128")]
     let height = rows as f64 * row;
     let (left, right) = (Side::of(&sources, height), Side::of(&targets, height));
-    let mut drawn: Vec<&Stream> = migration.streams.iter().collect();
+    let mut drawn: Vec<&Stream> = streams.iter().collect();
     // what is in trouble is drawn last, on top, and never left out
     drawn.sort_by_key(|stream| stream.problem.is_none());
     drawn.truncate(STREAMS);
     drawn.reverse();
     let label = format!(
         "{} from {} to {}, {} in trouble",
-        text::several(migration.streams.len(), "stream"),
+        text::several(streams.len(), "stream"),
         text::several(sources.len(), "source shard"),
         text::several(targets.len(), "target shard"),
-        migration.streams.iter().filter(|stream| stream.problem.is_some()).count()
+        streams.iter().filter(|stream| stream.problem.is_some()).count()
     );
     let compact = rows > MANY;
     html! {
         div.picture tabindex=[compact.then_some("0")] role=[compact.then_some("region")] aria-label=[compact.then_some("Picture of the streams")] {
             svg viewBox={ "0 0 " (WIDTH) " " (height + TOP + 4.0) } role="img" aria-label=(label) class=[compact.then_some("compact")] {
-                text.side x="0" y="14" { (text::short(&migration.source_keyspace, 20)) @if !migration.mount.is_empty() { tspan.at { " @" (text::short(&migration.mount, 14)) } } }
-                text.side.end x=(WIDTH) y="14" { (text::short(&migration.keyspace, 30)) }
+                text.side x="0" y="14" { (place(from, 20)) }
+                text.side.end x=(WIDTH) y="14" { (place(to, 30)) }
                 @for stream in &drawn { (curve(stream, &left, &right)) }
                 @for (name, y) in &left.places { (shard(name, 0.0, *y, row, "", "")) }
                 @for (name, y) in &right.places {
@@ -84,10 +87,17 @@ pub fn draw(migration: &Migration) -> Markup {
                 }
             }
         }
-        @if left.left_out + right.left_out > 0 || migration.streams.len() > STREAMS {
+        @if left.left_out + right.left_out > 0 || streams.len() > STREAMS {
             p.note { "Not all is drawn: see the list below, or JSON." }
         }
         (legend())
+    }
+}
+
+fn place((keyspace, mount): Place<'_>, most: usize) -> Markup {
+    html! {
+        (text::short(keyspace, most))
+        @if !mount.is_empty() { tspan.at { " @" (text::short(mount, 14)) } }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The life of a migration as a line of stations.
+//! The life of a migration as a line of stations; its way back has a line of its own.
 
 use maud::{Markup, html};
 
@@ -38,8 +38,11 @@ impl Look {
     }
 }
 
-/// Name, look and a note of each station.
-pub fn stations(migration: &Migration, mount: Option<&Mount>) -> [(&'static str, Look, String); 5] {
+/// Name, look and note of a station.
+pub type Station = (&'static str, Look, String);
+
+/// Those of a migration.
+pub fn stations(migration: &Migration, mount: Option<&Mount>) -> [Station; 5] {
     let stage = migration.stage;
     let trouble = migration.streams.iter().any(|stream| stream.problem.is_some());
     let here = |of: bool| if trouble && of { Look::Bad } else { Look::Now };
@@ -113,11 +116,16 @@ fn diffed(migration: &Migration) -> (Look, String) {
     }
 }
 
-/// The line.
+/// The line of a migration.
 pub fn line(migration: &Migration, mount: Option<&Mount>) -> Markup {
+    draw("Life of the migration", stations(migration, mount))
+}
+
+/// A line.
+pub fn draw(label: &str, stations: [Station; 5]) -> Markup {
     html! {
-        ol.stations aria-label="Life of the migration" {
-            @for (name, look, note) in stations(migration, mount) {
+        ol.stations aria-label=(label) {
+            @for (name, look, note) in stations {
                 li class=(look.class()) aria-current=[(look == Look::Now).then_some("step")] {
                     span.dot aria-hidden="true" {}
                     span.name { (name) span.unseen { ", " (look.word()) } }

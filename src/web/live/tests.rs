@@ -10,7 +10,9 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::context::Context;
-use crate::watch::{Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, VDiff};
+use crate::watch::{
+    BackStage, Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, VDiff, WayBack,
+};
 use crate::web::{Options, Policy};
 use crate::workflow::preflight::{Finding, check};
 
@@ -79,7 +81,30 @@ fn migration(name: &str, tables: usize, shards: usize) -> Migration {
     }
 }
 
+/// Its way back, which has everything, too.
+fn way_back(migration: &Migration) -> WayBack {
+    WayBack {
+        keyspace: migration.keyspace.clone(),
+        workflow: migration.workflow.clone(),
+        mount: migration.mount.clone(),
+        source_keyspace: migration.source_keyspace.clone(),
+        stage: BackStage::Running,
+        prepared_at: Some(1_799_000_000),
+        opened_at: Some(1_799_100_000),
+        last_success: Some(1_800_000_000),
+        stale: migration.stale.clone(),
+        verdict: format!("NO-GO ({}, 1 reason)", migration.workflow),
+        findings: migration.findings.clone(),
+        max_lag: Some(5),
+        streams: migration.streams.clone(),
+        ..WayBack::default()
+    }
+}
+
+/// These migrations; those that are over have a way back.
 fn snapshot(sequence: u64, migrations: Vec<Migration>) -> Arc<Snapshot> {
+    let mut ways_back: Vec<WayBack> = migrations.iter().filter(|known| known.stage.is_over()).map(way_back).collect();
+    ways_back.sort_by_key(|known| (known.keyspace.clone(), known.workflow.clone()));
     let mounts = migrations.iter().map(|migration| Mount {
         name: migration.mount.clone(),
         server: migration.mount.clone(),
@@ -97,6 +122,7 @@ fn snapshot(sequence: u64, migrations: Vec<Migration>) -> Arc<Snapshot> {
         mounts: mounts.collect(),
         keyspaces: Vec::new(),
         migrations: migrations.into_iter().map(Arc::new).collect(),
+        ways_back: ways_back.into_iter().map(Arc::new).collect(),
     })
 }
 
@@ -124,7 +150,13 @@ async fn get_page(pages: &Arc<Pages>, path: &str) -> (StatusCode, axum::http::He
 
 #[tokio::test]
 async fn hostile_names_stay_text() {
-    let (pages, _sender) = pages(snapshot(1, vec![migration(HOSTILE, 3, 6)]), Policy::AllowAll).await;
+    for stage in [Stage::Copying, Stage::Completed] {
+        hostile_names_stay_text_in(Migration { stage, ..migration(HOSTILE, 3, 6) }).await;
+    }
+}
+
+async fn hostile_names_stay_text_in(migration: Migration) {
+    let (pages, _sender) = pages(snapshot(1, vec![migration]), Policy::AllowAll).await;
     let page = text::address(HOSTILE, HOSTILE);
     for path in ["/", page.as_str(), "/app/%3Cscript%3E/%22"] {
         let (status, headers, html) = get_page(&pages, path).await;
@@ -168,6 +200,10 @@ async fn a_thousand_tables_on_64_shards_are_a_small_page() {
     let (pages, _sender) = self::pages(snapshot(1, many), Policy::AllowAll).await;
     let (_, _, html) = get_page(&pages, "/?page=17").await;
     assert!(html.len() < MOST && html.contains("Page 17 of 17"), "{} bytes", html.len());
+    let over = Migration { stage: Stage::Completed, ..migration("import", 1000, 64) };
+    let (pages, _sender) = self::pages(snapshot(1, vec![over]), Policy::AllowAll).await;
+    let (_, _, html) = get_page(&pages, "/app/import/import").await;
+    assert!(html.len() < MOST && html.contains("The way back"), "{} bytes", html.len());
 }
 
 #[tokio::test]
@@ -207,7 +243,7 @@ async fn listeners_get_what_changed_until_the_end() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut events = response.into_body().into_data_stream();
     let first = news(&mut events).await;
-    assert_eq!(first.matches("event: part\n").count(), 7, "{first}");
+    assert_eq!(first.matches("event: part\n").count(), 8, "{first}");
     assert!(first.starts_with("retry: 2000\n\n") && first.ends_with("\n\n"), "{first}");
     let mut changed = migration("a", 2, 2);
     changed.tables[0].percent = 75.0;
@@ -266,6 +302,14 @@ async fn the_end_of_a_migration_and_a_server_that_does_not_watch_are_told() {
     let (pages, sender) = pages(snapshot(1, vec![over]), Policy::AllowAll).await;
     let (_, _, html) = get_page(&pages, "/app/a/a").await;
     assert!(html.contains("class=\"badge") && html.contains(">completed<"), "{html}");
+    assert_eq!(html.matches("class=\"stations\"").count(), 2, "its way back has a line of its own");
+    assert!(html.contains("Life of the way back") && html.contains("way-back status"), "{html}");
+    let (_, _, json) = get_page(&pages, "/api/migrations/a/a").await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["stage"], &json["way_back"]["stage"]), (&"completed".into(), &"running".into()), "{json}");
+    let (_, _, json) = get_page(&pages, "/api/migrations").await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["migrations"][0]["way_back"]["max_lag"], 5, "{json}");
     sender.send_replace(Arc::new(Snapshot::default()));
     let (_, _, html) = get_page(&pages, "/").await;
     assert!(html.contains("--watch-interval"), "{html}");

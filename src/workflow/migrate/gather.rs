@@ -30,13 +30,16 @@ pub struct Source {
 /// # Errors
 /// Stock's `no vitess cluster found with name <name>`.
 pub async fn mount(context: &Context, name: &str) -> Result<Record<ExternalVitessCluster>> {
-    external_cluster::find(context.topo.global(), name).await?.ok_or_else(|| {
-        Error::not_found(
-            "MOUNT_UNKNOWN",
-            format!("no vitess cluster found with name {name}"),
-            "see Mount list, or register it with Mount register",
-        )
-    })
+    external_cluster::find(context.topo.global(), name).await?.ok_or_else(|| unknown(name))
+}
+
+/// There is no mount of this name.
+pub fn unknown(name: &str) -> Error {
+    Error::not_found(
+        "MOUNT_UNKNOWN",
+        format!("no vitess cluster found with name {name}"),
+        "see Mount list, or register it with Mount register",
+    )
 }
 
 /// Opens a mounted cluster.

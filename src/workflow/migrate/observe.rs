@@ -1,4 +1,5 @@
-//! What watchers see of a keyspace's migrations: the reads of status, with what several workflows share read once.
+//! What watchers see of a keyspace's migrations: the reads of status, with what several workflows share read once. A way back is
+//! looked at as the migration that it is to its source.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use super::super::preflight::Finding;
 use super::super::record::{self, Facts, Phase};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
-use super::super::{Result, verdict};
+use super::super::way_back;
+use super::super::{Error, Result, verdict};
 use super::progress::{Overall, TableState};
 use super::status::{self, Around, Seen, Told};
 use super::{earlier, readiness};
@@ -31,21 +33,30 @@ pub struct Common {
     mounts: Vec<Node>,
     rules: RoutingRules,
     /// Keyspace, workflow and what create noted down.
-    records: Vec<(String, String, std::result::Result<Facts, String>)>,
+    records: Vec<record::Known>,
+    /// The same of ways back.
+    pub ways_back: Vec<way_back::record::Known>,
 }
 
 impl Common {
     /// Reads it: one wave.
     pub async fn read(context: &Context) -> Result<Self> {
         let global = context.topo.global();
-        let (keyspaces, mounts, rules, records) = try_join4(
+        let (keyspaces, mounts, rules, kept) = try_join4(
             async { Ok(topo::keyspace::names(global).await?) },
             async { Ok(global.list(paths::EXTERNAL_CLUSTERS).await?) },
             async { Ok(topo::routing_rules::get(global).await?) },
-            record::all(global),
+            async { Ok::<_, Error>(global.list(paths::WORKFLOW_RECORDS).await?) },
         )
         .await?;
-        Ok(Self { keyspaces, mounts, rules, records })
+        let (records, ways_back) = (record::known(&kept), way_back::record::known(&kept));
+        Ok(Self { keyspaces, mounts, rules, records, ways_back })
+    }
+
+    /// Nothing but these mounts.
+    pub(in crate::workflow) fn of_mounts(mounts: Vec<Node>) -> Self {
+        let (rules, records) = (RoutingRules::default(), Vec::new());
+        Self { keyspaces: Vec::new(), mounts, rules, records, ways_back: Vec::new() }
     }
 
     /// Names and records of all mounts, ascending. A record that cannot be read is one without a configuration.
@@ -59,6 +70,16 @@ impl Common {
     /// True when a workflow of a keyspace has a record.
     pub fn has_record(&self, keyspace: &str) -> bool {
         self.records.iter().any(|(of, _, _)| of == keyspace)
+    }
+
+    /// The record of a mount.
+    pub fn mount(&self, name: &str) -> Option<ExternalVitessCluster> {
+        self.mounts().find(|(known, _)| known == name).map(|(_, record)| record)
+    }
+
+    /// True when the complete of a workflow has handed the target over and has not ended.
+    pub fn is_handed_over(&self, keyspace: &str, workflow: &str) -> bool {
+        self.facts(keyspace, workflow).is_some_and(|facts| facts.handed_over)
     }
 
     fn facts(&self, keyspace: &str, workflow: &str) -> Option<&Facts> {
@@ -119,27 +140,49 @@ pub async fn keyspace(
     columns: bool,
 ) -> Result<Vec<(String, Result<Observed>)>> {
     let target = Keyspace::load(&context.topo, name).await?;
-    let rows = target.workflows(context, &[]).await?;
-    let mut workflows: BTreeMap<String, Vec<OnShard>> = BTreeMap::new();
+    let workflows = by_name(target.workflows(context, &[]).await?);
+    let mut observed = unborn(name, common, &workflows);
+    observed.extend(migrations(context, &target, workflows, common, (columns, true)).await?);
+    observed.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(observed)
+}
+
+/// Workflows of type Migrate, by name.
+pub(in crate::workflow) type Workflows = BTreeMap<String, Vec<OnShard>>;
+
+/// Those among the workflows of a keyspace.
+pub(in crate::workflow) fn by_name(rows: Vec<OnShard>) -> Workflows {
+    let mut workflows = Workflows::new();
     for row in rows.into_iter().filter(|row| row.found.workflow_type() == VReplicationWorkflowType::Migrate) {
         workflows.entry(row.found.workflow.clone()).or_default().push(row);
     }
-    let mut observed = unborn(name, common, &workflows);
+    workflows
+}
+
+/// Looks at workflows whose streams were read: at most four waves. `sizes`: those of both sides are read where no record tells them.
+pub(in crate::workflow) async fn migrations(
+    context: &Context,
+    target: &Keyspace,
+    workflows: Workflows,
+    common: &Common,
+    (columns, sizes): (bool, bool),
+) -> Result<Vec<(String, Result<Observed>)>> {
     if workflows.is_empty() {
-        return Ok(observed);
+        return Ok(Vec::new());
     }
-    let facts = |workflow: &str, rows: &[OnShard]| earlier::of(common.facts(name, workflow)?, &target, rows);
+    let name = target.name.as_str();
+    let facts = |workflow: &str, rows: &[OnShard]| earlier::of(common.facts(name, workflow)?, target, rows);
     let sized = |(workflow, rows): (&String, &Vec<OnShard>)| facts(workflow, rows).is_some_and(|f| !f.sizes.is_empty());
-    let needs_sizes = !workflows.iter().all(sized);
+    let needs_sizes = sizes && !workflows.iter().all(sized);
     let (copying, serving, vschema) = try_join3(
-        status::copies(context, &target, needs_sizes),
+        status::copies(context, target, needs_sizes),
         async { Ok(topo::srv_vschema::reachable(&target.cells).await) },
         async { Ok(topo::vschema::find(context.topo.global(), name).await?) },
     )
     .await?;
     let copying = Arc::new(copying);
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
-    let (target, serving, vschema, facts) = (&target, &serving, &vschema, &facts);
+    let (serving, vschema, facts) = (&serving, &vschema, &facts);
     let asked = workflows.into_iter().map(|(workflow, rows)| {
         let seen = Seen { rows, copying: Arc::clone(&copying), needs_sizes };
         async move {
@@ -160,13 +203,11 @@ pub async fn keyspace(
             (workflow, observed)
         }
     });
-    observed.extend(join_all(asked.collect::<Vec<_>>()).await);
-    observed.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(observed)
+    Ok(join_all(asked.collect::<Vec<_>>()).await)
 }
 
 /// Workflows that have a record and no stream: their create or their complete did not end.
-fn unborn(keyspace: &str, common: &Common, alive: &BTreeMap<String, Vec<OnShard>>) -> Vec<(String, Result<Observed>)> {
+fn unborn(keyspace: &str, common: &Common, alive: &Workflows) -> Vec<(String, Result<Observed>)> {
     let mine = common.records.iter().filter(|(k, w, _)| k == keyspace && !alive.contains_key(w));
     mine.filter_map(|(_, workflow, facts)| {
         let facts = facts.as_ref().ok()?;

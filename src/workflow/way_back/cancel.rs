@@ -9,7 +9,7 @@ use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, is_gone, mirror, out_of_turn, plan, record, side, stored};
-use crate::context::Context;
+use crate::context::{Context, End};
 use crate::topo::{self, Lock, external_cluster, paths};
 
 /// The name under which locks are taken.
@@ -74,6 +74,7 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
     }
     forget_mount(&mirror, &facts).await?;
     record::delete(context.topo.global(), names, lock).await?;
+    context.changes.end_way_back(names.0, names.1, End::Cancelled);
     Ok(missed)
 }
 

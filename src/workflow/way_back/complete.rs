@@ -17,7 +17,7 @@ use super::super::{Error, Result};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored, unfinished};
-use crate::context::Context;
+use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain};
 use crate::tablet::db_name;
@@ -186,6 +186,7 @@ impl Going<'_> {
         side::delete_streams(self.mirror, self.held, &source, (self.back, facts)).await?;
         forget_mount(self.mirror, facts).await?;
         record::delete(self.context.topo.global(), self.names, self.lock).await?;
+        self.context.changes.end_way_back(self.names.0, self.names.1, End::Completed);
         Ok(missed)
     }
 

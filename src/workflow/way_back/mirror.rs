@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use vtmigrated_proto::topodata::TopoConfig;
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
 use super::super::migrate::gather;
 use super::super::{Error, Result};
@@ -15,8 +15,13 @@ use crate::topo::external_cluster::{self, Mounts};
 /// A context that reads the source's cluster; writes and locks are refused.
 pub async fn to_read(context: &Context, facts: &Facts) -> Result<Context> {
     let record = gather::mount(context, &facts.mount).await?;
-    check(facts, record.value.topo_config.as_ref().map(Config::from))?;
-    let source = gather::open(context, &facts.mount, &record.value).await?;
+    of_record(context, facts, &record.value).await
+}
+
+/// The same by a record of the mount that was read already.
+pub async fn of_record(context: &Context, facts: &Facts, record: &ExternalVitessCluster) -> Result<Context> {
+    check(facts, record.topo_config.as_ref().map(Config::from))?;
+    let source = gather::open(context, &facts.mount, record).await?;
     Ok(mirrored(context, facts, source))
 }
 

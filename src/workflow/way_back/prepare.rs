@@ -7,7 +7,7 @@ use super::super::migrate::arguments::on_ddl;
 use super::super::migrate::{Found, gather, locks};
 use super::super::preflight::{Finding, Report, check};
 use super::super::streams::{self, Keyspace};
-use super::super::{Error, Result};
+use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::opening::Opening;
 use super::record::{Config, Facts, Phase};
@@ -208,6 +208,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };
     let kept = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
+    let prepared = kept.map(|kept| kept.prepared).filter(|at| *at > 0).unwrap_or_else(verdict::now);
     // a server that reaches its topology by another address prepares the same again
     let known = kept.filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
@@ -236,6 +237,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         source_denied: Vec::new(),
         target_denied: Vec::new(),
         both_written: false,
+        prepared,
         since: 0,
         why: String::new(),
     })

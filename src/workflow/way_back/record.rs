@@ -113,6 +113,9 @@ pub struct Facts {
     /// there alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_written: bool,
+    /// When it was first prepared, in seconds since the epoch; 0 where older versions did not note it.
+    #[serde(default)]
+    pub prepared: i64,
     /// When complete handed the target over, in seconds since the epoch; 0 before.
     #[serde(default)]
     pub since: i64,

@@ -1,0 +1,195 @@
+//! The way back of a migration: a second line of stations, and what is known of its streams.
+
+use maud::{Markup, html};
+
+use super::mark::{self, Tone};
+use super::stations::{self, Look, Station};
+use super::{chart, picture, text};
+use crate::watch::{BackStage, WayBack};
+
+/// Findings that are drawn.
+const FINDINGS: usize = 20;
+/// Troubles of streams that are told.
+const TROUBLED: usize = 10;
+/// One that is open for longer may be forgotten, in seconds: a week.
+const LONG: i64 = 7 * 24 * 3600;
+
+/// True when somebody has to do something about it.
+pub fn in_trouble(way_back: &WayBack) -> bool {
+    let stuck = matches!(way_back.stage, BackStage::Unknown | BackStage::Missed) || is_blocked(way_back);
+    !way_back.stage.is_over() && (way_back.stale.is_some() || stuck || has_trouble(way_back))
+}
+
+fn has_trouble(way_back: &WayBack) -> bool {
+    way_back.streams.iter().any(|stream| stream.problem.is_some())
+}
+
+/// Complete could not open it.
+fn is_blocked(way_back: &WayBack) -> bool {
+    way_back.stage == BackStage::Opening && !way_back.findings.is_empty()
+}
+
+/// Its stations: prepared, opening, running, closing, back.
+fn stations(way_back: &WayBack) -> [Station; 5] {
+    let stage = way_back.stage;
+    let given_up = matches!(stage, BackStage::Cancelling | BackStage::Cancelled | BackStage::Ended);
+    let was_open = way_back.opened_at.is_some();
+    let left_out = if was_open { Look::Done } else { Look::Skipped };
+    let (prepared, opening) = match stage {
+        BackStage::Unknown => (Look::Bad, Look::Ahead),
+        BackStage::Prepared => (Look::Now, Look::Ahead),
+        BackStage::Missed => (Look::Done, Look::Bad),
+        BackStage::Opening => (Look::Done, if is_blocked(way_back) { Look::Bad } else { Look::Now }),
+        _ if given_up => (Look::Done, left_out),
+        _ => (Look::Done, Look::Done),
+    };
+    let running = match stage {
+        BackStage::Unknown | BackStage::Prepared | BackStage::Opening | BackStage::Missed => Look::Ahead,
+        BackStage::Running if has_trouble(way_back) => Look::Bad,
+        BackStage::Running => Look::Now,
+        _ if given_up => left_out,
+        _ => Look::Done,
+    };
+    let closing = match stage {
+        BackStage::Closing => Look::Now,
+        BackStage::Returning | BackStage::Back => Look::Done,
+        _ if given_up => Look::Skipped,
+        _ => Look::Ahead,
+    };
+    let (name, last) = match stage {
+        BackStage::Returning => ("Back", Look::Now),
+        BackStage::Back => ("Back", Look::Done),
+        BackStage::Cancelling => ("Cancelled", Look::Now),
+        BackStage::Cancelled => ("Cancelled", Look::Done),
+        BackStage::Ended => ("Ended", Look::Done),
+        _ => ("Back", Look::Ahead),
+    };
+    let lag = way_back.max_lag.filter(|_| stage == BackStage::Running);
+    let note = |is: bool, note: &str| if is { note.to_owned() } else { String::new() };
+    [
+        ("Prepared", prepared, note(stage == BackStage::Unknown, "unreadable")),
+        ("Opening", opening, note(stage == BackStage::Missed, "missed")),
+        ("Running", running, lag.map(|lag| format!("lag {}", text::duration(lag))).unwrap_or_default()),
+        ("Closing", closing, String::new()),
+        (name, last, note(stage == BackStage::Running && way_back.go, "may go")),
+    ]
+}
+
+fn line(way_back: &WayBack) -> Markup {
+    stations::draw("Life of the way back", stations(way_back))
+}
+
+/// What is shown on the card of its migration.
+pub fn short(way_back: &WayBack) -> Markup {
+    html! {
+        p.facts {
+            span { "The way back" }
+            @if !way_back.verdict.is_empty() { span { "going back: " b { (way_back.verdict) } } }
+            @else if let Some(at) = way_back.ended_at { span { (way_back.stage.as_str()) " " (text::moment(at)) } }
+        }
+        (line(way_back))
+        @if let Some(problem) = &way_back.stale { (mark::problem("Old: it cannot be read now", problem, Tone::Warn)) }
+        (mark::troubles(&way_back.streams, 2))
+    }
+}
+
+/// The section on the page of its migration; empty without one.
+pub fn section(way_back: Option<&WayBack>) -> Markup {
+    let Some(way_back) = way_back else { return html! {} };
+    let WayBack { keyspace, workflow, mount, source_keyspace, streams, .. } = way_back;
+    let ends = ((keyspace.as_str(), ""), (source_keyspace.as_str(), mount.as_str()));
+    html! {
+        section aria-labelledby="back-title" {
+            h2 id="back-title" { "The way back" }
+            (line(way_back))
+            @if !way_back.stage.is_over() { (tiles(way_back)) }
+            p.facts {
+                @if let Some(at) = way_back.prepared_at { span { "prepared " (text::moment(at)) } }
+                @if let Some(at) = way_back.opened_at { span { "target handed over " (text::moment(at)) } }
+                @if let Some(at) = way_back.ended_at { span { (way_back.stage.as_str()) " " (text::moment(at)) } }
+                @else if let Some(at) = way_back.last_success { span { "read " (text::moment(at)) } }
+                @if !way_back.stage.is_over() {
+                    span { code { "vtmigrated way-back status --target-keyspace " (keyspace) " --workflow " (workflow) } }
+                }
+            }
+            @if let Some(problem) = &way_back.stale {
+                (mark::problem("The way back cannot be read now: what you see is old", problem, Tone::Warn))
+            }
+            (mark::troubles(streams, TROUBLED))
+            (findings(way_back))
+            @if !streams.is_empty() {
+                div.lagline { (chart::spark(streams)) }
+                (picture::draw(streams, ends))
+            }
+        }
+    }
+}
+
+fn tiles(way_back: &WayBack) -> Markup {
+    let (word, reason) = mark::verdict(&way_back.verdict);
+    let lag = way_back.max_lag;
+    let troubled = way_back.streams.iter().filter(|stream| stream.problem.is_some()).count();
+    let open = way_back.opened_at.zip(way_back.last_success).map(|(from, to)| (to - from).max(0));
+    html! {
+        dl.tiles {
+            (mark::tile("Go back", if word.is_empty() { "–" } else { word }, reason, if way_back.go { Tone::Good } else { Tone::Warn }))
+            (mark::tile("Gravest lag", &lag.map_or("–".into(), text::duration), &text::several(way_back.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
+            (mark::tile("In trouble", &troubled.to_string(), "", if troubled > 0 { Tone::Bad } else { Tone::Quiet }))
+            @if let Some(open) = open {
+                (mark::tile("Open for", &text::duration(open), if open > LONG { "forgotten?" } else { "" }, if open > LONG { Tone::Warn } else { Tone::Quiet }))
+            }
+        }
+    }
+}
+
+fn findings(way_back: &WayBack) -> Markup {
+    // what a stream says is not said twice
+    let of_stream = |subject: &str| subject.contains(" stream ");
+    let findings: Vec<_> = way_back.findings.iter().filter(|finding| !of_stream(&finding.subject)).collect();
+    html! {
+        @if !findings.is_empty() {
+            details.findings open {
+                summary { h2 { "Before you go back" } span.note { (text::several(findings.len(), "remark")) } }
+                @for finding in findings.iter().take(FINDINGS) { (mark::finding(finding)) }
+                @if findings.len() > FINDINGS { p { "and " (findings.len() - FINDINGS) " more" } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::{Problem, Stream};
+
+    fn looks(stage: BackStage, opened_at: Option<i64>) -> [Look; 5] {
+        stations(&WayBack { stage, opened_at, ..WayBack::default() }).map(|(_, look, _)| look)
+    }
+
+    #[test]
+    fn every_stage_has_its_station() {
+        use Look::{Ahead, Bad, Done, Now, Skipped};
+        let opened = Some(1);
+        for (stage, opened_at, expected) in [
+            (BackStage::Unknown, None, [Bad, Ahead, Ahead, Ahead, Ahead]),
+            (BackStage::Prepared, None, [Now, Ahead, Ahead, Ahead, Ahead]),
+            (BackStage::Opening, None, [Done, Now, Ahead, Ahead, Ahead]),
+            (BackStage::Missed, opened, [Done, Bad, Ahead, Ahead, Ahead]),
+            (BackStage::Running, opened, [Done, Done, Now, Ahead, Ahead]),
+            (BackStage::Closing, opened, [Done, Done, Done, Now, Ahead]),
+            (BackStage::Returning, opened, [Done, Done, Done, Done, Now]),
+            (BackStage::Back, opened, [Done, Done, Done, Done, Done]),
+            (BackStage::Cancelling, opened, [Done, Done, Done, Skipped, Now]),
+            (BackStage::Cancelled, None, [Done, Skipped, Skipped, Skipped, Done]),
+            (BackStage::Ended, opened, [Done, Done, Done, Skipped, Done]),
+        ] {
+            assert_eq!(looks(stage, opened_at), expected, "{stage:?}");
+        }
+        let stream = Stream { problem: Some(Problem::default()), ..Stream::default() };
+        let running = WayBack { stage: BackStage::Running, streams: vec![stream], ..WayBack::default() };
+        assert_eq!(stations(&running)[2].1, Bad);
+        assert!(in_trouble(&running));
+        let over = WayBack { stage: BackStage::Back, ..running };
+        assert!(!in_trouble(&over));
+    }
+}

@@ -1,0 +1,207 @@
+//! What watchers see of ways back. To the source each is a migration, so it is looked at as one; what several into the same
+//! keyspace share is read once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prost::Message;
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
+
+use super::super::Result;
+use super::super::migrate::gather;
+use super::super::migrate::observe::{self, Common, Observed, Workflows};
+use super::super::preflight::{Finding, check};
+use super::super::streams::Keyspace;
+use super::record::{Config, Facts, Known, Phase};
+use super::{command, mirror, not_ended, plan, side};
+use crate::context::Context;
+use crate::topo::{Node, paths};
+
+/// Keyspace and name of a migration.
+pub type Names = (String, String);
+
+/// A way back, by the names of its migration.
+#[derive(Clone, Debug)]
+pub struct WayBack {
+    pub keyspace: String,
+    pub workflow: String,
+    pub facts: Facts,
+}
+
+impl WayBack {
+    /// Those names.
+    pub fn names(&self) -> Names {
+        (self.keyspace.clone(), self.workflow.clone())
+    }
+
+    /// Its workflow in the source.
+    fn back(&self) -> String {
+        plan::back(&self.workflow)
+    }
+
+    /// Where it leads.
+    fn to(&self) -> (&str, &Config, &str) {
+        (&self.facts.mount, &self.facts.source, &self.facts.keyspace)
+    }
+
+    /// What the source knows the target by.
+    fn mount(&self) -> Node {
+        let record = ExternalVitessCluster { topo_config: Some(TopoConfig::from(&self.facts.target)) };
+        let (path, value) = (paths::external_cluster(&self.facts.back_mount), record.encode_to_vec().into());
+        Node { path, value, version: 0, created: 0 }
+    }
+
+    /// What speaks against going back, that its streams do not tell themselves.
+    fn stands(&self, source: &Keyspace, workflows: &Workflows) -> Option<Finding> {
+        let rows = workflows.get(&self.back()).map(Vec::as_slice).unwrap_or_default();
+        let error = side::stand(source, rows, &self.facts).err().filter(|_| self.facts.phase == Phase::Open)?;
+        Some(Finding::of(&error, format!("workflow {}.{}", self.facts.keyspace, self.back())))
+    }
+}
+
+/// Ways back that may have streams, those into the same keyspace together.
+pub fn groups(known: &[Known]) -> Vec<Vec<WayBack>> {
+    let mut groups: Vec<Vec<WayBack>> = Vec::new();
+    for (keyspace, workflow, facts) in known {
+        let Ok(facts) = facts else { continue };
+        if matches!(facts.phase, Phase::Prepared | Phase::Missed) {
+            continue;
+        }
+        let one = WayBack { keyspace: keyspace.clone(), workflow: workflow.clone(), facts: facts.clone() };
+        match groups.iter_mut().find(|group| group.iter().any(|other| other.to() == one.to())) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups
+}
+
+/// Looks at the streams of ways back into the same keyspace, as status does: at most seven waves.
+///
+/// # Errors
+/// The source must answer, with every primary of the keyspace.
+pub async fn look(
+    context: &Context,
+    group: &[WayBack],
+    common: &Common,
+    columns: bool,
+) -> Result<Vec<(Names, Result<Observed>)>> {
+    let Some(first) = group.first() else { return Ok(Vec::new()) };
+    let mount = &first.facts.mount;
+    let record = common.mount(mount).ok_or_else(|| gather::unknown(mount))?;
+    let mirror = mirror::of_record(context, &first.facts, &record).await?;
+    for other in group {
+        mirror.mounts.keep(&other.facts.back_mount, (&other.facts.target).into(), Arc::clone(&context.topo));
+    }
+    let source = Keyspace::load(&mirror.topo, &first.facts.keyspace).await?;
+    let mut names: Vec<String> = group.iter().map(WayBack::back).collect();
+    names.sort();
+    names.dedup();
+    let workflows = observe::by_name(source.workflows(&mirror, &names).await?);
+    let found: Vec<Option<Finding>> = group.iter().map(|one| one.stands(&source, &workflows)).collect();
+    let mounts = Common::of_mounts(group.iter().map(WayBack::mount).collect());
+    let seen = observe::migrations(&mirror, &source, workflows, &mounts, (columns, false)).await?;
+    let mut seen: BTreeMap<String, Result<Observed>> = seen.into_iter().collect();
+    let mut told = Vec::with_capacity(group.len());
+    for (one, found) in group.iter().zip(found) {
+        told.push((one.names(), joined(one, seen.remove(&one.back()), found)));
+    }
+    Ok(told)
+}
+
+/// What was seen of a way back: nothing of streams that are somebody else's. Whether they do well matters once they run.
+fn joined(one: &WayBack, seen: Option<Result<Observed>>, found: Option<Finding>) -> Result<Observed> {
+    let own = seen.transpose()?.filter(|seen| seen.origin.mount == one.facts.back_mount);
+    let mut seen = own.unwrap_or_else(|| Observed { workflow: one.back(), ..Observed::default() });
+    if one.facts.phase != Phase::Open {
+        seen.findings.clear();
+    }
+    seen.findings = found.into_iter().chain(std::mem::take(&mut seen.findings)).collect();
+    Ok(seen)
+}
+
+/// What there is to tell of a way back by its record alone. `unfinished`: the complete of its migration has handed the target over
+/// and has not ended.
+pub fn told(names: (&str, &str), facts: &Facts, unfinished: bool) -> Option<Finding> {
+    let subject = format!("workflow {}.{}", names.0, names.1);
+    match facts.phase {
+        Phase::Missed => {
+            let mend = format!("take it away: {}", command("cancel", names));
+            Some(Finding::new(&check::WAY_BACK_MISSED, subject, facts.why.as_str(), mend))
+        }
+        Phase::Handed | Phase::Open if unfinished => Some(Finding::of(&not_ended(names), subject)),
+        Phase::Handed => {
+            let mend = format!("open it: {}", command("prepare", names));
+            Some(Finding::new(&check::WAY_BACK_NOT_OPEN, subject, "its streams do not run yet", mend))
+        }
+        Phase::Prepared | Phase::Noted | Phase::Open | Phase::Closing | Phase::Returned | Phase::Cancelling => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(workflow: &str, phase: &str, mount: &str, keyspace: &str) -> Known {
+        let text = format!(
+            r#"{{"phase":"{phase}","mount":"{mount}","source":{{"topo_type":"etcd2","server":"s:1","root":"/r"}},
+                "keyspace":"{keyspace}","tables":["t"],"back_mount":"customer.{workflow}","mount_made":true,"on_ddl":1,
+                "target":{{"topo_type":"etcd2","server":"t:1","root":"/r"}},"why":"nobody told"}}"#
+        );
+        ("customer".to_owned(), workflow.to_owned(), Ok(serde_json::from_str(&text).unwrap()))
+    }
+
+    #[test]
+    fn ways_back_into_one_keyspace_are_read_together_and_those_without_streams_are_not_read() {
+        let all = [
+            known("a", "open", "ext1", "commerce"),
+            known("b", "prepared", "ext1", "commerce"),
+            known("c", "noted", "ext1", "commerce"),
+            known("d", "missed", "ext1", "commerce"),
+            known("e", "closing", "ext1", "other"),
+            known("f", "open", "ext2", "commerce"),
+            ("customer".to_owned(), "g".to_owned(), Err("garbage".to_owned())),
+        ];
+        let groups = groups(&all);
+        let names: Vec<Vec<&str>> =
+            groups.iter().map(|group| group.iter().map(|one| one.workflow.as_str()).collect()).collect();
+        assert_eq!(names, [vec!["a", "c"], vec!["e"], vec!["f"]]);
+        assert_eq!(groups[0][0].mount().path, "ExternalClusters/vitess/customer.a");
+    }
+
+    #[test]
+    fn what_a_record_says_is_told_with_its_command() {
+        let told = |phase: &str, unfinished: bool| {
+            let (_, _, facts) = known("a", phase, "ext1", "commerce");
+            told(("customer", "a"), &facts.unwrap(), unfinished).map(|finding| (finding.id, finding.mend))
+        };
+        for phase in ["prepared", "noted", "open", "closing", "returned", "cancelling"] {
+            assert_eq!(told(phase, false), None, "{phase}");
+        }
+        let (missed, mend) = told("missed", false).unwrap();
+        assert!(missed == "WAY_BACK_MISSED" && mend.contains("way-back cancel"), "{mend}");
+        let (handed, mend) = told("handed", false).unwrap();
+        assert!(handed == "WAY_BACK_NOT_OPEN" && mend.contains("way-back prepare"), "{mend}");
+        for phase in ["handed", "open"] {
+            let (unfinished, mend) = told(phase, true).unwrap();
+            assert!(unfinished == "COMPLETE_HAS_BEGUN" && mend.contains("complete"), "{mend}");
+        }
+    }
+
+    #[test]
+    fn streams_of_somebody_else_are_not_shown_as_its_own() {
+        let (keyspace, workflow, facts) = known("a", "open", "ext1", "commerce");
+        let one = WayBack { keyspace, workflow, facts: facts.unwrap() };
+        let seen = |mount: &str| {
+            let mut seen = Observed { workflow: "a_back".into(), traffic: "seen".into(), ..Observed::default() };
+            seen.origin.mount = mount.to_owned();
+            Some(Ok(seen))
+        };
+        let finding = Finding::new(&check::WAY_BACK_NOT_OPEN, "w", "c", "m");
+        let own = joined(&one, seen("customer.a"), None).unwrap();
+        assert_eq!((own.traffic.as_str(), own.findings.len()), ("seen", 0));
+        let others = joined(&one, seen("elsewhere"), Some(finding)).unwrap();
+        assert_eq!((others.traffic.as_str(), others.findings.len()), ("", 1));
+        assert!(joined(&one, Some(Err(gather::unknown("x"))), None).is_err());
+    }
+}

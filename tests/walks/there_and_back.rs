@@ -1,0 +1,104 @@
+//! Sequences with a way back: undisturbed, and with something that happens at calls of one command.
+
+use crate::found::{PLAIN, SHARDED};
+use crate::step::{Op, Step};
+use crate::upset::Upset;
+use crate::walk::run;
+use crate::world::Setup;
+use Op::*;
+use Step::*;
+
+fn setups() -> [Setup; 3] {
+    let two = Setup { target_sharded: true, ..PLAIN };
+    [PLAIN, two, SHARDED].map(|setup| Setup { way_back: true, ..setup })
+}
+
+/// `upset` at calls that `op` makes, others for each setup; `op` comes after `before`. From where that leads everything ends clean.
+#[track_caller]
+fn holds_at_calls(before: &[Step], op: Op, upset: Upset, after: &[Step]) {
+    let every = usize::try_from(crate::setting("WALKS_EVERY", 10)).unwrap();
+    for (from, setup) in setups().into_iter().enumerate() {
+        for call in (from..).step_by(every) {
+            let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
+            let walked = run(setup, &steps);
+            let (violations, told) = (&walked.violations, &walked.told);
+            assert!(violations.is_empty(), "call {call} of {setup:?}: {violations:#?}\n{told:#?}");
+            if !walked.upset_happened {
+                assert!(call >= 10, "{op:?} makes {call} calls only: {told:#?}");
+                break;
+            }
+        }
+    }
+}
+
+fn copied() -> Vec<Step> {
+    vec![Our(Create, None), Wait(30), Writes(3), Wait(9)]
+}
+
+fn prepared() -> Vec<Step> {
+    [&copied()[..], &[Our(WayBackPrepare, None)]].concat()
+}
+
+fn open() -> Vec<Step> {
+    [&prepared()[..], &[Our(Complete, None), Writes(3)]].concat()
+}
+
+#[test]
+fn what_clients_were_told_is_there_and_back_again() {
+    for source_sharded in [false, true] {
+        for target_sharded in [false, true] {
+            let setup = Setup { way_back: true, source_sharded, target_sharded, ..PLAIN };
+            let back = [Writes(6), Wait(20), Our(WayBackStatus, None), Our(WayBackComplete, None), Writes(3)];
+            let again = [TargetCleared, Our(Create, None), Wait(60), Our(WayBackPrepare, None), Our(Complete, None)];
+            let stay = [Writes(3), Our(WayBackCancel, None), Writes(3)];
+            let walked = run(setup, &[&open()[..], &back, &again, &stay].concat());
+            assert!(walked.violations.is_empty(), "{setup:?}: {:#?}\n{:#?}", walked.violations, walked.told);
+            for (done, times) in [
+                ("Create done", 2),
+                ("WayBackPrepare done", 2),
+                ("Complete done", 2),
+                ("WayBackStatus done", 1),
+                ("WayBackComplete done", 1),
+                ("WayBackCancel done", 1),
+            ] {
+                assert_eq!(walked.done.get(done), Some(&times), "{done} of {setup:?}: {:#?}", walked.told);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_migration_that_is_cancelled_takes_its_way_back_along() {
+    for setup in setups() {
+        let walked = run(setup, &[&prepared()[..], &[Our(Cancel, None), Writes(3)]].concat());
+        assert!(walked.violations.is_empty(), "{setup:?}: {:#?}\n{:#?}", walked.violations, walked.told);
+        assert_eq!(walked.done.get("Cancel done"), Some(&1), "{:#?}", walked.told);
+        assert_eq!(walked.done.get("WayBackCancel done"), None, "{:#?}", walked.told);
+    }
+}
+
+#[test]
+fn a_server_that_dies_at_a_call_of_a_way_back_loses_nothing_and_leaves_nothing() {
+    let after = [Writes(3), Wait(9), Writes(2)];
+    for upset in [Upset::KillBefore, Upset::KillAfter] {
+        holds_at_calls(&copied(), WayBackPrepare, upset, &after);
+        holds_at_calls(&prepared(), Complete, upset, &after);
+        holds_at_calls(&open(), WayBackComplete, upset, &after);
+        holds_at_calls(&open(), WayBackCancel, upset, &after);
+    }
+}
+
+#[test]
+fn what_clients_write_while_somebody_goes_back_is_not_lost() {
+    for upset in [Upset::ClientWrites, Upset::TargetReparents, Upset::LeaseLost] {
+        holds_at_calls(&open(), WayBackComplete, upset, &[Writes(3), Our(WayBackComplete, None)]);
+    }
+}
+
+#[test]
+fn what_is_asked_of_the_source_in_vain_leaves_clients_one_side() {
+    for upset in [Upset::SourceDies, Upset::FailAfter] {
+        holds_at_calls(&prepared(), Complete, upset, &[Writes(3), Heal, Our(WayBackPrepare, None), Wait(9)]);
+        holds_at_calls(&open(), WayBackComplete, upset, &[Writes(3), Heal, Our(WayBackComplete, None)]);
+    }
+}
