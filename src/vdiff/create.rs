@@ -43,8 +43,8 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     };
     let cell = |t: &Target| t.primary.alias.as_ref().map(|alias| alias.cell.clone()).unwrap_or_default();
     let own: BTreeMap<String, String> = targets.iter().map(|t| (t.shard.clone(), cell(t))).collect();
-    let tables = if arguments.tables.is_empty() { &origin.tables } else { &arguments.tables };
-    let there = missing::check(context, &source, tables);
+    let brought = missing::brought(&on_shards);
+    let there = missing::check(context, &source, &brought, &arguments.tables);
     let (there, proven) =
         join(there, picking::prove(context, arguments, (&source, &source_cells), &target, &own)).await;
     there.and(proven)?;

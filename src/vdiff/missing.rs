@@ -3,7 +3,7 @@
 //! A target primary that is to compare such a table crashes, and crashes again at every start, for it takes unfinished
 //! diffs up again (Vitess up to 22.0.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
@@ -12,31 +12,50 @@ use super::picking::Side;
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::streams::{self, OnShard};
 use crate::workflow::{Error, Result};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 500;
 
-/// Proves that no primary of the source lacks one of the tables: one wave. A primary that does not tell proves nothing.
+/// Tables by the source shard that streams bring them from. A Reshard brings a reference table from one shard only.
+pub fn brought(rows: &[OnShard]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut brought: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for bls in rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref()) {
+        // patterns of a workflow that stock made are no names
+        let tables = streams::included(bls).filter(|table| !table.starts_with('/')).map(str::to_owned);
+        brought.entry(bls.shard.clone()).or_default().extend(tables);
+    }
+    brought
+}
+
+/// Proves that no primary of the source lacks one of the tables that streams bring from its shard, or of `only` if that
+/// names some: one wave. A primary that does not tell proves nothing.
 ///
 /// # Errors
 /// The tables that are not there, with the shards that lack them.
-pub async fn check(context: &Context, source: &Side, tables: &[String]) -> Result<()> {
-    // patterns of a workflow that stock made are no names
-    let tables: Vec<&String> = tables.iter().filter(|table| !table.starts_with('/')).collect();
+pub async fn check(
+    context: &Context,
+    source: &Side,
+    brought: &BTreeMap<String, BTreeSet<String>>,
+    only: &[String],
+) -> Result<()> {
+    let only: BTreeSet<&String> = only.iter().collect();
+    let compared = |table: &&String| only.is_empty() || only.contains(*table);
     let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let shards = source.tablets.iter().filter_map(|(shard, tablets)| {
         let primary = tablets.iter().find(|tablet| tablet.r#type() == TabletType::Primary)?;
-        Some((shard, primary))
+        let tables: Vec<&String> = brought.get(shard)?.iter().filter(compared).collect();
+        Some((shard, primary, tables))
     });
-    let asked = shards.map(|(shard, primary)| {
-        let tables = &tables;
-        async move { (shard, there(context, primary, tables).await) }
+    let asked = shards.map(|(shard, primary, tables)| async move {
+        let there = there(context, primary, &tables).await;
+        (shard, tables, there)
     });
-    for (shard, answer) in join_all(asked).await {
+    for (shard, tables, answer) in join_all(asked).await {
         match answer {
             Ok(there) => {
-                let missing = tables.iter().filter(|table| !there.contains(*table));
+                let missing = tables.into_iter().filter(|table| !there.contains(*table));
                 missing.for_each(|table| lacking.entry(table).or_default().push(shard));
             }
             Err(error) => tracing::debug!("the tables of source shard {shard} were not looked at: {error}"),
@@ -52,7 +71,8 @@ pub async fn check(context: &Context, source: &Side, tables: &[String]) -> Resul
     };
     let names: Vec<String> = lacking.iter().map(text).collect();
     let text = format!("tables of the workflow are not in the source any more: {}", names.join(", "));
-    let rest: Vec<&str> = tables.iter().map(|t| t.as_str()).filter(|table| !lacking.contains_key(table)).collect();
+    let all: BTreeSet<&str> = brought.values().flatten().filter(compared).map(String::as_str).collect();
+    let rest: Vec<&str> = all.into_iter().filter(|table| !lacking.contains_key(table)).collect();
     let help = if rest.is_empty() {
         "there is nothing to compare them with".to_owned()
     } else {
@@ -62,7 +82,7 @@ pub async fn check(context: &Context, source: &Side, tables: &[String]) -> Resul
 }
 
 /// Those of some tables that a tablet's database has.
-async fn there(context: &Context, on: &Tablet, tables: &[&String]) -> tablet::Result<Vec<String>> {
+async fn there(context: &Context, on: &Tablet, tables: &[&String]) -> tablet::Result<BTreeSet<String>> {
     let query = |tables: &[&String]| {
         format!(
             "select /*+ MAX_EXECUTION_TIME(4000) */ table_name from information_schema.tables \
@@ -71,7 +91,7 @@ async fn there(context: &Context, on: &Tablet, tables: &[&String]) -> tablet::Re
         )
     };
     let reads = tables.chunks(AT_ONCE).map(|some| context.tablets.read(on, query(some), some.len() as u64 + 1));
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
     for read in join_all(reads).await {
         found.extend(rows::texts(&read?).into_iter().flatten().flatten());
     }

@@ -185,6 +185,22 @@ async fn a_table_that_the_source_has_lost_is_refused_before_tablets_crash_on_it(
 }
 
 #[tokio::test]
+async fn a_source_shard_needs_no_table_that_its_streams_leave_out() {
+    let mut rig = Rig::start().await;
+    rig.source[0].set(|c| c.gone = vec!["orders".into()]);
+    // as a Reshard brings reference tables from one of its source's shards (Vitess 24.0.4)
+    for primary in &rig.primaries {
+        primary.set(|c| {
+            let rules = c.streams.iter_mut().flat_map(|s| &mut s.bls).flat_map(|bls| &mut bls.filter);
+            for rule in rules.flat_map(|filter| &mut filter.rules).filter(|rule| rule.r#match == "orders") {
+                rule.filter = "exclude".into();
+            }
+        });
+    }
+    rig.lab.client.v_diff_create(create()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_shard_without_a_tablet_to_pick_is_refused_with_those_that_there_are() {
     let mut rig = Rig::start().await;
     let replica = VDiffCreateRequest { tablet_types: vec![TabletType::Replica.into()], ..create() };
