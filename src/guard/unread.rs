@@ -180,7 +180,11 @@ impl Unread {
         let mut found: Vec<_> = open.map(|answers| (answers, answers.held())).collect();
         found.retain(|(_, held)| held.all > 0);
         let share = self.most_bytes / (found.len() + 1);
-        found.retain(|(_, held)| held.all > share);
+        // who reads nothing goes before who reads, however little that is
+        let is_unread = |answers: &Answers| {
+            answers.waiting().is_some_and(|waiting| !waiting.is_read && waiting.since.elapsed() >= GRACE)
+        };
+        found.retain(|(answers, held)| held.all > share || is_unread(answers));
         found.sort_by_key(|(_, held)| (Reverse(held.stuck), Reverse(held.all)));
         let enough = self.most_bytes - self.most_bytes / 4;
         let mut given_up = false;

@@ -82,11 +82,12 @@ fn an_answer_that_its_server_works_on_or_that_ended_does_not_wait() {
 
 #[test]
 fn who_has_one_answer_has_a_moment_to_begin_however_many_others_have() {
-    let places = Places::new(2, usize::MAX);
+    let (places, begun) = (Places::new(2, usize::MAX), Instant::now());
     let all: Vec<_> = (0..4).map(|_| places.answers()).collect();
     let kept: Vec<_> = all.iter().map(|answers| waiting(answers, 1)).collect();
     assert!(places.take(&Place::default(), &places.answers()), "this one has nothing to read yet");
-    assert!(!all.iter().any(|answers| answers.is_given_up()));
+    // unless the machine has stood still for longer than the moment
+    assert!(begun.elapsed() >= GRACE || !all.iter().any(|answers| answers.is_given_up()));
     drop(kept);
 }
 
