@@ -95,6 +95,7 @@ impl Contents {
     /// From now on there are these tables with so many rows, and nothing else.
     pub fn begin_anew(&mut self, tables: &[(&str, u64)]) {
         self.tables = tables.iter().map(|(name, rows)| (self.names.keep(name), *rows)).collect();
+        self.made.clear();
         self.streams.clear();
         self.diffs.clear();
         self.version += 1;

@@ -44,7 +44,7 @@ impl World {
         let before = &self.source[&source];
         let place = Place { keyspace: &target, keys: &keys.target, shards: &shards, source: &source_shards };
         let mut wrong = place.left();
-        wrong.extend(place.lost(life.accepted, end));
+        wrong.extend(place.lost(life.came_to(end), end));
         wrong.extend(place.of_users(life.existing));
         if *before != source_shards {
             wrong.push(format!("the source's shards are not as before: {source_shards:?}"));

@@ -62,6 +62,10 @@ pub struct Life {
     pub accepted: Option<End>,
     /// What was asked, and how it ended.
     pub told: Vec<String>,
+    /// The same without words.
+    asked: Vec<Op>,
+    /// Whether a create was answered.
+    created: bool,
     dice: Dice,
 }
 
@@ -113,7 +117,7 @@ impl Life {
         let mut dice = Dice::new(seed);
         let wanted = if dice.one_in(2) { End::Completed } else { End::Cancelled };
         let existing = dice.one_in(3);
-        Self { number, wanted, existing, accepted: None, told: Vec::new(), dice }
+        Self { number, wanted, existing, accepted: None, told: Vec::new(), asked: Vec::new(), created: false, dice }
     }
 
     fn ending(&self) -> Op {
@@ -126,13 +130,31 @@ impl Life {
             Err(status) => format!("{:?} {}", status.code(), status.message()),
         };
         self.told.push(format!("{op:?} by server {server}: {how}"));
-        if answer.is_ok() {
-            match op {
-                Op::Complete => self.accepted = Some(End::Completed),
-                Op::Cancel => self.accepted = Some(End::Cancelled),
-                Op::CancelKeepingData => self.accepted = Some(End::Kept),
-                _ => {}
+        self.asked.push(op);
+        if answer.is_err() {
+            return;
+        }
+        self.created |= op == Op::Create;
+        let end = match op {
+            Op::Complete => Some(End::Completed),
+            Op::Cancel => Some(End::Cancelled),
+            Op::CancelKeepingData => Some(End::Kept),
+            _ => None,
+        };
+        // what was handed over stays so, whatever is accepted later
+        self.accepted = self.accepted.or(end);
+    }
+
+    /// How it has ended, also by a call whose answer was lost: only a cancel takes tables away, only a complete hands them over.
+    pub fn came_to(&self, end: &Result<End, String>) -> Option<End> {
+        let asked = |op: Op| self.asked.contains(&op);
+        let cancels = asked(Op::Cancel) || asked(Op::CancelKeepingData);
+        match self.accepted.or_else(|| end.as_ref().ok().copied()) {
+            Some(End::Gone) if self.created && !cancels => Some(End::Completed),
+            Some(End::Gone) if asked(Op::Cancel) && !asked(Op::Complete) && !asked(Op::CancelKeepingData) => {
+                Some(End::Cancelled)
             }
+            other => other,
         }
     }
 

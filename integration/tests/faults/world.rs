@@ -70,6 +70,7 @@ impl World {
             Settings { shape, copy_time: COPY, slow_topology: true, members: 3, linked: true, ..Settings::default() };
         let farm = Farm::start(settings).await.unwrap();
         farm.mount().await.unwrap();
+        let source_keys = farm.cluster(Side::Source).etcd().dump("").await.unwrap();
         let disk = tempfile::tempdir().unwrap();
         let mounted = can_mount(disk.path());
         let mut servers = Vec::new();
@@ -83,7 +84,6 @@ impl World {
         let side = farm.cluster(Side::Source);
         let source = (0..LIVES).map(|life| Side::Source.keyspace(life));
         let source = source.map(|keyspace| (keyspace.clone(), side.behind(&keyspace))).collect();
-        let source_keys = side.etcd().dump("").await.unwrap();
         Self { farm, servers, clients, source, source_keys, disk, mounted }
     }
 
