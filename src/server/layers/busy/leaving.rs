@@ -125,7 +125,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_given_in_parts_the_last_of_which_waits_for_all() {
-        for (size, expected) in [(40_000, vec![16_384, 16_384, 7231, 1]), (1025, vec![1024, 1]), (2, vec![1, 1]), (1, vec![1])] {
+        for (size, expected) in
+            [(40_000, vec![16_384, 16_384, 7231, 1]), (1025, vec![1024, 1]), (2, vec![1, 1]), (1, vec![1])]
+        {
             let body = Body::new(Full::new(Bytes::from(vec![b'x'; size])));
             let mut leaving = Leaving::new(body, &Arc::default(), Place::default());
             let mut parts = Vec::new();
