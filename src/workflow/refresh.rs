@@ -49,10 +49,13 @@ pub const DENIES_NOT_YET: &str = "should it become primary, clients can write to
 
 /// The records of workflows, as [`heard`] has to know them before tablets are refreshed; none when they cannot be read.
 pub async fn known(context: &Context) -> Vec<Known> {
-    record::all(context.topo.global()).await.unwrap_or_else(|error| {
+    let mut known = record::all(context.topo.global()).await.unwrap_or_else(|error| {
         tracing::warn!("the records of workflows will not tell that tablets were refreshed: {error}");
         Vec::new()
-    })
+    });
+    // the others name no tablet, and may be large
+    known.retain(|(_, _, facts)| facts.as_ref().is_ok_and(|facts| !facts.unaware.is_empty()));
+    known
 }
 
 /// Takes tablets of one shard that have just read its record off those that workflows' records, as they were before, tell to be

@@ -10,6 +10,7 @@ use futures::future::join_all;
 use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, CreateOptions, Error as ZkError, MultiWriteError};
 use zookeeper_client::{MultiWriteResult, MultiWriter, Permission};
 
+use super::session::connected;
 use super::{Zookeeper, parent};
 use crate::failpoint;
 use crate::topo::conn::{Expect, Write};
@@ -86,8 +87,10 @@ impl<'a> Batch<'a> {
         for _ in 0..TRIES {
             let client = self.zk.sessions.client().await?;
             let (mut request, operations) = self.request(&client)?;
-            let commit = request.commit();
-            let commit = async { Ok::<_, ZkError>(commit.await) };
+            let commit = async {
+                connected(&client).await?;
+                Ok::<_, ZkError>(request.commit().await)
+            };
             let answer = failpoint::around(true, self.zk.sessions.run("Write", &first, &client, commit)).await;
             match answer.map_err(|error| self.zk.convert(&first, error))? {
                 Ok(results) => {

@@ -145,7 +145,8 @@ impl Sessions {
         let span =
             tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %self.server);
         let limited = async {
-            let _permit = self.permits.acquire().await;
+            // a probe asks beside what is under way, not behind it
+            let _permit = if op == "Probe" { None } else { self.permits.acquire().await.ok() };
             tokio::select! {
                 biased;
                 answer = call => answer,
@@ -158,6 +159,17 @@ impl Sessions {
         let answer = tokio::time::timeout(deadline::remaining(OPERATION_TIMEOUT), limited.instrument(span)).await;
         answer.unwrap_or(Err(ZkError::Timeout))
     }
+}
+
+/// Waits until the connection stands: what a session is given before, it sends later, whoever has given up and written again.
+pub(super) async fn connected(client: &Client) -> std::result::Result<(), ZkError> {
+    let mut watcher = client.state_watcher();
+    while watcher.peek_state() == SessionState::Disconnected {
+        if tokio::time::timeout(CONNECT_TIMEOUT, watcher.changed()).await.is_err() {
+            return Err(ZkError::ConnectionLoss);
+        }
+    }
+    Ok(())
 }
 
 /// Ends when the session's connection is broken and does not come back in time.

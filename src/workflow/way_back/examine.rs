@@ -126,7 +126,7 @@ fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Rep
     let blocking = |finding: Finding| Finding { severity: Severity::Blocks, ..finding };
     report.extend(table_checks::without_key(tables, &shapes).map(blocking));
     // clients will write to these: of others nobody knows
-    let own: Vec<String> = tables.iter().map(|table| format!("table {table}")).collect();
+    let own: std::collections::BTreeSet<String> = tables.iter().map(|table| format!("table {table}")).collect();
     let written = |finding: Finding| if own.contains(&finding.subject) { blocking(finding) } else { finding };
     report.extend(unstreamed::keys(tables, &on_source).into_iter().map(written));
 }

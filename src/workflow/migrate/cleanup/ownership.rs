@@ -123,7 +123,10 @@ impl fmt::Display for Reason {
             }
             Self::NotSeen => "nobody could tell what is in it",
             Self::HandedOver => "complete has handed it over",
-            Self::MadeSince => "a cancel that was cut off had begun before somebody made or altered it",
+            Self::MadeSince => {
+                "a cancel that was cut off had begun before somebody made or altered it; keys that its streams took from it are \
+                 not given back"
+            },
             Self::NotNoted => {
                 "a cancel that was cut off has not noted when it was made, so that somebody may have made it since"
             }
@@ -141,7 +144,9 @@ pub fn fate(known: &Evidence) -> Fate {
         (Rows::Unseen, Some(_)) => Fate::Look,
         (_, None | Some(Since::Same)) => by_streams(known),
         // to empty it may have been to make it anew: it is as it is to be, but for keys
-        (Rows::Empty, Some(_)) if !known.made => Fate::Nothing,
+        (Rows::Empty, Some(_)) if !known.made && known.stream != Stream::None => Fate::Nothing,
+        // or create has made it, and could not note that
+        (Rows::Empty, Some(_)) if !known.made => Fate::Leave(Reason::NoStream),
         (_, Some(Since::Another)) => Fate::Leave(Reason::MadeSince),
         (_, Some(Since::Unclear)) => Fate::Leave(Reason::NotNoted),
     }

@@ -100,7 +100,7 @@ impl Removal<'_> {
         let staying = owed?.into_iter().filter(|(table, _)| !lists.iter().any(|list| list.contains(table)));
         let staying: Vec<Owed> = staying.collect();
         let changed = !staying.is_empty() || !tables.empty.is_empty();
-        give_back(self.context, tablet, staying).await?;
+        give_back(self.context, tablet, staying, Gone::Left).await?;
         if changed {
             self.context.tablets.reload_schema(tablet, ReloadSchemaRequest::default()).await?;
         }
@@ -136,12 +136,21 @@ impl Removal<'_> {
 /// A table, and the statement that builds the secondary keys which the tablet took from it for the copy.
 type Owed = (String, String);
 
+/// What becomes of a key whose columns somebody has dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    /// It is told: the table may be another one than the streams took the key from.
+    Left,
+    Refused,
+}
+
 /// Gives all tables of a workflow the secondary keys back that the tablet took for the copy.
 ///
 /// # Errors
 /// A key that cannot be built, such as a unique one on rows that are not.
 pub async fn restore_keys(context: &Context, tablet: &Tablet, workflow: &str) -> tablet::Result<()> {
-    give_back(context, tablet, owed(context, tablet, rows::pending_actions(&db_name(tablet), workflow)).await?).await
+    let owed = owed(context, tablet, rows::pending_actions(&db_name(tablet), workflow)).await?;
+    give_back(context, tablet, owed, Gone::Refused).await
 }
 
 /// The same of streams by id, of which others of the workflow stay.
@@ -149,19 +158,24 @@ pub async fn restore_keys(context: &Context, tablet: &Tablet, workflow: &str) ->
 /// # Errors
 /// The same.
 pub async fn restore_keys_of(context: &Context, tablet: &Tablet, ids: &[i64]) -> tablet::Result<()> {
-    give_back(context, tablet, owed(context, tablet, rows::pending_actions_of(ids)).await?).await
+    give_back(context, tablet, owed(context, tablet, rows::pending_actions_of(ids)).await?, Gone::Refused).await
 }
 
 async fn owed(context: &Context, tablet: &Tablet, query: String) -> tablet::Result<Vec<Owed>> {
     Ok(rows::actions(&context.tablets.read(tablet, query, 100_000).await?))
 }
 
-async fn give_back(context: &Context, tablet: &Tablet, owed: Vec<Owed>) -> tablet::Result<()> {
+async fn give_back(context: &Context, tablet: &Tablet, owed: Vec<Owed>, gone: Gone) -> tablet::Result<()> {
     let restore = |(table, sql): (String, String)| async move {
         match run_sql(context, tablet, sql, false).await {
             // 1061: the key is there already
             Err(error) if matches!(error.mysql(), Some((1061, _))) => {
                 tracing::info!(table, "the secondary keys were restored before");
+                Ok(())
+            }
+            // 1072: a column is not there
+            Err(error) if gone == Gone::Left && matches!(error.mysql(), Some((1072, _))) => {
+                tracing::warn!(table, "a secondary key that was taken for the copy cannot be given back: {error}");
                 Ok(())
             }
             other => other,

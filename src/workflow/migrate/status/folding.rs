@@ -1,6 +1,6 @@
 //! What all streams say of a table, folded into one state: pure, and for each table no more than a look at each stream.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::super::record::TableSize;
 use super::super::progress::{Size, TableState};
@@ -45,7 +45,7 @@ impl Folding<'_> {
     ) -> BTreeMap<String, TableState> {
         let sizes: HashMap<&str, &TableSize> = self.sizes.iter().map(|size| (size.table.as_str(), size)).collect();
         let without = self.without();
-        let left = self.left(&sizes, &without);
+        let left = self.left(&sizes);
         let begun = self.streams.iter().filter(|copying| copying.has_begun()).count();
         let started = begun == self.streams.len();
         let state = |table: &String| {
@@ -79,8 +79,10 @@ impl Folding<'_> {
         found
     }
 
-    fn left(&self, sizes: &HashMap<&str, &TableSize>, without: &HashMap<&str, Without>) -> HashMap<&str, Left> {
-        let share = |table: &str| self.share(table, without.get(table).map_or(0, |without| without.streams));
+    fn left(&self, sizes: &HashMap<&str, &TableSize>) -> HashMap<&str, Left> {
+        let shards = self.streams.iter().filter_map(|copying| Some(copying.stream.bls.as_ref()?.shard.as_str()));
+        let sources = shards.collect::<BTreeSet<_>>().len();
+        let share = |table: &str| self.share(table, sources);
         let rows = |table: &str| sizes.get(table).map_or(0.0, |size| rows_at_create(size) * share(table));
         let total = self.sizes.iter().map(|size| rows(&size.table)).sum();
         let mut found: HashMap<&str, Left> = HashMap::new();
@@ -97,12 +99,11 @@ impl Folding<'_> {
         found
     }
 
-    /// The part of a table's rows that comes to one stream that brings it. `others` are the streams that leave it out: then
-    /// each source shard has the whole of it.
-    fn share(&self, table: &str, others: usize) -> f64 {
-        let all = float(self.streams.len().max(1));
-        let bringing = float(self.streams.len().saturating_sub(others));
-        if (self.everywhere)(table) || others > 0 { bringing / all } else { 1.0 / all }
+    /// The part of a table's rows, summed over the source's shards, of which there are so many, that comes to one stream that
+    /// brings it: each shard has the whole of a reference table.
+    fn share(&self, table: &str, sources: usize) -> f64 {
+        let parts = if (self.everywhere)(table) { sources } else { self.streams.len() };
+        1.0 / float(parts.max(1))
     }
 }
 

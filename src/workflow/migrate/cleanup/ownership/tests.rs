@@ -91,6 +91,9 @@ fn after_a_cancel_that_was_cut_off_only_what_was_there_then_goes() {
         let expected = match known.since {
             _ if over => as_before,
             None | Some(Since::Same) => as_before,
+            Some(_) if known.rows == Rows::Empty && !known.made && known.stream == Stream::None => {
+                Fate::Leave(Reason::NoStream)
+            }
             Some(_) if known.rows == Rows::Empty && !known.made => Fate::Nothing,
             Some(Since::Another) => Fate::Leave(Reason::MadeSince),
             Some(Since::Unclear) => Fate::Leave(Reason::NotNoted),
