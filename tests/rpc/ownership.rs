@@ -49,6 +49,10 @@ async fn rows_without_a_stream_are_never_dropped() {
     rig.copied().await;
     // stock: Workflow delete --keep-data
     rig.forget_streams();
+    let (code, text) = refusal(rig.complete().await);
+    assert_eq!(code, Code::NotFound, "{text}");
+    let left = "its record is left; take that away: Migrate --target-keyspace customer --workflow import cancel";
+    assert_eq!(text, format!("no streams found in keyspace customer for import\n{left}"));
     for denied in [&TABLES[..], &[]] {
         rig.deny(denied).await;
         let (code, text) = refusal(rig.cancel(false).await);

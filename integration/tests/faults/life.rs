@@ -235,6 +235,15 @@ impl Life {
         for way in ways {
             match self.ask(world, way, server).await {
                 Ok(()) => return Ok(self.accepted.unwrap_or(End::Gone)),
+                // of a create that was not wholly taken back the answer names the cancel that is left
+                Err(status)
+                    if is_gone(&status) && way == Op::Complete && status.message().contains("its record is left") =>
+                {
+                    if self.ask(world, Op::Cancel, server).await.is_ok() {
+                        return Ok(End::Gone);
+                    }
+                    last = format!("{way:?}: {}", status.message());
+                }
                 Err(status) if is_gone(&status) => return Ok(End::Gone),
                 Err(status) => last = format!("{way:?}: {:?} {}", status.code(), status.message()),
             }

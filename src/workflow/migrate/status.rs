@@ -70,7 +70,7 @@ pub async fn status(
     let diffs = async { Ok(diff::read(context, &target, workflow).await) };
     let (mut seen, diffs, serving) = try_join3(read, diffs, serving).await?;
     if seen.rows.is_empty() {
-        return Err(missing(keyspace, workflow));
+        return Err(missing(keyspace, workflow, stored.is_some()));
     }
     foreign::check(keyspace, workflow, &seen.rows)?;
     let facts = stored.as_ref().and_then(|stored| earlier::of(&stored.facts, &target, &seen.rows));
@@ -200,10 +200,15 @@ async fn sides(
     join(source, columns).await
 }
 
-/// Stock's answer to a workflow that is not there.
-pub fn missing(keyspace: &str, workflow: &str) -> Error {
+/// Stock's answer to a workflow that is not there. A record that is left of it holds denied tables and locks others out until cancel.
+pub fn missing(keyspace: &str, workflow: &str, has_record: bool) -> Error {
     let text = format!("no streams found in keyspace {keyspace} for {workflow}");
-    Error::not_found("WORKFLOW_UNKNOWN", text, format!("see Workflow --keyspace {keyspace} list"))
+    let help = if has_record {
+        format!("its record is left; take that away: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel")
+    } else {
+        format!("see Workflow --keyspace {keyspace} list")
+    };
+    Error::not_found("WORKFLOW_UNKNOWN", text, help)
 }
 
 /// The same to whoever wants to end it. Where an end was cut off before all tablets had read that tables are not denied any more, and

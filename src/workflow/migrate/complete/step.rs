@@ -64,7 +64,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     }
     let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if found.rows.is_empty() && !completing {
-        return Err(status::missing(&target.name, workflow));
+        return Err(status::missing(&target.name, workflow, found.record.is_some() || found.earlier.is_some()));
     }
     found.refuse_disagreement(workflow)?;
     found.refuse_way_back("complete", workflow)?;
