@@ -158,7 +158,8 @@ checks! {
     WAY_BACK_TABLE Blocks "way back" "a table of the workflow is not on every shard of the source any more";
     WAY_BACK_AUTO_INCREMENT Blocks "way back" "shards of the target count an AUTO_INCREMENT column for themselves: rows would meet in the source";
     WAY_BACK_UNIQUE Warns "way back" "a key is unique on each shard of the target only: a row may break it in the source";
-    WAY_BACK_FOREIGN_KEY Blocks "way back" "a foreign key of the source leads from a table of the workflow to another one, or back; or one of the target changes rows that no binlog has";
+    WAY_BACK_FOREIGN_KEY Blocks "way back" "a foreign key of the source leads from a table of the workflow to another one, or back; or one of the target changes rows that no binlog has (a warning where only the source's does)";
+    WAY_BACK_TRIGGER Warns "way back" "a table of the source has triggers, which fire for every row that comes back";
     WAY_BACK_READ_ONLY Blocks "way back" "the MySQL of a primary of the source is read-only";
     WAY_BACK_TOPO_LOCAL Warns "way back" "source tablets on other hosts are told a loopback address of the target's topology server";
     WAY_BACK_NOT_OPEN Blocks "way back" "complete could not open the way back: prepare, called again, does";
