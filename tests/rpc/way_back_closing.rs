@@ -3,9 +3,10 @@
 use prost::Message;
 use serde_json::json;
 use tonic::Code;
-use vtmigrated::topo::paths;
+use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
+use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TabletType, TopoConfig};
 
 use crate::migrate_rig::Rig;
 use crate::support::assert_refused;
@@ -82,6 +83,27 @@ async fn who_stays_with_the_target_after_all_finds_it_open() {
     assert_eq!(stored(&rig).await, before);
     assert_eq!(rig.source.streams(), vec![]);
     assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn tables_that_somebody_else_denies_in_the_source_stay_denied_and_are_told() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let source = rig.source_topology().await;
+    let mut shard = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
+    let control = TabletControl {
+        tablet_type: TabletType::Primary.into(),
+        denied_tables: vec!["orders".into()],
+        ..TabletControl::default()
+    };
+    shard.tablet_controls = vec![control];
+    let write = topo::Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), topo::Expect::Any);
+    source.global().write_one(write, None).await.unwrap();
+    rig.complete().await.unwrap();
+    let told = go_back(&rig).await.unwrap();
+    let lift = "SetShardTabletControl --remove --denied-tables orders commerce/0 primary";
+    assert!(told.summary.contains(lift), "{told:?}");
+    assert_eq!(denied(&rig).await, ["orders"]);
 }
 
 #[tokio::test]
