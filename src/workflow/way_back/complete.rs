@@ -293,18 +293,22 @@ impl Going<'_> {
         Ok(missed)
     }
 
-    /// Lets streams that were stopped for good run on.
     async fn run_on(&self, facts: &Facts) -> Result<()> {
-        let mut found = match Found::read(self.mirror, &facts.keyspace, self.back).await {
-            // there are none
-            Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
-            found => found?,
-        };
-        if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, self.back, facts)? {
-            thaw::run_on(self.mirror, &mut found, self.back, self.held).await?;
-        }
-        Ok(())
+        run_on(self.mirror, (self.back, facts), self.held).await
     }
+}
+
+/// Lets streams of a way back that were stopped for good run on. `held` are the locks of the source.
+pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held: &Lock) -> Result<()> {
+    let mut found = match Found::read(mirror, &facts.keyspace, back).await {
+        // there are none
+        Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
+        found => found?,
+    };
+    if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {
+        thaw::run_on(mirror, &mut found, back, held).await?;
+    }
+    Ok(())
 }
 
 /// What is told of tables of the source that somebody else has denied there: the way back does not lift that.
