@@ -55,6 +55,20 @@ async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is
     }
 }
 
+#[tokio::test]
+async fn one_whose_source_keyspace_was_deleted_goes_too() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.complete().await.unwrap();
+    let source = rig.source_topology().await;
+    for node in source.global().list(&paths::keyspace_dir("commerce")).await.unwrap() {
+        source.global().write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+    }
+    give_up(&rig).await.unwrap();
+    assert_eq!(mount(&rig).await, None);
+    assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
 /// Names of mounts that nothing reads from, as the source's own server tells them.
 async fn unused(rig: &Rig) -> Vec<String> {
     let context = Context {

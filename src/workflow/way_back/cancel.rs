@@ -2,11 +2,11 @@
 
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::Result;
 use super::super::migrate::cleanup;
 use super::super::migrate::locks;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
+use super::super::{Error, Result};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, is_gone, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::{Context, End};
@@ -15,8 +15,8 @@ use crate::topo::{self, Lock, external_cluster, paths};
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackCancel";
 
-/// Takes a way back away: streams, denied tables, the mount in the source's topology, its record. Also one whose target keyspace was
-/// deleted.
+/// Takes a way back away: streams, denied tables, the mount in the source's topology, its record. Also one whose target keyspace, or
+/// source keyspace, was deleted.
 ///
 /// # Errors
 /// Refused once the source serves again; what keeps the clusters from being changed.
@@ -65,17 +65,27 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         missed.extend(lift(context, lock, &target, &facts.target_denied).await?);
     }
     let mirror = mirror::to_write(context, &facts).await?;
-    if touched {
-        let back = plan::back(names.1);
-        let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
-        let left = leave_source(&mirror, &facts, &back, &held).await;
-        held.give_back("the source").await;
-        missed.extend(left?);
-    }
-    forget_mount(&mirror, &facts).await?;
+    missed.extend(out_of_source(&mirror, &facts, &plan::back(names.1), touched).await?);
     record::delete(context.topo.global(), names, lock).await?;
     context.changes.end_way_back(names.0, names.1, End::Cancelled);
     Ok(missed)
+}
+
+/// Takes everything out of the source under its locks; where the keyspace is gone, or was never touched, that is the mount alone.
+async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: bool) -> Result<Vec<Missed>> {
+    let streamed = touched && !is_gone(mirror, &facts.keyspace).await?;
+    let held = match streamed {
+        true => side::lock(mirror, &facts.keyspace, back, ACTION).await?,
+        false => side::lock_name(mirror, &facts.keyspace, back, ACTION).await?,
+    };
+    let left = async {
+        let missed = if streamed { leave_source(mirror, facts, back, &held).await? } else { Vec::new() };
+        forget_mount(mirror, facts, &held).await?;
+        Ok::<_, Error>(missed)
+    };
+    let left = left.await;
+    held.give_back("the source").await;
+    left
 }
 
 /// Ends the streams, then lets clients write to the source's tables.
@@ -106,8 +116,8 @@ pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplic
     Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
 }
 
-/// Unregisters the target in the source's topology, when prepare had registered it and it is the same still.
-pub(super) async fn forget_mount(mirror: &Context, facts: &Facts) -> Result<()> {
+/// Unregisters the target in the source's topology, when prepare had registered it and it is the same still. `held` are locks there.
+pub(super) async fn forget_mount(mirror: &Context, facts: &Facts, held: &Lock) -> Result<()> {
     let global = mirror.topo.global();
     let Some(known) = external_cluster::find(global, &facts.back_mount).await?.filter(|_| facts.mount_made) else {
         return Ok(());
@@ -116,7 +126,7 @@ pub(super) async fn forget_mount(mirror: &Context, facts: &Facts) -> Result<()> 
         tracing::warn!(vitess.mount = facts.back_mount, "the mount in the source leads somewhere else now and stays");
         return Ok(());
     }
-    match external_cluster::delete(global, &facts.back_mount, known.version).await {
+    match external_cluster::delete_guarded(global, &facts.back_mount, known.version, held).await {
         Err(error) if error.is_no_node() => Ok(()),
         other => Ok(other?),
     }

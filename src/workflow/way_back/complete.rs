@@ -187,7 +187,7 @@ impl Going<'_> {
         let others = denied_by_others(&source.keyspace, facts);
         let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
         side::delete_streams(self.mirror, self.held, &source, (self.back, facts)).await?;
-        forget_mount(self.mirror, facts).await?;
+        forget_mount(self.mirror, facts, self.held).await?;
         record::delete(self.context.topo.global(), self.names, self.lock).await?;
         self.context.changes.end_way_back(self.names.0, self.names.1, End::Completed);
         Ok((missed, others))

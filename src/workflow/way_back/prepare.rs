@@ -81,20 +81,10 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     report.log("way-back prepare");
     let mirror = mirror::to_write(context, &facts).await?;
     // proves that the keyspace's records can be written, before anything is
-    side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?.release().await?;
-    let known = external_cluster::find(mirror.topo.global(), &facts.back_mount).await?;
-    let theirs = known.and_then(|record| record.value.topo_config);
-    if let Some(theirs) = theirs.as_ref().filter(|theirs| **theirs != TopoConfig::from(&facts.target)) {
-        return Err(taken(&facts.back_mount, theirs));
-    }
-    facts.mount_made = theirs.is_none() || stored.as_ref().is_some_and(|stored| stored.mount_made);
-    record::put(context.topo.global(), names, &facts, lock).await?;
-    if theirs.is_none() {
-        let made = external_cluster::create(mirror.topo.global(), &facts.back_mount, (&facts.target).into()).await;
-        if let Err(error) = made {
-            return Err(not_made(context, names, &facts, (error, stored.is_none()), lock).await);
-        }
-    }
+    let held = side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
+    let registered = register(context, &mirror, names, (&mut facts, stored.as_ref()), (lock, &held)).await;
+    held.give_back("the source").await;
+    registered?;
     let streams: usize = examined.sources.iter().map(|(_, sources)| sources.len()).sum();
     let summary = format!(
         "the way back of workflow {}.{} is prepared: complete will open {streams} streams into {} of {}; DDL of {} {}",
@@ -106,6 +96,31 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         at_ddl(&facts)
     );
     Ok(Told { phase: facts.phase.word(), clear: true, summary, report, ..Told::default() })
+}
+
+/// Writes the record, and lets the source know the target. `stored` is what an earlier prepare has written; the locks are the
+/// target's and the source's.
+async fn register(
+    context: &Context,
+    mirror: &Context,
+    names: (&str, &str),
+    (facts, stored): (&mut Facts, Option<&Facts>),
+    (lock, held): (&Lock, &Lock),
+) -> Result<()> {
+    let known = external_cluster::find(mirror.topo.global(), &facts.back_mount).await?;
+    let theirs = known.and_then(|record| record.value.topo_config);
+    if let Some(theirs) = theirs.as_ref().filter(|theirs| **theirs != TopoConfig::from(&facts.target)) {
+        return Err(taken(&facts.back_mount, theirs));
+    }
+    facts.mount_made = theirs.is_none() || stored.is_some_and(|stored| stored.mount_made);
+    record::put(context.topo.global(), names, facts, lock).await?;
+    if theirs.is_none() {
+        let (name, target) = (&facts.back_mount, (&facts.target).into());
+        if let Err(error) = external_cluster::create_guarded(mirror.topo.global(), name, target, held).await {
+            return Err(not_made(context, names, facts, (error, stored.is_none()), lock).await);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a way back that was prepared before is this one.
@@ -316,7 +331,7 @@ async fn go_on(context: &Context, names: (&str, &str), facts: &Facts) -> Result<
 
 /// Opens a way back that complete left half open.
 async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
-    let mut opening = Opening::begin(context, names, facts, None).await;
+    let mut opening = Opening::begin(context, names, facts, None, lock).await;
     opening.open(lock).await;
     opening.start(lock).await;
     opening.end().await;

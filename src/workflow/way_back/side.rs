@@ -36,9 +36,23 @@ pub struct Side<'a> {
 /// # Errors
 /// Those of the topology; that somebody else has them.
 pub async fn lock(mirror: &Context, keyspace: &str, back: &str, action: &str) -> Result<Lock> {
+    take(mirror, named(mirror, keyspace, back, action).of(paths::keyspace_dir(keyspace)), keyspace).await
+}
+
+/// The same of the workflow alone: for the mount, or where the keyspace is gone.
+///
+/// # Errors
+/// The same.
+pub async fn lock_name(mirror: &Context, keyspace: &str, back: &str, action: &str) -> Result<Lock> {
+    take(mirror, named(mirror, keyspace, back, action), keyspace).await
+}
+
+fn named(mirror: &Context, keyspace: &str, back: &str, action: &str) -> LockRequest {
     let wait = mirror.options.lock_timeout.min(LOCK_WAIT);
-    let request = LockRequest { wait, ..mirror.lock_request(action) };
-    let request = request.named(paths::workflow_lock(keyspace, back)).of(paths::keyspace_dir(keyspace));
+    LockRequest { wait, ..mirror.lock_request(action) }.named(paths::workflow_lock(keyspace, back))
+}
+
+async fn take(mirror: &Context, request: LockRequest, keyspace: &str) -> Result<Lock> {
     let locked = mirror.topo.global().lock(request).await;
     locked.map_err(|error| Error::Topo(error).doing(format!("failed to lock the source keyspace {keyspace}")))
 }
