@@ -11,7 +11,7 @@ use vtmigrated_proto::vtmigrated::*;
 
 use crate::advise::{self, Error};
 use crate::cli::advise::{Format, OfWorkflow};
-use crate::cli::way_back::{Action, Prepare, WayBack};
+use crate::cli::way_back::{Action, Cancel, Prepare, WayBack};
 
 /// Asks and prints. The exit code is 0 for yes, 3 for no, 1 when there is no answer.
 pub async fn run(asked: &WayBack) -> ExitCode {
@@ -28,7 +28,9 @@ async fn ask(asked: &WayBack) -> Result<(String, bool), Error> {
         }
         Action::Status(of) => client.status(request(of)).await?,
         Action::Complete(of) => client.complete(request(of)).await?,
-        Action::Cancel(of) => client.cancel(request(of)).await?,
+        Action::Cancel(Cancel { of, forget_source }) => {
+            client.cancel(WayBackRequest { forget_source, ..request(of) }).await?
+        }
         Action::Vdiff { action } => return vdiff::ask(&mut client, action, asked.format).await,
     };
     let report = report.into_inner();
@@ -36,7 +38,7 @@ async fn ask(asked: &WayBack) -> Result<(String, bool), Error> {
 }
 
 fn request(of: OfWorkflow) -> WayBackRequest {
-    WayBackRequest { keyspace: of.target_keyspace, workflow: of.workflow }
+    WayBackRequest { keyspace: of.target_keyspace, workflow: of.workflow, forget_source: false }
 }
 
 fn shown(report: &WayBackReport, format: Format) -> String {

@@ -32,7 +32,7 @@ pub enum Action {
     /// Go back: the source serves again
     Complete(OfWorkflow),
     /// Stay with the target: streams, denied tables and mount in the source go
-    Cancel(OfWorkflow),
+    Cancel(Cancel),
     /// Compare the rows of the target, which serves, with those of the source
     Vdiff {
         #[command(subcommand)]
@@ -96,6 +96,16 @@ pub struct OneVdiff {
     pub uuid: String,
 }
 
+/// The arguments of cancel.
+#[derive(Args, Clone, Debug)]
+pub struct Cancel {
+    #[command(flatten)]
+    pub of: OfWorkflow,
+    /// The source cluster is gone for good: ask nothing of it, and open the target alone
+    #[arg(long)]
+    pub forget_source: bool,
+}
+
 /// The arguments of prepare.
 #[derive(Args, Clone, Debug)]
 pub struct Prepare {
@@ -127,6 +137,11 @@ mod tests {
         let read = [prepare.of.target_keyspace, prepare.of.workflow, prepare.topo_server, prepare.on_ddl];
         assert_eq!(read, ["customer", "import", "t:1", "STOP"]);
         assert!(WayBack::try_parse_from(["way-back", "status", "--workflow", "import"]).is_err());
+        for (flag, forgets) in [(None, false), (Some("--forget-source"), true)] {
+            let words = ["way-back", "cancel", "--target-keyspace", "customer", "--workflow", "import"];
+            let asked = WayBack::parse_from(words.into_iter().chain(flag));
+            assert!(matches!(asked.action, Action::Cancel(cancel) if cancel.forget_source == forgets));
+        }
     }
 
     #[test]

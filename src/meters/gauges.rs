@@ -159,7 +159,7 @@ pub const GAUGES: &[Gauge] = &[
         ways_back(f, put, |known| Some(truth(known.go)));
     }),
     gauge("vtmigrated.way_back.success.age", "s", "Time since the way back was last read as a whole", |f, now, put| {
-        ways_back(f, put, |known| known.last_success.map(|at| age(now, at)));
+        ways_back(f, put, |known| Some(age(now, known.last_success.unwrap_or(known.first_seen))));
     }),
     gauge("vtmigrated.way_back.prepared.age", "s", "Time since the way back was prepared", |f, now, put| {
         ways_back(f, put, |known| known.prepared_at.map(|at| age(now, at)));

@@ -69,7 +69,7 @@ impl Service for WayBack {
 
 async fn cancel(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {
     about::workflow(&request.keyspace, &request.workflow);
-    Ok(report(way_back::cancel::cancel(&context, (&request.keyspace, &request.workflow)).await?))
+    Ok(report(way_back::cancel::cancel(&context, (&request.keyspace, &request.workflow), request.forget_source).await?))
 }
 
 async fn complete(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {

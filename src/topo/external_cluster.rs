@@ -7,7 +7,7 @@ use prost::Message;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
 use super::access::Holder;
-use super::{Conn, Dialer, Error, Expect, Record, Result, Topo, Write, paths};
+use super::{Conn, Dialer, Error, Expect, Lock, Record, Result, Topo, Write, paths};
 
 /// A mount's record.
 pub async fn get(global: &Arc<dyn Conn>, name: &str) -> Result<Record<ExternalVitessCluster>> {
@@ -30,10 +30,29 @@ pub async fn create(global: &Arc<dyn Conn>, name: &str, config: TopoConfig) -> R
     global.create(&paths::external_cluster(name), record.encode_to_vec()).await.map(|_| ())
 }
 
+/// The same while a lock of that topology is held.
+///
+/// # Errors
+/// [`Error::LockLost`] when it is not.
+pub async fn create_guarded(global: &Arc<dyn Conn>, name: &str, config: TopoConfig, guard: &Lock) -> Result<()> {
+    let record = ExternalVitessCluster { topo_config: Some(config) };
+    let write = Write::put(paths::external_cluster(name), record.encode_to_vec(), Expect::Absent);
+    global.write_one(write, Some(guard)).await.map(|_| ())
+}
+
 /// Removes a mount that was read before.
 pub async fn delete(global: &Arc<dyn Conn>, name: &str, version: i64) -> Result<()> {
     let write = Write::delete(paths::external_cluster(name), Expect::Version(version));
     global.write_one(write, None).await.map(|_| ())
+}
+
+/// The same while a lock of that topology is held.
+///
+/// # Errors
+/// [`Error::LockLost`] when it is not.
+pub async fn delete_guarded(global: &Arc<dyn Conn>, name: &str, version: i64, guard: &Lock) -> Result<()> {
+    let write = Write::delete(paths::external_cluster(name), Expect::Version(version));
+    global.write_one(write, Some(guard)).await.map(|_| ())
 }
 
 /// Connections to mounted clusters, kept while their records stay the same.

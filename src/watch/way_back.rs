@@ -27,6 +27,8 @@ struct Known {
     told: Option<Finding>,
     /// What was found in the source.
     seen: Vec<Finding>,
+    /// The source was read since its streams run.
+    read: bool,
     memory: Memory,
 }
 
@@ -118,6 +120,7 @@ impl Known {
         let known = |at: i64| Some(at).filter(|at| *at > 0);
         let way_back = Arc::make_mut(&mut self.way_back);
         way_back.stage = stage(facts.phase);
+        self.read &= way_back.stage == BackStage::Running;
         way_back.mount.clone_from(&facts.mount);
         way_back.source_keyspace.clone_from(&facts.keyspace);
         (way_back.prepared_at, way_back.opened_at) = (known(facts.prepared), known(facts.since));
@@ -140,6 +143,7 @@ impl Known {
         way_back.max_lag = way_back.streams.iter().filter_map(|stream| stream.lag).max();
         way_back.vdiff = migration::vdiff(&observed.diffs, now);
         (way_back.last_success, way_back.stale) = (Some(now), None);
+        self.read = way_back.stage == BackStage::Running;
         self.judge();
     }
 
@@ -148,7 +152,7 @@ impl Known {
         findings.sort_by_key(|finding| finding.severity);
         findings.truncate(MOST);
         let way_back = Arc::make_mut(&mut self.way_back);
-        way_back.verdict = verdict(way_back.stage, &findings);
+        way_back.verdict = verdict(way_back.stage, &findings, self.read);
         way_back.go = way_back.verdict.starts_with("GO");
         way_back.findings = findings;
     }
@@ -188,13 +192,15 @@ fn stage(phase: Phase) -> BackStage {
     }
 }
 
-/// Whether going back would be refused, in short; empty where that is no question any more.
-fn verdict(stage: BackStage, findings: &[Finding]) -> String {
+/// Whether going back would be refused, in short; empty where that is no question any more. `read`: the source was read since its
+/// streams run.
+fn verdict(stage: BackStage, findings: &[Finding], read: bool) -> String {
     let blocked = findings.iter().any(|finding| finding.severity == Severity::Blocks);
     match stage {
         BackStage::Closing | BackStage::Returning => "GO (going back has begun: run it again)".into(),
-        BackStage::Running => observe::verdict_of(findings),
         _ if blocked => observe::verdict_of(findings),
+        BackStage::Running if !read => "NO-GO (not read yet)".into(),
+        BackStage::Running => observe::verdict_of(findings),
         BackStage::Prepared => "NO-GO (complete opens it)".into(),
         BackStage::Opening => "NO-GO (complete has begun)".into(),
         BackStage::Cancelling => "NO-GO (its cancel has begun)".into(),

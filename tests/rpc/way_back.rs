@@ -16,11 +16,11 @@ pub const NAME: &str = "customer.import";
 pub type Answer = Result<WayBackReport, Status>;
 
 pub fn named() -> WayBackRequest {
-    WayBackRequest { keyspace: "customer".into(), workflow: "import".into() }
+    WayBackRequest { keyspace: "customer".into(), workflow: "import".into(), ..WayBackRequest::default() }
 }
 
 pub fn wanted() -> PrepareWayBackRequest {
-    let WayBackRequest { keyspace, workflow } = named();
+    let WayBackRequest { keyspace, workflow, .. } = named();
     PrepareWayBackRequest { keyspace, workflow, ..PrepareWayBackRequest::default() }
 }
 

@@ -3,9 +3,11 @@
 use prost::Message;
 use serde_json::json;
 use tonic::Code;
-use vtmigrated::topo::paths;
+use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
+use vtmigrated_proto::topodata::shard::TabletControl;
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TabletType, TopoConfig};
+use vtmigrated_proto::vtmigrated::Severity;
 
 use crate::migrate_rig::Rig;
 use crate::support::assert_refused;
@@ -82,6 +84,56 @@ async fn who_stays_with_the_target_after_all_finds_it_open() {
     assert_eq!(stored(&rig).await, before);
     assert_eq!(rig.source.streams(), vec![]);
     assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn streams_that_stand_after_going_back_failed_are_told_and_run_on_by_prepare() {
+    let (rig, before) = opened().await;
+    for stream in &mut rig.source.contents().workflows[0].streams {
+        stream.state = State::Stopped.into();
+        stream.message = b"FROZEN".to_vec();
+    }
+    let told = status(&rig).await.unwrap();
+    let stands = told.findings.iter().find(|finding| finding.id == "WAY_BACK_STANDS").unwrap();
+    assert_eq!(stands.severity(), Severity::Warns, "{told:?}");
+    assert!(stands.mend.contains("way-back prepare"), "{stands:?}");
+    let summary = prepare(&rig).await.unwrap().summary;
+    assert!(summary.starts_with("the way back is open, and its streams run on"), "{summary}");
+    let told = status(&rig).await.unwrap();
+    assert!(!told.findings.iter().any(|finding| finding.id == "WAY_BACK_STANDS"), "{told:?}");
+    let summary = prepare(&rig).await.unwrap().summary;
+    assert!(summary.starts_with("the way back is open already"), "{summary}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn the_way_back_of_an_earlier_migration_is_none_of_a_later_one_of_its_name() {
+    let (rig, _) = opened().await;
+    rig.target[0].add_stream("import", 70, "ext1", "customer");
+    let text = "workflow customer.import has a way back already, of another migration of that name";
+    assert_refused(prepare(&rig).await, Code::AlreadyExists, text);
+}
+
+#[tokio::test]
+async fn tables_that_somebody_else_denies_in_the_source_stay_denied_and_are_told() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let source = rig.source_topology().await;
+    let mut shard = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
+    let control = TabletControl {
+        tablet_type: TabletType::Primary.into(),
+        denied_tables: vec!["orders".into()],
+        ..TabletControl::default()
+    };
+    shard.tablet_controls = vec![control];
+    let write = topo::Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), topo::Expect::Any);
+    source.global().write_one(write, None).await.unwrap();
+    rig.complete().await.unwrap();
+    let told = go_back(&rig).await.unwrap();
+    let lift = "SetShardTabletControl --remove --denied-tables orders commerce/0 primary";
+    assert!(told.summary.contains(lift), "{told:?}");
+    assert_eq!(denied(&rig).await, ["orders"]);
 }
 
 #[tokio::test]

@@ -8,12 +8,12 @@ use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
-use vtmigrated_proto::vtmigrated::FindLeftoversRequest;
+use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, WayBackRequest};
 
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
 use crate::support::assert_refused;
-use crate::way_back::{NAME, copied, give_up, go_back, mount, prepare, status, stored};
+use crate::way_back::{NAME, copied, give_up, go_back, mount, named, prepare, status, stored};
 
 /// Writes a field of the record.
 async fn set(rig: &Rig, field: &str, value: &str) {
@@ -55,6 +55,48 @@ async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is
     }
 }
 
+#[tokio::test]
+async fn one_whose_source_is_gone_for_good_is_forgotten_when_somebody_says_so() {
+    let switch = Switch::default();
+    let rig = switch.rig().await;
+    rig.copied().await;
+    prepare(&rig).await.unwrap();
+    rig.complete().await.unwrap();
+    // as a server leaves it that dies when the source has everything
+    let path = paths::way_back("customer", "import");
+    set(&rig, "phase", "closing").await;
+    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
+    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    facts["target_denied"] = serde_json::json!([[["-80", "80-"], ["customer", "orders"]]]);
+    rig.lab.put(&path, facts.to_string().into_bytes()).await;
+    rig.deny(&["customer", "orders"]).await;
+    switch.is_dead();
+    let refused = give_up(&rig).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(refused.message().contains("--workflow import --forget-source"), "{refused:?}");
+    let request = WayBackRequest { forget_source: true, ..named() };
+    let told = rig.lab.way_back.clone().cancel(request).await.unwrap().into_inner();
+    for text in ["delete --workflow import_back --keep-data", "--denied-tables customer,orders commerce/0", NAME] {
+        assert!(told.summary.contains(text), "{text}: {told:?}");
+    }
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+    assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn one_whose_source_keyspace_was_deleted_goes_too() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.complete().await.unwrap();
+    let source = rig.source_topology().await;
+    for node in source.global().list(&paths::keyspace_dir("commerce")).await.unwrap() {
+        source.global().write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+    }
+    give_up(&rig).await.unwrap();
+    assert_eq!(mount(&rig).await, None);
+    assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
 /// Names of mounts that nothing reads from, as the source's own server tells them.
 async fn unused(rig: &Rig) -> Vec<String> {
     let context = Context {
@@ -75,6 +117,11 @@ async fn the_mount_of_one_that_is_prepared_is_not_told_as_unused() {
     prepare(&rig).await.unwrap();
     assert_eq!(unused(&rig).await, Vec::<String>::new());
     let config = mount(&rig).await.unwrap();
+    let path = paths::way_back("customer", "import");
+    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
+    rig.lab.put(&path, b"garbage".to_vec()).await;
+    assert_eq!(unused(&rig).await, Vec::<String>::new(), "nobody can read what it is for");
+    rig.lab.put(&path, kept.to_vec()).await;
     give_up(&rig).await.unwrap();
     // one of the same name that nobody has prepared
     external_cluster::create(rig.source_topology().await.global(), NAME, config).await.unwrap();

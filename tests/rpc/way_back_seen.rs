@@ -41,14 +41,14 @@ async fn until(seen: &mut Receiver, what: &str, is: impl Fn(&WayBack) -> bool) -
 }
 
 fn named() -> WayBackRequest {
-    WayBackRequest { keyspace: "customer".into(), workflow: "import".into() }
+    WayBackRequest { keyspace: "customer".into(), workflow: "import".into(), ..WayBackRequest::default() }
 }
 
 /// Prepared, and everything copied.
 async fn prepared() -> Rig {
     let rig = Rig::start().await;
     rig.copied().await;
-    let WayBackRequest { keyspace, workflow } = named();
+    let WayBackRequest { keyspace, workflow, .. } = named();
     let request = PrepareWayBackRequest { keyspace, workflow, ..PrepareWayBackRequest::default() };
     rig.lab.way_back.clone().prepare(request).await.unwrap();
     rig

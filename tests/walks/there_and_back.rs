@@ -89,6 +89,11 @@ fn a_server_that_dies_at_a_call_of_a_way_back_loses_nothing_and_leaves_nothing()
 }
 
 #[test]
+fn a_server_that_was_overtaken_by_a_cancel_registers_nothing_in_the_source() {
+    holds_at_calls(&copied(), WayBackPrepare, Upset::Overtaken(WayBackCancel), &[Writes(3)]);
+}
+
+#[test]
 fn what_clients_write_while_somebody_goes_back_is_not_lost() {
     for upset in [Upset::ClientWrites, Upset::TargetReparents, Upset::LeaseLost] {
         holds_at_calls(&open(), WayBackComplete, upset, &[Writes(3), Our(WayBackComplete, None)]);

@@ -41,7 +41,7 @@ pub async fn run(context: &Context, op: Op, workflow: &str) -> Result<(), Error>
             prepare::prepare(context, &arguments).await.map(drop)
         }
         Op::WayBackComplete => complete::complete(context, names).await.map(drop),
-        Op::WayBackCancel => cancel::cancel(context, names).await.map(drop),
+        Op::WayBackCancel => cancel::cancel(context, names, false).await.map(drop),
         _ => status::status(context, names).await.map(drop),
     }
 }

@@ -46,11 +46,11 @@ async fn way_back(server: &Server) -> Answer<WayBackClient<tonic::transport::Cha
 }
 
 fn request() -> WayBackRequest {
-    WayBackRequest { keyspace: "customer".to_owned(), workflow: WORKFLOW.to_owned() }
+    WayBackRequest { keyspace: "customer".to_owned(), workflow: WORKFLOW.to_owned(), forget_source: false }
 }
 
 async fn prepare(server: &Server) -> Answer<WayBackReport> {
-    let WayBackRequest { keyspace, workflow } = request();
+    let WayBackRequest { keyspace, workflow, .. } = request();
     let request = PrepareWayBackRequest { keyspace, workflow, ..PrepareWayBackRequest::default() };
     way_back(server).await?.prepare(request).await.map(tonic::Response::into_inner)
 }

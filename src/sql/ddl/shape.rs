@@ -62,8 +62,16 @@ pub struct ForeignKey {
     /// The table pointed to, without its database.
     pub parent: String,
     pub referenced: Vec<String>,
-    /// MySQL changes or deletes rows of this table with those that they point to, and no binlog has that.
-    pub cascades: bool,
+    /// The `ON DELETE` and `ON UPDATE` by which MySQL changes or deletes rows of this table with those that they point to, in lower
+    /// case (`on delete set null`); no binlog has that. Empty where it does not.
+    pub actions: String,
+}
+
+impl ForeignKey {
+    /// True when MySQL changes or deletes rows of this table of its own accord.
+    pub fn cascades(&self) -> bool {
+        !self.actions.is_empty()
+    }
 }
 
 impl Shape {
@@ -202,8 +210,8 @@ fn key(words: &[&Token], shape: &mut Shape) {
         let mut parent = names(target);
         let (table, database) = (parent.pop().unwrap_or_default(), parent.pop());
         let (columns, referenced) = (columns(rest), columns(target));
-        let cascades = cascades(target);
-        shape.foreign_keys.push(ForeignKey { columns, database, parent: table, referenced, cascades });
+        let actions = actions(target);
+        shape.foreign_keys.push(ForeignKey { columns, database, parent: table, referenced, actions });
     }
 }
 
@@ -213,14 +221,23 @@ fn makes_array(words: &[&Token]) -> bool {
     words.windows(2).any(|pair| matches!(pair, [Token::Word(word), Token::RParen] if is_array(word)))
 }
 
-/// Whether there is an `ON DELETE` or `ON UPDATE` with `CASCADE`, `SET NULL` or `SET DEFAULT`.
-fn cascades(tokens: &[&Token]) -> bool {
+/// The `ON DELETE` and `ON UPDATE` with `CASCADE`, `SET NULL` or `SET DEFAULT`.
+fn actions(tokens: &[&Token]) -> String {
     let word = |token: &&Token| match token {
         Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
         _ => None,
     };
     let words: Vec<String> = tokens.iter().filter_map(word).collect();
-    words.windows(3).any(|part| part[0] == "on" && matches!(part[2].as_str(), "cascade" | "set"))
+    let mut found: Vec<&str> = Vec::new();
+    for (at, part) in words.windows(3).enumerate() {
+        let length = match (part[0].as_str(), part[2].as_str()) {
+            ("on", "cascade") => 3,
+            ("on", "set") => 4,
+            _ => continue,
+        };
+        found.extend(words.iter().skip(at).take(length).map(String::as_str));
+    }
+    found.join(" ")
 }
 
 /// The quoted names before the first parenthesis.
@@ -285,7 +302,7 @@ mod tests {
             columns: vec!["c".into()],
             parent: "customer".into(),
             referenced: vec!["id".into()],
-            cascades: true,
+            actions: "on delete cascade".into(),
             ..ForeignKey::default()
         };
         assert_eq!(shape.foreign_keys, [fk]);
@@ -313,7 +330,24 @@ mod tests {
         assert_eq!(functional, [true, true, false]);
         let foreign = &shape.foreign_keys[0];
         assert_eq!((foreign.database.as_deref(), foreign.parent.as_str()), (Some("other"), "p`q"));
-        assert_eq!((foreign.referenced.as_slice(), foreign.cascades), (&["x".to_owned(), "y".to_owned()][..], false));
+        assert_eq!((foreign.referenced.as_slice(), foreign.cascades()), (&["x".to_owned(), "y".to_owned()][..], false));
+    }
+
+    #[test]
+    fn what_foreign_keys_do_to_rows_is_read() {
+        let actions = |actions: &str| {
+            let text = format!(
+                "CREATE TABLE `t` (\n  `a` int,\n  CONSTRAINT `f` FOREIGN KEY (`a`) REFERENCES `cascade` (`set`) {actions}\n)"
+            );
+            shape(&text).unwrap().foreign_keys[0].actions.clone()
+        };
+        for changes in ["ON DELETE CASCADE", "ON DELETE SET NULL", "ON DELETE SET NULL ON UPDATE CASCADE"] {
+            assert_eq!(actions(changes), changes.to_lowercase());
+        }
+        for nothing in ["", "ON DELETE RESTRICT", "ON DELETE NO ACTION ON UPDATE RESTRICT"] {
+            assert_eq!(actions(nothing), "", "{nothing}");
+        }
+        assert_eq!(actions("ON DELETE RESTRICT ON UPDATE SET NULL"), "on update set null");
     }
 
     #[test]

@@ -84,7 +84,8 @@ fn a_life_is_followed_to_its_end() {
         );
         assert_eq!((prepared.verdict.as_str(), prepared.go), ("NO-GO (complete opens it)", false));
         assert_eq!(only(&rig.round(record("noted"))).stage, BackStage::Opening);
-        rig.round(record("open"));
+        let unread = rig.round(record("open"));
+        assert_eq!((only(&unread).verdict.as_str(), only(&unread).go), ("NO-GO (not read yet)", false));
         for lag in [5, 3] {
             rig.read(Ok(Ok(observed(lag, Vec::new()))));
         }

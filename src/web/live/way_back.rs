@@ -6,6 +6,7 @@ use super::mark::{self, Tone};
 use super::stations::{self, Look, Station};
 use super::{chart, picture, text};
 use crate::watch::{BackStage, WayBack};
+use crate::workflow::preflight::Severity;
 
 /// Findings that are drawn.
 const FINDINGS: usize = 20;
@@ -21,7 +22,9 @@ pub fn in_trouble(way_back: &WayBack) -> bool {
 }
 
 fn has_trouble(way_back: &WayBack) -> bool {
-    way_back.streams.iter().any(|stream| stream.problem.is_some())
+    let blocks = || way_back.findings.iter().any(|finding| finding.severity == Severity::Blocks);
+    let refused = way_back.stage == BackStage::Running && blocks();
+    refused || way_back.streams.iter().any(|stream| stream.problem.is_some())
 }
 
 /// Complete could not open it.

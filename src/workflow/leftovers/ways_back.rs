@@ -55,7 +55,11 @@ pub async fn need(context: &Context, mount: &str) -> Result<bool, String> {
         let record = gather::mount(context, mount).await?;
         let topo = gather::open(context, mount, &record.value).await?;
         let nodes = topo.global().list(paths::WORKFLOW_RECORDS).await?;
-        let names_it = |(_, _, facts): &Known| facts.as_ref().is_ok_and(|facts| facts.back_mount == mount);
+        let names_it = |(keyspace, workflow, facts): &Known| match facts {
+            Ok(facts) => facts.back_mount == mount,
+            // it cannot be read
+            Err(_) => plan::mounts(keyspace, workflow).iter().any(|name| name == mount),
+        };
         Ok::<_, Error>(record::known(&nodes).iter().any(names_it))
     };
     match tokio::time::timeout(deadline::remaining(READING), reading).await {

@@ -174,7 +174,7 @@ async fn complete_locked(
     }
     let mut told = Told::default();
     let mut opening = match found.to_open() {
-        Some(facts) => Some(Box::pin(Opening::begin(context, (keyspace, workflow), facts, Some(&found))).await),
+        Some(facts) => Some(Box::pin(Opening::begin(context, (keyspace, workflow), facts, Some(&found), lock)).await),
         None => None,
     };
     if !found.handed_over() && !context.options.allow_unfinished_complete {

@@ -158,12 +158,14 @@ checks! {
     WAY_BACK_TABLE Blocks "way back" "a table of the workflow is not on every shard of the source any more";
     WAY_BACK_AUTO_INCREMENT Blocks "way back" "shards of the target count an AUTO_INCREMENT column for themselves: rows would meet in the source";
     WAY_BACK_UNIQUE Warns "way back" "a key is unique on each shard of the target only: a row may break it in the source";
-    WAY_BACK_FOREIGN_KEY Blocks "way back" "a foreign key of the source leads from a table of the workflow to another one, or back; or one of the target changes rows that no binlog has";
+    WAY_BACK_FOREIGN_KEY Blocks "way back" "a foreign key of the source leads from a table of the workflow to another one, or back; or one of the target changes rows that no binlog has (a warning where only the source's does)";
+    WAY_BACK_TRIGGER Warns "way back" "a table of the source has triggers, which fire for every row that comes back";
     WAY_BACK_READ_ONLY Blocks "way back" "the MySQL of a primary of the source is read-only";
     WAY_BACK_TOPO_LOCAL Warns "way back" "source tablets on other hosts are told a loopback address of the target's topology server";
     WAY_BACK_NOT_OPEN Blocks "way back" "complete could not open the way back: prepare, called again, does";
     WAY_BACK_MISSED Blocks "way back" "the target was handed over and its positions were not noted before: there is no way back";
     WAY_BACK_BOTH_WRITABLE Blocks "way back" "clients may write to the source and to the target (a warning once the way back is open)";
+    WAY_BACK_STANDS Warns "way back" "streams of an open way back were stopped for going back, which was given up: prepare lets them run on";
     WAY_BACK_BOTH_WRITTEN Warns "way back" "clients could write to the source after the target was handed over: those rows are there alone";
 
     CREATE_INTERRUPTED Warns "leftovers" "a create was interrupted (cleaned when the tables that it made are empty)";

@@ -25,6 +25,9 @@ const INVENTORY: &str = " union all select 'trigger', convert(trigger_name using
      from information_schema.routines where routine_schema = database() \
      union all select 'event', convert(event_name using utf8mb4), '' from information_schema.events \
      where event_schema = database()";
+/// Tables that have triggers.
+const TRIGGERED: &str = " union all select distinct 'triggered', convert(event_object_table using utf8mb4), '' \
+     from information_schema.triggers where trigger_schema = database()";
 const ORPHANS: &str = " union all select 'copy_state', convert(vrepl_id using utf8mb4), '' from _vt.copy_state \
      where vrepl_id not in (select id from _vt.vreplication)";
 const MAX_ROWS: u64 = 100_000;
@@ -38,7 +41,8 @@ const STATEMENTS_AT_ONCE: usize = 4;
 pub struct Answers {
     /// Global variables by name.
     pub variables: BTreeMap<String, String>,
-    /// Kind (`view`, `trigger`, `procedure`, `function`, `event`) and name.
+    /// Kind (`view`, `trigger`, `procedure`, `function`, `event`, on a target `view` and `triggered`) and name; that of `triggered` is a
+    /// table's.
     pub inventory: Vec<(String, String)>,
     /// Ids of streams that left copy states behind.
     pub orphans: Vec<String>,
@@ -91,9 +95,9 @@ async fn tells_places(context: &Context, tablet: &Tablet) -> bool {
     answer.is_ok_and(|answer| answer.position.starts_with("FilePos/"))
 }
 
-/// Asks a target primary, for its views too.
+/// Asks a target primary, for its views and for its tables with triggers, too.
 pub async fn ask_target(context: &Context, shard: String, tablet: &Tablet) -> Server {
-    let answers = ask(context, tablet, format!("{}{VIEWS}{ORPHANS}", variables())).await;
+    let answers = ask(context, tablet, format!("{}{VIEWS}{TRIGGERED}{ORPHANS}", variables())).await;
     Server { shard, alias: tablet::alias(tablet), candidate: false, answers }
 }
 

@@ -2,25 +2,29 @@
 
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::Result;
 use super::super::migrate::cleanup;
 use super::super::migrate::locks;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
+use super::super::{Error, Result};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, is_gone, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::{Context, End};
+use crate::error::{Code, Explain};
 use crate::topo::{self, Lock, external_cluster, paths};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackCancel";
 
-/// Takes a way back away: streams, denied tables, the mount in the source's topology, its record. Also one whose target keyspace was
-/// deleted.
+/// Takes a way back away: streams, denied tables, the mount in the source's topology, its record. Also one whose target keyspace, or
+/// source keyspace, was deleted.
+///
+/// With `forget_source` nothing is asked of the source, which is gone for good: the target alone is opened, whatever the phase, and the
+/// answer tells what stays in the source.
 ///
 /// # Errors
 /// Refused once the source serves again; what keeps the clusters from being changed.
-pub async fn cancel(context: &Context, names: (&str, &str)) -> Result<Told> {
+pub async fn cancel(context: &Context, names: (&str, &str), forget_source: bool) -> Result<Told> {
     check_names(names)?;
     let gone = is_gone(context, names.0).await?;
     let lock = match gone {
@@ -34,13 +38,17 @@ pub async fn cancel(context: &Context, names: (&str, &str)) -> Result<Told> {
     let cancelled = async {
         let facts = stored(context, names).await?;
         let facts = if gone { without_target(facts) } else { facts };
-        taken_away(context, names, facts, &lock).await
+        if forget_source {
+            return forgotten(context, names, facts, &lock).await;
+        }
+        Ok::<_, Error>((taken_away(context, names, facts, &lock).await?, String::new()))
     };
     let cancelled = cancelled.await;
     lock.give_back("a way back").await;
     context.changes.make();
-    let missed = Missed::told(&cancelled?, refresh::DENIES_STILL);
-    let summary = format!("the way back of workflow {}.{} is cancelled{missed}", names.0, names.1);
+    let (missed, stays) = cancelled?;
+    let missed = Missed::told(&missed, refresh::DENIES_STILL);
+    let summary = format!("the way back of workflow {}.{} is cancelled{stays}{missed}", names.0, names.1);
     Ok(Told { clear: true, summary, ..Told::default() })
 }
 
@@ -59,23 +67,89 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
     let touched = facts.phase != Phase::Prepared;
     let facts = Facts { phase: Phase::Cancelling, ..facts };
     record::put(context.topo.global(), names, &facts, lock).await?;
-    let mut missed = Vec::new();
-    if !facts.target_denied.is_empty() {
-        let target = read(context, names.0).await?;
-        missed.extend(lift(context, lock, &target, &facts.target_denied).await?);
-    }
-    let mirror = mirror::to_write(context, &facts).await?;
-    if touched {
-        let back = plan::back(names.1);
-        let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
-        let left = leave_source(&mirror, &facts, &back, &held).await;
-        held.give_back("the source").await;
-        missed.extend(left?);
-    }
-    forget_mount(&mirror, &facts).await?;
+    let mut missed = open_target(context, names.0, &facts, lock).await?;
+    let out = async {
+        let mirror = mirror::to_write(context, &facts).await?;
+        out_of_source(&mirror, &facts, &plan::back(names.1), touched).await
+    };
+    missed.extend(out.await.map_err(|error| silent(names, error))?);
     record::delete(context.topo.global(), names, lock).await?;
     context.changes.end_way_back(names.0, names.1, End::Cancelled);
     Ok(missed)
+}
+
+/// The same without the source. Answers, too, what stays there.
+async fn forgotten(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<(Vec<Missed>, String)> {
+    let stays = stays(&facts, &plan::back(names.1));
+    let facts = Facts { phase: Phase::Cancelling, ..facts };
+    record::put(context.topo.global(), names, &facts, lock).await?;
+    let missed = open_target(context, names.0, &facts, lock).await?;
+    record::delete(context.topo.global(), names, lock).await?;
+    context.changes.end_way_back(names.0, names.1, End::Cancelled);
+    tracing::warn!("the source of the way back of workflow {}.{} is forgotten{stays}", names.0, names.1);
+    Ok((missed, stays))
+}
+
+/// What stays in a source that nothing is taken out of, with the commands that do that there.
+fn stays(facts: &Facts, back: &str) -> String {
+    let Facts { keyspace, mount, back_mount, .. } = facts;
+    let mut commands = Vec::new();
+    if facts.phase != Phase::Prepared {
+        commands
+            .push(format!("Workflow --keyspace {keyspace} delete --workflow {back} --keep-data --keep-routing-rules"));
+    }
+    for (shard, tables) in facts.source_denied.iter().filter(|(_, tables)| !tables.is_empty()) {
+        let tables = tables.join(",");
+        commands.push(format!("SetShardTabletControl --remove --denied-tables {tables} {keyspace}/{shard} primary"));
+    }
+    if facts.mount_made {
+        commands.push(format!("Mount unregister --name {back_mount}"));
+    }
+    if commands.is_empty() {
+        return String::new();
+    }
+    let commands = commands.join("; ");
+    format!(
+        "; what it has in {keyspace} of {mount} stays: should that cluster come back, take it away there: {commands}"
+    )
+}
+
+/// A source that does not answer, with the way to do without it.
+fn silent(names: (&str, &str), error: Error) -> Error {
+    let code = error.code();
+    if !matches!(code, Code::Unavailable | Code::DeadlineExceeded) {
+        return error;
+    }
+    let forget = format!("if the source is gone for good: {} --forget-source", command("cancel", names));
+    let help = Some(error.help()).filter(|help| !help.is_empty());
+    let help = help.map_or_else(|| forget.clone(), |help| format!("{help}; {forget}"));
+    Error::Refused { code, reason: error.reason(), text: error.to_string(), help }
+}
+
+/// Lifts what going back has denied on the target.
+async fn open_target(context: &Context, keyspace: &str, facts: &Facts, lock: &Lock) -> Result<Vec<Missed>> {
+    if facts.target_denied.is_empty() {
+        return Ok(Vec::new());
+    }
+    let target = read(context, keyspace).await?;
+    lift(context, lock, &target, &facts.target_denied).await
+}
+
+/// Takes everything out of the source under its locks; where the keyspace is gone, or was never touched, that is the mount alone.
+async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: bool) -> Result<Vec<Missed>> {
+    let streamed = touched && !is_gone(mirror, &facts.keyspace).await?;
+    let held = match streamed {
+        true => side::lock(mirror, &facts.keyspace, back, ACTION).await?,
+        false => side::lock_name(mirror, &facts.keyspace, back, ACTION).await?,
+    };
+    let left = async {
+        let missed = if streamed { leave_source(mirror, facts, back, &held).await? } else { Vec::new() };
+        forget_mount(mirror, facts, &held).await?;
+        Ok::<_, Error>(missed)
+    };
+    let left = left.await;
+    held.give_back("the source").await;
+    left
 }
 
 /// Ends the streams, then lets clients write to the source's tables.
@@ -106,8 +180,8 @@ pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplic
     Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
 }
 
-/// Unregisters the target in the source's topology, when prepare had registered it and it is the same still.
-pub(super) async fn forget_mount(mirror: &Context, facts: &Facts) -> Result<()> {
+/// Unregisters the target in the source's topology, when prepare had registered it and it is the same still. `held` are locks there.
+pub(super) async fn forget_mount(mirror: &Context, facts: &Facts, held: &Lock) -> Result<()> {
     let global = mirror.topo.global();
     let Some(known) = external_cluster::find(global, &facts.back_mount).await?.filter(|_| facts.mount_made) else {
         return Ok(());
@@ -116,7 +190,7 @@ pub(super) async fn forget_mount(mirror: &Context, facts: &Facts) -> Result<()> 
         tracing::warn!(vitess.mount = facts.back_mount, "the mount in the source leads somewhere else now and stays");
         return Ok(());
     }
-    match external_cluster::delete(global, &facts.back_mount, known.version).await {
+    match external_cluster::delete_guarded(global, &facts.back_mount, known.version, held).await {
         Err(error) if error.is_no_node() => Ok(()),
         other => Ok(other?),
     }

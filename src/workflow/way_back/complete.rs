@@ -163,31 +163,34 @@ impl Going<'_> {
         if facts.phase != Phase::Returned {
             (facts, unaware) = self.close(facts).await?;
         }
-        let missed = match self.hand_back(&facts).await {
-            Ok(missed) => missed,
+        let (missed, others) = match self.hand_back(&facts).await {
+            Ok(done) => done,
             Err(error) => return Err(self.failed(facts, error).await),
         };
         let summary = format!(
-            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}",
+            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}{}",
             facts.keyspace,
             facts.mount,
             self.names.0,
             facts.tables.join(", "),
+            others,
             Missed::told(&missed, refresh::DENIES_STILL),
             Missed::told(&unaware, refresh::DENIES_NOT_YET)
         );
         Ok(Told { phase: Phase::Returned.word(), clear: true, summary, ..Told::default() })
     }
 
-    /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it.
-    async fn hand_back(&self, facts: &Facts) -> Result<Vec<Missed>> {
+    /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it, and what is told of
+    /// tables that stay denied there.
+    async fn hand_back(&self, facts: &Facts) -> Result<(Vec<Missed>, String)> {
         let source = read(self.mirror, &facts.keyspace).await?;
+        let others = denied_by_others(&source.keyspace, facts);
         let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
         side::delete_streams(self.mirror, self.held, &source, (self.back, facts)).await?;
-        forget_mount(self.mirror, facts).await?;
+        forget_mount(self.mirror, facts, self.held).await?;
         record::delete(self.context.topo.global(), self.names, self.lock).await?;
         self.context.changes.end_way_back(self.names.0, self.names.1, End::Completed);
-        Ok(missed)
+        Ok((missed, others))
     }
 
     async fn failed(&self, facts: Facts, error: Error) -> Error {
@@ -290,18 +293,44 @@ impl Going<'_> {
         Ok(missed)
     }
 
-    /// Lets streams that were stopped for good run on.
     async fn run_on(&self, facts: &Facts) -> Result<()> {
-        let mut found = match Found::read(self.mirror, &facts.keyspace, self.back).await {
-            // there are none
-            Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
-            found => found?,
-        };
-        if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, self.back, facts)? {
-            thaw::run_on(self.mirror, &mut found, self.back, self.held).await?;
-        }
-        Ok(())
+        run_on(self.mirror, (self.back, facts), self.held).await
     }
+}
+
+/// Lets streams of a way back that were stopped for good run on. `held` are the locks of the source.
+pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held: &Lock) -> Result<()> {
+    let mut found = match Found::read(mirror, &facts.keyspace, back).await {
+        // there are none
+        Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
+        found => found?,
+    };
+    if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {
+        thaw::run_on(mirror, &mut found, back, held).await?;
+    }
+    Ok(())
+}
+
+/// What is told of tables of the source that somebody else has denied there: the way back does not lift that.
+fn denied_by_others(source: &Keyspace, facts: &Facts) -> String {
+    let mut told = String::new();
+    for shard in &source.shards {
+        let own = listed(&facts.source_denied, &shard.name);
+        let mut tables = shard::denied(&shard.record.value);
+        tables.retain(|table| facts.tables.contains(table) && !own.contains(table));
+        if tables.is_empty() {
+            continue;
+        }
+        tables.sort();
+        tables.dedup();
+        let (keyspace, name) = (&source.name, &shard.name);
+        told.push_str(&format!(
+            "; somebody else has denied tables of {keyspace}/{name}, where clients cannot write to them until that is lifted in its \
+             cluster: SetShardTabletControl --remove --denied-tables {} {keyspace}/{name} primary",
+            tables.join(",")
+        ));
+    }
+    told
 }
 
 /// Sees that a keyspace has the primaries still that were proven, and denies these tables still: another one may have taken writes,

@@ -17,6 +17,10 @@ use super::record::Facts;
 use super::{plan, side};
 use crate::context::Context;
 
+/// What create could be told instead, and prepare could not.
+const INSTEAD: [&str; 4] =
+    [", or use --cells", "; or use --tablet-types", "; or leave the table out with", "; or leave it out with"];
+
 /// What is known before anything is written.
 pub struct Examined {
     pub arguments: Arguments,
@@ -77,10 +81,16 @@ fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     let unstreamed = [preflight::check::FUNCTIONAL_KEY.id, preflight::check::MULTI_VALUED_KEY.id];
     let mend = match finding.id {
         id if id == preflight::check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
+        id if id == preflight::check::DEFINITION_DIFFERS.id => {
+            format!("if that is not meant: bring the tables of {from} and {to} to one definition with ApplySchema")
+        }
         id if unstreamed.contains(&id) => {
             format!("drop the key in {from}, and make it again when the way back has ended")
         }
-        _ => finding.mend,
+        _ => {
+            let cut = INSTEAD.iter().filter_map(|instead| finding.mend.find(instead)).min();
+            finding.mend.get(..cut.unwrap_or(finding.mend.len())).unwrap_or_default().to_owned()
+        }
     };
     Finding { cause, mend, ..finding }
 }
@@ -161,4 +171,21 @@ pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
         Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
     });
     missing.map(finding).chain(unaware).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_drop_what_lives_or_to_give_flags_that_prepare_lacks() {
+        let told = |check, mend: &str| turned(Finding::new(check, "table t", "c", mend), "customer", "commerce").mend;
+        let differs = told(&preflight::check::DEFINITION_DIFFERS, "if that is not meant: drop the empty table");
+        assert!(differs.contains("ApplySchema") && !differs.contains("drop"), "{differs}");
+        let silent = &preflight::check::SOURCE_TABLET_NOT_SERVING;
+        assert_eq!(told(silent, "mend them, or use --cells zone1 --tablet-types replica"), "mend them");
+        let other = &preflight::check::TABLE_IN_OTHER_WORKFLOW;
+        assert_eq!(told(other, "end it first: x; or leave the table out with --exclude-tables"), "end it first: x");
+        assert_eq!(told(other, "RebuildVSchemaGraph --cells zone1"), "RebuildVSchemaGraph --cells zone1");
+    }
 }

@@ -36,19 +36,15 @@ pub async fn to_write(context: &Context, facts: &Facts) -> Result<Context> {
     Ok(mirrored(context, facts, Arc::new(source)))
 }
 
-/// Sees that the source knows the target still, and tells it again where it does not: while nothing streams, a vtctld of the source
-/// lets anybody unregister the mount. Answers whether it was told again.
+/// Whether the source knows the target still: while nothing streams, a vtctld of the source lets anybody unregister the mount.
 ///
 /// # Errors
 /// `MOUNT_CHANGED` when the mount leads somewhere else now.
-pub async fn see_mount(mirror: &Context, facts: &Facts) -> Result<bool> {
+pub async fn is_known(mirror: &Context, facts: &Facts) -> Result<bool> {
     let (global, name) = (mirror.topo.global(), &facts.back_mount);
-    let Some(known) = external_cluster::find(global, name).await? else {
-        external_cluster::create(global, name, (&facts.target).into()).await?;
-        return Ok(true);
-    };
+    let Some(known) = external_cluster::find(global, name).await? else { return Ok(false) };
     if known.value.topo_config == Some(TopoConfig::from(&facts.target)) {
-        return Ok(false);
+        return Ok(true);
     }
     let text = format!("the source has another mount {name} now, which leads to another topology than this cluster's");
     let help =

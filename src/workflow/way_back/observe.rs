@@ -52,10 +52,13 @@ impl WayBack {
     }
 
     /// What speaks against going back, that its streams do not tell themselves.
-    fn stands(&self, source: &Keyspace, workflows: &Workflows) -> Option<Finding> {
+    fn stands(&self, source: &Keyspace, workflows: &Workflows) -> Vec<Finding> {
         let rows = workflows.get(&self.back()).map(Vec::as_slice).unwrap_or_default();
-        let error = side::stand(source, rows, &self.facts).err().filter(|_| self.facts.phase == Phase::Open)?;
-        Some(Finding::of(&error, format!("workflow {}.{}", self.facts.keyspace, self.back())))
+        let error = side::stand(source, rows, &self.facts).err().filter(|_| self.facts.phase == Phase::Open);
+        let subject = format!("workflow {}.{}", self.facts.keyspace, self.back());
+        let broken = error.map(|error| Finding::of(&error, subject));
+        let standing = side::standing(rows, (&self.keyspace, &self.workflow), &self.facts);
+        broken.into_iter().chain(standing).collect()
     }
 }
 
@@ -98,7 +101,7 @@ pub async fn look(
     names.sort();
     names.dedup();
     let workflows = observe::by_name(source.workflows(&mirror, &names).await?);
-    let found: Vec<Option<Finding>> = group.iter().map(|one| one.stands(&source, &workflows)).collect();
+    let found: Vec<Vec<Finding>> = group.iter().map(|one| one.stands(&source, &workflows)).collect();
     let mounts = Common::of_mounts(group.iter().map(WayBack::mount).collect());
     let seen = observe::migrations(&mirror, &source, workflows, &mounts, (columns, false)).await?;
     let mut seen: BTreeMap<String, Result<Observed>> = seen.into_iter().collect();
@@ -110,7 +113,7 @@ pub async fn look(
 }
 
 /// What was seen of a way back: nothing of streams that are somebody else's. Whether they do well matters once they run.
-fn joined(one: &WayBack, seen: Option<Result<Observed>>, found: Option<Finding>) -> Result<Observed> {
+fn joined(one: &WayBack, seen: Option<Result<Observed>>, found: impl IntoIterator<Item = Finding>) -> Result<Observed> {
     let own = seen.transpose()?.filter(|seen| seen.origin.mount == one.facts.back_mount);
     let mut seen = own.unwrap_or_else(|| Observed { workflow: one.back(), ..Observed::default() });
     if one.facts.phase != Phase::Open {

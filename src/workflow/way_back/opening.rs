@@ -17,7 +17,7 @@ use super::side::{self, Side};
 use super::{cancel, command, mirror, plan, record};
 use crate::context::Context;
 use crate::gtid::Position;
-use crate::topo::{Lock, Write};
+use crate::topo::{Lock, Write, external_cluster};
 
 /// Bound of reading the source before the streams are stopped for good.
 const READING: Duration = Duration::from_secs(15);
@@ -75,8 +75,14 @@ pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
 }
 
 impl<'a> Opening<'a> {
-    /// Reads the source, while the streams run still. `found` is the migration, while it is there.
-    pub async fn begin(context: &'a Context, names: (&'a str, &'a str), facts: &Facts, found: Option<&Found>) -> Self {
+    /// Reads the source, while the streams run still. `found` is the migration, while it is there; `lock` is that of its complete.
+    pub async fn begin(
+        context: &'a Context,
+        names: (&'a str, &'a str),
+        facts: &Facts,
+        found: Option<&Found>,
+        lock: &Lock,
+    ) -> Self {
         let trouble = found.and_then(|found| hopeless(facts, found, names.1));
         let mut opening = Self {
             context,
@@ -99,7 +105,10 @@ impl<'a> Opening<'a> {
             let mirror = mirror::to_write(context, facts).await?;
             let examined = examine(context, &mirror, names, facts).await?;
             examined.report.refuse()?;
-            let told_again = mirror::see_mount(&mirror, facts).await?;
+            let told_again = !mirror::is_known(&mirror, facts).await?;
+            if told_again {
+                tell_again(context, &mirror, names, facts, lock).await?;
+            }
             Ok::<_, Error>((mirror, examined, told_again))
         };
         match bounded(READING, reading).await {
@@ -299,6 +308,27 @@ impl<'a> Opening<'a> {
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref().filter(|_| !self.is_open())
     }
+}
+
+/// Registers the target in the source once more. The record has it first, so that it goes with the way back.
+async fn tell_again(
+    context: &Context,
+    mirror: &Context,
+    names: (&str, &str),
+    facts: &Facts,
+    lock: &Lock,
+) -> Result<()> {
+    let held = side::lock_name(mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
+    let told = async {
+        let made = Facts { mount_made: true, ..facts.clone() };
+        record::put(context.topo.global(), names, &made, lock).await?;
+        let (name, target) = (&facts.back_mount, (&facts.target).into());
+        external_cluster::create_guarded(mirror.topo.global(), name, target, &held).await?;
+        Ok::<_, Error>(())
+    };
+    let told = told.await;
+    held.give_back("the source").await;
+    told
 }
 
 /// A failure of complete after which clients cannot write to the source.

@@ -26,8 +26,7 @@ pub fn back(workflow: &str) -> String {
 /// has there, and by its having copied nothing.
 pub fn whose<'s>(stream: &'s Stream, back: &'s str) -> Option<(&'s str, &'s str)> {
     let (source, workflow) = (stream.bls.as_ref()?, back.strip_suffix(BACK)?);
-    let named = [mount(&source.keyspace, workflow), joined(&source.keyspace, workflow)];
-    let is_one = stream.rows_copied == 0 && named.contains(&source.external_cluster);
+    let is_one = stream.rows_copied == 0 && mounts(&source.keyspace, workflow).contains(&source.external_cluster);
     is_one.then_some((source.keyspace.as_str(), workflow))
 }
 
@@ -36,6 +35,11 @@ pub fn whose<'s>(stream: &'s Stream, back: &'s str) -> Option<(&'s str, &'s str)
 pub fn mount(keyspace: &str, workflow: &str) -> String {
     let joined = joined(keyspace, workflow);
     if keyspace.contains('.') || workflow.contains('.') { format!("{}.{joined}", keyspace.len()) } else { joined }
+}
+
+/// The names that it may have: of this version, and of older ones.
+pub fn mounts(keyspace: &str, workflow: &str) -> [String; 2] {
+    [mount(keyspace, workflow), joined(keyspace, workflow)]
 }
 
 /// The same as older versions have named all of them.

@@ -11,7 +11,7 @@ use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::opening::Opening;
 use super::record::{Config, Facts, Phase};
-use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side};
+use super::{Told, check_names, command, complete, mirror, out_of_turn, plan, record, side};
 use crate::context::Context;
 use crate::topo::{self, Lock, external_cluster};
 
@@ -54,10 +54,8 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     let stored = record::find(context.topo.global(), names.0, names.1).await?;
     match &stored {
-        Some(facts) if facts.phase == Phase::Handed => return open(context, names, facts, lock).await,
-        Some(facts) if facts.phase == Phase::Open => {
-            let summary = format!("the way back is open already: see {}", command("status", names));
-            return Ok(Told { phase: facts.phase.word(), clear: true, summary, ..Told::default() });
+        Some(facts) if matches!(facts.phase, Phase::Handed | Phase::Open) => {
+            return handed_over(context, names, facts, lock).await;
         }
         Some(facts) if facts.phase != Phase::Prepared => {
             let help = match facts.phase {
@@ -83,20 +81,10 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     report.log("way-back prepare");
     let mirror = mirror::to_write(context, &facts).await?;
     // proves that the keyspace's records can be written, before anything is
-    side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?.release().await?;
-    let known = external_cluster::find(mirror.topo.global(), &facts.back_mount).await?;
-    let theirs = known.and_then(|record| record.value.topo_config);
-    if let Some(theirs) = theirs.as_ref().filter(|theirs| **theirs != TopoConfig::from(&facts.target)) {
-        return Err(taken(&facts.back_mount, theirs));
-    }
-    facts.mount_made = theirs.is_none() || stored.as_ref().is_some_and(|stored| stored.mount_made);
-    record::put(context.topo.global(), names, &facts, lock).await?;
-    if theirs.is_none() {
-        let made = external_cluster::create(mirror.topo.global(), &facts.back_mount, (&facts.target).into()).await;
-        if let Err(error) = made {
-            return Err(not_made(context, names, &facts, (error, stored.is_none()), lock).await);
-        }
-    }
+    let held = side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
+    let registered = register(context, &mirror, names, (&mut facts, stored.as_ref()), (lock, &held)).await;
+    held.give_back("the source").await;
+    registered?;
     let streams: usize = examined.sources.iter().map(|(_, sources)| sources.len()).sum();
     let summary = format!(
         "the way back of workflow {}.{} is prepared: complete will open {streams} streams into {} of {}; DDL of {} {}",
@@ -108,6 +96,31 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         at_ddl(&facts)
     );
     Ok(Told { phase: facts.phase.word(), clear: true, summary, report, ..Told::default() })
+}
+
+/// Writes the record, and lets the source know the target. `stored` is what an earlier prepare has written; the locks are the
+/// target's and the source's.
+async fn register(
+    context: &Context,
+    mirror: &Context,
+    names: (&str, &str),
+    (facts, stored): (&mut Facts, Option<&Facts>),
+    (lock, held): (&Lock, &Lock),
+) -> Result<()> {
+    let known = external_cluster::find(mirror.topo.global(), &facts.back_mount).await?;
+    let theirs = known.and_then(|record| record.value.topo_config);
+    if let Some(theirs) = theirs.as_ref().filter(|theirs| **theirs != TopoConfig::from(&facts.target)) {
+        return Err(taken(&facts.back_mount, theirs));
+    }
+    facts.mount_made = theirs.is_none() || stored.is_some_and(|stored| stored.mount_made);
+    record::put(context.topo.global(), names, facts, lock).await?;
+    if theirs.is_none() {
+        let (name, target) = (&facts.back_mount, (&facts.target).into());
+        if let Err(error) = external_cluster::create_guarded(mirror.topo.global(), name, target, held).await {
+            return Err(not_made(context, names, facts, (error, stored.is_none()), lock).await);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a way back that was prepared before is this one.
@@ -276,10 +289,49 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
     Told { clear, summary, report, steps, ..Told::default() }
 }
 
+/// What is left to do once complete has handed the target over.
+///
+/// # Errors
+/// `WAY_BACK_EXISTS` where the target has streams of a later migration of that name.
+async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
+    let target = Keyspace::load(&context.topo, names.0).await?;
+    let rows = target.workflows(context, &[names.1.to_owned()]).await?;
+    let there = streams::list(&target, &rows);
+    let is_own = facts.is_for(&there);
+    let any = there.iter().any(|(_, ids)| !ids.is_empty());
+    // records of older versions do not tell their streams
+    if any && !is_own && !facts.streams.is_empty() {
+        return Err(other(names, facts));
+    }
+    match facts.phase {
+        Phase::Handed if is_own => Err(unfinished(names)),
+        Phase::Handed => open(context, names, facts, lock).await,
+        _ => go_on(context, names, facts).await,
+    }
+}
+
+/// Lets the streams of an open way back run on that going back has stopped and that were to run on after its failure.
+async fn go_on(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Told> {
+    let back = plan::back(names.1);
+    let mirror = mirror::to_read(context, facts).await?;
+    let rows =
+        Keyspace::load(&mirror.topo, &facts.keyspace).await?.workflows(&mirror, std::slice::from_ref(&back)).await?;
+    let stood = side::standing(&rows, names, facts).is_some();
+    if stood {
+        let mirror = mirror::to_write(context, facts).await?;
+        let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
+        let ran = complete::run_on(&mirror, (&back, facts), &held).await;
+        held.give_back("the source").await;
+        ran?;
+    }
+    let what = if stood { "is open, and its streams run on" } else { "is open already" };
+    let summary = format!("the way back {what}: see {}", command("status", names));
+    Ok(Told { phase: facts.phase.word(), clear: true, summary, ..Told::default() })
+}
+
 /// Opens a way back that complete left half open.
 async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
-    refuse_unfinished(context, names, facts).await?;
-    let mut opening = Opening::begin(context, names, facts, None).await;
+    let mut opening = Opening::begin(context, names, facts, None, lock).await;
     opening.open(lock).await;
     opening.start(lock).await;
     opening.end().await;
@@ -291,17 +343,12 @@ async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock
     Ok(Told { phase: Phase::Open.word(), clear: true, summary, ..Told::default() })
 }
 
-/// Refuses while streams of the migration are there: complete stopped them for good, and a diff may start them again, which would
-/// bring older changes back.
-async fn refuse_unfinished(context: &Context, names: (&str, &str), facts: &Facts) -> Result<()> {
-    let target = Keyspace::load(&context.topo, names.0).await?;
-    let rows = target.workflows(context, &[names.1.to_owned()]).await?;
-    if !facts.is_for(&streams::list(&target, &rows)) {
-        return Ok(());
-    }
+/// Streams of the migration are there: complete stopped them for good, and a diff may start them again, which would bring older
+/// changes back.
+fn unfinished(names: (&str, &str)) -> Error {
     let text = format!("the way back of workflow {}.{} is not opened: its complete has not ended", names.0, names.1);
     let help = format!("finish it: Migrate --target-keyspace {} --workflow {} complete", names.0, names.1);
-    Err(Error::precondition("WAY_BACK_NOT_OPEN", text, help))
+    Error::precondition("WAY_BACK_NOT_OPEN", text, help)
 }
 
 #[cfg(test)]

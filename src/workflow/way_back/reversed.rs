@@ -33,8 +33,9 @@ pub async fn reversed(context: &Context, names: (&str, &str), to_compare: bool) 
 pub fn explained(names: (&str, &str), error: Error) -> Error {
     let help = match error.reason() {
         "FROZEN" => format!(
-            "its streams were stopped for going back: run that again: {}; or stay with the target: {}",
+            "its streams were stopped for going back: run that again: {}; or let them run on: {}; or stay with the target: {}",
             command("complete", names),
+            command("prepare", names),
             command("cancel", names)
         ),
         "WORKFLOW_UNKNOWN" => format!("see {}", command("status", names)),

@@ -7,13 +7,15 @@ use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use super::super::migrate::cleanup::{self, state_change};
+use super::super::migrate::readiness;
+use super::super::preflight::{Finding, check};
 use super::super::record::listed;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{self, Keyspace, OnShard, TargetShard, WithReplicas};
 use super::super::{Error, Result, overrides};
 use super::examine::Examined;
-use super::plan;
 use super::record::{Facts, Phase};
+use super::{command, plan};
 use crate::context::Context;
 use crate::topo::{Lock, LockRequest, paths};
 
@@ -34,9 +36,23 @@ pub struct Side<'a> {
 /// # Errors
 /// Those of the topology; that somebody else has them.
 pub async fn lock(mirror: &Context, keyspace: &str, back: &str, action: &str) -> Result<Lock> {
+    take(mirror, named(mirror, keyspace, back, action).of(paths::keyspace_dir(keyspace)), keyspace).await
+}
+
+/// The same of the workflow alone: for the mount, or where the keyspace is gone.
+///
+/// # Errors
+/// The same.
+pub async fn lock_name(mirror: &Context, keyspace: &str, back: &str, action: &str) -> Result<Lock> {
+    take(mirror, named(mirror, keyspace, back, action), keyspace).await
+}
+
+fn named(mirror: &Context, keyspace: &str, back: &str, action: &str) -> LockRequest {
     let wait = mirror.options.lock_timeout.min(LOCK_WAIT);
-    let request = LockRequest { wait, ..mirror.lock_request(action) };
-    let request = request.named(paths::workflow_lock(keyspace, back)).of(paths::keyspace_dir(keyspace));
+    LockRequest { wait, ..mirror.lock_request(action) }.named(paths::workflow_lock(keyspace, back))
+}
+
+async fn take(mirror: &Context, request: LockRequest, keyspace: &str) -> Result<Lock> {
     let locked = mirror.topo.global().lock(request).await;
     locked.map_err(|error| Error::Topo(error).doing(format!("failed to lock the source keyspace {keyspace}")))
 }
@@ -148,6 +164,18 @@ impl Side<'_> {
         });
         Error::all(join_all(calls).await)
     }
+}
+
+/// What there is to tell of streams of an open way back that going back has stopped for good: it failed, and they were to run on.
+pub fn standing(rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Option<Finding> {
+    let back = plan::back(names.1);
+    let are_ours = || matches!(are_ours(rows, &back, facts), Ok(true));
+    if facts.phase != Phase::Open || !readiness::any_frozen(rows) || !are_ours() {
+        return None;
+    }
+    let cause = "its streams were stopped for going back, which was given up: they stand, and the source falls behind";
+    let mend = format!("let them run on: {}; or go back: {}", command("prepare", names), command("complete", names));
+    Some(Finding::new(&check::WAY_BACK_STANDS, format!("workflow {}.{back}", facts.keyspace), cause, mend))
 }
 
 /// Proves that the streams of the way back are those that [`Facts::pairs`] tells, and none is before its noted position.

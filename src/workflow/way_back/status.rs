@@ -189,6 +189,7 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     {
         seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace)));
     }
+    seen.found.extend(side::standing(&rows, names, facts));
     seen.found.extend(writable(&source, facts, names));
     match verdict::verdict(&mirror, &facts.keyspace, &back).await {
         Ok(judged) => {

@@ -1,4 +1,4 @@
-//! Tables whose rows could not go back whole: keys that are unique on each shard only, foreign keys that lead out.
+//! Tables whose rows could not go back whole: keys that are unique on each shard only, foreign keys that lead out, triggers.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
 use super::super::super::migrate::arguments::Arguments;
 use super::super::super::migrate::create::situation::Situation;
 use super::super::super::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
-use super::super::super::preflight::{Finding, check, vschema};
+use super::super::super::preflight::{Finding, Severity, check, vschema};
 use crate::sql::ddl;
 
 /// All findings about tables. In the situation the source is the target.
@@ -23,11 +23,15 @@ pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
     for there in &situation.target_tables {
         found.extend(foreign(tables, there, &arguments.target_keyspace));
     }
+    let there = situation.target_tables.first().map(|there| table_shapes(tables, there)).unwrap_or_default();
     // where vtgate manages foreign keys it changes the rows itself
     if situation.source.vschema.foreign_key_mode() != ForeignKeyMode::Managed {
-        let there = situation.target_tables.first().map(|there| table_shapes(tables, there)).unwrap_or_default();
         found.extend(cascading(tables, &shapes, &there, &arguments.source_keyspace));
     }
+    found.extend(only_there(tables, &shapes, &there, &arguments.target_keyspace));
+    let told = situation.asked.servers.target.iter().filter_map(|server| server.answers.as_ref().ok());
+    let inventory = told.flat_map(|answers| &answers.inventory);
+    found.extend(triggered(tables, inventory, &arguments.target_keyspace));
     found.dedup();
     found
 }
@@ -108,7 +112,7 @@ fn cascading(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str)
     let mut found = Vec::new();
     for child in tables {
         let Some(shape) = shapes.get(child) else { continue };
-        for key in shape.foreign_keys.iter().filter(|key| key.cascades) {
+        for key in shape.foreign_keys.iter().filter(|key| key.cascades()) {
             let both = key.database.is_none() && tables.contains(&key.parent);
             if both && there.get(child).is_some_and(|there| there.foreign_keys.contains(key)) {
                 continue;
@@ -123,6 +127,49 @@ fn cascading(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str)
         }
     }
     found
+}
+
+/// Foreign keys of the source between tables that come back, by which MySQL changes rows there that the target keeps as they are.
+fn only_there(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for child in tables {
+        let Some(shape) = there.get(child) else { continue };
+        for key in shape.foreign_keys.iter().filter(|key| key.cascades()) {
+            // one that leads out blocks already
+            let leads_out = key.database.is_some() || !tables.contains(&key.parent);
+            if leads_out || shapes.get(child).is_some_and(|here| here.foreign_keys.contains(key)) {
+                continue;
+            }
+            let parent = &key.parent;
+            let cause = format!(
+                "MySQL changes or deletes rows of table {child} in {keyspace} with those of {parent}, which the target does not do: \
+                 rows that clients keep there would be gone"
+            );
+            let mend =
+                "drop that foreign key in the source, or see that clients delete such rows themselves; a VDiff tells";
+            let finding = Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, mend);
+            found.push(Finding { severity: Severity::Warns, ..finding });
+        }
+    }
+    found
+}
+
+/// Tables of the source that have triggers. `inventory` is what its databases hold.
+fn triggered<'i>(
+    tables: &[String],
+    inventory: impl Iterator<Item = &'i (String, String)>,
+    keyspace: &str,
+) -> Vec<Finding> {
+    let with: BTreeSet<&str> =
+        inventory.filter(|(kind, _)| kind == "triggered").map(|(_, table)| table.as_str()).collect();
+    let finding = |table: &String| {
+        let cause = format!(
+            "table {table} in {keyspace} has triggers: they fire for every row that comes back, and what they write is there alone"
+        );
+        let mend = "drop them in the source, and make them again when the way back has ended";
+        Finding::new(&check::WAY_BACK_TRIGGER, format!("table {table}"), cause, mend)
+    };
+    tables.iter().filter(|table| with.contains(table.as_str())).map(finding).collect()
 }
 
 #[cfg(test)]
@@ -190,6 +237,42 @@ mod tests {
         );
         assert_eq!([count(&both, &cascade, CHILD), count(&both, &cascade, PLAIN)], [1; 2]);
         assert_eq!(count(&["child"], &cascade, &cascade), 1, "rows of the parent stay in the source");
+        let set_null = cascade.replace("CASCADE", "SET NULL");
+        assert_eq!(count(&both, &cascade, &set_null), 1, "the source would keep rows that the target deletes");
+    }
+
+    #[test]
+    fn what_only_the_source_does_is_told() {
+        let cascade = CHILD.replace("REFERENCES `parent` (`id`)", "REFERENCES `parent` (`id`) ON DELETE CASCADE");
+        let set_null = cascade.replace("CASCADE", "SET NULL");
+        let with = |child: &str| definitions(&[("child", child), ("parent", PLAIN)]);
+        let found = |list: &[&str], here: &str, there: &str| {
+            let tables = names(list);
+            let (here, there) = (table_shapes(&tables, &with(here)), table_shapes(&tables, &with(there)));
+            only_there(&tables, &here, &there, "commerce")
+        };
+        let both = ["child", "parent"];
+        for here in [PLAIN, CHILD, set_null.as_str()] {
+            let told = found(&both, here, &cascade);
+            assert_eq!(
+                told.iter().map(|f| (f.id, f.severity)).collect::<Vec<_>>(),
+                [("WAY_BACK_FOREIGN_KEY", Severity::Warns)]
+            );
+        }
+        for (list, there) in [(&both[..], &cascade[..]), (&both[..], CHILD), (&both[..1], &set_null[..])] {
+            assert_eq!(found(list, &cascade, there), []);
+        }
+    }
+
+    #[test]
+    fn triggers_of_the_source_are_told_by_their_table() {
+        let item = |kind: &str, name: &str| (kind.to_owned(), name.to_owned());
+        let inventory = [item("triggered", "a"), item("triggered", "a"), item("triggered", "other"), item("view", "b")];
+        let found = triggered(&names(&["a", "b"]), inventory.iter(), "commerce");
+        assert_eq!(
+            found.iter().map(|f| (f.id, f.subject.as_str())).collect::<Vec<_>>(),
+            [("WAY_BACK_TRIGGER", "table a")]
+        );
     }
 
     #[test]
