@@ -61,7 +61,7 @@ fn of(loaded: &Keyspace, workflow: &str, found: Vec<OnShard>) -> Result<Vec<Targ
         targets.push(Target { shard: shard.name.clone(), primary: shard.primary()?.clone(), found: on_shard.found });
     }
     if targets.is_empty() {
-        return Err(status::missing(&loaded.name, workflow));
+        return Err(status::missing(&loaded.name, workflow, false));
     }
     targets.sort_by(|a, b| a.shard.cmp(&b.shard));
     Ok(targets)

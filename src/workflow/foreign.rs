@@ -44,7 +44,7 @@ pub async fn add_tables(context: &Context, keyspace: &str, workflow: &str) -> Re
     let rows = loaded.workflows(context, &[workflow.to_owned()]).await?;
     check(keyspace, workflow, &rows)?;
     if rows.is_empty() {
-        return Err(status::missing(keyspace, workflow));
+        return Err(status::missing(keyspace, workflow, false));
     }
     let text = format!("cannot add tables for workflow type {}", VReplicationWorkflowType::Migrate.as_str_name());
     Err(Error::precondition("WORKFLOW_TYPE", text, "make another Migrate workflow for the tables that are missing"))

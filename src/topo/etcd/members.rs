@@ -118,7 +118,8 @@ impl Members {
     where
         F: Future<Output = Answer<T>>,
     {
-        self.in_turn(key, call, false).instrument(self.span(op, key)).await
+        // boxed, or each call that asks a topology is as long as this
+        Box::pin(self.in_turn(key, call, false)).instrument(self.span(op, key)).await
     }
 
     /// The same for a read: a member that is slow and still serves is waited for.
@@ -126,7 +127,7 @@ impl Members {
     where
         F: Future<Output = Answer<T>>,
     {
-        self.in_turn(key, call, true).instrument(self.span(op, key)).await
+        Box::pin(self.in_turn(key, call, true)).instrument(self.span(op, key)).await
     }
 
     fn span(&self, op: &'static str, key: &str) -> tracing::Span {

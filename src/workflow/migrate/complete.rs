@@ -92,7 +92,9 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
     let (lock, found) = locked?;
     let cells = found.as_ref().map(|found| found.target.keyspace.cells.clone()).unwrap_or_default();
     let result = match found {
-        Ok(found) => complete_locked(context, found, (keyspace, workflow), (source, *ignore_source), &lock).await,
+        Ok(found) => {
+            Box::pin(complete_locked(context, found, (keyspace, workflow), (source, *ignore_source), &lock)).await
+        }
         Err(error) => Err(opening::left_denied(context, (keyspace, workflow), error).await),
     };
     lock.give_back("complete").await;
@@ -183,7 +185,7 @@ async fn complete_locked(
         let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await;
         let ready = match (ready, &mut opening) {
             (Err(error), Some(opening)) => {
-                let error = given_up(error, opening, lock, (keyspace, workflow)).await;
+                let error = Box::pin(given_up(error, opening, lock, (keyspace, workflow))).await;
                 opening.end().await;
                 return Err(error);
             }
@@ -191,12 +193,12 @@ async fn complete_locked(
         };
         (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
     }
-    let done = run(context, &found, workflow, lock, (&mut opening, &mut told)).await;
+    let done = Box::pin(run(context, &found, workflow, lock, (&mut opening, &mut told))).await;
     let done = match (done, &mut opening) {
         (Err(error), Some(opening)) if !found.handed_over() => {
             Err(match told.handed_over(context, (keyspace, workflow), &error).await {
                 Some(true) => error,
-                Some(false) => given_up(error, opening, lock, (keyspace, workflow)).await,
+                Some(false) => Box::pin(given_up(error, opening, lock, (keyspace, workflow))).await,
                 None => undecided(error, opening, (keyspace, workflow)),
             })
         }
@@ -257,10 +259,10 @@ async fn run(
             told.handing = Handing::Begun;
         }
         match (&step, opening.as_mut()) {
-            (Step::NotePositions { .. }, Some(opening)) => opening.note(&found.target.keyspace, lock).await,
-            (Step::OpenWayBack { .. }, Some(opening)) => opening.open(lock).await,
-            (Step::StartWayBack { .. }, Some(opening)) => opening.start(lock).await,
-            (_, opening) => execute(context, found, workflow, lock, (&step, opening, told)).await?,
+            (Step::NotePositions { .. }, Some(opening)) => Box::pin(opening.note(&found.target.keyspace, lock)).await,
+            (Step::OpenWayBack { .. }, Some(opening)) => Box::pin(opening.open(lock)).await,
+            (Step::StartWayBack { .. }, Some(opening)) => Box::pin(opening.start(lock)).await,
+            (_, opening) => Box::pin(execute(context, found, workflow, lock, (&step, opening, told))).await?,
         }
         if hands_over {
             told.handing = Handing::Done;

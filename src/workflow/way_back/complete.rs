@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub async fn complete(context: &Context, names: (&str, &str)) -> Result<Told> {
     check_names(names)?;
     let lock = locks(context, names.0, names.1, ACTION).await?;
-    let returned = locked(context, names, &lock).await;
+    let returned = Box::pin(locked(context, names, &lock)).await;
     lock.give_back("a way back").await;
     context.changes.make();
     returned
@@ -63,10 +63,10 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
     let (mirror, held) = match source(context, names, &facts, &back).await {
         Ok(source) => source,
         // the source was not looked at
-        Err(error) => return Err(failed(context, names, (facts, lock), error, None).await),
+        Err(error) => return Err(Box::pin(failed(context, names, (facts, lock), error, None)).await),
     };
     let going = Going { context, mirror: &mirror, names, back: &back, lock, held: &held };
-    let returned = going.back(facts).await;
+    let returned = Box::pin(going.back(facts)).await;
     held.give_back("the source").await;
     returned
 }
@@ -96,7 +96,7 @@ async fn failed(
     going: Option<&Going<'_>>,
 ) -> Error {
     match facts.phase {
-        Phase::Closing => open_again(context, names, (facts, lock), error, going).await,
+        Phase::Closing => Box::pin(open_again(context, names, (facts, lock), error, going)).await,
         Phase::Returned => {
             let text = format!(
                 "{error}\n{} of {} is the one that serves from here on, and clients may not be able to write to its tables yet",
@@ -128,7 +128,7 @@ async fn open_again(
         facts.target_denied = Vec::new();
         record::put(global, names, &facts, lock).await?;
         match going {
-            Some(going) => going.run_on(&facts).await,
+            Some(going) => Box::pin(going.run_on(&facts)).await,
             None => {
                 let text = "the streams of the way back were not looked at";
                 Err(Error::precondition("WAY_BACK_STREAMS", text, command("status", names)))
@@ -161,11 +161,11 @@ impl Going<'_> {
     async fn back(&self, mut facts: Facts) -> Result<Told> {
         let mut unaware = Vec::new();
         if facts.phase != Phase::Returned {
-            (facts, unaware) = self.close(facts).await?;
+            (facts, unaware) = Box::pin(self.close(facts)).await?;
         }
-        let (missed, others) = match self.hand_back(&facts).await {
+        let (missed, others) = match Box::pin(self.hand_back(&facts)).await {
             Ok(done) => done,
-            Err(error) => return Err(self.failed(facts, error).await),
+            Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
         };
         let summary = format!(
             "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}{}",
@@ -217,9 +217,9 @@ impl Going<'_> {
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
     /// lets clients write to the target again.
     async fn close(&self, mut facts: Facts) -> Result<(Facts, Vec<Missed>)> {
-        let (mut found, target) = match self.look(&facts).await {
+        let (mut found, target) = match Box::pin(self.look(&facts)).await {
             Ok(seen) => seen,
-            Err(error) => return Err(self.failed(facts, error).await),
+            Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
         };
         if facts.phase == Phase::Open {
             facts.target_denied = target.keyspace.not_denied(&facts.tables);
@@ -230,14 +230,14 @@ impl Going<'_> {
         let proven = async {
             let unaware = self.quieten(&target, &facts).await?;
             self.ready(&mut found).await?;
-            freeze::freeze(self.mirror, &found, self.back, self.held).await?;
+            Box::pin(freeze::freeze(self.mirror, &found, self.back, self.held)).await?;
             unchanged(self.mirror, &found.target.keyspace, &[]).await?;
             unchanged(self.context, &target.keyspace, &facts.tables).await?;
             self.put(&returned).await.map(|()| unaware)
         };
         match proven.await {
             Ok(unaware) => Ok((returned, unaware)),
-            Err(error) => Err(self.failed(facts, error).await),
+            Err(error) => Err(Box::pin(self.failed(facts, error)).await),
         }
     }
 
@@ -247,7 +247,7 @@ impl Going<'_> {
 
     /// Waits until every stream is at the position that the target has now.
     async fn ready(&self, found: &mut Found) -> Result<()> {
-        let ready = readiness::check(self.mirror, found, self.back, (None, false), self.held).await;
+        let ready = Box::pin(readiness::check(self.mirror, found, self.back, (None, false), self.held)).await;
         found.rows = ready.map_err(|error| self.not_ready(error))?.rows;
         Ok(())
     }
@@ -306,7 +306,7 @@ pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held
         found => found?,
     };
     if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {
-        thaw::run_on(mirror, &mut found, back, held).await?;
+        Box::pin(thaw::run_on(mirror, &mut found, back, held)).await?;
     }
     Ok(())
 }

@@ -40,11 +40,11 @@ pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
     check_names(names)?;
     if arguments.dry_run {
         let found = Found::read(context, names.0, names.1).await?;
-        let (facts, examined, report) = look(context, &found, arguments).await?;
+        let (facts, examined, report) = Box::pin(look(context, &found, arguments)).await?;
         return Ok(dry(names, &facts, &examined, report));
     }
     let lock = locks(context, names.0, names.1, ACTION).await?;
-    let prepared = locked(context, arguments, &lock).await;
+    let prepared = Box::pin(locked(context, arguments, &lock)).await;
     lock.give_back("a way back").await;
     context.changes.make();
     prepared
@@ -55,7 +55,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     let stored = record::find(context.topo.global(), names.0, names.1).await?;
     match &stored {
         Some(facts) if matches!(facts.phase, Phase::Handed | Phase::Open) => {
-            return handed_over(context, names, facts, lock).await;
+            return Box::pin(handed_over(context, names, facts, lock)).await;
         }
         Some(facts) if facts.phase != Phase::Prepared => {
             let help = match facts.phase {
@@ -73,7 +73,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         _ => {}
     }
     let found = Found::read(context, names.0, names.1).await?;
-    let (mut facts, examined, report) = look(context, &found, arguments).await?;
+    let (mut facts, examined, report) = Box::pin(look(context, &found, arguments)).await?;
     if let Some(stored) = stored.as_ref().filter(|stored| !is_same(stored, &facts)) {
         return Err(other(names, stored));
     }
@@ -82,7 +82,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     let mirror = mirror::to_write(context, &facts).await?;
     // proves that the keyspace's records can be written, before anything is
     let held = side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
-    let registered = register(context, &mirror, names, (&mut facts, stored.as_ref()), (lock, &held)).await;
+    let registered = Box::pin(register(context, &mirror, names, (&mut facts, stored.as_ref()), (lock, &held))).await;
     held.give_back("the source").await;
     registered?;
     let streams: usize = examined.sources.iter().map(|(_, sources)| sources.len()).sum();
@@ -174,7 +174,7 @@ async fn look(context: &Context, found: &Found, arguments: &Arguments) -> Result
     let facts = facts(context, found, arguments).await?;
     let mirror = mirror::to_read(context, &facts).await?;
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
-    let mut examined = examine(context, &mirror, names, &facts).await?;
+    let mut examined = Box::pin(examine(context, &mirror, names, &facts)).await?;
     let mut report = Report::default();
     report.extend(migration(found, &arguments.workflow));
     report.extend(std::mem::take(&mut examined.report.findings));
@@ -305,8 +305,8 @@ async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock
     }
     match facts.phase {
         Phase::Handed if is_own => Err(unfinished(names)),
-        Phase::Handed => open(context, names, facts, lock).await,
-        _ => go_on(context, names, facts).await,
+        Phase::Handed => Box::pin(open(context, names, facts, lock)).await,
+        _ => Box::pin(go_on(context, names, facts)).await,
     }
 }
 
@@ -320,7 +320,7 @@ async fn go_on(context: &Context, names: (&str, &str), facts: &Facts) -> Result<
     if stood {
         let mirror = mirror::to_write(context, facts).await?;
         let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
-        let ran = complete::run_on(&mirror, (&back, facts), &held).await;
+        let ran = Box::pin(complete::run_on(&mirror, (&back, facts), &held)).await;
         held.give_back("the source").await;
         ran?;
     }
@@ -331,9 +331,9 @@ async fn go_on(context: &Context, names: (&str, &str), facts: &Facts) -> Result<
 
 /// Opens a way back that complete left half open.
 async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
-    let mut opening = Opening::begin(context, names, facts, None, lock).await;
-    opening.open(lock).await;
-    opening.start(lock).await;
+    let mut opening = Box::pin(Opening::begin(context, names, facts, None, lock)).await;
+    Box::pin(opening.open(lock)).await;
+    Box::pin(opening.start(lock)).await;
     opening.end().await;
     if let Some(why) = opening.trouble() {
         let text = format!("the way back of workflow {}.{} could not be opened: {why}", names.0, names.1);
