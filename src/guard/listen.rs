@@ -306,7 +306,9 @@ impl AsyncWrite for Io {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
-        self.look.blocks(flushed.is_pending());
+        if flushed.is_pending() {
+            self.look.blocks(true);
+        }
         flushed
     }
 

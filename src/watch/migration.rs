@@ -29,6 +29,11 @@ pub fn build(
     let seconds = now / 1000;
     let findings = findings(&observed, before.map(|before| before.findings.as_slice()).unwrap_or_default());
     let streams = streams(keyspace, &observed.streams, &findings, memory, seconds);
+    // complete deletes them before it has ended: what was seen last stays in sight
+    let streams = match before {
+        Some(before) if streams.is_empty() && observed.completing => before.streams.clone(),
+        _ => streams,
+    };
     let copied = !streams.is_empty() && observed.tables.values().all(|table| table.done);
     let tables = tables(&observed.tables, memory, now);
     let copy = copy(&observed, &tables, copied, memory, now);

@@ -64,6 +64,10 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         let help = format!("the source serves already; finish going back: {}", command("complete", names));
         return Err(out_of_turn(names, &facts, help));
     }
+    // where the target waits to be opened, that goes first
+    if facts.target_denied.is_empty() {
+        mirror::see_unchanged(context, &facts).await?;
+    }
     let touched = facts.phase != Phase::Prepared;
     let facts = Facts { phase: Phase::Cancelling, ..facts };
     record::put(context.topo.global(), names, &facts, lock).await?;

@@ -52,6 +52,17 @@ pub async fn is_known(mirror: &Context, facts: &Facts) -> Result<bool> {
     Err(Error::precondition("MOUNT_CHANGED", text, help))
 }
 
+/// Looks whether the mount leads where it did when the way back was prepared; one that cannot be read proves nothing.
+///
+/// # Errors
+/// `MOUNT_CHANGED` when it leads somewhere else now.
+pub async fn see_unchanged(context: &Context, facts: &Facts) -> Result<()> {
+    match gather::mount(context, &facts.mount).await {
+        Ok(record) => check(facts, record.value.topo_config.as_ref().map(Config::from)),
+        Err(_) => Ok(()),
+    }
+}
+
 fn check(facts: &Facts, now: Option<Config>) -> Result<()> {
     if now.as_ref() == Some(&facts.source) {
         return Ok(());

@@ -205,8 +205,10 @@ async fn a_request_with_an_empty_authority_is_answered() {
                 tokio::task::yield_now().await;
             }
             let frames = tokio::time::timeout(Duration::from_secs(30), answer(&mut stream)).await.unwrap();
-            // header, an empty message, trailers; a reset would be a frame of kind 3
-            let of_call: Vec<u8> = frames.iter().filter(|(_, number)| *number == 1).map(|(kind, _)| *kind).collect();
+            // header, an empty message in a frame or two, trailers; a reset would be a frame of kind 3
+            let of_call = frames.iter().filter(|(_, number)| *number == 1).map(|(kind, _)| *kind);
+            let mut of_call: Vec<u8> = of_call.collect();
+            of_call.dedup();
             assert_eq!(of_call, [1, 0, 1], "{authority:?}");
         }
     }
