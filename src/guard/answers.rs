@@ -46,8 +46,8 @@ struct Open {
     answers: HashMap<u64, One>,
     /// Those that wait for their client.
     waiting: usize,
-    /// Bytes of requests, and whether somebody works on them.
-    requests: HashMap<u64, (usize, bool)>,
+    /// Bytes of requests.
+    requests: HashMap<u64, usize>,
     passed: Passed,
 }
 
@@ -195,7 +195,7 @@ impl Answers {
     pub(super) fn held(&self) -> Held {
         let (count, waiting, others) = self.with(|open| {
             let waiting: usize = open.answers.values().filter_map(|one| one.waits).map(|(_, bytes)| bytes).sum();
-            let requests: usize = open.requests.values().map(|(bytes, _)| bytes).sum();
+            let requests: usize = open.requests.values().sum();
             (open.waiting, waiting, requests + open.passed.all)
         });
         Held { all: waiting + others, stuck: if self.reads(count) { others } else { waiting + others } }
@@ -232,8 +232,7 @@ impl Answers {
         self.with(|open| open.passed.new = 0);
     }
 
-    /// What it had when it began to write is gone: it was written, its stream has ended, or it is the rest of a part that lacks
-    /// room, of an answer that waits.
+    /// What it had when it began to write is gone: it was written, or its stream has ended.
     fn has_written(&self) {
         self.with(|open| {
             let old = open.passed.all.saturating_sub(open.passed.new);
@@ -254,13 +253,7 @@ impl Answers {
         let _gone = self.with(|open| {
             let mut gone = std::mem::take(&mut open.answers);
             gone.values_mut().for_each(|one| self.removed(&mut open.waiting, one));
-            // what is worked on is held until that ends, whoever has asked for it
-            open.requests.retain(|_, (bytes, works)| {
-                if !*works {
-                    self.free(*bytes);
-                }
-                *works
-            });
+            self.free(open.requests.drain().map(|(_, bytes)| bytes).sum());
             self.left(open, usize::MAX);
             gone
         });

@@ -124,6 +124,5 @@ impl Place {
 
     fn hold(&self, taken: Taken) {
         *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
-        self.0.received.iter().for_each(Received::works);
     }
 }

@@ -180,11 +180,7 @@ impl Unread {
         let mut found: Vec<_> = open.map(|answers| (answers, answers.held())).collect();
         found.retain(|(_, held)| held.all > 0);
         let share = self.most_bytes / (found.len() + 1);
-        // who reads nothing goes before who reads, however little that is
-        let is_unread = |answers: &Answers| {
-            answers.waiting().is_some_and(|waiting| !waiting.is_read && waiting.since.elapsed() >= GRACE)
-        };
-        found.retain(|(answers, held)| held.all > share || is_unread(answers));
+        found.retain(|(_, held)| held.all > share);
         found.sort_by_key(|(_, held)| (Reverse(held.stuck), Reverse(held.all)));
         let enough = self.most_bytes - self.most_bytes / 4;
         let mut given_up = false;

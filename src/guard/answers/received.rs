@@ -21,7 +21,7 @@ impl Received {
             open.next += 1;
             // of who was given up nothing counts any more
             if !answers.is_given_up() {
-                open.requests.insert(open.next, (CALL, false));
+                open.requests.insert(open.next, CALL);
                 answers.hold(CALL);
             }
             open.next
@@ -34,28 +34,19 @@ impl Received {
     /// So many bytes more are here; false when there is no room for them.
     pub fn add(&self, bytes: usize) -> bool {
         self.answers.with(|open| {
-            if let Some((held, _)) = open.requests.get_mut(&self.number) {
+            if let Some(held) = open.requests.get_mut(&self.number) {
                 *held += bytes;
                 self.answers.hold(bytes);
             }
         });
         self.answers.has_room()
     }
-
-    /// The work on it begins.
-    pub fn works(&self) {
-        self.answers.with(|open| {
-            if let Some((_, works)) = open.requests.get_mut(&self.number) {
-                *works = true;
-            }
-        });
-    }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
         self.answers.with(|open| {
-            if let Some((bytes, _)) = open.requests.remove(&self.number) {
+            if let Some(bytes) = open.requests.remove(&self.number) {
                 super::rest(&mut open.requests);
                 self.answers.free(bytes);
             }
