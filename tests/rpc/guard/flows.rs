@@ -193,7 +193,7 @@ async fn unread_answers_fill_their_own_bound_and_fail_no_call_of_others() {
             }
         }
     };
-    beside(hostile, async { tokio::join!(calling, reading) }, Duration::from_secs(120)).await;
+    beside(hostile, async { tokio::join!(calling, reading) }, Duration::from_secs(400)).await;
 }
 
 /// Keeps more calls with some work under way than there are places.
@@ -215,5 +215,5 @@ async fn a_connection_that_fills_all_places_leaves_others_their_turns() {
             modest.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
         }
     };
-    beside(fills_all_places(greedy), working, Duration::from_secs(120)).await;
+    beside(fills_all_places(greedy), working, Duration::from_secs(400)).await;
 }
