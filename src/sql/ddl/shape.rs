@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 use sqlparser::dialect::MySqlDialect;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::Kind;
 use super::elements;
@@ -177,14 +177,15 @@ fn attributes(words: &[String]) -> String {
     kept.iter().map(|word| if word == "utf8" { "utf8mb3" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
+/// True for a word without quotes.
+fn is_word(token: &Token, wanted: &str) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
+}
+
 /// The value of `DEFAULT CHARSET=`, wherever it stands behind the columns.
 fn table_charset(tokens: &[TokenWithSpan]) -> String {
     let words = significant(tokens);
-    let is = |token: &&Token, wanted: &str| match token {
-        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
-        _ => false,
-    };
-    let found = words.windows(4).rev().find(|part| is(&part[0], "default") && is(&part[1], "charset"));
+    let found = words.windows(4).rev().find(|part| is_word(part[0], "default") && is_word(part[1], "charset"));
     match found.and_then(|part| part.get(3)) {
         Some(Token::Word(word)) => super::kind::full_charset(&word.value),
         _ => String::new(),
@@ -193,10 +194,7 @@ fn table_charset(tokens: &[TokenWithSpan]) -> String {
 
 /// A key or constraint, by its first words; checks say nothing here.
 fn key(words: &[&Token], shape: &mut Shape) {
-    let is = |at: usize, wanted: &str| match words.get(at) {
-        Some(Token::Word(word)) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
-        _ => false,
-    };
+    let is = |at: usize, wanted: &str| words.get(at).is_some_and(|token| is_word(token, wanted));
     if is(0, "primary") {
         shape.primary = columns(words);
     } else if ["unique", "key", "index", "fulltext", "spatial"].iter().any(|word| is(0, word)) {
@@ -217,8 +215,7 @@ fn key(words: &[&Token], shape: &mut Shape) {
 
 /// True when an expression casts to an array.
 fn makes_array(words: &[&Token]) -> bool {
-    let is_array = |word: &Word| word.quote_style.is_none() && word.value.eq_ignore_ascii_case("array");
-    words.windows(2).any(|pair| matches!(pair, [Token::Word(word), Token::RParen] if is_array(word)))
+    words.windows(2).any(|pair| matches!(pair, [token, Token::RParen] if is_word(token, "array")))
 }
 
 /// The `ON DELETE` and `ON UPDATE` with `CASCADE`, `SET NULL` or `SET DEFAULT`.
