@@ -1,9 +1,13 @@
 //! The rules of streams: which tables they name, and which they bring.
 
-use vtmigrated_proto::binlogdata::BinlogSource;
+use vtmigrated_proto::binlogdata::{BinlogSource, Rule};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::OnShard;
+
+fn rules(source: &BinlogSource) -> impl Iterator<Item = &Rule> {
+    source.filter.iter().flat_map(|filter| &filter.rules)
+}
 
 /// Tables that a source's rules match, ascending.
 pub fn tables(source: &BinlogSource) -> Vec<String> {
@@ -12,8 +16,7 @@ pub fn tables(source: &BinlogSource) -> Vec<String> {
 
 /// The same without a copy of each.
 pub(super) fn named(source: &BinlogSource) -> Vec<&str> {
-    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
-    let mut tables: Vec<&str> = rules.map(|rule| rule.r#match.as_str()).collect();
+    let mut tables: Vec<&str> = rules(source).map(|rule| rule.r#match.as_str()).collect();
     tables.sort_unstable();
     tables
 }
@@ -33,12 +36,10 @@ pub const EXCLUDE: &str = "exclude";
 
 /// Tables that a source's rules bring: those that they match, less those that they leave out.
 pub fn included(source: &BinlogSource) -> impl Iterator<Item = &str> {
-    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
-    rules.filter(|rule| rule.filter != EXCLUDE).map(|rule| rule.r#match.as_str())
+    rules(source).filter(|rule| rule.filter != EXCLUDE).map(|rule| rule.r#match.as_str())
 }
 
 /// Tables that a source's rules leave out.
 pub fn excluded(source: &BinlogSource) -> impl Iterator<Item = &str> {
-    let rules = source.filter.iter().flat_map(|filter| &filter.rules);
-    rules.filter(|rule| rule.filter == EXCLUDE).map(|rule| rule.r#match.as_str())
+    rules(source).filter(|rule| rule.filter == EXCLUDE).map(|rule| rule.r#match.as_str())
 }
