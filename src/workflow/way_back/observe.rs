@@ -54,11 +54,7 @@ impl WayBack {
     /// What speaks against going back, that its streams do not tell themselves.
     fn stands(&self, source: &Keyspace, workflows: &Workflows) -> Vec<Finding> {
         let rows = workflows.get(&self.back()).map(Vec::as_slice).unwrap_or_default();
-        let error = side::stand(source, rows, &self.facts).err().filter(|_| self.facts.phase == Phase::Open);
-        let subject = format!("workflow {}.{}", self.facts.keyspace, self.back());
-        let broken = error.map(|error| Finding::of(&error, subject));
-        let standing = side::standing(rows, (&self.keyspace, &self.workflow), &self.facts);
-        broken.into_iter().chain(standing).collect()
+        side::trouble(source, rows, (&self.keyspace, &self.workflow), &self.facts)
     }
 }
 

@@ -166,6 +166,14 @@ impl Side<'_> {
     }
 }
 
+/// What speaks against going back, that its streams do not tell themselves.
+pub fn trouble(source: &Keyspace, rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Vec<Finding> {
+    let error = stand(source, rows, facts).err().filter(|_| facts.phase == Phase::Open);
+    let subject = format!("workflow {}.{}", facts.keyspace, plan::back(names.1));
+    let broken = error.map(|error| Finding::of(&error, subject));
+    broken.into_iter().chain(standing(rows, names, facts)).collect()
+}
+
 /// What there is to tell of streams of an open way back that going back has stopped for good: it failed, and they were to run on.
 pub fn standing(rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Option<Finding> {
     let back = plan::back(names.1);

@@ -13,7 +13,8 @@ use super::super::{Error, Result, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
 use super::{
-    StreamTold, Told, check_names, command, is_gone, mirror, opening, plan, side, stored, unfinished, vdiff_command,
+    StreamTold, Told, check_names, command, is_gone, mirror, observe, opening, plan, side, stored, unfinished,
+    vdiff_command,
 };
 use crate::context::Context;
 use crate::deadline;
@@ -39,20 +40,12 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
     }
     let told = match facts.phase {
         Phase::Prepared => prepared(context, names, &facts).await,
-        Phase::Missed => {
-            let finding = about(
-                &check::WAY_BACK_MISSED,
-                names,
-                &facts.why,
-                &format!("take it away: {}", command("cancel", names)),
-            );
-            blocked(&facts, vec![finding])
-        }
+        Phase::Missed => blocked(&facts, observe::told(names, &facts, false).into_iter().collect()),
         Phase::Handed => with_streams(context, names, &facts, not_open(names, &facts)).await,
         Phase::Open => {
-            let unfinished = unfinished(context, names).await?;
-            let unfinished = unfinished.map(|error| Finding::of(&error, format!("workflow {}.{}", names.0, names.1)));
-            let known = unfinished.into_iter().chain(written(names, &facts)).collect();
+            let unfinished = unfinished(context, names).await?.is_some();
+            let told = observe::told(names, &facts, unfinished);
+            let known = told.into_iter().chain(written(names, &facts)).collect();
             with_streams(context, names, &facts, known).await
         }
         Phase::Noted => {
@@ -90,12 +83,10 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
 
 /// What there is to tell of one that complete could not open.
 fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
-    let mend = command("prepare", names);
-    let cause = "its streams do not run yet";
-    let mut found = vec![about(&check::WAY_BACK_NOT_OPEN, names, cause, &format!("open it: {mend}"))];
+    let mut found: Vec<Finding> = observe::told(names, facts, false).into_iter().collect();
     if facts.both_written {
         let cause = "complete could not deny the source's tables: what clients write there stays there alone";
-        let mend = format!("stop the clients of the source, and deny them: {mend}");
+        let mend = format!("stop the clients of the source, and deny them: {}", command("prepare", names));
         found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend));
     }
     found
@@ -184,12 +175,7 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     let source = Keyspace::load(&mirror.topo, &facts.keyspace).await?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
     let mut seen = Seen { streams: shown(&source, &rows), ..Seen::default() };
-    if facts.phase == Phase::Open
-        && let Err(error) = side::stand(&source, &rows, facts)
-    {
-        seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace)));
-    }
-    seen.found.extend(side::standing(&rows, names, facts));
+    seen.found.extend(side::trouble(&source, &rows, names, facts));
     seen.found.extend(writable(&source, facts, names));
     match verdict::verdict(&mirror, &facts.keyspace, &back).await {
         Ok(judged) => {
