@@ -199,7 +199,7 @@ async fn complete_locked(
             Err(match told.handed_over(context, (keyspace, workflow), &error).await {
                 Some(true) => error,
                 Some(false) => Box::pin(given_up(error, opening, lock, (keyspace, workflow))).await,
-                None => undecided(error, opening, (keyspace, workflow)),
+                None => opening::undecided(error, opening, (keyspace, workflow)),
             })
         }
         (done, _) => done,
@@ -229,20 +229,6 @@ async fn given_up(error: Error, opening: &mut Opening<'_>, lock: &Lock, names: (
         Some(why) => opening::stays_denied(error, &why, names),
         None => error,
     }
-}
-
-/// A complete of which nobody knows whether it has handed the target over: the source must not be opened.
-fn undecided(error: Error, opening: &Opening<'_>, (keyspace, workflow): (&str, &str)) -> Error {
-    if !opening.denies() {
-        return error;
-    }
-    let text = "the source's tables are denied to clients, and whether they have the target's is not known";
-    let help = format!(
-        "run the command again, which finishes the job, or lets clients write to the source: Migrate --target-keyspace {keyspace} \
-         --workflow {workflow} complete"
-    );
-    let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
-    Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
 }
 
 async fn run(

@@ -1,6 +1,8 @@
 //! What complete does for the way back. Nothing here makes complete fail: what went wrong is told, and prepare, called again,
 //! mends it. Only the positions cannot be had later, for clients write as soon as the target is handed over.
 
+mod told;
+
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -12,12 +14,13 @@ use super::super::refresh::Missed;
 use super::super::streams::{self, Keyspace, Listed, Origin};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
-use super::record::{Facts, Kept, Phase};
+use super::record::{Facts, Phase};
 use super::side::{self, Side};
-use super::{cancel, command, mirror, plan, record};
+use super::{cancel, mirror, plan, record};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
+pub use told::{left_denied, passed_over, stays_denied, undecided};
 
 /// Bound of reading the source before the streams are stopped for good.
 const READING: Duration = Duration::from_secs(15);
@@ -59,19 +62,6 @@ pub fn is_opened_by_complete(facts: &Facts, handed_over: bool) -> bool {
         Phase::Handed => handed_over,
         Phase::Missed | Phase::Open | Phase::Closing | Phase::Returned | Phase::Cancelling => false,
     }
-}
-
-/// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
-pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
-    let why = match kept {
-        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => {
-            "the migration has no record, or a server that knows no ways back has handed the target over".to_owned()
-        }
-        Some(Err(why)) => format!("its record cannot be read: {why}"),
-        _ => return String::new(),
-    };
-    tracing::warn!("the way back of workflow {}.{} is not opened: {why}", names.0, names.1);
-    format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", names))
 }
 
 impl<'a> Opening<'a> {
@@ -255,48 +245,9 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// What became of it, for the summary of complete.
-    pub fn told(&self) -> String {
-        let why = self.trouble.as_deref().unwrap_or("it was not tried").lines().next().unwrap_or_default();
-        if self.is_open() {
-            return format!("; the way back is open: see {}{}", command("status", self.names), self.missed());
-        }
-        tracing::warn!(phase = self.facts.phase.word(), "the way back is not open: {why}");
-        match self.facts.phase {
-            Phase::Missed => {
-                format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", self.names))
-            }
-            _ => format!(
-                "; THE WAY BACK IS NOT OPEN YET: {why}{}; to open it: {}{}",
-                self.on_both_sides(),
-                command("prepare", self.names),
-                self.missed()
-            ),
-        }
-    }
-
-    fn on_both_sides(&self) -> String {
-        if !self.is_on_both_sides() {
-            return String::new();
-        }
-        let Facts { keyspace, mount, .. } = &self.facts;
-        format!(
-            "; CLIENTS MAY WRITE TO BOTH SIDES until then, for the tables of {keyspace} of {mount} are not denied: stop those there, for \
-             what they write stays there alone"
-        )
-    }
-
     /// True when clients have the target, and may have the source, too.
     pub fn is_on_both_sides(&self) -> bool {
         self.facts.phase == Phase::Handed && !self.denied
-    }
-
-    /// Lines about replicas of the source that do not know that its tables are denied.
-    pub fn missed(&self) -> String {
-        Missed::told(
-            &self.missed,
-            "should it become primary, clients can write to tables of the source, and these writes are lost",
-        )
     }
 
     /// True once its streams run, and the record says so.
@@ -329,24 +280,6 @@ async fn tell_again(
     let told = told.await;
     held.give_back("the source").await;
     told
-}
-
-/// A failure of complete after which clients cannot write to the source.
-pub fn stays_denied(error: Error, why: &str, names: (&str, &str)) -> Error {
-    let text = format!("the source's tables stay denied to clients: {why}");
-    let help = format!("run the command again, or let clients write to the source: {}", command("cancel", names));
-    let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
-    Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
-}
-
-/// A complete that is refused before it has looked at the way back tells when an earlier one has left the source denied.
-pub async fn left_denied(context: &Context, names: (&str, &str), error: Error) -> Error {
-    match record::look(context.topo.global(), names.0, names.1).await {
-        Ok(Some(Ok(facts))) if facts.phase == Phase::Noted && !facts.source_denied.is_empty() => {
-            stays_denied(error, "an earlier complete did not come to its end", names)
-        }
-        _ => error,
-    }
 }
 
 /// Why there cannot be a way back for a migration: it was prepared for another one, or clients could write to the target before

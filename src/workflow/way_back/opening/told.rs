@@ -1,0 +1,97 @@
+//! What is told of the opening of a way back.
+
+use super::super::super::Error;
+use super::super::super::refresh::Missed;
+use super::super::command;
+use super::super::record::{self, Facts, Kept, Phase};
+use super::Opening;
+use crate::context::Context;
+
+/// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
+pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
+    let why = match kept {
+        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => {
+            "the migration has no record, or a server that knows no ways back has handed the target over".to_owned()
+        }
+        Some(Err(why)) => format!("its record cannot be read: {why}"),
+        _ => return String::new(),
+    };
+    tracing::warn!("the way back of workflow {}.{} is not opened: {why}", names.0, names.1);
+    format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", names))
+}
+
+impl Opening<'_> {
+    /// What became of it, for the summary of complete.
+    pub fn told(&self) -> String {
+        let why = self.trouble.as_deref().unwrap_or("it was not tried").lines().next().unwrap_or_default();
+        if self.is_open() {
+            return format!("; the way back is open: see {}{}", command("status", self.names), self.missed());
+        }
+        tracing::warn!(phase = self.facts.phase.word(), "the way back is not open: {why}");
+        match self.facts.phase {
+            Phase::Missed => {
+                format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", self.names))
+            }
+            _ => format!(
+                "; THE WAY BACK IS NOT OPEN YET: {why}{}; to open it: {}{}",
+                self.on_both_sides(),
+                command("prepare", self.names),
+                self.missed()
+            ),
+        }
+    }
+
+    fn on_both_sides(&self) -> String {
+        if !self.is_on_both_sides() {
+            return String::new();
+        }
+        let Facts { keyspace, mount, .. } = &self.facts;
+        format!(
+            "; CLIENTS MAY WRITE TO BOTH SIDES until then, for the tables of {keyspace} of {mount} are not denied: stop those there, for \
+             what they write stays there alone"
+        )
+    }
+
+    /// Lines about replicas of the source that do not know that its tables are denied.
+    pub fn missed(&self) -> String {
+        Missed::told(
+            &self.missed,
+            "should it become primary, clients can write to tables of the source, and these writes are lost",
+        )
+    }
+}
+
+/// A failure of complete after which clients cannot write to the source.
+pub fn stays_denied(error: Error, why: &str, names: (&str, &str)) -> Error {
+    let text = format!("the source's tables stay denied to clients: {why}");
+    let help = format!("run the command again, or let clients write to the source: {}", command("cancel", names));
+    denied_still(error, &text, help)
+}
+
+/// A complete of which nobody knows whether it has handed the target over: the source must not be opened.
+pub fn undecided(error: Error, opening: &Opening<'_>, (keyspace, workflow): (&str, &str)) -> Error {
+    if !opening.denies() {
+        return error;
+    }
+    let text = "the source's tables are denied to clients, and whether they have the target's is not known";
+    let help = format!(
+        "run the command again, which finishes the job, or lets clients write to the source: Migrate --target-keyspace {keyspace} \
+         --workflow {workflow} complete"
+    );
+    denied_still(error, text, help)
+}
+
+fn denied_still(error: Error, text: &str, help: String) -> Error {
+    let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
+    Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
+}
+
+/// A complete that is refused before it has looked at the way back tells when an earlier one has left the source denied.
+pub async fn left_denied(context: &Context, names: (&str, &str), error: Error) -> Error {
+    match record::look(context.topo.global(), names.0, names.1).await {
+        Ok(Some(Ok(facts))) if facts.phase == Phase::Noted && !facts.source_denied.is_empty() => {
+            stays_denied(error, "an earlier complete did not come to its end", names)
+        }
+        _ => error,
+    }
+}
