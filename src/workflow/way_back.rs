@@ -19,7 +19,8 @@ pub mod status;
 
 use super::preflight::Report;
 use super::{Error, Result};
-use crate::topo;
+use crate::context::End;
+use crate::topo::{self, Lock};
 use record::{Facts, Phase};
 
 /// What is told of a way back.
@@ -85,8 +86,15 @@ async fn stored(context: &crate::context::Context, names: (&str, &str)) -> Resul
 }
 
 /// True when somebody has deleted a target keyspace and left what is kept of its workflows.
-async fn is_gone(context: &crate::context::Context, keyspace: &str) -> Result<bool> {
+pub(super) async fn is_gone(context: &crate::context::Context, keyspace: &str) -> Result<bool> {
     Ok(!topo::keyspace::names(context.topo.global()).await?.iter().any(|name| name == keyspace))
+}
+
+/// Deletes the record, and lets watchers know how the way back ended.
+async fn end(context: &crate::context::Context, names: (&str, &str), how: End, lock: &Lock) -> Result<()> {
+    record::delete(context.topo.global(), names, lock).await?;
+    context.changes.end_way_back(names.0, names.1, how);
+    Ok(())
 }
 
 /// Why nobody goes back yet: a complete that has handed the target over and did not come to its end, run again, lifts the target's

@@ -9,11 +9,11 @@ use super::super::migrate::cleanup::{Removal, Traces};
 use super::super::migrate::{Found, locks};
 use super::super::record;
 use super::super::streams::{Keyspace, OnShard};
-use super::super::{Error, Result};
+use super::super::{Error, Result, way_back};
 use super::plan::{Plan, Remains, have_copied};
 use super::{Action, Known, Leftover, find, tablets};
 use crate::context::Context;
-use crate::topo::{self, Expect, Lock, Write, paths};
+use crate::topo::{Expect, Lock, Write, paths};
 
 /// The name of the cleaner's locks.
 const ACTION: &str = "CleanLeftovers";
@@ -140,11 +140,10 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
 }
 
 async fn record_locked(context: &Context, keyspace: &str, workflow: &str, lock: &Lock) -> Result<()> {
-    let global = context.topo.global();
-    if topo::keyspace::names(global).await?.iter().any(|name| name == keyspace) {
+    if !way_back::is_gone(context, keyspace).await? {
         return Err(changed());
     }
-    record::delete(global, keyspace, workflow, lock).await
+    record::delete(context.topo.global(), keyspace, workflow, lock).await
 }
 
 async fn primary(context: &Context, keyspace: &str, shard: &str) -> Result<vtmigrated_proto::topodata::Tablet> {

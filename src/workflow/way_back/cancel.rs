@@ -8,7 +8,7 @@ use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
 use super::super::{Error, Result};
 use super::record::{Facts, Phase};
-use super::{Told, check_names, command, is_gone, mirror, out_of_turn, plan, record, side, stored};
+use super::{Told, check_names, command, end, is_gone, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::{Context, End};
 use crate::error::{Code, Explain};
 use crate::topo::{self, Lock, external_cluster, paths};
@@ -77,8 +77,7 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         out_of_source(&mirror, &facts, &plan::back(names.1), touched).await
     };
     missed.extend(out.await.map_err(|error| silent(names, error))?);
-    record::delete(context.topo.global(), names, lock).await?;
-    context.changes.end_way_back(names.0, names.1, End::Cancelled);
+    end(context, names, End::Cancelled, lock).await?;
     Ok(missed)
 }
 
@@ -88,8 +87,7 @@ async fn forgotten(context: &Context, names: (&str, &str), facts: Facts, lock: &
     let facts = Facts { phase: Phase::Cancelling, ..facts };
     record::put(context.topo.global(), names, &facts, lock).await?;
     let missed = open_target(context, names.0, &facts, lock).await?;
-    record::delete(context.topo.global(), names, lock).await?;
-    context.changes.end_way_back(names.0, names.1, End::Cancelled);
+    end(context, names, End::Cancelled, lock).await?;
     tracing::warn!("the source of the way back of workflow {}.{} is forgotten{stays}", names.0, names.1);
     Ok((missed, stays))
 }

@@ -16,7 +16,7 @@ use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
-use super::{Told, check_names, command, mirror, out_of_turn, plan, record, side, stored, unfinished};
+use super::{Told, check_names, command, end, mirror, out_of_turn, plan, record, side, stored, unfinished};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain};
@@ -188,8 +188,7 @@ impl Going<'_> {
         let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
         side::delete_streams(self.mirror, self.held, &source, (self.back, facts)).await?;
         forget_mount(self.mirror, facts, self.held).await?;
-        record::delete(self.context.topo.global(), self.names, self.lock).await?;
-        self.context.changes.end_way_back(self.names.0, self.names.1, End::Completed);
+        end(self.context, self.names, End::Completed, self.lock).await?;
         Ok((missed, others))
     }
 
