@@ -34,23 +34,25 @@ pub async fn delete(context: Arc<Context>, request: VDiffDeleteRequest) -> Resul
 }
 
 pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Result<VDiffResumeResponse> {
-    let VDiffResumeRequest { target_keyspace, workflow, uuid, target_shards: shards } = request;
-    let names = (target_keyspace.as_str(), workflow.as_str());
-    about::workflow(names.0, names.1);
-    let Reversed { mirror, keyspace, workflow } = reversed(&context, names, true).await?;
-    let resumed = control::resume(&mirror, &Which { keyspace, workflow, uuid, shards }).await;
-    resumed.map_err(|error| explained(names, error))?;
+    let VDiffResumeRequest { target_keyspace: keyspace, workflow, uuid, target_shards: shards } = request;
+    switch(&context, Which { keyspace, workflow, uuid, shards }, true).await?;
     Ok(VDiffResumeResponse {})
 }
 
 pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VDiffStopResponse> {
-    let VDiffStopRequest { target_keyspace, workflow, uuid, target_shards: shards } = request;
-    let names = (target_keyspace.as_str(), workflow.as_str());
-    about::workflow(names.0, names.1);
-    let Reversed { mirror, keyspace, workflow } = reversed(&context, names, false).await?;
-    let stopped = control::stop(&mirror, &Which { keyspace, workflow, uuid, shards }).await;
-    stopped.map_err(|error| explained(names, error))?;
+    let VDiffStopRequest { target_keyspace: keyspace, workflow, uuid, target_shards: shards } = request;
+    switch(&context, Which { keyspace, workflow, uuid, shards }, false).await?;
     Ok(VDiffStopResponse {})
+}
+
+/// Lets a diff go on, or stops it. `of` has the names of the migration.
+async fn switch(context: &Context, of: Which, go_on: bool) -> Result<()> {
+    let names = (of.keyspace.as_str(), of.workflow.as_str());
+    about::workflow(names.0, names.1);
+    let Reversed { mirror, keyspace, workflow } = reversed(context, names, go_on).await?;
+    let there = Which { keyspace, workflow, uuid: of.uuid, shards: of.shards };
+    let done = if go_on { control::resume(&mirror, &there).await } else { control::stop(&mirror, &there).await };
+    done.map_err(|error| explained(names, error))
 }
 
 pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<WayBackDiff> {
