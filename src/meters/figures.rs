@@ -21,14 +21,17 @@ const MOST_MOUNTS: usize = 500;
 /// States of streams, the gravest first.
 const STATES: &[&str] = &["Error", "Stopped", "Init", "Lagging", "Copying", "Running"];
 
+/// Something with the labels of its keyspace and workflow.
+type Labelled<T> = (Vec<KeyValue>, Arc<T>);
+
 /// What the gauges show of a snapshot.
 pub struct Figures {
     pub(super) snapshot: Arc<Snapshot>,
     /// Those that have not ended and are not left out, with their labels.
-    pub(super) migrations: Vec<(Vec<KeyValue>, Arc<Migration>)>,
+    pub(super) migrations: Vec<Labelled<Migration>>,
     pub(super) shards: Vec<Shard>,
     /// Ways back that have not ended and are not left out, with the labels of their migrations.
-    pub(super) ways_back: Vec<(Vec<KeyValue>, Arc<WayBack>)>,
+    pub(super) ways_back: Vec<Labelled<WayBack>>,
     /// Source shards that they lead into.
     pub(super) back_shards: Vec<Shard>,
     /// Ways back by stage, all of them.
@@ -79,31 +82,27 @@ impl Figures {
     ) -> Self {
         let count = |stage: Stage| snapshot.migrations.iter().filter(|migration| migration.stage == stage).count();
         let stages = Stage::ALL.into_iter().map(|stage| (stage.as_str(), count(stage))).collect();
-        let mut live: Vec<_> = snapshot.migrations.iter().filter(|migration| !migration.stage.is_over()).collect();
+        let count = |stage: BackStage| snapshot.ways_back.iter().filter(|known| known.stage == stage).count();
+        let back_stages = BackStage::ALL.into_iter().map(|stage| (stage.as_str(), count(stage))).collect();
+        let live = snapshot.migrations.iter().filter(|migration| !migration.stage.is_over());
+        let (mut migrations, mut shards) =
+            ranked(live, |m: &Migration| (m.keyspace.as_str(), m.workflow.as_str(), m.streams.as_slice()));
         let mut states: BTreeMap<String, usize> = STATES.iter().map(|state| ((*state).to_owned(), 0)).collect();
-        for stream in live.iter().flat_map(|migration| &migration.streams) {
+        for stream in migrations.iter().flat_map(|(_, migration)| &migration.streams) {
             *states.entry(stream.state.clone()).or_default() += 1;
         }
-        live.sort_by_key(|migration| !migration.streams.iter().any(is_in_trouble));
-        let of_migration = |migration: &&Arc<Migration>| shards(&labels(migration), &migration.streams);
-        let mut shards: Vec<Shard> = live.iter().flat_map(of_migration).collect();
-        shards.sort_by_key(|shard| shard.in_trouble == 0);
-        let back = Back::of(&snapshot);
+        let live = snapshot.ways_back.iter().filter(|known| !known.stage.is_over());
+        let (mut ways_back, mut back_shards) =
+            ranked(live, |w: &WayBack| (w.keyspace.as_str(), w.workflow.as_str(), w.streams.as_slice()));
         let left_out = LeftOut {
-            workflows: live.len().saturating_sub(most_workflows),
-            shards: shards.len().saturating_sub(most_shards),
+            workflows: bound(&mut migrations, most_workflows),
+            shards: bound(&mut shards, most_shards),
             mounts: snapshot.mounts.len().saturating_sub(MOST_MOUNTS),
-            ways_back: back.live.len().saturating_sub(MOST_WAYS_BACK),
-            back_shards: back.shards.len().saturating_sub(MOST_BACK_SHARDS),
+            ways_back: bound(&mut ways_back, MOST_WAYS_BACK),
+            back_shards: bound(&mut back_shards, MOST_BACK_SHARDS),
         };
-        shards.truncate(most_shards);
-        let migrations =
-            live.into_iter().take(most_workflows).map(|migration| (labels(migration), Arc::clone(migration))).collect();
         let well = snapshot.sequence > 0 && snapshot.problem.is_none();
         let last_success = if well { Some(snapshot.taken_at) } else { last_success };
-        let ways_back = back.live.into_iter().take(MOST_WAYS_BACK).collect();
-        let back_shards = back.shards.into_iter().take(MOST_BACK_SHARDS).collect();
-        let back_stages = back.stages;
         Self {
             snapshot,
             migrations,
@@ -138,34 +137,32 @@ impl Figures {
     }
 }
 
-/// Ways back, those in trouble first.
-struct Back {
-    /// Those that have not ended.
-    live: Vec<(Vec<KeyValue>, Arc<WayBack>)>,
-    shards: Vec<Shard>,
-    stages: Vec<(&'static str, usize)>,
-}
-
-impl Back {
-    fn of(snapshot: &Snapshot) -> Self {
-        let count = |stage: BackStage| snapshot.ways_back.iter().filter(|known| known.stage == stage).count();
-        let named = |known: &Arc<WayBack>| (of_names(&known.keyspace, &known.workflow), Arc::clone(known));
-        let live = snapshot.ways_back.iter().filter(|known| !known.stage.is_over());
-        let mut live: Vec<(Vec<KeyValue>, Arc<WayBack>)> = live.map(named).collect();
-        live.sort_by_key(|(_, known)| !known.streams.iter().any(is_in_trouble));
-        let mut shards: Vec<Shard> = live.iter().flat_map(|(labels, known)| shards(labels, &known.streams)).collect();
-        shards.sort_by_key(|shard| shard.in_trouble == 0);
-        let stages = BackStage::ALL.into_iter().map(|stage| (stage.as_str(), count(stage))).collect();
-        Self { live, shards, stages }
+/// All of them with their labels, and the shards that their streams lead into; of both those in trouble first. `told`: keyspace,
+/// workflow and streams of one.
+fn ranked<'a, T: 'a>(
+    live: impl Iterator<Item = &'a Arc<T>>,
+    told: impl Fn(&T) -> (&str, &str, &[Stream]),
+) -> (Vec<Labelled<T>>, Vec<Shard>) {
+    let mut live: Vec<&Arc<T>> = live.collect();
+    live.sort_by_key(|one| !told(one).2.iter().any(is_in_trouble));
+    let mut labelled: Vec<Labelled<T>> = Vec::with_capacity(live.len());
+    let mut led_into: Vec<Shard> = Vec::new();
+    for one in live {
+        let (keyspace, workflow, streams) = told(one);
+        let labels =
+            vec![KeyValue::new("keyspace", keyspace.to_owned()), KeyValue::new("workflow", workflow.to_owned())];
+        led_into.extend(shards(&labels, streams));
+        labelled.push((labels, Arc::clone(one)));
     }
+    led_into.sort_by_key(|shard| shard.in_trouble == 0);
+    (labelled, led_into)
 }
 
-fn labels(migration: &Migration) -> Vec<KeyValue> {
-    of_names(&migration.keyspace, &migration.workflow)
-}
-
-fn of_names(keyspace: &str, workflow: &str) -> Vec<KeyValue> {
-    vec![KeyValue::new("keyspace", keyspace.to_owned()), KeyValue::new("workflow", workflow.to_owned())]
+/// Leaves out what is beyond so many, and tells how many those are.
+fn bound<T>(list: &mut Vec<T>, most: usize) -> usize {
+    let left_out = list.len().saturating_sub(most);
+    list.truncate(most);
+    left_out
 }
 
 fn is_in_trouble(stream: &Stream) -> bool {

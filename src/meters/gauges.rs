@@ -114,16 +114,14 @@ pub const GAUGES: &[Gauge] = &[
         },
     ),
     gauge("vtmigrated.shard.state", "", "1 for the gravest state of the streams into the target shard", |f, _, put| {
-        for shard in &f.shards {
-            put(&with(&shard.labels, "state", &shard.state), 1.0);
-        }
+        shard_states(&f.shards, put);
     }),
     gauge(
         "vtmigrated.shard.lag",
         "s",
         "Gravest lag of the streams into the target shard; absent before replication",
         |f, _, put| {
-            shards(f, put, |shard| shard.lag.map(float));
+            shards(&f.shards, put, |shard| shard.lag.map(float));
         },
     ),
     gauge(
@@ -131,7 +129,7 @@ pub const GAUGES: &[Gauge] = &[
         "{stream}",
         "Streams into the target shard that something is wrong with",
         |f, _, put| {
-            shards(f, put, |shard| Some(count(shard.in_trouble)));
+            shards(&f.shards, put, |shard| Some(count(shard.in_trouble)));
         },
     ),
     gauge(
@@ -139,11 +137,11 @@ pub const GAUGES: &[Gauge] = &[
         "{row}",
         "Rows that the shard's tablet has copied, as it counts them",
         |f, _, put| {
-            shards(f, put, |shard| Some(float(shard.rows_copied)));
+            shards(&f.shards, put, |shard| Some(float(shard.rows_copied)));
         },
     ),
     gauge("vtmigrated.shard.tables.left", "{table}", "Tables that the shard has left to copy", |f, _, put| {
-        shards(f, put, |shard| Some(count(shard.tables_left)));
+        shards(&f.shards, put, |shard| Some(count(shard.tables_left)));
     }),
     gauge("vtmigrated.ways_back", "", "Ways back by stage, those that ended within a day among them", |f, _, put| {
         for (stage, number) in &f.back_stages {
@@ -177,9 +175,7 @@ pub const GAUGES: &[Gauge] = &[
         "",
         "1 for the gravest state of the way back's streams into the source shard",
         |f, _, put| {
-            for shard in &f.back_shards {
-                put(&with(&shard.labels, "state", &shard.state), 1.0);
-            }
+            shard_states(&f.back_shards, put);
         },
     ),
     gauge(
@@ -187,7 +183,7 @@ pub const GAUGES: &[Gauge] = &[
         "s",
         "Gravest lag of the way back's streams into the source shard; absent before they ran",
         |f, _, put| {
-            back_shards(f, put, |shard| shard.lag.map(float));
+            shards(&f.back_shards, put, |shard| shard.lag.map(float));
         },
     ),
     gauge(
@@ -195,7 +191,7 @@ pub const GAUGES: &[Gauge] = &[
         "{stream}",
         "Streams of the way back into the source shard that something is wrong with",
         |f, _, put| {
-            back_shards(f, put, |shard| Some(count(shard.in_trouble)));
+            shards(&f.back_shards, put, |shard| Some(count(shard.in_trouble)));
         },
     ),
     gauge("vtmigrated.mount.reachable", "", "1 when the mounted topology answered", |f, _, put| {
@@ -283,21 +279,21 @@ fn workflows(figures: &Figures, put: Put, value: impl Fn(&Migration) -> Option<f
     }
 }
 
-fn shards(figures: &Figures, put: Put, value: impl Fn(&Shard) -> Option<f64>) {
-    for shard in &figures.shards {
+fn shards(shards: &[Shard], put: Put, value: impl Fn(&Shard) -> Option<f64>) {
+    for shard in shards {
         one(put, &shard.labels, value(shard));
+    }
+}
+
+fn shard_states(shards: &[Shard], put: Put) {
+    for shard in shards {
+        put(&with(&shard.labels, "state", &shard.state), 1.0);
     }
 }
 
 fn ways_back(figures: &Figures, put: Put, value: impl Fn(&WayBack) -> Option<f64>) {
     for (labels, way_back) in &figures.ways_back {
         one(put, labels, value(way_back));
-    }
-}
-
-fn back_shards(figures: &Figures, put: Put, value: impl Fn(&Shard) -> Option<f64>) {
-    for shard in &figures.back_shards {
-        one(put, &shard.labels, value(shard));
     }
 }
 
