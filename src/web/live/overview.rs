@@ -75,7 +75,7 @@ fn ordered(snapshot: &Snapshot) -> Vec<&Migration> {
     let order = |m: &&Migration| {
         (is_over(snapshot, m), !in_trouble(snapshot, m), std::cmp::Reverse(m.ended_at), m.stage != Stage::Copying)
     };
-    all.sort_by_key(order);
+    all.sort_by_cached_key(order);
     all
 }
 
