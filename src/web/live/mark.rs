@@ -96,8 +96,25 @@ pub fn stage(stage: Stage, troubled: bool) -> Markup {
     if troubled && !stage.is_over() { badge(Tone::Bad, "in trouble") } else { badge(stage_tone(stage), stage.as_str()) }
 }
 
+/// Findings that are drawn.
+const FINDINGS: usize = 20;
+
+/// The findings of a verdict, unfolded or not; what a stream says is not said twice.
+pub fn findings(title: &str, findings: &[Finding], open: bool) -> Markup {
+    let findings: Vec<&Finding> = findings.iter().filter(|one| !one.subject.contains(" stream ")).collect();
+    html! {
+        @if !findings.is_empty() {
+            details.findings open[open] {
+                summary { h2 { (title) } span.note { (text::several(findings.len(), "remark")) } }
+                @for one in findings.iter().take(FINDINGS) { (finding(one)) }
+                @if findings.len() > FINDINGS { p { "and " (findings.len() - FINDINGS) " more" } }
+            }
+        }
+    }
+}
+
 /// A finding of the verdict.
-pub fn finding(finding: &Finding) -> Markup {
+fn finding(finding: &Finding) -> Markup {
     let tone = match finding.severity {
         Severity::Blocks => Tone::Bad,
         Severity::Warns => Tone::Warn,

@@ -8,8 +8,8 @@ use super::views::Content;
 use super::{chart, layout, overview, picture, stations, tables, way_back};
 use crate::watch::{Migration, Snapshot, Stage, VDiff};
 
-/// Findings that are drawn.
-const FINDINGS: usize = 20;
+/// Tables and shards of a VDiff that are told of.
+const DIFFERING: usize = 20;
 /// Troubles of streams that are told.
 const TROUBLED: usize = 10;
 /// Streams in the list.
@@ -95,9 +95,6 @@ fn head(snapshot: &Snapshot, migration: &Migration) -> Markup {
 
 fn trouble(migration: &Migration) -> Markup {
     let troubled = migration.streams.iter().any(|stream| stream.problem.is_some());
-    // what a stream says is not said twice
-    let of_stream = |subject: &str| subject.contains(" stream ");
-    let findings: Vec<_> = migration.findings.iter().filter(|finding| !of_stream(&finding.subject)).collect();
     html! {
         @if let Some(problem) = &migration.stale {
             (mark::problem("This migration cannot be read now: what you see is old", problem, Tone::Warn))
@@ -108,13 +105,7 @@ fn trouble(migration: &Migration) -> Markup {
                 (mark::troubles(&migration.streams, TROUBLED))
             }
         }
-        @if !findings.is_empty() {
-            details.findings open[migration.stage != Stage::Copying] {
-                summary { h2 { "Before you complete" } span.note { (text::several(findings.len(), "remark")) } }
-                @for finding in findings.iter().take(FINDINGS) { (mark::finding(finding)) }
-                @if findings.len() > FINDINGS { p { "and " (findings.len() - FINDINGS) " more" } }
-            }
-        }
+        (mark::findings("Before you complete", &migration.findings, migration.stage != Stage::Copying))
     }
 }
 
@@ -195,9 +186,9 @@ fn diff(vdiff: &VDiff) -> Markup {
                 @if vdiff.differing > 0 { span { b { (text::count(vdiff.differing)) } " rows differ" } }
             }
             @if !vdiff.mismatches.is_empty() {
-                p { "Tables with differences: " @for table in vdiff.mismatches.iter().take(FINDINGS) { code { (table) } " " } }
+                p { "Tables with differences: " @for table in vdiff.mismatches.iter().take(DIFFERING) { code { (table) } " " } }
             }
-            @for (shard, error) in vdiff.errors.iter().take(FINDINGS) { p.cause { b { (shard) } ": " (error) } }
+            @for (shard, error) in vdiff.errors.iter().take(DIFFERING) { p.cause { b { (shard) } ": " (error) } }
             details {
                 summary { "By shard" }
                 p.chips { @for (shard, state) in vdiff.shards.iter().take(256) { span.chip { (shard) " " b { (state) } } } }

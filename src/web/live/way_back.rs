@@ -8,8 +8,6 @@ use super::{chart, picture, text};
 use crate::watch::{BackStage, WayBack};
 use crate::workflow::preflight::Severity;
 
-/// Findings that are drawn.
-const FINDINGS: usize = 20;
 /// Troubles of streams that are told.
 const TROUBLED: usize = 10;
 /// One that is open for longer may be forgotten, in seconds: a week.
@@ -119,7 +117,7 @@ pub fn section(way_back: Option<&WayBack>) -> Markup {
                 (mark::problem("The way back cannot be read now: what you see is old", problem, Tone::Warn))
             }
             (mark::troubles(streams, TROUBLED))
-            (findings(way_back))
+            (mark::findings("Before you go back", &way_back.findings, true))
             @if !streams.is_empty() {
                 div.lagline { (chart::spark(streams)) }
                 (picture::draw(streams, ends))
@@ -140,21 +138,6 @@ fn tiles(way_back: &WayBack) -> Markup {
             (mark::tile("In trouble", &troubled.to_string(), "", if troubled > 0 { Tone::Bad } else { Tone::Quiet }))
             @if let Some(open) = open {
                 (mark::tile("Open for", &text::duration(open), if open > LONG { "forgotten?" } else { "" }, if open > LONG { Tone::Warn } else { Tone::Quiet }))
-            }
-        }
-    }
-}
-
-fn findings(way_back: &WayBack) -> Markup {
-    // what a stream says is not said twice
-    let of_stream = |subject: &str| subject.contains(" stream ");
-    let findings: Vec<_> = way_back.findings.iter().filter(|finding| !of_stream(&finding.subject)).collect();
-    html! {
-        @if !findings.is_empty() {
-            details.findings open {
-                summary { h2 { "Before you go back" } span.note { (text::several(findings.len(), "remark")) } }
-                @for finding in findings.iter().take(FINDINGS) { (mark::finding(finding)) }
-                @if findings.len() > FINDINGS { p { "and " (findings.len() - FINDINGS) " more" } }
             }
         }
     }
