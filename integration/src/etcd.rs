@@ -30,8 +30,8 @@ pub enum Error {
 /// A running etcd. Dropping it kills the servers and removes their data.
 #[derive(Debug)]
 pub struct Etcd {
-    first: Member,
-    others: Vec<Member>,
+    /// One at least.
+    members: Vec<Member>,
 }
 
 /// One server.
@@ -113,26 +113,20 @@ impl Etcd {
         for (at, ports) in ports.into_iter().enumerate() {
             members.push(Member::start(&format!("m{at}"), ports, &all, ticks)?);
         }
-        let others = members.split_off(1);
-        let first = members.remove(0);
-        let etcd = Self { first, others };
+        let etcd = Self { members };
         etcd.until_ready().await?;
         Ok(etcd)
     }
 
-    fn members(&self) -> impl Iterator<Item = &Member> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-
     /// The member that has a number; the first for one that nobody has.
     fn member(&self, at: usize) -> &Member {
-        at.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first)
+        self.members.get(at).unwrap_or(&self.members[0])
     }
 
     /// Where clients connect to each member: `127.0.0.1:<port>`.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        self.members().map(Member::address).collect()
+        self.members.iter().map(Member::address).collect()
     }
 
     /// Where clients connect, as `--topo_global_server_address` takes it: addresses with commas between them.
@@ -170,7 +164,7 @@ impl Etcd {
     /// # Errors
     /// A process cannot be ended.
     pub fn kill(&self) -> Result<(), Error> {
-        self.members().try_for_each(|member| Ok(member.process.kill()?))
+        self.members.iter().try_for_each(|member| Ok(member.process.kill()?))
     }
 
     /// Starts all servers again on the same data and ports, killing those first that run, and waits until they answer.
@@ -178,7 +172,7 @@ impl Etcd {
     /// # Errors
     /// One does not come up.
     pub async fn restart(&self) -> Result<(), Error> {
-        self.members().try_for_each(|member| member.process.start_again())?;
+        self.members.iter().try_for_each(|member| member.process.start_again())?;
         self.until_ready().await
     }
 
@@ -203,7 +197,7 @@ impl Etcd {
     /// # Errors
     /// None does at the moment.
     pub async fn leader(&self) -> Result<usize, Error> {
-        for (at, member) in self.members().enumerate() {
+        for (at, member) in self.members.iter().enumerate() {
             if member.leads().await.unwrap_or_default() {
                 return Ok(at);
             }
@@ -216,7 +210,7 @@ impl Etcd {
     /// # Errors
     /// One does not.
     pub async fn until_ready(&self) -> Result<(), Error> {
-        for member in self.members() {
+        for member in &self.members {
             member.ready().await?;
         }
         Ok(())
@@ -225,7 +219,7 @@ impl Etcd {
     /// The process of the first member, for its id, folder and log.
     #[must_use]
     pub fn process(&self) -> &Process {
-        &self.first.process
+        &self.members[0].process
     }
 }
 
