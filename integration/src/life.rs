@@ -110,6 +110,16 @@ pub fn streams(status: &WorkflowStatusResponse) -> Vec<&ShardStreamState> {
     status.shard_streams.iter().filter_map(|entry| entry.value.as_ref()).flat_map(|shard| &shard.streams).collect()
 }
 
+/// Whether a status shows all streams in a state, with a position: a stream has none before its copy begins.
+///
+/// # Errors
+/// It does not, with what it says of them.
+pub fn expect_streams(status: &WorkflowStatusResponse, state: &str) -> std::result::Result<(), String> {
+    let streams = streams(status);
+    let all = streams.iter().all(|stream| stream.status == state && !stream.position.is_empty());
+    if all && !streams.is_empty() { Ok(()) } else { Err(format!("{streams:?}")) }
+}
+
 impl Life {
     /// Starts both clusters and the server, and mounts the source.
     ///
@@ -268,17 +278,14 @@ impl Life {
         self.until_streams(keyspace, "Running").await
     }
 
-    /// Waits until status shows all streams in a state, with a position: a stream has none before its copy begins.
+    /// Waits until status is as [`expect_streams`] has it.
     ///
     /// # Errors
     /// They do not get there, with what status says of them.
     pub async fn until_streams(&self, keyspace: &str, state: &str) -> Result<()> {
         until(&format!("all streams {state}"), async || {
             let status = self.status(keyspace).await.map_err(|e| e.to_string())?;
-            let streams = streams(&status);
-            let all = streams.iter().all(|stream| stream.status == state && !stream.position.is_empty());
-            let all = all && !streams.is_empty();
-            if all { Ok(()) } else { Err(format!("{streams:?}")) }
+            expect_streams(&status, state)
         })
         .await
     }

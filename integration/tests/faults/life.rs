@@ -5,7 +5,7 @@ use std::time::Duration;
 use integration::{
     client::Vtctld,
     farm::Side,
-    life::{WORKFLOW, change, migrate, streams},
+    life::{WORKFLOW, change, expect_streams, migrate},
 };
 use tonic::{Code, Status};
 use vtmigrated_proto::{
@@ -81,9 +81,7 @@ impl Op {
             Self::Status => {
                 let request = WorkflowStatusRequest { keyspace, workflow, ..WorkflowStatusRequest::default() };
                 let status = client.workflow_status(request).await?.into_inner();
-                let streams = streams(&status);
-                let run = streams.iter().all(|stream| stream.status == "Running" && !stream.position.is_empty());
-                if run && !streams.is_empty() { Ok(()) } else { Err(Status::unknown(format!("{streams:?}"))) }
+                expect_streams(&status, "Running").map_err(Status::unknown)
             }
             Self::VDiff => {
                 let target_keyspace = keyspace;
