@@ -143,8 +143,7 @@ impl Farm {
 
     /// Gives faults to an alias, a keyspace, `keyspace/shard`, a cell, or `*`; answers how many tablets these are.
     pub fn upset(&self, which: &str, faults: &Faults) -> usize {
-        let tablets = self.source.tablets.iter().chain(&self.target.tablets);
-        let meant: Vec<_> = tablets.filter(|tablet| tablet.is_meant(which)).collect();
+        let meant: Vec<_> = self.meant(which).collect();
         meant.iter().for_each(|tablet| tablet.set(faults.clone()));
         meant.len()
     }
@@ -160,8 +159,11 @@ impl Farm {
 
     /// How far the clocks of the tablets that [`Self::upset`] would mean are ahead of this machine's, in milliseconds.
     pub fn clocks(&self, which: &str, ahead: i64) {
-        let tablets = self.source.tablets.iter().chain(&self.target.tablets);
-        tablets.filter(|tablet| tablet.is_meant(which)).for_each(|tablet| tablet.set_clock(ahead));
+        self.meant(which).for_each(|tablet| tablet.set_clock(ahead));
+    }
+
+    fn meant(&self, which: &str) -> impl Iterator<Item = &Arc<Tablet>> {
+        self.source.meant(which).chain(self.target.meant(which))
     }
 
     /// Calls of the tablets since this was last asked.

@@ -29,7 +29,7 @@ pub struct Cluster {
     /// What delays the topology, before each of its members, if it is to be delayed.
     proxies: Vec<Proxy>,
     pub(super) records: Records,
-    pub(super) tablets: Vec<Arc<Tablet>>,
+    tablets: Vec<Arc<Tablet>>,
     /// What can cut a tablet off, if it is to be cut off.
     pub(super) links: Vec<(Arc<Tablet>, Proxy)>,
     linked: bool,
@@ -109,14 +109,13 @@ impl Cluster {
     /// What is behind the shards of a keyspace, by shard.
     #[must_use]
     pub fn behind(&self, keyspace: &str) -> BTreeMap<String, Behind> {
-        let of = self.tablets.iter().filter(|tablet| tablet.is_meant(keyspace));
+        let of = self.meant(keyspace);
         of.map(|tablet| (tablet.seat.shard.clone(), tablet.on(|contents, _| contents.behind()))).collect()
     }
 
     /// The shards of a keyspace have these tables with so many rows from now on, and nothing else.
     pub fn begin_anew(&self, keyspace: &str, tables: &[(&str, u64)]) {
-        let of = self.tablets.iter().filter(|tablet| tablet.is_meant(keyspace));
-        of.for_each(|tablet| tablet.on(|contents, _| contents.begin_anew(tables)));
+        self.meant(keyspace).for_each(|tablet| tablet.on(|contents, _| contents.begin_anew(tables)));
     }
 
     /// All shards lose their tables.
@@ -131,6 +130,11 @@ impl Cluster {
         for tablet in &self.tablets {
             tablet.on(|contents, _| contents.tables.values_mut().for_each(|rows| *rows = 0));
         }
+    }
+
+    /// The tablets that a text names.
+    pub(super) fn meant(&self, by: &str) -> impl Iterator<Item = &Arc<Tablet>> {
+        self.tablets.iter().filter(move |tablet| tablet.is_meant(by))
     }
 
     fn seat(&self, uid: u32, keyspace: &str, shard: &str, replica: u32) -> Seat {
