@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, kill_process, setrlimit, waitid};
 use tempfile::TempDir;
 
 /// How long one probe of a program that starts may take.
@@ -89,6 +89,15 @@ pub fn folder(name: &str) -> Result<TempDir, Error> {
     let run = home().join("run");
     std::fs::create_dir_all(&run).map_err(fail)?;
     tempfile::Builder::new().prefix(&format!("{}-{name}-", std::process::id())).tempdir_in(run).map_err(fail)
+}
+
+/// Lets this process, and those that it starts from now on, open as many files as it may allow itself.
+///
+/// # Errors
+/// The system's.
+pub fn raise_file_limit() -> rustix::io::Result<()> {
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })
 }
 
 /// Removes the folders of this process's programs once it is gone, however it ends: for programs that are kept in a `static`,

@@ -12,8 +12,8 @@ use clap::Parser;
 use integration::{
     farm::{self, Farm, Faults, Settings, Shape, Side},
     life::MOUNT,
+    process,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Light tablets of two clusters, the first of which is mounted in the second.
@@ -46,8 +46,7 @@ struct Flags {
 async fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
     // each tablet listens, and each vtctld has a connection to each
-    let files = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
+    process::raise_file_limit()?;
     let (mut end, mut quit) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let copy_time = Duration::from_millis(flags.copy);
     let slow_topology = flags.topology_delay.is_some();

@@ -12,10 +12,10 @@ use integration::{
     farm::{Behind, Farm, Faults, Settings, Shape, Side},
     life::until,
     load::held::Held,
+    process::raise_file_limit,
     proxy::Link,
     server::Server,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use vtmigrated_proto::vtctldata::MountListRequest;
 
@@ -63,8 +63,7 @@ pub struct Keys {
 impl World {
     pub async fn start() -> Self {
         // each tablet and what is before it listens, and each server has a connection to each
-        let files = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+        raise_file_limit().unwrap();
         let shape = Shape { keyspaces: LIVES, source_shards: Some(1), ..Shape::default() };
         let settings =
             Settings { shape, copy_time: COPY, slow_topology: true, members: 3, linked: true, ..Settings::default() };
