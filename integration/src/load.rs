@@ -16,6 +16,9 @@ use std::{collections::BTreeMap, io, time::Duration};
 use call::{Kind, Subject};
 use turn::{Loop, Server, Turn};
 
+/// No page is larger.
+const PAGE: usize = 1 << 30;
+
 /// Why a load could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -125,6 +125,10 @@ impl Flags {
         [self.of_ours(facts), vec!["--watch-interval=0".to_owned()]].concat()
     }
 
+    fn farm(&self) -> &str {
+        self.farm.as_deref().unwrap_or_default()
+    }
+
     fn subject(&self, facts: &Facts) -> Subject {
         let keyspace = self.keyspace.clone().or_else(|| facts.keyspaces.keys().next().cloned()).unwrap_or_default();
         Subject {
@@ -157,9 +161,9 @@ struct Started {
 impl Started {
     async fn start(flags: &Flags) -> Result<Self, Box<dyn Error>> {
         let real = if flags.real { Some(Real::start().await?) } else { None };
-        let facts = match (&real, &flags.farm) {
-            (Some(real), _) => real.facts(),
-            (None, farm) => of_farm(farm.as_deref().unwrap_or_default()).await?,
+        let facts = match &real {
+            Some(real) => real.facts(),
+            None => of_farm(flags.farm()).await?,
         };
         let (mut servers, connections) = (Vec::new(), flags.connections);
         let mut ours = Vec::new();
@@ -206,8 +210,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (about, plan) = (flags.subject(facts), flags.plan(facts));
     let first = started.servers.first().ok_or("no server")?;
     if flags.life {
-        let farm = flags.farm.as_deref().unwrap_or_default();
-        let steps = life::run(first, &about, farm, &flags.of_ours(facts)).await?;
+        let steps = life::run(first, &about, flags.farm(), &flags.of_ours(facts)).await?;
         println!("{}", life::table(&steps));
         return Ok(());
     }
@@ -253,7 +256,7 @@ async fn soak(
 
 #[allow(clippy::print_stdout, reason = "what the program is for")]
 async fn count_allocations(flags: &Flags, calls: u32) -> Result<(), Box<dyn Error>> {
-    let facts = of_farm(flags.farm.as_deref().unwrap_or_default()).await?;
+    let facts = of_farm(flags.farm()).await?;
     let (about, given) = (flags.subject(&facts), flags.without_watch(&facts));
     for (name, path) in flags.programs()? {
         for kind in &flags.calls {

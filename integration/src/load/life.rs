@@ -13,7 +13,7 @@ use vtmigrated_proto::vtctldata::{
 };
 
 use super::{
-    Error,
+    Error, PAGE,
     call::{Call, Kind, MADE, Subject},
     process,
     turn::Server,
@@ -23,8 +23,6 @@ use crate::{farm::Counts, server};
 /// How long the watcher may take until it has seen the migration.
 const ROUND: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(50);
-/// No page is larger.
-const PAGE: usize = 1 << 30;
 
 /// What one step came to.
 #[derive(Clone, Debug)]

@@ -7,14 +7,12 @@ use std::{
 
 use vtmigrated::fetch;
 
-use super::{Error, held::Held, process};
+use super::{Error, PAGE, held::Held, process};
 use crate::server;
 
 /// The first rounds after the start are not measured.
 const SETTLING: Duration = Duration::from_secs(30);
 const PAGES: [&str; 3] = ["/", "/api/mounts", "/api/migrations"];
-/// No page is larger.
-const LARGEST: usize = 1 << 30;
 
 /// What a server comes to that is left alone for a while, in words.
 ///
@@ -30,7 +28,7 @@ pub async fn look(server: &server::Server, long: Duration) -> Result<String, Err
     let mut text = format!("{:.2} % of one core over {long:?}; {held}", part * 100.0);
     let address = server.http_address();
     for path in PAGES {
-        let page = fetch::page(address, &address.to_string(), path, LARGEST).await.map_err(io::Error::other)?;
+        let page = fetch::page(address, &address.to_string(), path, PAGE).await.map_err(io::Error::other)?;
         text.push_str(&format!("; {path} {} KiB", page.1.len() >> 10));
         let json: serde_json::Value = serde_json::from_slice(&page.1).unwrap_or_default();
         let listed = ["mounts", "migrations"].iter().find_map(|name| json[name].as_array());
