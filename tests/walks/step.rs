@@ -163,6 +163,13 @@ impl Dice {
         [Position::Empty, Position::Garbled, Position::Older(1 + self.roll(4)), Position::Older(20)][self.roll(4)]
     }
 
+    /// Somebody answers no more.
+    pub fn silence(&mut self) -> Step {
+        let silent =
+            [Step::SourceDies, Step::SourceHangs, Step::SourceTopologyDies, Step::TargetDies, Step::TargetHangs];
+        silent[self.roll(silent.len())]
+    }
+
     fn step(&mut self) -> Step {
         if self.roll(100) < 45 {
             return Step::Our(self.op(), self.upset_at());
@@ -186,16 +193,7 @@ impl Dice {
             14 => Step::SourceDeletes,
             15..=17 => Step::ClientWrites,
             18 => Step::UserMakesTables(1 + self.roll(3)),
-            19 => {
-                let silent = [
-                    Step::SourceDies,
-                    Step::SourceHangs,
-                    Step::SourceTopologyDies,
-                    Step::TargetDies,
-                    Step::TargetHangs,
-                ];
-                silent[self.roll(silent.len())]
-            }
+            19 => self.silence(),
             20 => Step::Stall,
             21..=22 => Step::Heal,
             23 => Step::StockCreate,

@@ -61,11 +61,7 @@ fn step(dice: &mut Dice) -> Step {
         2 => Step::ReparentSource(dice.roll(2)),
         3..=8 => Step::Writes(1 + dice.roll(5)),
         9 => Step::StreamFails(dice.roll(3)),
-        10 => {
-            let silent =
-                [Step::SourceDies, Step::SourceHangs, Step::SourceTopologyDies, Step::TargetDies, Step::TargetHangs];
-            silent[dice.roll(silent.len())]
-        }
+        10 => dice.silence(),
         11 => Step::Stall,
         12..=14 => Step::Heal,
         15 => Step::TargetCleared,
