@@ -140,15 +140,33 @@ impl Rig {
 
     /// The workflow's record.
     pub async fn record(&self) -> Option<serde_json::Value> {
-        let node = self.lab.topo.global().get(&paths::workflow_record("customer", "import")).await.ok()?;
-        Some(serde_json::from_slice(&node.value).unwrap())
+        self.facts(&paths::workflow_record("customer", "import")).await
     }
 
     /// Changes the record.
     pub async fn set_record(&self, changes: serde_json::Value) {
-        let mut record = self.record().await.unwrap();
-        record.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        self.lab.put(&paths::workflow_record("customer", "import"), record.to_string().into_bytes()).await;
+        self.set_facts(&paths::workflow_record("customer", "import"), changes).await;
+    }
+
+    /// The record of its way back.
+    pub async fn way_back(&self) -> Option<serde_json::Value> {
+        self.facts(&paths::way_back("customer", "import")).await
+    }
+
+    /// Changes that record.
+    pub async fn set_way_back(&self, changes: serde_json::Value) {
+        self.set_facts(&paths::way_back("customer", "import"), changes).await;
+    }
+
+    async fn facts(&self, path: &str) -> Option<serde_json::Value> {
+        let node = self.lab.topo.global().get(path).await.ok()?;
+        Some(serde_json::from_slice(&node.value).unwrap())
+    }
+
+    async fn set_facts(&self, path: &str, changes: serde_json::Value) {
+        let mut facts = self.facts(path).await.unwrap();
+        facts.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        self.lab.put(path, facts.to_string().into_bytes()).await;
     }
 
     /// Denied tables of each shard.
@@ -166,12 +184,7 @@ impl Rig {
     pub async fn deny(&self, tables: &[&str]) {
         for shard in SHARDS {
             let mut record = topo::shard::get(self.lab.topo.global(), "customer", shard).await.unwrap().value;
-            let control = TabletControl {
-                tablet_type: TabletType::Primary.into(),
-                denied_tables: tables.iter().map(|table| (*table).to_owned()).collect(),
-                ..TabletControl::default()
-            };
-            record.tablet_controls = if tables.is_empty() { vec![] } else { vec![control] };
+            record.tablet_controls = denying(tables);
             self.lab.put(&paths::shard("customer", shard), record.encode_to_vec()).await;
         }
     }
@@ -190,6 +203,15 @@ impl Rig {
         let locks = self.lab.stored().await.into_iter().filter(|node| node.path.contains("/locks/"));
         assert_eq!(locks.map(|node| node.path).collect::<Vec<_>>(), Vec::<String>::new());
     }
+}
+
+fn denying(tables: &[&str]) -> Vec<TabletControl> {
+    let control = TabletControl {
+        tablet_type: TabletType::Primary.into(),
+        denied_tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+        ..TabletControl::default()
+    };
+    if tables.is_empty() { vec![] } else { vec![control] }
 }
 
 fn sharded(tables: &[&str]) -> vschema::Keyspace {
@@ -212,6 +234,25 @@ impl Rig {
     pub async fn source_topology(&self) -> Topo {
         let dialer = std::sync::Arc::clone(self.lab.topo.dialer());
         Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap()
+    }
+
+    /// Sets the denied tables of the source's shard.
+    pub async fn deny_source(&self, tables: &[&str]) {
+        let source = self.source_topology().await;
+        let mut record = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
+        record.tablet_controls = denying(tables);
+        let write = Write::put(paths::shard("commerce", "0"), record.encode_to_vec(), Expect::Any);
+        source.global().write_one(write, None).await.unwrap();
+    }
+
+    /// The mount leads to another cluster from now on: what it was.
+    pub async fn mount_elsewhere(&self) -> Vec<u8> {
+        let path = paths::external_cluster("ext1");
+        let kept = self.lab.topo.global().get(&path).await.unwrap().value;
+        let elsewhere = TopoConfig { topo_type: "memory".into(), server: "elsewhere".into(), root: "/r".into() };
+        let record = ExternalVitessCluster { topo_config: Some(elsewhere) };
+        self.lab.put(&path, record.encode_to_vec()).await;
+        kept.to_vec()
     }
 
     /// Adds a tablet to the source, a primary also to its shard's record.

@@ -192,11 +192,7 @@ async fn a_complete_that_has_begun_can_be_cancelled_until_it_hands_over() {
     let rig = Rig::start().await;
     rig.copied().await;
     rig.set_record(json!({"completing": true, "handed_over": true})).await;
-    for primary in &rig.target {
-        for stream in primary.contents().workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
-            (stream.state, stream.message) = (State::Stopped.into(), b"FROZEN".to_vec());
-        }
-    }
+    rig.target.iter().for_each(MigrateTablet::freeze);
     let text = "cannot delete workflow import in keyspace customer: its complete has begun";
     assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
     rig.set_record(json!({"handed_over": false})).await;

@@ -231,6 +231,17 @@ impl Lab {
     }
 }
 
+/// What a server of a topology works with, which dials as the topology does.
+pub fn context(topo: Arc<Topo>) -> Context {
+    Context {
+        mounts: Mounts::new(Arc::clone(topo.dialer())),
+        topo,
+        tablets: Client::new(tablet::Options::default()),
+        options: Options::default(),
+        changes: Changes::default(),
+    }
+}
+
 /// A tablet record; a primary's term begins `term` seconds after the epoch.
 pub fn tablet(cell: &str, uid: u32, keyspace: &str, shard: &str, tablet_type: TabletType, port: u16) -> Tablet {
     Tablet {

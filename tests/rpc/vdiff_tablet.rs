@@ -82,6 +82,21 @@ pub struct DiffTablet(pub Arc<Mutex<Contents>>);
 /// Where streams are.
 pub const POSITION: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-100";
 
+/// Columns of what a tablet shows of a diff.
+pub const SUMMARY: [&str; 11] = [
+    "vdiff_state",
+    "last_error",
+    "table_name",
+    "uuid",
+    "table_state",
+    "table_rows",
+    "started_at",
+    "rows_compared",
+    "completed_at",
+    "has_mismatch",
+    "report",
+];
+
 /// A stream that runs.
 pub fn stream(id: i32, mount: &str, keyspace: &str, shard: &str) -> Stream {
     let rule = |table: &str| Rule { r#match: table.into(), ..Rule::default() };

@@ -1,12 +1,10 @@
 //! The way back over the wire: what is refused, what can be repeated, and what complete tells when it cannot be opened.
 
-use prost::Message;
 use tonic::{Code, Status};
 use vtmigrated::topo::{self, Expect, Write, external_cluster, paths};
-use vtmigrated_proto::topodata::shard::TabletControl;
-use vtmigrated_proto::topodata::{ExternalVitessCluster, TabletType, TopoConfig};
+use vtmigrated_proto::topodata::TopoConfig;
 use vtmigrated_proto::vtctldata::MountUnregisterRequest;
-use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, WayBackReport, WayBackRequest};
+use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, Severity, WayBackReport, WayBackRequest};
 
 use crate::migrate_rig::Rig;
 use crate::support::assert_refused;
@@ -70,6 +68,19 @@ pub async fn copied() -> (Rig, Vec<(String, Vec<u8>)>) {
     rig.source.taken();
     let before = stored(&rig).await;
     (rig, before)
+}
+
+/// A way back that is open, and the source as it was before.
+pub async fn opened() -> (Rig, Vec<(String, Vec<u8>)>) {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.complete().await.unwrap();
+    (rig, before)
+}
+
+/// Severity of what a status tells by an id.
+pub fn found(told: &WayBackReport, id: &str) -> Option<Severity> {
+    told.findings.iter().find(|finding| finding.id == id).map(|finding| finding.severity())
 }
 
 #[tokio::test]
@@ -232,16 +243,13 @@ async fn without_positions_there_is_no_way_back() {
 async fn nothing_is_written_to_another_source_than_the_one_that_was_prepared() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
-    let elsewhere = TopoConfig { topo_type: "memory".into(), server: "elsewhere".into(), root: "/r".into() };
-    let record = ExternalVitessCluster { topo_config: Some(elsewhere) };
-    let kept = rig.lab.topo.global().get(&paths::external_cluster("ext1")).await.unwrap().value;
-    rig.lab.put(&paths::external_cluster("ext1"), record.encode_to_vec()).await;
+    let kept = rig.mount_elsewhere().await;
     let text = "mount ext1 is not the one that the way back was prepared with";
     assert_refused(give_up(&rig).await, Code::FailedPrecondition, text);
     let told = status(&rig).await.unwrap();
     let changed = told.findings.iter().find(|found| found.id == "MOUNT_CHANGED");
     assert!(!told.clear && changed.is_some_and(|found| found.cause.starts_with(text)), "{told:?}");
-    rig.lab.put(&paths::external_cluster("ext1"), kept.to_vec()).await;
+    rig.lab.put(&paths::external_cluster("ext1"), kept).await;
     give_up(&rig).await.unwrap();
     assert_eq!(mount(&rig).await, None);
 }
@@ -300,9 +308,7 @@ async fn a_workflow_of_its_name_in_the_source_is_refused_and_left() {
 
 #[tokio::test]
 async fn nobody_goes_back_without_a_stream_that_was_opened() {
-    let (rig, _) = copied().await;
-    prepare(&rig).await.unwrap();
-    rig.complete().await.unwrap();
+    let (rig, _) = opened().await;
     rig.source.contents().workflows[0].streams.pop();
     let text = "the way back does not stand: shard commerce/0: there is no stream from shard 80-";
     assert_refused(go_back(&rig).await, Code::FailedPrecondition, text);
@@ -356,19 +362,9 @@ async fn a_complete_that_fails_leaves_clients_the_source_that_an_earlier_one_had
     prepare(&rig).await.unwrap();
     let before = stored(&rig).await;
     // as a server leaves it that dies when it has denied the source's tables
-    let path = paths::way_back("customer", "import");
-    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
-    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
-    let denied_tables = vec!["customer".to_owned(), "orders".to_owned()];
-    facts["phase"] = "noted".into();
-    facts["source_denied"] = serde_json::json!([[["0"], denied_tables]]);
-    rig.lab.put(&path, facts.to_string().into_bytes()).await;
-    let source = rig.source_topology().await;
-    let mut shard = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
-    let tablet_type = TabletType::Primary.into();
-    shard.tablet_controls = vec![TabletControl { tablet_type, denied_tables, ..TabletControl::default() }];
-    let write = Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), Expect::Any);
-    source.global().write_one(write, None).await.unwrap();
+    let tables = ["customer", "orders"];
+    rig.set_way_back(serde_json::json!({"phase": "noted", "source_denied": [[["0"], tables]]})).await;
+    rig.deny_source(&tables).await;
 
     rig.target[1].contents().fails = vec!["Update Stopped"];
     let failed = rig.complete().await.unwrap_err();

@@ -1,36 +1,20 @@
 //! Going back that fails, or that a server which died has left half done: on one side clients can write, or are told how.
 
-use prost::Message;
 use serde_json::json;
 use tonic::Code;
-use vtmigrated::topo::{self, paths};
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::topodata::shard::TabletControl;
-use vtmigrated_proto::topodata::{ExternalVitessCluster, TabletType, TopoConfig};
+use vtmigrated::topo::paths;
 use vtmigrated_proto::vtmigrated::Severity;
 
 use crate::migrate_rig::Rig;
 use crate::support::assert_refused;
-use crate::way_back::{copied, denied, give_up, go_back, prepare, status, stored};
+use crate::way_back::{copied, denied, give_up, go_back, opened, prepare, status, stored};
 
 const NONE: [Vec<String>; 2] = [Vec::new(), Vec::new()];
 
-/// A way back that is open, and the source as it was before.
-async fn opened() -> (Rig, Vec<(String, Vec<u8>)>) {
-    let (rig, before) = copied().await;
-    prepare(&rig).await.unwrap();
-    rig.complete().await.unwrap();
-    (rig, before)
-}
-
 /// As a server leaves it that dies when it has denied the target's tables.
-async fn closing(rig: &Rig) {
-    let path = paths::way_back("customer", "import");
-    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
-    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
-    facts["phase"] = "closing".into();
-    facts["target_denied"] = json!([[["-80", "80-"], ["customer", "orders"]]]);
-    rig.lab.put(&path, facts.to_string().into_bytes()).await;
+pub async fn closing(rig: &Rig) {
+    let target_denied = json!([[["-80", "80-"], ["customer", "orders"]]]);
+    rig.set_way_back(json!({"phase": "closing", "target_denied": target_denied})).await;
     rig.deny(&["customer", "orders"]).await;
 }
 
@@ -52,15 +36,8 @@ async fn a_repeat_that_is_refused_at_once_opens_the_target_again() {
 async fn a_source_that_cannot_be_asked_keeps_no_client_from_the_target() {
     let (rig, before) = opened().await;
     closing(&rig).await;
-    for stream in &mut rig.source.contents().workflows[0].streams {
-        stream.state = State::Stopped.into();
-        stream.message = b"FROZEN".to_vec();
-    }
-    let mount = paths::external_cluster("ext1");
-    let kept = rig.lab.topo.global().get(&mount).await.unwrap().value;
-    let elsewhere = TopoConfig { topo_type: "memory".into(), server: "elsewhere".into(), root: "/r".into() };
-    let record = ExternalVitessCluster { topo_config: Some(elsewhere) };
-    rig.lab.put(&mount, record.encode_to_vec()).await;
+    rig.source.freeze();
+    let kept = rig.mount_elsewhere().await;
     let refused = go_back(&rig).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     let text = "clients write to the target, and the streams of the way back may stand: run the command again, or";
@@ -69,7 +46,7 @@ async fn a_source_that_cannot_be_asked_keeps_no_client_from_the_target() {
         "{refused:?}"
     );
     assert_eq!(rig.denied().await, NONE);
-    rig.lab.put(&mount, kept.to_vec()).await;
+    rig.lab.put(&paths::external_cluster("ext1"), kept).await;
     assert_eq!(status(&rig).await.unwrap().phase, "open");
     go_back(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
@@ -89,10 +66,7 @@ async fn who_stays_with_the_target_after_all_finds_it_open() {
 #[tokio::test]
 async fn streams_that_stand_after_going_back_failed_are_told_and_run_on_by_prepare() {
     let (rig, before) = opened().await;
-    for stream in &mut rig.source.contents().workflows[0].streams {
-        stream.state = State::Stopped.into();
-        stream.message = b"FROZEN".to_vec();
-    }
+    rig.source.freeze();
     let told = status(&rig).await.unwrap();
     let stands = told.findings.iter().find(|finding| finding.id == "WAY_BACK_STANDS").unwrap();
     assert_eq!(stands.severity(), Severity::Warns, "{told:?}");
@@ -119,16 +93,7 @@ async fn the_way_back_of_an_earlier_migration_is_none_of_a_later_one_of_its_name
 async fn tables_that_somebody_else_denies_in_the_source_stay_denied_and_are_told() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
-    let source = rig.source_topology().await;
-    let mut shard = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
-    let control = TabletControl {
-        tablet_type: TabletType::Primary.into(),
-        denied_tables: vec!["orders".into()],
-        ..TabletControl::default()
-    };
-    shard.tablet_controls = vec![control];
-    let write = topo::Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), topo::Expect::Any);
-    source.global().write_one(write, None).await.unwrap();
+    rig.deny_source(&["orders"]).await;
     rig.complete().await.unwrap();
     let told = go_back(&rig).await.unwrap();
     let lift = "SetShardTabletControl --remove --denied-tables orders commerce/0 primary";

@@ -6,22 +6,10 @@ use prost::Message;
 use tokio::sync::Semaphore;
 use tonic::Code;
 use vtmigrated::topo::{self, paths};
-use vtmigrated_proto::vtmigrated::{Severity, WayBackReport};
+use vtmigrated_proto::vtmigrated::Severity;
 use vtmigrated_proto::vttime::Time;
 
-use crate::migrate_rig::Rig;
-use crate::way_back::{copied, denied, give_up, go_back, prepare, status, stored};
-
-/// Severity of what a status tells by an id.
-fn found(told: &WayBackReport, id: &str) -> Option<Severity> {
-    told.findings.iter().find(|finding| finding.id == id).map(|finding| finding.severity())
-}
-
-/// The record of the way back.
-async fn facts(rig: &Rig) -> serde_json::Value {
-    let node = rig.lab.topo.global().get(&paths::way_back("customer", "import")).await.unwrap();
-    serde_json::from_slice(&node.value).unwrap()
-}
+use crate::way_back::{copied, denied, found, give_up, go_back, opened, prepare, status, stored};
 
 #[tokio::test]
 async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
@@ -47,7 +35,7 @@ async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
     assert_eq!(rig.denied().await, [both.to_vec(), both.to_vec()], "nothing was handed over");
     assert_eq!(stored(&rig).await, before, "clients have the source");
     assert_eq!(rig.source.streams(), vec![]);
-    assert_eq!(facts(&rig).await["phase"], "noted");
+    assert_eq!(rig.way_back().await.unwrap()["phase"], "noted");
 
     let summary = rig.complete().await.unwrap();
     assert!(summary.contains("; the way back is open"), "{summary}");
@@ -58,10 +46,7 @@ async fn an_early_refusal_tells_what_an_interrupted_complete_has_left_denied() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
     // as a server leaves it that dies when it has denied the source's tables
-    let mut kept = facts(&rig).await;
-    kept["phase"] = "noted".into();
-    kept["source_denied"] = serde_json::json!([[["0"], ["customer"]]]);
-    rig.lab.put(&paths::way_back("customer", "import"), kept.to_string().into_bytes()).await;
+    rig.set_way_back(serde_json::json!({"phase": "noted", "source_denied": [[["0"], ["customer"]]]})).await;
     // another workflow works on its tables
     rig.target[0].add_stream("other", 70, "elsewhere", "customer");
     let refused = rig.complete().await.unwrap_err();
@@ -105,14 +90,8 @@ async fn a_source_that_could_not_be_denied_is_told_of_until_it_is() {
 
 #[tokio::test]
 async fn tables_that_somebody_opens_in_the_source_are_told() {
-    let (rig, before) = copied().await;
-    prepare(&rig).await.unwrap();
-    rig.complete().await.unwrap();
-    let source = rig.source_topology().await;
-    let mut shard = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
-    shard.tablet_controls.clear();
-    let write = topo::Write::put(paths::shard("commerce", "0"), shard.encode_to_vec(), topo::Expect::Any);
-    source.global().write_one(write, None).await.unwrap();
+    let (rig, before) = opened().await;
+    rig.deny_source(&[]).await;
     let told = status(&rig).await.unwrap();
     assert!(told.clear, "{told:?}");
     assert_eq!(found(&told, "WAY_BACK_BOTH_WRITABLE"), Some(Severity::Warns), "{told:?}");

@@ -2,27 +2,17 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tonic::Code;
-use vtmigrated::context::{Changes, Context, Options};
-use vtmigrated::tablet::{self, Client};
-use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
 use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, WayBackRequest};
 
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
-use crate::support::assert_refused;
-use crate::way_back::{NAME, copied, give_up, go_back, mount, named, prepare, status, stored};
-
-/// Writes a field of the record.
-async fn set(rig: &Rig, field: &str, value: &str) {
-    let path = paths::way_back("customer", "import");
-    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
-    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
-    facts[field] = value.into();
-    rig.lab.put(&path, facts.to_string().into_bytes()).await;
-}
+use crate::support::{assert_refused, context};
+use crate::way_back::{NAME, copied, give_up, go_back, mount, named, opened, prepare, status, stored};
+use crate::way_back_closing::closing;
 
 #[tokio::test]
 async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is_told() {
@@ -32,7 +22,7 @@ async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is
         if phase != "prepared" {
             rig.complete().await.unwrap();
         }
-        set(&rig, "phase", phase).await;
+        rig.set_way_back(json!({"phase": phase})).await;
         // as a stock vtctld does it, which knows of no records of ours
         let global = rig.lab.topo.global();
         for node in global.list(&paths::keyspace_dir("customer")).await.unwrap() {
@@ -62,14 +52,7 @@ async fn one_whose_source_is_gone_for_good_is_forgotten_when_somebody_says_so() 
     rig.copied().await;
     prepare(&rig).await.unwrap();
     rig.complete().await.unwrap();
-    // as a server leaves it that dies when the source has everything
-    let path = paths::way_back("customer", "import");
-    set(&rig, "phase", "closing").await;
-    let kept = rig.lab.topo.global().get(&path).await.unwrap().value;
-    let mut facts: serde_json::Value = serde_json::from_slice(&kept).unwrap();
-    facts["target_denied"] = serde_json::json!([[["-80", "80-"], ["customer", "orders"]]]);
-    rig.lab.put(&path, facts.to_string().into_bytes()).await;
-    rig.deny(&["customer", "orders"]).await;
+    closing(&rig).await;
     switch.is_dead();
     let refused = give_up(&rig).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
@@ -85,9 +68,7 @@ async fn one_whose_source_is_gone_for_good_is_forgotten_when_somebody_says_so() 
 
 #[tokio::test]
 async fn one_whose_source_keyspace_was_deleted_goes_too() {
-    let (rig, _) = copied().await;
-    prepare(&rig).await.unwrap();
-    rig.complete().await.unwrap();
+    let (rig, _) = opened().await;
     let source = rig.source_topology().await;
     for node in source.global().list(&paths::keyspace_dir("commerce")).await.unwrap() {
         source.global().write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
@@ -99,14 +80,7 @@ async fn one_whose_source_keyspace_was_deleted_goes_too() {
 
 /// Names of mounts that nothing reads from, as the source's own server tells them.
 async fn unused(rig: &Rig) -> Vec<String> {
-    let context = Context {
-        topo: Arc::new(rig.source_topology().await),
-        mounts: Mounts::new(Arc::clone(rig.lab.topo.dialer())),
-        tablets: Client::new(tablet::Options::default()),
-        options: Options::default(),
-        changes: Changes::default(),
-    };
-    let found = leftovers::find(&context, "").await.unwrap();
+    let found = leftovers::find(&context(Arc::new(rig.source_topology().await)), "").await.unwrap();
     let unused = found.into_iter().filter(|left| left.finding.id == "MOUNT_UNUSED");
     unused.map(|left| left.finding.subject).collect()
 }
@@ -136,7 +110,7 @@ async fn one_that_an_older_version_has_prepared_keeps_its_mount() {
     let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
     external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
     external_cluster::create(source.global(), "older", known.value.topo_config.unwrap()).await.unwrap();
-    set(&rig, "back_mount", "older").await;
+    rig.set_way_back(json!({"back_mount": "older"})).await;
     prepare(&rig).await.unwrap();
     assert_eq!(mount(&rig).await, None);
     let summary = rig.complete().await.unwrap();

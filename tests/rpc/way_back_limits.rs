@@ -12,14 +12,13 @@ use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
 use crate::migrate_tablet::MigrateTablet;
 use crate::support::tablet;
-use crate::way_back::{copied, prepare, prepare_as, stored, wanted};
+use crate::way_back::{copied, found, prepare, prepare_as, stored, wanted};
 
 /// Asserts that a check blocks prepare, in a dry run, too, and that nothing is written.
 async fn blocked(rig: &Rig, id: &str) {
     let before = stored(rig).await;
     let told = prepare_as(rig, PrepareWayBackRequest { dry_run: true, ..wanted() }).await.unwrap();
-    let found = told.findings.iter().find(|finding| finding.id == id).map(|finding| finding.severity());
-    assert_eq!((told.clear, found), (false, Some(Severity::Blocks)), "{id}: {told:?}");
+    assert_eq!((told.clear, found(&told, id)), (false, Some(Severity::Blocks)), "{id}: {told:?}");
     let refused = prepare(rig).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{id}: {refused:?}");
     assert_eq!(stored(rig).await, before, "{id}");

@@ -4,27 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
-use vtmigrated::context::{Changes, Context, Options};
-use vtmigrated::tablet::{self, Client};
-use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::watch::{self, BackStage, Receiver, Snapshot, Stage, WayBack};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, WayBackRequest};
 
 use crate::migrate_rig::Rig;
+use crate::support::context;
+use crate::way_back::{copied, give_up, go_back, prepare};
 
 /// Longest time until something is seen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that watches and does nothing else; it ends with the guard.
 fn watching(rig: &Rig) -> (Receiver, DropGuard) {
-    let context = Context {
-        topo: Arc::clone(&rig.lab.topo),
-        mounts: Mounts::new(Arc::clone(rig.lab.topo.dialer())),
-        tablets: Client::new(tablet::Options::default()),
-        options: Options::default(),
-        changes: Changes::default(),
-    };
+    let context = context(Arc::clone(&rig.lab.topo));
     let (stop, options) = (CancellationToken::new(), watch::Options { interval: Duration::from_millis(20) });
     (watch::start(Arc::new(context), &options, stop.clone()), stop.drop_guard())
 }
@@ -40,17 +32,10 @@ async fn until(seen: &mut Receiver, what: &str, is: impl Fn(&WayBack) -> bool) -
     Arc::clone(&found)
 }
 
-fn named() -> WayBackRequest {
-    WayBackRequest { keyspace: "customer".into(), workflow: "import".into(), ..WayBackRequest::default() }
-}
-
 /// Prepared, and everything copied.
 async fn prepared() -> Rig {
-    let rig = Rig::start().await;
-    rig.copied().await;
-    let WayBackRequest { keyspace, workflow, .. } = named();
-    let request = PrepareWayBackRequest { keyspace, workflow, ..PrepareWayBackRequest::default() };
-    rig.lab.way_back.clone().prepare(request).await.unwrap();
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
     rig
 }
 
@@ -79,7 +64,7 @@ async fn it_is_followed_from_prepare_to_its_end() {
     assert_eq!((told.migrations[0].stage, told.migrations[0].workflow.as_str()), (Stage::Completed, "import"));
     assert_eq!(told.mounts[0].used_by, ["customer.import"]);
 
-    rig.lab.way_back.clone().complete(named()).await.unwrap();
+    go_back(&rig).await.unwrap();
     let over = until(&mut seen, "the end", |known| known.stage.is_over()).await;
     assert!(over.ways_back[0].ended_at.is_some() && over.ways_back[0].verdict.is_empty());
 }
@@ -102,7 +87,7 @@ async fn what_is_wrong_with_its_streams_is_told() {
     let stopped = until(&mut seen, "streams that are stopped", |known| !known.go).await;
     let reasons: Vec<_> = stopped.ways_back[0].streams.iter().filter_map(|stream| stream.problem.as_ref()).collect();
     assert_eq!(reasons.iter().map(|problem| problem.reason.as_str()).collect::<Vec<_>>(), ["NOT_RUNNING"; 2]);
-    rig.lab.way_back.clone().cancel(named()).await.unwrap();
+    give_up(&rig).await.unwrap();
     until(&mut seen, "the end", |known| known.stage.is_over()).await;
 }
 

@@ -1,7 +1,6 @@
 //! VDiffs of the rows on the way back: asked of the source's tablets, and told as those of a migration are.
 
 use tonic::Code;
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::VDiffResponse;
 use vtmigrated_proto::vtctldata::{
     VDiffCreateRequest, VDiffDeleteRequest, VDiffResumeRequest, VDiffShowRequest, VDiffStopRequest,
@@ -11,8 +10,8 @@ use vtmigrated_proto::vtmigrated::{Severity, WayBackDiff, way_back_diff};
 use crate::migrate_rig::Rig;
 use crate::support::assert_refused;
 use crate::vdiff::UUID;
-use crate::vdiff_tablet::result;
-use crate::way_back::{copied, go_back, prepare, status};
+use crate::vdiff_tablet::{SUMMARY, result};
+use crate::way_back::{self, copied, go_back, prepare, status};
 
 fn names() -> (String, String) {
     ("customer".to_owned(), "import".to_owned())
@@ -32,9 +31,7 @@ async fn show(rig: &Rig, arg: &str) -> Result<WayBackDiff, tonic::Status> {
 
 /// A way back that is open; no tablet was asked for diffs.
 async fn opened() -> Rig {
-    let (rig, _) = copied().await;
-    prepare(&rig).await.unwrap();
-    rig.complete().await.unwrap();
+    let (rig, _) = way_back::opened().await;
     rig.source.contents().diffs.clear();
     rig.target.iter().for_each(|primary| primary.contents().diffs.clear());
     rig
@@ -52,19 +49,6 @@ fn on_source(action: &str) -> [String; 3] {
 
 /// Lets the source's primary show a diff with a state and so many rows of one table that differ.
 fn compared(rig: &Rig, state: &str, differing: u64) {
-    let columns = [
-        "vdiff_state",
-        "last_error",
-        "table_name",
-        "uuid",
-        "table_state",
-        "table_rows",
-        "started_at",
-        "rows_compared",
-        "completed_at",
-        "has_mismatch",
-        "report",
-    ];
     let report = format!(
         r#"{{"TableName":"customer","ProcessedRows":10,"MatchingRows":{},"MismatchedRows":{differing},"ExtraRowsSource":{differing}}}"#,
         10 - differing
@@ -75,7 +59,7 @@ fn compared(rig: &Rig, state: &str, differing: u64) {
         let (at, end) = ("2026-11-22 01:00:00", "2026-11-22 01:00:10");
         [state, "", table, UUID, state, "10", at, "10", end, mismatch, report].map(str::to_owned).to_vec()
     });
-    let output = Some(result(&columns, &rows));
+    let output = Some(result(&SUMMARY, &rows));
     rig.source.contents().diff = Some(VDiffResponse { vdiff_uuid: UUID.into(), output, ..VDiffResponse::default() });
 }
 
@@ -159,10 +143,7 @@ async fn a_diff_is_stopped_resumed_and_forgotten() {
 #[tokio::test]
 async fn streams_that_going_back_has_stopped_are_told_with_the_commands_of_the_way_back() {
     let rig = opened().await;
-    for stream in &mut rig.source.contents().workflows[0].streams {
-        stream.state = State::Stopped.into();
-        stream.message = b"FROZEN".to_vec();
-    }
+    rig.source.freeze();
     let refused = create(&rig).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains("vtmigrated way-back complete --target-keyspace customer"), "{refused:?}");

@@ -4,22 +4,9 @@ use tonic::Status;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::{VDiffRequest, VDiffResponse};
 
-use super::{Contents, Diff, result};
+use super::{Contents, Diff, SUMMARY, result};
 
 fn summary(diff: &Diff) -> QueryResult {
-    let columns = [
-        "vdiff_state",
-        "last_error",
-        "table_name",
-        "uuid",
-        "table_state",
-        "table_rows",
-        "started_at",
-        "rows_compared",
-        "completed_at",
-        "has_mismatch",
-        "report",
-    ];
     let row = |(table, state, report): &(String, String, String)| {
         let texts = [
             &diff.state,
@@ -38,7 +25,7 @@ fn summary(diff: &Diff) -> QueryResult {
     };
     let none = (String::new(), String::new(), String::new());
     let tables = if diff.tables.is_empty() { std::slice::from_ref(&none) } else { diff.tables.as_slice() };
-    result(&columns, &tables.iter().map(row).collect::<Vec<_>>())
+    result(&SUMMARY, &tables.iter().map(row).collect::<Vec<_>>())
 }
 
 impl Contents {
