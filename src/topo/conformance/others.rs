@@ -12,10 +12,6 @@ use super::super::settings::MountSettings;
 use super::*;
 use crate::tls::Files;
 
-fn patient() -> LockRequest {
-    LockRequest { wait: Duration::from_secs(20), ..request() }
-}
-
 /// Everything that is logged on this thread while the guard lives, at every level.
 #[derive(Clone, Default)]
 struct Logged(Arc<std::sync::Mutex<Vec<u8>>>);

@@ -5,17 +5,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::super::{Dialer, EtcdOptions};
+use super::ports::Port;
 
 /// A running agent; killed when dropped.
 pub struct RealConsul {
     pub child: Child,
     pub address: String,
     arguments: Vec<String>,
+    _ports: [Port; 2],
     dir: tempfile::TempDir,
-}
-
-fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn consul(arguments: &[String], dir: &Path) -> Child {
@@ -41,25 +39,31 @@ impl RealConsul {
 
     async fn start_as(kind: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (http, serf, server) = (port(), port(), port());
+        let taken = [Port::free().unwrap(), Port::free().unwrap()];
+        // of this one Consul wants the UDP port too, which is what reserves it
+        let serf = Port::free().unwrap().number();
         let common = ["-bind=127.0.0.1", "-log-level=error", "-serf-wan-port=-1", "-dns-port=-1"];
         let ports = ["-https-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1"];
         let mut arguments: Vec<String> = [kind, &common, &ports].concat().into_iter().map(str::to_owned).collect();
-        arguments.push(format!("-http-port={http}"));
-        arguments.extend([format!("-serf-lan-port={serf}"), format!("-server-port={server}")]);
+        arguments.push(format!("-http-port={}", taken[0].number()));
+        arguments.extend([format!("-serf-lan-port={serf}"), format!("-server-port={}", taken[1].number())]);
         let child = consul(&arguments, dir.path());
-        let agent = Self { child, address: format!("127.0.0.1:{http}"), arguments, dir };
+        let mut agent = Self { child, address: taken[0].address().to_string(), arguments, _ports: taken, dir };
         agent.until_serving().await;
         agent
     }
 
-    async fn until_serving(&self) {
+    /// Until it answers and has registered itself, before which nobody gets a session.
+    async fn until_serving(&mut self) {
         let dialer = Dialer::new(EtcdOptions::default());
         let conn = dialer.open("consul", &self.address, "").await.unwrap();
         for _ in 0..1200 {
-            if conn.probe().await.is_ok() {
-                return;
+            if conn.probe().await.is_ok()
+                && let Ok(lock) = conn.lock(super::request().named("serving")).await
+            {
+                return lock.release().await.unwrap();
             }
+            assert_eq!(self.child.try_wait().unwrap(), None, "Consul ended by itself");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("Consul did not answer at {}", self.address);

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::super::{Dialer, EtcdOptions};
+use super::ports::Port;
 
 const JARS: &[&str] = &[
     "zookeeper",
@@ -30,11 +31,8 @@ pub struct RealZookeeper {
     pub child: Child,
     pub address: String,
     pub secure_address: String,
+    _ports: [Port; 2],
     dir: tempfile::TempDir,
-}
-
-fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl RealZookeeper {
@@ -42,7 +40,8 @@ impl RealZookeeper {
     /// certificates.
     pub async fn start(tls: Option<(&str, &str)>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (client, secure) = (port(), port());
+        let ports = [Port::free().unwrap(), Port::free().unwrap()];
+        let [client, secure] = ports.each_ref().map(Port::number);
         let mut settings = format!(
             "tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=60000\ndataDir={}\nclientPort={client}\n\
              clientPortAddress=127.0.0.1\nadmin.enableServer=false\n",
@@ -62,14 +61,14 @@ impl RealZookeeper {
         let file = dir.path().join(SETTINGS);
         std::fs::write(&file, settings).unwrap();
         let child = java(&file);
-        let (address, secure_address) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{secure}"));
-        let server = Self { child, address, secure_address, dir };
+        let [address, secure_address] = ports.each_ref().map(|port| port.address().to_string());
+        let server = Self { child, address, secure_address, _ports: ports, dir };
         server.until_serving().await;
         server
     }
 
     async fn until_serving(&self) {
-        for _ in 0..400 {
+        for _ in 0..1200 {
             let dialer = Dialer::new(EtcdOptions::default());
             let conn = dialer.open("zk2", &self.address, "/").await.unwrap();
             if conn.probe().await.is_ok() {

@@ -30,7 +30,7 @@ async fn zookeeper_locks_end_with_their_session_and_dead_servers_are_named() {
     let conn = dialer.open("zk2", &server.address, "/test/root").await.unwrap();
     let short = LockRequest { ttl: Duration::from_secs(1), ..request() };
     std::mem::drop(conn.lock(short.clone().named("forgotten")).await.unwrap());
-    conn.lock(patient().named("forgotten")).await.unwrap().release().await.unwrap();
+    conn.lock(request().named("forgotten")).await.unwrap().release().await.unwrap();
     let lock = conn.lock(short.named("lost")).await.unwrap();
     lock.check().await.unwrap();
     server.child.kill().unwrap();
