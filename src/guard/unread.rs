@@ -102,7 +102,7 @@ impl Unread {
 
     /// True while there is so much that clients are to hurry.
     pub(super) fn presses(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.most_bytes / 2 || !self.fits()
+        self.bytes.load(Ordering::Relaxed) > self.most_bytes / 2 || self.count.load(Ordering::Relaxed) > self.most / 2
     }
 
     fn fits(&self) -> bool {
