@@ -1,10 +1,12 @@
 //! Answers that nobody reads: which of a connection's answers wait for their client, and since when; and what the connection holds.
 //!
-//! HTTP/2 takes the next part of an answer when its client has room for it. A client that grants none, and takes what is written
-//! to its socket all the same, would keep its answers in memory for ever. One that grants much and takes nothing from its socket
-//! leaves them with HTTP/2, which is not seen: what was passed to it counts until the socket took as much.
+//! HTTP/2 takes the next part of an answer when its client has room for some of it. A client that grants none, and takes what is
+//! written to its socket all the same, would keep its answers in memory for ever. One that grants a byte, or that grants much and
+//! takes nothing from its socket, leaves them with HTTP/2: what that has got counts until it drops it (`answers/passed.rs`).
 
 mod look;
+mod one;
+mod passed;
 mod received;
 
 use std::collections::HashMap;
@@ -12,11 +14,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 
 use super::Place;
 use super::unread::Unread;
 pub(super) use look::Look;
+#[cfg(test)]
+pub(super) use one::ANSWER;
+use one::{One, Weight};
+use passed::Passed;
 pub(super) use received::Received;
 
 /// A client that takes so many bytes for each of its waiting answers within two periods reads them.
@@ -51,30 +58,14 @@ struct Open {
     passed: Passed,
 }
 
-/// Bytes of answers that were passed to HTTP/2 and that the socket has not taken.
-#[derive(Debug, Default)]
-struct Passed {
-    all: usize,
-    /// Those of them that came after HTTP/2 had read all there was, and wrote.
-    new: usize,
-}
-
 impl Open {
     /// Since when the one waits that waits for longest; none when none does.
     fn oldest(&self) -> Option<Instant> {
         if self.waiting == 0 {
             return None;
         }
-        self.answers.values().filter_map(|one| one.waits).map(|(since, _)| since).min()
+        self.answers.values().filter_map(One::since).min()
     }
-}
-
-#[derive(Debug)]
-struct One {
-    /// Since when it waits for its client, with so many bytes; none while it waits for the server.
-    waits: Option<(Instant, usize)>,
-    /// Held until the work on it has ended.
-    place: Option<Place>,
 }
 
 /// What of a connection waits for its client.
@@ -97,7 +88,7 @@ pub(super) struct Held {
     pub(super) stuck: usize,
 }
 
-/// One answer; it is over when this is dropped.
+/// One answer; nothing more will be given when this is dropped.
 #[derive(Debug)]
 pub struct Answer {
     number: u64,
@@ -123,7 +114,7 @@ impl Answers {
 
     /// A new answer, which holds the call's place until the work has ended.
     pub fn begin(self: &Arc<Self>, place: Place) -> Answer {
-        let mut one = Some(One { waits: None, place: Some(place) });
+        let mut one = Some(One::new(place));
         let number = self.with(|open| {
             open.next += 1;
             // of who was given up nothing counts any more
@@ -137,30 +128,41 @@ impl Answers {
         Answer { number, answers: Arc::clone(self) }
     }
 
-    /// An answer waits no more.
-    fn removed(&self, waiting: &mut usize, one: &mut One) {
-        let Some((_, bytes)) = one.waits.take() else { return };
-        *waiting -= 1;
-        if let Some((all, _)) = &self.all {
-            all.remove(bytes);
-            if *waiting == 0 {
-                all.ends();
-            }
+    /// Changes an answer, and counts what that makes of it; false when it counts no more. It is listed where `change` says so.
+    fn change(&self, open: &mut Open, number: u64, change: impl FnOnce(&mut One) -> bool) -> bool {
+        let Open { answers, waiting, passed, .. } = open;
+        let Some(one) = answers.get_mut(&number) else { return false };
+        let before = one.weight();
+        if change(one) {
+            passed.add(number);
         }
+        self.weigh(waiting, before, one.weight());
+        if one.is_done() {
+            answers.remove(&number);
+            rest(answers);
+        }
+        true
     }
 
-    /// An answer of so many bytes waits from now on.
-    fn added(&self, waiting: &mut usize, one: &mut One, bytes: usize) {
-        let before = one.waits.replace((Instant::now(), bytes));
-        let is_first = before.is_none() && *waiting == 0;
-        *waiting += usize::from(before.is_none());
+    /// An answer counts otherwise than before.
+    fn weigh(&self, waiting: &mut usize, before: Weight, after: Weight) {
+        let were = *waiting;
+        *waiting = were + usize::from(after.waits) - usize::from(before.waits);
         let Some((all, _)) = &self.all else { return };
-        all.add(bytes);
-        if let Some((_, bytes)) = before {
-            all.remove(bytes);
+        if after.bytes > before.bytes {
+            all.hold(after.bytes - before.bytes);
+        } else {
+            all.free(before.bytes - after.bytes);
         }
-        if is_first {
-            all.begins();
+        match (before.waits, after.waits) {
+            (false, true) => all.add(),
+            (true, false) => all.remove(),
+            _ => {}
+        }
+        match (were, *waiting) {
+            (0, 1..) => all.begins(),
+            (1.., 0) => all.ends(),
+            _ => {}
         }
     }
 
@@ -178,7 +180,7 @@ impl Answers {
     pub(super) fn waiting(&self) -> Option<Waiting> {
         let (count, places, since) = self.with(|open| {
             let since = open.oldest()?;
-            let holds = |one: &&One| one.waits.is_some() && one.place.as_ref().is_some_and(Place::is_held);
+            let holds = |one: &&One| one.since().is_some() && one.holds_place();
             let places = open.answers.values().filter(holds).count();
             Some((open.waiting, places, since))
         })?;
@@ -194,9 +196,12 @@ impl Answers {
     /// What the connection holds.
     pub(super) fn held(&self) -> Held {
         let (count, waiting, others) = self.with(|open| {
-            let waiting: usize = open.answers.values().filter_map(|one| one.waits).map(|(_, bytes)| bytes).sum();
-            let requests: usize = open.requests.values().sum();
-            (open.waiting, waiting, requests + open.passed.all)
+            let (mut waiting, mut others) = (0, open.requests.values().sum::<usize>());
+            for weight in open.answers.values().map(One::weight) {
+                let sum = if weight.waits { &mut waiting } else { &mut others };
+                *sum += weight.bytes;
+            }
+            (open.waiting, waiting, others)
         });
         Held { all: waiting + others, stuck: if self.reads(count) { others } else { waiting + others } }
     }
@@ -220,30 +225,25 @@ impl Answers {
         self.all.as_ref().is_none_or(|(all, _)| all.make_room(self))
     }
 
-    /// So many bytes of what was passed to HTTP/2 are gone, at most.
-    fn left(&self, open: &mut Open, bytes: usize) {
-        let left = bytes.min(open.passed.all);
-        open.passed.all -= left;
-        self.free(left);
-    }
-
     /// HTTP/2 has read all there was, and writes what it has.
     fn writes(&self) {
-        self.with(|open| open.passed.new = 0);
+        self.with(|Open { answers, passed, .. }| passed.writes(answers));
     }
 
-    /// What it had when it began to write is gone: it was written, or its stream has ended.
+    /// It has written all of that for which there was room: what is still there is stuck.
     fn has_written(&self) {
         self.with(|open| {
-            let old = open.passed.all.saturating_sub(open.passed.new);
-            self.left(open, old);
+            let written = open.passed.written();
+            for number in &written {
+                self.change(open, *number, One::written);
+            }
+            open.passed.keep(written);
         });
     }
 
     /// The client's socket took so many bytes.
     pub(super) fn took(&self, bytes: usize) {
         self.taken[0].fetch_add(bytes, Ordering::Relaxed);
-        self.with(|open| self.left(open, bytes));
     }
 
     /// Gives the client up: its connection is closed, and what its answers hold is free at once.
@@ -251,10 +251,10 @@ impl Answers {
         self.given_up.store(true, Ordering::Relaxed);
         // dropped outside of the lock
         let _gone = self.with(|open| {
-            let mut gone = std::mem::take(&mut open.answers);
-            gone.values_mut().for_each(|one| self.removed(&mut open.waiting, one));
+            let gone = std::mem::take(&mut open.answers);
+            gone.values().for_each(|one| self.weigh(&mut open.waiting, one.weight(), Weight::default()));
             self.free(open.requests.drain().map(|(_, bytes)| bytes).sum());
-            self.left(open, usize::MAX);
+            open.passed = Passed::default();
             gone
         });
         self.server.wake();
@@ -266,10 +266,9 @@ impl Answers {
         self.give_up();
     }
 
-    /// The connection is closed. Requests that are still worked on count until that has ended.
+    /// The connection is closed. Requests that are still worked on count until that has ended, and parts until HTTP/2 drops them.
     fn close(&self) {
         self.given_up.store(true, Ordering::Relaxed);
-        self.with(|open| self.left(open, usize::MAX));
     }
 
     pub(super) fn is_given_up(&self) -> bool {
@@ -286,52 +285,35 @@ impl Drop for Answers {
 }
 
 impl Answer {
-    /// Changes it, unless its client was given up.
-    fn change(&self, change: impl FnOnce(&Answers, &mut usize, &mut One)) {
-        self.answers.with(|Open { answers, waiting, .. }| {
-            if let Some(one) = answers.get_mut(&self.number) {
-                change(&self.answers, waiting, one);
-            }
-        });
-    }
-
-    /// The client took all that there is: the answer waits for the server.
-    pub fn taken(&self) {
-        self.change(Answers::removed);
-    }
-
-    /// There are so many bytes for the client.
-    pub fn offered(&self, bytes: usize) {
-        self.change(|answers, waiting, one| answers.added(waiting, one, bytes));
+    /// The next part for the client, beside so many bytes that are made already; HTTP/2 has got those before it. It counts until the
+    /// last of what this returns is dropped.
+    pub fn give(&self, part: Bytes, ahead: usize) -> Bytes {
+        let give = |one: &mut One| one.give(part.len(), ahead);
+        let counts = self.answers.with(|open| self.answers.change(open, self.number, give));
         self.answers.has_room();
+        if counts && !part.is_empty() { passed::counted(part, self.number, &self.answers) } else { part }
     }
 
-    /// HTTP/2 has got so many of them.
-    pub fn passed(&self, bytes: usize) {
-        self.answers.with(|open| {
-            if !self.answers.is_given_up() {
-                open.passed.all += bytes;
-                open.passed.new += bytes;
-                self.answers.hold(bytes);
-            }
-        });
+    /// HTTP/2 has got all that there is: the answer waits for the server, unless the client has no room for what HTTP/2 has.
+    pub fn taken(&self) {
+        self.answers.with(|open| self.answers.change(open, self.number, One::taken));
     }
 
     /// The work on it has ended: its place is free.
     pub fn worked(&self) {
         // dropped outside of the lock
-        let _place = self.answers.with(|open| open.answers.get_mut(&self.number)?.place.take());
+        let _place = self.answers.with(|open| open.answers.get_mut(&self.number)?.worked());
     }
 }
 
 impl Drop for Answer {
+    /// It is over when HTTP/2 has nothing of it any more.
     fn drop(&mut self) {
         // dropped outside of the lock
-        let _one = self.answers.with(|open| {
-            let mut one = open.answers.remove(&self.number)?;
-            rest(&mut open.answers);
-            self.answers.removed(&mut open.waiting, &mut one);
-            Some(one)
+        let _place = self.answers.with(|open| {
+            let place = open.answers.get_mut(&self.number)?.worked();
+            self.answers.change(open, self.number, One::end);
+            place
         });
     }
 }
@@ -351,9 +333,30 @@ mod tests {
     fn a_connection_that_was_busy_keeps_no_room_for_its_calls() {
         let answers = Arc::new(Answers::default());
         let calls: Vec<_> = (0..250).map(|_| answers.begin(Place::receiving(&answers))).collect();
-        let room = || answers.with(|open| (open.answers.capacity(), open.requests.capacity()));
-        assert!(room().0 >= 250 && room().1 >= 250);
+        let room = || answers.with(|open| [open.answers.capacity(), open.requests.capacity(), open.passed.capacity()]);
+        let parts: Vec<_> = calls.iter().map(|call| call.give(Bytes::from_static(b"part"), 0)).collect();
+        assert!(room()[0] >= 250 && room()[1] >= 250);
         drop(calls);
-        assert!(room().0 <= KEPT && room().1 <= KEPT);
+        assert!(room()[0] >= 250 && room()[2] >= 250);
+        drop(parts);
+        for _ in 0..2 {
+            answers.writes();
+            answers.has_written();
+        }
+        assert!(room().iter().all(|room| *room <= KEPT));
+    }
+
+    #[test]
+    fn a_connection_whose_socket_is_always_full_gathers_nothing() {
+        let answers = Arc::new(Answers::default());
+        for _ in 0..10_000 {
+            let answer = answers.begin(Place::default());
+            let part = answer.give(Bytes::from_static(b"part"), 0);
+            drop(answer);
+            answers.writes();
+            drop(part);
+        }
+        assert!(answers.are_over());
+        assert!(answers.with(|open| open.passed.capacity()) <= 4 * KEPT);
     }
 }

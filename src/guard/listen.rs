@@ -306,9 +306,7 @@ impl AsyncWrite for Io {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
-        if flushed.is_pending() {
-            self.look.blocks(true);
-        }
+        self.look.blocks(flushed.is_pending());
         flushed
     }
 

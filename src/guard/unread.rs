@@ -3,8 +3,8 @@
 //! A client that reads is not given up, however much there is for it. Of those that do not, the one with the most answers
 //! goes first; one with no more than its share has a moment to begin.
 //!
-//! Beside the number there is a bound on bytes: of requests, of answers that wait, and of those that HTTP/2 holds. Beyond it the
-//! connections go that hold the most.
+//! Beside the number there is a bound on bytes: of requests, of answers that wait, and of those that HTTP/2 holds; each answer counts
+//! for more than its bytes. Beyond it the connections go that hold the most.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -75,15 +75,13 @@ impl Unread {
     }
 
     /// An answer waits.
-    pub(super) fn add(&self, bytes: usize) {
+    pub(super) fn add(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.hold(bytes);
     }
 
     /// One that waited does so no more.
-    pub(super) fn remove(&self, bytes: usize) {
+    pub(super) fn remove(&self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
-        self.free(bytes);
     }
 
     /// So many bytes more are held.
@@ -104,7 +102,7 @@ impl Unread {
 
     /// True while there is so much that clients are to hurry.
     pub(super) fn presses(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.most_bytes / 2 || !self.fits()
+        self.bytes.load(Ordering::Relaxed) > self.most_bytes / 2 || self.count.load(Ordering::Relaxed) > self.most / 2
     }
 
     fn fits(&self) -> bool {

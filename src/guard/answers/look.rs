@@ -51,7 +51,8 @@ impl Look {
         self.is_blocked = is_blocked;
     }
 
-    /// HTTP/2 reads: what it had when it last found nothing to read is written, unless the socket took no more.
+    /// HTTP/2 reads: what it had when it last found nothing to read is written as far as its client has room, unless the socket took no
+    /// more.
     pub fn reads(&mut self) {
         if std::mem::take(&mut self.writes) && !self.is_blocked {
             self.answers.has_written();

@@ -1,12 +1,28 @@
-use super::super::answers::Look;
+use bytes::Bytes;
+
+use super::super::answers::{ANSWER, Look};
 use super::super::{Answer, Place, Places};
 use super::*;
 
-fn waiting(answers: &Arc<Answers>, count: usize) -> Vec<Answer> {
-    let begin = || answers.begin(Place::default());
-    let begun: Vec<_> = (0..count).map(|_| begin()).collect();
-    begun.iter().for_each(|answer| answer.offered(10));
-    begun
+/// The next part of an answer, of so many bytes, beside so many more. It is held while it is kept.
+fn give(answer: &Answer, part: usize, ahead: usize) -> Bytes {
+    answer.give(vec![0; part].into(), ahead)
+}
+
+fn waiting(answers: &Arc<Answers>, count: usize) -> Vec<(Answer, Bytes)> {
+    let begin = || {
+        let answer = answers.begin(Place::default());
+        let part = give(&answer, 10, 0);
+        (answer, part)
+    };
+    (0..count).map(|_| begin()).collect()
+}
+
+/// HTTP/2 reads all there is, writes what it has, and reads again.
+fn write(look: &mut Look) {
+    look.reads();
+    look.has_read_all();
+    look.reads();
 }
 
 #[test]
@@ -18,7 +34,7 @@ fn who_reads_least_is_given_up_and_who_reads_is_not() {
     assert!(places.take(&Place::default(), &few));
     assert_eq!([&few, &most, &reading].map(|answers| answers.is_given_up()), [false, true, false]);
     // what was given up counts no more
-    assert_eq!(places.waiting(), (5, 50));
+    assert_eq!(places.waiting(), (5, 5 * (ANSWER + 10)));
     let more = waiting(&few, 3);
     few.took(1 << 20);
     assert!(!places.take(&Place::default(), &few), "everybody reads, and this one has much to read");
@@ -70,13 +86,17 @@ fn an_answer_that_its_server_works_on_or_that_ended_does_not_wait() {
     let answers = places.answers();
     let answer = answers.begin(Place::default());
     assert_eq!(places.waiting(), (0, 0));
-    answer.offered(10);
-    answer.offered(30);
-    assert_eq!(places.waiting(), (1, 30));
+    let first = give(&answer, 10, 20);
+    assert_eq!(places.waiting(), (1, ANSWER + 30));
+    drop(first);
+    let second = give(&answer, 20, 0);
+    assert_eq!(places.waiting(), (1, ANSWER + 20));
     answer.taken();
     assert!(answers.waiting().is_none());
-    answer.offered(1);
-    drop(answer);
+    drop(second);
+    assert_eq!(places.waiting(), (0, 0));
+    let third = give(&answer, 1, 0);
+    drop((answer, third));
     assert_eq!(places.waiting(), (0, 0));
 }
 
@@ -110,11 +130,11 @@ async fn who_holds_the_only_place_and_does_not_begin_is_given_up_while_a_call_wa
     let work = Place::default();
     assert!(places.take(&work, &hostile));
     let answer = hostile.begin(work);
-    answer.offered(10);
+    let part = give(&answer, 10, 0);
     let next = Place::default();
     assert!(places.turn(&next, &other).await);
     assert!(hostile.is_given_up());
-    drop(answer);
+    drop((answer, part));
 }
 
 #[test]
@@ -136,8 +156,8 @@ fn places_that_unread_answers_hold_go_to_others_but_those_of_work_do_not() {
     let holding = |answers: &Arc<Answers>, work: &Place| {
         assert!(places.take(work, answers));
         let answer = answers.begin(work.clone());
-        answer.offered(10);
-        answer
+        let part = give(&answer, 10, 0);
+        (answer, part)
     };
     let works: Vec<_> = (0..2).map(|_| Place::default()).collect();
     let kept: Vec<_> = works.iter().map(|work| holding(&hostile, work)).collect();
@@ -160,19 +180,19 @@ fn who_holds_the_most_is_given_up_when_all_hold_more_than_there_is_room_for() {
     let [small, large, reading] = [(); 3].map(|()| places.answers());
     let [of_small, of_large] = [&small, &large].map(Place::receiving);
     let answer = reading.begin(Place::default());
-    answer.offered(40 << 10);
+    let part = give(&answer, 40 << 10, 0);
     reading.took(1 << 20);
     assert!(of_small.received(10 << 10) && of_large.received(30 << 10));
     assert!(![&small, &large, &reading].iter().any(|answers| answers.is_given_up()));
     assert!(of_large.received(20 << 10));
     assert_eq!([&small, &large, &reading].map(|answers| answers.is_given_up()), [false, true, false]);
     // a call has a size of its own
-    assert_eq!(places.waiting(), (1, (4 + 10 + 40) << 10));
+    assert_eq!(places.waiting(), (1, ANSWER + ((4 + 10 + 40) << 10)));
     // what is given up counts no more, and nothing is counted of it
     assert!(of_large.received(90 << 10));
     drop((of_small, of_large));
-    assert_eq!(places.waiting(), (1, 40 << 10));
-    drop(answer);
+    assert_eq!(places.waiting(), (1, ANSWER + (40 << 10)));
+    drop((answer, part));
     assert_eq!(places.waiting(), (0, 0));
 }
 
@@ -195,31 +215,95 @@ fn who_has_its_share_gets_no_more_while_what_is_held_can_not_be_given_up() {
 }
 
 #[test]
-fn what_http2_holds_counts_until_the_socket_took_as_much_or_all_is_written() {
+fn what_http2_has_counts_until_it_drops_it_and_waits_when_there_is_no_room_for_it() {
     let places = Places::new(1, usize::MAX);
     let answers = places.answers();
     let mut look = Look::new(Arc::clone(&answers), places.clone());
     let answer = answers.begin(Place::default());
-    answer.offered(100);
-    answer.passed(60);
-    answer.offered(40);
-    assert_eq!(places.waiting(), (1, 100));
-    look.wrote(50);
+    let first = give(&answer, 60, 40);
+    assert_eq!(places.waiting(), (1, ANSWER + 100));
+    let last = give(&answer, 40, 0);
+    drop(first);
+    assert_eq!(places.waiting(), (1, ANSWER + 40));
+    // HTTP/2 has got all of it, and has not written yet
     drop(answer);
-    assert_eq!(places.waiting(), (0, 10));
+    assert_eq!(places.waiting(), (0, ANSWER + 40));
     // the socket takes no more
     look.blocks(true);
-    look.has_read_all();
-    look.reads();
-    assert_eq!(places.waiting(), (0, 10));
+    write(&mut look);
+    assert_eq!(places.waiting(), (0, ANSWER + 40));
     look.blocks(false);
-    look.has_read_all();
+    // it was looked for the first part, then for the last
+    (0..2).for_each(|_| write(&mut look));
+    assert_eq!(places.waiting(), (1, ANSWER + 40), "it was written as far as there is room");
+    let rest = last.slice(1..);
+    drop(last);
+    assert_eq!(places.waiting(), (1, ANSWER + 40), "a byte is gone");
+    drop(rest);
+    assert_eq!(places.waiting(), (0, 0));
+}
+
+#[test]
+fn what_came_while_http2_wrote_is_not_stuck() {
+    let places = Places::new(1, usize::MAX);
+    let answers = places.answers();
+    let mut look = Look::new(Arc::clone(&answers), places.clone());
     let answer = answers.begin(Place::default());
-    answer.passed(5);
+    let first = give(&answer, 5, 0);
+    answer.taken();
+    look.has_read_all();
+    let second = give(&answer, 6, 0);
+    answer.taken();
+    drop(first);
     look.reads();
-    assert_eq!(places.waiting(), (0, 5), "what came since is not written yet");
-    drop(look);
+    assert_eq!(places.waiting(), (0, ANSWER + 6));
+    write(&mut look);
+    assert_eq!(places.waiting(), (1, ANSWER + 6));
+    // its client has room for it, and not for the next
+    let third = give(&answer, 7, 0);
+    answer.taken();
+    drop(second);
+    assert_eq!(places.waiting(), (1, ANSWER + 7));
+    drop(third);
     assert_eq!(places.waiting(), (0, 0));
-    answer.passed(5);
+    // nothing of an answer that is given up counts
+    let fourth = give(&answer, 8, 0);
+    answers.give_up();
     assert_eq!(places.waiting(), (0, 0));
+    let fifth = give(&answer, 9, 0);
+    drop((answer, fourth, fifth, look));
+    assert_eq!(places.waiting(), (0, 0));
+}
+
+#[test]
+fn answers_of_a_few_bytes_fill_the_bound_when_there_is_no_room_for_them_and_not_when_they_are_written() {
+    let places = Places::new(4, usize::MAX);
+    let [hostile, reading] = [(); 2].map(|()| places.answers());
+    let mut looks = [&hostile, &reading].map(|answers| Look::new(Arc::clone(answers), places.clone()));
+    // HTTP/2 has got all of them, and was not there to write since
+    let ended = |(answer, part): (Answer, Bytes)| {
+        drop(answer);
+        part
+    };
+    let written: Vec<Bytes> = waiting(&reading, 1000).into_iter().map(ended).collect();
+    assert!(places.take(&Place::default(), &reading));
+    drop(written);
+    let stuck: Vec<Bytes> = waiting(&hostile, 9).into_iter().map(ended).collect();
+    assert_eq!(places.waiting(), (0, 9 * (ANSWER + 10)));
+    looks.iter_mut().for_each(write);
+    assert_eq!(places.waiting(), (9, 9 * (ANSWER + 10)));
+    assert!(places.take(&Place::default(), &reading));
+    assert!(hostile.is_given_up() && !reading.is_given_up());
+    drop(stuck);
+    assert_eq!(places.waiting(), (0, 0));
+}
+
+#[test]
+fn answers_of_a_few_bytes_hold_no_more_than_there_is_room_for() {
+    let places = Places::new(1000, 100 << 10);
+    let hostile = places.answers();
+    let kept: Vec<_> = (0..1000).map(|_| hostile.begin(Place::default())).map(|answer| give(&answer, 1, 0)).collect();
+    assert!(hostile.is_given_up());
+    assert_eq!(places.waiting(), (0, 0));
+    drop(kept);
 }

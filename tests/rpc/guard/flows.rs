@@ -80,18 +80,18 @@ impl Ask for VtctldClient<tonic::transport::Channel> {
     }
 }
 
-/// Calls on streams that have no room for an answer.
-fn unread(calls: u32) -> Vec<u8> {
+/// Calls on streams with room for so many bytes of their answers.
+fn unread(calls: u32, room: u8) -> Vec<u8> {
     let call = |at: u32| [frame(1, 4, at * 2 + 1, &head("GetKeyspaces")), frame(0, 1, at * 2 + 1, &[0; 5])].concat();
     let calls: Vec<u8> = (0..calls).flat_map(call).collect();
-    [PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]), &calls].concat()
+    [PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, room]), &calls].concat()
 }
 
 #[tokio::test]
 async fn answers_that_nobody_reads_are_given_up() {
     let server = Server::start(&[]).await;
     let mut unreading = connect(&server).await;
-    unreading.write_all(&unread(20)).await.unwrap();
+    unreading.write_all(&unread(20, 0)).await.unwrap();
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(60), unreading.read_to_end(&mut rest)).await;
     ended.unwrap().ok();
@@ -99,12 +99,11 @@ async fn answers_that_nobody_reads_are_given_up() {
 }
 
 /// Asks for an answer on a stream with room for its first byte, until it is hung up on; what came.
-async fn reads_a_byte(tables: usize) -> Vec<u8> {
+async fn reads_a_byte(tables: usize, rpc: &str, asked: &[u8]) -> Vec<u8> {
     let server = Server::start(&[]).await;
     sized(&server, tables).await;
     let mut hostile = connect(&server).await;
-    let asked = [b"\0\0\0\0\x04\x0a\x02".as_slice(), b"ks"].concat();
-    let call = [frame(1, 4, 1, &head("GetVSchema")), frame(0, 1, 1, &asked)].concat();
+    let call = [frame(1, 4, 1, &head(rpc)), frame(0, 1, 1, asked)].concat();
     hostile.write_all(&[PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]), &call].concat()).await.unwrap();
     let mut came = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(60), hostile.read_to_end(&mut came)).await;
@@ -114,8 +113,29 @@ async fn reads_a_byte(tables: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_answer_of_which_a_byte_is_read_is_given_up_too() {
-    let (short, long) = tokio::join!(reads_a_byte(2), reads_a_byte(3500));
-    assert!(short.len().max(long.len()) < 1000, "more came than there was room for");
+    let vschema = |tables| reads_a_byte(tables, "GetVSchema", b"\0\0\0\0\x04\x0a\x02ks");
+    // some bytes, less than a kB, a bit more, and megabytes
+    let few = reads_a_byte(1, "GetKeyspaces", &[0; 5]);
+    let came = tokio::join!(few, vschema(1), vschema(2), vschema(3500));
+    for came in [came.0, came.1, came.2, came.3] {
+        assert!(came.len() < 1000, "more came than there was room for");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_short_answers_at_once_is_served_however_many_there_are() {
+    // as many answers may wait as are asked for at once
+    let server = Server::start(&["--grpc-max-concurrent-calls=10".into()]).await;
+    let client = server.client(None).await;
+    for _ in 0..40 {
+        let calls = (0..20).map(|_| {
+            let mut client = client.clone();
+            async move { client.get_keyspaces(GetKeyspacesRequest {}).await.map(drop) }
+        });
+        for ended in futures::future::join_all(calls).await {
+            ended.unwrap();
+        }
+    }
 }
 
 /// Sends 12 MB of a greater request, and no more; how that ends.
@@ -155,12 +175,12 @@ async fn beside<T, U>(hostile: impl Future<Output = T>, working: impl Future<Out
     tokio::time::timeout(limit, ended).await.unwrap();
 }
 
-/// Leaves answers unread, comes back when it is hung up on, and counts that.
-async fn leaves_unread(server: &Server, hung_up: &AtomicUsize) {
+/// Leaves answers unread but for so many bytes, comes back when it is hung up on, and counts that.
+async fn leaves_unread(server: &Server, room: u8, hung_up: &AtomicUsize) {
     loop {
         let mut stream = connect(server).await;
         // a connection that is closed while it is written to was hung up on, too
-        stream.write_all(&unread(100)).await.ok();
+        stream.write_all(&unread(100, room)).await.ok();
         stream.read_to_end(&mut Vec::new()).await.ok();
         hung_up.fetch_add(1, Ordering::Relaxed);
     }
@@ -169,10 +189,14 @@ async fn leaves_unread(server: &Server, hung_up: &AtomicUsize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_answers_fill_their_own_bound_and_fail_no_call_of_others() {
     const CLIENTS: usize = 6;
-    let server = Server::start(&["--grpc-max-concurrent-calls=50".into()]).await;
+    // a call waits a second for its turn: with many places a slow machine refuses so many calls that the bound is never reached, and
+    // clients have all their time to read
+    let server = Server::start(&["--grpc-max-concurrent-calls=20".into()]).await;
     let size = large(&server).await;
     let hung_up = AtomicUsize::new(0);
-    let hostile = futures::future::join_all((0..CLIENTS).map(|_| leaves_unread(&server, &hung_up)));
+    // half of them read a byte of each answer
+    let rooms = [0, 1].into_iter().cycle().take(CLIENTS);
+    let hostile = futures::future::join_all(rooms.map(|room| leaves_unread(&server, room, &hung_up)));
     let was_full = || hung_up.load(Ordering::Relaxed) >= 5 * CLIENTS;
     let mut small = server.client(None).await;
     let calling = async {
@@ -180,6 +204,8 @@ async fn unread_answers_fill_their_own_bound_and_fail_no_call_of_others() {
         while calls < 300 || !was_full() {
             small.get_keyspaces(GetKeyspacesRequest {}).await.unwrap();
             calls += 1;
+            // the machine is for those who flood, too
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let endpoint = server.endpoint(None).initial_stream_window_size(65_535).initial_connection_window_size(65_535);
@@ -191,6 +217,7 @@ async fn unread_answers_fill_their_own_bound_and_fail_no_call_of_others() {
             for vschema in futures::future::join_all(calls).await {
                 read += prost::Message::encoded_len(&vschema.unwrap());
             }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     beside(hostile, async { tokio::join!(calling, reading) }, Duration::from_secs(400)).await;

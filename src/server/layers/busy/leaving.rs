@@ -14,10 +14,9 @@ use crate::guard::{Answer, Answers, Place};
 
 /// So many bytes of an answer are taken from the work before its client has taken those before.
 const AHEAD: usize = 1 << 20;
-/// So many of them are given to the client at once: HTTP/2 takes what it is given whole, however little room there is.
+/// So many of them are given to HTTP/2 at once: it takes what it is given whole when there is room for a byte. What it has got counts
+/// until it drops it.
 const PART: usize = 16 << 10;
-/// Of more bytes than these the last one is given by itself: it is taken when there is room for those before it.
-const SHORT: usize = 1 << 10;
 
 /// An answer's body, which holds the call's place until the work has ended, and tells whether its client takes it.
 pub(super) struct Leaving {
@@ -26,15 +25,13 @@ pub(super) struct Leaving {
     ahead: VecDeque<Result<Frame<Bytes>, Status>>,
     /// Bytes of what is ahead.
     bytes: usize,
-    /// Bytes that were given for the last time: HTTP/2 has got them when more is asked for.
-    given: usize,
     answer: Option<Answer>,
 }
 
 impl Leaving {
     pub(super) fn new(body: Body, answers: &Arc<Answers>, place: Place) -> Self {
         let answer = (!body.is_end_stream()).then(|| answers.begin(place));
-        Self { inner: Some(body), ahead: VecDeque::new(), bytes: 0, given: 0, answer }
+        Self { inner: Some(body), ahead: VecDeque::new(), bytes: 0, answer }
     }
 
     /// Takes what the work has made, so that it may end.
@@ -56,11 +53,14 @@ impl Leaving {
     fn part(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
         Some(match self.ahead.pop_front()?.map(Frame::into_data) {
             Ok(Ok(mut data)) => {
-                if data.len() > SHORT {
-                    let rest = data.split_off(PART.min(data.len() - 1));
-                    self.ahead.push_front(Ok(Frame::data(rest)));
+                if data.len() > PART {
+                    self.ahead.push_front(Ok(Frame::data(data.split_off(PART))));
                 }
-                Ok(Frame::data(data))
+                self.bytes -= data.len();
+                Ok(Frame::data(match &self.answer {
+                    Some(answer) => answer.give(data, self.bytes),
+                    None => data,
+                }))
             }
             Ok(Err(trailers)) => Ok(trailers),
             Err(status) => Err(status),
@@ -79,10 +79,6 @@ impl http_body::Body for Leaving {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let passed = std::mem::take(&mut this.given);
-        if passed > 0 {
-            this.answer.iter().for_each(|answer| answer.passed(passed));
-        }
         this.fetch(cx);
         let Some(next) = this.part() else {
             if this.inner.is_some() {
@@ -92,14 +88,9 @@ impl http_body::Body for Leaving {
             this.answer = None;
             return Poll::Ready(None);
         };
-        let (waiting, own) = (this.bytes, length(&next));
-        this.bytes -= own;
-        this.given = own;
-        if own == 0 && this.is_end_stream() {
+        if length(&next) == 0 && this.is_end_stream() {
             // trailers need no room
             this.answer = None;
-        } else if let Some(answer) = &this.answer {
-            answer.offered(waiting);
         }
         Poll::Ready(Some(next))
     }
@@ -123,8 +114,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_is_given_in_parts_the_last_of_which_waits_for_all() {
-        for (size, expected) in [(40_000, vec![16_384, 16_384, 7231, 1]), (1025, vec![1024, 1]), (1024, vec![1024])] {
+    async fn an_answer_is_given_in_parts() {
+        for (size, expected) in [(40_000, vec![16_384, 16_384, 7232]), (16_385, vec![16_384, 1]), (9, vec![9])] {
             let body = Body::new(Full::new(Bytes::from(vec![b'x'; size])));
             let mut leaving = Leaving::new(body, &Arc::default(), Place::default());
             let mut parts = Vec::new();
