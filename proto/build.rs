@@ -1,6 +1,6 @@
 //! Compiles the `.proto` files beside this script.
 //!
-//! Two things that prost would do to the wire are prevented by patching the descriptors first (ARCHITECTURE.md, "Wire"):
+//! Two things that prost would do to the wire are prevented by patching the descriptors first (proto/README.md):
 //! map entries whose value is a message must carry that value even when it is empty, and stream positions and messages
 //! may hold bytes that are not UTF-8. The sources of streams that are only passed on become bytes, too.
 //! `descriptors.bin` is written before the patch: it is the contract.

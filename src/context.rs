@@ -20,8 +20,8 @@ pub struct Options {
     pub lock_timeout: Duration,
     /// Take mounts whose topology cannot be reached or has no cells (`--allow-unreachable-mounts`).
     pub allow_unreachable_mounts: bool,
-    /// Leave the batching of changes to the target tablets' own settings (`--keep-vplayer-batching`); see S16 in
-    /// ARCHITECTURE.md.
+    /// Leave the batching of changes to the target tablets' own settings (`--keep-vplayer-batching`); see
+    /// docs/decisions.md.
     pub keep_vplayer_batching: bool,
     /// Let `complete` end workflows that are still copying, behind or in error (`--allow-unfinished-complete`).
     pub allow_unfinished_complete: bool,

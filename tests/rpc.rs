@@ -22,6 +22,8 @@ mod creates;
 mod decoders;
 #[path = "rpc/deletes.rs"]
 mod deletes;
+#[path = "rpc/docs.rs"]
+mod docs;
 #[path = "rpc/earlier.rs"]
 mod earlier;
 #[path = "rpc/endings.rs"]
@@ -54,8 +56,6 @@ mod ownership;
 mod pki;
 #[path = "rpc/raw_call.rs"]
 mod raw_call;
-#[path = "rpc/readme.rs"]
-mod readme;
 #[path = "rpc/reparents.rs"]
 mod reparents;
 #[path = "rpc/replicas.rs"]

@@ -1,4 +1,4 @@
-//! Metrics: their names and labels against dashboard, alerts and README, Prometheus's own checks, and what they say while a
+//! Metrics: their names and labels against dashboard, alerts and docs/metrics.md, Prometheus's own checks, and what they say while a
 //! migration lives, by Prometheus and by OTLP.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]

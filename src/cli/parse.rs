@@ -11,7 +11,7 @@ use super::no_effect::{NO_EFFECT, as_stock};
 
 pub(super) const AFTER_HELP: &str = "All other flags of vtctld 22 are accepted and have no effect. Each flag can also be \
     given in the configuration file, and in the environment as VTMIGRATED_ and its name in capitals.\n\n\
-    vtmigrated health and vtmigrated advise ask a running server: see their --help.";
+    vtmigrated health, vtmigrated advise and vtmigrated way-back ask a running server: see their --help.";
 
 /// Names that stock gives the environment's variables.
 const STOCK_ENVIRONMENT: &[(&str, &str)] = &[

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{ArgAction, CommandFactory};
@@ -197,4 +198,42 @@ fn the_environment_is_read_by_our_names_and_by_stocks() {
     let expected = [("grpc-port", "1"), ("config-file", "/a")].map(|(a, b)| (a.to_owned(), b.to_owned()));
     assert_eq!(found.len(), 2);
     assert!(expected.iter().all(|pair| found.contains(pair)), "{found:?}");
+}
+
+/// All flags with an effect as Markdown tables, by the groups of the help.
+fn tables() -> String {
+    let command = Cli::command();
+    let mut groups: Vec<(&str, String)> = Vec::new();
+    for arg in command.get_arguments() {
+        let Some(name) = arg.get_long() else { continue };
+        let heading = arg.get_help_heading().unwrap_or_default();
+        let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = defaults.join(",");
+        let default = if default.is_empty() { default } else { format!("`{default}`") };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default().replace('<', "&lt;");
+        let row = format!("| `--{name}` | {default} | {help} |\n");
+        match groups.iter_mut().find(|(known, _)| *known == heading) {
+            Some((_, rows)) => rows.push_str(&row),
+            None => groups.push((heading, row)),
+        }
+    }
+    let table =
+        |(heading, rows): &(&str, String)| format!("\n### {heading}\n\n| flag | default | |\n|---|---|---|\n{rows}");
+    groups.iter().map(table).collect()
+}
+
+#[test]
+fn the_documents_list_all_flags() {
+    const BEGIN: &str = "<!-- flags: begin; made by `UPDATE_DOCS=1 cargo test --lib flags` -->\n";
+    const END: &str = "\n<!-- flags: end -->";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/flags.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    let expected = tables();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(found, expected, "docs/flags.md is stale: UPDATE_DOCS=1 cargo test --lib flags");
+    }
 }

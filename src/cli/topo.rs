@@ -9,7 +9,7 @@ use super::values::duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Topology")]
 pub struct TopoArgs {
-    /// Kind of the topology: etcd2 (or memory, for trying out)
+    /// Kind of the topology: etcd2, zk2, consul (or memory, for trying out)
     #[arg(long, value_name = "KIND")]
     pub topo_implementation: Option<String>,
     /// Addresses of the global topology servers, separated by commas

@@ -1,4 +1,4 @@
-//! Dashboard, alerts and README name what there is, with the labels that it has.
+//! Dashboard, alerts and docs/metrics.md name what there is, with the labels that it has.
 
 use std::{
     collections::BTreeSet,
@@ -187,11 +187,11 @@ fn every_alert_is_tried_in_both_directions() {
     assert_eq!(names, silent);
 }
 
-const BEGIN: &str = "<!-- metrics: made by `UPDATE_README=1 cargo test -p integration --test metrics` -->\n";
+const BEGIN: &str = "<!-- metrics: made by `UPDATE_DOCS=1 cargo test -p integration --test metrics` -->\n";
 const END: &str = "<!-- end of metrics -->\n";
 
 #[test]
-fn the_readme_lists_every_metric() {
+fn the_documents_list_every_metric() {
     let scrape = Scrape::parse(&full::PAGE);
     let mut table = "| metric | labels | |\n|---|---|---|\n".to_owned();
     for (name, family) in scrape.families.iter().filter(|(name, _)| !name.starts_with("process_")) {
@@ -200,13 +200,13 @@ fn the_readme_lists_every_metric() {
             labels.into_iter().filter(|label| *label != "le").map(|label| format!("`{label}`")).collect();
         writeln!(table, "| `{name}` | {} | {} ({}) |", labels.join(" "), family.help, family.kind).unwrap();
     }
-    let path = repository().join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("README.md has a place for the metrics");
+    let path = repository().join("docs/metrics.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).expect("docs/metrics.md has a place for the metrics");
     let (shown, after) = rest.split_once(END).expect("and its end");
-    if std::env::var_os("UPDATE_README").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
     } else {
-        assert_eq!(shown, table, "run UPDATE_README=1 cargo test -p integration --test metrics");
+        assert_eq!(shown, table, "run UPDATE_DOCS=1 cargo test -p integration --test metrics");
     }
 }

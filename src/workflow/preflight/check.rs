@@ -1,4 +1,4 @@
-//! The list of all checks: id, severity, and what each finds. ARCHITECTURE.md has the same list; a test holds it.
+//! The list of all checks: id, severity, and what each finds. docs/checks.md has the same list; a test holds it.
 
 use super::report::Severity;
 
@@ -18,7 +18,7 @@ macro_rules! checks {
         pub const $id: Check =
             Check { id: stringify!($id), severity: Severity::$severity, of: $of, finds: $finds };)*
 
-        /// All checks, in the order of ARCHITECTURE.md.
+        /// All checks, in the order of docs/checks.md.
         pub const CHECKS: &[Check] = &[$($id),*];
     };
 }
@@ -191,11 +191,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_unique_and_in_the_table_of_architecture() {
+    fn ids_are_unique_and_in_the_table_of_the_documents() {
         let ids: BTreeSet<&str> = CHECKS.iter().map(|check| check.id).collect();
         assert_eq!(ids.len(), CHECKS.len());
-        let text = include_str!("../../../ARCHITECTURE.md");
-        let (_, section) = text.split_once("## Preflight").unwrap();
+        let text = include_str!("../../../docs/checks.md");
+        let (_, section) = text.split_once("\n## All checks\n").unwrap();
         let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
         let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
         let severity = |check: &Check| format!("{:?}", check.severity).to_lowercase();

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import vtctldata.Vtctldata;
 import vtctlservice.VtctldGrpc;
 
-/** Every RPC of the official service goes the way that the README's table says. */
+/** Every RPC of the official service goes the way that the table in docs/rpcs.md says. */
 class EveryRpcTest {
   /** What no request, however empty, may be answered with. */
   private static final EnumSet<Status.Code> FAULTS = EnumSet.of(

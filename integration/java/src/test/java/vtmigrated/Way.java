@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
 
-/** The README's table of RPCs: which are served, which on a condition, which are handed on. */
+/** The table of RPCs in docs/rpcs.md: which are served, which on a condition, which are handed on. */
 enum Way {
   NATIVE, CONDITIONAL, HANDED_ON;
 
@@ -16,7 +16,7 @@ enum Way {
   /** The way of each RPC by its name. */
   static Map<String, Way> table() throws IOException {
     var ways = new TreeMap<String, Way>();
-    for (String line : Files.readAllLines(Path.of("../../README.md"))) {
+    for (String line : Files.readAllLines(Path.of("../../docs/rpcs.md"))) {
       var row = ROW.matcher(line);
       if (row.matches()) {
         var way = switch (row.group(2)) {
