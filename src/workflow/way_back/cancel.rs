@@ -69,8 +69,8 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         mirror::see_unchanged(context, &facts).await?;
     }
     let touched = facts.phase != Phase::Prepared;
-    let facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &facts, lock).await?;
+    let mut facts = Facts { phase: Phase::Cancelling, ..facts };
+    record::put(context.topo.global(), names, &mut facts, lock).await?;
     let mut missed = open_target(context, names.0, &facts, lock).await?;
     let out = async {
         let mirror = mirror::to_write(context, &facts).await?;
@@ -84,8 +84,8 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
 /// The same without the source. Answers, too, what stays there.
 async fn forgotten(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<(Vec<Missed>, String)> {
     let stays = stays(&facts, &plan::back(names.1));
-    let facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &facts, lock).await?;
+    let mut facts = Facts { phase: Phase::Cancelling, ..facts };
+    record::put(context.topo.global(), names, &mut facts, lock).await?;
     let missed = open_target(context, names.0, &facts, lock).await?;
     end(context, names, End::Cancelled, lock).await?;
     tracing::warn!("the source of the way back of workflow {}.{} is forgotten{stays}", names.0, names.1);

@@ -113,6 +113,7 @@ async fn register(
         return Err(taken(&facts.back_mount, theirs));
     }
     facts.mount_made = theirs.is_none() || stored.is_some_and(|stored| stored.mount_made);
+    facts.version = stored.and_then(|stored| stored.version);
     record::put(context.topo.global(), names, facts, lock).await?;
     if theirs.is_none() {
         let (name, target) = (&facts.back_mount, (&facts.target).into());
@@ -253,6 +254,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         prepared,
         since: 0,
         why: String::new(),
+        version: None,
     })
 }
 
