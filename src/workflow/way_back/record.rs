@@ -10,7 +10,8 @@ use vtmigrated_proto::topodata::TopoConfig;
 use super::super::Result;
 use super::super::record::{self, text};
 use super::super::streams::Listed;
-use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
+use super::unread;
+use crate::topo::{Conn, Expect, Lock, Node, Write, paths};
 
 /// How far a way back is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,11 +154,10 @@ pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
 /// The same where nothing can be done without the facts.
 ///
 /// # Errors
-/// Facts that cannot be read.
+/// `WAY_BACK_UNREAD` for facts that cannot be read.
 pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Facts>> {
     let kept = look(global, keyspace, workflow).await?.transpose();
-    let path = || global.full(&paths::way_back(keyspace, workflow));
-    Ok(kept.map_err(|detail| topo::Error::BadData { path: path(), detail })?)
+    kept.map_err(|why| unread::error((keyspace, workflow), &why))
 }
 
 /// The record as a part of the transaction that hands the target over, whatever is stored: clients must not wait for what became of
