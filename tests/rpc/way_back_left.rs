@@ -6,7 +6,7 @@ use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
-use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, WayBackRequest};
+use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, Severity, WayBackRequest};
 
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
@@ -109,6 +109,27 @@ async fn one_whose_source_keyspace_was_deleted_goes_too() {
     give_up(&rig).await.unwrap();
     assert_eq!(mount(&rig).await, None);
     assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn an_open_one_whose_mount_was_unregistered_in_the_source_is_told_and_mended_by_prepare() {
+    let (rig, before) = opened().await;
+    let config = mount(&rig).await;
+    let source = rig.source_topology().await;
+    let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
+    external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
+    let told = status(&rig).await.unwrap();
+    assert!(told.clear, "streams that run need it no more: {told:?}");
+    let lost = told.findings.iter().find(|found| found.id == "MOUNT_UNKNOWN").unwrap();
+    assert_eq!(lost.severity(), Severity::Warns, "{told:?}");
+    assert!(lost.mend.contains("way-back prepare"), "{lost:?}");
+    let summary = prepare(&rig).await.unwrap().summary;
+    assert!(summary.contains("; the source knows this cluster again"), "{summary}");
+    assert_eq!(mount(&rig).await, config);
+    let told = status(&rig).await.unwrap();
+    assert!(!told.findings.iter().any(|found| found.id == "MOUNT_UNKNOWN"), "{told:?}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
 }
 
 /// Names of mounts that nothing reads from, as the source's own server tells them.

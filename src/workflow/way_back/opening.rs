@@ -265,7 +265,7 @@ impl<'a> Opening<'a> {
 }
 
 /// Registers the target in the source once more. The record has it first, so that it goes with the way back: what that says now.
-async fn tell_again(
+pub(super) async fn tell_again(
     context: &Context,
     mirror: &Context,
     names: (&str, &str),

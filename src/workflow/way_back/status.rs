@@ -177,6 +177,7 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     let mut seen = Seen { streams: shown(&source, &rows), ..Seen::default() };
     seen.found.extend(side::trouble(&source, &rows, names, facts));
     seen.found.extend(writable(&source, facts, names));
+    seen.found.extend(unregistered(&mirror, names, facts).await);
     match verdict::verdict(&mirror, &facts.keyspace, &back).await {
         Ok(judged) => {
             // that is told above, with what it means here
@@ -200,6 +201,21 @@ fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
         .iter()
         .fold(ended, |mend, action| mend.replace(&format!("VDiff {theirs} {action}"), &vdiff_command(action, names)));
     compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)))
+}
+
+/// What there is to tell of a source that does not know the target any more: streams go on until their tablets open its topology anew.
+async fn unregistered(mirror: &Context, names: (&str, &str), facts: &Facts) -> Option<Finding> {
+    let (mount, keyspace) = (&facts.back_mount, &facts.keyspace);
+    let error = match mirror::is_known(mirror, facts).await {
+        Ok(true) => return None,
+        Ok(false) => {
+            let text = format!("the source has no mount {mount} any more: streams end when tablets restart");
+            Error::precondition("MOUNT_UNKNOWN", text, format!("register it again: {}", command("prepare", names)))
+        }
+        Err(error) => error,
+    };
+    let finding = Finding::of(&error, format!("keyspace {keyspace} of mount {}", facts.mount));
+    Some(Finding { severity: Severity::Warns, ..finding })
 }
 
 /// Tables of the source that clients can write to, although they have the target.
