@@ -191,8 +191,12 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     Ok(seen)
 }
 
-/// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there.
-fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
+/// How mends end that nothing but a new migration helps.
+const ANEW: &str = "cancel the workflow and create it again";
+
+/// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there. One cannot be
+/// made anew, nor ended with its data.
+pub(super) fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
     let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, plan::back(names.1));
     let ended = ["complete", "cancel"].iter().fold(mend.to_owned(), |mend, action| {
         mend.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
@@ -200,7 +204,11 @@ fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
     let compared = ["create", "delete"]
         .iter()
         .fold(ended, |mend, action| mend.replace(&format!("VDiff {theirs} {action}"), &vdiff_command(action, names)));
-    compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)))
+    let shown = compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)));
+    match shown.split_once(ANEW) {
+        Some((before, _)) => format!("{before}take the way back away: {}", command("cancel", names)),
+        None => shown,
+    }
 }
 
 /// What there is to tell of a source that does not know the target any more: streams go on until their tablets open its topology anew.
@@ -293,6 +301,12 @@ mod tests {
             told(&format!("Migrate {theirs} complete, or Migrate {theirs} cancel")),
             format!("vtmigrated way-back complete {ours}, or vtmigrated way-back cancel {ours}")
         );
+        for (before, theirs) in [
+            ("", "cancel the workflow and create it again, or end it with Workflow delete --keep-data"),
+            ("create the table there, or ", "create the table there, or cancel the workflow and create it again"),
+        ] {
+            assert_eq!(told(theirs), format!("{before}take the way back away: vtmigrated way-back cancel {ours}"));
+        }
         let start = "start it with: Workflow --keyspace commerce start --workflow import_back";
         assert_eq!(told(start), start);
     }
