@@ -182,9 +182,10 @@ impl<'a> Opening<'a> {
             self.facts.why =
                 self.trouble.clone().unwrap_or_else(|| "the positions of the target were not noted".into());
         } else if self.facts.phase == Phase::Noted {
+            // a repeat after that, which may not reach the source, leaves it as it was then
             self.facts.phase = Phase::Handed;
+            self.facts.both_written |= !self.denied;
         }
-        self.facts.both_written |= self.facts.phase == Phase::Handed && !self.denied;
         match record::write(self.names, &self.facts) {
             Ok(write) => Some(write),
             Err(error) => {
@@ -250,7 +251,7 @@ impl<'a> Opening<'a> {
 
     /// True when clients have the target, and may have the source, too.
     pub fn is_on_both_sides(&self) -> bool {
-        self.facts.phase == Phase::Handed && !self.denied
+        self.facts.phase == Phase::Handed && self.facts.both_written && !self.denied
     }
 
     /// True once its streams run, and the record says so.
