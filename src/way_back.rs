@@ -28,8 +28,8 @@ async fn ask(asked: &WayBack) -> Result<(String, bool), Error> {
         }
         Action::Status(of) => client.status(request(of)).await?,
         Action::Complete(of) => client.complete(request(of)).await?,
-        Action::Cancel(Cancel { of, forget_source }) => {
-            client.cancel(WayBackRequest { forget_source, ..request(of) }).await?
+        Action::Cancel(Cancel { of, forget_source, forget_record }) => {
+            client.cancel(WayBackRequest { forget_source, forget_record, ..request(of) }).await?
         }
         Action::Vdiff { action } => return vdiff::ask(&mut client, action, asked.format).await,
     };
@@ -38,7 +38,7 @@ async fn ask(asked: &WayBack) -> Result<(String, bool), Error> {
 }
 
 fn request(of: OfWorkflow) -> WayBackRequest {
-    WayBackRequest { keyspace: of.target_keyspace, workflow: of.workflow, forget_source: false }
+    WayBackRequest { keyspace: of.target_keyspace, workflow: of.workflow, ..WayBackRequest::default() }
 }
 
 fn shown(report: &WayBackReport, format: Format) -> String {

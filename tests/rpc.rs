@@ -116,6 +116,8 @@ mod way_back;
 mod way_back_closing;
 #[path = "rpc/way_back_handover.rs"]
 mod way_back_handover;
+#[path = "rpc/way_back_late.rs"]
+mod way_back_late;
 #[path = "rpc/way_back_left.rs"]
 mod way_back_left;
 #[path = "rpc/way_back_limits.rs"]

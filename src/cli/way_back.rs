@@ -104,6 +104,9 @@ pub struct Cancel {
     /// The source cluster is gone for good: ask nothing of it, and open the target alone
     #[arg(long)]
     pub forget_source: bool,
+    /// Its record cannot be read: delete that alone, and tell what it may have left
+    #[arg(long, conflicts_with = "forget_source")]
+    pub forget_record: bool,
 }
 
 /// The arguments of prepare.
@@ -137,11 +140,16 @@ mod tests {
         let read = [prepare.of.target_keyspace, prepare.of.workflow, prepare.topo_server, prepare.on_ddl];
         assert_eq!(read, ["customer", "import", "t:1", "STOP"]);
         assert!(WayBack::try_parse_from(["way-back", "status", "--workflow", "import"]).is_err());
-        for (flag, forgets) in [(None, false), (Some("--forget-source"), true)] {
+        let cancel = |flags: &[&'static str]| {
             let words = ["way-back", "cancel", "--target-keyspace", "customer", "--workflow", "import"];
-            let asked = WayBack::parse_from(words.into_iter().chain(flag));
-            assert!(matches!(asked.action, Action::Cancel(cancel) if cancel.forget_source == forgets));
-        }
+            let asked = WayBack::try_parse_from(words.into_iter().chain(flags.iter().copied())).ok()?;
+            let Action::Cancel(cancel) = asked.action else { panic!("{asked:?}") };
+            Some((cancel.forget_source, cancel.forget_record))
+        };
+        assert_eq!(cancel(&[]), Some((false, false)));
+        assert_eq!(cancel(&["--forget-source"]), Some((true, false)));
+        assert_eq!(cancel(&["--forget-record"]), Some((false, true)));
+        assert_eq!(cancel(&["--forget-source", "--forget-record"]), None);
     }
 
     #[test]

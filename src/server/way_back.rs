@@ -69,7 +69,12 @@ impl Service for WayBack {
 
 async fn cancel(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {
     about::workflow(&request.keyspace, &request.workflow);
-    Ok(report(way_back::cancel::cancel(&context, (&request.keyspace, &request.workflow), request.forget_source).await?))
+    let names = (request.keyspace.as_str(), request.workflow.as_str());
+    let told = match request.forget_record {
+        true => way_back::unread::forget(&context, names).await?,
+        false => way_back::cancel::cancel(&context, names, request.forget_source).await?,
+    };
+    Ok(report(told))
 }
 
 async fn complete(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {

@@ -13,6 +13,7 @@ use crate::workflow::migrate::observe::{self, Observed};
 use crate::workflow::preflight::{Finding, Severity};
 use crate::workflow::way_back::observe::{Names, told};
 use crate::workflow::way_back::record::{Facts, Known as Record, Phase};
+use crate::workflow::way_back::unread;
 
 /// Everything known of ways back.
 #[derive(Default)]
@@ -69,7 +70,7 @@ impl WaysBack {
                 Err(why) => known.stale(&Problem {
                     reason: "NOT_READ".into(),
                     cause: format!("its record cannot be read: {why}"),
-                    mend: String::new(),
+                    mend: format!("take it away: {}", unread::command((keyspace, workflow))),
                 }),
             }
             self.known.insert(names, known);

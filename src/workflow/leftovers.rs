@@ -9,7 +9,7 @@ mod plan;
 mod tablets;
 mod ways_back;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join_all, try_join, try_join4};
 use futures::stream::{self, StreamExt};
@@ -287,8 +287,25 @@ fn of_earlier(subject: String) -> Leftover {
 fn without_record(keyspace: &str, rows: &[OnShard], told: &BTreeSet<&str>) -> Vec<Leftover> {
     let ours = |row: &&OnShard| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
     let frozen = rows.iter().filter(ours).filter(|row| readiness::any_frozen([*row]));
-    let names: BTreeSet<&str> = frozen.map(|row| row.found.workflow.as_str()).collect();
-    names.difference(told).map(|workflow| interrupted(keyspace, workflow)).collect()
+    let named: BTreeMap<&str, &OnShard> = frozen.map(|row| (row.found.workflow.as_str(), row)).collect();
+    let left = |(workflow, row): (&str, &OnShard)| {
+        let of = row.found.streams.iter().find_map(|stream| way_back::plan::whose(stream, workflow));
+        of.map_or_else(|| interrupted(keyspace, workflow), |of| going_back(keyspace, workflow, of))
+    };
+    named.into_iter().filter(|(workflow, _)| !told.contains(workflow)).map(left).collect()
+}
+
+/// The way back of another cluster's migration, `of` that keyspace and name, whose streams were stopped for good.
+fn going_back(keyspace: &str, workflow: &str, of: (&str, &str)) -> Leftover {
+    let cause =
+        format!("it is the way back of {}.{} in another cluster, and going back was interrupted there", of.0, of.1);
+    let mend = format!(
+        "decide in that cluster: {}, or {}",
+        way_back::command("complete", of),
+        way_back::command("cancel", of)
+    );
+    let subject = format!("workflow {keyspace}.{workflow}");
+    Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, cause, mend), None)
 }
 
 /// A finding about something that could not be read.

@@ -241,7 +241,15 @@ pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
     }
 }
 
-/// Writes the record, expecting the version last seen (0: none yet); answers the new version.
+/// In the place of a version: there is no record. In ZooKeeper a new one has version 0.
+pub const NONE: i64 = -1;
+
+/// What must be there for a record to be written that was last seen at a version, or at [`NONE`].
+fn expected(version: i64) -> Expect {
+    if version == NONE { Expect::Absent } else { Expect::Version(version) }
+}
+
+/// Writes the record, expecting the version last seen ([`NONE`] when there was none); answers the new version.
 pub async fn put(
     global: &Arc<dyn Conn>,
     (keyspace, workflow): (&str, &str),
@@ -249,8 +257,7 @@ pub async fn put(
     version: i64,
     guard: &Lock,
 ) -> Result<i64> {
-    let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
-    Ok(global.write_one(write((keyspace, workflow), facts, expect)?, Some(guard)).await?)
+    Ok(global.write_one(write((keyspace, workflow), facts, expected(version))?, Some(guard)).await?)
 }
 
 /// The record as a part of a transaction.
@@ -308,4 +315,14 @@ pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
     let mut users: Vec<String> = using.map(|(keyspace, workflow, _)| format!("{keyspace}.{workflow}")).collect();
     users.extend(way_back::record::mounted(nodes, mount));
     users
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_was_just_made_is_there_whatever_its_version() {
+        assert_eq!([NONE, 0, 7].map(expected), [Expect::Absent, Expect::Version(0), Expect::Version(7)]);
+    }
 }

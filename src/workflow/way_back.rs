@@ -16,6 +16,7 @@ pub mod record;
 pub mod reversed;
 mod side;
 pub mod status;
+pub mod unread;
 
 use super::preflight::Report;
 use super::{Error, Result};

@@ -281,12 +281,14 @@ async fn a_record_that_cannot_be_read_fails_neither_complete_nor_cancel() {
     let summary = rig.complete().await.unwrap();
     assert!(summary.starts_with("Successfully completed the import workflow"), "{summary}");
     assert!(summary.contains("; THERE IS NO WAY BACK: its record cannot be read"), "{summary}");
+    assert!(summary.contains("--workflow import --forget-record"), "{summary}");
     assert_eq!(stored(&rig).await, before);
 
     let (rig, before) = copied().await;
     rig.lab.put(&paths::way_back("customer", "import"), b"garbage".to_vec()).await;
     let summary = rig.cancel(false).await.unwrap();
     assert!(summary.contains("; its way back is left, for its record cannot be read"), "{summary}");
+    assert!(summary.contains("--workflow import --forget-record"), "{summary}");
     assert_eq!(stored(&rig).await, before);
 }
 

@@ -1,12 +1,15 @@
 //! Going back that fails, or that a server which died has left half done: on one side clients can write, or are told how.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::paths;
+use vtmigrated::workflow::leftovers;
 use vtmigrated_proto::vtmigrated::Severity;
 
 use crate::migrate_rig::Rig;
-use crate::support::assert_refused;
+use crate::support::{assert_refused, context};
 use crate::way_back::{copied, denied, give_up, go_back, opened, prepare, status, stored};
 
 const NONE: [Vec<String>; 2] = [Vec::new(), Vec::new()];
@@ -79,6 +82,17 @@ async fn streams_that_stand_after_going_back_failed_are_told_and_run_on_by_prepa
     assert!(summary.starts_with("the way back is open already"), "{summary}");
     go_back(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn a_server_of_the_source_tells_who_ends_going_back_that_was_interrupted() {
+    let (rig, _) = opened().await;
+    rig.source.freeze();
+    let found = leftovers::find(&context(Arc::new(rig.source_topology().await)), "commerce").await.unwrap();
+    let left = found.iter().find(|left| left.finding.id == "COMPLETE_INTERRUPTED").unwrap();
+    assert_eq!(left.finding.subject, "workflow commerce.import_back");
+    let command = "vtmigrated way-back complete --target-keyspace customer --workflow import";
+    assert!(left.finding.mend.contains(command), "{left:?}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::vtmigrated::Severity;
 use vtmigrated_proto::vttime::Time;
 
+use crate::faulty_source::Switch;
 use crate::way_back::{copied, denied, found, give_up, go_back, opened, prepare, status, stored};
 
 #[tokio::test]
@@ -98,4 +99,28 @@ async fn tables_that_somebody_opens_in_the_source_are_told() {
     assert_eq!(found(&told, "DENIED_MISSING"), None, "{told:?}");
     give_up(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn a_repeat_that_does_not_reach_the_source_says_nothing_of_clients_that_were_kept_from_it() {
+    let switch = Switch::default();
+    let rig = switch.rig().await;
+    rig.copied().await;
+    prepare(&rig).await.unwrap();
+    let kept = rig.record().await.unwrap();
+    rig.source.contents().fails = vec!["CreateVReplicationWorkflow"];
+    rig.complete().await.unwrap();
+    assert_eq!(denied(&rig).await, ["customer", "orders"]);
+    // as a server leaves it that dies before its last step
+    rig.lab.put(&paths::workflow_record("customer", "import"), kept.to_string().into_bytes()).await;
+    rig.set_record(serde_json::json!({ "completing": true, "handed_over": true })).await;
+    switch.is_dead();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; THE WAY BACK IS NOT OPEN YET: "), "{summary}");
+    assert!(!summary.contains("BOTH SIDES"), "{summary}");
+    assert_eq!(rig.way_back().await.unwrap().get("both_written"), None);
+    switch.works();
+    rig.source.contents().fails.clear();
+    prepare(&rig).await.unwrap();
+    assert_eq!(status(&rig).await.unwrap().phase, "open");
 }

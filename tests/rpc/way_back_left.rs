@@ -6,7 +6,7 @@ use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
-use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, WayBackRequest};
+use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, Severity, WayBackRequest};
 
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
@@ -67,6 +67,39 @@ async fn one_whose_source_is_gone_for_good_is_forgotten_when_somebody_says_so() 
 }
 
 #[tokio::test]
+async fn one_whose_record_cannot_be_read_goes_by_the_command_that_is_told() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let forget = async || {
+        let request = WayBackRequest { forget_record: true, ..named() };
+        rig.lab.way_back.clone().cancel(request).await.map(tonic::Response::into_inner)
+    };
+    let text = "the record of the way back of workflow customer.import can be read: it is prepared";
+    assert_refused(forget().await, Code::FailedPrecondition, text);
+    rig.lab.put(&paths::way_back("customer", "import"), b"garbage".to_vec()).await;
+    let command = "vtmigrated way-back cancel --target-keyspace customer --workflow import --forget-record";
+    for answer in [status(&rig).await, prepare(&rig).await, go_back(&rig).await, give_up(&rig).await] {
+        let refused = answer.unwrap_err();
+        assert_eq!(refused.code(), Code::DataLoss, "{refused:?}");
+        assert!(refused.message().contains(command), "{refused:?}");
+    }
+    let request = FindLeftoversRequest { keyspace: "customer".into() };
+    let report = rig.lab.advisor.clone().find_leftovers(request).await.unwrap().into_inner();
+    let left = report.findings.iter().find(|found| found.subject == "way back of customer.import");
+    assert!(left.is_some_and(|left| left.mend.contains(command)), "{report:?}");
+
+    let told = forget().await.unwrap();
+    for text in ["show --workflow import_back", "Mount unregister --name customer.import", "GetShard customer/"] {
+        assert!(told.summary.contains(text), "{text}: {told:?}");
+    }
+    assert!(mount(&rig).await.is_some(), "nobody knows whose it is");
+    let text = "workflow customer.import has no way back";
+    assert_refused(status(&rig).await, Code::NotFound, text);
+    assert_refused(forget().await, Code::NotFound, text);
+    prepare(&rig).await.unwrap();
+}
+
+#[tokio::test]
 async fn one_whose_source_keyspace_was_deleted_goes_too() {
     let (rig, _) = opened().await;
     let source = rig.source_topology().await;
@@ -76,6 +109,27 @@ async fn one_whose_source_keyspace_was_deleted_goes_too() {
     give_up(&rig).await.unwrap();
     assert_eq!(mount(&rig).await, None);
     assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn an_open_one_whose_mount_was_unregistered_in_the_source_is_told_and_mended_by_prepare() {
+    let (rig, before) = opened().await;
+    let config = mount(&rig).await;
+    let source = rig.source_topology().await;
+    let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
+    external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
+    let told = status(&rig).await.unwrap();
+    assert!(told.clear, "streams that run need it no more: {told:?}");
+    let lost = told.findings.iter().find(|found| found.id == "MOUNT_UNKNOWN").unwrap();
+    assert_eq!(lost.severity(), Severity::Warns, "{told:?}");
+    assert!(lost.mend.contains("way-back prepare"), "{lost:?}");
+    let summary = prepare(&rig).await.unwrap().summary;
+    assert!(summary.contains("; the source knows this cluster again"), "{summary}");
+    assert_eq!(mount(&rig).await, config);
+    let told = status(&rig).await.unwrap();
+    assert!(!told.findings.iter().any(|found| found.id == "MOUNT_UNKNOWN"), "{told:?}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
 }
 
 /// Names of mounts that nothing reads from, as the source's own server tells them.

@@ -34,8 +34,8 @@ pub async fn run_and_go_back(browser: &Browser, life: &Life) {
     browser.until("document.querySelectorAll('#back path.stream').length > 0").await;
     browser.until_text("#back .tiles", "Go back GO").await;
     pictures(browser, ["way-back-light", "way-back-dark", "way-back-phone"]).await;
-    let request =
-        WayBackRequest { keyspace: "customer".to_owned(), workflow: WORKFLOW.to_owned(), forget_source: false };
+    let (keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
+    let request = WayBackRequest { keyspace, workflow, ..WayBackRequest::default() };
     until("going back", async || {
         let told = commands(life).await.complete(request.clone()).await;
         told.map(drop).map_err(|refused| refused.to_string())

@@ -46,7 +46,7 @@ async fn way_back(server: &Server) -> Answer<WayBackClient<tonic::transport::Cha
 }
 
 fn request() -> WayBackRequest {
-    WayBackRequest { keyspace: "customer".to_owned(), workflow: WORKFLOW.to_owned(), forget_source: false }
+    WayBackRequest { keyspace: "customer".to_owned(), workflow: WORKFLOW.to_owned(), ..WayBackRequest::default() }
 }
 
 async fn prepare(server: &Server) -> Answer<WayBackReport> {

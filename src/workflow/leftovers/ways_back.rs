@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::Error;
 use super::super::migrate::gather;
-use super::super::preflight::{Finding, check};
+use super::super::preflight::{Finding, Severity, check};
 use super::super::way_back::record::{self, Facts, Known, Phase};
 use super::super::way_back::{self, plan};
 use super::Leftover;
@@ -30,7 +30,11 @@ pub fn judge(
         let subject = format!("way back of {keyspace}.{workflow}");
         let facts = match facts {
             Ok(facts) => facts,
-            Err(why) => return Some(super::silent(subject, why.clone())),
+            Err(why) => {
+                let mend = format!("take it away: {}", way_back::unread::command(names));
+                let finding = Finding::new(&check::NOT_READ, subject, why.as_str(), mend);
+                return Some(Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None));
+            }
         };
         let (cause, action) = match is_there(keyspace) {
             true => trouble(facts, has_record(keyspace, workflow), now)?,
@@ -118,7 +122,8 @@ mod tests {
         let old = trouble(&facts("open", now - LONG - 1), false, now).unwrap();
         assert_eq!(old, ("it is open for 7 days".to_owned(), "cancel"));
         let known = [("ks".to_owned(), "w".to_owned(), Err("garbage".to_owned()))];
-        assert_eq!(judge(&known, &|_, _| false, &|_| true, now)[0].finding.id, "NOT_READ");
+        let unread = &judge(&known, &|_, _| false, &|_| true, now)[0].finding;
+        assert!(unread.id == "NOT_READ" && unread.mend.ends_with("--workflow w --forget-record"), "{unread:?}");
         for phase in ["prepared", "handed", "open", "closing", "returned"] {
             let known = [("ks".to_owned(), "w".to_owned(), Ok(facts(phase, now)))];
             let found = &judge(&known, &|_, _| true, &|_| false, now)[0].finding;

@@ -186,7 +186,10 @@ async fn without_way_back(context: &Context, found: &Found, arguments: &Argument
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     let facts = match &found.way_back {
         Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => facts,
-        Some(Err(why)) => return format!("; its way back is left, for its record cannot be read: {why}"),
+        Some(Err(why)) => {
+            let command = way_back::unread::command(names);
+            return format!("; its way back is left, for its record cannot be read: {why}; to take it away: {command}");
+        }
         _ => return String::new(),
     };
     let taken = tokio::time::timeout(WAY_BACK, way_back::cancel::taken_away(context, names, facts.clone(), lock)).await;

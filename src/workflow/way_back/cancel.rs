@@ -27,14 +27,7 @@ const ACTION: &str = "WayBackCancel";
 pub async fn cancel(context: &Context, names: (&str, &str), forget_source: bool) -> Result<Told> {
     check_names(names)?;
     let gone = is_gone(context, names.0).await?;
-    let lock = match gone {
-        // a keyspace that is gone has no lock
-        true => {
-            let request = context.lock_request(ACTION).named(paths::workflow_lock(names.0, names.1));
-            context.topo.global().lock(request).await?
-        }
-        false => locks(context, names.0, names.1, ACTION).await?,
-    };
+    let lock = held(context, names, ACTION, gone).await?;
     let cancelled = async {
         let facts = stored(context, names).await?;
         let facts = if gone { without_target(facts) } else { facts };
@@ -50,6 +43,15 @@ pub async fn cancel(context: &Context, names: (&str, &str), forget_source: bool)
     let missed = Missed::told(&missed, refresh::DENIES_STILL);
     let summary = format!("the way back of workflow {}.{} is cancelled{stays}{missed}", names.0, names.1);
     Ok(Told { clear: true, summary, ..Told::default() })
+}
+
+/// The locks of a workflow whose keyspace may be `gone`: that has none then.
+pub(super) async fn held(context: &Context, names: (&str, &str), action: &str, gone: bool) -> Result<Lock> {
+    if !gone {
+        return locks(context, names.0, names.1, action).await;
+    }
+    let request = context.lock_request(action).named(paths::workflow_lock(names.0, names.1));
+    Ok(context.topo.global().lock(request).await?)
 }
 
 /// What is left of a way back whose target keyspace is gone: nothing is denied there, and only the source can serve.
@@ -69,8 +71,8 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         mirror::see_unchanged(context, &facts).await?;
     }
     let touched = facts.phase != Phase::Prepared;
-    let facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &facts, lock).await?;
+    let mut facts = Facts { phase: Phase::Cancelling, ..facts };
+    record::put(context.topo.global(), names, &mut facts, lock).await?;
     let mut missed = open_target(context, names.0, &facts, lock).await?;
     let out = async {
         let mirror = mirror::to_write(context, &facts).await?;
@@ -84,8 +86,8 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
 /// The same without the source. Answers, too, what stays there.
 async fn forgotten(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<(Vec<Missed>, String)> {
     let stays = stays(&facts, &plan::back(names.1));
-    let facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &facts, lock).await?;
+    let mut facts = Facts { phase: Phase::Cancelling, ..facts };
+    record::put(context.topo.global(), names, &mut facts, lock).await?;
     let missed = open_target(context, names.0, &facts, lock).await?;
     end(context, names, End::Cancelled, lock).await?;
     tracing::warn!("the source of the way back of workflow {}.{} is forgotten{stays}", names.0, names.1);

@@ -119,14 +119,14 @@ async fn open_again(
 ) -> Error {
     let global = context.topo.global();
     let opened = async {
-        // whatever of the last write came through: with the record at *returned* the target must not be opened
-        record::put(global, names, &facts, lock).await?;
+        // whatever of the last write came through, or will: with the record at *returned* the target must not be opened
+        record::put(global, names, &mut facts, lock).await?;
         // a source that says nothing must not keep clients from the target
         let target = read(context, names.0).await?;
         lift(context, lock, &target, &facts.target_denied).await?;
         facts.phase = Phase::Open;
         facts.target_denied = Vec::new();
-        record::put(global, names, &facts, lock).await?;
+        record::put(global, names, &mut facts, lock).await?;
         match going {
             Some(going) => Box::pin(going.run_on(&facts)).await,
             None => {
@@ -223,16 +223,16 @@ impl Going<'_> {
         if facts.phase == Phase::Open {
             facts.target_denied = target.keyspace.not_denied(&facts.tables);
             facts.phase = Phase::Closing;
-            self.put(&facts).await?;
+            self.put(&mut facts).await?;
         }
-        let returned = Facts { phase: Phase::Returned, ..facts.clone() };
+        let mut returned = Facts { phase: Phase::Returned, ..facts.clone() };
         let proven = async {
             let unaware = self.quieten(&target, &facts).await?;
             self.ready(&mut found).await?;
             Box::pin(freeze::freeze(self.mirror, &found, self.back, self.held)).await?;
             unchanged(self.mirror, &found.target.keyspace, &[]).await?;
             unchanged(self.context, &target.keyspace, &facts.tables).await?;
-            self.put(&returned).await.map(|()| unaware)
+            self.put(&mut returned).await.map(|()| unaware)
         };
         match proven.await {
             Ok(unaware) => Ok((returned, unaware)),
@@ -240,7 +240,7 @@ impl Going<'_> {
         }
     }
 
-    async fn put(&self, facts: &Facts) -> Result<()> {
+    async fn put(&self, facts: &mut Facts) -> Result<()> {
         record::put(self.context.topo.global(), self.names, facts, self.lock).await
     }
 

@@ -13,7 +13,7 @@ use super::super::migrate::observe::{self, Common, Observed, Workflows};
 use super::super::preflight::{Finding, check};
 use super::super::streams::Keyspace;
 use super::record::{Config, Facts, Known, Phase};
-use super::{command, mirror, not_ended, plan, side};
+use super::{command, mirror, not_ended, plan, side, status};
 use crate::context::Context;
 use crate::topo::{Node, paths};
 
@@ -115,7 +115,10 @@ fn joined(one: &WayBack, seen: Option<Result<Observed>>, found: impl IntoIterato
     if one.facts.phase != Phase::Open {
         seen.findings.clear();
     }
-    seen.findings = found.into_iter().chain(std::mem::take(&mut seen.findings)).collect();
+    let names = (one.keyspace.as_str(), one.workflow.as_str());
+    let own = std::mem::take(&mut seen.findings).into_iter();
+    let own = own.map(|finding| Finding { mend: status::here(&finding.mend, names, &one.facts), ..finding });
+    seen.findings = found.into_iter().chain(own).collect();
     Ok(seen)
 }
 
@@ -199,6 +202,15 @@ mod tests {
         let finding = Finding::new(&check::WAY_BACK_NOT_OPEN, "w", "c", "m");
         let own = joined(&one, seen("customer.a"), None).unwrap();
         assert_eq!((own.traffic.as_str(), own.findings.len()), ("seen", 0));
+        let mut missing = seen("customer.a").unwrap().unwrap();
+        missing.findings.push(Finding::new(
+            &check::STREAM_MISSING,
+            "s",
+            "c",
+            "cancel the workflow and create it again, or x",
+        ));
+        let told = joined(&one, Some(Ok(missing)), None).unwrap().findings.remove(0);
+        assert!(told.mend.ends_with("way-back cancel --target-keyspace customer --workflow a"), "{told:?}");
         let others = joined(&one, seen("elsewhere"), Some(finding)).unwrap();
         assert_eq!((others.traffic.as_str(), others.findings.len()), ("", 1));
         assert!(joined(&one, Some(Err(gather::unknown("x"))), None).is_err());

@@ -95,15 +95,17 @@ impl<'a> Opening<'a> {
             let mirror = mirror::to_write(context, facts).await?;
             let examined = examine(context, &mirror, names, facts).await?;
             examined.report.refuse()?;
-            let told_again = !mirror::is_known(&mirror, facts).await?;
-            if told_again {
-                tell_again(context, &mirror, names, facts, lock).await?;
-            }
+            let told_again = match mirror::is_known(&mirror, facts).await? {
+                true => None,
+                false => Some(tell_again(context, &mirror, names, facts, lock).await?),
+            };
             Ok::<_, Error>((mirror, examined, told_again))
         };
         match bounded(READING, reading).await {
             Ok((mirror, examined, told_again)) => {
-                opening.facts.mount_made |= told_again;
+                if let Some(told) = told_again {
+                    opening.facts = told;
+                }
                 opening.ready = Some((mirror, examined));
             }
             Err(why) => opening.trouble = Some(why),
@@ -126,7 +128,7 @@ impl<'a> Opening<'a> {
             }
         }
         self.facts.phase = Phase::Noted;
-        let noting = record::put(self.context.topo.global(), self.names, &self.facts, lock);
+        let noting = record::put(self.context.topo.global(), self.names, &mut self.facts, lock);
         if let Err(why) = bounded(ASKING, noting).await {
             self.trouble = Some(why);
         }
@@ -149,11 +151,12 @@ impl<'a> Opening<'a> {
     pub async fn open(&mut self, lock: &Lock) {
         let Some((mirror, examined)) = self.ready.as_ref().filter(|_| !self.facts.positions.is_empty()) else { return };
         self.facts.source_denied = self.to_deny(examined);
-        let facts = &self.facts;
+        let (context, names, facts) = (self.context, self.names, &mut self.facts);
         let (mut taken, mut denied) = (None, None);
         let working = async {
-            record::put(self.context.topo.global(), self.names, facts, lock).await?;
-            let lock = side::lock(mirror, &facts.keyspace, &plan::back(self.names.1), ACTION).await?;
+            record::put(context.topo.global(), names, facts, lock).await?;
+            let facts = &*facts;
+            let lock = side::lock(mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
             let lock = taken.insert(lock);
             let side = Side { mirror, examined, lock };
             denied = Some(side.deny(facts).await?);
@@ -179,9 +182,10 @@ impl<'a> Opening<'a> {
             self.facts.why =
                 self.trouble.clone().unwrap_or_else(|| "the positions of the target were not noted".into());
         } else if self.facts.phase == Phase::Noted {
+            // a repeat after that, which may not reach the source, leaves it as it was then
             self.facts.phase = Phase::Handed;
+            self.facts.both_written |= !self.denied;
         }
-        self.facts.both_written |= self.facts.phase == Phase::Handed && !self.denied;
         match record::write(self.names, &self.facts) {
             Ok(write) => Some(write),
             Err(error) => {
@@ -217,8 +221,8 @@ impl<'a> Opening<'a> {
                 None => side::lock(&mirror, &facts.keyspace, &back, ACTION).await?,
             };
             cancel::leave_source(&mirror, facts, &back, slot.insert(taken)).await?;
-            let left = Facts { source_denied: Vec::new(), ..facts.clone() };
-            record::put(context.topo.global(), names, &left, lock).await
+            let mut left = Facts { source_denied: Vec::new(), ..facts.clone() };
+            record::put(context.topo.global(), names, &mut left, lock).await
         };
         bounded(WORKING, lifting).await.err()
     }
@@ -226,10 +230,10 @@ impl<'a> Opening<'a> {
     /// Starts the streams, once the target is handed over.
     pub async fn start(&mut self, lock: &Lock) {
         let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return };
-        let facts = Facts { phase: Phase::Open, pairs: plan::pairs(&examined.sources), ..self.facts.clone() };
+        let mut facts = Facts { phase: Phase::Open, pairs: plan::pairs(&examined.sources), ..self.facts.clone() };
         let starting = async {
             Side { mirror, examined, lock: held }.start(&facts).await?;
-            record::put(self.context.topo.global(), self.names, &facts, lock).await?;
+            record::put(self.context.topo.global(), self.names, &mut facts, lock).await?;
             Ok::<_, Error>(facts)
         };
         match bounded(WORKING, starting).await {
@@ -247,7 +251,7 @@ impl<'a> Opening<'a> {
 
     /// True when clients have the target, and may have the source, too.
     pub fn is_on_both_sides(&self) -> bool {
-        self.facts.phase == Phase::Handed && !self.denied
+        self.facts.phase == Phase::Handed && self.facts.both_written && !self.denied
     }
 
     /// True once its streams run, and the record says so.
@@ -261,21 +265,21 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// Registers the target in the source once more. The record has it first, so that it goes with the way back.
-async fn tell_again(
+/// Registers the target in the source once more. The record has it first, so that it goes with the way back: what that says now.
+pub(super) async fn tell_again(
     context: &Context,
     mirror: &Context,
     names: (&str, &str),
     facts: &Facts,
     lock: &Lock,
-) -> Result<()> {
+) -> Result<Facts> {
     let held = side::lock_name(mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
     let told = async {
-        let made = Facts { mount_made: true, ..facts.clone() };
-        record::put(context.topo.global(), names, &made, lock).await?;
+        let mut made = Facts { mount_made: true, ..facts.clone() };
+        record::put(context.topo.global(), names, &mut made, lock).await?;
         let (name, target) = (&facts.back_mount, (&facts.target).into());
         external_cluster::create_guarded(mirror.topo.global(), name, target, &held).await?;
-        Ok::<_, Error>(())
+        Ok::<_, Error>(made)
     };
     let told = told.await;
     held.give_back("the source").await;

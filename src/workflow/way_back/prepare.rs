@@ -9,7 +9,7 @@ use super::super::preflight::{Finding, Report, check};
 use super::super::streams::{self, Keyspace};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
-use super::opening::Opening;
+use super::opening::{self, Opening};
 use super::record::{Config, Facts, Phase};
 use super::{Told, check_names, command, complete, mirror, out_of_turn, plan, record, side};
 use crate::context::Context;
@@ -113,6 +113,7 @@ async fn register(
         return Err(taken(&facts.back_mount, theirs));
     }
     facts.mount_made = theirs.is_none() || stored.is_some_and(|stored| stored.mount_made);
+    facts.version = stored.and_then(|stored| stored.version);
     record::put(context.topo.global(), names, facts, lock).await?;
     if theirs.is_none() {
         let (name, target) = (&facts.back_mount, (&facts.target).into());
@@ -253,6 +254,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         prepared,
         since: 0,
         why: String::new(),
+        version: None,
     })
 }
 
@@ -306,17 +308,29 @@ async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock
     match facts.phase {
         Phase::Handed if is_own => Err(unfinished(names)),
         Phase::Handed => Box::pin(open(context, names, facts, lock)).await,
-        _ => Box::pin(go_on(context, names, facts)).await,
+        _ => Box::pin(go_on(context, names, facts, lock)).await,
     }
 }
 
-/// Lets the streams of an open way back run on that going back has stopped and that were to run on after its failure.
-async fn go_on(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Told> {
+/// Lets the streams of an open way back run on that going back has stopped and that were to run on after its failure, and the source know
+/// a target that somebody has unregistered there.
+async fn go_on(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
     let back = plan::back(names.1);
     let mirror = mirror::to_read(context, facts).await?;
+    let known = mirror::is_known(&mirror, facts).await?;
     let rows =
         Keyspace::load(&mirror.topo, &facts.keyspace).await?.workflows(&mirror, std::slice::from_ref(&back)).await?;
     let stood = side::standing(&rows, names, facts).is_some();
+    let mut again = String::new();
+    if !known {
+        let mirror = mirror::to_write(context, facts).await?;
+        opening::tell_again(context, &mirror, names, facts, lock).await?;
+        again = format!(
+            "; the source knows this cluster again: streams that hear nothing of it run on once they are stopped and started in the \
+             source's cluster: Workflow --keyspace {0} stop --workflow {back}, Workflow --keyspace {0} start --workflow {back}",
+            facts.keyspace
+        );
+    }
     if stood {
         let mirror = mirror::to_write(context, facts).await?;
         let held = side::lock(&mirror, &facts.keyspace, &back, ACTION).await?;
@@ -325,7 +339,7 @@ async fn go_on(context: &Context, names: (&str, &str), facts: &Facts) -> Result<
         ran?;
     }
     let what = if stood { "is open, and its streams run on" } else { "is open already" };
-    let summary = format!("the way back {what}: see {}", command("status", names));
+    let summary = format!("the way back {what}: see {}{again}", command("status", names));
     Ok(Told { phase: facts.phase.word(), clear: true, summary, ..Told::default() })
 }
 

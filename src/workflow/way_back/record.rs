@@ -10,7 +10,8 @@ use vtmigrated_proto::topodata::TopoConfig;
 use super::super::Result;
 use super::super::record::{self, text};
 use super::super::streams::Listed;
-use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
+use super::unread;
+use crate::topo::{Conn, Expect, Lock, Node, Write, paths};
 
 /// How far a way back is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,9 @@ pub struct Facts {
     /// Why it was missed; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// The version at which the record was read or written last; none before. It is not a part of it.
+    #[serde(skip)]
+    pub version: Option<i64>,
 }
 
 impl Facts {
@@ -138,7 +142,10 @@ pub type Kept = std::result::Result<Facts, String>;
 /// Reads the record of a workflow's way back; `None` when there is none.
 pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Kept>> {
     match global.get(&paths::way_back(keyspace, workflow)).await {
-        Ok(node) => Ok(Some(text::read(&node.value))),
+        Ok(node) => {
+            let kept: Kept = text::read(&node.value);
+            Ok(Some(kept.map(|facts| Facts { version: Some(node.version), ..facts })))
+        }
         Err(error) if error.is_no_node() => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -147,25 +154,51 @@ pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
 /// The same where nothing can be done without the facts.
 ///
 /// # Errors
-/// Facts that cannot be read.
+/// `WAY_BACK_UNREAD` for facts that cannot be read.
 pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Facts>> {
     let kept = look(global, keyspace, workflow).await?.transpose();
-    let path = || global.full(&paths::way_back(keyspace, workflow));
-    Ok(kept.map_err(|detail| topo::Error::BadData { path: path(), detail })?)
+    kept.map_err(|why| unread::error((keyspace, workflow), &why))
 }
 
-/// The record as a part of a transaction. The locks of the workflow keep others from writing it.
+/// The record as a part of the transaction that hands the target over, whatever is stored: clients must not wait for what became of
+/// an earlier write. The locks of the workflow keep others from writing it.
 pub fn write((keyspace, workflow): (&str, &str), facts: &Facts) -> Result<Write> {
     record::written(paths::way_back(keyspace, workflow), facts, Expect::Any)
 }
 
-/// Writes the record.
-pub async fn put(global: &Arc<dyn Conn>, names: (&str, &str), facts: &Facts, guard: &Lock) -> Result<()> {
-    global.write_one(write(names, facts)?, Some(guard)).await?;
-    Ok(())
+/// Writes the record over the version that the facts have, and gives them the new one. So a write that was sent twice, or that its
+/// caller gave up, changes nothing when it arrives after a later one.
+///
+/// The locks keep others from writing it: what is there at another version was made by a write of theirs whose answer was lost, and
+/// is written over.
+///
+/// # Errors
+/// Those of the topology; the locks are lost.
+pub async fn put(global: &Arc<dyn Conn>, names: (&str, &str), facts: &mut Facts, guard: &Lock) -> Result<()> {
+    let path = paths::way_back(names.0, names.1);
+    loop {
+        let expect = facts.version.map_or(Expect::Absent, Expect::Version);
+        let write = record::written(path.clone(), &*facts, expect)?;
+        match global.write_one(write, Some(guard)).await {
+            Ok(version) => {
+                facts.version = Some(version);
+                return Ok(());
+            }
+            Err(error) if error.is_conflict() || error.is_no_node() => facts.version = version(global, &path).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
-/// Removes the record.
+async fn version(global: &Arc<dyn Conn>, path: &str) -> Result<Option<i64>> {
+    match global.get(path).await {
+        Ok(node) => Ok(Some(node.version)),
+        Err(error) if error.is_no_node() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes the record: the last write under its locks.
 pub async fn delete(global: &Arc<dyn Conn>, (keyspace, workflow): (&str, &str), guard: &Lock) -> Result<()> {
     let write = Write::delete(paths::way_back(keyspace, workflow), Expect::Any);
     Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)

@@ -177,6 +177,7 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     let mut seen = Seen { streams: shown(&source, &rows), ..Seen::default() };
     seen.found.extend(side::trouble(&source, &rows, names, facts));
     seen.found.extend(writable(&source, facts, names));
+    seen.found.extend(unregistered(&mirror, names, facts).await);
     match verdict::verdict(&mirror, &facts.keyspace, &back).await {
         Ok(judged) => {
             // that is told above, with what it means here
@@ -190,8 +191,12 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     Ok(seen)
 }
 
-/// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there.
-fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
+/// How mends end that nothing but a new migration helps.
+const ANEW: &str = "cancel the workflow and create it again";
+
+/// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there. One cannot be
+/// made anew, nor ended with its data.
+pub(super) fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
     let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, plan::back(names.1));
     let ended = ["complete", "cancel"].iter().fold(mend.to_owned(), |mend, action| {
         mend.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
@@ -199,7 +204,26 @@ fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
     let compared = ["create", "delete"]
         .iter()
         .fold(ended, |mend, action| mend.replace(&format!("VDiff {theirs} {action}"), &vdiff_command(action, names)));
-    compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)))
+    let shown = compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)));
+    match shown.split_once(ANEW) {
+        Some((before, _)) => format!("{before}take the way back away: {}", command("cancel", names)),
+        None => shown,
+    }
+}
+
+/// What there is to tell of a source that does not know the target any more: streams go on until their tablets open its topology anew.
+async fn unregistered(mirror: &Context, names: (&str, &str), facts: &Facts) -> Option<Finding> {
+    let (mount, keyspace) = (&facts.back_mount, &facts.keyspace);
+    let error = match mirror::is_known(mirror, facts).await {
+        Ok(true) => return None,
+        Ok(false) => {
+            let text = format!("the source has no mount {mount} any more: streams end when tablets restart");
+            Error::precondition("MOUNT_UNKNOWN", text, format!("register it again: {}", command("prepare", names)))
+        }
+        Err(error) => error,
+    };
+    let finding = Finding::of(&error, format!("keyspace {keyspace} of mount {}", facts.mount));
+    Some(Finding { severity: Severity::Warns, ..finding })
 }
 
 /// Tables of the source that clients can write to, although they have the target.
@@ -277,6 +301,12 @@ mod tests {
             told(&format!("Migrate {theirs} complete, or Migrate {theirs} cancel")),
             format!("vtmigrated way-back complete {ours}, or vtmigrated way-back cancel {ours}")
         );
+        for (before, theirs) in [
+            ("", "cancel the workflow and create it again, or end it with Workflow delete --keep-data"),
+            ("create the table there, or ", "create the table there, or cancel the workflow and create it again"),
+        ] {
+            assert_eq!(told(theirs), format!("{before}take the way back away: vtmigrated way-back cancel {ours}"));
+        }
         let start = "start it with: Workflow --keyspace commerce start --workflow import_back";
         assert_eq!(told(start), start);
     }

@@ -55,7 +55,7 @@ impl Creation<'_> {
 
     /// Runs the steps, stage by stage; each can be repeated. What was made is taken back when one fails.
     pub async fn run(&self, planned: &Facts) -> Result<()> {
-        let version = AtomicI64::new(self.situation.record.as_ref().map_or(0, |stored| stored.version));
+        let version = AtomicI64::new(self.situation.record.as_ref().map_or(record::NONE, |stored| stored.version));
         let stages = step::stages(self.arguments, self.situation, planned, self.sources);
         let Some((first, rest)) = stages.split_first() else { return Ok(()) };
         let mut facts = self.situation.without_claims(planned);

@@ -61,7 +61,7 @@ impl Creation<'_> {
         for made in self.made.iter() {
             facts.add_made(made.key(), made.value());
         }
-        let mut version = 0;
+        let mut version = record::NONE;
         if let Some(stored) = record::find(global, keyspace, workflow).await? {
             let names = (keyspace.as_str(), workflow.as_str());
             version = record::put(global, names, &facts, stored.version, self.lock).await?;

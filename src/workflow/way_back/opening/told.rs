@@ -4,20 +4,22 @@ use super::super::super::Error;
 use super::super::super::refresh::Missed;
 use super::super::command;
 use super::super::record::{self, Facts, Kept, Phase};
+use super::super::unread;
 use super::Opening;
 use crate::context::Context;
 
 /// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
 pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
-    let why = match kept {
+    let (why, command) = match kept {
         Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => {
-            "the migration has no record, or a server that knows no ways back has handed the target over".to_owned()
+            let why = "the migration has no record, or a server that knows no ways back has handed the target over";
+            (why.to_owned(), command("cancel", names))
         }
-        Some(Err(why)) => format!("its record cannot be read: {why}"),
+        Some(Err(why)) => (format!("its record cannot be read: {why}"), unread::command(names)),
         _ => return String::new(),
     };
     tracing::warn!("the way back of workflow {}.{} is not opened: {why}", names.0, names.1);
-    format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", names))
+    format!("; THERE IS NO WAY BACK: {why}; to take it away: {command}")
 }
 
 impl Opening<'_> {
