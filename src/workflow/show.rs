@@ -201,13 +201,10 @@ fn add_shard(
             let location = workflow
                 .source
                 .get_or_insert_with(|| ReplicationLocation { keyspace: source.keyspace.clone(), shards: Vec::new() });
-            if location.keyspace != source.keyspace {
-                let (wf, a, b) = (&workflow.name, &location.keyspace, &source.keyspace);
-                let text =
-                    format!("workflow = {wf}, ks1 = {a}, ks2 = {b}: multiple source keyspaces for a single workflow");
-                return Err(Error::precondition("STREAMS_DISAGREE", text, ""));
+            // a location is of one keyspace: where others come in, too, the streams tell it
+            if location.keyspace == source.keyspace {
+                location.shards.push(source.shard.clone());
             }
-            location.shards.push(source.shard.clone());
         }
         let states = beside.copying.get(&i64::from(row.id));
         let (lag, transaction_lag) = lags(&row, states.is_some());
