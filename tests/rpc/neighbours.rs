@@ -1,5 +1,8 @@
 //! Cells, aliases and tablets beside a migration that are broken, odd, or shut down.
 
+#[path = "neighbours/reshards.rs"]
+mod reshards;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
