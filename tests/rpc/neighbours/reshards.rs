@@ -81,3 +81,16 @@ async fn a_workflow_without_a_record_may_have_streams_on_a_shard_that_is_silent(
     let refused = rig.lab.client.clone().workflow_update(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
 }
+
+#[tokio::test]
+async fn a_shard_that_serves_beside_others_and_whose_primary_was_shut_down_is_not_counted() {
+    let mut rig = with_dead_shard().await;
+    let record = shut_down(tablet("zone1", 1200, "customer", "80-c0", TabletType::Primary, 1));
+    rig.lab.add_tablet(&record).await;
+    let (keyspace, shard) = ("customer".to_owned(), "80-c0".to_owned());
+    let serving = SetShardIsPrimaryServingRequest { keyspace, shard, is_serving: true };
+    rig.lab.client.set_shard_is_primary_serving(serving).await.unwrap();
+    for (name, answer) in all_commands(&rig).await {
+        assert!(answer.is_ok(), "{name}: {answer:?}");
+    }
+}
