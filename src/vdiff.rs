@@ -45,7 +45,8 @@ fn check_names(keyspace: &str, workflow: &str) -> Result<()> {
 /// The shards of a workflow: three waves of round trips.
 async fn targets(context: &Context, keyspace: &str, workflow: &str) -> Result<Vec<Target>> {
     check_names(keyspace, workflow)?;
-    let loaded = Keyspace::load(&context.topo, keyspace).await?;
+    let loaded = Keyspace::read(context, keyspace).await?;
+    loaded.refuse_unrecorded(context, workflow).await?;
     let found = loaded.workflows(context, &[workflow.to_owned()]).await?;
     of(&loaded, workflow, found)
 }

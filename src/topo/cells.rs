@@ -21,18 +21,21 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The cells of a cluster as they were at one moment, with their connections.
 ///
 /// A call can do without most cells: what it asks by [`Self::ask`] of one that does not answer is left out. It is not asked
-/// again by the same call, and [`Self::left_out`] names it. Clones share that.
+/// again by the same call, and [`Self::left_out`] names it; [`Self::passed_over`] names what else a call went on without.
+/// Clones share that.
 #[derive(Clone, Default)]
 pub struct Cells {
     root: String,
     cells: BTreeMap<String, Arc<dyn Conn>>,
     left_out: Arc<Mutex<BTreeMap<String, Error>>>,
+    /// What besides cells, and why.
+    passed_over: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Cells {
     /// The cells of the topology with the full key `root`.
     pub(super) fn new(root: String, cells: BTreeMap<String, Arc<dyn Conn>>) -> Self {
-        Self { root, cells, left_out: Arc::default() }
+        Self { root, cells, ..Self::default() }
     }
 
     /// Names, ascending.
@@ -67,7 +70,7 @@ impl Cells {
         for name in names {
             cells.insert(name.clone(), Arc::clone(self.conn(name)?));
         }
-        Ok(Self { root: self.root.clone(), cells, left_out: Arc::clone(&self.left_out) })
+        Ok(Self { cells, ..self.clone() })
     }
 
     /// Asks one cell, within five seconds, or longer as long as it goes on serving. One that fails is left out from now on.
@@ -110,6 +113,18 @@ impl Cells {
     /// The cells that were left out so far, with the reasons.
     pub fn left_out(&self) -> Vec<(String, Error)> {
         self.known().iter().map(|(name, error)| (name.clone(), error.clone())).collect()
+    }
+
+    /// Notes that the call goes on without something that is no cell, and why.
+    pub fn pass_over(&self, what: String, why: String) {
+        tracing::warn!("{what} is left out: {why}");
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_insert(why);
+    }
+
+    /// What the call went on without so far besides cells: a sentence for each.
+    pub fn passed_over(&self) -> Vec<String> {
+        let known = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|(what, why)| format!("{what} was left out: {why}")).collect()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Error>> {
@@ -177,8 +192,9 @@ impl Conn for NoConn {
 #[cfg(test)]
 mod tests {
     use vtmigrated_proto::topodata::{CellInfo, TabletAlias};
+    use vtmigrated_proto::vschema::Keyspace;
 
-    use super::super::{Dialer, EtcdOptions, Topo, cell, srv_vschema, tablet};
+    use super::super::{Dialer, EtcdOptions, Expect, Topo, cell, srv_vschema, tablet, vschema};
     use super::*;
 
     async fn cluster() -> Topo {
@@ -217,6 +233,55 @@ mod tests {
         assert!(srv_vschema::rebuild_reachable(topo.global(), &dead).await.is_err());
         let found = srv_vschema::reachable(&topo.cells().await.unwrap()).await;
         assert!(matches!(found.as_slice(), [(cell, Some(_))] if cell == "zone1"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_vschema_that_cannot_be_decoded_costs_its_own_keyspace_only() {
+        let topo = cluster().await;
+        let (global, cells) = (topo.global(), topo.cells().await.unwrap());
+        let zone1 = cells.conn("zone1").unwrap();
+        let served = async || {
+            let served = srv_vschema::get(zone1).await.unwrap().value.keyspaces.into_iter();
+            served.map(|entry| (entry.key, entry.value.unwrap().sharded)).collect::<BTreeMap<_, _>>()
+        };
+        let of = |known: &[(&str, bool)]| {
+            known.iter().map(|(name, sharded)| ((*name).to_owned(), *sharded)).collect::<BTreeMap<_, _>>()
+        };
+        let sharded = Keyspace { sharded: true, ..Keyspace::default() };
+        vschema::put(global, "legacy", &sharded, Expect::Any, None).await.unwrap();
+        srv_vschema::rebuild_reachable(global, &cells).await.unwrap();
+        let broken = |path: String| global.write_one(Write::put(path, vec![0xff_u8, 0xff], Expect::Any), None);
+        broken(paths::vschema("legacy")).await.unwrap();
+        vschema::put(global, "other", &sharded, Expect::Any, None).await.unwrap();
+        assert!(cells.passed_over().is_empty());
+        srv_vschema::rebuild_reachable(global, &cells).await.unwrap();
+        assert_eq!(served().await, of(&[("legacy", true), ("other", true)]), "what it had before stays");
+        let told = cells.passed_over().concat();
+        assert!(
+            told.starts_with("the VSchema of keyspace legacy was left out: bad topology data at /global/"),
+            "{told}"
+        );
+        // who rebuilds for its own sake is told once that is done
+        let only = topo.cells().await.unwrap().only(&["zone1".to_owned()]).unwrap();
+        vschema::put(global, "other", &Keyspace::default(), Expect::Any, None).await.unwrap();
+        let error = srv_vschema::rebuild(global, &only).await.unwrap_err();
+        assert!(error.to_string().contains("/global/keyspaces/legacy/VSchema"), "{error}");
+        assert_eq!(served().await, of(&[("legacy", true), ("other", false)]));
+        // a cell that has nothing of it, or nothing that can be decoded
+        for present in [None, Some(vec![0xff, 0xff])] {
+            zone1.remove(paths::SRV_VSCHEMA).await.unwrap();
+            if let Some(present) = present {
+                zone1.create(paths::SRV_VSCHEMA, present).await.unwrap();
+            }
+            srv_vschema::rebuild_reachable(global, &cells).await.unwrap();
+            assert_eq!(served().await, of(&[("other", false)]));
+        }
+        // rules are everybody's: nothing is written
+        vschema::put(global, "other", &sharded, Expect::Any, None).await.unwrap();
+        broken(paths::ROUTING_RULES.to_owned()).await.unwrap();
+        let error = srv_vschema::rebuild_reachable(global, &cells).await.unwrap_err();
+        assert!(matches!(&error, Error::BadData { path, .. } if path == "/global/RoutingRules"), "{error}");
+        assert_eq!(served().await, of(&[("other", false)]));
     }
 
     #[tokio::test(start_paused = true)]

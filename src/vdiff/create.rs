@@ -78,7 +78,8 @@ impl Seen {
             global.list(topo::paths::EXTERNAL_CLUSTERS),
         )
         .await?;
-        let graphed = Graphed::read(keyspace, records, cells).await?.in_use();
+        let graphed = Graphed::read(keyspace, records, cells).await?.in_use(context).await?;
+        graphed.keyspace.refuse_unrecorded(context, workflow).await?;
         let names = [workflow.to_owned()];
         let copying = async {
             let primaries = graphed.keyspace.primaries()?;

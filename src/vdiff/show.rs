@@ -36,7 +36,8 @@ struct Answer {
 pub async fn show(context: &Context, keyspace: &str, workflow: &str, argument: &str) -> Result<VDiffShowResponse> {
     let argument = uuids::argument(argument, &[ALL, LAST])?;
     super::check_names(keyspace, workflow)?;
-    let loaded = Keyspace::load(&context.topo, keyspace).await?;
+    let loaded = Keyspace::read(context, keyspace).await?;
+    loaded.refuse_unrecorded(context, workflow).await?;
     let request = VDiffRequest { action_arg: argument.clone(), ..control::request(keyspace, workflow, "show") };
     let names = [workflow.to_owned()];
     let asked = join_all(loaded.shards.iter().map(|shard| {

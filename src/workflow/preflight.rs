@@ -27,7 +27,7 @@ pub use mount::{examine as mount, mounted};
 pub use report::{DryRun, Finding, Report, Severity};
 pub use runs::{cancel, complete, create};
 
-pub(in crate::workflow) use cells::{aliases_left_out, left_out, told};
+pub(in crate::workflow) use cells::{aliases_left_out, left_out, passed_over, told};
 pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};
 pub(in crate::workflow) use mount::{any_newer, probe, too_old, versions};
 pub(in crate::workflow) use servers::{auto_increments, gently};

@@ -211,6 +211,11 @@ impl Facts {
         self.shards.is_empty() || self.is_about(shard, created)
     }
 
+    /// False when the workflow's create had nothing to do with any shard of this name, whenever that was made.
+    pub fn may_name_shard(&self, name: &str) -> bool {
+        self.shards.is_empty() || self.shards.iter().any(|(shard, _)| shard == name)
+    }
+
     /// True when the facts are about the shard of this name whose record was made so: false for one made anew, and for
     /// facts that do not say.
     pub fn is_about(&self, shard: &str, created: i64) -> bool {

@@ -71,7 +71,11 @@ pub async fn workflows(context: &Context, query: &Query) -> Result<Vec<Workflow>
     if let Some(error) = Error::several(errors) {
         return Err(error);
     }
-    assemble(&keyspace, found)
+    let shown = assemble(&keyspace, found)?;
+    if shown.is_empty() {
+        keyspace.refuse_silent()?;
+    }
+    Ok(shown)
 }
 
 async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
@@ -100,7 +104,9 @@ async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
         }
         shards.retain(|s| query.shards.iter().any(|name| name == topo::shard::name(s)));
     }
-    Ok(Keyspace::with_primaries(&query.keyspace, shards, cells).await?.in_use())
+    let keyspace = Keyspace::with_primaries(&query.keyspace, shards, cells).await?.in_use();
+    // a shard that is asked for by name is not left out
+    if query.shards.is_empty() { keyspace.answering(context).await } else { Ok(keyspace) }
 }
 
 async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: &Query) -> tablet::Result<OnShard> {
@@ -201,13 +207,10 @@ fn add_shard(
             let location = workflow
                 .source
                 .get_or_insert_with(|| ReplicationLocation { keyspace: source.keyspace.clone(), shards: Vec::new() });
-            if location.keyspace != source.keyspace {
-                let (wf, a, b) = (&workflow.name, &location.keyspace, &source.keyspace);
-                let text =
-                    format!("workflow = {wf}, ks1 = {a}, ks2 = {b}: multiple source keyspaces for a single workflow");
-                return Err(Error::precondition("STREAMS_DISAGREE", text, ""));
+            // a location is of one keyspace: where others come in, too, the streams tell it
+            if location.keyspace == source.keyspace {
+                location.shards.push(source.shard.clone());
             }
-            location.shards.push(source.shard.clone());
         }
         let states = beside.copying.get(&i64::from(row.id));
         let (lag, transaction_lag) = lags(&row, states.is_some());

@@ -1,5 +1,6 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
+mod in_use;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,9 @@ use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias, TabletTyp
 
 use super::{Error, Result};
 use crate::context::Context;
+use crate::tablet;
 use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
-use crate::{key_range, tablet};
 
 pub use rules::{EXCLUDE, brought, excluded, included, tables};
 
@@ -25,6 +26,8 @@ pub struct Keyspace {
     pub name: String,
     pub cells: Cells,
     pub shards: Vec<TargetShard>,
+    /// Why shards that are none of `shards` were [left out](Self::answering).
+    pub(super) silent: Vec<tablet::Error>,
 }
 
 /// One shard. `primary` is absent when the record names none or the tablet's record is not there.
@@ -134,20 +137,6 @@ impl Keyspace {
         Ok(Self::with_primaries(keyspace, records, cells).await?.in_use())
     }
 
-    /// Without the shards that were made and never filled, or are left over: they have no primary (or it was shut down, and
-    /// its record names no host), and either do not serve or overlap one that serves and has a primary.
-    #[must_use]
-    pub fn in_use(mut self) -> Self {
-        let alive = |shard: &TargetShard| shard.primary.as_ref().is_some_and(|tablet| !tablet.hostname.is_empty());
-        let serving = |shard: &&TargetShard| shard.record.value.is_primary_serving && alive(shard);
-        let ranges: Vec<Option<KeyRange>> = self.shards.iter().filter(serving).map(|s| s.range().cloned()).collect();
-        self.shards.retain(|shard| {
-            let covered = || ranges.iter().any(|range| key_range::intersects(range.as_ref(), shard.range()));
-            alive(shard) || shard.record.value.is_primary_serving && !covered()
-        });
-        self
-    }
-
     /// Reads the primaries of shards that were read already: one wave.
     pub async fn with_primaries(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
         let aliases: Vec<TabletAlias> = records.iter().filter_map(|r| r.value.primary_alias.clone()).collect();
@@ -165,7 +154,7 @@ impl Keyspace {
             TargetShard { name, record, primary, missing: missing.unwrap_or_default(), unread }
         });
         let shards = shards.collect();
-        Ok(Self { name: keyspace.to_owned(), cells, shards })
+        Ok(Self { name: keyspace.to_owned(), cells, shards, silent: Vec::new() })
     }
 
     /// Those of some tables that nobody denies on each shard yet.
@@ -253,12 +242,6 @@ impl Graphed {
         let loading = Keyspace::with_primaries(keyspace, records, cells.clone());
         let (keyspace, graphs) = join(loading, graphs).await;
         Ok(Self { keyspace: keyspace?, graphs })
-    }
-
-    /// Without shards that are not [in use](Keyspace::in_use).
-    #[must_use]
-    pub fn in_use(self) -> Self {
-        Self { keyspace: self.keyspace.in_use(), ..self }
     }
 
     /// Every tablet of each shard that has a hostname, primaries included: one wave.

@@ -27,6 +27,7 @@ pub async fn update(
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(&request.workflow)?;
     let loaded = load(context, keyspace, &request.shards).await?;
+    loaded.refuse_unrecorded(context, &request.workflow).await?;
     if request.state == Some(State::Running.into()) {
         let rows = loaded.workflows(context, std::slice::from_ref(&request.workflow)).await?;
         if thaw::is_wanted(&rows) {
@@ -66,7 +67,7 @@ pub async fn update(
 }
 
 async fn load(context: &Context, keyspace: &str, shards: &[String]) -> Result<Keyspace> {
-    let mut loaded = Keyspace::load(&context.topo, keyspace).await.map_err(|error| match error {
+    let mut loaded = Keyspace::read(context, keyspace).await.map_err(|error| match error {
         Error::Topo(inner) if inner.is_no_node() => {
             let path = format!("{}/", context.topo.global().full(&topo::paths::shards_dir(keyspace)));
             Error::Topo(topo::Error::NoNode(path)).doing(format!("{keyspace} keyspace does not exist"))
@@ -77,6 +78,7 @@ async fn load(context: &Context, keyspace: &str, shards: &[String]) -> Result<Ke
         return Err(Error::not_found("NO_SHARDS", format!("no shards found in keyspace {keyspace}"), ""));
     }
     if let Some(unknown) = shards.iter().find(|name| !loaded.shards.iter().any(|s| s.name == **name)) {
+        loaded.refuse_silent()?;
         let text = format!("shard {unknown} not found in keyspace {keyspace}");
         return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
     }

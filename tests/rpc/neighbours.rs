@@ -1,5 +1,8 @@
 //! Cells, aliases and tablets beside a migration that are broken, odd, or shut down.
 
+#[path = "neighbours/reshards.rs"]
+mod reshards;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -274,7 +277,13 @@ fn others(first: i32) -> Vec<ReadVReplicationWorkflowResponse> {
         (Kind::OnlineDdl.into(), State::Init, "what nobody wrote"),
         (99, State::Unknown, "MySQL56/"),
     ];
-    (first..).zip(kinds).map(of).collect()
+    let mut all: Vec<_> = (first..).zip(kinds).map(of).collect();
+    // two that somebody has given one name, from two keyspaces
+    let mut merged = of((first + 7, (Kind::CreateLookupIndex.into(), State::Copying, "")));
+    merged.workflow.clone_from(&all[2].workflow);
+    merged.streams.iter_mut().filter_map(|stream| stream.bls.as_mut()).for_each(|bls| bls.keyspace = "nowhere".into());
+    all[2].streams.append(&mut merged.streams);
+    all
 }
 
 #[tokio::test]
@@ -306,6 +315,12 @@ async fn other_workflows_of_any_kind_state_and_flavour_change_no_answer() {
     let request = GetWorkflowsRequest { keyspace: "customer".into(), ..Default::default() };
     let shown = beside.lab.client.clone().get_workflows(request).await.unwrap().into_inner().workflows;
     assert_eq!(shown.len(), others(0).len());
+    let merged = shown.iter().find(|workflow| workflow.name == others(1000)[2].workflow).unwrap();
+    let source = merged.source.as_ref().unwrap();
+    assert_eq!((source.keyspace.as_str(), source.shards.as_slice()), ("elsewhere", ["40-".to_owned()].as_slice()));
+    let streams = merged.shard_streams.iter().flat_map(|on_shard| &on_shard.value.as_ref().unwrap().streams);
+    let from: Vec<String> = streams.map(|stream| stream.source().unwrap().keyspace).collect();
+    assert_eq!(from, ["elsewhere", "nowhere", "elsewhere", "nowhere"]);
 }
 
 /// Shuts the primary of a target shard down, or one of the source.

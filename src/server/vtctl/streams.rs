@@ -39,7 +39,7 @@ impl Shown {
         };
         let names = [name.to_owned()];
         let rows = async {
-            let keyspace = Keyspace::load(&context.topo, keyspace).await?;
+            let keyspace = Keyspace::read(context, keyspace).await?;
             let rows = keyspace.workflows(context, &names).await?;
             Ok((keyspace, rows))
         };

@@ -20,7 +20,7 @@ use dashmap::DashMap;
 use futures::future::{join, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
-use super::super::preflight::{DryRun, Report};
+use super::super::preflight::{DryRun, Report, passed_over};
 use super::super::refresh::{self, Missed};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
@@ -131,6 +131,7 @@ async fn create_locked(
     let mut answer = answer.unwrap_or_else(unread);
     answer.traffic_state.push_str(&batching::reads_text(situation));
     answer.traffic_state.push_str(&Missed::told(&creation.missed(), refresh::DENIES_NOT_YET));
+    answer.traffic_state.push_str(&passed_over(&situation.target.keyspace.cells));
     Ok(with_warnings(answer, report))
 }
 

@@ -38,7 +38,7 @@ impl Found {
             let shards = async { Ok(topo::shard::all(global, keyspace).await?) };
             let cells = async { Ok::<_, Error>(context.topo.cells().await?) };
             let (shards, cells) = try_join(shards, cells).await?;
-            Ok(Graphed::read(keyspace, shards, cells).await?.in_use())
+            Graphed::read(keyspace, shards, cells).await?.in_use(context).await
         };
         let records =
             try_join(record::find(global, keyspace, workflow), way_back::record::look(global, keyspace, workflow));
@@ -46,16 +46,19 @@ impl Found {
         let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
         let target = WithReplicas { keyspace: graphed.keyspace, tablets };
-        if rows.is_empty() && record.is_none() {
-            return Err(status::nothing_to_end(&target.keyspace, workflow));
-        }
         foreign::check(keyspace, workflow, &rows)?;
-        target.refuse_reparents()?;
         let (record, earlier) = match record.map(|stored| earlier::whose(stored, &target.keyspace, &rows)) {
             Some(Whose::Own(stored)) => (Some(stored), None),
             Some(Whose::Earlier(stored)) => (None, Some(stored)),
             None => (None, None),
         };
+        if record.is_none() {
+            target.keyspace.refuse_silent()?;
+        }
+        if rows.is_empty() && record.is_none() {
+            return Err(status::nothing_to_end(&target.keyspace, workflow));
+        }
+        target.refuse_reparents()?;
         let all: Vec<&OnShard> = rows.iter().collect();
         let (mut origin, disagreement) = match streams::origin(keyspace, &all) {
             Ok(origin) => (origin, None),

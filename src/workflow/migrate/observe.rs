@@ -139,7 +139,7 @@ pub async fn keyspace(
     common: &Common,
     columns: bool,
 ) -> Result<Vec<(String, Result<Observed>)>> {
-    let target = Keyspace::load(&context.topo, name).await?;
+    let target = Keyspace::read(context, name).await?;
     let workflows = by_name(target.workflows(context, &[]).await?);
     let mut observed = unborn(name, common, &workflows);
     observed.extend(migrations(context, &target, workflows, common, (columns, true)).await?);

@@ -53,7 +53,7 @@ pub async fn status(
     names::check_workflow(workflow)?;
     let global = context.topo.global();
     let (target, mounts, rules, vschema, stored) = try_join5(
-        Keyspace::load(&context.topo, keyspace),
+        Keyspace::read(context, keyspace),
         async { Ok(global.list(topo::paths::EXTERNAL_CLUSTERS).await?) },
         async { Ok(topo::routing_rules::get(global).await?) },
         async { Ok(topo::vschema::find(global, keyspace).await?) },
@@ -61,6 +61,7 @@ pub async fn status(
     )
     .await?;
     if let Some(unknown) = shards.iter().find(|name| !target.shards.iter().any(|s| s.name == **name)) {
+        target.refuse_silent()?;
         let text = format!("shard {unknown} not found in keyspace {keyspace}");
         return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
     }
@@ -70,6 +71,9 @@ pub async fn status(
     let diffs = async { Ok(diff::read(context, &target, workflow).await) };
     let (mut seen, diffs, serving) = try_join3(read, diffs, serving).await?;
     if seen.rows.is_empty() {
+        if stored.is_none() {
+            target.refuse_silent()?;
+        }
         return Err(missing(keyspace, workflow, stored.is_some()));
     }
     foreign::check(keyspace, workflow, &seen.rows)?;
@@ -100,11 +104,11 @@ pub async fn status(
     Ok(answer)
 }
 
-/// The cells that were left out, for the traffic line; empty when all could be reached.
+/// What was left out, for the traffic line; empty when all could be reached.
 fn left_out(target: &Keyspace) -> String {
-    let cells: Vec<String> =
-        target.cells.left_out().into_iter().map(|(cell, why)| format!("cell {cell} was left out: {why}")).collect();
-    if cells.is_empty() { String::new() } else { format!(". {}", cells.join("; ")) }
+    let cells = target.cells.left_out().into_iter().map(|(cell, why)| format!("cell {cell} was left out: {why}"));
+    let all: Vec<String> = cells.chain(target.cells.passed_over()).collect();
+    if all.is_empty() { String::new() } else { format!(". {}", all.join("; ")) }
 }
 
 /// What is around a workflow.

@@ -30,7 +30,14 @@ pub fn aliases_left_out(aliases: &Aliases) -> Vec<Finding> {
     aliases.unread.iter().map(one).collect()
 }
 
-/// The cells of the target that were left out, for people who read the answer of an operation: one line for each, after a line break; empty without any.
+/// What a call left out, for people who read the answer of an operation: the cells of the target, with what to do, and
+/// [the rest](passed_over).
 pub fn told(cells: &Cells) -> String {
-    left_out(cells, "target").into_iter().map(|found| format!("\n{}\n{}", found.cause, found.mend)).collect()
+    let left_out = left_out(cells, "target").into_iter().map(|found| format!("\n{}\n{}", found.cause, found.mend));
+    left_out.chain([passed_over(cells)]).collect()
+}
+
+/// What a call left out besides cells: one line for each, after a line break; empty without any.
+pub fn passed_over(cells: &Cells) -> String {
+    cells.passed_over().into_iter().map(|sentence| format!("\n{sentence}")).collect()
 }

@@ -55,7 +55,7 @@ mod tests {
         };
         let missing = "/vitess/zone1/tablets/zone1-0000000100/Tablet".to_owned();
         let shard = TargetShard { name: "0".into(), record, primary: tablet, missing, unread: None };
-        Keyspace { name: name.into(), cells: Cells::default(), shards: vec![shard] }
+        Keyspace { name: name.into(), cells: Cells::default(), shards: vec![shard], silent: Vec::new() }
     }
 
     #[test]

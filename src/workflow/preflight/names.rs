@@ -65,14 +65,20 @@ pub fn views_in_the_way(tables: &[String], target: &[Server]) -> Vec<Finding> {
 }
 
 /// Names that the target's servers would not keep apart, or would spell otherwise. `deferred`: a tablet looks its table up
-/// without regard to letter case before it defers secondary keys, and gives up when it finds two.
-pub fn letter_case(tables: &[String], target: &[Server], deferred: bool) -> Vec<Finding> {
+/// without regard to letter case before it defers secondary keys, among all that are there, and gives up when it finds two.
+pub fn letter_case(tables: &[String], target: &[Server], there: &BTreeSet<&str>, deferred: bool) -> Vec<Finding> {
+    let folding = target.iter().find(|server| folds(server));
     let mut twins: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for table in tables {
         twins.entry(table.to_lowercase()).or_default().push(table);
     }
+    // for a server that folds names a table of another spelling is the moved one itself
+    for other in there.iter().filter(|_| deferred && folding.is_none()) {
+        if let Some(names) = twins.get_mut(&other.to_lowercase()).filter(|names| !names.contains(other)) {
+            names.push(other);
+        }
+    }
     twins.retain(|_, names| names.len() > 1);
-    let folding = target.iter().find(|server| folds(server));
     let mut found = Vec::new();
     for names in twins.into_values() {
         let subject = format!("table {}", names[0]);

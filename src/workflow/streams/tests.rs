@@ -3,6 +3,7 @@ use std::sync::Arc;
 use vtmigrated_proto::topodata::{CellInfo, KeyRange};
 
 use super::*;
+use crate::key_range;
 use crate::topo::{Dialer, EtcdOptions, cell};
 
 fn alias(cell: &str, uid: u32) -> TabletAlias {

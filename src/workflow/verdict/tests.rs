@@ -32,7 +32,8 @@ fn target() -> Keyspace {
         let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 1, created: 1 };
         TargetShard { name: name.into(), record, primary: None, missing: String::new(), unread: None }
     };
-    Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard("-80"), shard("80-")] }
+    let shards = vec![shard("-80"), shard("80-")];
+    Keyspace { name: "customer".into(), cells: Cells::default(), shards, silent: Vec::new() }
 }
 
 fn ago(seconds: i64) -> Option<Time> {

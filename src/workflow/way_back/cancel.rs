@@ -179,9 +179,9 @@ pub(super) async fn lift(
 pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplicas> {
     let global = context.topo.global();
     let (shards, cells) = futures::future::try_join(topo::shard::all(global, keyspace), context.topo.cells()).await?;
-    let graphed = Graphed::read(keyspace, shards, cells).await?.in_use();
+    let graphed = Graphed::read(keyspace, shards, cells).await?;
     let tablets = graphed.tablets().await?;
-    Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
+    Ok(WithReplicas { keyspace: graphed.keyspace, tablets }.in_use())
 }
 
 /// Unregisters the target in the source's topology, when prepare had registered it and it is the same still. `held` are locks there.

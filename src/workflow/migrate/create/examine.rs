@@ -167,7 +167,9 @@ impl Looks<'_> {
         }
         report.extend(name_checks::unfit(tables));
         let servers = &situation.asked.servers.target;
-        report.extend(name_checks::letter_case(tables, servers, arguments.defer_secondary_keys));
+        let on_target: BTreeSet<&str> =
+            situation.target_tables.iter().flat_map(|tables| tables.keys().map(String::as_str)).collect();
+        report.extend(name_checks::letter_case(tables, servers, &on_target, arguments.defer_secondary_keys));
         let made = |table: &String| situation.target_tables.iter().any(|there| !there.contains_key(table));
         report.extend(definitions::between_shards(tables, &on_source, &made));
         let shapes = table_checks::shapes(tables, situation.first_source());
@@ -177,8 +179,6 @@ impl Looks<'_> {
         let vschema = &situation.target_vschema.value;
         let (own, others) = self.on_target();
         report.extend(vschema_checks::columns((&target.name, vschema), tables, (&shapes, &own), &self.filtering));
-        let on_target: BTreeSet<&str> =
-            situation.target_tables.iter().flat_map(|tables| tables.keys().map(String::as_str)).collect();
         report.extend(vschema_checks::lookups(&target.name, tables, vschema, &on_target));
         // tablets take secondary keys from tables that they copy into
         let there = target.shards.iter().zip(&situation.target_tables).enumerate();

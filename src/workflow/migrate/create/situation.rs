@@ -52,7 +52,7 @@ impl Situation {
                 let text = format!("{keyspace} has no serving shards");
                 return Err(Error::precondition("NO_SERVING_SHARDS", text, "its shards need a primary that serves"));
             }
-            WithReplicas::from_records(keyspace, serving, cells).await
+            Ok(WithReplicas::from_records(keyspace, serving, cells).await?.in_use())
         };
         let vschema = async { Ok(topo::vschema::get(context.topo.global(), keyspace).await?) };
         let record = record::find(context.topo.global(), keyspace, &arguments.workflow);

@@ -14,7 +14,8 @@ fn target() -> Keyspace {
         let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 8, created: 7 };
         TargetShard { name: name.into(), record, primary: None, missing: String::new(), unread: None }
     };
-    Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard("-80"), shard("80-")] }
+    let shards = vec![shard("-80"), shard("80-")];
+    Keyspace { name: "customer".into(), cells: Cells::default(), shards, silent: Vec::new() }
 }
 
 fn stream(id: i32, rows_copied: i64) -> Stream {

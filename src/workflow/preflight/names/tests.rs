@@ -52,7 +52,8 @@ fn a_view_of_the_target_stands_in_the_way_of_a_table() {
 #[test]
 fn letter_case_is_compared_where_it_matters() {
     let look = |tables: &[&str], case: &str, deferred| {
-        letter_case(&names(tables), &[server(case, &[])], deferred).into_iter().map(|f| f.cause).collect::<Vec<_>>()
+        let found = letter_case(&names(tables), &[server(case, &[])], &BTreeSet::new(), deferred);
+        found.into_iter().map(|f| f.cause).collect::<Vec<_>>()
     };
     assert!(look(&["a", "B"], "0", true).is_empty());
     assert!(look(&["a", "b"], "1", true).is_empty());
@@ -61,4 +62,19 @@ fn letter_case_is_compared_where_it_matters() {
     let folded = look(&["t", "T"], "1", false);
     assert_eq!(folded.len(), 2, "{folded:?}");
     assert!(folded[0].contains("are one for target tablet") && folded[1].ends_with(": T"), "{folded:?}");
+}
+
+#[test]
+fn a_table_of_the_target_may_differ_in_letter_case_only() {
+    let look = |there: &[&'static str], case: &str, deferred| {
+        letter_case(&names(&["orders", "customer"]), &[server(case, &[])], &there.iter().copied().collect(), deferred)
+    };
+    let found = look(&["Orders", "customer", "Other"], "0", true);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].id, found[0].subject.as_str()), ("LETTER_CASE", "table orders"));
+    assert!(found[0].cause.starts_with("tables orders, Orders differ in letter case only"), "{found:?}");
+    assert!(look(&["Orders"], "0", false).is_empty());
+    // there they are one
+    assert!(look(&["Orders"], "2", true).is_empty());
+    assert!(look(&["orders", "customer"], "0", true).is_empty());
 }

@@ -25,7 +25,7 @@ fn target(denied: &[&str]) -> Keyspace {
         created: 1,
     };
     let shard = TargetShard { name: "0".into(), record, primary: None, missing: String::new(), unread: None };
-    Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard] }
+    Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard], silent: Vec::new() }
 }
 
 fn row(workflow: &str, table: &str, message: &str) -> OnShard {
