@@ -169,9 +169,7 @@ impl TabletManager for MigrateTablet {
     async fn execute_fetch_as_dba(&self, r: Request<ExecuteFetchAsDbaRequest>) -> Answer<ExecuteFetchAsDbaResponse> {
         let request = r.into_inner();
         let query = String::from_utf8(request.query).unwrap();
-        if query.contains("min(`id`) as low") {
-            self.bound().await;
-        }
+        self.watch(&query).await;
         if is_read(&query) {
             let result = match self.told_of_streams(&query, request.max_rows)? {
                 Some(told) => Some(told),
@@ -188,7 +186,12 @@ impl TabletManager for MigrateTablet {
         r: Request<ExecuteFetchAsAllPrivsRequest>,
     ) -> Answer<ExecuteFetchAsAllPrivsResponse> {
         let query = String::from_utf8(r.into_inner().query).unwrap();
-        let result = self.contents().filled(&query)?;
+        self.watch(&query).await;
+        let mut contents = self.contents();
+        if let Some(table) = contents.dropped_before_look.take() {
+            contents.drop_table(table);
+        }
+        let result = contents.filled(&query)?;
         Ok(Response::new(ExecuteFetchAsAllPrivsResponse { result }))
     }
 
