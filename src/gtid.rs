@@ -171,7 +171,12 @@ impl GtidSet {
     pub fn contains(&self, other: &Self) -> bool {
         other.0.iter().all(|(origin, wanted)| {
             let have = self.0.get(origin).map(Vec::as_slice).unwrap_or_default();
-            wanted.iter().all(|(start, end)| have.iter().any(|(a, b)| a <= start && end <= b))
+            // intervals that do not touch: only the last one that begins before may hold it
+            let holds = |(start, end): &(u64, u64)| {
+                let begun = have.partition_point(|(first, _)| first <= start);
+                begun.checked_sub(1).and_then(|at| have.get(at)).is_some_and(|(_, last)| end <= last)
+            };
+            wanted.iter().all(holds)
         })
     }
 }
@@ -235,6 +240,7 @@ fn normalize(intervals: &mut Vec<(u64, u64)>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::Write;
 
     use proptest::prelude::*;
@@ -305,7 +311,23 @@ mod tests {
         assert!(stored(&[0xff, 0xfe, 0xfd, 0xfc, 0x78, 1, 2]).is_err());
     }
 
+    /// A set of intervals, given by their beginnings and lengths, and the numbers in it.
+    fn of_intervals(intervals: &[(u64, u64)]) -> (GtidSet, BTreeSet<u64>) {
+        let pieces: String = intervals.iter().map(|(start, more)| format!(":{start}-{}", start + more)).collect();
+        let numbers = intervals.iter().flat_map(|(start, more)| *start..=start + more).collect();
+        (GtidSet::parse(&format!("{A}{pieces}")).unwrap(), numbers)
+    }
+
     proptest! {
+        #[test]
+        fn containment_is_that_of_the_numbers(
+            have in proptest::collection::vec((1..60_u64, 0..8_u64), 0..30),
+            wanted in proptest::collection::vec((1..60_u64, 0..4_u64), 0..4),
+        ) {
+            let ((have, numbers), (wanted, wanted_numbers)) = (of_intervals(&have), of_intervals(&wanted));
+            prop_assert_eq!(have.contains(&wanted), wanted_numbers.is_subset(&numbers));
+        }
+
         #[test]
         fn hostile_positions_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), text in "\\PC{0,60}") {
             let _ = Position::stored(&bytes).to_string();

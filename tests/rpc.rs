@@ -40,6 +40,10 @@ mod keyspaces;
 mod legacy;
 #[path = "rpc/made_anew.rs"]
 mod made_anew;
+#[path = "rpc/many_rows.rs"]
+mod many_rows;
+#[path = "rpc/many_tablets.rs"]
+mod many_tablets;
 #[path = "rpc/migrate_rig.rs"]
 mod migrate_rig;
 #[path = "rpc/migrate_tablet.rs"]

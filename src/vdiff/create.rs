@@ -14,8 +14,8 @@ use super::{Target, error, missing};
 use crate::context::Context;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Node};
-use crate::workflow::migrate::gather;
-use crate::workflow::migrate::rows::{self, CopyStates};
+use crate::workflow::migrate::rows::CopyStates;
+use crate::workflow::migrate::{copy_states, gather};
 use crate::workflow::streams::{self, Graphed, OnShard, Origin};
 use crate::workflow::{Error, Result};
 
@@ -81,18 +81,10 @@ impl Seen {
         let graphed = Graphed::read(keyspace, records, cells).await?.in_use(context).await?;
         graphed.keyspace.refuse_unrecorded(context, workflow).await?;
         let names = [workflow.to_owned()];
-        let copying = async {
-            let primaries = graphed.keyspace.primaries()?;
-            let sql = || rows::COPY_STATES.to_owned();
-            let reads = primaries.iter().map(|(_, tablet)| context.tablets.v_replication_exec(tablet, sql()));
-            let mut copying = BTreeMap::new();
-            for ((shard, _), answer) in primaries.iter().zip(join_all(reads).await) {
-                copying.insert(shard.name.clone(), rows::copy_states(&answer?));
-            }
-            Ok(copying)
-        };
+        let copying = copy_states::of_all(context, &graphed.keyspace, workflow);
         let (found, copying, tablets) =
             try_join3(graphed.keyspace.workflows(context, &names), copying, graphed.tablets()).await?;
+        let copying = graphed.keyspace.shards.iter().map(|shard| shard.name.clone()).zip(copying).collect();
         Ok(Self { graphed, found, copying, tablets, aliases, mounts })
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
@@ -12,6 +13,7 @@ use super::picking::Side;
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::preflight::few;
 use crate::workflow::streams::{self, OnShard};
 use crate::workflow::{Error, Result};
 
@@ -30,7 +32,7 @@ pub fn brought(rows: &[OnShard]) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Proves that no primary of the source lacks one of the tables that streams bring from its shard, or of `only` if that
-/// names some: one wave. A primary that does not tell proves nothing.
+/// names some: one wave, more for very many tables. A primary that does not tell proves nothing.
 ///
 /// # Errors
 /// The tables that are not there, with the shards that lack them.
@@ -90,10 +92,9 @@ async fn there(context: &Context, on: &Tablet, tables: &[&String]) -> tablet::Re
             quote::literals(tables.iter().map(|table| table.as_str()))
         )
     };
-    let reads = tables.chunks(AT_ONCE).map(|some| context.tablets.read(on, query(some), some.len() as u64 + 1));
-    let mut found = BTreeSet::new();
-    for read in join_all(reads).await {
-        found.extend(rows::texts(&read?).into_iter().flatten().flatten());
+    let mut reads = Vec::new();
+    for some in tables.chunks(AT_ONCE) {
+        reads.push(context.tablets.read(on, query(some), some.len() as u64 + 1).boxed());
     }
-    Ok(found)
+    Ok(few(reads).await?.iter().flat_map(rows::texts).flatten().flatten().collect())
 }

@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod cancel;
 pub(super) mod cleanup;
 pub mod complete;
+pub(crate) mod copy_states;
 pub mod create;
 pub(super) mod earlier;
 mod filters;

@@ -13,12 +13,13 @@ use vtmigrated_proto::vtctldata::workflow::{ReplicationLocation, ShardStream, Sh
 use vtmigrated_proto::vtctldata::{ShardedAutoIncrementHandling, Workflow, WorkflowOptions};
 use vtmigrated_proto::vttime::Time;
 
-use super::migrate::{rows, rows::CopyStates};
+use super::migrate::copy_states;
+use super::migrate::rows::{self, CopyStates};
 use super::streams::{self, Keyspace, TargetShard};
 use super::{Error, Result, names};
 use crate::context::Context;
 use crate::gtid::Position;
-use crate::sql::{quote, rows as sql_rows};
+use crate::sql::rows as sql_rows;
 use crate::tablet::as_sent;
 use crate::{tablet, topo};
 
@@ -116,7 +117,7 @@ async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: 
         ..ReadVReplicationWorkflowsRequest::default()
     };
     let workflows = context.tablets.workflows_as_sent(on, &request);
-    let copying = context.tablets.v_replication_exec(on, rows::COPY_STATES.into());
+    let copying = copy_states::of(context, on, &query.workflow);
     let logs = async {
         if !query.include_logs {
             return None;
@@ -126,16 +127,14 @@ async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: 
     };
     let (answers, logs) = join(try_join(workflows, copying), logs).await;
     let (workflows, copying) = answers?;
-    Ok(OnShard { workflows, beside: Beside { copying: rows::copy_states(&copying), logs } })
+    Ok(OnShard { workflows, beside: Beside { copying, logs } })
 }
 
 fn log_query(db_name: &str, workflow: &str) -> String {
-    let only =
-        if workflow.is_empty() { String::new() } else { format!(" and workflow = {}", quote::literal(workflow)) };
     format!(
         "select id, vrepl_id, type, state, message, created_at, updated_at, `count` from _vt.vreplication_log \
-         where vrepl_id in (select id from _vt.vreplication where db_name = {}{only}) order by vrepl_id asc, id asc",
-        quote::literal(db_name)
+         where vrepl_id in ({}) order by vrepl_id asc, id asc",
+        rows::streams(db_name, workflow)
     )
 }
 

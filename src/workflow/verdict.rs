@@ -19,8 +19,8 @@ use futures::future::{join, join_all, join3, try_join3};
 use serde::Serialize;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::migrate::rows::{self, CopyStates};
-use super::migrate::{Found, readiness, recheck};
+use super::migrate::rows::CopyStates;
+use super::migrate::{Found, copy_states, readiness, recheck};
 use super::preflight::{Finding, Report, check};
 use super::record::Facts;
 use super::streams::{Keyspace, OnShard, Origin};
@@ -207,18 +207,6 @@ pub async fn columns_of(
     (columns, silent)
 }
 
-/// Tables still to be copied, for each shard: one wave.
-pub async fn copying(context: &Context, target: &Keyspace) -> Result<Vec<CopyStates>> {
-    let primaries = target.primaries()?;
-    let reads =
-        primaries.iter().map(|(_, tablet)| context.tablets.v_replication_exec(tablet, rows::COPY_STATES.into()));
-    let mut states = Vec::new();
-    for read in join_all(reads).await {
-        states.push(rows::copy_states(&read?));
-    }
-    Ok(states)
-}
-
 /// Judges a workflow. Nothing is changed, nothing is locked.
 ///
 /// # Errors
@@ -245,10 +233,11 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     let (source, (columns, silent), unread) =
         join3(source::read(context, &ask, None), columns, overrides::unread(context, target, &found.rows)).await;
     // after the source, so that its position can have been reached
-    let (rows, states, diffs) = try_join3(target.workflows(context, &names), copying(context, target), async {
+    let diffs = async {
         Ok::<_, Error>(diff::read(context, target, workflow).await.settled(context, &found.origin, &target.name).await)
-    })
-    .await?;
+    };
+    let states = copy_states::of_all(context, target, workflow);
+    let (rows, states, diffs) = try_join3(target.workflows(context, &names), states, diffs).await?;
     let evidence = Evidence {
         target,
         workflow,

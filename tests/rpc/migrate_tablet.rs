@@ -30,6 +30,10 @@ pub struct Contents {
     /// Lines of a table's definition besides those that all have.
     pub lines: Vec<(&'static str, &'static str)>,
     pub workflows: Vec<ReadVReplicationWorkflowResponse>,
+    /// What streams have left to copy: stream and table.
+    pub copying: Vec<(i32, String)>,
+    /// Streams that have begun to copy at some time, as its log has them.
+    pub begun: Vec<i32>,
     /// What the streams owe to tables: table and statement.
     pub actions: Vec<(String, String)>,
     /// What was asked that changes something, in order.
@@ -65,10 +69,15 @@ pub struct Contents {
     /// Statements under way, and the most that there were.
     running: usize,
     pub most: usize,
-    /// The same of questions for the bounds of keys, and how many there were.
-    bounding: usize,
-    pub most_bounding: usize,
-    pub bounded: usize,
+    /// Statements with this text take a while: the same of these, and how many there were.
+    watched: Option<&'static str>,
+    watching: usize,
+    most_watched: usize,
+    seen: usize,
+    /// Its tables' ids are AUTO_INCREMENT, as it says when it is asked for columns; it tells none otherwise.
+    pub counts_ids: bool,
+    /// A table that somebody drops before the tablet looks for rows.
+    pub dropped_before_look: Option<&'static str>,
     /// For each question for its schema whether it was for definitions only.
     pub schemas: Vec<bool>,
     last_id: i32,
@@ -146,16 +155,32 @@ impl MigrateTablet {
         std::mem::take(&mut self.contents().calls)
     }
 
-    /// Takes a while, as the bounds of keys do.
-    async fn bound(&self) {
+    /// Takes a while for a statement that is watched.
+    async fn watch(&self, query: &str) {
         {
             let mut contents = self.contents();
-            contents.bounded += 1;
-            contents.bounding += 1;
-            contents.most_bounding = contents.most_bounding.max(contents.bounding);
+            if contents.watched.is_none_or(|text| !query.contains(text)) {
+                return;
+            }
+            contents.seen += 1;
+            contents.watching += 1;
+            contents.most_watched = contents.most_watched.max(contents.watching);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        self.contents().bounding -= 1;
+        self.contents().watching -= 1;
+    }
+
+    /// Watches statements with a text from now on.
+    pub fn watches(&self, text: &'static str) {
+        let mut contents = self.contents();
+        contents.watched = Some(text);
+        (contents.seen, contents.most_watched) = (0, 0);
+    }
+
+    /// How many statements were watched, and the most at a time.
+    pub fn watched(&self) -> (usize, usize) {
+        let contents = self.contents();
+        (contents.seen, contents.most_watched)
     }
 
     /// Does something as a tablet does it: late, and to its end, or not at all.

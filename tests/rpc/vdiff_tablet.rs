@@ -208,16 +208,11 @@ impl TabletManager for DiffTablet {
 
     async fn v_replication_exec(&self, r: Request<VReplicationExecRequest>) -> Answer<VReplicationExecResponse> {
         let mut contents = self.0.lock().unwrap();
-        if r.get_ref().query.starts_with("delete from _vt.vreplication ") {
-            if r.get_ref().query.contains(&format!("'{}'", contents.workflow)) {
-                contents.streams.clear();
-            }
-            return Ok(Response::new(VReplicationExecResponse::default()));
+        let query = &r.get_ref().query;
+        if query.starts_with("delete from _vt.vreplication ") && query.contains(&format!("'{}'", contents.workflow)) {
+            contents.streams.clear();
         }
-        let values: Vec<Vec<String>> =
-            contents.copying.iter().map(|id| vec![id.to_string(), "customer".into(), String::new()]).collect();
-        let result = Some(result(&["vrepl_id", "table_name", "lastpk"], &values));
-        Ok(Response::new(VReplicationExecResponse { result }))
+        Ok(Response::new(VReplicationExecResponse::default()))
     }
 
     async fn update_v_replication_workflow(
@@ -289,6 +284,12 @@ impl TabletManager for DiffTablet {
             return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
         }
         let contents = || self.0.lock().unwrap();
+        if query.starts_with("select vrepl_id, table_name, lastpk from _vt.copy_state") {
+            let state = |id: &i32| vec![id.to_string(), "customer".to_owned(), String::new()];
+            let states: Vec<Vec<String>> = contents().copying.iter().map(state).collect();
+            let result = Some(result(&["vrepl_id", "table_name", "lastpk"], &states));
+            return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
+        }
         let rows: Option<Vec<Vec<String>>> = if query.contains("from _vt.vdiff_table as t") {
             Some(contents().found_before.iter().map(|(uuid, table)| vec![uuid.clone(), table.clone()]).collect())
         } else if query.starts_with("select vdiff_uuid from _vt.vdiff where") {

@@ -139,14 +139,7 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
         return Ok(variables(shard, lower));
     }
     if lower.contains("from _vt.copy_state") {
-        let state = |c: &crate::data::CopyState| {
-            let last = c.last.map(|last| last.to_string());
-            let last = last.map_or_else(String::new, |last| {
-                format!("fields:{{name:\"id\" type:INT64}} rows:{{lengths:{} values:\"{last}\"}}", last.len())
-            });
-            vec![c.stream.to_string(), c.table.clone(), last]
-        };
-        return Ok(result(&["vrepl_id", "table_name", "lastpk"], &shard.copy.iter().map(state).collect::<Vec<_>>()));
+        return Ok(copy_states(shard, query));
     }
     if lower.starts_with("select workflow, source from _vt.vreplication") {
         let source = |of: &crate::data::Stream| format!("external_cluster:\"{}\"", of.source.external_cluster);
@@ -196,6 +189,23 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
     }
     state.violate(format!("the model does not know the statement, sent to {}/{}: {query}", name.0, name.1));
     Err("unknown statement".to_owned())
+}
+
+/// Tables that streams have left: those of a workflow, or of all when the statement names none.
+fn copy_states(shard: &Shard, query: &str) -> QueryResult {
+    let names = quoted(query, '\'');
+    let all = !query.contains(" and workflow = ");
+    let is_meant = |stream: &&Stream| all || names.contains(&stream.workflow);
+    let ids: BTreeSet<i32> = shard.streams.iter().filter(is_meant).map(|stream| stream.id).collect();
+    let state = |c: &crate::data::CopyState| {
+        let last = c.last.map(|last| last.to_string());
+        let last = last.map_or_else(String::new, |last| {
+            format!("fields:{{name:\"id\" type:INT64}} rows:{{lengths:{} values:\"{last}\"}}", last.len())
+        });
+        vec![c.stream.to_string(), c.table.clone(), last]
+    };
+    let states = shard.copy.iter().filter(|c| ids.contains(&c.stream)).map(state);
+    result(&["vrepl_id", "table_name", "lastpk"], &states.collect::<Vec<_>>())
 }
 
 fn orphans(shard: &Shard) -> Vec<i32> {

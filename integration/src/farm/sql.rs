@@ -122,17 +122,18 @@ impl Contents {
 
     fn of_streams(&self, statement: Statement) -> QueryResult {
         match statement {
-            Statement::CopyStates(ids) => {
+            Statement::CopyStates { workflow, streams: ids } => {
                 let columns = [("vrepl_id", Type::Int32), ("table_name", Type::Varbinary), ("lastpk", Type::Varbinary)];
-                let of = self.streams.iter().filter(|stream| ids.is_empty() || ids.contains(&stream.id));
+                let of = self.streams_of(workflow.as_deref(), &ids);
                 let row = |id: i32, (table, last): (&str, Option<u64>)| {
                     vec![id.to_string(), table.to_owned(), last.map(last_key).unwrap_or_default()]
                 };
                 result(&columns, of.flat_map(|stream| stream.left().map(move |left| row(stream.id, left))))
             }
-            Statement::CopyStarts => {
+            Statement::CopyStarts(workflow) => {
                 let row = |stream: &Stream| Some(vec![stream.id.to_string(), seconds(stream.begun()?).to_string()]);
-                result(&[("vrepl_id", NUMBER), ("begun", NUMBER)], self.streams.iter().filter_map(row))
+                let of = self.streams_of(workflow.as_deref(), &[]);
+                result(&[("vrepl_id", NUMBER), ("begun", NUMBER)], of.filter_map(row))
             }
             Statement::Logs { workflow, streams } => self.logs(workflow.as_deref(), &streams),
             Statement::Sources => {
@@ -147,7 +148,7 @@ impl Contents {
                 result(&[("workflow", TEXT), ("source", TEXT)], self.streams.iter().map(row))
             }
             Statement::Ids(workflow) => {
-                let of = self.streams.iter().filter(|s| workflow.as_ref().is_none_or(|name| name == s.workflow()));
+                let of = self.streams_of(workflow.as_deref(), &[]);
                 result(&[("id", Type::Int32)], of.map(|stream| vec![stream.id.to_string()]))
             }
             Statement::OrphanedDiffs => {
@@ -158,6 +159,14 @@ impl Contents {
             }
             _ => QueryResult::default(),
         }
+    }
+
+    /// The streams of a workflow, or of all, with one of these ids, or with any when there are none.
+    fn streams_of<'s>(&'s self, workflow: Option<&'s str>, ids: &'s [i32]) -> impl Iterator<Item = &'s Stream> {
+        let wanted = move |stream: &&Stream| {
+            (ids.is_empty() || ids.contains(&stream.id)) && workflow.is_none_or(|name| name == stream.workflow())
+        };
+        self.streams.iter().filter(wanted)
     }
 
     /// When these tables were made, where they are there, and the time of now.
@@ -200,9 +209,6 @@ impl Contents {
             ("updated_at", Type::Timestamp),
             ("count", NUMBER),
         ];
-        let wanted = |stream: &&Stream| {
-            (ids.is_empty() || ids.contains(&stream.id)) && workflow.is_none_or(|name| name == stream.workflow())
-        };
         let of = |stream: &Stream| {
             let id = stream.id;
             let row = move |(at, (kind, state, message, time)): (i32, (&str, &str, String, SystemTime))| {
@@ -211,7 +217,7 @@ impl Contents {
             };
             (0..).zip(stream.log()).map(row).collect::<Vec<_>>()
         };
-        result(&columns, self.streams.iter().filter(wanted).flat_map(of))
+        result(&columns, self.streams_of(workflow, ids).flat_map(of))
     }
 }
 

@@ -4,10 +4,13 @@
 /// A statement and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// Tables left to copy: `vrepl_id, table_name, lastpk`, of these streams or of all.
-    CopyStates(Vec<i32>),
-    /// When each stream began to copy: `vrepl_id`, epoch seconds.
-    CopyStarts,
+    /// Tables left to copy: `vrepl_id, table_name, lastpk`, of a workflow, of streams, or all.
+    CopyStates {
+        workflow: Option<String>,
+        streams: Vec<i32>,
+    },
+    /// When each stream of a workflow, or of all, began to copy: `vrepl_id`, epoch seconds.
+    CopyStarts(Option<String>),
     /// Rows of the log, of a workflow, of streams, or all.
     Logs {
         workflow: Option<String>,
@@ -99,8 +102,13 @@ fn read(query: &str, lower: &str) -> Option<Statement> {
             Statement::Binlogs
         }
         () if has("performance_schema.global_variables") => Statement::Settings,
-        () if has("from _vt.copy_state") => Statement::CopyStates(ids_after(lower, "vrepl_id")),
-        () if has("from _vt.vreplication_log") && has("min(created_at)") => Statement::CopyStarts,
+        () if has("from _vt.copy_state") => {
+            let workflow = literal_after(query, "workflow");
+            Statement::CopyStates { workflow, streams: ids_after(lower, "vrepl_id") }
+        }
+        () if has("from _vt.vreplication_log") && has("min(created_at)") => {
+            Statement::CopyStarts(literal_after(query, "workflow"))
+        }
         () if has("from _vt.vreplication_log") => {
             let workflow = literal_after(query, "workflow");
             Statement::Logs { workflow, streams: ids_after(lower, "vrepl_id") }

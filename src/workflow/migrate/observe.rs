@@ -175,7 +175,7 @@ pub(in crate::workflow) async fn migrations(
     let sized = |(workflow, rows): (&String, &Vec<OnShard>)| facts(workflow, rows).is_some_and(|f| !f.sizes.is_empty());
     let needs_sizes = sizes && !workflows.iter().all(sized);
     let (copying, serving, vschema) = try_join3(
-        status::copies(context, target, needs_sizes),
+        status::copies(context, target, "", needs_sizes),
         async { Ok(topo::srv_vschema::reachable(&target.cells).await) },
         async { Ok(topo::vschema::find(context.topo.global(), name).await?) },
     )

@@ -16,7 +16,7 @@ use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, insist, is_of_the_source, overrides};
 use super::super::{Error, Result};
 use super::rows::CopyStates;
-use super::{Found, thaw};
+use super::{Found, copy_states, thaw};
 use crate::context::Context;
 use crate::deadline;
 use crate::topo::Lock;
@@ -93,7 +93,7 @@ impl Seen {
         let names = [workflow.to_owned()];
         let diffs = async { diff::read(context, target, workflow).await.settled(context, origin, &target.name).await };
         let on_target = join4(
-            verdict::copying(context, target),
+            copy_states::of_all(context, target, workflow),
             target.workflows(context, &names),
             diffs,
             verdict::columns_of(context, target, &origin.tables),

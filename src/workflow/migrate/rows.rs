@@ -9,15 +9,32 @@ use crate::sql::{quote, rows};
 /// Tables that are still to be copied, with the last key copied, for each stream id; the newest row of a table counts.
 pub type CopyStates = BTreeMap<i64, Vec<(String, String)>>;
 
-/// Reads the copy states of all streams of a tablet.
-pub const COPY_STATES: &str = "select vrepl_id, table_name, lastpk from _vt.copy_state where id in \
-     (select max(id) from _vt.copy_state group by vrepl_id, table_name)";
+/// Reads the ids of the streams of a workflow; of all workflows of the database when `workflow` is empty.
+pub fn streams(db_name: &str, workflow: &str) -> String {
+    let only =
+        if workflow.is_empty() { String::new() } else { format!(" and workflow = {}", quote::literal(workflow)) };
+    format!("select id from _vt.vreplication where db_name = {}{only}", quote::literal(db_name))
+}
 
-/// Reads when each stream began to copy: stream id, epoch seconds.
-pub const COPY_STARTS: &str = "select vrepl_id, unix_timestamp(min(created_at)) from _vt.vreplication_log \
-     where type = 'Started Copy Phase' group by vrepl_id";
+/// Reads the copy states of these [`streams`].
+pub fn copying(db_name: &str, workflow: &str) -> String {
+    let streams = streams(db_name, workflow);
+    format!(
+        "select vrepl_id, table_name, lastpk from _vt.copy_state where vrepl_id in ({streams}) and id in \
+         (select max(id) from _vt.copy_state where vrepl_id in ({streams}) group by vrepl_id, table_name)"
+    )
+}
 
-/// Decodes the answer to [`COPY_STATES`].
+/// Reads when each of these [`streams`] began to copy: stream id, epoch seconds.
+pub fn copy_starts(db_name: &str, workflow: &str) -> String {
+    format!(
+        "select /*+ MAX_EXECUTION_TIME(2000) */ vrepl_id, unix_timestamp(min(created_at)) from _vt.vreplication_log \
+         where vrepl_id in ({}) and type = 'Started Copy Phase' group by vrepl_id",
+        streams(db_name, workflow)
+    )
+}
+
+/// Decodes the answer to [`copying`].
 pub fn copy_states(result: &QueryResult) -> CopyStates {
     let mut states = CopyStates::new();
     for row in rows::texts(result) {
@@ -121,6 +138,11 @@ mod tests {
             delete_workflow("vt_a", "it's"),
             "delete from _vt.vreplication where db_name = 'vt_a' and workflow = 'it\\'s'"
         );
+        let of_workflow = "select id from _vt.vreplication where db_name = 'vt_a' and workflow = 'it\\'s'";
+        assert_eq!(streams("vt_a", "it's"), of_workflow);
+        assert_eq!(streams("vt_a", ""), "select id from _vt.vreplication where db_name = 'vt_a'");
+        assert_eq!(copying("vt_a", "it's").matches(&format!("vrepl_id in ({of_workflow})")).count(), 2);
+        assert!(copy_starts("vt_a", "it's").contains(&format!(" where vrepl_id in ({of_workflow}) and ")));
         assert!(pending_actions_of(&[1, 2]).ends_with(" where pca.vrepl_id in (1, 2)"));
         assert_eq!(delete_streams(&[1, 2]), "delete from _vt.vreplication where id in (1, 2)");
     }

@@ -82,7 +82,7 @@ pub async fn status(
     let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
     if sizes.is_empty() && !seen.needs_sizes {
         // those that the record tells are of an earlier workflow
-        seen = Seen { copying: Arc::new(copies(context, &target, true).await?), needs_sizes: true, ..seen };
+        seen = Seen { copying: Arc::new(copies(context, &target, workflow, true).await?), needs_sizes: true, ..seen };
     }
     let diffs = diffs.settled(context, &seen.origin(keyspace)?, keyspace).await;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
@@ -291,7 +291,7 @@ impl Seen {
     async fn read(context: &Context, target: &Keyspace, workflow: &str, needs_sizes: bool) -> Result<Self> {
         let names = [workflow.to_owned()];
         let rows = target.workflows(context, &names);
-        let (rows, copying) = try_join(rows, copies(context, target, needs_sizes)).await?;
+        let (rows, copying) = try_join(rows, copies(context, target, workflow, needs_sizes)).await?;
         Ok(Self { rows, copying: Arc::new(copying), needs_sizes })
     }
 

@@ -1,10 +1,11 @@
 //! What create asks of tablets for its checks, besides what it needs anyway. Nothing here fails: what cannot be learnt is
 //! told as such.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::future::{join, join_all, join5};
+use futures::future::{BoxFuture, join, join3, join4};
+use futures::{FutureExt, StreamExt};
 use vtmigrated_proto::tabletmanagerdata::ValidateVReplicationPermissionsRequest;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
@@ -17,10 +18,10 @@ use crate::context::Context;
 use crate::error::Code;
 use crate::{deadline, tablet};
 
-/// Bound of everything that is asked of a tablet.
+/// Bound of everything that is asked.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Most tablets of a side that are asked.
-const MAX_TABLETS: usize = 400;
+/// Tablets of a side that are asked at a time; one that answers nothing holds its place until all is over.
+const TABLETS_AT_ONCE: usize = 400;
 
 /// What tablets said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +43,8 @@ pub struct Asked {
 /// A tablet's alias, and its version or why that is not known.
 pub type Version = (String, std::result::Result<String, String>);
 
-/// Asks both sides: one wave.
+/// Asks both sides: one wave, more for very many tablets. What is not told within three seconds is told as such of those,
+/// too, whose turn has not come by then.
 pub async fn ask(
     context: &Context,
     source: &Keyspace,
@@ -50,55 +52,108 @@ pub async fn ask(
     types: &[TabletType],
     target: &Keyspace,
 ) -> Asked {
-    let all = tablets.iter().flat_map(|(shard, tablets)| tablets.iter().map(move |tablet| (shard, tablet)));
-    let all: Vec<(&String, &Tablet)> = all.filter(|(_, tablet)| is_one_of(tablet, &[])).take(MAX_TABLETS).collect();
-    let primaries: Vec<String> = source.shards.iter().filter_map(|s| s.primary.as_ref()).map(tablet::alias).collect();
-    let mut health = Vec::new();
-    let mut replication = Vec::new();
-    let mut sources = Vec::new();
-    let (mut source_versions, mut source_spellings) = (Vec::new(), Vec::new());
-    for (shard, tablet) in all {
-        health.push(ask_health(context, tablet));
-        let (candidate, primary) = (is_one_of(tablet, types), primaries.contains(&tablet::alias(tablet)));
-        if candidate && !primary {
-            replication.push(async move { (tablet::alias(tablet), replicas::ask(context, tablet).await) });
-        }
-        if candidate || primary {
-            sources.push(ask_source(context, format!("{}/{shard}", source.name), tablet, primary, candidate));
-            source_versions.push(ask_version(tablet));
-            source_spellings.push(ask_spelling(context, tablet));
+    let primaries: BTreeSet<String> =
+        source.shards.iter().filter_map(|s| s.primary.as_ref()).map(tablet::alias).collect();
+    let mut of_source: Vec<BoxFuture<'_, OfSource>> = Vec::new();
+    for (shard, tablets) in tablets {
+        for on in tablets.iter().filter(|tablet| is_one_of(tablet, &[])) {
+            let (candidate, primary) = (is_one_of(on, types), primaries.contains(&tablet::alias(on)));
+            let shard = format!("{}/{shard}", source.name);
+            of_source.push(ask_of_source(context, shard, on, primary, candidate).boxed());
         }
     }
-    let mut targets = Vec::new();
-    let mut permissions = Vec::new();
-    let (mut target_versions, mut target_spellings) = (Vec::new(), Vec::new());
-    for shard in target.shards.iter().take(MAX_TABLETS) {
-        if let Some(tablet) = &shard.primary {
-            targets.push(ask_target(context, format!("{}/{}", target.name, shard.name), tablet));
-            permissions.push(ask_permission(context, tablet));
-            target_versions.push(ask_version(tablet));
-            target_spellings.push(ask_spelling(context, tablet));
+    let mut of_target: Vec<BoxFuture<'_, OfTarget>> = Vec::new();
+    for shard in &target.shards {
+        if let Some(on) = &shard.primary {
+            of_target.push(ask_of_target(context, format!("{}/{}", target.name, shard.name), on).boxed());
         }
     }
-    let servers = async {
-        let (source, target): (Vec<Server>, Vec<Server>) = join(join_all(sources), join_all(targets)).await;
-        Servers { source, target }
-    };
-    let versions = join(join_all(source_versions), join_all(target_versions));
-    let spellings = join(join_all(source_spellings), join_all(target_spellings));
-    let health = join(join_all(health), join_all(replication));
-    let asked = join5(health, servers, join_all(permissions), versions, spellings);
     let until = deadline::now() + deadline::remaining(TIMEOUT);
-    let (health, servers, permissions, versions, spellings) = deadline::scope(Some(until), asked).await;
-    Asked {
-        health: health.0.into_iter().collect(),
-        replication: health.1.into_iter().collect(),
-        servers,
-        denied: permissions.into_iter().flatten().collect(),
-        source_versions: versions.0,
-        target_versions: versions.1,
-        source_spellings: spellings.0.into_iter().flatten().collect(),
-        target_spellings: spellings.1.into_iter().flatten().collect(),
+    let asked = join(in_turns(of_source), in_turns(of_target));
+    let (of_source, of_target) = deadline::scope(Some(until), asked).await;
+    let mut asked = Asked::default();
+    of_source.into_iter().for_each(|told| asked.add_source(told));
+    of_target.into_iter().for_each(|told| asked.add_target(told));
+    asked
+}
+
+/// Asks so many tablets at once; answers in the order of the questions.
+async fn in_turns<'f, T: Send + 'f>(questions: Vec<BoxFuture<'f, T>>) -> Vec<T> {
+    let mut numbered: Vec<BoxFuture<'f, (usize, T)>> = Vec::new();
+    for (number, question) in questions.into_iter().enumerate() {
+        numbered.push(async move { (number, question.await) }.boxed());
+    }
+    let mut answers: Vec<(usize, T)> =
+        futures::stream::iter(numbered).buffer_unordered(TABLETS_AT_ONCE).collect().await;
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// What a source tablet said.
+struct OfSource {
+    alias: String,
+    health: Health,
+    /// Only of those that streams may read from and that are no primaries.
+    replication: Option<Replication>,
+    /// Only of those, and of primaries.
+    server: Option<OfServer>,
+}
+
+/// What a target primary said.
+struct OfTarget {
+    server: OfServer,
+    denied: Option<(String, String)>,
+}
+
+/// What a tablet and its MySQL said of themselves.
+struct OfServer {
+    server: Server,
+    version: Version,
+    spelling: Option<(String, Spelling)>,
+}
+
+async fn ask_of_source(context: &Context, shard: String, tablet: &Tablet, primary: bool, candidate: bool) -> OfSource {
+    let replication = async {
+        if !candidate || primary {
+            return None;
+        }
+        Some(replicas::ask(context, tablet).await)
+    };
+    let server = async {
+        if !candidate && !primary {
+            return None;
+        }
+        let server = ask_source(context, shard, tablet, primary, candidate);
+        let (server, version, spelling) = join3(server, ask_version(tablet), ask_spelling(context, tablet)).await;
+        Some(OfServer { server, version, spelling })
+    };
+    let (health, replication, server) = join3(ask_health(context, tablet), replication, server).await;
+    OfSource { alias: tablet::alias(tablet), health, replication, server }
+}
+
+async fn ask_of_target(context: &Context, shard: String, tablet: &Tablet) -> OfTarget {
+    let server = ask_target(context, shard, tablet);
+    let (version, spelling) = (ask_version(tablet), ask_spelling(context, tablet));
+    let (server, denied, version, spelling) = join4(server, ask_permission(context, tablet), version, spelling).await;
+    OfTarget { server: OfServer { server, version, spelling }, denied }
+}
+
+impl Asked {
+    fn add_source(&mut self, told: OfSource) {
+        self.replication.extend(told.replication.map(|replication| (told.alias.clone(), replication)));
+        self.health.insert(told.alias, told.health);
+        let Some(OfServer { server, version, spelling }) = told.server else { return };
+        self.servers.source.push(server);
+        self.source_versions.push(version);
+        self.source_spellings.extend(spelling);
+    }
+
+    fn add_target(&mut self, told: OfTarget) {
+        let OfServer { server, version, spelling } = told.server;
+        self.servers.target.push(server);
+        self.denied.extend(told.denied);
+        self.target_versions.push(version);
+        self.target_spellings.extend(spelling);
     }
 }
 
@@ -111,13 +166,13 @@ async fn ask_spelling(context: &Context, tablet: &Tablet) -> Option<(String, Spe
     asked.map(|spelling| (tablet::alias(tablet), spelling)).map_err(|why| tracing::debug!("{why}")).ok()
 }
 
-async fn ask_health(context: &Context, tablet: &Tablet) -> (String, Health) {
+async fn ask_health(context: &Context, tablet: &Tablet) -> Health {
     let asked = match context.tablets.health(tablet, TIMEOUT).await {
         // a kept connection may have broken since it was used
         Err(tablet::Error::Unreachable { .. }) => context.tablets.health(tablet, TIMEOUT).await,
         asked => asked,
     };
-    let health = match asked {
+    match asked {
         Ok(health) if tablet::is_serving(&health) => Health::Serving,
         Ok(health) => {
             let why = health.realtime_stats.map(|stats| stats.health_error).filter(|why| !why.is_empty());
@@ -125,8 +180,7 @@ async fn ask_health(context: &Context, tablet: &Tablet) -> (String, Health) {
         }
         Err(error @ tablet::Error::Unreachable { .. }) => Health::NotServing(error.to_string()),
         Err(error) => Health::Unknown(error.to_string()),
-    };
-    (tablet::alias(tablet), health)
+    }
 }
 
 async fn ask_permission(context: &Context, tablet: &Tablet) -> Option<(String, String)> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
+use futures::FutureExt;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::preflight::{Finding, check};
+use super::super::preflight::{Finding, check, few};
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
@@ -29,7 +29,10 @@ pub type Columns = BTreeMap<String, Vec<Column>>;
 const AT_ONCE: usize = 500;
 const MAX_ROWS: u64 = 1_000_000;
 
-/// Reads the columns of some tables of a tablet's database: one wave.
+/// Reads the columns of some tables of a tablet's database: one wave, more for very many tables.
+///
+/// # Errors
+/// The tablet does not tell all of them.
 pub async fn columns(context: &Context, on: &Tablet, tables: &[String]) -> tablet::Result<Columns> {
     let query = |tables: &[String]| {
         format!(
@@ -39,12 +42,11 @@ pub async fn columns(context: &Context, on: &Tablet, tables: &[String]) -> table
             quote::literals(tables.iter().map(String::as_str))
         )
     };
-    let reads = tables.chunks(AT_ONCE).map(|tables| context.tablets.read(on, query(tables), MAX_ROWS));
-    let mut columns = Columns::new();
-    for read in join_all(reads).await {
-        columns.extend(decode(&read?));
+    let mut reads = Vec::new();
+    for some in tables.chunks(AT_ONCE) {
+        reads.push(context.tablets.read(on, query(some), MAX_ROWS).boxed());
     }
-    Ok(columns)
+    Ok(few(reads).await?.iter().flat_map(decode).collect())
 }
 
 fn decode(result: &QueryResult) -> Columns {

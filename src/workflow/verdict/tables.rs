@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::{join, join_all};
+use futures::future::join;
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::preflight::{Finding, auto_increments, check, sequences};
+use super::super::preflight::{Finding, auto_increments, check, gently, sequences};
 use super::super::record::Facts;
 use super::super::streams::Keyspace;
 use super::schema::Columns;
@@ -16,6 +16,8 @@ use crate::{tablet, vschema};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 200;
+/// Such statements that one server is asked at a time.
+const STATEMENTS_AT_ONCE: usize = 4;
 
 /// Whether the tables of the workflow are denied, and by whom. Without a record all of them should be.
 pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Vec<Finding> {
@@ -83,17 +85,16 @@ pub fn without_sequence(target: &VSchema, columns: &[(String, Columns)], tables:
     tables.iter().filter_map(counted).collect()
 }
 
-/// Names the value with which each sequence has to start, as far as the shards tell it: one wave.
+/// Names the value with which each sequence has to start, as far as the shards tell it: one wave, more for very
+/// many tables.
 pub async fn sequences(context: &Context, target: &Keyspace, missing: &[(String, String)]) -> Vec<Finding> {
     let mut largest: BTreeMap<&str, i128> = BTreeMap::new();
     if !missing.is_empty() {
         let primaries: Vec<&Tablet> = target.shards.iter().filter_map(|shard| shard.primary.as_ref()).collect();
-        let reads = primaries.iter().flat_map(|on| missing.chunks(AT_ONCE).map(|some| maxima(context, on, some)));
-        for answer in join_all(reads).await.into_iter().flatten() {
-            for (table, value) in answer {
-                let known = largest.entry(table).or_insert(value);
-                *known = (*known).max(value);
-            }
+        let asked = gently(&primaries, (missing, AT_ONCE), STATEMENTS_AT_ONCE, |on, some| maxima(context, on, some));
+        for (table, value) in asked.await.into_iter().filter_map(|(_, answer)| answer.ok()).flatten() {
+            let known = largest.entry(table).or_insert(value);
+            *known = (*known).max(value);
         }
     }
     let finding = |(table, column): &(String, String)| {

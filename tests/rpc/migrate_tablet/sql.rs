@@ -22,6 +22,14 @@ pub fn answer(rows: Vec<Vec<String>>) -> Option<QueryResult> {
     Some(result(&["a", "b"], &rows))
 }
 
+/// Three columns at most, of no more rows than are asked for.
+pub fn bounded(rows: &[Vec<String>], most: u64) -> Result<Option<QueryResult>, Status> {
+    if rows.len() as u64 > most {
+        return Err(Status::unknown(format!("Row count exceeded {most} (errno 10001) (sqlstate HY000)")));
+    }
+    Ok(Some(result(&["a", "b", "c"], rows)))
+}
+
 impl Contents {
     pub fn dba(&mut self, query: &str) -> Result<Option<QueryResult>, Status> {
         if let Some(list) = query.strip_prefix("drop table if exists ") {
@@ -42,6 +50,12 @@ impl Contents {
         } else if query.contains("from information_schema.tables where table_schema = database() and table_name in") {
             let named = quoted(query, '\'').into_iter().filter(|table| self.tables.contains_key(table));
             return Ok(answer(named.map(|table| vec![table]).collect()));
+        } else if query.contains("from information_schema.columns") && self.counts_ids {
+            let named = quoted(query, '\'').into_iter().filter(|table| self.tables.contains_key(table));
+            let row = |table: String| {
+                [table.as_str(), "id", "bigint", "NO", "auto_increment", ""].map(str::to_owned).to_vec()
+            };
+            return Ok(Some(result(&["a", "b", "c", "d", "e", "f"], &named.map(row).collect::<Vec<_>>())));
         } else if query.contains("_vt.post_copy_action as pca") {
             let row = |(table, sql): &(String, String)| vec![table.clone(), format!(r#"{{"type":1,"task":"{sql}"}}"#)];
             return Ok(answer(self.actions.iter().map(row).collect()));
@@ -56,6 +70,27 @@ impl Contents {
             return Ok(answer(self.workflows.iter().map(row).collect()));
         }
         Ok(Some(QueryResult::default()))
+    }
+
+    /// What streams have left to copy, or when they began: those that the statement names, or all. None for another statement.
+    pub fn of_streams(&self, query: &str) -> Option<Vec<Vec<String>>> {
+        let names = quoted(query, '\'');
+        let is_meant = |id: i32| {
+            let named = |w: &&ReadVReplicationWorkflowResponse| {
+                !query.contains(" and workflow = ") || names.contains(&w.workflow)
+            };
+            let mut streams = self.workflows.iter().filter(named).flat_map(|w| &w.streams);
+            !query.contains("(select id from _vt.vreplication ") || streams.any(|stream| stream.id == id)
+        };
+        if query.contains("from _vt.copy_state") && query.contains("max(id)") {
+            let of = self.copying.iter().filter(|(id, _)| is_meant(*id));
+            return Some(of.map(|(id, table)| vec![id.to_string(), table.clone(), String::new()]).collect());
+        }
+        if query.contains("min(created_at)") {
+            let of = self.begun.iter().filter(|id| is_meant(**id));
+            return Some(of.map(|id| vec![id.to_string(), "1700000000".into()]).collect());
+        }
+        None
     }
 
     pub fn drop_table(&mut self, table: &str) {

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use vtmigrated::{
     sql::rows,
-    workflow::migrate::rows::{COPY_STATES, delete_workflow},
+    workflow::migrate::rows::{copying, delete_workflow},
 };
 use vtmigrated_proto::{
     binlogdata::{BinlogSource, Filter, Rule},
@@ -46,13 +46,15 @@ fn a_table_has_rows_once_it_is_copied() {
         "select 0 from (select 1 from `a` limit 1) as t0 union all select 1 from (select 1 from `b` limit 1) as t1";
     assert!(texts_of(&mut contents, query).is_empty());
     contents.set(&Which::Workflows(vec!["w".into()]), Some(State::Running), None, at(0));
-    assert_eq!(texts_of(&mut contents, COPY_STATES).len(), 2);
+    let left = copying("vt_customer", "w");
+    assert!(texts_of(&mut contents, &copying("vt_customer", "other")).is_empty());
+    assert_eq!(texts_of(&mut contents, &left).len(), 2);
     contents.advance(at(6));
     assert_eq!(texts_of(&mut contents, query), [["0"]]);
-    assert_eq!(texts_of(&mut contents, COPY_STATES)[0][..2], ["1", "b"]);
+    assert_eq!(texts_of(&mut contents, &left)[0][..2], ["1", "b"]);
     contents.advance(at(10));
     assert_eq!(texts_of(&mut contents, query), [["0"], ["1"]]);
-    assert!(texts_of(&mut contents, COPY_STATES).is_empty());
+    assert!(texts_of(&mut contents, &left).is_empty());
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn rows_and_tables_go_as_told() {
     assert!(contents.run("drop table `vt_customer`.`c`", 1, at(0)).unwrap_err().contains("errno 1051"));
     contents.run("drop table if exists `vt_customer`.`a`, `vt_customer`.`c`", 1, at(0)).unwrap();
     assert_eq!(contents.tables.len(), 1);
-    assert!(contents.run(COPY_STATES, 1, at(0)).unwrap().rows.is_empty());
+    assert!(contents.run(&copying("vt_customer", ""), 1, at(0)).unwrap().rows.is_empty());
     assert_eq!(contents.run(&delete_workflow("vt_customer", "w"), 1, at(0)).unwrap().rows_affected, 1);
     assert!(contents.told(&ReadVReplicationWorkflowsRequest::default(), at(0)).is_empty());
     assert!(contents.run("select now()", 1, at(0)).unwrap_err().contains("does not know"));

@@ -12,8 +12,11 @@ fn texts(of: &[&str]) -> Vec<String> {
 
 #[test]
 fn our_reads_of_workflow_tables_are_known() {
-    assert_eq!(recognise(rows::COPY_STATES), Some(Statement::CopyStates(vec![])));
-    assert_eq!(recognise(rows::COPY_STARTS), Some(Statement::CopyStarts));
+    for (workflow, known) in [("w", Some("w".to_owned())), ("", None)] {
+        let states = Statement::CopyStates { workflow: known.clone(), streams: vec![] };
+        assert_eq!(recognise(&rows::copying("vt_a", workflow)), Some(states));
+        assert_eq!(recognise(&rows::copy_starts("vt_a", workflow)), Some(Statement::CopyStarts(known)));
+    }
     assert_eq!(recognise(&rows::pending_actions("vt_a", "w")), Some(Statement::Nothing));
     assert_eq!(recognise(&rows::pending_actions_of(&[1, 2])), Some(Statement::Nothing));
     assert_eq!(recognise(&rows::diffs_under_way("a", "w")), Some(Statement::Nothing));
@@ -29,7 +32,7 @@ fn our_reads_of_workflow_tables_are_known() {
 fn reads_of_stock_are_known() {
     let copying = "select vrepl_id, table_name, lastpk from _vt.copy_state where vrepl_id in (1, 2) and id in \
                    (select max(id) from _vt.copy_state where vrepl_id in (1, 2) group by vrepl_id, table_name)";
-    assert_eq!(recognise(copying), Some(Statement::CopyStates(vec![1, 2])));
+    assert_eq!(recognise(copying), Some(Statement::CopyStates { workflow: None, streams: vec![1, 2] }));
     let ids = "select id from _vt.vreplication where db_name = 'vt_a' and workflow = 'w'";
     assert_eq!(recognise(ids), Some(Statement::Ids(Some("w".into()))));
     let logs = |of: &str| {

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use futures::FutureExt;
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsAllPrivsRequest, ExecuteFetchAsAppRequest};
 use vtmigrated_proto::topodata::Tablet;
 
+use super::super::super::preflight::few;
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
 use super::super::cleanup::claim;
 use super::situation::Situation;
 use crate::context::Context;
 use crate::sql::{quote, rows};
-use crate::tablet::db_name;
+use crate::tablet::{self, db_name};
 
 /// Proves that tables which are there already hold no row, on those shards, given by index, that are `wanted`.
 pub async fn tables_are_empty(
@@ -76,13 +78,42 @@ pub(in crate::workflow) enum Which {
     UnderWay,
 }
 
-/// Those of some tables that hold a row, asked in one statement; a table that is gone meanwhile holds none.
+/// Those of some tables that hold a row, asked in one statement, or in one for each table when one of them is gone meanwhile,
+/// which holds none.
 pub(in crate::workflow) async fn with_rows(
     context: &Context,
     tablet: &Tablet,
     tables: &[&String],
     which: Which,
 ) -> Result<Vec<String>> {
+    match look(context, tablet, tables, which).await {
+        Err(error) if error.is_missing_table() && tables.len() == 1 => Ok(Vec::new()),
+        Err(error) if error.is_missing_table() => {
+            let mut one_by_one = Vec::new();
+            for one in tables.chunks(1) {
+                one_by_one.push(look_if_there(context, tablet, one, which).boxed());
+            }
+            Ok(few(one_by_one).await?.concat())
+        }
+        answer => answer.map_err(Error::from),
+    }
+}
+
+/// The same of one table, which may be gone.
+async fn look_if_there(
+    context: &Context,
+    tablet: &Tablet,
+    one: &[&String],
+    which: Which,
+) -> tablet::Result<Vec<String>> {
+    match look(context, tablet, one, which).await {
+        Err(error) if error.is_missing_table() => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+/// The same of tables that are there.
+async fn look(context: &Context, tablet: &Tablet, tables: &[&String], which: Which) -> tablet::Result<Vec<String>> {
     let lock = match which {
         Which::Committed => "",
         Which::UnderWay => " lock in share mode",
@@ -97,20 +128,10 @@ pub(in crate::workflow) async fn with_rows(
         max_rows: tables.len() as u64,
         reload_schema: false,
     };
-    match context.tablets.execute_fetch_as_all_privs(tablet, request).await {
-        Ok(answer) => {
-            let numbers = rows::texts(&answer.result.unwrap_or_default()).into_iter().flatten().flatten();
-            let table = |number: String| tables.get(number.parse::<usize>().ok()?).map(|table| (*table).clone());
-            Ok(numbers.filter_map(table).collect())
-        }
-        Err(error) if error.is_missing_table() && tables.len() == 1 => Ok(Vec::new()),
-        Err(error) if error.is_missing_table() => {
-            let one_by_one =
-                tables.iter().map(|table| Box::pin(with_rows(context, tablet, std::slice::from_ref(table), which)));
-            Ok(join_all(one_by_one).await.into_iter().collect::<Result<Vec<_>>>()?.concat())
-        }
-        Err(error) => Err(error.into()),
-    }
+    let answer = context.tablets.execute_fetch_as_all_privs(tablet, request).await?;
+    let numbers = rows::texts(&answer.result.unwrap_or_default()).into_iter().flatten().flatten();
+    let table = |number: String| tables.get(number.parse::<usize>().ok()?).map(|table| (*table).clone());
+    Ok(numbers.filter_map(table).collect())
 }
 
 /// Proves that every target primary can convert from the source's time zone.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
-use vtmigrated_proto::query::QueryResult;
+use futures::future::{join_all, join3};
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::streams::Keyspace;
 use super::super::super::{Error, Result};
+use super::super::copy_states;
 use super::super::progress::{self, Sizes};
-use super::super::rows::{self, CopyStates};
+use super::super::rows::CopyStates;
 use crate::context::Context;
 use crate::tablet;
 
@@ -22,14 +22,15 @@ pub(in crate::workflow::migrate) struct Copies {
     pub(super) sizes: Sizes,
 }
 
-/// What all primaries say of their copies: one wave.
+/// What all primaries say of the copies of a workflow, or of all workflows when `workflow` is empty: one wave.
 pub(in crate::workflow::migrate) async fn copies(
     context: &Context,
     target: &Keyspace,
+    workflow: &str,
     needs_sizes: bool,
 ) -> Result<Vec<Copies>> {
     let primaries = target.primaries()?;
-    let asked = primaries.iter().map(|(_, tablet)| copying(context, tablet, needs_sizes));
+    let asked = primaries.iter().map(|(_, tablet)| copying(context, tablet, workflow, needs_sizes));
     let mut read = Vec::new();
     let mut errors = Vec::new();
     for answer in join_all(asked).await {
@@ -41,20 +42,18 @@ pub(in crate::workflow::migrate) async fn copies(
     Error::several(errors).map_or(Ok(read), Err)
 }
 
-async fn copying(context: &Context, on: &Tablet, needs_sizes: bool) -> tablet::Result<Copies> {
-    let states = context.tablets.v_replication_exec(on, rows::COPY_STATES.into());
-    let starts = context.tablets.v_replication_exec(on, rows::COPY_STARTS.into());
+async fn copying(context: &Context, on: &Tablet, workflow: &str, needs_sizes: bool) -> tablet::Result<Copies> {
+    // besides the states these are figures only: a tablet that cannot tell them still has a status
     let sizes = async {
         if !needs_sizes {
-            return Ok(Sizes::new());
+            return Sizes::new();
         }
-        // figures only: a tablet that cannot tell them still has a status
-        Ok(progress::sizes(context, on).await.unwrap_or_else(|error| {
+        progress::sizes(context, on).await.unwrap_or_else(|error| {
             tracing::warn!("no table sizes: {error}");
             Sizes::new()
-        }))
+        })
     };
-    let (states, starts, sizes): (QueryResult, QueryResult, Sizes) =
-        futures::future::try_join3(states, starts, sizes).await?;
-    Ok(Copies { states: rows::copy_states(&states), starts: rows::numbers(&starts), sizes })
+    let states = copy_states::of(context, on, workflow);
+    let (states, starts, sizes) = join3(states, copy_states::starts(context, on, workflow), sizes).await;
+    Ok(Copies { states: states?, starts, sizes })
 }
