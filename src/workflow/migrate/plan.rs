@@ -231,6 +231,17 @@ pub fn filtering(input: &Input<'_>) -> BTreeMap<String, ColumnVindex> {
     input.tables.iter().filter_map(by).collect()
 }
 
+/// The entries that tables get in the target's unsharded vschema, in their order: sequence and reference tables of an
+/// unsharded source stay what they are.
+pub fn vschema_entries(source: &VSchema, tables: &[String]) -> Vec<(String, Table)> {
+    let known = if source.sharded { BTreeMap::new() } else { vschema::tables(source) };
+    let entry = |table: &String| {
+        let kind = known.get(table.as_str()).map(|entry| entry.r#type.clone()).unwrap_or_default();
+        (table.clone(), Table { r#type: kind, ..Table::default() })
+    };
+    tables.iter().map(entry).collect()
+}
+
 fn same_mending(a: &Error, b: &Error) -> bool {
     a.reason() == "VINDEX_UNKNOWN_AT_SOURCE" && a.reason() == b.reason() && a.help() == b.help()
 }

@@ -81,9 +81,9 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     looks.ask_tables(context, &mut report).await?;
     looks.at_tables(&mut report);
     looks.at_servers(&mut report);
-    let kept = facts.vschema_tables.iter().map(|name| (name, situation.vschema_entry(name).r#type));
-    let kept: Vec<_> =
-        kept.filter(|(_, kind)| !kind.is_empty()).map(|(name, kind)| format!("{name} ({kind})")).collect();
+    let entries = plan::vschema_entries(&situation.source.vschema, &facts.vschema_tables);
+    let kept = entries.into_iter().filter(|(_, entry)| !entry.r#type.is_empty());
+    let kept: Vec<String> = kept.map(|(name, entry)| format!("{name} ({})", entry.r#type)).collect();
     report.extend(vschema_checks::types_kept(&arguments.target_keyspace, &kept));
     let keep = context.options.keep_vplayer_batching;
     report.extend(batching::findings(&situation, &arguments.tablet_types, keep));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::{join, join_all, try_join, try_join3, try_join4};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::{SchemaDefinition, TableDefinition};
-use vtmigrated_proto::vschema::{Keyspace as VSchema, Table};
+use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::super::super::preflight::gather::{Asked, ask};
 use super::super::super::preflight::tables::Definitions;
@@ -226,14 +226,6 @@ impl Situation {
         };
         let put: BTreeSet<&String> = earlier.filter(about).iter().flat_map(|facts| &facts.vschema_tables).collect();
         tables.iter().filter(|table| !known.contains_key(table.as_str()) || put.contains(table)).cloned().collect()
-    }
-
-    /// The entry that a table gets in the target's unsharded vschema: sequence and reference tables of an unsharded source
-    /// stay what they are.
-    pub fn vschema_entry(&self, table: &str) -> Table {
-        let known = (!self.source.vschema.sharded).then(|| crate::vschema::tables(&self.source.vschema).remove(table));
-        let kind = known.flatten().map(|table| table.r#type).unwrap_or_default();
-        Table { r#type: kind, ..Table::default() }
     }
 
     /// The planned sources of a target shard.

@@ -275,6 +275,18 @@ fn what_cannot_come_is_refused_when_it_was_named_and_told_when_it_was_not() {
     assert_eq!(choose(true, &[], &["v", "w"]).unwrap().tables, ["a", "b"]);
 }
 
+#[test]
+fn entries_keep_what_an_unsharded_source_says_of_its_tables() {
+    let tables = ["r", "t", "absent"].map(str::to_owned);
+    let kinds = |sharded: bool| -> Vec<(String, String)> {
+        let source = vschema(sharded, &[], &[("t", None), ("r", Some("reference"))]);
+        vschema_entries(&source, &tables).into_iter().map(|(name, entry)| (name, entry.r#type)).collect()
+    };
+    let wanted = |kind: &str| [("r", kind), ("t", ""), ("absent", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(kinds(false), wanted("reference"));
+    assert_eq!(kinds(true), wanted(""));
+}
+
 /// Table and columns of a filter, as a parser reads them.
 fn names_in(filter: &str) -> (String, Vec<String>) {
     use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr, Statement, TableFactor};
