@@ -8,7 +8,6 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, T
 
 use super::super::{Error, Result, streams};
 use super::filters::{self, Vindexes};
-use crate::error::Explain;
 pub use crate::sql::is_internal;
 use crate::{key_range, vschema};
 
@@ -192,6 +191,7 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
     let reduce = !primary_vindexes_differ(input.source_vschema, input.target_vschema, input.tables);
     let predicated = input.target_shards.iter().find(|target| !feeding(input, reduce, target).1);
     let known = vschema::tables(input.target_vschema);
+    let mut unknown = BTreeSet::new();
     for table in input.tables {
         let Some(entry) = known.get(table.as_str()) else {
             let text = format!("table {table} not found in vschema for keyspace {keyspace}");
@@ -203,16 +203,12 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
             continue;
         }
         let filter = match predicated {
+            // the same vindex of several tables is one problem
+            Some(_) if filters::unknown(&vindexes, table, entry).is_some_and(|name| !unknown.insert(name)) => continue,
             Some(shard) => filters::with_predicate(&vindexes, table, Some(entry), shard).map(drop),
             None => filters::has_vindex(table, entry),
         };
-        // the same vindex of several tables is one problem
-        match filter {
-            Err(error) if !found.iter().any(|(_, other)| same_mending(other, &error)) => {
-                found.push((format!("table {table}"), error));
-            }
-            _ => {}
-        }
+        found.extend(filter.err().map(|error| (format!("table {table}"), error)));
     }
     found
 }
@@ -240,10 +236,6 @@ pub fn vschema_entries(source: &VSchema, tables: &[String]) -> Vec<(String, Tabl
         (table.clone(), Table { r#type: kind, ..Table::default() })
     };
     tables.iter().map(entry).collect()
-}
-
-fn same_mending(a: &Error, b: &Error) -> bool {
-    a.reason() == "VINDEX_UNKNOWN_AT_SOURCE" && a.reason() == b.reason() && a.help() == b.help()
 }
 
 fn source_of(input: &Input<'_>, shard: &str, rules: Vec<Rule>) -> BinlogSource {
