@@ -1,6 +1,6 @@
 //! Create: checks, proof that tablets can be picked, the diff made on all shards, then started on all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all, try_join3, try_join4};
 use prost::Message;
@@ -152,7 +152,8 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
 /// A tablet that finds none of the tables would try again for ever.
 fn check_tables(arguments: &Arguments, origin: &Origin) -> Result<()> {
     let by_pattern = origin.tables.iter().any(|table| table.starts_with('/'));
-    let unknown = arguments.tables.iter().find(|table| !origin.tables.contains(table));
+    let known: BTreeSet<&String> = origin.tables.iter().collect();
+    let unknown = arguments.tables.iter().find(|table| !known.contains(table));
     let Some(table) = unknown.filter(|_| !by_pattern) else { return Ok(()) };
     let text = format!(
         "no tables found to diff: {table} is no table of workflow {}.{}",

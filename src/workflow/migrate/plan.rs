@@ -84,7 +84,7 @@ pub fn choose_tables(choice: &Choice<'_>) -> Result<Chosen> {
     };
     let unknown = |t: &&str| !known.contains(t) && !is_internal(t) && !views.contains(t);
     choice.check_missing(exclude.iter().map(String::as_str).filter(unknown).collect())?;
-    let mut seen = BTreeSet::new();
+    let (mut seen, exclude) = (BTreeSet::new(), exclude.iter().collect::<BTreeSet<_>>());
     chosen.retain(|table| !exclude.contains(table) && seen.insert(table.clone()));
     let (internal, tables): (Vec<String>, Vec<String>) = chosen.into_iter().partition(|table| is_internal(table));
     if tables.is_empty() { Err(nothing()) } else { Ok(Chosen { tables, internal }) }
@@ -93,8 +93,8 @@ pub fn choose_tables(choice: &Choice<'_>) -> Result<Chosen> {
 impl Choice<'_> {
     /// Whether what was named is there and can come.
     fn check_named(&self, known: &BTreeSet<&str>) -> Result<()> {
-        let named =
-            || self.include.iter().map(String::as_str).filter(|t| !self.exclude.iter().any(|x| x.as_str() == *t));
+        let exclude: BTreeSet<&String> = self.exclude.iter().collect();
+        let named = || self.include.iter().filter(|table| !exclude.contains(table)).map(String::as_str);
         let internal: BTreeSet<&str> = named().filter(|t| is_internal(t)).collect();
         if !internal.is_empty() {
             let names = internal.into_iter().collect::<Vec<_>>().join(", ");

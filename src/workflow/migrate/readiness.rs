@@ -125,9 +125,10 @@ async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::
     let ask = Ask { streams, ..asked(found) };
     let covers = |known: &Asked| {
         let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());
+        let tables: BTreeSet<&String> = known.ask.tables.iter().collect();
         (&known.ask.mount, &known.ask.keyspace) == (&ask.mount, &ask.keyspace)
             && ask.shards.iter().all(has)
-            && ask.tables.iter().all(|table| known.ask.tables.contains(table))
+            && ask.tables.iter().all(|table| tables.contains(table))
     };
     match known {
         Some(known) if covers(&known) => known.answer,

@@ -45,13 +45,15 @@ pub fn left_out(keyspace: &str, internal: &[String]) -> Option<Finding> {
 /// Views of the target that have the name of a table.
 pub fn views_in_the_way(tables: &[String], target: &[Server]) -> Vec<Finding> {
     let mut found = Vec::new();
+    let exact: BTreeSet<&String> = tables.iter().collect();
+    // of several tables the first one
+    let folded: BTreeMap<String, &String> = tables.iter().rev().map(|table| (table.to_lowercase(), table)).collect();
     for server in target {
         let Ok(answers) = &server.answers else { continue };
-        let folds = folds(server);
         let views = answers.inventory.iter().filter(|(kind, _)| kind == "view").map(|(_, name)| name);
         for view in views {
-            let same = |table: &&String| *table == view || (folds && table.to_lowercase() == view.to_lowercase());
-            let Some(table) = tables.iter().find(same) else { continue };
+            let same = if folds(server) { folded.get(&view.to_lowercase()) } else { exact.get(view) };
+            let Some(table) = same else { continue };
             let cause = format!(
                 "Table '{table}' already exists: on target shard {} it is a view, which stands in the way of the table",
                 server.shard

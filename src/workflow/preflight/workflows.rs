@@ -12,6 +12,7 @@ use super::servers::Server;
 pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
     let mut found: BTreeMap<(String, String), Finding> = BTreeMap::new();
     let brought = brought(rows.iter().filter(|row| row.found.workflow != workflow));
+    let tables: BTreeSet<&String> = tables.iter().collect();
     let written = brought.filter(|(table, _, stream)| !is_frozen(stream) && tables.contains(table));
     for (table, name, _) in written {
         let keyspace = &target.name;

@@ -1,6 +1,6 @@
 //! What becomes of the tables when the workflow is over: denied tables, routing, sequences.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all};
 use vtmigrated_proto::topodata::Tablet;
@@ -35,7 +35,7 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
             found.push(Finding::new(&check::DENIED_MISSING, subject.clone(), text, mend));
         }
         let Some(facts) = facts else { continue };
-        let ours = facts.denied_on(&target_shard.name);
+        let ours: BTreeSet<&String> = facts.denied_on(&target_shard.name).iter().collect();
         let others: Vec<&str> =
             tables.iter().filter(|t| denied.contains(*t) && !ours.contains(t)).map(String::as_str).collect();
         if !others.is_empty() {

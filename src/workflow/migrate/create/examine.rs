@@ -212,9 +212,11 @@ impl Looks<'_> {
     fn on_target(&self) -> (Shapes, Shapes) {
         let mut shapes = Shapes::new();
         let mut others = Shapes::new();
+        let moved: BTreeSet<&String> = self.tables.iter().collect();
         for (name, definition) in self.situation.target_tables.iter().flatten() {
-            let into = if self.tables.contains(name) { &mut shapes } else { &mut others };
-            let matters = self.tables.contains(name) || definition.schema.contains("FOREIGN KEY");
+            let is_moved = moved.contains(name);
+            let into = if is_moved { &mut shapes } else { &mut others };
+            let matters = is_moved || definition.schema.contains("FOREIGN KEY");
             if matters && let Ok(shape) = crate::sql::ddl::shape(&definition.schema) {
                 into.insert(name.clone(), shape);
             }

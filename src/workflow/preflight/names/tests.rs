@@ -46,7 +46,9 @@ fn a_view_of_the_target_stands_in_the_way_of_a_table() {
         "{found:?}"
     );
     assert!(look(&["Corder"], &servers).is_empty());
-    assert_eq!(look(&["Corder"], &[server("1", &["corder"])]).len(), 1);
+    let found = look(&["Corder", "corder"], &[server("1", &["CORDER"])]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("Table 'Corder' already exists"), "{found:?}");
 }
 
 #[test]
