@@ -17,7 +17,7 @@ use crate::topo::{self, Node};
 use crate::workflow::migrate::gather;
 use crate::workflow::migrate::rows::{self, CopyStates};
 use crate::workflow::streams::{self, Graphed, OnShard, Origin};
-use crate::workflow::{Error, Result};
+use crate::workflow::{Error, Result, names};
 
 /// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
 ///
@@ -145,7 +145,9 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
         return Ok(());
     }
     let list: Vec<String> = violations.iter().map(|(_, subject, why)| format!("{subject} is {why}")).collect();
-    let text = format!("not all streams are running in workflow {keyspace}.{workflow}: {}", list.join("; "));
+    violations.truncate(names::NAMED);
+    let list = names::some(&list, "; ");
+    let text = format!("not all streams are running in workflow {keyspace}.{workflow}: {list}");
     Err(Error::Blocked { reason: "STREAMS_NOT_RUNNING", text, help: help.to_owned(), violations })
 }
 
@@ -159,7 +161,7 @@ fn check_tables(arguments: &Arguments, origin: &Origin) -> Result<()> {
         "no tables found to diff: {table} is no table of workflow {}.{}",
         arguments.keyspace, arguments.workflow
     );
-    Err(Error::not_found("TABLE_UNKNOWN", text, format!("its tables are {}", origin.tables.join(", "))))
+    Err(Error::not_found("TABLE_UNKNOWN", text, format!("its tables are {}", names::some(&origin.tables, ", "))))
 }
 
 /// Makes the diff, stopped, on all shards in parallel; what was made is deleted when one fails.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema};
 
+use super::super::names::some;
 use super::check;
 use super::report::{Finding, Severity};
 use super::tables::Shapes;
@@ -140,7 +141,7 @@ pub fn sequences_left(keyspace: &str, tables: &[String], source: &VSchema) -> BT
 pub fn types_kept(keyspace: &str, entries: &[String]) -> Option<Finding> {
     entries.first()?;
     let cause =
-        format!("these are written to the vschema of keyspace {keyspace} with their types: {}", entries.join(", "));
+        format!("these are written to the vschema of keyspace {keyspace} with their types: {}", some(entries, ", "));
     let mend = "nothing, if it is meant so; cancel takes the entries back";
     Some(Finding::new(&check::VSCHEMA_TYPES_KEPT, format!("keyspace {keyspace}"), cause, mend))
 }
