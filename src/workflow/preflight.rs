@@ -30,5 +30,6 @@ pub use runs::{cancel, complete, create};
 pub(in crate::workflow) use cells::{aliases_left_out, left_out, told};
 pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};
 pub(in crate::workflow) use mount::{any_newer, probe, too_old, versions};
+pub(in crate::workflow) use report::shown;
 pub(in crate::workflow) use servers::{auto_increments, gently};
 pub(in crate::workflow) use workflows::{denied_already, leftover_copy_states, leftover_record, others_on_tables};
