@@ -13,6 +13,9 @@ use super::served::{Served, can_be_qualified, computes, function, same};
 use crate::sql::quote;
 use crate::{key_range, vschema};
 
+/// Most tables and vindexes of a vschema that a command is made of as a whole.
+const WHOLE: usize = 20;
+
 /// What is known of vindexes on both sides.
 pub struct Vindexes<'a> {
     source_keyspace: &'a str,
@@ -66,10 +69,17 @@ impl<'a> Vindexes<'a> {
             wanted.r#type,
             if wanted.params.is_empty() { "" } else { ", with params" }
         );
-        let help = format!(
-            "add the vindex to the source, in the cluster of keyspace {keyspace}: vtctldclient ApplyVSchema --vschema {} {keyspace}",
-            shell_quote(&with_vindex(self.source, name, wanted))
-        );
+        let add = format!("add the vindex to the source, in the cluster of keyspace {keyspace}");
+        let help = if self.source.tables.len() + self.source.vindexes.len() <= WHOLE {
+            let whole = shell_quote(&with_vindex(self.source, name, wanted));
+            format!("{add}: vtctldclient ApplyVSchema --vschema {whole} {keyspace}")
+        } else {
+            let alone = with_vindex(&VSchema::default(), name, wanted);
+            format!(
+                "{add}: take its vschema (GetVSchema {keyspace}), put into it {alone}, and apply that: vtctldclient ApplyVSchema \
+                 --vschema-file <file> {keyspace}"
+            )
+        };
         Error::precondition("VINDEX_UNKNOWN_AT_SOURCE", text, help)
     }
 }

@@ -193,6 +193,14 @@ fn a_vindex_that_the_source_cannot_be_told_prints_the_command() {
     let help = error.help();
     assert!(help.contains(r#""m":{"type":"numeric_static_map","params":{"json":"{}"}"#), "{help}");
     assert!(help.ends_with(" commerce"), "{help}");
+    // of a large vschema the new entry alone is told
+    let names: Vec<String> = (0..1000).map(|number| format!("t{number}")).collect();
+    let many: Vec<(&str, Option<&str>)> = names.iter().map(|name| (name.as_str(), None)).collect();
+    let target = vschema(true, &[("m", vindex("numeric_static_map", &[("json", "{}")]))], &[("t", Some("m"))]);
+    let case = Case::new(&["0"], &["-80", "80-"], vschema(false, &[], &many), target);
+    let help = case.plan().unwrap_err().help();
+    assert!(help.len() < 500 && help.contains(r#""m":{"type":"numeric_static_map","params":{"json":"{}"}"#), "{help}");
+    assert!(help.ends_with("ApplyVSchema --vschema-file <file> commerce"), "{help}");
 }
 
 #[test]
