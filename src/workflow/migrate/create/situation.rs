@@ -237,8 +237,7 @@ impl Situation {
 /// The first shard's tables are needed; those of the others are only compared with them.
 async fn source_schemas(context: &Context, source: &Keyspace) -> Result<Vec<std::result::Result<Definitions, String>>> {
     let primaries = source.primaries()?;
-    let what = |at: usize| if at == 0 { all_tables() } else { definitions_only() };
-    let reads = primaries.iter().enumerate().map(|(at, (_, tablet))| context.tablets.get_schema(tablet, what(at)));
+    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, definitions()));
     let mut schemas = Vec::new();
     for read in join_all(reads).await {
         match read {
@@ -251,7 +250,7 @@ async fn source_schemas(context: &Context, source: &Keyspace) -> Result<Vec<std:
 
 async fn target_schemas(context: &Context, target: &Keyspace) -> Result<Vec<Definitions>> {
     let primaries = target.primaries()?;
-    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, definitions_only()));
+    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, definitions()));
     let mut schemas = Vec::new();
     let mut errors = Vec::new();
     for read in join_all(reads).await {
@@ -263,13 +262,10 @@ async fn target_schemas(context: &Context, target: &Keyspace) -> Result<Vec<Defi
     Error::several(errors).map_or(Ok(schemas), Err)
 }
 
-fn all_tables() -> GetSchema {
-    GetSchema { tables: vec!["/.*/".into()], ..GetSchema::default() }
-}
-
-/// Without columns and keys, for which a tablet asks its MySQL table by table: what each is made by tells enough.
-fn definitions_only() -> GetSchema {
-    GetSchema { table_schema_only: true, ..all_tables() }
+/// All tables without their columns and keys, for which a tablet asks its MySQL table by table, and which it tells of none
+/// where one has a back-quote in its name (Vitess 22.0.4 and 24.0.4, `GetColumnsList`): what each is made by tells enough.
+fn definitions() -> GetSchema {
+    GetSchema { tables: vec!["/.*/".into()], table_schema_only: true, ..GetSchema::default() }
 }
 
 fn by_name(schema: SchemaDefinition) -> Definitions {
