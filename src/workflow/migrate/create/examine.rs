@@ -166,6 +166,7 @@ impl Looks<'_> {
             }
         }
         report.extend(name_checks::unfit(tables));
+        report.extend(name_checks::unreadable(&target.name, &situation.target_tables));
         let servers = &situation.asked.servers.target;
         report.extend(name_checks::letter_case(tables, servers, arguments.defer_secondary_keys));
         let made = |table: &String| situation.target_tables.iter().any(|there| !there.contains_key(table));
