@@ -16,6 +16,7 @@ use vtmigrated::{
         migrate::{
             plan::{self, Input, ShardRange},
             progress::{Overall, Size, TableState},
+            recheck::{self, Against},
             rows::{CopyStates, copy_states},
             status::folding::{Copying, Folding},
         },
@@ -23,7 +24,7 @@ use vtmigrated::{
     },
 };
 use vtmigrated_proto::{
-    binlogdata::OnDdlAction,
+    binlogdata::{BinlogSource, Filter, OnDdlAction, Rule},
     query::{QueryResult, Row},
     tabletmanagerdata::read_v_replication_workflow_response::Stream,
     topodata::KeyRange,
@@ -73,6 +74,42 @@ fn planning(criterion: &mut Criterion) {
             source_time_zone: "",
         };
         group.bench_function(of_size(size), |bencher| bencher.iter(|| plan::streams(black_box(&input)).unwrap()));
+    }
+    group.finish();
+}
+
+/// What is read of vschemas for each table: ten times the tables should take about ten times as long.
+fn vschemas(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("vschema");
+    group.sample_size(10);
+    for tables in [1000, 10_000] {
+        let unsharded = shape(2, tables);
+        let sharded = Shape { source_shards: Some(2), ..shape(2, tables) };
+        let (names, source) = (unsharded.free_tables(), unsharded.vschema(Side::Source));
+        group.bench_function(BenchmarkId::new("entries that create adds", tables), |bencher| {
+            bencher.iter(|| plan::vschema_entries(black_box(&source), black_box(&names)));
+        });
+        let target = sharded.vschema(Side::Target);
+        let cases = [("filters", &unsharded, " where in_keyrange(`id`, 'hash', '-80')"), ("plain rules", &sharded, "")];
+        for (what, from, predicate) in cases {
+            let served = KeyspacesEntry { key: "commerce".to_owned(), value: Some(from.vschema(Side::Source)) };
+            let serving = [SrvVSchema { keyspaces: vec![served], ..SrvVSchema::default() }];
+            let rule = |table: &String| Rule {
+                r#match: table.clone(),
+                filter: format!("select * from `{table}`{predicate}"),
+                ..Rule::default()
+            };
+            let stream = BinlogSource {
+                external_cluster: "ext1".to_owned(),
+                filter: Some(Filter { rules: names.iter().map(rule).collect(), ..Filter::default() }),
+                ..BinlogSource::default()
+            };
+            let against = Against { target: &target, source_keyspace: "commerce", serving: &serving };
+            let look = || recheck::vindexes(std::iter::once(black_box(&stream)), black_box(&against));
+            assert!(look().is_empty());
+            group
+                .bench_function(BenchmarkId::new(format!("{what} judged again"), tables), |bencher| bencher.iter(look));
+        }
     }
     group.finish();
 }
@@ -169,5 +206,5 @@ fn records(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, planning, key_ranges, ddl_edits, status_folding, records);
+criterion_group!(benches, planning, vschemas, key_ranges, ddl_edits, status_folding, records);
 criterion_main!(benches);

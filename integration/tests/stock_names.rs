@@ -11,8 +11,7 @@ use proptest::{
 };
 use serde_json::{Map, Value, json};
 
-/// Words that parsers reserve, and characters that need quotes. No back-quotes: tablets of 24.0.4 cannot read the schema of
-/// such a table (`UnescapeID err: no outer backticks found in the identifier`).
+/// Words that parsers reserve, and characters that need quotes. No back-quotes: see [`UNFIT`].
 const NAMES: [&str; 11] = [
     "now",
     "signal",
@@ -26,6 +25,10 @@ const NAMES: [&str; 11] = [
     "100%",
     "it's \"quoted\" \\n",
 ];
+
+/// A name of a table that tablets cannot read the columns of (22.0.4 and 24.0.4: `UnescapeID err: no outer backticks found in the
+/// identifier`). The source has it beside what is moved; where it is to be moved, or is in the target, create is refused.
+const UNFIT: &str = "ba`ck";
 
 fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -73,7 +76,7 @@ fn vschema(tables: &[Table], vindex: &str) -> String {
 
 /// Creates, looks, compares, and takes back.
 async fn there_and_back(import: &Migration<'_>, source: &Keyspace, target: &Keyspace, tables: &[Table]) {
-    import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
+    import.create(&["--all-tables", "--exclude-tables", UNFIT]).await.unwrap().expect().unwrap();
     import.until_running().await.unwrap();
     let status = import.migrate(&["status", "--format", "json"]).await.unwrap().json();
     let show = import.migrate(&["show"]).await.unwrap().json().to_string();
@@ -114,6 +117,8 @@ async fn keyspaces_tables_columns_and_vindexes_of_any_legal_name_come_over_and_g
         tokio::try_join!(pair.source.keyspace(&from, &["0"]), pair.target.keyspace(&to, &["-80", "80-"])).unwrap();
     pair.source.apply_vschema(&from, "{}").await.unwrap();
     let import = pair.migration("import", &from, &to);
+    let unfit = format!("CREATE TABLE {} (id BIGINT NOT NULL PRIMARY KEY)", quote(UNFIT));
+    source.run(&unfit).await.unwrap();
 
     let known: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
     for round in 0..3 {
@@ -138,6 +143,11 @@ async fn keyspaces_tables_columns_and_vindexes_of_any_legal_name_come_over_and_g
             source.run(&format!("DROP TABLE {}", quote(name))).await.unwrap();
         }
     }
+
+    target.run(&unfit).await.unwrap();
+    let refused = import.create(&["--all-tables"]).await.unwrap();
+    let told = |id: &str| refused.to_string().contains(id);
+    assert!(!refused.ok() && told("TABLE_NAME_UNFIT") && told("TARGET_NAME_UNREADABLE"), "{refused}");
 }
 
 const FAMILY: &str = "

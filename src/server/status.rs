@@ -8,8 +8,10 @@ use tonic_types::{ErrorDetails, PreconditionViolation, StatusExt};
 
 use crate::error::{Code, Explain};
 
-/// Longest error text that fits into HTTP/2 headers everywhere.
+/// Longest error text, in bytes.
 const MAX_TEXT: usize = 4096;
+/// Longest help, in bytes: it travels twice, behind the text and by itself.
+const MAX_HELP: usize = 2048;
 
 /// Trailer by which a handler tells the router that this call is for the fallback. It never leaves the program.
 pub(super) const HAND_ON: &str = "vtmigrated-hand-on";
@@ -19,13 +21,8 @@ pub(super) const HAND_ON: &str = "vtmigrated-hand-on";
 /// The help follows the text on a line of its own: the stock client shows nothing but the text. VTAdmin and logs show the first
 /// line only, so that one says what failed, whatever a tablet or a library has put line ends into.
 pub fn status(error: &dyn Explain) -> Status {
-    let help = error.help();
-    let mut text = error.to_string();
-    if text.len() > MAX_TEXT {
-        let cut = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        text.truncate(cut);
-        text.push_str(" [truncated]");
-    }
+    let help = cut(error.help(), MAX_HELP);
+    let mut text = cut(error.to_string(), MAX_TEXT);
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason(), "vtmigrated", HashMap::new());
     if !help.is_empty() {
@@ -46,6 +43,16 @@ pub fn status(error: &dyn Explain) -> Status {
         status.metadata_mut().insert(HAND_ON, MetadataValue::from_static("1"));
     }
     status
+}
+
+/// The beginning of a text that is longer than some bytes.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push_str(" [truncated]");
+    }
+    text
 }
 
 /// The same text, a first line that only leads to the next one joined with it.
@@ -87,6 +94,18 @@ pub(super) fn grpc(code: Code) -> GrpcCode {
 mod tests {
     use super::*;
     use crate::cluster::Error;
+
+    #[test]
+    fn long_texts_and_long_helps_are_cut() {
+        let short = status(&Error::precondition("X", "y".repeat(MAX_TEXT), "é".repeat(MAX_HELP / 2)));
+        assert!(!short.message().contains("[truncated]"));
+        let long = status(&Error::precondition("X", "y".repeat(MAX_TEXT + 1), "é".repeat(MAX_HELP)));
+        assert_eq!(long.message().matches(" [truncated]").count(), 2);
+        assert_eq!(long.message().chars().filter(|c| *c == 'é').count(), MAX_HELP / 2);
+        let details = long.get_error_details();
+        let lengths: Vec<usize> = details.help().unwrap().links.iter().map(|link| link.description.len()).collect();
+        assert_eq!(lengths, [MAX_HELP + " [truncated]".len()]);
+    }
 
     #[test]
     fn the_first_line_stands_alone() {

@@ -1,6 +1,6 @@
 //! VSchema records. They are edited by splicing, so that fields of newer programs stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -79,10 +79,10 @@ pub async fn add_tables(
     guard: &Lock,
 ) -> Result<Vec<String>> {
     edit(global, record, guard, |record| {
-        let there = |t: &String| record.value.tables.iter().any(|entry| entry.key == *t);
+        let there: BTreeSet<&String> = record.value.tables.iter().map(|entry| &entry.key).collect();
         let mut raw = record.raw.to_vec();
         let mut added = Vec::new();
-        for (name, table) in tables.iter().filter(|(name, _)| !there(name)) {
+        for (name, table) in tables.iter().filter(|(name, _)| !there.contains(name)) {
             wire::push(&mut raw, TABLES, &wire::map_entry(name, &table.encode_to_vec()));
             added.push(name.clone());
         }
@@ -98,6 +98,7 @@ pub async fn remove_tables(
     tables: &[String],
     guard: &Lock,
 ) -> Result<Vec<String>> {
+    let tables: BTreeSet<&String> = tables.iter().collect();
     edit(global, record, guard, |record| {
         let mut removed = Vec::new();
         let raw = wire::without(&record.raw, TABLES, |entry: &Bytes| {

@@ -1,6 +1,6 @@
 //! Create: checks, proof that tablets can be picked, the diff made on all shards, then started on all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all, try_join3, try_join4};
 use prost::Message;
@@ -17,7 +17,7 @@ use crate::topo::{self, Node};
 use crate::workflow::migrate::rows::CopyStates;
 use crate::workflow::migrate::{copy_states, gather};
 use crate::workflow::streams::{self, Graphed, OnShard, Origin};
-use crate::workflow::{Error, Result};
+use crate::workflow::{Error, Result, names};
 
 /// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
 ///
@@ -138,20 +138,23 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
         return Ok(());
     }
     let list: Vec<String> = violations.iter().map(|(_, subject, why)| format!("{subject} is {why}")).collect();
-    let text = format!("not all streams are running in workflow {keyspace}.{workflow}: {}", list.join("; "));
+    violations.truncate(names::NAMED);
+    let list = names::some(&list, "; ");
+    let text = format!("not all streams are running in workflow {keyspace}.{workflow}: {list}");
     Err(Error::Blocked { reason: "STREAMS_NOT_RUNNING", text, help: help.to_owned(), violations })
 }
 
 /// A tablet that finds none of the tables would try again for ever.
 fn check_tables(arguments: &Arguments, origin: &Origin) -> Result<()> {
     let by_pattern = origin.tables.iter().any(|table| table.starts_with('/'));
-    let unknown = arguments.tables.iter().find(|table| !origin.tables.contains(table));
+    let known: BTreeSet<&String> = origin.tables.iter().collect();
+    let unknown = arguments.tables.iter().find(|table| !known.contains(table));
     let Some(table) = unknown.filter(|_| !by_pattern) else { return Ok(()) };
     let text = format!(
         "no tables found to diff: {table} is no table of workflow {}.{}",
         arguments.keyspace, arguments.workflow
     );
-    Err(Error::not_found("TABLE_UNKNOWN", text, format!("its tables are {}", origin.tables.join(", "))))
+    Err(Error::not_found("TABLE_UNKNOWN", text, format!("its tables are {}", names::some(&origin.tables, ", "))))
 }
 
 /// Makes the diff, stopped, on all shards in parallel; what was made is deleted when one fails.

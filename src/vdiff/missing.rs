@@ -15,7 +15,7 @@ use crate::sql::{quote, rows};
 use crate::tablet;
 use crate::workflow::preflight::few;
 use crate::workflow::streams::{self, OnShard};
-use crate::workflow::{Error, Result};
+use crate::workflow::{Error, Result, names};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 500;
@@ -71,14 +71,14 @@ pub async fn check(
         let shards: Vec<String> = shards.iter().map(|shard| format!("{keyspace}/{shard}")).collect();
         format!("{table} (not on {})", shards.join(", "))
     };
-    let names: Vec<String> = lacking.iter().map(text).collect();
-    let text = format!("tables of the workflow are not in the source any more: {}", names.join(", "));
+    let named: Vec<String> = lacking.iter().map(text).collect();
+    let text = format!("tables of the workflow are not in the source any more: {}", names::some(&named, ", "));
     let all: BTreeSet<&str> = brought.values().flatten().filter(compared).map(String::as_str).collect();
     let rest: Vec<&str> = all.into_iter().filter(|table| !lacking.contains_key(table)).collect();
     let help = if rest.is_empty() {
         "there is nothing to compare them with".to_owned()
     } else {
-        format!("compare the rest: --tables {}", rest.join(","))
+        format!("compare the rest: --tables {}", names::argument(&rest))
     };
     Err(Error::precondition("SOURCE_TABLE_MISSING", text, help))
 }

@@ -59,6 +59,15 @@ pub fn some<T: Display>(things: &[T], between: &str) -> String {
     named.join(between)
 }
 
+/// Names as one argument of a command; for many a placeholder that says how many they are: some of them would be another
+/// command.
+pub fn argument<T: Display>(names: &[T]) -> String {
+    match names.len() {
+        0..=NAMED => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        many => format!("<these {many}>"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +78,16 @@ mod tests {
         let numbers: Vec<usize> = (1..=15).collect();
         assert_eq!(some(&numbers, "; "), "1; 2; 3; 4; 5; 6; 7; 8; 9; 10; 11; 12; and 3 more");
         assert_eq!(some::<String>(&[], ", "), "");
+    }
+
+    #[test]
+    fn a_command_names_all_or_none() {
+        assert_eq!(argument(&["a", "b"]), "a,b");
+        let numbers: Vec<usize> = (1..=13).collect();
+        assert_eq!(
+            (argument(&numbers[..12]).as_str(), argument(&numbers).as_str()),
+            ("1,2,3,4,5,6,7,8,9,10,11,12", "<these 13>")
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use tonic::Code;
 use vtmigrated::topo::{paths, vschema};
 use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vschema::AutoIncrement;
+use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 use vtmigrated_proto::vtmigrated::{Severity, VerdictRequest};
 
 use crate::migrate_rig::Rig;
@@ -39,6 +40,25 @@ async fn what_tablets_cannot_stream_is_told_with_what_to_do_and_what_they_cannot
     for words in ["names of table orders", "cannot copy it: cube", "rename them in the source"] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_back_quote_in_a_name_is_refused_where_streams_meet_it_and_only_there() {
+    let rig = Rig::start().await;
+    rig.source.fill("a`b", 10);
+    let (code, text) = refusal(rig.create().await);
+    assert!(code == Code::FailedPrecondition && text.contains("TABLE_NAME_UNFIT (table a`b)"), "{text}");
+    let others =
+        MigrateCreateRequest { exclude_tables: vec!["a`b".into()], ..Rig::request(&["src1"], TabletType::Primary) };
+    let client = || rig.lab.client.clone();
+    client().migrate_create(others.clone()).await.unwrap();
+    rig.cancel(false).await.unwrap();
+
+    rig.target[1].fill("c`d", 0);
+    let (code, text) = refusal(client().migrate_create(others).await);
+    assert!(code == Code::FailedPrecondition && text.contains("every stream ends: c`d"), "{text}");
+    rig.target[1].contents().tables.clear();
     rig.expect_clean(&[]).await;
 }
 

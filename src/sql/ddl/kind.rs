@@ -30,6 +30,11 @@ impl Kind {
         Self { word, arguments: if keeps { arguments } else { Vec::new() }, unsigned, charset }
     }
 
+    /// True for whole numbers: neither bits nor years.
+    pub fn is_integer(&self) -> bool {
+        rank(&INTEGERS, &self.word).is_some()
+    }
+
     /// True when every value of `other` is kept as it is in a column of this type. `charsets` are those of the two tables.
     /// What is not known to convert does not.
     pub fn holds(&self, other: &Self, charsets: (&str, &str)) -> bool {

@@ -13,6 +13,7 @@ mod target;
 
 pub(in crate::workflow) use checks::{Which, with_rows};
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -22,7 +23,7 @@ use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
 use super::super::preflight::{DryRun, Report, passed_over};
 use super::super::refresh::{self, Missed};
-use super::super::{Error, Result};
+use super::super::{Error, Result, names};
 use super::arguments::Arguments;
 use super::{CREATE_ACTION, gather, status};
 use crate::context::Context;
@@ -143,13 +144,26 @@ fn unread(error: Error) -> WorkflowStatusResponse {
 }
 
 /// The traffic line is the one text of the answer that the stock client prints whatever the number of streams. Each warning
-/// says what to do.
+/// says what to do; of many of one check some are told, and all of them in the log.
 fn with_warnings(mut answer: WorkflowStatusResponse, report: &Report) -> WorkflowStatusResponse {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for warning in report.warnings() {
+        let times = times.entry(warning.id).or_default();
+        *times += 1;
+        if *times > names::NAMED {
+            continue;
+        }
         answer.traffic_state.push_str(&format!("\nWarning {}: {}", warning.id, warning.cause));
         if !warning.mend.is_empty() {
             answer.traffic_state.push_str(&format!("; {}", warning.mend));
         }
     }
+    for (id, times) in times.into_iter().filter(|(_, times)| *times > names::NAMED) {
+        let more = times - names::NAMED;
+        answer.traffic_state.push_str(&format!("\nWarning {id}: and {more} more, which the server's log tells"));
+    }
     answer
 }
+
+#[cfg(test)]
+mod tests;

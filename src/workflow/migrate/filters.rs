@@ -3,34 +3,45 @@
 //! A source tablet looks a qualified vindex name up in its own cell's serving vschema. An unqualified name is looked up
 //! in all keyspaces there; one that no keyspace has is taken as a vindex type and made without params (Vitess 22.0.3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
+use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, Table, Vindex};
 
 use super::super::{Error, Result};
 use super::plan::{Input, ShardRange};
+use super::served::{Served, can_be_qualified, computes, function, same};
 use crate::sql::quote;
 use crate::{key_range, vschema};
+
+/// Most tables and vindexes of a vschema that a command is made of as a whole.
+const WHOLE: usize = 20;
 
 /// What is known of vindexes on both sides.
 pub struct Vindexes<'a> {
     source_keyspace: &'a str,
     target_keyspace: &'a str,
-    mounted: bool,
     source: &'a VSchema,
-    serving: &'a [SrvVSchema],
     target: BTreeMap<&'a str, Vindex>,
+    /// How filters name each of the target's so that the source tablets compute the same keyspace ids; `None` for one that
+    /// they cannot be told.
+    references: BTreeMap<&'a str, Option<String>>,
 }
 
 impl<'a> Vindexes<'a> {
+    /// Reads both sides through once.
     pub fn new(input: &Input<'a>) -> Self {
+        let target = vschema::vindexes(input.target_vschema);
+        let own = |name: &&'a str| (*name, Some(format!("{}.{name}", input.target_keyspace)));
+        let references = match input.mount.is_empty() {
+            true => target.keys().map(own).collect(),
+            false => references(input, &target),
+        };
         Self {
             source_keyspace: input.source_keyspace,
             target_keyspace: input.target_keyspace,
-            mounted: !input.mount.is_empty(),
             source: input.source_vschema,
-            serving: input.source_serving,
-            target: vschema::vindexes(input.target_vschema),
+            target,
+            references,
         }
     }
 
@@ -39,71 +50,14 @@ impl<'a> Vindexes<'a> {
         let Some(wanted) = self.target.get(name) else {
             return Err(self.missing(name, table));
         };
-        if !self.mounted {
-            return Ok(format!("{}.{name}", self.target_keyspace));
-        }
-        if can_be_qualified(self.source_keyspace, name) && self.known_at_source(name, wanted) {
-            return Ok(format!("{}.{name}", self.source_keyspace));
-        }
-        if self.usable_as_type(wanted) {
-            return Ok(wanted.r#type.clone());
-        }
-        self.elsewhere_at_source(wanted).ok_or_else(|| self.unknown(name, wanted, table))
+        let reference = self.references.get(name).cloned().flatten();
+        reference.ok_or_else(|| self.unknown(name, wanted, table))
     }
 
     fn missing(&self, name: &str, table: &str) -> Error {
         let text = format!("vindex {name} not found for table {table}");
         let help = format!("mend the vschema: ApplyVSchema --vschema-file <file> {}", self.target_keyspace);
         Error::precondition("VINDEX_MISSING", text, help)
-    }
-
-    /// The source keyspace has a vindex of this name, type and params, wherever its tablets look.
-    fn known_at_source(&self, name: &str, wanted: &Vindex) -> bool {
-        let same = |keyspace: &VSchema| vschema::vindexes(keyspace).get(name).is_some_and(|v| same(v, wanted));
-        let served = self.serving.iter().all(|cell| {
-            cell.keyspaces.iter().any(|k| k.key == self.source_keyspace && k.value.as_ref().is_some_and(same))
-        });
-        same(self.source) && served
-    }
-
-    /// The type alone says it all, and no keyspace of the source takes its name for something else.
-    fn usable_as_type(&self, wanted: &Vindex) -> bool {
-        let in_cell = |cell: &SrvVSchema| {
-            let keyspaces = cell.keyspaces.iter().filter_map(|entry| entry.value.as_ref());
-            self.free_in(keyspaces, wanted)
-        };
-        computes(wanted)
-            && wanted.params.is_empty()
-            && self.free_in(std::iter::once(self.source), wanted)
-            && self.serving.iter().all(in_cell)
-    }
-
-    fn free_in<'k>(&self, keyspaces: impl Iterator<Item = &'k VSchema>, wanted: &Vindex) -> bool {
-        // the vindexes of such a keyspace are found by their qualified names only
-        let listed = keyspaces.filter(|k| !k.require_explicit_routing);
-        let named: Vec<Vindex> = listed.filter_map(|k| vschema::vindexes(k).remove(wanted.r#type.as_str())).collect();
-        match named.as_slice() {
-            [] => true,
-            [one] => same(one, wanted),
-            _ => false,
-        }
-    }
-
-    /// The first qualified name, by keyspace and vindex, under which every cell of the source has the same vindex.
-    fn elsewhere_at_source(&self, wanted: &Vindex) -> Option<String> {
-        let (first, others) = self.serving.split_first()?;
-        let mut names = BTreeSet::new();
-        for entry in first.keyspaces.iter().filter(|_| computes(wanted)) {
-            let Some(keyspace) = &entry.value else { continue };
-            let same = vschema::vindexes(keyspace).into_iter().filter(|(_, vindex)| same(vindex, wanted));
-            let names_here = same.filter(|(name, _)| can_be_qualified(&entry.key, name));
-            names.extend(names_here.map(|(name, _)| (entry.key.as_str(), name.to_owned())));
-        }
-        let everywhere = |(keyspace, name): &(&str, String)| {
-            let has = |cell: &SrvVSchema| lookup(cell, keyspace, name).is_some_and(|vindex| same(&vindex, wanted));
-            others.iter().all(has)
-        };
-        names.into_iter().find(everywhere).map(|(keyspace, name)| format!("{keyspace}.{name}"))
     }
 
     fn unknown(&self, name: &str, wanted: &Vindex, table: &str) -> Error {
@@ -115,66 +69,52 @@ impl<'a> Vindexes<'a> {
             wanted.r#type,
             if wanted.params.is_empty() { "" } else { ", with params" }
         );
-        let help = format!(
-            "add the vindex to the source, in the cluster of keyspace {keyspace}: vtctldclient ApplyVSchema --vschema {} {keyspace}",
-            shell_quote(&with_vindex(self.source, name, wanted))
-        );
+        let add = format!("add the vindex to the source, in the cluster of keyspace {keyspace}");
+        let help = if self.source.tables.len() + self.source.vindexes.len() <= WHOLE {
+            let whole = shell_quote(&with_vindex(self.source, name, wanted));
+            format!("{add}: vtctldclient ApplyVSchema --vschema {whole} {keyspace}")
+        } else {
+            let alone = with_vindex(&VSchema::default(), name, wanted);
+            format!(
+                "{add}: take its vschema (GetVSchema {keyspace}), put into it {alone}, and apply that: vtctldclient ApplyVSchema \
+                 --vschema-file <file> {keyspace}"
+            )
+        };
         Error::precondition("VINDEX_UNKNOWN_AT_SOURCE", text, help)
     }
 }
 
-/// The same function of the same values.
-fn same(a: &Vindex, b: &Vindex) -> bool {
-    a.r#type == b.r#type && a.params == b.params
-}
-
-/// A unique vindex that needs no lookup.
-fn computes(vindex: &Vindex) -> bool {
-    vschema::vindex::kind(&vindex.r#type).is_some_and(|kind| kind.unique && !kind.lookup)
-}
-
-/// Source tablets split the name at its dots, and take two parts at most.
-fn can_be_qualified(keyspace: &str, name: &str) -> bool {
-    !keyspace.is_empty() && !keyspace.contains('.') && !name.contains('.')
-}
-
-fn lookup(cell: &SrvVSchema, keyspace: &str, name: &str) -> Option<Vindex> {
-    let entry = cell.keyspaces.iter().rfind(|entry| entry.key == keyspace)?;
-    vschema::vindexes(entry.value.as_ref()?).remove(name)
-}
-
-/// Whether a name in a stored filter means the same as the target's vindex to the tablets of every source cell.
-///
-/// # Errors
-/// What it means instead, in one sentence.
-pub fn still_means(serving: &[SrvVSchema], reference: &str, wanted: &Vindex) -> std::result::Result<(), String> {
-    for cell in serving {
-        let found = match reference.split_once('.') {
-            Some((keyspace, name)) => match lookup(cell, keyspace, name) {
-                Some(found) => found,
-                None => return Err(format!("vindex {reference} is not at the source any more")),
-            },
-            None => match unqualified(cell, reference).as_slice() {
-                [] => Vindex { r#type: reference.to_owned(), ..Vindex::default() },
-                [one] => one.clone(),
-                _ => return Err(format!("several keyspaces of the source have a vindex called {reference} now")),
-            },
+/// How the filters of a mounted source's streams name each vindex of the target.
+fn references<'a>(input: &Input<'a>, target: &BTreeMap<&'a str, Vindex>) -> BTreeMap<&'a str, Option<String>> {
+    let keyspace = input.source_keyspace;
+    let own = vschema::vindexes(input.source_vschema);
+    let served = Served::new(input.source_serving);
+    let functions = served.functions();
+    // the source keyspace has a vindex of this name, type and params, wherever its tablets look
+    let known = |name: &str, wanted: &Vindex| {
+        can_be_qualified(keyspace, name)
+            && own.get(name).is_some_and(|vindex| same(vindex, wanted))
+            && served.have(keyspace, name, wanted)
+    };
+    // the type alone says it all, and no keyspace of the source takes its name for something else
+    let usable_as_type = |wanted: &Vindex| {
+        let explicit = input.source_vschema.require_explicit_routing;
+        computes(wanted)
+            && wanted.params.is_empty()
+            && own.get(wanted.r#type.as_str()).is_none_or(|vindex| explicit || same(vindex, wanted))
+            && served.take_type(wanted)
+    };
+    let reference = |(name, wanted): (&&'a str, &Vindex)| {
+        let reference = if known(name, wanted) {
+            Some(format!("{keyspace}.{name}"))
+        } else if usable_as_type(wanted) {
+            Some(wanted.r#type.clone())
+        } else {
+            functions.get(&function(wanted)).cloned()
         };
-        if found.r#type != wanted.r#type {
-            return Err(format!("to the source, vindex {reference} is of type {} now", found.r#type));
-        }
-        if !same(&found, wanted) {
-            return Err(format!("to the source, vindex {reference} has other params now"));
-        }
-    }
-    Ok(())
-}
-
-/// The vindexes that an unqualified name may mean.
-fn unqualified(cell: &SrvVSchema, name: &str) -> Vec<Vindex> {
-    let keyspaces = cell.keyspaces.iter().filter_map(|entry| entry.value.as_ref());
-    let listed = keyspaces.filter(|keyspace| !keyspace.require_explicit_routing);
-    listed.filter_map(|keyspace| vschema::vindexes(keyspace).remove(name)).collect()
+        (*name, reference)
+    };
+    target.iter().map(reference).collect()
 }
 
 /// `select * from <table>`.
@@ -207,6 +147,12 @@ pub fn with_predicate(
 /// The vindex by which a table's filter tells its rows to the target's shards; none when no filter can be made.
 pub fn vindex<'t>(vindexes: &Vindexes<'_>, table: &str, in_target: &'t Table) -> Option<&'t ColumnVindex> {
     cheapest(vindexes, &in_target.column_vindexes, table).ok()
+}
+
+/// The vindex of a table's filter, by its name, when the source cannot be told it.
+pub fn unknown<'t>(vindexes: &Vindexes<'_>, table: &str, in_target: &'t Table) -> Option<&'t str> {
+    let name = vindex(vindexes, table, in_target)?.name.as_str();
+    vindexes.references.get(name)?.is_none().then_some(name)
 }
 
 /// The unique vindex of lowest cost that needs no lookup; the first on a tie.

@@ -8,7 +8,6 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, T
 
 use super::super::{Error, Result, streams};
 use super::filters::{self, Vindexes};
-use crate::error::Explain;
 pub use crate::sql::is_internal;
 use crate::{key_range, vschema};
 
@@ -85,7 +84,7 @@ pub fn choose_tables(choice: &Choice<'_>) -> Result<Chosen> {
     };
     let unknown = |t: &&str| !known.contains(t) && !is_internal(t) && !views.contains(t);
     choice.check_missing(exclude.iter().map(String::as_str).filter(unknown).collect())?;
-    let mut seen = BTreeSet::new();
+    let (mut seen, exclude) = (BTreeSet::new(), exclude.iter().collect::<BTreeSet<_>>());
     chosen.retain(|table| !exclude.contains(table) && seen.insert(table.clone()));
     let (internal, tables): (Vec<String>, Vec<String>) = chosen.into_iter().partition(|table| is_internal(table));
     if tables.is_empty() { Err(nothing()) } else { Ok(Chosen { tables, internal }) }
@@ -94,8 +93,8 @@ pub fn choose_tables(choice: &Choice<'_>) -> Result<Chosen> {
 impl Choice<'_> {
     /// Whether what was named is there and can come.
     fn check_named(&self, known: &BTreeSet<&str>) -> Result<()> {
-        let named =
-            || self.include.iter().map(String::as_str).filter(|t| !self.exclude.iter().any(|x| x.as_str() == *t));
+        let exclude: BTreeSet<&String> = self.exclude.iter().collect();
+        let named = || self.include.iter().filter(|table| !exclude.contains(table)).map(String::as_str);
         let internal: BTreeSet<&str> = named().filter(|t| is_internal(t)).collect();
         if !internal.is_empty() {
             let names = internal.into_iter().collect::<Vec<_>>().join(", ");
@@ -192,6 +191,7 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
     let reduce = !primary_vindexes_differ(input.source_vschema, input.target_vschema, input.tables);
     let predicated = input.target_shards.iter().find(|target| !feeding(input, reduce, target).1);
     let known = vschema::tables(input.target_vschema);
+    let mut unknown = BTreeSet::new();
     for table in input.tables {
         let Some(entry) = known.get(table.as_str()) else {
             let text = format!("table {table} not found in vschema for keyspace {keyspace}");
@@ -203,16 +203,12 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
             continue;
         }
         let filter = match predicated {
+            // the same vindex of several tables is one problem
+            Some(_) if filters::unknown(&vindexes, table, entry).is_some_and(|name| !unknown.insert(name)) => continue,
             Some(shard) => filters::with_predicate(&vindexes, table, Some(entry), shard).map(drop),
             None => filters::has_vindex(table, entry),
         };
-        // the same vindex of several tables is one problem
-        match filter {
-            Err(error) if !found.iter().any(|(_, other)| same_mending(other, &error)) => {
-                found.push((format!("table {table}"), error));
-            }
-            _ => {}
-        }
+        found.extend(filter.err().map(|error| (format!("table {table}"), error)));
     }
     found
 }
@@ -231,8 +227,15 @@ pub fn filtering(input: &Input<'_>) -> BTreeMap<String, ColumnVindex> {
     input.tables.iter().filter_map(by).collect()
 }
 
-fn same_mending(a: &Error, b: &Error) -> bool {
-    a.reason() == "VINDEX_UNKNOWN_AT_SOURCE" && a.reason() == b.reason() && a.help() == b.help()
+/// The entries that tables get in the target's unsharded vschema, in their order: sequence and reference tables of an
+/// unsharded source stay what they are.
+pub fn vschema_entries(source: &VSchema, tables: &[String]) -> Vec<(String, Table)> {
+    let known = if source.sharded { BTreeMap::new() } else { vschema::tables(source) };
+    let entry = |table: &String| {
+        let kind = known.get(table.as_str()).map(|entry| entry.r#type.clone()).unwrap_or_default();
+        (table.clone(), Table { r#type: kind, ..Table::default() })
+    };
+    tables.iter().map(entry).collect()
 }
 
 fn source_of(input: &Input<'_>, shard: &str, rules: Vec<Rule>) -> BinlogSource {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join4;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use super::super::preflight::{Finding, Report, Severity, check};
+use super::super::preflight::{Finding, Report, Severity, check, shown};
 use super::super::record::{self, Facts};
 use super::super::streams::{Keyspace, OnShard, Origin, is_frozen};
 use super::super::verdict::diff::{self, Diffs};
@@ -14,7 +14,7 @@ use super::super::verdict::replicas;
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, insist, is_of_the_source, overrides};
-use super::super::{Error, Result};
+use super::super::{Error, Result, names};
 use super::rows::CopyStates;
 use super::{Found, copy_states, thaw};
 use crate::context::Context;
@@ -125,9 +125,10 @@ async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::
     let ask = Ask { streams, ..asked(found) };
     let covers = |known: &Asked| {
         let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());
+        let tables: BTreeSet<&String> = known.ask.tables.iter().collect();
         (&known.ask.mount, &known.ask.keyspace) == (&ask.mount, &ask.keyspace)
             && ask.shards.iter().all(has)
-            && ask.tables.iter().all(|table| known.ask.tables.contains(table))
+            && ask.tables.iter().all(|table| tables.contains(table))
     };
     match known {
         Some(known) if covers(&known) => known.answer,
@@ -304,19 +305,17 @@ async fn refused(
     refusal(target, workflow, reasons, unread.iter().collect())
 }
 
-/// The refusal for those reasons that block; what is told beside them need not.
+/// The refusal for those reasons that block; what is told beside them need not. Of many some are told, the first one whole.
 fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>, beside: Vec<&Finding>) -> Error {
     let keyspace = &target.name;
     let reasons: Vec<&Finding> = reasons.into_iter().filter(|f| f.severity == Severity::Blocks).collect();
     let told: Vec<&Finding> = reasons.iter().chain(&beside).copied().collect();
-    let texts: Vec<String> = told.iter().map(|f| format!("{}: {}", f.subject, f.cause)).collect();
-    let mut mends: Vec<String> = Vec::new();
-    for finding in told.iter().filter(|f| !f.mend.is_empty()) {
-        let mend = format!("{}: {}", finding.id, finding.mend);
-        if !mends.contains(&mend) {
-            mends.push(mend);
-        }
-    }
+    let cause = |(at, f): (usize, &&Finding)| if at == 0 { f.cause.clone() } else { shown(&f.cause) };
+    let texts: Vec<String> = told.iter().enumerate().map(|of| format!("{}: {}", of.1.subject, cause(of))).collect();
+    let mut seen = BTreeSet::new();
+    let with_mend = told.iter().filter(|f| !f.mend.is_empty() && seen.insert((f.id, f.mend.as_str())));
+    let mut mends: Vec<String> = with_mend.map(|f| format!("{}: {}", f.id, f.mend)).collect();
+    mends.truncate(names::NAMED);
     if reasons.iter().all(|finding| is_of_the_source(finding)) {
         mends.push(format!(
             "to hand over without that proof, as when the source is gone: MoveTables --workflow {workflow} --target-keyspace {keyspace} \
@@ -328,8 +327,15 @@ fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>, beside: Ve
     ));
     Error::Blocked {
         reason: "WORKFLOW_NOT_DONE",
-        text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", texts.join("; ")),
+        text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", names::some(&texts, "; ")),
         help: mends.join("\n"),
-        violations: told.iter().map(|f| (f.id.to_owned(), f.subject.clone(), f.cause.clone())).collect(),
+        violations: told.iter().take(names::NAMED).map(violation).collect(),
     }
 }
+
+fn violation(finding: &&Finding) -> (String, String, String) {
+    (finding.id.to_owned(), finding.subject.clone(), shown(&finding.cause))
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,13 +12,14 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, T
 
 use super::super::preflight::{Finding, check};
 use super::super::streams;
-use super::filters;
+use super::served::{Served, same};
 use crate::vschema;
 
 /// Both sides as they are now.
 pub struct Against<'a> {
     /// The target's vschema.
     pub target: &'a VSchema,
+    /// The keyspace that the streams read.
     pub source_keyspace: &'a str,
     /// The serving vschemas of the source's cells, as far as they could be read.
     pub serving: &'a [SrvVSchema],
@@ -27,6 +28,7 @@ pub struct Against<'a> {
 /// What a filter computes keyspace ids with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Predicate {
+    /// Its columns, in the order of the filter.
     pub columns: Vec<String>,
     /// A vindex by its qualified or unqualified name, or a vindex type.
     pub vindex: String,
@@ -57,7 +59,7 @@ pub fn predicate(filter: &str) -> Option<Predicate> {
 
 /// Tables whose rows the stored rules would send elsewhere than the target's vschema wants them: one finding for each.
 pub fn vindexes<'s>(sources: impl Iterator<Item = &'s BinlogSource>, against: &Against<'_>) -> Vec<Finding> {
-    let (tables, target) = (vschema::tables(against.target), vschema::vindexes(against.target));
+    let sides = Sides::new(against);
     let mut seen = BTreeSet::new();
     let mut found = BTreeMap::new();
     let of_mounts = sources.filter(|source| !source.external_cluster.is_empty());
@@ -67,11 +69,10 @@ pub fn vindexes<'s>(sources: impl Iterator<Item = &'s BinlogSource>, against: &A
         if rule.filter == streams::EXCLUDE || !seen.insert((rule.r#match.as_str(), without_range)) {
             continue;
         }
-        let predicate = predicate(&rule.filter);
-        let entry = tables.get(rule.r#match.as_str());
-        let changed = match &predicate {
-            Some(predicate) => against.filtered(predicate, entry, &target),
-            None => against.whole(rule, entry, &target),
+        let entry = sides.tables.get(rule.r#match.as_str());
+        let changed = match predicate(&rule.filter) {
+            Some(predicate) => sides.filtered(&predicate, entry),
+            None => sides.whole(rule, entry),
         };
         if let Err(why) = changed {
             found.entry(rule.r#match.clone()).or_insert(why);
@@ -88,9 +89,38 @@ pub fn vindexes<'s>(sources: impl Iterator<Item = &'s BinlogSource>, against: &A
 
 type Changed = Result<(), String>;
 
-impl Against<'_> {
-    fn filtered(&self, stored: &Predicate, entry: Option<&Table>, target: &BTreeMap<&str, Vindex>) -> Changed {
-        if !self.target.sharded {
+type Tables<'a> = BTreeMap<&'a str, Table>;
+type Vindexes<'a> = BTreeMap<&'a str, Vindex>;
+
+/// Both sides by name, read through once for all rules.
+struct Sides<'a> {
+    /// The target's vschema is sharded.
+    sharded: bool,
+    tables: Tables<'a>,
+    vindexes: Vindexes<'a>,
+    served: Served<'a>,
+    /// The source keyspace in each cell where it is sharded.
+    source: Vec<(Tables<'a>, Vindexes<'a>)>,
+}
+
+impl<'a> Sides<'a> {
+    fn new(against: &Against<'a>) -> Self {
+        let of_cell = |cell: &'a SrvVSchema| {
+            let entry = cell.keyspaces.iter().rfind(|entry| entry.key == against.source_keyspace)?;
+            let source = entry.value.as_ref().filter(|source| source.sharded)?;
+            Some((vschema::tables(source), vschema::vindexes(source)))
+        };
+        Self {
+            sharded: against.target.sharded,
+            tables: vschema::tables(against.target),
+            vindexes: vschema::vindexes(against.target),
+            served: Served::new(against.serving),
+            source: against.serving.iter().filter_map(of_cell).collect(),
+        }
+    }
+
+    fn filtered(&self, stored: &Predicate, entry: Option<&Table>) -> Changed {
+        if !self.sharded {
             return Err("the target's vschema is not sharded any more".to_owned());
         }
         let Some(entry) = entry else { return Err("the target's vschema does not have the table any more".to_owned()) };
@@ -104,8 +134,8 @@ impl Against<'_> {
         });
         // all vindexes of a table that compute keyspace ids compute the same ones
         let mut changed = Err(format!("the target has no vindex on {} any more", stored.columns.join(", ")));
-        for wanted in by.filter_map(|by| target.get(by.name.as_str())) {
-            changed = filters::still_means(self.serving, &stored.vindex, wanted);
+        for wanted in by.filter_map(|by| self.vindexes.get(by.name.as_str())) {
+            changed = self.served.still_means(&stored.vindex, wanted);
             if changed.is_ok() {
                 break;
             }
@@ -115,21 +145,20 @@ impl Against<'_> {
 
     /// A rule without a predicate: of an unsharded target, a reference table, or a shard of the same range whose rows have
     /// the same vindex on both sides.
-    fn whole(&self, rule: &Rule, entry: Option<&Table>, target: &BTreeMap<&str, Vindex>) -> Changed {
-        if !self.target.sharded || entry.is_some_and(|entry| entry.r#type == "reference") {
+    fn whole(&self, rule: &Rule, entry: Option<&Table>) -> Changed {
+        if !self.sharded || entry.is_some_and(|entry| entry.r#type == "reference") {
             return Ok(());
         }
         let Some(wanted) = entry.and_then(|entry| entry.column_vindexes.first()) else { return Ok(()) };
-        for cell in self.serving {
-            let Some(source) = cell.keyspaces.iter().rfind(|entry| entry.key == self.source_keyspace) else { continue };
-            let Some(source) = source.value.as_ref().filter(|source| source.sharded) else { continue };
-            let there = vschema::tables(source).remove(rule.r#match.as_str());
-            let Some(there) = there.and_then(|table| table.column_vindexes.first().cloned()) else { continue };
-            let function = |vindexes: &BTreeMap<&str, Vindex>, by: &ColumnVindex| {
-                let columns: Vec<String> = columns(by).iter().map(|column| column.to_lowercase()).collect();
-                vindexes.get(by.name.as_str()).map(|vindex| (vindex.r#type.clone(), vindex.params.clone(), columns))
+        let lower = |by: &ColumnVindex| columns(by).iter().map(|column| column.to_lowercase()).collect::<Vec<_>>();
+        for (tables, vindexes) in &self.source {
+            let there = tables.get(rule.r#match.as_str()).and_then(|table| table.column_vindexes.first());
+            let Some(there) = there else { continue };
+            let is_same = match (vindexes.get(there.name.as_str()), self.vindexes.get(wanted.name.as_str())) {
+                (Some(a), Some(b)) => same(a, b) && lower(there) == lower(wanted),
+                (a, b) => a.is_none() && b.is_none(),
             };
-            if function(&vschema::vindexes(source), &there) != function(target, wanted) {
+            if !is_same {
                 return Err("source and target have other primary vindexes for it now".to_owned());
             }
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join;
-use vtmigrated_proto::query::Type;
 use vtmigrated_proto::tabletmanagerdata::TableDefinition;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
@@ -14,7 +13,7 @@ use super::super::record::{Facts, TableSize};
 use super::super::streams::{self, Keyspace};
 use super::progress;
 use crate::context::Context;
-use crate::sql::{quote, rows};
+use crate::sql::{ddl, quote, rows};
 use crate::{deadline, tablet};
 
 /// Tables asked for in one statement.
@@ -68,22 +67,9 @@ pub async fn measure(
 
 /// The first column of a primary key that begins with whole numbers.
 fn whole_number_key(table: &TableDefinition) -> Option<String> {
-    let name = table.primary_key_columns.first()?;
-    let field = table.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
-    let whole = matches!(
-        field.r#type(),
-        Type::Int8
-            | Type::Uint8
-            | Type::Int16
-            | Type::Uint16
-            | Type::Int24
-            | Type::Uint24
-            | Type::Int32
-            | Type::Uint32
-            | Type::Int64
-            | Type::Uint64
-    );
-    whole.then(|| name.clone())
+    let shape = ddl::shape(&table.schema).ok()?;
+    let name = shape.primary.first()?;
+    shape.column(name)?.kind.is_integer().then(|| name.clone())
 }
 
 type Bounds = Vec<(String, (i64, i64))>;
@@ -193,6 +179,30 @@ mod tests {
         assert_eq!(first_key(two), Some(42));
         assert_eq!(first_key(r#"fields:{name:"sku"} rows:{lengths:3 values:"abc"}"#), None);
         assert_eq!(first_key(""), None);
+    }
+
+    #[test]
+    fn a_definition_tells_whether_its_key_begins_with_whole_numbers() {
+        let first = |columns: &str| {
+            let schema = format!("CREATE TABLE `t` (\n  {columns}\n)");
+            whole_number_key(&TableDefinition { schema, ..TableDefinition::default() })
+        };
+        let two = "`a` varchar(9) NOT NULL,\n  `b``c` bigint unsigned NOT NULL,\n  PRIMARY KEY (`b``c`,`a`)";
+        assert_eq!(first(two).as_deref(), Some("b`c"));
+        for (kind, is_known) in [
+            ("tinyint(1)", true),
+            ("int(11)", true),
+            ("mediumint unsigned", true),
+            ("varchar(9)", false),
+            ("decimal(10,0)", false),
+            ("year", false),
+            ("bit(8)", false),
+        ] {
+            let known = first(&format!("`i` {kind} NOT NULL,\n  PRIMARY KEY (`i`)"));
+            assert_eq!(known.is_some(), is_known, "{kind}");
+        }
+        assert_eq!(first("`i` int NOT NULL,\n  UNIQUE KEY `u` (`i`)"), None);
+        assert_eq!(whole_number_key(&TableDefinition::default()), None);
     }
 
     /// The part of a table that is left, with so many rows copied before and now.

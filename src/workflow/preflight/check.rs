@@ -59,7 +59,8 @@ checks! {
     TABLE_IS_VIEW Blocks "create" "a view was named; only tables come over";
     TABLE_INTERNAL Blocks "create" "a table was named whose name is like those that Vitess gives its own";
     INTERNAL_LEFT_OUT Warns "create" "tables with names like those that Vitess gives its own stay behind";
-    TABLE_NAME_UNFIT Blocks "create" "a table's name begins with a slash or has more bytes than tablets keep";
+    TABLE_NAME_UNFIT Blocks "create" "a table's name begins with a slash, has a back-quote or more bytes than tablets keep";
+    TARGET_NAME_UNREADABLE Blocks "create" "a table of the target, moved or not, has a back-quote in its name: its tablets run no stream";
     NAME_NOT_QUOTED Blocks "create" "a name that MySQL reserves and tablets do not quote (a warning where the source may still be read)";
     FUNCTIONAL_KEY Warns "create" "a table has a key with an expression: tablets copy it and cannot stream its changes";
     MULTI_VALUED_KEY Warns "create" "a table of the source, moved or not, has a key of arrays: a change of it ends every stream";

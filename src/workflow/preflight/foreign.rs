@@ -68,7 +68,8 @@ fn begins(key: &[String], columns: &[String]) -> bool {
 
 /// Foreign keys whose parent will not be there.
 pub fn parents(tables: &[String], shapes: &Shapes, on_target: &BTreeSet<&str>) -> Vec<Finding> {
-    let missing = |parent: &&str| !on_target.contains(parent) && !tables.iter().any(|t| t == parent);
+    let moved: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
+    let missing = |parent: &&str| !on_target.contains(parent) && !moved.contains(parent);
     let mut found = Vec::new();
     for table in tables {
         let Some(shape) = shapes.get(table) else { continue };

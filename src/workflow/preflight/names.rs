@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check;
 use super::report::Finding;
 use super::servers::Server;
-use super::tables::list;
+use super::tables::{Definitions, list};
 
 /// Bytes of a table's name that tablets keep: `_vt.copy_state`, `_vt.post_copy_action` and `_vt.vdiff_table` (Vitess 22.0.3
 /// and 24.0.4). MySQL takes 64 characters, which may be more.
@@ -19,6 +19,9 @@ pub fn unfit(tables: &[String]) -> Vec<Finding> {
         if table.starts_with('/') {
             return Some("streams take a name that begins with a slash for a pattern".to_owned());
         }
+        if table.contains('`') {
+            return Some("tablets cannot read the columns of a table with a back-quote in its name".to_owned());
+        }
         let bytes = table.len();
         (bytes > KEPT).then(|| format!("it has {bytes} bytes, and tablets keep {KEPT} of them (_vt.copy_state)"))
     };
@@ -28,6 +31,21 @@ pub fn unfit(tables: &[String]) -> Vec<Finding> {
         Some(Finding::new(&check::TABLE_NAME_UNFIT, format!("table {table}"), cause, mend))
     };
     tables.iter().filter_map(finding).collect()
+}
+
+/// Tables of the target, moved or not, beside which its tablets run no stream: one finding. Before a stream runs, a tablet
+/// reads the columns of all tables, and fails at such a name (Vitess 22.0.4 and 24.0.4, `buildColInfoMap`).
+pub fn unreadable(keyspace: &str, there: &[Definitions]) -> Option<Finding> {
+    let names = there.iter().flat_map(|tables| tables.keys().map(String::as_str));
+    let names: BTreeSet<&str> = names.filter(|name| name.contains('`')).collect();
+    let first = names.first()?;
+    let cause = format!(
+        "tables of target keyspace {keyspace} have a back-quote in their names: its tablets cannot read the columns of any table \
+         then, and every stream ends: {}",
+        list(&names.iter().copied().collect::<Vec<_>>())
+    );
+    let mend = format!("rename or drop them in {keyspace} (RENAME TABLE)");
+    Some(Finding::new(&check::TARGET_NAME_UNREADABLE, format!("table {first}"), cause, mend))
 }
 
 /// Tables that all tables meant, and that stay behind for their names: one finding.
@@ -45,13 +63,15 @@ pub fn left_out(keyspace: &str, internal: &[String]) -> Option<Finding> {
 /// Views of the target that have the name of a table.
 pub fn views_in_the_way(tables: &[String], target: &[Server]) -> Vec<Finding> {
     let mut found = Vec::new();
+    let exact: BTreeSet<&String> = tables.iter().collect();
+    // of several tables the first one
+    let folded: BTreeMap<String, &String> = tables.iter().rev().map(|table| (table.to_lowercase(), table)).collect();
     for server in target {
         let Ok(answers) = &server.answers else { continue };
-        let folds = folds(server);
         let views = answers.inventory.iter().filter(|(kind, _)| kind == "view").map(|(_, name)| name);
         for view in views {
-            let same = |table: &&String| *table == view || (folds && table.to_lowercase() == view.to_lowercase());
-            let Some(table) = tables.iter().find(same) else { continue };
+            let same = if folds(server) { folded.get(&view.to_lowercase()) } else { exact.get(view) };
+            let Some(table) = same else { continue };
             let cause = format!(
                 "Table '{table}' already exists: on target shard {} it is a view, which stands in the way of the table",
                 server.shard

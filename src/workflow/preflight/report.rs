@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::super::names::NAMED;
 use super::super::{Error, Result};
 use super::check::Check;
 use crate::error::{Code, Explain};
@@ -68,8 +69,6 @@ impl Finding {
     }
 }
 
-/// Most findings that one error names: errors travel in headers.
-const NAMED: usize = 12;
 /// Longest cause and command in an error that names several, in characters.
 const SHOWN: usize = 220;
 
@@ -181,7 +180,8 @@ pub struct DryRun {
     pub report: Report,
 }
 
-fn shown(text: &str) -> String {
+/// A cause or a command as an error tells it that names several: the beginning of a long one.
+pub fn shown(text: &str) -> String {
     if text.chars().count() <= SHOWN {
         return text.to_owned();
     }

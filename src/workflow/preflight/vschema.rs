@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema};
 
+use super::super::names::some;
 use super::check;
 use super::report::{Finding, Severity};
 use super::tables::Shapes;
@@ -80,7 +81,7 @@ fn names(by: &ColumnVindex) -> &[String] {
 /// Lookup vindexes of the tables whose owner, or whose own table, will not be there.
 pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: &BTreeSet<&str>) -> Vec<Finding> {
     let (known, vindexes) = (vschema::tables(vschema), vschema::vindexes(vschema));
-    let moved = |name: &str| tables.iter().any(|table| table == name);
+    let moved: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for table in tables {
@@ -93,7 +94,7 @@ pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: 
             let (owner, subject) = (lookup.owner.as_str(), format!("vindex {}", by.name));
             let behind = lookup.params.get("table").map(String::as_str).unwrap_or_default();
             if owner == table {
-                if !is_moved(keyspace, tables, behind) && seen.insert((owner.to_owned(), by.name.clone())) {
+                if !is_moved(keyspace, &moved, behind) && seen.insert((owner.to_owned(), by.name.clone())) {
                     let cause = format!(
                         "streams write past vtgate: table {behind} behind lookup vindex {} does not get the entries of the rows \
                          of {table}",
@@ -105,7 +106,7 @@ pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: 
                     );
                     found.push(Finding::new(&check::LOOKUP_NOT_FILLED, subject, cause, mend));
                 }
-            } else if !owner.is_empty() && !moved(owner) && !on_target.contains(owner) {
+            } else if !owner.is_empty() && !moved.contains(owner) && !on_target.contains(owner) {
                 let cause = format!(
                     "table {table} is found by lookup vindex {}, whose owner {owner} is neither moved nor on the target",
                     by.name
@@ -119,19 +120,20 @@ pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: 
 }
 
 /// True for a `[<keyspace>.]<table>` that is one of the tables of the keyspace.
-fn is_moved(keyspace: &str, tables: &[String], name: &str) -> bool {
+fn is_moved(keyspace: &str, moved: &BTreeSet<&str>, name: &str) -> bool {
     // what stock's parser does not take is compared as it is
     let (of, table) = quote::table_name(name).unwrap_or_else(|| (None, name.to_owned()));
-    of.is_none_or(|of| of == keyspace) && tables.contains(&table)
+    of.is_none_or(|of| of == keyspace) && moved.contains(table.as_str())
 }
 
 /// Sequences of the source that do not come along: those that the tables use there, and those of the keyspace.
 pub fn sequences_left(keyspace: &str, tables: &[String], source: &VSchema) -> BTreeSet<String> {
     let known = vschema::tables(source);
+    let moved: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
     let used = tables.iter().filter_map(|table| known.get(table.as_str())?.auto_increment.as_ref());
     let used =
-        used.map(|auto| auto.sequence.clone()).filter(|name| !name.is_empty() && !is_moved(keyspace, tables, name));
-    let own = known.iter().filter(|(name, table)| table.r#type == "sequence" && !tables.iter().any(|t| t == *name));
+        used.map(|auto| auto.sequence.clone()).filter(|name| !name.is_empty() && !is_moved(keyspace, &moved, name));
+    let own = known.iter().filter(|(name, table)| table.r#type == "sequence" && !moved.contains(*name));
     used.chain(own.map(|(name, _)| (*name).to_owned())).collect()
 }
 
@@ -139,7 +141,7 @@ pub fn sequences_left(keyspace: &str, tables: &[String], source: &VSchema) -> BT
 pub fn types_kept(keyspace: &str, entries: &[String]) -> Option<Finding> {
     entries.first()?;
     let cause =
-        format!("these are written to the vschema of keyspace {keyspace} with their types: {}", entries.join(", "));
+        format!("these are written to the vschema of keyspace {keyspace} with their types: {}", some(entries, ", "));
     let mend = "nothing, if it is meant so; cancel takes the entries back";
     Some(Finding::new(&check::VSCHEMA_TYPES_KEPT, format!("keyspace {keyspace}"), cause, mend))
 }

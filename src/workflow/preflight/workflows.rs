@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::names;
 use super::super::record::{Facts, Phase, Stored};
 use super::super::streams::{Keyspace, OnShard, brought, is_frozen};
 use super::check;
@@ -12,6 +13,7 @@ use super::servers::Server;
 pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
     let mut found: BTreeMap<(String, String), Finding> = BTreeMap::new();
     let brought = brought(rows.iter().filter(|row| row.found.workflow != workflow));
+    let tables: BTreeSet<&String> = tables.iter().collect();
     let written = brought.filter(|(table, _, stream)| !is_frozen(stream) && tables.contains(table));
     for (table, name, _) in written {
         let keyspace = &target.name;
@@ -41,9 +43,13 @@ pub fn leftover_record(keyspace: &str, workflow: &str, record: Option<&Stored>, 
 pub fn leftover_copy_states(servers: &[Server]) -> Vec<Finding> {
     let orphans = |server: &Server| {
         let ids = &server.answers.as_ref().ok()?.orphans;
-        let cause = format!("tablet {} keeps copy states of streams that are gone: {}", server.alias, ids.join(", "));
-        let mend =
-            format!("delete them in its MySQL: delete from _vt.copy_state where vrepl_id in ({})", ids.join(", "));
+        let cause =
+            format!("tablet {} keeps copy states of streams that are gone: {}", server.alias, names::some(ids, ", "));
+        let which = match ids.len() {
+            0..=names::NAMED => format!("in ({})", ids.join(", ")),
+            _ => "not in (select id from _vt.vreplication)".to_owned(),
+        };
+        let mend = format!("delete them in its MySQL: delete from _vt.copy_state where vrepl_id {which}");
         let subject = format!("tablet {}", server.alias);
         (!ids.is_empty()).then(|| Finding::new(&check::LEFTOVER_COPY_STATE, subject, cause, mend))
     };
@@ -62,12 +68,14 @@ pub fn denied_already(target: &Keyspace, tables: &[String], facts: &Facts) -> Ve
             continue;
         }
         let (keyspace, name) = (&target.name, &shard.name);
-        let cause =
-            format!("shard {keyspace}/{name} denies writes to tables of this workflow already: {}", denied.join(", "));
+        let cause = format!(
+            "shard {keyspace}/{name} denies writes to tables of this workflow already: {}",
+            names::some(&denied, ", ")
+        );
         let mend = format!(
             "complete will leave that as it is; to lift it: SetShardTabletControl --remove --denied-tables {} {keyspace}/{name} \
              primary",
-            denied.join(",")
+            names::argument(&denied)
         );
         found.push(Finding::new(&check::ALREADY_DENIED, format!("shard {keyspace}/{name}"), cause, mend));
     }

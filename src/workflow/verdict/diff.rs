@@ -2,12 +2,13 @@
 
 pub mod earlier;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join_all, join3};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
+use super::super::names;
 use super::super::preflight::{Finding, check};
 use super::super::settle;
 use super::super::streams::{Keyspace, Origin};
@@ -160,8 +161,10 @@ impl Diff {
     /// What diffs before it found in some tables, by diff. A table that this one has compared to its end is not one of them, also where only
     /// [`settle`] knows that it has.
     fn found_before(&self, tables: &[String]) -> BTreeMap<&str, Vec<&str>> {
-        let compared = |table: &str| self.tables.iter().any(|t| t.name == table && t.state == "completed");
-        let counts = |m: &&Mismatch| m.uuid != self.uuid && tables.contains(&m.table) && !compared(&m.table);
+        let completed = self.tables.iter().filter(|table| table.state == "completed");
+        let compared: BTreeSet<&String> = completed.map(|table| &table.name).collect();
+        let tables: BTreeSet<&String> = tables.iter().collect();
+        let counts = |m: &&Mismatch| m.uuid != self.uuid && tables.contains(&m.table) && !compared.contains(&m.table);
         let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for Mismatch { uuid, table } in self.earlier.iter().filter(counts) {
             found.entry(uuid).or_default().push(table);
@@ -215,8 +218,8 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                 known.push(diff);
                 let differing = diff.mismatches();
                 if !differing.is_empty() {
-                    let text =
-                        format!("the last VDiff ({}) found rows that differ in {}", diff.uuid, differing.join(", "));
+                    let differing = names::some(&differing, ", ");
+                    let text = format!("the last VDiff ({}) found rows that differ in {differing}", diff.uuid);
                     let mend = format!("see VDiff show last, mend the rows, then compare again: {command}");
                     found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));
                 } else if diff.state != "completed" {
@@ -226,7 +229,7 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                 for (uuid, differing) in diff.found_before(tables) {
                     let text = format!(
                         "an earlier VDiff ({uuid}) found rows that differ in {}, and no later one compared them",
-                        differing.join(", ")
+                        names::some(&differing, ", ")
                     );
                     let mend = format!(
                         "see VDiff show {uuid}, mend the rows, then compare again: {command}; or forget it: VDiff \
@@ -250,10 +253,10 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
         found.push(Finding::new(&check::VDIFF_UNFINISHED, subject, text, format!("wait for it, or: {command}")));
         return found;
     }
-    let left_out: Vec<&str> =
-        tables.iter().filter(|t| !newest.tables.iter().any(|d| d.name == **t)).map(String::as_str).collect();
+    let looked_at: BTreeSet<&String> = newest.tables.iter().map(|table| &table.name).collect();
+    let left_out: Vec<&String> = tables.iter().filter(|table| !looked_at.contains(table)).collect();
     if !left_out.is_empty() {
-        let text = format!("it left out {}", left_out.join(", "));
+        let text = format!("it left out {}", names::some(&left_out, ", "));
         found.push(Finding::new(&check::VDIFF_PARTIAL, subject.clone(), text, command.clone()));
     }
     if let Some(age) = age(&known, now).filter(|age| *age > OLD) {

@@ -64,7 +64,7 @@ pub fn states(
                 let tables: Vec<&str> = left.into_iter().flatten().map(|(table, _)| table.as_str()).collect();
                 let text = match tables.as_slice() {
                     [] => "copying has not begun".to_owned(),
-                    tables => format!("copying is not over, left: {}", tables.join(", ")),
+                    tables => format!("copying is not over, left: {}", names::some(tables, ", ")),
                 };
                 let mend = match frozen {
                     false => "wait until Migrate status shows it Running".to_owned(),

@@ -1,12 +1,13 @@
 //! What becomes of the tables when the workflow is over: denied tables, routing, sequences.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join;
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::super::preflight::{Finding, auto_increments, check, gently, sequences};
+use super::super::names;
 use super::super::record::Facts;
 use super::super::streams::Keyspace;
 use super::schema::Columns;
@@ -28,23 +29,23 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
         let subject = format!("shard {name}");
         let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(*t)).map(String::as_str).collect();
         if !missing.is_empty() {
-            let text = format!("writes to {} were not denied", missing.join(", "));
+            let text = format!("writes to {} were not denied", names::some(&missing, ", "));
             let mend = format!(
                 "compare the rows with VDiff; to deny them: SetShardTabletControl --denied-tables {} {name} primary (a cancel \
                  then takes what clients have written meanwhile for the workflow's)",
-                missing.join(",")
+                names::argument(&missing)
             );
             found.push(Finding::new(&check::DENIED_MISSING, subject.clone(), text, mend));
         }
         let Some(facts) = facts else { continue };
-        let ours = facts.denied_on(&target_shard.name);
+        let ours: BTreeSet<&String> = facts.denied_on(&target_shard.name).iter().collect();
         let others: Vec<&str> =
             tables.iter().filter(|t| denied.contains(*t) && !ours.contains(t)).map(String::as_str).collect();
         if !others.is_empty() {
-            let text = format!("{} had been denied before the workflow was created", others.join(", "));
+            let text = format!("{} had been denied before the workflow was created", names::some(&others, ", "));
             let mend = format!(
                 "if nobody needs that: SetShardTabletControl --denied-tables {} --remove {name} primary",
-                others.join(",")
+                names::argument(&others)
             );
             found.push(Finding::new(&check::DENIED_ELSEWHERE, subject, text, mend));
         }

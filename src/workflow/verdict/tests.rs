@@ -197,6 +197,16 @@ fn a_workflow_that_is_well_has_no_findings() {
 }
 
 #[test]
+fn of_ten_thousand_tables_left_some_are_named() {
+    let mut case = Case::of(stream());
+    let left = (0..10_000).map(|number| (format!("t{number:05}"), String::new())).collect();
+    case.copying[0] = CopyStates::from([(1, left)]);
+    let found = case.judged();
+    let copying = found.iter().find(|finding| finding.id == "COPYING").unwrap();
+    assert!(copying.cause.len() < 1024 && copying.cause.ends_with(", t00011, and 9988 more"), "{copying:?}");
+}
+
+#[test]
 fn a_stream_that_stopped_after_its_copy_as_asked_is_only_told_of() {
     let mut asked = stream();
     asked.bls.as_mut().unwrap().stop_after_copy = true;

@@ -313,10 +313,11 @@ pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held
 /// What is told of tables of the source that somebody else has denied there: the way back does not lift that.
 fn denied_by_others(source: &Keyspace, facts: &Facts) -> String {
     let mut told = String::new();
+    let ours: BTreeSet<&String> = facts.tables.iter().collect();
     for shard in &source.shards {
-        let own = listed(&facts.source_denied, &shard.name);
+        let own: BTreeSet<String> = listed(&facts.source_denied, &shard.name).into_iter().collect();
         let mut tables = shard::denied(&shard.record.value);
-        tables.retain(|table| facts.tables.contains(table) && !own.contains(table));
+        tables.retain(|table| ours.contains(table) && !own.contains(table));
         if tables.is_empty() {
             continue;
         }

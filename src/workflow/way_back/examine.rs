@@ -8,8 +8,8 @@ use super::super::migrate::create::batching;
 use super::super::migrate::create::situation::Situation;
 use super::super::migrate::{gather, plan as migrate_plan};
 use super::super::preflight::{
-    self, Finding, Report, Severity, definitions, denied_already, left_out, others_on_tables, streaming,
-    tables as table_checks, unstreamed, versions,
+    self, Finding, Report, Severity, definitions, denied_already, left_out, names as name_checks, others_on_tables,
+    streaming, tables as table_checks, unstreamed, versions,
 };
 use super::super::record::Phase;
 use super::super::{Result, migrate};
@@ -129,6 +129,7 @@ fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Rep
         read.filter_map(|(shard, read)| Some((named(&from.name, &shard.name), read.as_ref().ok()?))).collect();
     let there = to.shards.iter().zip(&situation.target_tables);
     let there: Vec<_> = there.map(|(shard, tables)| (named(&to.name, &shard.name), tables)).collect();
+    report.extend(name_checks::unreadable(&to.name, &situation.target_tables));
     report.extend(definitions::on_target(tables, &on_source, &there, false));
     report.extend(others_on_tables(to, &situation.others, &arguments.workflow, tables));
     report.extend(denied_already(to, tables, &situation.facts(arguments, &[])));

@@ -36,6 +36,10 @@ impl TabletManager for MigrateTablet {
     async fn get_schema(&self, r: Request<GetSchemaRequest>) -> Answer<GetSchemaResponse> {
         let only = r.get_ref().table_schema_only;
         self.contents().schemas.push(only);
+        // as tablets of 22.0.4 and 24.0.4, whose columns are asked for by an unescaped name
+        if !only && self.contents().tables.keys().any(|name| name.contains('`')) {
+            return Err(Status::unknown("UnescapeID err: no outer backticks found in the identifier"));
+        }
         let fields = || vec![Field { name: "id".into(), r#type: Type::Int64.into(), ..Field::default() }];
         let (lines, definitions) = {
             let contents = self.contents();
@@ -49,7 +53,7 @@ impl TabletManager for MigrateTablet {
         };
         let definition = |name: &String| TableDefinition {
             name: name.clone(),
-            schema: format!("CREATE TABLE `{name}` (\n  {}\n)", columns(name)),
+            schema: format!("CREATE TABLE `{}` (\n  {}\n)", name.replace('`', "``"), columns(name)),
             fields: if only { vec![] } else { fields() },
             columns: if only { vec![] } else { vec!["id".into()] },
             primary_key_columns: if only { vec![] } else { vec!["id".into()] },

@@ -1,6 +1,6 @@
 //! The tables of a workflow that is taken away: made safe, emptied, dropped, given their keys back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all};
 use futures::stream::{self, StreamExt};
@@ -97,8 +97,8 @@ impl Removal<'_> {
         taken?;
         // those that go, and those that are somebody else's by now
         let lists = [&tables.drop, &tables.drop_empty, &tables.anew];
-        let staying = owed?.into_iter().filter(|(table, _)| !lists.iter().any(|list| list.contains(table)));
-        let staying: Vec<Owed> = staying.collect();
+        let listed: BTreeSet<&String> = lists.into_iter().flatten().collect();
+        let staying: Vec<Owed> = owed?.into_iter().filter(|(table, _)| !listed.contains(table)).collect();
         let changed = !staying.is_empty() || !tables.empty.is_empty();
         give_back(self.context, tablet, staying, Gone::Left).await?;
         if changed {

@@ -133,9 +133,8 @@ impl Creation<'_> {
             Step::DenyTables { .. } => self.deny(facts).await,
             Step::AddToVSchema { .. } => {
                 let record = self.situation.target_vschema.clone();
-                let entry = |name: &String| (name.clone(), self.situation.vschema_entry(name));
-                let tables: Vec<_> = facts.vschema_tables.iter().map(entry).collect();
-                topo::vschema::add_tables(self.context.topo.global(), record, &tables, self.lock).await?;
+                let entries = plan::vschema_entries(&self.situation.source.vschema, &facts.vschema_tables);
+                topo::vschema::add_tables(self.context.topo.global(), record, &entries, self.lock).await?;
                 Ok(())
             }
             Step::InsertStreams { .. } => {

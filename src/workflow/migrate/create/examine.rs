@@ -81,9 +81,9 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     looks.ask_tables(context, &mut report).await?;
     looks.at_tables(&mut report);
     looks.at_servers(&mut report);
-    let kept = facts.vschema_tables.iter().map(|name| (name, situation.vschema_entry(name).r#type));
-    let kept: Vec<_> =
-        kept.filter(|(_, kind)| !kind.is_empty()).map(|(name, kind)| format!("{name} ({kind})")).collect();
+    let entries = plan::vschema_entries(&situation.source.vschema, &facts.vschema_tables);
+    let kept = entries.into_iter().filter(|(_, entry)| !entry.r#type.is_empty());
+    let kept: Vec<String> = kept.map(|(name, entry)| format!("{name} ({})", entry.r#type)).collect();
     report.extend(vschema_checks::types_kept(&arguments.target_keyspace, &kept));
     let keep = context.options.keep_vplayer_batching;
     report.extend(batching::findings(&situation, &arguments.tablet_types, keep));
@@ -166,6 +166,7 @@ impl Looks<'_> {
             }
         }
         report.extend(name_checks::unfit(tables));
+        report.extend(name_checks::unreadable(&target.name, &situation.target_tables));
         let servers = &situation.asked.servers.target;
         let on_target: BTreeSet<&str> =
             situation.target_tables.iter().flat_map(|tables| tables.keys().map(String::as_str)).collect();
@@ -212,9 +213,11 @@ impl Looks<'_> {
     fn on_target(&self) -> (Shapes, Shapes) {
         let mut shapes = Shapes::new();
         let mut others = Shapes::new();
+        let moved: BTreeSet<&String> = self.tables.iter().collect();
         for (name, definition) in self.situation.target_tables.iter().flatten() {
-            let into = if self.tables.contains(name) { &mut shapes } else { &mut others };
-            let matters = self.tables.contains(name) || definition.schema.contains("FOREIGN KEY");
+            let is_moved = moved.contains(name);
+            let into = if is_moved { &mut shapes } else { &mut others };
+            let matters = is_moved || definition.schema.contains("FOREIGN KEY");
             if matters && let Ok(shape) = crate::sql::ddl::shape(&definition.schema) {
                 into.insert(name.clone(), shape);
             }

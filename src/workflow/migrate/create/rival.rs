@@ -178,11 +178,12 @@ fn difference(stored: &BinlogSource, planned: &BinlogSource) -> Option<String> {
         rules.map(|rule| (rule.r#match.clone(), rule.filter.clone())).collect()
     };
     let (was, is) = (rules(&stored), rules(&planned));
-    if let Some((table, filter)) = was.iter().find(|rule| !is.contains(rule)) {
+    let (were, are): (BTreeSet<_>, BTreeSet<_>) = (was.iter().collect(), is.iter().collect());
+    if let Some((table, filter)) = was.iter().find(|rule| !are.contains(rule)) {
         let now = is.iter().find(|(name, _)| name == table).map_or("not moved", |(_, filter)| filter.as_str());
         return Some(format!("table {table} was {filter}, now {now}"));
     }
-    if let Some((table, _)) = is.iter().find(|rule| !was.contains(rule)) {
+    if let Some((table, _)) = is.iter().find(|rule| !were.contains(rule)) {
         return Some(format!("table {table} was not moved"));
     }
     if stored.on_ddl != planned.on_ddl {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::{join, join_all, try_join, try_join3, try_join4};
 use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::{SchemaDefinition, TableDefinition};
-use vtmigrated_proto::vschema::{Keyspace as VSchema, Table};
+use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::super::super::preflight::gather::{Asked, ask};
 use super::super::super::preflight::tables::Definitions;
@@ -228,14 +228,6 @@ impl Situation {
         tables.iter().filter(|table| !known.contains_key(table.as_str()) || put.contains(table)).cloned().collect()
     }
 
-    /// The entry that a table gets in the target's unsharded vschema: sequence and reference tables of an unsharded source
-    /// stay what they are.
-    pub fn vschema_entry(&self, table: &str) -> Table {
-        let known = (!self.source.vschema.sharded).then(|| crate::vschema::tables(&self.source.vschema).remove(table));
-        let kind = known.flatten().map(|table| table.r#type).unwrap_or_default();
-        Table { r#type: kind, ..Table::default() }
-    }
-
     /// The planned sources of a target shard.
     pub fn planned<'p>(&self, sources: &'p plan::Sources, shard: &str) -> &'p [BinlogSource] {
         sources.iter().find(|(name, _)| name == shard).map(|(_, sources)| sources.as_slice()).unwrap_or_default()
@@ -245,8 +237,7 @@ impl Situation {
 /// The first shard's tables are needed; those of the others are only compared with them.
 async fn source_schemas(context: &Context, source: &Keyspace) -> Result<Vec<std::result::Result<Definitions, String>>> {
     let primaries = source.primaries()?;
-    let what = |at: usize| if at == 0 { all_tables() } else { definitions_only() };
-    let reads = primaries.iter().enumerate().map(|(at, (_, tablet))| context.tablets.get_schema(tablet, what(at)));
+    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, definitions()));
     let mut schemas = Vec::new();
     for read in join_all(reads).await {
         match read {
@@ -259,7 +250,7 @@ async fn source_schemas(context: &Context, source: &Keyspace) -> Result<Vec<std:
 
 async fn target_schemas(context: &Context, target: &Keyspace) -> Result<Vec<Definitions>> {
     let primaries = target.primaries()?;
-    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, definitions_only()));
+    let reads = primaries.iter().map(|(_, tablet)| context.tablets.get_schema(tablet, definitions()));
     let mut schemas = Vec::new();
     let mut errors = Vec::new();
     for read in join_all(reads).await {
@@ -271,13 +262,10 @@ async fn target_schemas(context: &Context, target: &Keyspace) -> Result<Vec<Defi
     Error::several(errors).map_or(Ok(schemas), Err)
 }
 
-fn all_tables() -> GetSchema {
-    GetSchema { tables: vec!["/.*/".into()], ..GetSchema::default() }
-}
-
-/// Without columns and keys, for which a tablet asks its MySQL table by table: what each is made by tells enough.
-fn definitions_only() -> GetSchema {
-    GetSchema { table_schema_only: true, ..all_tables() }
+/// All tables without their columns and keys, for which a tablet asks its MySQL table by table, and which it tells of none
+/// where one has a back-quote in its name (Vitess 22.0.4 and 24.0.4, `GetColumnsList`): what each is made by tells enough.
+fn definitions() -> GetSchema {
+    GetSchema { tables: vec!["/.*/".into()], table_schema_only: true, ..GetSchema::default() }
 }
 
 fn by_name(schema: SchemaDefinition) -> Definitions {

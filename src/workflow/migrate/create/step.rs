@@ -121,8 +121,9 @@ fn made(situation: &Situation, facts: &Facts) -> Vec<Step> {
         made.push(Step::DenyTables { shards: denied });
     }
     if !facts.vschema_tables.is_empty() {
-        let tables = facts.vschema_tables.iter().map(|name| match situation.vschema_entry(name).r#type.as_str() {
-            "" => name.clone(),
+        let entries = plan::vschema_entries(&situation.source.vschema, &facts.vschema_tables);
+        let tables = entries.into_iter().map(|(name, entry)| match entry.r#type.as_str() {
+            "" => name,
             kind => format!("{name} ({kind})"),
         });
         made.push(Step::AddToVSchema { keyspace: target.name.clone(), tables: tables.collect() });

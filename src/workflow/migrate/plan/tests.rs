@@ -193,6 +193,14 @@ fn a_vindex_that_the_source_cannot_be_told_prints_the_command() {
     let help = error.help();
     assert!(help.contains(r#""m":{"type":"numeric_static_map","params":{"json":"{}"}"#), "{help}");
     assert!(help.ends_with(" commerce"), "{help}");
+    // of a large vschema the new entry alone is told
+    let names: Vec<String> = (0..1000).map(|number| format!("t{number}")).collect();
+    let many: Vec<(&str, Option<&str>)> = names.iter().map(|name| (name.as_str(), None)).collect();
+    let target = vschema(true, &[("m", vindex("numeric_static_map", &[("json", "{}")]))], &[("t", Some("m"))]);
+    let case = Case::new(&["0"], &["-80", "80-"], vschema(false, &[], &many), target);
+    let help = case.plan().unwrap_err().help();
+    assert!(help.len() < 500 && help.contains(r#""m":{"type":"numeric_static_map","params":{"json":"{}"}"#), "{help}");
+    assert!(help.ends_with("ApplyVSchema --vschema-file <file> commerce"), "{help}");
 }
 
 #[test]
@@ -273,6 +281,18 @@ fn what_cannot_come_is_refused_when_it_was_named_and_told_when_it_was_not() {
     assert!(view.help().contains("ApplySchema"), "{}", view.help());
     assert_eq!(choose(false, &["x", "v"], &[]).unwrap_err().reason(), "TABLE_MISSING");
     assert_eq!(choose(true, &[], &["v", "w"]).unwrap().tables, ["a", "b"]);
+}
+
+#[test]
+fn entries_keep_what_an_unsharded_source_says_of_its_tables() {
+    let tables = ["r", "t", "absent"].map(str::to_owned);
+    let kinds = |sharded: bool| -> Vec<(String, String)> {
+        let source = vschema(sharded, &[], &[("t", None), ("r", Some("reference"))]);
+        vschema_entries(&source, &tables).into_iter().map(|(name, entry)| (name, entry.r#type)).collect()
+    };
+    let wanted = |kind: &str| [("r", kind), ("t", ""), ("absent", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(kinds(false), wanted("reference"));
+    assert_eq!(kinds(true), wanted(""));
 }
 
 /// Table and columns of a filter, as a parser reads them.

@@ -79,6 +79,34 @@ fn a_vindex_of_the_same_name_and_another_type_at_the_source_is_told() {
 }
 
 #[test]
+fn each_table_of_a_stream_is_judged_by_its_own_entry() {
+    let named = |name: &str, by: &str| {
+        let by = ColumnVindex { column: "id".into(), name: by.into(), ..ColumnVindex::default() };
+        TablesEntry { key: name.into(), value: Some(Table { column_vindexes: vec![by], ..Table::default() }) }
+    };
+    let tables = |by: &str| -> Vec<TablesEntry> {
+        (0..100).map(|number| named(&format!("t{number:02}"), if number == 7 { by } else { "h" })).collect()
+    };
+    let both = vschema(&[("h", "hash"), ("x", "xxhash")], None);
+    let (target, source) = (VSchema { tables: tables("h"), ..both.clone() }, VSchema { tables: tables("x"), ..both });
+    let rule = |entry: &TablesEntry| Rule {
+        r#match: entry.key.clone(),
+        filter: format!("select * from `{}`", entry.key),
+        ..Rule::default()
+    };
+    let rules = target.tables.iter().map(rule).collect();
+    let stream = BinlogSource {
+        external_cluster: "ext1".into(),
+        filter: Some(Filter { rules, ..Filter::default() }),
+        ..BinlogSource::default()
+    };
+    let cells = [serving(&[("commerce", source)])];
+    let against = Against { target: &target, source_keyspace: "commerce", serving: &cells };
+    let found = vindexes([stream].iter(), &against);
+    assert_eq!(found.iter().map(|finding| finding.subject.as_str()).collect::<Vec<_>>(), ["table t07"]);
+}
+
+#[test]
 fn a_changed_vschema_of_the_target_is_told() {
     let told = |target: &VSchema| look(BY_TYPE, target, &[]).len();
     assert_eq!(told(&vschema(&[("v", "hash")], Some(("v", "id")))), 0);

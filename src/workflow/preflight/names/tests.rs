@@ -21,9 +21,19 @@ fn server(case: &str, views: &[&str]) -> Server {
 #[test]
 fn names_are_measured_as_tablets_keep_them() {
     assert!(unfit(&names(&["a", "é".repeat(64).as_str(), "a/b", "%"])).is_empty());
-    let found = unfit(&names(&["表".repeat(43).as_str(), "/a"]));
-    assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), ["TABLE_NAME_UNFIT"; 2]);
+    let found = unfit(&names(&["表".repeat(43).as_str(), "/a", "a`b", "`c`"]));
+    assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), ["TABLE_NAME_UNFIT"; 4]);
     assert!(found[0].cause.contains("129 bytes") && found[1].cause.contains("slash"), "{found:?}");
+    assert!(found[2..].iter().all(|finding| finding.cause.contains("back-quote")), "{found:?}");
+}
+
+#[test]
+fn a_target_with_a_back_quote_in_a_name_runs_no_stream() {
+    let there = |of: &[&str]| of.iter().map(|name| ((*name).to_owned(), Default::default())).collect::<Definitions>();
+    assert_eq!(unreadable("customer", &[there(&["a"]), there(&["b c", "it's"])]), None);
+    let found = unreadable("customer", &[there(&["b`", "x"]), there(&["`a`", "b`"])]).unwrap();
+    assert_eq!((found.id, found.subject.as_str()), ("TARGET_NAME_UNREADABLE", "table `a`"));
+    assert!(found.cause.ends_with("every stream ends: `a`, b`"), "{found:?}");
 }
 
 #[test]
@@ -46,7 +56,9 @@ fn a_view_of_the_target_stands_in_the_way_of_a_table() {
         "{found:?}"
     );
     assert!(look(&["Corder"], &servers).is_empty());
-    assert_eq!(look(&["Corder"], &[server("1", &["corder"])]).len(), 1);
+    let found = look(&["Corder", "corder"], &[server("1", &["CORDER"])]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("Table 'Corder' already exists"), "{found:?}");
 }
 
 #[test]

@@ -96,6 +96,10 @@ fn leftovers_are_told() {
     assert!(leftover_copy_states(&[server(&[])]).is_empty());
     let found = leftover_copy_states(&[server(&["3", "4"])]);
     assert!(found[0].mend.ends_with("delete from _vt.copy_state where vrepl_id in (3, 4)"), "{found:?}");
+    let many: Vec<String> = (0..15).map(|id| id.to_string()).collect();
+    let found = leftover_copy_states(&[server(&many.iter().map(String::as_str).collect::<Vec<_>>())]);
+    assert!(found[0].mend.ends_with("where vrepl_id not in (select id from _vt.vreplication)"), "{found:?}");
+    assert!(found[0].cause.ends_with(", 11, and 3 more"), "{found:?}");
 }
 
 #[test]
@@ -110,4 +114,9 @@ fn denied_tables_of_others_are_told() {
     let found = denied_already(&target(&["t", "other"]), &tables, &none);
     assert_eq!((found[0].id, found[0].subject.as_str()), ("ALREADY_DENIED", "shard customer/0"));
     assert!(found[0].cause.ends_with(": t"), "{found:?}");
+
+    let many: Vec<String> = (0..15).map(|number| format!("t{number:02}")).collect();
+    let found = denied_already(&target(&many.iter().map(String::as_str).collect::<Vec<_>>()), &many, &none);
+    assert!(found[0].cause.ends_with(": t00, t01, t02, t03, t04, t05, t06, t07, t08, t09, t10, t11, and 3 more"));
+    assert!(found[0].mend.contains(" --denied-tables <these 15> customer/0 primary"), "{found:?}");
 }

@@ -109,11 +109,12 @@ fn foreign(tables: &[String], there: &Definitions, keyspace: &str) -> Vec<Findin
 /// Foreign keys of the target by which MySQL changes rows of its own accord, so that no binlog has it, and for which the source does
 /// not do the same.
 fn cascading(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str) -> Vec<Finding> {
+    let inside: BTreeSet<&String> = tables.iter().collect();
     let mut found = Vec::new();
     for child in tables {
         let Some(shape) = shapes.get(child) else { continue };
         for key in shape.foreign_keys.iter().filter(|key| key.cascades()) {
-            let both = key.database.is_none() && tables.contains(&key.parent);
+            let both = key.database.is_none() && inside.contains(&key.parent);
             if both && there.get(child).is_some_and(|there| there.foreign_keys.contains(key)) {
                 continue;
             }
@@ -131,12 +132,13 @@ fn cascading(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str)
 
 /// Foreign keys of the source between tables that come back, by which MySQL changes rows there that the target keeps as they are.
 fn only_there(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str) -> Vec<Finding> {
+    let inside: BTreeSet<&String> = tables.iter().collect();
     let mut found = Vec::new();
     for child in tables {
         let Some(shape) = there.get(child) else { continue };
         for key in shape.foreign_keys.iter().filter(|key| key.cascades()) {
             // one that leads out blocks already
-            let leads_out = key.database.is_some() || !tables.contains(&key.parent);
+            let leads_out = key.database.is_some() || !inside.contains(&key.parent);
             if leads_out || shapes.get(child).is_some_and(|here| here.foreign_keys.contains(key)) {
                 continue;
             }

@@ -1,0 +1,41 @@
+//! What a refusal tells of many streams.
+
+use super::*;
+use crate::error::Explain;
+use crate::topo::Cells;
+
+fn refused(findings: &[Finding]) -> Error {
+    let target = Keyspace { name: "customer".into(), cells: Cells::default(), shards: Vec::new() };
+    refusal(&target, "import", findings.iter().collect(), Vec::new())
+}
+
+#[test]
+fn a_refusal_for_many_streams_names_some_and_fits_into_trailers() {
+    let tables: Vec<String> = (0..10_000).map(|number| format!("table{number:05}")).collect();
+    let finding = |id: usize| {
+        let cause = format!("copying is not over, left: {}", names::some(&tables, ", "));
+        Finding::new(&check::COPYING, format!("customer/{id:02x} stream {id}"), cause, "wait until it is Running")
+    };
+    let findings: Vec<Finding> = (0..64).map(finding).collect();
+    let error = refused(&findings);
+    let (text, help, violations) = (error.to_string(), error.help(), error.violations());
+    assert!(text.contains("customer/0b stream 11: copying") && text.ends_with("; and 52 more"), "{text}");
+    assert_eq!((violations.len(), help.matches("COPYING: wait").count()), (names::NAMED, 1), "{help}");
+    // the details of the status have the text, the help behind it and once more, and the violations
+    let listed: usize = violations.iter().map(|(kind, subject, text)| kind.len() + subject.len() + text.len()).sum();
+    let details = text.len() + 2 * help.len() + listed;
+    assert!(details < 8 * 1024, "{details} bytes");
+}
+
+#[test]
+fn the_first_reason_is_told_whole() {
+    let long = |id: usize| {
+        let cause = format!("{id}{}.", "x".repeat(500));
+        Finding::new(&check::ERROR, format!("customer/0 stream {id}"), cause, format!("mend {id}"))
+    };
+    let text = refused(&[long(1)]).to_string();
+    assert!(text.contains("customer/0 stream 1: 1x") && text.ends_with("x."), "{text}");
+    let (text, help) = (refused(&[long(1), long(2)]).to_string(), refused(&[long(1), long(2)]).help());
+    assert!(text.contains("x.; customer/0 stream 2: 2x") && text.ends_with("x…"), "{text}");
+    assert!(help.starts_with("ERROR: mend 1\nERROR: mend 2\n"), "{help}");
+}
