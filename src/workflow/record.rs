@@ -5,6 +5,7 @@
 
 pub mod made_at;
 pub(super) mod text;
+pub mod unreadable;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::Shard;
 
 use self::made_at::{MadeAt, Noted};
+use self::unreadable::Unreadable;
 use super::streams::Listed;
 use super::{Result, way_back};
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
@@ -227,17 +229,40 @@ pub fn listed(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
     lookup(lists, shard).to_vec()
 }
 
+/// A record as it was read, or what is known of one that cannot be.
+pub type Kept = std::result::Result<Stored, Unreadable>;
+
 /// Reads the record of a workflow; `None` when there is none.
-pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Stored>> {
-    let path = paths::workflow_record(keyspace, workflow);
-    match global.get(&path).await {
+///
+/// # Errors
+/// Those of the topology.
+pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Kept>> {
+    match global.get(&paths::workflow_record(keyspace, workflow)).await {
         Ok(node) => {
-            let facts = text::read::<Facts>(&node.value)
-                .map_err(|detail| topo::Error::BadData { path: global.full(&path), detail })?;
-            Ok(Some(Stored { facts, version: node.version }))
+            let version = node.version;
+            let read = text::read(&node.value);
+            Ok(Some(read.map(|facts| Stored { facts, version }).map_err(|why| Unreadable { why, version })))
         }
         Err(error) if error.is_no_node() => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The same where nothing can be done without the facts.
+///
+/// # Errors
+/// `RECORD_UNREADABLE`, and those of the topology.
+pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Stored>> {
+    let kept = look(global, keyspace, workflow).await?.transpose();
+    kept.map_err(|unreadable| unreadable::refusal(global, (keyspace, workflow), &unreadable.why))
+}
+
+/// The record, and the one that cannot be read: at most one of them is there.
+pub fn apart(kept: Option<Kept>) -> (Option<Stored>, Option<Unreadable>) {
+    match kept {
+        Some(Ok(stored)) => (Some(stored), None),
+        Some(Err(unreadable)) => (None, Some(unreadable)),
+        None => (None, None),
     }
 }
 
@@ -272,6 +297,21 @@ pub async fn replace(global: &Arc<dyn Conn>, names: (&str, &str), facts: &Facts,
 /// Removes the record.
 pub async fn delete(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str, guard: &Lock) -> Result<()> {
     let write = Write::delete(paths::workflow_record(keyspace, workflow), Expect::Any);
+    Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
+}
+
+/// Removes a record that cannot be read.
+///
+/// # Errors
+/// One that somebody has written since it was looked at, and those of the topology.
+pub async fn delete_unreadable(
+    global: &Arc<dyn Conn>,
+    (keyspace, workflow): (&str, &str),
+    unreadable: &Unreadable,
+    guard: &Lock,
+) -> Result<()> {
+    let expect = Expect::Version(unreadable.version);
+    let write = Write::delete(paths::workflow_record(keyspace, workflow), expect);
     Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
 }
 
