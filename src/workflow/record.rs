@@ -341,11 +341,13 @@ pub(super) fn known_of<F: DeserializeOwned>(
 }
 
 /// `keyspace.workflow` of the records that name a mount, and of ways back into it; records that cannot be read count as
-/// naming it.
+/// naming it, and have [`unreadable::MARK`] behind their names.
 pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
-    let uses = |(_, _, facts): &Known| facts.as_ref().map_or(true, |facts| facts.mount == mount);
-    let using = known(nodes).into_iter().filter(uses);
-    let mut users: Vec<String> = using.map(|(keyspace, workflow, _)| format!("{keyspace}.{workflow}")).collect();
+    let using = known(nodes).into_iter().filter_map(|(keyspace, workflow, facts)| match facts {
+        Ok(facts) => (facts.mount == mount).then(|| format!("{keyspace}.{workflow}")),
+        Err(_) => Some(format!("{keyspace}.{workflow} {}", unreadable::MARK)),
+    });
+    let mut users: Vec<String> = using.collect();
     users.extend(way_back::record::mounted(nodes, mount));
     users
 }

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use vtmigrated::topo::paths;
 use vtmigrated::watch;
 use vtmigrated_proto::vtctldata::*;
-use vtmigrated_proto::vtmigrated::VerdictRequest;
+use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, VerdictRequest};
 
 use crate::complete;
 use crate::migrate_rig::Rig;
@@ -18,6 +18,8 @@ use crate::support::{Lab, context, refusal};
 
 const TABLES: [&str; 2] = ["customer", "orders"];
 const WAY_OUT: &str = "Workflow --keyspace customer delete --workflow import --keep-data";
+/// The key of the leftover of the workflow that [`spoil`] gives a record without streams.
+const KEY: &str = "RECORD_UNREADABLE workflow customer.other";
 /// Longest time until something is seen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,6 +39,20 @@ async fn status(rig: &Rig) -> Result<WorkflowStatusResponse, Status> {
     Ok(rig.lab.client.clone().workflow_status(request).await?.into_inner())
 }
 
+/// Why a leftover is there still after it was to be cleaned; empty when it is gone.
+async fn clean(rig: &Rig, key: &str) -> String {
+    let request = CleanLeftoversRequest { keyspace: "customer".into(), keys: vec![key.into()] };
+    let answer = rig.lab.advisor.clone().clean_leftovers(request).await.unwrap().into_inner();
+    let [cleaned] = answer.leftovers.as_slice() else { panic!("{answer:?}") };
+    assert_eq!(cleaned.key, key);
+    cleaned.kept.clone()
+}
+
+async fn unregister(rig: &Rig) -> Result<(), Status> {
+    let request = MountUnregisterRequest { name: "ext1".into() };
+    rig.lab.client.clone().mount_unregister(request).await.map(drop)
+}
+
 /// Asserts that all that needs the record is refused with the way out, and changes nothing.
 async fn expect_refusals(rig: &Rig) {
     let before = rig.lab.stored().await;
@@ -53,6 +69,30 @@ async fn expect_refusals(rig: &Rig) {
         assert!(text.ends_with(WAY_OUT), "{name}: {text}");
     }
     assert_eq!(rig.lab.stored().await, before);
+}
+
+#[tokio::test]
+async fn a_workflow_without_a_record_that_can_be_read_ends_with_its_data_kept() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    spoil(&rig.lab, "import").await;
+    expect_refusals(&rig).await;
+    rig.target.iter().for_each(|primary| assert_eq!(primary.taken(), Vec::<String>::new()));
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.table_copy_state.len(), told.shard_streams.len()), (2, 2));
+    assert!(told.traffic_state.contains("Complete: NO-GO ("), "{}", told.traffic_state);
+    let found = rig.leftovers().await;
+    assert!(found.len() == 1 && found[0].0 == "RECORD_UNREADABLE", "{found:?}");
+    let kept = clean(&rig, "RECORD_UNREADABLE workflow customer.import").await;
+    assert!(kept.ends_with(WAY_OUT), "{kept}");
+
+    let summary = rig.cancel(true).await.unwrap();
+    assert!(summary.contains("; its record, which cannot be read ("), "{summary}");
+    assert!(!summary.contains("stay denied"), "{summary}");
+    assert_eq!(rows(&rig), [10; 4]);
+    rig.expect_clean(&TABLES).await;
+    assert!(rig.leftovers().await.is_empty());
+    unregister(&rig).await.unwrap();
 }
 
 /// Stock's `Workflow delete` takes the streams and leaves the denied tables.
@@ -93,6 +133,30 @@ async fn an_end_without_a_record_is_repeated_when_it_was_cut_off() {
     rig.cancel(true).await.unwrap();
     assert_eq!(rows(&rig), [10; 4]);
     rig.expect_clean(&TABLES).await;
+}
+
+#[tokio::test]
+async fn a_mount_can_be_unregistered_once_the_record_is_cleaned_by_its_key() {
+    let rig = Rig::start().await;
+    rig.deny(&["x"]).await;
+    spoil(&rig.lab, "other").await;
+    let (code, text) = refusal(unregister(&rig).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.starts_with("mount ext1 is in use by: customer.other (its record cannot be read)\n"), "{text}");
+    assert!(text.contains("delete --workflow <workflow> --keep-data"), "{text}");
+    assert!(text.contains("vtmigrated advise leftovers"), "{text}");
+    let found = rig.leftovers().await;
+    let [(id, cause)] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(id, "RECORD_UNREADABLE");
+    let lift = "SetShardTabletControl --denied-tables x --remove customer/-80 primary";
+    assert!(cause.starts_with("its record cannot be read: ") && cause.contains(lift), "{cause}");
+    // not with all the others
+    rig.clean().await;
+    assert_eq!(rig.leftovers().await, found);
+    assert_eq!(clean(&rig, KEY).await, "");
+    assert!(rig.leftovers().await.is_empty());
+    unregister(&rig).await.unwrap();
+    assert_eq!(rig.denied().await[0], ["x"]);
 }
 
 #[tokio::test]
