@@ -215,12 +215,14 @@ async fn lists_and_watchers_answer_beside_such_records() {
 }
 
 #[tokio::test]
-async fn of_a_newer_version_an_unknown_field_is_passed_over_and_an_unknown_phase_is_not() {
+async fn of_a_newer_version_an_unknown_field_is_passed_over_and_what_must_be_known_is_not() {
     let rig = Rig::start().await;
     rig.copied().await;
     rig.set_record(json!({"phase": "paused"})).await;
     expect_refusals(&rig).await;
-    rig.set_record(json!({"phase": "created", "colour": {"of": ["the", "sky"]}})).await;
+    rig.set_record(json!({"phase": "created", "colour": {"of": ["the", "sky"]}, "needs": ["colour"]})).await;
+    expect_refusals(&rig).await;
+    rig.set_record(json!({"needs": []})).await;
     rig.cancel(false).await.unwrap();
     rig.expect_clean(&[]).await;
 }
