@@ -100,6 +100,8 @@ mod topology;
 mod transactions;
 #[path = "rpc/unknown_fields.rs"]
 mod unknown_fields;
+#[path = "rpc/unreadable_records.rs"]
+mod unreadable_records;
 #[path = "rpc/validate.rs"]
 mod validate;
 #[path = "rpc/vdiff.rs"]

@@ -7,6 +7,7 @@ mod clean;
 mod locks;
 mod plan;
 mod tablets;
+mod unreadable;
 mod ways_back;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use plan::Plan;
 pub struct Leftover {
     #[serde(flatten)]
     pub finding: Finding,
+    /// Whether it goes with all the others; one with an action that is not goes by its key only.
     pub cleanable: bool,
     #[serde(skip)]
     action: Option<Action>,
@@ -44,6 +46,8 @@ enum Action {
     Workflow { keyspace: String, workflow: String, plan: Plan },
     /// A record whose keyspace is gone.
     Record { keyspace: String, workflow: String },
+    /// A record that cannot be read, and why, of a workflow without streams.
+    Unreadable { keyspace: String, workflow: String, why: String },
     /// Rows of a sidecar table whose stream or diff is gone.
     Rows { keyspace: String, shard: String, kind: tablets::Kind },
     /// A diff whose workflow is gone.
@@ -175,13 +179,6 @@ async fn in_keyspace(
     for (_, workflow, facts) in &records {
         told.insert(workflow);
         let subject = format!("workflow {name}.{workflow}");
-        let facts = match facts {
-            Ok(facts) => facts,
-            Err(why) => {
-                found.push(Leftover::new(Finding::new(&check::NOT_READ, subject, why.clone(), ""), None));
-                continue;
-            }
-        };
         if busy.contains(workflow.as_str()) {
             let text = "a command holds its lock: it was not looked at";
             found.push(Leftover::new(
@@ -190,6 +187,13 @@ async fn in_keyspace(
             ));
             continue;
         }
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(why) => {
+                found.push(unreadable::judge(&target, workflow, why, &seen));
+                continue;
+            }
+        };
         let rows: Vec<&OnShard> = seen.rows.iter().filter(|row| row.found.workflow == *workflow).collect();
         if !seen.all_answered {
             continue;

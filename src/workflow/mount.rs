@@ -6,7 +6,8 @@ use futures::future::join;
 use vtmigrated_proto::topodata::TopoConfig;
 
 use super::preflight::{Report, probe};
-use super::{Error, Result, record};
+use super::record::{self, unreadable};
+use super::{Error, Result};
 use crate::context::Context;
 use crate::topo::{self, external_cluster, paths};
 
@@ -74,8 +75,16 @@ fn in_use(name: &str, users: &[String]) -> Result<()> {
     if users.is_empty() {
         return Ok(());
     }
-    let help = "complete or cancel them first: Migrate --target-keyspace <keyspace> --workflow <workflow> complete|cancel; a way back: \
-         vtmigrated way-back complete|cancel --target-keyspace <keyspace> --workflow <workflow>";
+    let mut help = "complete or cancel them first: Migrate --target-keyspace <keyspace> --workflow <workflow> complete|cancel; a way back: \
+         vtmigrated way-back complete|cancel --target-keyspace <keyspace> --workflow <workflow>"
+        .to_owned();
+    if users.iter().any(|user| user.ends_with(unreadable::MARK)) {
+        let way_out = unreadable::way_out(("<keyspace>", "<workflow>"));
+        help = format!(
+            "{help}; one whose record cannot be read: {way_out}; where it has no streams, or its keyspace is gone, what \
+             vtmigrated advise leftovers says"
+        );
+    }
     let text = format!("mount {name} is in use by: {}", users.join(", "));
     Err(Error::precondition("MOUNT_IN_USE", text, help))
 }

@@ -5,6 +5,7 @@
 
 pub mod made_at;
 pub(super) mod text;
+pub mod unreadable;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::Shard;
 
 use self::made_at::{MadeAt, Noted};
+use self::unreadable::Unreadable;
 use super::streams::Listed;
 use super::{Result, way_back};
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
@@ -232,17 +234,40 @@ pub fn listed(lists: &[(String, Vec<String>)], shard: &str) -> Vec<String> {
     lookup(lists, shard).to_vec()
 }
 
+/// A record as it was read, or what is known of one that cannot be.
+pub type Kept = std::result::Result<Stored, Unreadable>;
+
 /// Reads the record of a workflow; `None` when there is none.
-pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Stored>> {
-    let path = paths::workflow_record(keyspace, workflow);
-    match global.get(&path).await {
+///
+/// # Errors
+/// Those of the topology.
+pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Kept>> {
+    match global.get(&paths::workflow_record(keyspace, workflow)).await {
         Ok(node) => {
-            let facts = text::read::<Facts>(&node.value)
-                .map_err(|detail| topo::Error::BadData { path: global.full(&path), detail })?;
-            Ok(Some(Stored { facts, version: node.version }))
+            let version = node.version;
+            let read = text::read(&node.value);
+            Ok(Some(read.map(|facts| Stored { facts, version }).map_err(|why| Unreadable { why, version })))
         }
         Err(error) if error.is_no_node() => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The same where nothing can be done without the facts.
+///
+/// # Errors
+/// `RECORD_UNREADABLE`, and those of the topology.
+pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Stored>> {
+    let kept = look(global, keyspace, workflow).await?.transpose();
+    kept.map_err(|unreadable| unreadable::refusal(global, (keyspace, workflow), &unreadable.why))
+}
+
+/// The record, and the one that cannot be read: at most one of them is there.
+pub fn apart(kept: Option<Kept>) -> (Option<Stored>, Option<Unreadable>) {
+    match kept {
+        Some(Ok(stored)) => (Some(stored), None),
+        Some(Err(unreadable)) => (None, Some(unreadable)),
+        None => (None, None),
     }
 }
 
@@ -287,6 +312,21 @@ pub async fn delete(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str, guar
     Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
 }
 
+/// Removes a record that cannot be read.
+///
+/// # Errors
+/// One that somebody has written since it was looked at, and those of the topology.
+pub async fn delete_unreadable(
+    global: &Arc<dyn Conn>,
+    (keyspace, workflow): (&str, &str),
+    unreadable: &Unreadable,
+    guard: &Lock,
+) -> Result<()> {
+    let expect = Expect::Version(unreadable.version);
+    let write = Write::delete(paths::workflow_record(keyspace, workflow), expect);
+    Ok(global.write_one(write, Some(guard)).await.map(|_| ())?)
+}
+
 /// Keyspace, workflow, and the facts that are kept of it, or why they cannot be read.
 pub type Known<F = Facts> = (String, String, std::result::Result<F, String>);
 
@@ -313,11 +353,13 @@ pub(super) fn known_of<F: DeserializeOwned>(
 }
 
 /// `keyspace.workflow` of the records that name a mount, and of ways back into it; records that cannot be read count as
-/// naming it.
+/// naming it, and have [`unreadable::MARK`] behind their names.
 pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
-    let uses = |(_, _, facts): &Known| facts.as_ref().map_or(true, |facts| facts.mount == mount);
-    let using = known(nodes).into_iter().filter(uses);
-    let mut users: Vec<String> = using.map(|(keyspace, workflow, _)| format!("{keyspace}.{workflow}")).collect();
+    let using = known(nodes).into_iter().filter_map(|(keyspace, workflow, facts)| match facts {
+        Ok(facts) => (facts.mount == mount).then(|| format!("{keyspace}.{workflow}")),
+        Err(_) => Some(format!("{keyspace}.{workflow} {}", unreadable::MARK)),
+    });
+    let mut users: Vec<String> = using.collect();
     users.extend(way_back::record::mounted(nodes, mount));
     users
 }

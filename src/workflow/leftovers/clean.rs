@@ -11,7 +11,7 @@ use super::super::record;
 use super::super::streams::{Keyspace, OnShard};
 use super::super::{Error, Result, way_back};
 use super::plan::{Plan, Remains, have_copied};
-use super::{Action, Known, Leftover, find, tablets};
+use super::{Action, Known, Leftover, find, tablets, unreadable};
 use crate::context::Context;
 use crate::topo::{Expect, Lock, Write, paths};
 
@@ -28,7 +28,7 @@ pub struct Cleaned {
 }
 
 /// Cleans the leftovers of one keyspace, or of all, whose keys are in `only`; an empty `only` means all that a report
-/// would call cleanable. Repeating it is harmless.
+/// would call cleanable. A record that cannot be read goes by its key only. Repeating it is harmless.
 ///
 /// # Errors
 /// Those of finding them. What cannot be cleaned is in the answer.
@@ -39,7 +39,11 @@ pub async fn clean(context: &Context, keyspace: &str, only: &[String]) -> Result
         cleaned.push(Cleaned { key: key.clone(), kept: "there is no such leftover now".into() });
     }
     // one after the other: they share locks
-    for leftover in found.iter().filter(|leftover| only.is_empty() || only.contains(&leftover.key())) {
+    let wanted = |leftover: &&Leftover| match only {
+        [] => leftover.cleanable,
+        _ => only.contains(&leftover.key()),
+    };
+    for leftover in found.iter().filter(wanted) {
         let key = leftover.key();
         match one(context, leftover).await {
             Some(Ok(())) => {
@@ -47,7 +51,6 @@ pub async fn clean(context: &Context, keyspace: &str, only: &[String]) -> Result
                 cleaned.push(Cleaned { key, kept: String::new() });
             }
             Some(Err(error)) => cleaned.push(Cleaned { key, kept: error.to_string() }),
-            None if only.is_empty() => {}
             None => {
                 cleaned.push(Cleaned { key, kept: format!("it is not cleaned by itself: {}", leftover.finding.mend) })
             }
@@ -74,6 +77,10 @@ async fn one(context: &Context, leftover: &Leftover) -> Option<Result<()>> {
                 Err(error) => Err(error.into()),
             }
         }
+        Action::Unreadable { keyspace, workflow, why } => match locks(context, keyspace, workflow, ACTION).await {
+            Ok(lock) => released(unreadable::clean(context, (keyspace, workflow), why, &lock).await, lock).await,
+            Err(error) => Err(error),
+        },
         Action::Rows { keyspace, shard, kind } => {
             let request = context.lock_request(ACTION).of(paths::keyspace_dir(keyspace));
             match global.lock(request).await {
@@ -97,7 +104,8 @@ async fn released(result: Result<()>, lock: Lock) -> Result<()> {
     result
 }
 
-fn changed() -> Error {
+/// A leftover that is not what the report said.
+pub fn changed() -> Error {
     let text = "it has changed since it was looked at";
     Error::Refused {
         code: crate::error::Code::Aborted,

@@ -77,8 +77,15 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     Ok(DryRun { summary, steps, report })
 }
 
+/// Where the data is kept a record that cannot be read is none: there must be a way out.
 async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, RoutingRules)> {
-    let found = async { Found::read(context, &arguments.keyspace, &arguments.workflow).await };
+    let Arguments { keyspace, workflow, keep_data, .. } = arguments;
+    let found = async {
+        match *keep_data {
+            true => Found::look(context, keyspace, workflow).await,
+            false => Found::read(context, keyspace, workflow).await,
+        }
+    };
     let rules = async { Ok(topo::routing_rules::get(context.topo.global()).await?) };
     try_join(found, rules).await
 }
@@ -243,8 +250,9 @@ fn summary(found: &Found, arguments: &Arguments, left: &[Kept]) -> String {
         false => format!("; {what}: {}", names::some(&tables, "; ")),
     });
     format!(
-        "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){}{}",
+        "Successfully cancelled the {workflow} workflow in the {keyspace} keyspace ({tables} tables {data}){}{}{}",
         left.concat(),
+        found.without_record(),
         told(&found.target.keyspace.cells)
     )
 }

@@ -184,9 +184,7 @@ impl Removal<'_> {
             Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
             Step::DeleteStreams { .. } => delete_rows(context, lock, target, workflow).await,
             Step::ReduceRecord { denied, .. } => self.reduce_record(denied.clone()).await,
-            Step::DeleteRecord { .. } => {
-                record::delete(context.topo.global(), &target.keyspace.name, workflow, lock).await
-            }
+            Step::DeleteRecord { .. } => self.delete_record().await,
         }
     }
 
@@ -235,6 +233,14 @@ impl Removal<'_> {
         let Some(stored) = &self.traces.mark else { return Ok(()) };
         let names = (self.target().keyspace.name.as_str(), self.workflow);
         record::replace(self.context.topo.global(), names, &stored.facts.of_denied(denied), self.lock).await
+    }
+
+    async fn delete_record(&self) -> Result<()> {
+        let (global, keyspace) = (self.context.topo.global(), self.target().keyspace.name.as_str());
+        match &self.found.unreadable {
+            Some(kept) => record::delete_unreadable(global, (keyspace, self.workflow), kept, self.lock).await,
+            None => record::delete(global, keyspace, self.workflow, self.lock).await,
+        }
     }
 
     async fn take_from_vschema(&self) -> Result<()> {

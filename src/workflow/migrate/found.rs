@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{try_join, try_join3};
 
+use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
 use super::super::{Error, Result, foreign, names, way_back};
@@ -19,6 +20,8 @@ pub struct Found {
     pub record: Option<Stored>,
     /// The record when it is an earlier workflow's of the same name.
     pub earlier: Option<Stored>,
+    /// The record when it cannot be read: nothing tells then whose it is.
+    pub unreadable: Option<Unreadable>,
     pub rows: Vec<OnShard>,
     /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
     others: BTreeMap<String, String>,
@@ -31,7 +34,22 @@ pub struct Found {
 
 impl Found {
     /// Reads a workflow: three waves. Its origin is the record's when no stream is left.
+    ///
+    /// # Errors
+    /// `RECORD_UNREADABLE`; a workflow that is not there, or not ours; a target that does not answer, or is being reparented.
     pub async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
+        let found = Self::look(context, keyspace, workflow).await?;
+        match &found.unreadable {
+            Some(kept) => Err(unreadable::refusal(context.topo.global(), (keyspace, workflow), &kept.why)),
+            None => Ok(found),
+        }
+    }
+
+    /// The same for whoever goes on without a record that cannot be read: only what the streams tell is known then.
+    ///
+    /// # Errors
+    /// The others of [`Self::read`].
+    pub async fn look(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
         let global = context.topo.global();
         let vschema = async { Ok(topo::vschema::find(global, keyspace).await?) };
         let graphed = async {
@@ -41,8 +59,9 @@ impl Found {
             Graphed::read(keyspace, shards, cells).await?.in_use(context).await
         };
         let records =
-            try_join(record::find(global, keyspace, workflow), way_back::record::look(global, keyspace, workflow));
-        let (graphed, vschema, (record, way_back)) = try_join3(graphed, vschema, records).await?;
+            try_join(record::look(global, keyspace, workflow), way_back::record::look(global, keyspace, workflow));
+        let (graphed, vschema, (kept, way_back)) = try_join3(graphed, vschema, records).await?;
+        let (record, unreadable) = record::apart(kept);
         let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
         let target = WithReplicas { keyspace: graphed.keyspace, tablets };
@@ -55,7 +74,7 @@ impl Found {
         if record.is_none() {
             target.keyspace.refuse_silent()?;
         }
-        if rows.is_empty() && record.is_none() {
+        if rows.is_empty() && record.is_none() && unreadable.is_none() {
             return Err(status::nothing_to_end(&target.keyspace, workflow));
         }
         target.refuse_reparents()?;
@@ -71,7 +90,21 @@ impl Found {
         }
         let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
         let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
-        Ok(Self { target, vschema, record, earlier, rows, others, origin, disagreement, way_back })
+        Ok(Self { target, vschema, record, earlier, unreadable, rows, others, origin, disagreement, way_back })
+    }
+
+    /// What is told of an end without a record that cannot be read, behind another text; empty when there was none.
+    pub fn without_record(&self) -> String {
+        let Some(Unreadable { why, .. }) = &self.unreadable else { return String::new() };
+        let (lifted, own) = (self.denied(), self.origin.tables.iter().collect::<BTreeSet<_>>());
+        let lifted: BTreeMap<&str, BTreeSet<&String>> =
+            lifted.iter().map(|(shard, tables)| (shard.as_str(), tables.iter().collect())).collect();
+        let known = |shard: &TargetShard, table: &String| {
+            let is_lifted = lifted.get(shard.name.as_str()).is_some_and(|tables| tables.contains(table));
+            is_lifted || self.others.contains_key(table) && !own.contains(table)
+        };
+        let denied = unreadable::still_denied(&self.target.keyspace, known);
+        format!("; its record, which cannot be read ({why}), is deleted{denied}")
     }
 
     /// True when the record of an earlier workflow stays when this one ends: it tells of tables that this one does not bring,

@@ -10,7 +10,7 @@ use vtmigrated_proto::topodata::ExternalVitessCluster;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 
 use super::super::preflight::Finding;
-use super::super::record::{self, Facts, Phase};
+use super::super::record::{self, Facts, Phase, unreadable};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::way_back;
@@ -86,6 +86,12 @@ impl Common {
         let found = self.records.iter().find(|(k, w, _)| k == keyspace && w == workflow)?;
         found.2.as_ref().ok()
     }
+
+    /// Why the record of a workflow cannot be read; `None` when it can be, or is not there.
+    fn unreadable(&self, keyspace: &str, workflow: &str) -> Option<&str> {
+        let found = self.records.iter().find(|(k, w, _)| k == keyspace && w == workflow)?;
+        found.2.as_ref().err().map(String::as_str)
+    }
 }
 
 /// A migration at one moment.
@@ -141,7 +147,7 @@ pub async fn keyspace(
 ) -> Result<Vec<(String, Result<Observed>)>> {
     let target = Keyspace::read(context, name).await?;
     let workflows = by_name(target.workflows(context, &[]).await?);
-    let mut observed = unborn(name, common, &workflows);
+    let mut observed = unborn(context, name, common, &workflows);
     observed.extend(migrations(context, &target, workflows, common, (columns, true)).await?);
     observed.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(observed)
@@ -199,18 +205,28 @@ pub(in crate::workflow) async fn migrations(
                 vschema: Some(vschema),
                 columns,
             };
-            let observed = observe(context, target, &workflow, &seen, &around, vschema).await;
+            let mut observed = observe(context, target, &workflow, &seen, &around, vschema).await;
+            if let (Ok(observed), Some(why)) = (&mut observed, common.unreadable(name, &workflow)) {
+                let error = unreadable::refusal(context.topo.global(), (name, workflow.as_str()), why);
+                observed.findings.push(Finding::of(&error, format!("workflow {workflow}")));
+            }
             (workflow, observed)
         }
     });
     Ok(join_all(asked.collect::<Vec<_>>()).await)
 }
 
-/// Workflows that have a record and no stream: their create or their complete did not end.
-fn unborn(keyspace: &str, common: &Common, alive: &Workflows) -> Vec<(String, Result<Observed>)> {
+/// Workflows that have a record and no stream: their create or their complete did not end, or nobody can read how far they are.
+fn unborn(context: &Context, keyspace: &str, common: &Common, alive: &Workflows) -> Vec<(String, Result<Observed>)> {
     let mine = common.records.iter().filter(|(k, w, _)| k == keyspace && !alive.contains_key(w));
-    mine.filter_map(|(_, workflow, facts)| {
-        let facts = facts.as_ref().ok()?;
+    mine.map(|(_, workflow, facts)| {
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(why) => {
+                let error = unreadable::refusal(context.topo.global(), (keyspace, workflow.as_str()), why);
+                return (workflow.clone(), Err(error));
+            }
+        };
         let (source, shards) = facts.source.clone();
         let origin = Origin { keyspace: source, mount: facts.mount.clone(), shards, tables: facts.tables.clone() };
         let observed = Observed {
@@ -220,7 +236,7 @@ fn unborn(keyspace: &str, common: &Common, alive: &Workflows) -> Vec<(String, Re
             completing: facts.completing,
             ..Observed::default()
         };
-        Some((workflow.clone(), Ok(observed)))
+        (workflow.clone(), Ok(observed))
     })
     .collect()
 }

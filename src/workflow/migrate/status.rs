@@ -16,7 +16,8 @@ use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardStreamsEntry, TableCopyStateEntry};
 
 use super::super::preflight::Finding;
-use super::super::record::{self, Facts, Stored, TableSize};
+use super::super::record::unreadable::{self, Unreadable};
+use super::super::record::{self, Facts, Kept, Stored, TableSize};
 use super::super::streams::{self, Keyspace, OnShard, Origin, TargetShard};
 use super::super::traffic::Traffic;
 use super::super::verdict::diff::{self, Diffs};
@@ -52,12 +53,12 @@ pub async fn status(
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
     let global = context.topo.global();
-    let (target, mounts, rules, vschema, stored) = try_join5(
+    let (target, mounts, rules, vschema, (stored, unreadable)) = try_join5(
         Keyspace::read(context, keyspace),
         async { Ok(global.list(topo::paths::EXTERNAL_CLUSTERS).await?) },
         async { Ok(topo::routing_rules::get(global).await?) },
         async { Ok(topo::vschema::find(global, keyspace).await?) },
-        async { Ok(readable(record::find(global, keyspace, workflow).await)) },
+        async { Ok(readable(record::look(global, keyspace, workflow).await)) },
     )
     .await?;
     if let Some(unknown) = shards.iter().find(|name| !target.shards.iter().any(|s| s.name == **name)) {
@@ -70,11 +71,12 @@ pub async fn status(
     let read = Seen::read(context, &target, workflow, !sized);
     let diffs = async { Ok(diff::read(context, &target, workflow).await) };
     let (mut seen, diffs, serving) = try_join3(read, diffs, serving).await?;
+    let unreadable = unreadable.map(|kept| unreadable::refusal(global, (keyspace, workflow), &kept.why));
     if seen.rows.is_empty() {
-        if stored.is_none() {
+        if stored.is_none() && unreadable.is_none() {
             target.refuse_silent()?;
         }
-        return Err(missing(keyspace, workflow, stored.is_some()));
+        return Err(unreadable.unwrap_or_else(|| missing(keyspace, workflow, stored.is_some())));
     }
     foreign::check(keyspace, workflow, &seen.rows)?;
     let facts = stored.as_ref().and_then(|stored| earlier::of(&stored.facts, &target, &seen.rows));
@@ -95,7 +97,8 @@ pub async fn status(
         vschema: Some(&vschema),
         columns: true,
     };
-    let weighed = weigh(context, &target, workflow, &seen, &around).await?;
+    let mut weighed = weigh(context, &target, workflow, &seen, &around).await?;
+    weighed.findings.extend(unreadable.map(|error| Finding::of(&error, format!("workflow {workflow}"))));
     let verdict = verdict::summary(&weighed.findings);
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
     let line = format!("{}. Complete: {verdict}{}", weighed.traffic, left_out(&target));
@@ -243,11 +246,11 @@ pub async fn of_created(context: &Context, arguments: &Arguments, target: &Keysp
 }
 
 /// A record that cannot be read is none to measure against; a status without it is better than none.
-fn readable(found: Result<Option<Stored>>) -> Option<Stored> {
-    found.unwrap_or_else(|error| {
+fn readable(found: Result<Option<Kept>>) -> (Option<Stored>, Option<Unreadable>) {
+    record::apart(found.unwrap_or_else(|error| {
         tracing::warn!("the workflow's record cannot be read: {error}");
         None
-    })
+    }))
 }
 
 /// What others than the streams say.

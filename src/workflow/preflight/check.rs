@@ -114,6 +114,7 @@ checks! {
 
     WORKFLOW_UNKNOWN Blocks "complete, cancel" "no streams of that workflow";
     WORKFLOW_TYPE Blocks "complete, cancel" "the workflow is no Migrate";
+    RECORD_UNREADABLE Blocks "complete, cancel" "the workflow's record cannot be read: only a delete that keeps the data goes on (create, too; a warning of leftovers)";
     CREATE_UNFINISHED Blocks "complete" "the workflow's create was interrupted or is being taken back";
     CANCEL_HAS_BEGUN Blocks "complete" "the workflow's cancel has begun to take tables away, and did not end";
     STREAM_MISSING Blocks "complete" "a serving shard has no stream of the workflow, or none of a source shard that feeds it";

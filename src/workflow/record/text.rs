@@ -1,13 +1,17 @@
 //! How a record is written: JSON in which equal lists of several shards stand once, in gzip when it is large. Topologies bound
 //! their values (etcd 1.5 MiB for a transaction, ZooKeeper 1 MB, Consul 512 KiB), and lists of tables grow with the shards.
+//!
+//! Fields that a reader does not know are passed over, and are gone when it writes the record. So a field that is new has to mean
+//! the same as none where it is missing. A version that writes one which must not be passed over names it in the list `needs`; this
+//! one knows of no such field, and reads no record that names any.
 
 use std::io::{Read, Write};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Records from this size on are compressed, in bytes.
 const LARGE: usize = 64 << 10;
@@ -27,13 +31,32 @@ pub fn write<T: Serialize>(facts: &T) -> Result<Vec<u8>, String> {
 }
 
 /// The facts of a record.
+///
+/// # Errors
+/// A text: what keeps it from being read, or that a newer version says so.
 pub fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     if !value.starts_with(&GZIP) {
-        return serde_json::from_slice(value).map_err(|e| e.to_string());
+        return parsed(value);
     }
     let mut json = Vec::new();
     GzDecoder::new(value).take(LARGEST).read_to_end(&mut json).map_err(|e| e.to_string())?;
-    serde_json::from_slice(&json).map_err(|e| e.to_string())
+    parsed(&json)
+}
+
+/// What a newer version wants a reader to know.
+#[derive(Deserialize)]
+struct Needs {
+    #[serde(default)]
+    needs: Vec<String>,
+}
+
+fn parsed<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    let facts: T = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    let Needs { needs } = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    if needs.is_empty() {
+        return Ok(facts);
+    }
+    Err(format!("a newer version wrote it, and wants a reader to know of: {}", needs.join(", ")))
 }
 
 /// Lists by shard: a list with the names of all shards that have it.
@@ -128,6 +151,22 @@ mod tests {
         let noted = read.noted_on("07-");
         assert_eq!(noted.compare("a_table_of_this_name_00049", Some(1_700_000_000 + 7 * 31)), Since::Same);
         assert_eq!(noted.compare("a_table_of_this_name_00049", Some(1_700_001_000)), Since::Another);
+    }
+
+    #[test]
+    fn a_field_of_a_newer_version_is_passed_over_unless_it_is_needed() {
+        let mut json = serde_json::to_value(facts(1, 1)).unwrap();
+        json["colour"] = "blue".into();
+        assert_eq!(read::<Facts>(json.to_string().as_bytes()).unwrap(), facts(1, 1));
+        json["needs"] = serde_json::json!([]);
+        assert!(read::<Facts>(json.to_string().as_bytes()).is_ok());
+        for (needs, why) in
+            [(serde_json::json!(["colour", "shape"]), "colour, shape"), (serde_json::json!(2), "invalid type")]
+        {
+            json["needs"] = needs;
+            let error = read::<Facts>(json.to_string().as_bytes()).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]
