@@ -80,6 +80,8 @@ mod shadow;
 mod shards;
 #[path = "rpc/source_load.rs"]
 mod source_load;
+#[path = "rpc/spare_shards.rs"]
+mod spare_shards;
 #[path = "rpc/stock.rs"]
 mod stock;
 #[path = "rpc/support.rs"]

@@ -1,5 +1,6 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
+mod concerned;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};

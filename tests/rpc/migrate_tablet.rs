@@ -69,6 +69,8 @@ pub struct Contents {
     bounding: usize,
     pub most_bounding: usize,
     pub bounded: usize,
+    /// Its tables' ids are AUTO_INCREMENT, as it says when it is asked for columns; it tells none otherwise.
+    pub counts_ids: bool,
     /// For each question for its schema whether it was for definitions only.
     pub schemas: Vec<bool>,
     last_id: i32,

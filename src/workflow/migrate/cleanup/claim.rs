@@ -43,7 +43,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// What becomes of the tables of a workflow.
+/// What becomes of the tables of a workflow, on the shards that [it is about](Keyspace::concerned).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// By shard, in the order of the shards.
@@ -143,8 +143,8 @@ struct OfShard<'a> {
 
 impl<'a> OfShard<'a> {
     fn all(known: Known<'a>) -> Vec<Self> {
-        let shards = known.target.shards.iter().enumerate();
-        shards.map(|(at, shard)| Self::new(known, at, shard)).collect()
+        let shards = known.target.concerned(known.rows.iter().copied(), known.facts);
+        shards.into_iter().map(|(at, shard)| Self::new(known, at, shard)).collect()
     }
 
     fn new(known: Known<'a>, at: usize, shard: &'a TargetShard) -> Self {
