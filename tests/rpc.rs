@@ -34,6 +34,8 @@ mod faulty_source;
 mod guard;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
+#[path = "rpc/late_replicas.rs"]
+mod late_replicas;
 #[path = "rpc/legacy.rs"]
 mod legacy;
 #[path = "rpc/made_anew.rs"]

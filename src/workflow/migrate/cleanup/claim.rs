@@ -171,7 +171,7 @@ impl<'a> OfShard<'a> {
             record,
             streams: of_tables,
             denied: shard.denied(),
-            unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(&shard.record.value)),
+            unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(shard)),
             noted: known.facts.filter(|facts| facts.cancelling).map(|facts| facts.noted_on(&shard.name)),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),
