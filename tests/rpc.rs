@@ -36,6 +36,8 @@ mod faulty_source;
 mod guard;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
+#[path = "rpc/late_replicas.rs"]
+mod late_replicas;
 #[path = "rpc/legacy.rs"]
 mod legacy;
 #[path = "rpc/made_anew.rs"]
@@ -84,6 +86,8 @@ mod shadow;
 mod shards;
 #[path = "rpc/source_load.rs"]
 mod source_load;
+#[path = "rpc/spare_shards.rs"]
+mod spare_shards;
 #[path = "rpc/stock.rs"]
 mod stock;
 #[path = "rpc/support.rs"]

@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vtmigrated_proto::topodata::Shard;
 
 use self::made_at::{MadeAt, Noted};
 use self::unreadable::Unreadable;
-use super::streams::Listed;
+use super::streams::{Listed, TargetShard};
 use super::{Result, way_back};
+use crate::topo::tablet::began;
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far create got.
@@ -96,6 +96,10 @@ pub struct Facts {
     /// Tablets of such cells that have read them since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aware: Vec<String>,
+    /// Tablets that nobody reached then, by alias, with the seconds and nanoseconds since the epoch at which, by their records, their
+    /// programs had started. Such a program may have read its shard's record before; one that started later has read it since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starting: Vec<(String, (i64, i32))>,
     /// Sizes of the source's tables; none when nobody could tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<TableSize>,
@@ -177,6 +181,7 @@ impl Facts {
             handed_over: false,
             keeping: false,
             unaware: Vec::new(),
+            starting: Vec::new(),
             sizes: Vec::new(),
             denied_tables: denied,
             ..self.clone()
@@ -189,13 +194,20 @@ impl Facts {
     }
 
     /// True when the present primary of a shard is not known to have read that create denied the tables.
-    pub fn has_unaware_primary(&self, shard: &Shard) -> bool {
-        let Some(primary) = &shard.primary_alias else { return false };
-        self.is_unaware(&paths::alias_text(primary), &primary.cell)
+    pub fn has_unaware_primary(&self, shard: &TargetShard) -> bool {
+        let Some(primary) = &shard.record.value.primary_alias else { return false };
+        let alias = paths::alias_text(primary);
+        let started = shard.primary.as_ref().and_then(|tablet| began(tablet.tablet_start_time.as_ref()));
+        let is_the_same = |(known, then): &(String, (i64, i32))| *known == alias && started == Some(*then);
+        self.is_unaware(&alias, &primary.cell) || self.starting.iter().any(is_the_same)
     }
 
-    /// True for a tablet that may not have read that tables are denied.
-    pub fn is_unaware(&self, alias: &str, cell: &str) -> bool {
+    /// True for a tablet that has not read that tables are denied, or may not have, unless it has started since.
+    pub fn may_be_unaware(&self, alias: &str, cell: &str) -> bool {
+        self.is_unaware(alias, cell) || self.starting.iter().any(|(starting, _)| starting == alias)
+    }
+
+    fn is_unaware(&self, alias: &str, cell: &str) -> bool {
         let of_cell = |unaware: &String| unaware == cell && !self.aware.iter().any(|aware| aware == alias);
         self.unaware.iter().any(|unaware| unaware == alias || of_cell(unaware))
     }
@@ -203,6 +215,7 @@ impl Facts {
     /// Notes that a tablet has read its shard's record since.
     pub fn make_aware(&mut self, alias: &str, cell: &str) {
         self.unaware.retain(|unaware| unaware != alias);
+        self.starting.retain(|(starting, _)| starting != alias);
         if self.is_unaware(alias, cell) {
             self.aware.push(alias.to_owned());
         }

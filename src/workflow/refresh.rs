@@ -1,5 +1,6 @@
 //! Making tablets read their shard records again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -11,6 +12,7 @@ use super::streams::WithReplicas;
 use super::{Error, Result};
 use crate::context::Context;
 use crate::tablet;
+use crate::topo::tablet::began;
 use crate::topo::{self, Lock, LockRequest, paths};
 
 /// Bound of all calls together, as in stock.
@@ -21,12 +23,20 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
     pub alias: String,
-    /// False for one that does not run, so that it reads the record when it starts.
+    /// False for one that nobody reached at its address: it reads the record when it starts, or is starting and has read it.
     pub runs: bool,
+    /// When its program started, by its record, in seconds and nanoseconds since the epoch; older tablets do not tell.
+    pub started: Option<(i64, i32)>,
     cause: String,
 }
 
 impl Missed {
+    fn of(tablet: &Tablet, error: &tablet::Error) -> Self {
+        tracing::warn!("a replica was not refreshed: {error}");
+        let started = began(tablet.tablet_start_time.as_ref());
+        Self { alias: tablet::alias(tablet), runs: !error.is_not_running(), started, cause: error.to_string() }
+    }
+
     /// What is wrong until then, and the way to mend it, as one line for each replica.
     pub fn told(missed: &[Self], until: &str) -> String {
         let line = |Self { alias, cause, .. }: &Self| {
@@ -54,7 +64,8 @@ pub async fn known(context: &Context) -> Vec<Known> {
         Vec::new()
     });
     // the others name no tablet, and may be large
-    known.retain(|(_, _, facts)| facts.as_ref().is_ok_and(|facts| !facts.unaware.is_empty()));
+    let names_some = |facts: &Facts| !facts.unaware.is_empty() || !facts.starting.is_empty();
+    known.retain(|(_, _, facts)| facts.as_ref().is_ok_and(names_some));
     known
 }
 
@@ -67,7 +78,7 @@ pub async fn known(context: &Context) -> Vec<Known> {
 pub async fn heard(context: &Context, known: &[Known], tablets: &[Tablet]) -> Result<()> {
     let Some(Tablet { keyspace, shard, .. }) = tablets.first() else { return Ok(()) };
     let global = context.topo.global();
-    let names = |facts: &Facts| tablets.iter().any(|tablet| facts.is_unaware(&tablet::alias(tablet), cell(tablet)));
+    let names = |facts: &Facts| tablets.iter().any(|tablet| facts.may_be_unaware(&tablet::alias(tablet), cell(tablet)));
     let of_keyspace = known.iter().filter(|(of, _, _)| of == keyspace);
     let readable = of_keyspace.filter_map(|(_, workflow, facts)| Some((workflow.as_str(), facts.as_ref().ok()?)));
     let naming: Vec<(&str, &Facts)> = readable.filter(|&(_, facts)| names(facts)).collect();
@@ -101,8 +112,8 @@ async fn make_aware(
     let global = context.topo.global();
     let Some(stored) = record::find(global, workflow.0, workflow.1).await? else { return Ok(()) };
     let mut facts = stored.facts;
-    let (unaware, aware) = (facts.unaware.clone(), facts.aware.clone());
-    if facts != (Facts { unaware, aware, ..before.clone() }) {
+    let Facts { unaware, aware, starting, .. } = facts.clone();
+    if facts != (Facts { unaware, aware, starting, ..before.clone() }) {
         tracing::warn!(
             workflow = workflow.1,
             "its record has changed while tablets were refreshed: refresh them again"
@@ -115,7 +126,8 @@ async fn make_aware(
     record::put(global, workflow, &facts, stored.version, lock).await.map(drop)
 }
 
-fn cell(tablet: &Tablet) -> &str {
+/// The cell of a tablet; empty for a record without an alias.
+pub fn cell(tablet: &Tablet) -> &str {
     tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default()
 }
 
@@ -128,28 +140,67 @@ pub async fn shards(
     keyspace: &WithReplicas,
     wanted: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<Vec<Missed>> {
-    let mut calls = Vec::new();
+    let mut asked = Vec::new();
     for shard in keyspace.keyspace.shards.iter().filter(|s| wanted(&s.name)) {
         let primary = shard.primary.as_ref().map(tablet::alias).unwrap_or_default();
-        for tablet in keyspace.tablets.get(&shard.name).into_iter().flatten() {
-            let is_primary = tablet::alias(tablet) == primary;
-            calls.push(async move {
-                let call = context.tablets.refresh_state(tablet, RefreshStateRequest {});
-                (tablet, is_primary, crate::deadline::scope(Some(crate::deadline::now() + TIMEOUT), call).await)
-            });
-        }
+        let tablets = keyspace.tablets.get(&shard.name).into_iter().flatten();
+        asked.extend(tablets.map(|tablet| (tablet, tablet::alias(tablet) == primary)));
     }
     let (mut errors, mut missed) = (Vec::new(), Vec::new());
-    for (tablet, is_primary, answer) in join_all(calls).await {
-        match answer {
-            Ok(_) => {}
-            Err(error) if is_primary => errors.push(Error::from(error)),
-            Err(error) => {
-                tracing::warn!("a replica was not refreshed: {error}");
-                let runs = !error.is_not_running();
-                missed.push(Missed { alias: tablet::alias(tablet), runs, cause: error.to_string() });
-            }
+    for (tablet, is_primary, error) in refused(context, asked).await {
+        match is_primary {
+            true => errors.push(Error::from(error)),
+            false => missed.push(Missed::of(tablet, &error)),
         }
     }
     Error::several(errors).map_or(Ok(missed), Err)
+}
+
+/// Refreshes once more those of `missed` that [`shards`] did not reach at their addresses, and those replicas that have come since
+/// `before` was read: three waves, two where there are none. Answers all that have not read their shards' records by now.
+///
+/// A tablet reads its shard's record first, then registers itself, waits for its MySQL and for its replication, and only then can be
+/// called (Vitess 22.0.4 and 24.0.4, `TabletManager.Start`): one that does all this while tables are denied may not know of it.
+pub async fn rest(context: &Context, before: &WithReplicas, missed: Vec<Missed>) -> Vec<Missed> {
+    let now = before.tablets_now().await;
+    let (mut left, unreached): (Vec<Missed>, Vec<Missed>) = missed.into_iter().partition(|missed| missed.runs);
+    let unreached: BTreeSet<String> = unreached.into_iter().map(|missed| missed.alias).collect();
+    let mut asked = Vec::new();
+    for shard in &before.keyspace.shards {
+        let primary = shard.primary.as_ref().map(tablet::alias).unwrap_or_default();
+        let [old, fresh] = [&before.tablets, &now].map(|tablets| by_alias(tablets.get(&shard.name)));
+        let mut all = old.clone();
+        all.extend(fresh);
+        for (alias, tablet) in all.into_iter().filter(|(alias, _)| *alias != primary) {
+            match old.get(&alias) {
+                None => asked.push((tablet, true)),
+                Some(known) if unreached.contains(&alias) => asked.push((tablet, *known != tablet)),
+                Some(_) => {}
+            }
+        }
+    }
+    for (tablet, has_registered, error) in refused(context, asked).await {
+        let mut missed = Missed::of(tablet, &error);
+        // it is starting, and nothing will tell whether it is started anew
+        missed.runs |= has_registered && missed.started.is_none();
+        left.push(missed);
+    }
+    left
+}
+
+fn by_alias(tablets: Option<&Vec<Tablet>>) -> BTreeMap<String, &Tablet> {
+    tablets.into_iter().flatten().map(|tablet| (tablet::alias(tablet), tablet)).collect()
+}
+
+/// Makes tablets read their shards' records again: one wave. Answers those that did not, with what is marked of each.
+async fn refused<'t>(context: &Context, asked: Vec<(&'t Tablet, bool)>) -> Vec<(&'t Tablet, bool, tablet::Error)> {
+    let mut calls = Vec::new();
+    for (tablet, mark) in asked {
+        calls.push(async move {
+            let call = context.tablets.refresh_state(tablet, RefreshStateRequest {});
+            let answer = crate::deadline::scope(Some(crate::deadline::now() + TIMEOUT), call).await;
+            Some((tablet, mark, answer.err()?))
+        });
+    }
+    join_all(calls).await.into_iter().flatten().collect()
 }

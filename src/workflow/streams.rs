@@ -1,7 +1,9 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
+mod concerned;
 mod in_use;
 mod rules;
+mod tablets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -246,19 +248,7 @@ impl Graphed {
 
     /// Every tablet of each shard that has a hostname, primaries included: one wave.
     pub async fn tablets(&self) -> Result<BTreeMap<String, Vec<Tablet>>> {
-        let replicas: Vec<TabletAlias> = self.graphs.values().flatten().cloned().collect();
-        let others = topo::tablet::reachable(&self.keyspace.cells, &replicas).await.tablets;
-        let mut tablets: BTreeMap<String, Vec<Tablet>> = BTreeMap::new();
-        for shard in &self.keyspace.shards {
-            let mut all: BTreeMap<String, Tablet> = BTreeMap::new();
-            let known = self.graphs.get(&shard.name).into_iter().flatten();
-            let replicas = known.filter_map(|alias| others.get(&paths::alias_text(alias)).cloned());
-            for tablet in replicas.chain(shard.primary.clone()).filter(|t| !t.hostname.is_empty()) {
-                all.insert(tablet::alias(&tablet), tablet);
-            }
-            tablets.insert(shard.name.clone(), all.into_values().collect());
-        }
-        Ok(tablets)
+        Ok(tablets::of(&self.keyspace, &self.graphs).await)
     }
 }
 

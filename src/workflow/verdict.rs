@@ -186,13 +186,16 @@ pub(in crate::workflow) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Columns of some tables on every shard: one wave. Shards that do not tell are findings.
+/// Columns of some tables on every shard that the workflow with these streams and this record [is about](Keyspace::concerned): one
+/// wave. Shards that do not tell are findings.
 pub async fn columns_of(
     context: &Context,
     target: &Keyspace,
+    (rows, facts): (&[OnShard], Option<&Facts>),
     tables: &[String],
 ) -> (Vec<(String, Columns)>, Vec<Finding>) {
-    let asked = target.shards.iter().filter_map(|shard| Some((shard, shard.primary.as_ref()?)));
+    let shards = target.concerned(rows, facts).into_iter().map(|(_, shard)| shard);
+    let asked = shards.filter_map(|shard| Some((shard, shard.primary.as_ref()?)));
     let asked = asked.map(|(shard, on)| async move { (&shard.name, schema::columns(context, on, tables).await) });
     let (mut columns, mut silent) = (Vec::new(), Vec::new());
     for (shard, answer) in join_all(asked).await {
@@ -229,7 +232,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         within: SOURCE_TIMEOUT,
     };
     let names = [workflow.to_owned()];
-    let columns = columns_of(context, target, &found.origin.tables);
+    let columns = columns_of(context, target, (&found.rows, facts), &found.origin.tables);
     let (source, (columns, silent), unread) =
         join3(source::read(context, &ask, None), columns, overrides::unread(context, target, &found.rows)).await;
     // after the source, so that its position can have been reached

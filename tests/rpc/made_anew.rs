@@ -62,6 +62,33 @@ async fn all_tables_that_were_made_anew_stay_whether_the_cancel_had_dropped_them
 }
 
 #[tokio::test]
+async fn an_end_that_keeps_the_data_alters_no_table_that_was_made_anew() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    for primary in &rig.target {
+        let key = |table: &str| (table.to_owned(), format!("alter table {table} add unique key by_id (id)"));
+        primary.contents().actions = TABLES.map(key).to_vec();
+    }
+    cut_off(&rig).await;
+    for primary in &rig.target {
+        primary.make_anew("orders", 7);
+        primary.taken();
+    }
+    // and is repeated once clients have the tables
+    rig.target[0].contents().fails = vec!["delete from _vt.vreplication"];
+    rig.cancel(true).await.unwrap_err();
+    assert_eq!(rig.record().await.unwrap()["handed_over"], true);
+    rig.target[0].contents().fails.clear();
+    rig.cancel(true).await.unwrap();
+    let calls = [rig.target[0].taken(), rig.target[1].taken()];
+    let altered =
+        |at: usize, table: &str| calls[at].iter().any(|call| call.starts_with(&format!("alter table {table}")));
+    assert!(altered(1, "customer") && !altered(0, "orders") && !altered(1, "orders"), "{calls:?}");
+    assert_eq!(rows(&rig), [7, 10, 7]);
+    assert_eq!((rig.record().await, rig.denied().await), (None, [Vec::<String>::new(), Vec::new()]));
+}
+
+#[tokio::test]
 async fn a_table_that_was_gone_before_the_first_cancel_keeps_no_other_one_there() {
     let rig = Rig::start().await;
     rig.copied().await;

@@ -9,6 +9,7 @@ use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
 use super::super::preflight::{DryRun, Report, told};
+use super::super::record::Facts;
 use super::super::refresh::{self, Missed};
 use super::super::streams::OnShard;
 use super::super::way_back::record::Phase;
@@ -115,7 +116,8 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     }
     found.refuse_shared("delete", workflow, *keep_data)?;
     if *keep_data {
-        return Ok(Planned { traces: traces(found, Vec::new(), &[], true), left: Vec::new() });
+        let tables = made_anew(context, found).await?;
+        return Ok(Planned { traces: traces(found, tables, &[], true), left: Vec::new() });
     }
     found.refuse_way_back("delete", workflow)?;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
@@ -132,6 +134,24 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     }
     let completing = readiness::has_begun(&found.rows, facts);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
+}
+
+/// Tables, by shard, that somebody has made anew since a cancel began that was cut off: they have keys of their own.
+///
+/// # Errors
+/// A tablet that has to tell when its tables were made and does not.
+async fn made_anew(context: &Context, found: &Found) -> Result<Vec<(String, Tables)>> {
+    let facts = found.record.as_ref().map(|stored| &stored.facts);
+    // only streams tell of keys that are owed
+    let cut_off = facts.filter(|facts| facts.cancelling && !found.rows.is_empty());
+    let Some(facts) = cut_off else { return Ok(Vec::new()) };
+    // they are that, too, when the data was handed over meanwhile
+    let facts = Facts { handed_over: false, ..facts.clone() };
+    let rows: Vec<&OnShard> = found.rows.iter().collect();
+    let tables = found.tables();
+    let known = Known { target: &found.target.keyspace, rows: &rows, facts: Some(&facts), tables: &tables };
+    let only = |(shard, Tables { anew, .. }): (String, Tables)| (shard, Tables { anew, ..Tables::default() });
+    Ok(Claim::read(context, known).await?.tables.into_iter().map(only).collect())
 }
 
 fn has_begun(keyspace: &str, workflow: &str) -> Error {

@@ -204,7 +204,7 @@ impl Removal<'_> {
     }
 
     /// The write by which the record says that all tables were seen to; none where no table goes, without a record, or while a
-    /// tablet may still make some.
+    /// tablet may still make some. Where the data is kept, tables of the workflow's own stay, which a cancel may still take.
     fn seen_to(&self) -> Result<Vec<Write>> {
         self.seen_to_on(self.target().keyspace.shards.iter().map(|shard| shard.name.clone()))
     }
@@ -213,9 +213,8 @@ impl Removal<'_> {
     /// what is there by then: a table that is made after its drop is denied by the shard's record only, until tablets read that.
     fn seen_to_on(&self, shards: impl Iterator<Item = String>) -> Result<Vec<Write>> {
         let traces = &self.traces;
-        let Some(stored) = traces.mark.as_ref().filter(|_| traces.takes_tables() && !traces.keep_record) else {
-            return Ok(Vec::new());
-        };
+        let notes = traces.takes_tables() && !traces.keep_record && !traces.handed_over;
+        let Some(stored) = traces.mark.as_ref().filter(|_| notes) else { return Ok(Vec::new()) };
         let seen_to: BTreeSet<String> = stored.facts.seen_to.iter().cloned().chain(shards).collect();
         let facts = Facts { cancelling: true, seen_to: seen_to.into_iter().collect(), ..stored.facts.clone() };
         let names = (self.target().keyspace.name.as_str(), self.workflow);

@@ -154,7 +154,7 @@ impl Found {
     pub fn unaware_primary(&self) -> Option<&str> {
         let facts = &self.record.as_ref()?.facts;
         let mut shards = self.target.keyspace.shards.iter();
-        shards.find(|shard| facts.has_unaware_primary(&shard.record.value)).map(|shard| shard.name.as_str())
+        shards.find(|shard| facts.has_unaware_primary(shard)).map(|shard| shard.name.as_str())
     }
 
     /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the

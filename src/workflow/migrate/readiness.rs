@@ -90,13 +90,14 @@ impl Seen {
     async fn read(context: &Context, found: &Found, workflow: &str, known: Option<Asked>) -> Result<Self> {
         let target = &found.target.keyspace;
         let origin = &found.origin;
+        let facts = found.record.as_ref().map(|stored| &stored.facts);
         let names = [workflow.to_owned()];
         let diffs = async { diff::read(context, target, workflow).await.settled(context, origin, &target.name).await };
         let on_target = join4(
             copy_states::of_all(context, target, workflow),
             target.workflows(context, &names),
             diffs,
-            verdict::columns_of(context, target, &origin.tables),
+            verdict::columns_of(context, target, (&found.rows, facts), &origin.tables),
         );
         let source = source(context, found, known);
         let (source, (states, rows, diffs, (columns, silent))) = futures::future::join(source, on_target).await;

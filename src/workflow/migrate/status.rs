@@ -202,7 +202,7 @@ async fn sides(
         if tables.is_empty() {
             return None;
         }
-        Some(verdict::columns_of(context, target, &tables).await.0)
+        Some(verdict::columns_of(context, target, (&seen.rows, facts), &tables).await.0)
     };
     join(source, columns).await
 }

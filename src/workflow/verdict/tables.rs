@@ -6,8 +6,8 @@ use futures::future::join;
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::preflight::{Finding, auto_increments, check, gently, sequences};
 use super::super::names;
+use super::super::preflight::{Finding, auto_increments, check, gently, sequences};
 use super::super::record::Facts;
 use super::super::streams::Keyspace;
 use super::schema::Columns;

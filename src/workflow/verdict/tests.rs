@@ -90,6 +90,7 @@ fn facts() -> Facts {
         seen_to: Vec::new(),
         unaware: Vec::new(),
         aware: Vec::new(),
+        starting: Vec::new(),
         sizes: Vec::new(),
     }
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// What becomes of the tables of a workflow.
+/// What becomes of the tables of a workflow, on the shards that [it is about](Keyspace::concerned).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// By shard, in the order of the shards.
@@ -143,8 +143,8 @@ struct OfShard<'a> {
 
 impl<'a> OfShard<'a> {
     fn all(known: Known<'a>) -> Vec<Self> {
-        let shards = known.target.shards.iter().enumerate();
-        shards.map(|(at, shard)| Self::new(known, at, shard)).collect()
+        let shards = known.target.concerned(known.rows.iter().copied(), known.facts);
+        shards.into_iter().map(|(at, shard)| Self::new(known, at, shard)).collect()
     }
 
     fn new(known: Known<'a>, at: usize, shard: &'a TargetShard) -> Self {
@@ -171,7 +171,7 @@ impl<'a> OfShard<'a> {
             record,
             streams: of_tables,
             denied: shard.denied(),
-            unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(&shard.record.value)),
+            unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(shard)),
             noted: known.facts.filter(|facts| facts.cancelling).map(|facts| facts.noted_on(&shard.name)),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),

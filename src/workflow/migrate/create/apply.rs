@@ -53,6 +53,10 @@ impl Creation<'_> {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn note_missed(&self, missed: Vec<Missed>) {
+        *self.missed.lock().unwrap_or_else(PoisonError::into_inner) = missed;
+    }
+
     /// Runs the steps, stage by stage; each can be repeated. What was made is taken back when one fails.
     pub async fn run(&self, planned: &Facts) -> Result<()> {
         let version = AtomicI64::new(self.situation.record.as_ref().map_or(record::NONE, |stored| stored.version));
@@ -78,7 +82,7 @@ impl Creation<'_> {
                 return Err(self.failed(&facts, error).await);
             }
             facts = Facts { sizes, ..next };
-            if stage.iter().any(|step| matches!(step, Step::RefreshTablets { .. }))
+            if stage.iter().any(|step| matches!(step, Step::RefreshTablets { .. } | Step::RefreshRest { .. }))
                 && let Err(error) = self.note_unaware(&mut facts, &version).await
             {
                 return Err(self.failed(&facts, error).await);
@@ -88,15 +92,24 @@ impl Creation<'_> {
         Ok(())
     }
 
-    /// Notes in the record, before any stream can copy, which tablets do not know that tables are denied.
+    /// Notes in the record, before any stream can copy, which tablets do not know, or may not, that tables are denied.
     async fn note_unaware(&self, facts: &mut Facts, version: &AtomicI64) -> Result<()> {
-        let missed = self.missed().into_iter().filter(|missed| missed.runs).map(|missed| missed.alias);
-        let out_of_reach = self.situation.target.keyspace.cells.left_out().into_iter().map(|(cell, _)| cell);
-        let unaware: Vec<String> = missed.chain(out_of_reach).collect();
-        if unaware == facts.unaware {
+        let (target, missed) = (&self.situation.target, self.missed());
+        let cells: Vec<String> = target.keyspace.cells.left_out().into_iter().map(|(cell, _)| cell).collect();
+        let (running, unreached): (Vec<&Missed>, Vec<&Missed>) = missed.iter().partition(|missed| missed.runs);
+        let unaware = running.into_iter().map(|missed| missed.alias.clone()).chain(cells.iter().cloned());
+        let unaware: Vec<String> = unaware.collect();
+        let starting = unreached.into_iter().filter_map(|missed| Some((missed.alias.clone(), missed.started?)));
+        let starting: Vec<_> = starting.collect();
+        if (&unaware, &starting) == (&facts.unaware, &facts.starting) {
             return Ok(());
         }
-        (facts.unaware, facts.aware) = (unaware, Vec::new());
+        // a cell may fall silent after its tablets were refreshed
+        let of_cells = |tablet: &&Tablet| cells.iter().any(|cell| cell == refresh::cell(tablet));
+        let known = target.tablets.values().flatten().filter(of_cells).map(tablet::alias);
+        let aware = known.filter(|alias| !missed.iter().any(|missed| missed.alias == *alias));
+        let aware: Vec<String> = aware.collect();
+        (facts.unaware, facts.aware, facts.starting) = (unaware, aware, starting);
         self.put(facts, version).await
     }
 
@@ -146,8 +159,11 @@ impl Creation<'_> {
                 Ok(())
             }
             Step::RefreshTablets { .. } => {
-                let missed = refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?;
-                *self.missed.lock().unwrap_or_else(PoisonError::into_inner) = missed;
+                self.note_missed(refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?);
+                Ok(())
+            }
+            Step::RefreshRest { .. } => {
+                self.note_missed(refresh::rest(self.context, &self.situation.target, self.missed()).await);
                 Ok(())
             }
             Step::SeeEmpty { .. } => {

@@ -206,6 +206,7 @@ impl Situation {
             seen_to: Vec::new(),
             unaware: Vec::new(),
             aware: Vec::new(),
+            starting: Vec::new(),
             sizes: Vec::new(),
         }
     }

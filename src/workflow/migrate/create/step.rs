@@ -38,6 +38,10 @@ pub enum Step {
     RefreshTablets {
         shards: Vec<String>,
     },
+    /// Replicas that have come since the clusters were read, and those that were not reached.
+    RefreshRest {
+        shards: Vec<String>,
+    },
     /// That no table holds a row, on shards whose streams have copied nothing.
     SeeEmpty {
         shards: Vec<String>,
@@ -54,7 +58,8 @@ pub enum Step {
 impl Step {
     /// True when the step changes something without proving the lock itself.
     pub fn needs_lock(&self) -> bool {
-        !self.proves_lock() && !matches!(self, Self::RefreshTablets { .. } | Self::SeeEmpty { .. })
+        let reads = matches!(self, Self::RefreshTablets { .. } | Self::RefreshRest { .. } | Self::SeeEmpty { .. });
+        !self.proves_lock() && !reads
     }
 
     /// True when all that the step does is one transaction of the global topology, which proves the lock.
@@ -74,7 +79,7 @@ impl Step {
 ///
 /// A tablet denies only tables that are there when it reads its shard's record (Vitess 22.0.4 and 24.0.4,
 /// `applyDenyList`), so it reads it once they are. That a table is create's is noted when it was made, not before: nothing
-/// keeps others from making one of the same name.
+/// keeps others from making one of the same name. Tablets that start meanwhile are refreshed last before the streams may copy.
 pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sources: &plan::Sources) -> Vec<Vec<Step>> {
     let (keyspace, workflow) = (arguments.target_keyspace.clone(), arguments.workflow.clone());
     let names: Vec<String> = situation.target.keyspace.shards.iter().map(|shard| shard.name.clone()).collect();
@@ -94,6 +99,7 @@ pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sourc
         vec![
             Step::InsertStreams { shards: sources.iter().map(streams).collect() },
             Step::RebuildServing { cells: situation.target.keyspace.cells.names().map(str::to_owned).collect() },
+            Step::RefreshRest { shards: names.clone() },
         ],
     ];
     if arguments.auto_start {
@@ -155,6 +161,9 @@ impl fmt::Display for Step {
                 write!(f, "Insert streams, stopped, on shards: {}", shards.join("; "))
             }
             Self::RefreshTablets { shards } => write!(f, "Refresh the tablets of shards: {}", shards.join(", ")),
+            Self::RefreshRest { shards } => {
+                write!(f, "Refresh replicas that have come since, or did not answer, of shards: {}", shards.join(", "))
+            }
             Self::SeeEmpty { shards } => {
                 write!(f, "See that the tables are empty still on shards: {}", shards.join(", "))
             }

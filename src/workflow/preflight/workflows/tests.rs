@@ -71,6 +71,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         seen_to: Vec::new(),
         unaware: Vec::new(),
         aware: Vec::new(),
+        starting: Vec::new(),
         sizes: Vec::new(),
     }
 }

@@ -1,0 +1,120 @@
+//! Replicas that start while a create denies its tables: a tablet reads its shard's record before anybody can call it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tonic::Code;
+use vtmigrated_proto::topodata::{Tablet, TabletType};
+use vtmigrated_proto::vtctldata::RefreshStateRequest;
+use vtmigrated_proto::vttime::Time;
+
+use crate::migrate_rig::Rig;
+use crate::migrate_tablet::MigrateTablet;
+use crate::ownership::rows;
+use crate::support::{refusal, tablet};
+
+/// At this port nobody listens.
+const NOWHERE: u16 = 1;
+const REFRESH: &str = "when it answers again, run: RefreshState zone1-0000001001";
+
+fn replica(port: u16) -> Tablet {
+    tablet("zone1", 1001, "customer", "-80", TabletType::Replica, port)
+}
+
+/// Creates; a tablet registers itself while the first primary is at work on something. What the answer tells.
+async fn create_while(rig: &mut Rig, call: &'static str, late: &Tablet) -> String {
+    let permits = Arc::new(Semaphore::new(0));
+    rig.target[0].contents().held = Some((call, Arc::clone(&permits)));
+    let (mut client, request) = (rig.lab.client.clone(), Rig::request(&["src1"], TabletType::Primary));
+    let creating = tokio::spawn(async move { client.migrate_create(request).await });
+    rig.target[0].was_asked(call).await;
+    rig.lab.add_tablet(late).await;
+    rig.target[0].contents().held = None;
+    permits.add_permits(1);
+    creating.await.unwrap().unwrap().into_inner().traffic_state
+}
+
+/// The streams of the first shard have copied, and the replica becomes its primary, which is there from now on.
+async fn take_over(rig: &mut Rig, replica: Tablet) {
+    ["customer", "orders"].iter().for_each(|table| rig.target[0].fill(table, 10));
+    let port = i32::from(rig.target[0].start().await);
+    let primary_term_start_time = Some(Time { seconds: 20, nanoseconds: 0 });
+    let port_map = [("grpc".to_owned(), port)].into();
+    let primary = Tablet { r#type: TabletType::Primary.into(), primary_term_start_time, port_map, ..replica };
+    rig.lab.add_tablet(&primary).await;
+}
+
+async fn refuses_to_drop(rig: &Rig) {
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("customer on shard -80: its shard's primary was not refreshed"), "{text}");
+    assert_eq!(rows(rig), [10, 10, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_replica_that_can_be_called_before_the_streams_start_is_refreshed() {
+    for (known, call) in [(false, "ApplySchema"), (true, "RefreshState")] {
+        let mut rig = Rig::start().await;
+        if known {
+            rig.lab.add_tablet(&replica(NOWHERE)).await;
+        }
+        let late = MigrateTablet::default();
+        let port = late.start().await;
+        let answer = create_while(&mut rig, call, &replica(port)).await;
+        assert!(!answer.contains("was not refreshed"), "{answer}");
+        assert_eq!(late.taken(), ["RefreshState"]);
+        let record = rig.record().await.unwrap();
+        assert_eq!((&record["unaware"], &record["starting"]), (&json!(null), &json!(null)));
+        take_over(&mut rig, replica(port)).await;
+        rig.cancel(false).await.unwrap();
+        rig.expect_clean(&[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_registers_meanwhile_and_is_not_refreshed_denies_nothing() {
+    for is_busy in [true, false] {
+        let mut rig = Rig::start().await;
+        let late = MigrateTablet::default();
+        late.contents().fails = vec!["RefreshState"];
+        let port = if is_busy { late.start().await } else { NOWHERE };
+        let answer = create_while(&mut rig, "ApplySchema", &replica(port)).await;
+        assert!(answer.contains(REFRESH), "{answer}");
+        assert_eq!(rig.record().await.unwrap()["unaware"], json!(["zone1-0000001001"]));
+        take_over(&mut rig, replica(port)).await;
+        refuses_to_drop(&rig).await;
+    }
+}
+
+/// The record of a newer tablet tells when it started: one that has started anew has read its shard's record since.
+#[tokio::test]
+async fn a_replica_that_was_starting_denies_nothing_until_it_starts_anew_or_is_refreshed() {
+    let since = |seconds: i64, port: u16| {
+        let tablet_start_time = Some(Time { seconds, nanoseconds: 5 });
+        Tablet { tablet_start_time, ..replica(port) }
+    };
+    for (start, is_refreshed) in [(70, false), (71, false), (70, true)] {
+        let mut rig = Rig::start().await;
+        rig.lab.add_tablet(&since(70, NOWHERE)).await;
+        let answer = rig.create().await.unwrap();
+        assert!(answer.contains(REFRESH), "{answer}");
+        let record = rig.record().await.unwrap();
+        let starting = json!([["zone1-0000001001", [70, 5]]]);
+        assert_eq!((&record["unaware"], &record["starting"]), (&json!(null), &starting));
+        if is_refreshed {
+            let replica = since(70, MigrateTablet::default().start().await);
+            rig.lab.add_tablet(&replica).await;
+            let request = RefreshStateRequest { tablet_alias: replica.alias };
+            rig.lab.client.refresh_state(request).await.unwrap();
+            assert_eq!(rig.record().await.unwrap()["starting"], json!(null));
+        }
+        take_over(&mut rig, since(start, NOWHERE)).await;
+        if start == 70 && !is_refreshed {
+            refuses_to_drop(&rig).await;
+        } else {
+            rig.cancel(false).await.unwrap();
+            rig.expect_clean(&[]).await;
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Shards of the target that a workflow is not about: they are being made beside those that serve, or are left over.
+
+use prost::Message;
+use tonic::Code;
+use vtmigrated::topo::{self, paths};
+use vtmigrated_proto::topodata::{Shard, TabletType};
+
+use crate::migrate_rig::Rig;
+use crate::migrate_tablet::MigrateTablet;
+use crate::ownership::rows;
+use crate::support::{refusal, tablet};
+
+const TABLES: [&str; 2] = ["customer", "orders"];
+
+/// A shard with a primary, as a Reshard begins: it overlaps one that serves, and does not serve itself.
+async fn add_spare(rig: &mut Rig) -> MigrateTablet {
+    let record = Shard { key_range: topo::shard::parse_name("-40").unwrap(), ..Shard::default() };
+    rig.lab.put(&paths::shard("customer", "-40"), record.encode_to_vec()).await;
+    let spare = MigrateTablet::default();
+    let port = spare.start().await;
+    rig.lab.add_tablet(&tablet("zone1", 1200, "customer", "-40", TabletType::Primary, port)).await;
+    spare
+}
+
+#[tokio::test]
+async fn a_shard_that_does_not_serve_yet_needs_no_tables_for_a_complete() {
+    let mut rig = Rig::start().await;
+    rig.copied().await;
+    let spare = add_spare(&mut rig).await;
+    for tablet in [&rig.source, &rig.target[0], &rig.target[1], &spare] {
+        tablet.contents().counts_ids = true;
+    }
+    rig.complete().await.unwrap();
+    rig.expect_clean(&TABLES).await;
+    assert_eq!((rows(&rig), spare.tables()), (vec![10; 4], vec![]));
+}
+
+#[tokio::test]
+async fn a_table_that_is_lost_on_a_shard_that_serves_keeps_a_complete() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    for tablet in [&rig.source, &rig.target[0], &rig.target[1]] {
+        tablet.contents().counts_ids = true;
+    }
+    rig.target[1].contents().drop_table("orders");
+    let (code, text) = refusal(rig.complete().await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("it is not there on 80-"), "{text}");
+}
+
+#[tokio::test]
+async fn rows_on_a_shard_that_does_not_serve_yet_keep_no_cancel_and_stay() {
+    let mut rig = Rig::start().await;
+    rig.copied().await;
+    let spare = add_spare(&mut rig).await;
+    spare.fill("orders", 5);
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+    assert_eq!(spare.contents().tables["orders"], 5);
+    let changes = |call: &String| ["drop", "truncate", "alter"].iter().any(|word| call.starts_with(word));
+    assert!(!spare.taken().iter().any(changes));
+}
+
+/// Its record tells of it, so it is the workflow's.
+#[tokio::test]
+async fn rows_on_a_shard_of_the_workflow_that_serves_no_more_keep_a_cancel() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    rig.forget_streams();
+    let mut record = topo::shard::get(rig.lab.topo.global(), "customer", "-80").await.unwrap().value;
+    record.is_primary_serving = false;
+    rig.lab.put(&paths::shard("customer", "-80"), record.encode_to_vec()).await;
+    let (code, text) = refusal(rig.cancel(false).await);
+    assert_eq!(code, Code::FailedPrecondition, "{text}");
+    assert!(text.contains("orders on shard -80: no stream of the workflow is there"), "{text}");
+    assert_eq!(rows(&rig), [10; 4]);
+}
