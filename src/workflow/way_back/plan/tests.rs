@@ -191,6 +191,7 @@ fn times_are_converted_back() {
 #[test]
 fn the_way_back_is_a_migrate_in_the_other_direction() {
     let facts = Facts {
+        version: None,
         phase: Phase::Prepared,
         mount: "ext1".into(),
         source: Config::default(),
