@@ -198,7 +198,7 @@ fn stage(phase: Phase) -> BackStage {
 fn verdict(stage: BackStage, findings: &[Finding], read: bool) -> String {
     let blocked = findings.iter().any(|finding| finding.severity == Severity::Blocks);
     match stage {
-        BackStage::Closing | BackStage::Returning => "GO (going back has begun: run it again)".into(),
+        BackStage::Closing | BackStage::Returning => "NO-GO (going back has begun: run it again)".into(),
         _ if blocked => observe::verdict_of(findings),
         BackStage::Running if !read => "NO-GO (not read yet)".into(),
         BackStage::Running => observe::verdict_of(findings),

@@ -36,6 +36,23 @@ async fn a_repeat_that_is_refused_at_once_opens_the_target_again() {
 }
 
 #[tokio::test]
+async fn going_back_that_was_interrupted_is_no_go_and_names_its_commands() {
+    let (rig, before) = opened().await;
+    closing(&rig).await;
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.phase.as_str(), told.clear), ("closing", false), "{told:?}");
+    for command in ["vtmigrated way-back complete", "vtmigrated way-back cancel"] {
+        assert!(told.summary.contains(command), "{command}: {told:?}");
+    }
+    rig.set_way_back(json!({"phase": "returned"})).await;
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.phase.as_str(), told.clear), ("returned", false), "{told:?}");
+    assert!(told.summary.contains("finish going back: vtmigrated way-back complete"), "{told:?}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
 async fn a_source_that_cannot_be_asked_keeps_no_client_from_the_target() {
     let (rig, before) = opened().await;
     closing(&rig).await;

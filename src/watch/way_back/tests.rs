@@ -134,8 +134,11 @@ fn what_its_record_and_its_streams_say_stands_in_one_verdict() {
     let seen = rig.read(Ok(Ok(observed(400, vec![behind]))));
     assert_eq!((only(&seen).verdict.as_str(), only(&seen).go), ("NO-GO (behind, 1 reason)", false));
     assert_eq!(only(&seen).streams[0].problem.as_ref().map(|problem| problem.reason.as_str()), Some("BEHIND"));
-    let closing = rig.round(record("closing"));
-    assert!(only(&closing).go && only(&closing).verdict.contains("run it again"), "{closing:?}");
+    for phase in ["closing", "returned"] {
+        let seen = rig.round(record(phase));
+        let verdict = "NO-GO (going back has begun: run it again)";
+        assert_eq!((only(&seen).verdict.as_str(), only(&seen).go), (verdict, false), "{phase}");
+    }
 }
 
 #[test]

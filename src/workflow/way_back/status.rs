@@ -64,14 +64,14 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
                 command("complete", names),
                 command("cancel", names)
             );
-            Told { clear: true, summary, ..blocked(&facts, Vec::new()) }
+            Told { summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Returned => {
             let summary = format!(
                 "the source is the one that serves, and clients may not be able to write to it yet: finish going back: {}",
                 command("complete", names)
             );
-            Told { clear: true, summary, ..blocked(&facts, Vec::new()) }
+            Told { summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Cancelling => {
             let summary = format!("cancelling has begun: run it again: {}", command("cancel", names));
