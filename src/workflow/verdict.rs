@@ -24,7 +24,7 @@ use super::migrate::{Found, copy_states, readiness, recheck};
 use super::preflight::{Finding, Report, check};
 use super::record::Facts;
 use super::streams::{Keyspace, OnShard, Origin};
-use super::{Error, Result, names};
+use super::{Error, Result, names, way_back};
 use crate::context::Context;
 use diff::Diffs;
 pub use insist::{insist, is_of_the_source};
@@ -215,9 +215,29 @@ pub async fn columns_of(
 /// # Errors
 /// Stock's `no streams found in keyspace … for …`, and reads of the target that fail.
 pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Result<Verdict> {
+    let found = read(context, keyspace, workflow).await?;
+    let theirs = way_back::told_of_another((keyspace, workflow), &found.rows);
+    judged(context, &found, workflow, theirs).await
+}
+
+/// The same of a way back, as what it is to the source's cluster: it is completed by its own command, so that it is another cluster's
+/// does not block.
+///
+/// # Errors
+/// The same.
+pub(in crate::workflow) async fn of_way_back(context: &Context, keyspace: &str, workflow: &str) -> Result<Verdict> {
+    let found = read(context, keyspace, workflow).await?;
+    judged(context, &found, workflow, None).await
+}
+
+async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Found> {
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
-    let found = Found::read(context, keyspace, workflow).await?;
+    Found::read(context, keyspace, workflow).await
+}
+
+/// `known`: what else blocks it.
+async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<Finding>) -> Result<Verdict> {
     let target = &found.target.keyspace;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let begun = readiness::has_begun(&found.rows, facts);
@@ -228,7 +248,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         tables: found.origin.tables.clone(),
         sizes: false,
         streams: replicas::suspects(target, &found.rows, now()),
-        target: keyspace.to_owned(),
+        target: target.name.clone(),
         within: SOURCE_TIMEOUT,
     };
     let names = [workflow.to_owned()];
@@ -253,7 +273,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
         facts,
         vschema: found.vschema.as_ref().map(|record| &record.value),
     };
-    let mut findings = evidence.judge();
+    let mut findings: Vec<Finding> = known.into_iter().chain(evidence.judge()).collect();
     findings.extend(evidence.catching_up());
     findings.extend(silent);
     findings.extend(unread);
@@ -268,7 +288,7 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     findings.sort_by_key(|finding| finding.severity);
     let report = Report { findings };
     Ok(Verdict {
-        keyspace: keyspace.to_owned(),
+        keyspace: target.name.clone(),
         workflow: workflow.to_owned(),
         go: report.is_clear(),
         summary: if begun && report.is_clear() {

@@ -18,7 +18,8 @@ mod side;
 pub mod status;
 pub mod unread;
 
-use super::preflight::Report;
+use super::preflight::{Finding, Report, check};
+use super::streams::OnShard;
 use super::{Error, Result};
 use crate::context::End;
 use crate::topo::{self, Lock};
@@ -63,6 +64,21 @@ pub(super) fn command(action: &str, (keyspace, workflow): (&str, &str)) -> Strin
 /// A command of ours for the VDiffs of a way back.
 fn vdiff_command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
     format!("vtmigrated way-back vdiff {action} --target-keyspace {keyspace} --workflow {workflow}")
+}
+
+/// What there is to tell of a workflow that is the way back of another cluster's migration, to a server of the cluster that it leads
+/// to: it is not ended as if it were a migration itself. `rows` are its streams.
+pub(super) fn told_of_another((keyspace, workflow): (&str, &str), rows: &[OnShard]) -> Option<Finding> {
+    let mut streams = rows.iter().flat_map(|row| &row.found.streams);
+    let of = streams.find_map(|stream| plan::whose(stream, workflow))?;
+    let cause = format!("it is the way back of {}.{}, and the tables are the keyspace's own", of.0, of.1);
+    let mend = format!(
+        "decide in that cluster: {}, or {}; when that cluster is gone: Workflow --keyspace {keyspace} delete --workflow {workflow} \
+         --keep-data",
+        command("complete", of),
+        command("cancel", of)
+    );
+    Some(Finding::new(&check::WAY_BACK_OF_ANOTHER, format!("workflow {keyspace}.{workflow}"), cause, mend))
 }
 
 /// There is no way back of this name.

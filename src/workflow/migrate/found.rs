@@ -207,21 +207,10 @@ impl Found {
     /// # Errors
     /// `WAY_BACK_OF_ANOTHER`.
     pub fn refuse_way_back(&self, doing: &str, workflow: &str) -> Result<()> {
-        let mut streams = self.rows.iter().flat_map(|row| &row.found.streams);
-        let Some(of) = streams.find_map(|stream| way_back::plan::whose(stream, workflow)) else { return Ok(()) };
-        let keyspace = &self.target.keyspace.name;
-        let text = format!(
-            "cannot {doing} workflow {workflow} in keyspace {keyspace}: it is the way back of {}.{}, and the tables are the keyspace's \
-             own",
-            of.0, of.1
-        );
-        let help = format!(
-            "decide in that cluster: {}, or {}; when that cluster is gone: Workflow --keyspace {keyspace} delete --workflow {workflow} \
-             --keep-data",
-            way_back::command("complete", of),
-            way_back::command("cancel", of)
-        );
-        Err(Error::precondition("WAY_BACK_OF_ANOTHER", text, help))
+        let names = (self.target.keyspace.name.as_str(), workflow);
+        let Some(told) = way_back::told_of_another(names, &self.rows) else { return Ok(()) };
+        let text = format!("cannot {doing} workflow {workflow} in keyspace {}: {}", names.0, told.cause);
+        Err(Error::precondition("WAY_BACK_OF_ANOTHER", text, told.mend))
     }
 
     /// Refuses to end a workflow of whose tables others bring some: they would go, or be written to. What its own streams bring,

@@ -148,7 +148,16 @@ pub async fn keyspace(
     let target = Keyspace::read(context, name).await?;
     let workflows = by_name(target.workflows(context, &[]).await?);
     let mut observed = unborn(context, name, common, &workflows);
+    let theirs = |(workflow, rows): (&String, &Vec<OnShard>)| {
+        Some((workflow.clone(), way_back::told_of_another((name, workflow), rows)?))
+    };
+    let mut theirs: BTreeMap<String, Finding> = workflows.iter().filter_map(theirs).collect();
     observed.extend(migrations(context, &target, workflows, common, (columns, true)).await?);
+    for (workflow, seen) in &mut observed {
+        if let (Ok(seen), Some(finding)) = (seen, theirs.remove(workflow.as_str())) {
+            seen.findings.insert(0, finding);
+        }
+    }
     observed.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(observed)
 }

@@ -25,7 +25,7 @@ use super::super::verdict::replicas::{self, Stalled};
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, overrides};
-use super::super::{Error, Result, foreign, names};
+use super::super::{Error, Result, foreign, names, way_back};
 use super::arguments::Arguments;
 use super::progress::{Overall, Size, TableState};
 use super::rows::CopyStates;
@@ -99,6 +99,7 @@ pub async fn status(
     };
     let mut weighed = weigh(context, &target, workflow, &seen, &around).await?;
     weighed.findings.extend(unreadable.map(|error| Finding::of(&error, format!("workflow {workflow}"))));
+    weighed.findings.splice(..0, way_back::told_of_another((keyspace, workflow), &seen.rows));
     let verdict = verdict::summary(&weighed.findings);
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
     let line = format!("{}. Complete: {verdict}{}", weighed.traffic, left_out(&target));

@@ -178,7 +178,7 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     seen.found.extend(side::trouble(&source, &rows, names, facts));
     seen.found.extend(writable(&source, facts, names));
     seen.found.extend(unregistered(&mirror, names, facts).await);
-    match verdict::verdict(&mirror, &facts.keyspace, &back).await {
+    match verdict::of_way_back(&mirror, &facts.keyspace, &back).await {
         Ok(judged) => {
             // that is told above, with what it means here
             let other = |finding: &Finding| finding.id != check::DENIED_MISSING.id;
