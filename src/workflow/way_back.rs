@@ -12,6 +12,7 @@ pub mod observe;
 pub mod opening;
 pub mod plan;
 pub mod prepare;
+mod quiet;
 pub mod record;
 pub mod reversed;
 mod side;

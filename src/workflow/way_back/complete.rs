@@ -2,11 +2,6 @@
 //! proven to have all of them, the streams are stopped for good, and clients may write to the source again.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use futures::future::join_all;
-use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
-use vtmigrated_proto::topodata::Shard;
 
 use super::super::migrate::complete::freeze;
 use super::super::migrate::{Found, locks, readiness, thaw};
@@ -16,21 +11,14 @@ use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
-use super::{Told, check_names, command, end, mirror, out_of_turn, plan, record, side, stored, unfinished};
+use super::{Told, check_names, command, end, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished};
 use crate::context::{Context, End};
-use crate::deadline;
-use crate::error::{Code, Explain};
-use crate::tablet::db_name;
+use crate::error::Explain;
+use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
-use crate::topo::{Lock, Record};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";
-/// How long transactions may take that were under way when writes were denied.
-const TRANSACTIONS: Duration = Duration::from_secs(35);
-/// Tables are locked so often, with a pause: a write may have passed the tablet's check just before (Vitess 24).
-const CYCLES: u32 = 2;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the source the one that serves. Repeating it after an interruption finishes the job.
 ///
@@ -230,8 +218,8 @@ impl Going<'_> {
             let unaware = self.quieten(&target, &facts).await?;
             self.ready(&mut found).await?;
             Box::pin(freeze::freeze(self.mirror, &found, self.back, self.held)).await?;
-            unchanged(self.mirror, &found.target.keyspace, &[]).await?;
-            unchanged(self.context, &target.keyspace, &facts.tables).await?;
+            quiet::unchanged(self.mirror, &found.target.keyspace, &[]).await?;
+            quiet::unchanged(self.context, &target.keyspace, &facts.tables).await?;
             self.put(&mut returned).await.map(|()| unaware)
         };
         match proven.await {
@@ -272,23 +260,7 @@ impl Going<'_> {
         let of = |name: &str| listed(&facts.target_denied, name);
         shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await?;
         let missed = refresh::shards(self.context, target, &|_: &str| true).await?;
-        for cycle in 0..CYCLES {
-            if cycle > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            self.lock.check().await?;
-            let until = deadline::now() + TRANSACTIONS;
-            let locked = target.keyspace.primaries()?.into_iter().map(|(_, tablet)| async move {
-                let request = ExecuteFetchAsDbaRequest {
-                    query: plan::lock_tables(&facts.tables).into_bytes(),
-                    db_name: db_name(tablet),
-                    max_rows: 1,
-                    ..ExecuteFetchAsDbaRequest::default()
-                };
-                Ok(self.context.tablets.execute_fetch_as_dba(tablet, request).await.map(drop)?)
-            });
-            Error::all(deadline::scope(Some(until), join_all(locked.collect::<Vec<_>>())).await)?;
-        }
+        quiet::settle(self.context, &target.keyspace, &facts.tables, self.lock).await?;
         Ok(missed)
     }
 
@@ -331,29 +303,4 @@ fn denied_by_others(source: &Keyspace, facts: &Facts) -> String {
         ));
     }
     told
-}
-
-/// Sees that a keyspace has the primaries still that were proven, and denies these tables still: another one may have taken writes,
-/// or may lack what was proven.
-///
-/// # Errors
-/// `PRIMARY_CHANGED`, `WRITES_NOT_DENIED`.
-async fn unchanged(context: &Context, keyspace: &Keyspace, tables: &[String]) -> Result<()> {
-    let records: Vec<_> = keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
-    let fresh = shard::again(context.topo.global(), &records).await?;
-    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
-    let refused = |reason: &'static str, record: &Record<Shard>, what: &str| {
-        let text = format!("shard {}/{} {what} meanwhile", keyspace.name, shard::name(record));
-        Err(Error::Refused { code: Code::Aborted, reason, text, help: "run the command again".into() })
-    };
-    for (old, new) in records.iter().zip(&fresh) {
-        if term(old) != term(new) {
-            return refused("PRIMARY_CHANGED", new, "got another primary");
-        }
-        let denied: BTreeSet<String> = shard::denied(&new.value).into_iter().collect();
-        if tables.iter().any(|table| !denied.contains(table)) {
-            return refused("WRITES_NOT_DENIED", new, "was opened to clients");
-        }
-    }
-    Ok(())
 }
