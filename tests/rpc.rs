@@ -124,6 +124,8 @@ mod vtadmin;
 mod way_back;
 #[path = "rpc/way_back_closing.rs"]
 mod way_back_closing;
+#[path = "rpc/way_back_exact.rs"]
+mod way_back_exact;
 #[path = "rpc/way_back_handover.rs"]
 mod way_back_handover;
 #[path = "rpc/way_back_late.rs"]

@@ -1,6 +1,7 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
 pub(in crate::workflow) mod freeze;
+mod prove;
 mod step;
 
 use futures::future::{join, try_join};
@@ -53,6 +54,8 @@ struct Told {
     not_open: bool,
     /// Clients may write to the source, too, although its tables should be denied.
     on_both_sides: bool,
+    /// What clients of the source wrote last may be there alone.
+    inexact: bool,
     handing: Handing,
 }
 
@@ -133,6 +136,9 @@ impl Told {
         if self.on_both_sides {
             remarks.push("clients may write to both sides".to_owned());
         }
+        if self.inexact {
+            remarks.push("the cut was not exact".to_owned());
+        }
         if !self.missed.is_empty() {
             let aliases: Vec<&str> = self.missed.iter().map(|missed| missed.alias.as_str()).collect();
             remarks.push(format!("not refreshed: {}", aliases.join(", ")));
@@ -179,19 +185,13 @@ async fn complete_locked(
         Some(facts) => Some(Box::pin(Opening::begin(context, (keyspace, workflow), facts, Some(&found), lock)).await),
         None => None,
     };
-    if !found.handed_over() && !context.options.allow_unfinished_complete {
-        // what the source had before it was read for the way back is of a while ago
-        let source = source.filter(|_| opening.is_none());
-        let ready = readiness::check(context, &mut found, workflow, (source, ignore_source), lock).await;
-        let ready = match (ready, &mut opening) {
-            (Err(error), Some(opening)) => {
-                let error = Box::pin(given_up(error, opening, lock, (keyspace, workflow))).await;
-                opening.end().await;
-                return Err(error);
-            }
-            (ready, _) => ready?,
-        };
-        (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
+    let asked = (source, ignore_source);
+    let proven = Box::pin(prove::prove(context, &mut found, workflow, asked, lock, (&mut opening, &mut told))).await;
+    if let Err(error) = proven {
+        let Some(opening) = &mut opening else { return Err(error) };
+        let error = Box::pin(given_up(error, opening, lock, (keyspace, workflow))).await;
+        opening.end().await;
+        return Err(error);
     }
     let done = Box::pin(run(context, &found, workflow, lock, (&mut opening, &mut told))).await;
     let done = match (done, &mut opening) {
@@ -213,6 +213,7 @@ async fn complete_locked(
     };
     told.not_open = !told.way_back.is_empty() && !opening.as_ref().is_some_and(Opening::is_open);
     told.on_both_sides = opening.as_ref().is_some_and(Opening::is_on_both_sides);
+    told.inexact = opening.as_ref().is_some_and(Opening::is_inexact);
     done.map_err(|e| e.doing(format!("failed to finalize the {workflow} workflow in the {keyspace} keyspace")))?;
     Ok(told)
 }
@@ -238,7 +239,9 @@ async fn run(
     lock: &Lock,
     (opening, told): (&mut Option<Opening<'_>>, &mut Told),
 ) -> Result<()> {
-    for step in step::steps(found, workflow)? {
+    // that was done before the proof
+    let denies = |step: &Step| matches!(step, Step::DenySource { .. });
+    for step in step::steps(found, workflow)?.into_iter().filter(|step| !denies(step)) {
         tracing::info!(step = %step, "complete");
         let hands_over = matches!(step, Step::LiftDenied { .. });
         if hands_over {
@@ -310,7 +313,9 @@ async fn execute(
         Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
         // those of the way back, which is not there
-        Step::NotePositions { .. } | Step::OpenWayBack { .. } | Step::StartWayBack { .. } => Ok(()),
+        Step::DenySource { .. } | Step::NotePositions { .. } | Step::OpenWayBack { .. } | Step::StartWayBack { .. } => {
+            Ok(())
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What complete does for the way back. Nothing here makes complete fail: what went wrong is told, and prepare, called again,
 //! mends it. Only the positions cannot be had later, for clients write as soon as the target is handed over.
 
+mod denial;
 mod told;
 
 use std::time::Duration;
@@ -9,14 +10,13 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
 use super::super::migrate::Found;
-use super::super::record::listed;
 use super::super::refresh::Missed;
 use super::super::streams::{self, Keyspace, Listed, Origin};
 use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::record::{Facts, Phase};
 use super::side::{self, Side};
-use super::{cancel, mirror, plan, record};
+use super::{mirror, plan, record};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
@@ -46,6 +46,12 @@ pub struct Opening<'a> {
     hopeless: bool,
     /// Clients cannot write to the source's tables.
     denied: bool,
+    /// They could not when complete proved that the target has all that they had written.
+    exact: bool,
+    /// Why that is not so, where it was tried.
+    inexact: Option<String>,
+    /// Why the source's tables stay denied to clients although there is no way back.
+    stays: Option<String>,
     placed: bool,
     /// As they were before the transaction that hands the target over was made.
     before: Option<Facts>,
@@ -82,6 +88,9 @@ impl<'a> Opening<'a> {
             lock: None,
             hopeless: trouble.is_some(),
             denied: false,
+            exact: false,
+            inexact: None,
+            stays: None,
             placed: false,
             before: None,
             missed: Vec::new(),
@@ -134,40 +143,23 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// What is denied in the source: what a former try has noted stays its own.
-    fn to_deny(&self, examined: &Examined) -> Vec<(String, Vec<String>)> {
-        let noted = |shard: &str| listed(&self.facts.source_denied, shard);
-        let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
-            tables.extend(noted(&shard));
-            tables.sort();
-            tables.dedup();
-            (shard, tables)
-        });
-        all.collect()
-    }
-
-    /// Denies the source's tables to clients, and makes the streams. The source is touched only once the record has what will be
-    /// denied there.
+    /// Makes the streams, where clients are kept from the source's tables.
     pub async fn open(&mut self, lock: &Lock) {
-        let Some((mirror, examined)) = self.ready.as_ref().filter(|_| !self.facts.positions.is_empty()) else { return };
-        self.facts.source_denied = self.to_deny(examined);
-        let (context, names, facts) = (self.context, self.names, &mut self.facts);
-        let (mut taken, mut denied) = (None, None);
-        let working = async {
-            record::put(context.topo.global(), names, facts, lock).await?;
-            let facts = &*facts;
-            let lock = side::lock(mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
-            let lock = taken.insert(lock);
-            let side = Side { mirror, examined, lock };
-            denied = Some(side.deny(facts).await?);
-            side.place(facts).await
-        };
-        match bounded(WORKING, working).await {
+        if self.ready.is_none() || self.facts.positions.is_empty() {
+            return;
+        }
+        if !self.denied
+            && let Err(why) = self.close(lock).await
+        {
+            self.trouble = Some(why);
+            return;
+        }
+        let (Some((mirror, examined)), Some(held)) = (&self.ready, &self.lock) else { return };
+        let side = Side { mirror, examined, lock: held };
+        match bounded(WORKING, side.place(&self.facts)).await {
             Ok(()) => self.placed = true,
             Err(why) => self.trouble = Some(why),
         }
-        (self.lock, self.denied) = (taken, denied.is_some());
-        self.missed = denied.unwrap_or_default();
     }
 
     /// The record as the transaction writes it that hands the target over: with positions there is a way back from there on.
@@ -185,6 +177,7 @@ impl<'a> Opening<'a> {
             // a repeat after that, which may not reach the source, leaves it as it was then
             self.facts.phase = Phase::Handed;
             self.facts.both_written |= !self.denied;
+            self.facts.inexact |= !self.exact;
         }
         match record::write(self.names, &self.facts) {
             Ok(write) => Some(write),
@@ -195,40 +188,11 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// True when it has denied tables of the source to clients, or may have, or an earlier try has.
-    pub fn denies(&self) -> bool {
-        self.lock.is_some() || !self.facts.source_denied.is_empty()
-    }
-
-    /// Lets clients write to the source again, where complete failed and the target was not handed over, and takes the streams away
-    /// there: somebody may start them, and those of the migration, too. Also what an earlier try has left, whose server died. Answers
-    /// why it could not.
-    pub async fn take_back(&mut self, lock: &Lock) -> Option<String> {
-        if let Some(before) = self.before.take() {
-            self.facts = before;
-        }
-        if !self.denies() {
-            return None;
-        }
-        let (context, names, facts, slot) = (self.context, self.names, &self.facts, &mut self.lock);
-        let back = plan::back(names.1);
-        let lifting = async {
-            // whoever has the lock now may hand the target over
-            lock.check().await?;
-            let mirror = mirror::to_write(context, facts).await?;
-            let taken = match slot.take() {
-                Some(taken) => taken,
-                None => side::lock(&mirror, &facts.keyspace, &back, ACTION).await?,
-            };
-            cancel::leave_source(&mirror, facts, &back, slot.insert(taken)).await?;
-            let mut left = Facts { source_denied: Vec::new(), ..facts.clone() };
-            record::put(context.topo.global(), names, &mut left, lock).await
-        };
-        bounded(WORKING, lifting).await.err()
-    }
-
-    /// Starts the streams, once the target is handed over.
+    /// Starts the streams, once the target is handed over. Where there is no way back after all, clients of the source are let alone.
     pub async fn start(&mut self, lock: &Lock) {
+        if self.facts.phase == Phase::Missed {
+            return self.let_alone(lock).await;
+        }
         let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return };
         let mut facts = Facts { phase: Phase::Open, pairs: plan::pairs(&examined.sources), ..self.facts.clone() };
         let starting = async {
@@ -252,6 +216,11 @@ impl<'a> Opening<'a> {
     /// True when clients have the target, and may have the source, too.
     pub fn is_on_both_sides(&self) -> bool {
         self.facts.phase == Phase::Handed && self.facts.both_written && !self.denied
+    }
+
+    /// True when clients have the target, and what those of the source wrote last may be there alone.
+    pub fn is_inexact(&self) -> bool {
+        matches!(self.facts.phase, Phase::Handed | Phase::Open) && self.facts.inexact
     }
 
     /// True once its streams run, and the record says so.

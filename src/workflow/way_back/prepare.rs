@@ -251,6 +251,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         source_denied: Vec::new(),
         target_denied: Vec::new(),
         both_written: false,
+        inexact: false,
         prepared,
         since: 0,
         why: String::new(),
@@ -276,10 +277,10 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
         let Facts { back_mount, mount, keyspace, .. } = facts;
         steps.push(format!("Write the record of the way back of workflow {}.{}", names.0, names.1));
         steps.push(format!("Register this cluster as mount {back_mount} in the topology of {mount}"));
-        steps.push("At complete: note the positions of the target's primaries".to_owned());
         for (shard, tables) in examined.to_deny().into_iter().filter(|(_, tables)| !tables.is_empty()) {
             steps.push(format!("At complete: deny writes of clients on {keyspace}/{shard}: {}", tables.join(", ")));
         }
+        steps.push("At complete: note the positions of the target's primaries".to_owned());
         for (shard, sources) in &examined.sources {
             let from: Vec<&str> = sources.iter().map(|source| source.shard.as_str()).collect();
             steps.push(format!("At complete: stream into {keyspace}/{shard} from {}", from.join(", ")));

@@ -19,7 +19,8 @@ use crate::topo::{Conn, Expect, Lock, Node, Write, paths};
 pub enum Phase {
     /// The source knows the target as a mount; nothing streams.
     Prepared,
-    /// Complete has noted the positions of the target, and clients cannot write to it yet.
+    /// Complete has begun: clients of the source are kept from its tables, or will be, and the positions of the target are noted once
+    /// its streams stand. Clients cannot write to the target yet.
     Noted,
     /// Complete has handed the target over without having its positions: there is no way back any more.
     Missed,
@@ -114,6 +115,10 @@ pub struct Facts {
     /// there alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_written: bool,
+    /// Complete handed the target over by a proof that is older than the denial of the source's tables: what clients wrote there in
+    /// between may be there alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inexact: bool,
     /// When it was first prepared, in seconds since the epoch; 0 where older versions did not note it.
     #[serde(default)]
     pub prepared: i64,

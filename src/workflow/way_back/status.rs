@@ -88,15 +88,17 @@ fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
         let cause = "complete could not deny the source's tables: what clients write there stays there alone";
         let mend = format!("stop the clients of the source, and deny them: {}", command("prepare", names));
         found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend));
+    } else {
+        found.extend(written(names, facts));
     }
     found
 }
 
-/// What there is to tell of one that was opened late.
+/// What there is to tell of one that was opened late, or whose source clients were kept from late.
 fn written(names: (&str, &str), facts: &Facts) -> Option<Finding> {
-    let cause = "complete could not deny the source's tables at once: what clients wrote there then is there alone";
+    let cause = "complete could not deny the source's tables in time: what clients wrote there then may be there alone";
     let mend = format!("compare the rows before you go back: {} --wait", vdiff_command("create", names));
-    facts.both_written.then(|| about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend))
+    (facts.both_written || facts.inexact).then(|| about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend))
 }
 
 fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> Finding {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::super::{Error, Result};
+use super::super::super::{Error, Result, way_back};
 use super::super::Found;
 use super::super::{readiness, status};
 use crate::tablet;
@@ -10,6 +10,10 @@ use crate::tablet;
 /// A side effect of complete. The texts are stock's where stock has the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Tables of the source denied to clients, and transactions of theirs waited for, before the streams are proven for the last time.
+    DenySource {
+        source: String,
+    },
     /// The record tells that streams are being stopped for good.
     MarkCompleting,
     /// Stopped, with a message that makes tablets refuse to start them; seen so.
@@ -20,7 +24,7 @@ pub enum Step {
     NotePositions {
         shards: Vec<String>,
     },
-    /// Tables of the source denied to clients, streams made there, stopped.
+    /// Streams made in the source, stopped; its tables denied to clients where that could not be done before.
     OpenWayBack {
         source: String,
     },
@@ -68,7 +72,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     }
     found.refuse_disagreement(workflow)?;
     found.refuse_way_back("complete", workflow)?;
-    let mut steps = Vec::new();
+    let mut steps: Vec<Step> = deny(found).into_iter().collect();
     if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
         if found.record.is_some() {
             steps.push(Step::MarkCompleting);
@@ -79,7 +83,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
         let shards = target.shards.iter().map(|shard| shard.name.clone()).collect();
         steps.push(Step::NotePositions { shards });
     }
-    let to_open = found.to_open().map(|facts| format!("{} of {}", facts.keyspace, facts.mount));
+    let to_open = found.to_open().map(source);
     steps.extend(to_open.iter().map(|source| Step::OpenWayBack { source: source.clone() }));
     if found.vschema.as_ref().is_some_and(|record| !record.value.sharded) {
         steps.push(Step::AddToVSchema);
@@ -94,6 +98,16 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
         steps.push(Step::DeleteRecord { workflow: format!("{}.{workflow}", target.name) });
     }
     Ok(steps)
+}
+
+/// What comes before the last proof of a workflow whose way back is to be opened.
+pub fn deny(found: &Found) -> Option<Step> {
+    let facts = found.to_open().filter(|_| !found.handed_over())?;
+    Some(Step::DenySource { source: source(facts) })
+}
+
+fn source(facts: &way_back::record::Facts) -> String {
+    format!("{} of {}", facts.keyspace, facts.mount)
 }
 
 /// Shards that hold streams.
@@ -141,11 +155,9 @@ impl fmt::Display for Step {
             Self::NotePositions { shards } => {
                 write!(f, "Note the positions of the primaries for the way back on shards: {}", shards.join(","))
             }
+            Self::DenySource { source } => write!(f, "Deny writes of clients to the tables of {source}"),
             Self::OpenWayBack { source } => {
-                write!(
-                    f,
-                    "Deny writes of clients to the tables of {source}, and make the streams of the way back there"
-                )
+                write!(f, "Make the streams of the way back in {source}, where writes of clients are denied")
             }
             Self::DeleteStreams { streams } => {
                 write!(f, "Delete vreplication streams on targets: [{}]", streams.join(","))

@@ -2,9 +2,8 @@
 
 use super::super::super::Error;
 use super::super::super::refresh::Missed;
-use super::super::command;
 use super::super::record::{self, Facts, Kept, Phase};
-use super::super::unread;
+use super::super::{command, unread, vdiff_command};
 use super::Opening;
 use crate::context::Context;
 
@@ -27,17 +26,22 @@ impl Opening<'_> {
     pub fn told(&self) -> String {
         let why = self.trouble.as_deref().unwrap_or("it was not tried").lines().next().unwrap_or_default();
         if self.is_open() {
-            return format!("; the way back is open: see {}{}", command("status", self.names), self.missed());
+            let (see, not_exact) = (command("status", self.names), self.not_exact());
+            return format!("; the way back is open: see {see}{not_exact}{}", self.missed());
         }
         tracing::warn!(phase = self.facts.phase.word(), "the way back is not open: {why}");
         match self.facts.phase {
             Phase::Missed => {
-                format!("; THERE IS NO WAY BACK: {why}; to take it away: {}", command("cancel", self.names))
+                let stays = self.stays.iter().flat_map(|why| why.lines().next());
+                let stays = stays.map(|why| format!("; the source's tables stay denied to clients until then: {why}"));
+                let cancel = command("cancel", self.names);
+                format!("; THERE IS NO WAY BACK: {why}; to take it away: {cancel}{}", stays.collect::<String>())
             }
             _ => format!(
-                "; THE WAY BACK IS NOT OPEN YET: {why}{}; to open it: {}{}",
+                "; THE WAY BACK IS NOT OPEN YET: {why}{}; to open it: {}{}{}",
                 self.on_both_sides(),
                 command("prepare", self.names),
+                self.not_exact(),
                 self.missed()
             ),
         }
@@ -51,6 +55,21 @@ impl Opening<'_> {
         format!(
             "; CLIENTS MAY WRITE TO BOTH SIDES until then, for the tables of {keyspace} of {mount} are not denied: stop those there, for \
              what they write stays there alone"
+        )
+    }
+
+    /// Where clients have one side now, and what they wrote to the other one last may be there alone.
+    fn not_exact(&self) -> String {
+        if !self.is_inexact() || self.is_on_both_sides() {
+            return String::new();
+        }
+        let Facts { keyspace, mount, .. } = &self.facts;
+        let why = self.inexact.as_deref().and_then(|why| why.lines().next());
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        format!(
+            "; THE CUT WAS NOT EXACT{why}: what clients of {keyspace} of {mount} wrote while complete ran may be there alone: compare the \
+             rows: {} --wait",
+            vdiff_command("create", self.names)
         )
     }
 

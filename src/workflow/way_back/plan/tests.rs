@@ -208,6 +208,7 @@ fn the_way_back_is_a_migrate_in_the_other_direction() {
         source_denied: Vec::new(),
         target_denied: Vec::new(),
         both_written: false,
+        inexact: false,
         prepared: 0,
         since: 0,
         why: String::new(),

@@ -1,0 +1,53 @@
+//! The proof that nothing of the source is lost, and, for a way back, that clients cannot write there any more when it is made.
+
+use super::super::super::Result;
+use super::super::super::way_back::opening::Opening;
+use super::super::readiness::{self, Asked};
+use super::{Found, Told, step};
+use crate::context::Context;
+use crate::topo::Lock;
+
+/// Proves that the streams have all that the source has, unless the target has it already. For a way back that is to be opened the cut is
+/// exact: when that is proven clients are kept from the source, and it is proven once more.
+///
+/// # Errors
+/// Refused with what blocks; the denial is there still.
+pub(super) async fn prove(
+    context: &Context,
+    found: &mut Found,
+    workflow: &str,
+    (source, ignore_source): (Option<Asked>, bool),
+    lock: &Lock,
+    (opening, told): (&mut Option<Opening<'_>>, &mut Told),
+) -> Result<()> {
+    if found.handed_over() {
+        return Ok(());
+    }
+    // what the source had before it was read for the way back is of a while ago
+    let source = source.filter(|_| opening.is_none());
+    ready(context, found, workflow, (source, ignore_source), lock, told).await?;
+    let Some(opening) = opening else { return Ok(()) };
+    if let Some(step) = step::deny(found) {
+        tracing::info!(step = %step, "complete");
+    }
+    if Box::pin(opening.deny(lock)).await {
+        ready(context, found, workflow, (None, ignore_source), lock, told).await?;
+    }
+    Ok(())
+}
+
+async fn ready(
+    context: &Context,
+    found: &mut Found,
+    workflow: &str,
+    asked: (Option<Asked>, bool),
+    lock: &Lock,
+    told: &mut Told,
+) -> Result<()> {
+    if context.options.allow_unfinished_complete {
+        return Ok(());
+    }
+    let ready = Box::pin(readiness::check(context, found, workflow, asked, lock)).await?;
+    (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
+    Ok(())
+}

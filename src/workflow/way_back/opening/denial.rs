@@ -1,0 +1,123 @@
+//! What clients of the source are told: their writes are denied before complete proves for the last time that the target has all of
+//! them, so that the cut is exact. Where complete fails they have the source again.
+
+use super::super::super::record::listed;
+use super::super::examine::Examined;
+use super::super::record::{self, Facts, Phase};
+use super::super::side::{self, Side};
+use super::super::{cancel, mirror, plan, quiet};
+use super::{ACTION, Opening, WORKING, bounded};
+use crate::topo::Lock;
+
+impl Opening<'_> {
+    /// Denies the source's tables to clients, and waits for transactions that had begun before. Complete calls it between two proofs:
+    /// what clients wrote before the denial is waited for by the second. Where it fails, complete goes on all the same, and the cut is
+    /// not exact. Answers whether it was tried: then the first proof is of a while ago.
+    pub async fn deny(&mut self, lock: &Lock) -> bool {
+        if self.ready.is_none() {
+            return false;
+        }
+        match self.kept_out(lock).await {
+            Ok(()) => self.exact = true,
+            Err(why) => {
+                tracing::warn!("clients of the source may write while complete runs: {why}");
+                self.inexact = Some(why.clone());
+                self.trouble = Some(why);
+            }
+        }
+        true
+    }
+
+    async fn kept_out(&mut self, lock: &Lock) -> Result<(), String> {
+        self.close(lock).await?;
+        let (Some((mirror, examined)), Some(held)) = (&self.ready, &self.lock) else { return Ok(()) };
+        let (source, tables) = (&examined.situation.target.keyspace, &self.facts.tables);
+        let settled = async {
+            quiet::settle(mirror, source, tables, held).await?;
+            quiet::unchanged(mirror, source, tables).await
+        };
+        let settled = bounded(quiet::TRANSACTIONS, settled).await;
+        settled.map_err(|why| format!("what the source's clients had begun to write may not have ended: {why}"))
+    }
+
+    /// Denies the source's tables to clients. The source is touched only once the record has what will be denied there; its locks, which
+    /// are taken first, go by themselves.
+    pub(super) async fn close(&mut self, lock: &Lock) -> Result<(), String> {
+        let Some((mirror, examined)) = &self.ready else { return Ok(()) };
+        let wanted = self.to_deny(examined);
+        let (context, names, facts, slot) = (self.context, self.names, &mut self.facts, &mut self.lock);
+        let back = plan::back(names.1);
+        let closing = async {
+            let held = match slot.take() {
+                Some(held) => held,
+                None => side::lock(mirror, &facts.keyspace, &back, ACTION).await?,
+            };
+            let held = &*slot.insert(held);
+            facts.source_denied = wanted;
+            if facts.phase == Phase::Prepared {
+                facts.phase = Phase::Noted;
+            }
+            record::put(context.topo.global(), names, facts, lock).await?;
+            Side { mirror, examined, lock: held }.deny(facts).await
+        };
+        self.missed = bounded(WORKING, closing).await?;
+        self.denied = true;
+        Ok(())
+    }
+
+    /// What is denied in the source: what a former try has noted stays its own.
+    fn to_deny(&self, examined: &Examined) -> Vec<(String, Vec<String>)> {
+        let noted = |shard: &str| listed(&self.facts.source_denied, shard);
+        let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
+            tables.extend(noted(&shard));
+            tables.sort();
+            tables.dedup();
+            (shard, tables)
+        });
+        all.collect()
+    }
+
+    /// True when it has denied tables of the source to clients, or may have, or an earlier try has.
+    pub fn denies(&self) -> bool {
+        self.lock.is_some() || !self.facts.source_denied.is_empty()
+    }
+
+    /// Lets clients write to the source again, where complete failed and the target was not handed over, and takes the streams away
+    /// there: somebody may start them, and those of the migration, too. Also what an earlier try has left, whose server died. Answers
+    /// why it could not.
+    pub async fn take_back(&mut self, lock: &Lock) -> Option<String> {
+        if let Some(before) = self.before.take() {
+            self.facts = before;
+        }
+        self.lift(lock).await
+    }
+
+    /// The same where there is no way back after all.
+    pub(super) async fn let_alone(&mut self, lock: &Lock) {
+        self.stays = self.lift(lock).await;
+    }
+
+    async fn lift(&mut self, lock: &Lock) -> Option<String> {
+        if !self.denies() {
+            return None;
+        }
+        let (context, names, facts, slot) = (self.context, self.names, &self.facts, &mut self.lock);
+        let back = plan::back(names.1);
+        // without positions nothing is known that prepare has not written
+        let begun = facts.phase == Phase::Noted && facts.positions.is_empty();
+        let phase = if begun { Phase::Prepared } else { facts.phase };
+        let lifting = async {
+            // whoever has the lock now may hand the target over
+            lock.check().await?;
+            let mirror = mirror::to_write(context, facts).await?;
+            let taken = match slot.take() {
+                Some(taken) => taken,
+                None => side::lock(&mirror, &facts.keyspace, &back, ACTION).await?,
+            };
+            cancel::leave_source(&mirror, facts, &back, slot.insert(taken)).await?;
+            let mut left = Facts { phase, source_denied: Vec::new(), ..facts.clone() };
+            record::put(context.topo.global(), names, &mut left, lock).await
+        };
+        bounded(WORKING, lifting).await.err()
+    }
+}

@@ -1,0 +1,115 @@
+//! The cut between source and target: clients are kept from the source before it is proven for the last time, and where that cannot be
+//! it is told.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tonic::Code;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::vtctldata::MoveTablesCompleteRequest;
+use vtmigrated_proto::vtmigrated::Severity;
+
+use crate::faulty_source::Switch;
+use crate::migrate_rig::Rig;
+use crate::way_back::{copied, denied, found, go_back, prepare, status, stored};
+
+/// The phase that the record tells.
+async fn phase(rig: &Rig) -> String {
+    rig.way_back().await.unwrap()["phase"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn clients_have_the_source_again_when_what_they_wrote_last_is_not_applied() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    let permits = Arc::new(Semaphore::new(0));
+    rig.source.contents().held = Some(("LOCK TABLES", Arc::clone(&permits)));
+    let failing = async {
+        rig.source.was_asked("LOCK TABLES").await;
+        assert_eq!(denied(&rig).await, ["customer", "orders"]);
+        assert_eq!(phase(&rig).await, "noted", "a server that dies now leaves what others lift");
+        for primary in &rig.target {
+            assert!(!primary.contents().calls.iter().any(|call| call == "Update Stopped"), "streams run still");
+        }
+        rig.target[0].contents().workflows[0].streams[0].state = State::Error.into();
+        permits.add_permits(10);
+    };
+    let (answer, ()) = tokio::join!(rig.complete(), failing);
+    let refused = answer.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    assert!(refused.message().starts_with("cannot complete workflow import in keyspace customer"), "{refused:?}");
+    assert!(!refused.message().contains("stay denied"), "{refused:?}");
+    assert_eq!(stored(&rig).await, before, "clients have the source");
+    assert_eq!(phase(&rig).await, "prepared");
+    let refreshed = rig.source.taken().into_iter().filter(|call| call == "RefreshState").count();
+    assert_eq!(refreshed, 2, "of the denial, and of its end");
+
+    rig.target[0].contents().workflows[0].streams[0].state = State::Running.into();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; the way back is open") && !summary.contains("EXACT"), "{summary}");
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), None);
+}
+
+#[tokio::test]
+async fn transactions_of_the_source_that_cannot_be_waited_for_are_told() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.source.contents().fails = vec!["LOCK TABLES"];
+    let summary = rig.complete().await.unwrap();
+    for text in [
+        "; the way back is open",
+        "; THE CUT WAS NOT EXACT (what the source's clients had begun to write may not have ended: ",
+        "vtmigrated way-back vdiff create",
+    ] {
+        assert!(summary.contains(text), "{text}: {summary}");
+    }
+    let record = rig.way_back().await.unwrap();
+    assert_eq!((record.get("inexact"), record.get("both_written")), (Some(&serde_json::json!(true)), None));
+    let told = status(&rig).await.unwrap();
+    assert!(told.clear, "{told:?}");
+    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns), "{told:?}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn a_source_whose_topology_takes_no_writes_just_now_makes_no_complete_fail() {
+    let switch = Switch::default();
+    let rig = switch.rig().await;
+    rig.copied().await;
+    prepare(&rig).await.unwrap();
+    switch.is_read_only();
+    rig.target[1].contents().fails = vec!["Update Stopped"];
+    let failed = rig.complete().await.unwrap_err();
+    assert!(failed.message().contains("told to fail: Update Stopped"), "{failed:?}");
+    assert!(!failed.message().contains("stay denied"), "nothing was denied: {failed:?}");
+    assert_eq!(phase(&rig).await, "prepared");
+
+    rig.target[1].contents().fails.clear();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; CLIENTS MAY WRITE TO BOTH SIDES until then"), "{summary}");
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITABLE"), Some(Severity::Blocks));
+    switch.works();
+    prepare(&rig).await.unwrap();
+    let told = status(&rig).await.unwrap();
+    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns), "{told:?}");
+    go_back(&rig).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_the_denial_first_and_changes_nothing() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    let request = MoveTablesCompleteRequest {
+        target_keyspace: "customer".into(),
+        workflow: "import".into(),
+        dry_run: true,
+        ..MoveTablesCompleteRequest::default()
+    };
+    let steps = rig.lab.client.clone().move_tables_complete(request).await.unwrap().into_inner().dry_run_results;
+    assert_eq!(steps[1], "Deny writes of clients to the tables of commerce of ext1", "{steps:?}");
+    assert_eq!(stored(&rig).await, before);
+    assert_eq!((phase(&rig).await.as_str(), rig.source.taken()), ("prepared", Vec::new()));
+}
