@@ -17,6 +17,12 @@ fn setups() -> [Setup; 3] {
 #[track_caller]
 fn holds_at_calls(before: &[Step], op: Op, upset: Upset, after: &[Step]) {
     let every = usize::try_from(crate::setting("WALKS_EVERY", 10)).unwrap();
+    holds_at_each(every, before, op, upset, after);
+}
+
+/// The same at each of so many calls.
+#[track_caller]
+fn holds_at_each(every: usize, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
     for (from, setup) in setups().into_iter().enumerate() {
         for call in (from..).step_by(every) {
             let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
@@ -106,4 +112,10 @@ fn what_is_asked_of_the_source_in_vain_leaves_clients_one_side() {
         holds_at_calls(&prepared(), Complete, upset, &[Writes(3), Heal, Our(WayBackPrepare, None), Wait(9)]);
         holds_at_calls(&open(), WayBackComplete, upset, &[Writes(3), Heal, Our(WayBackComplete, None)]);
     }
+}
+
+/// Nobody stops the application: it writes to the source until it is refused.
+#[test]
+fn what_clients_of_the_source_were_told_while_complete_ran_is_there() {
+    holds_at_each(1, &prepared(), Complete, Upset::SourceWrites, &[Writes(3), Wait(9), Our(WayBackComplete, None)]);
 }

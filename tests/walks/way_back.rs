@@ -28,6 +28,8 @@ pub struct Back {
     told: BTreeMap<(String, i64), Option<u64>>,
 }
 
+/// Versions of rows, by table and key.
+type Rows = BTreeMap<(String, i64), u64>;
 /// Serving shards with the tables that their records deny.
 type Denied = [(Name, Vec<String>)];
 
@@ -138,13 +140,37 @@ impl State {
         }
     }
 
-    /// The target serves from now on. `proven`: it has all that the source had.
-    fn handed_over(&mut self, proven: bool) {
+    /// The target serves from now on. `proven`: it has all that the source had when complete was called. `exact`: it has all that clients
+    /// of the source were told until they were kept from it.
+    fn handed_over(&mut self, proven: bool, exact: bool) {
         let there = self.source_rows();
-        let rows = self.target_rows().into_iter().map(|(key, (version, _))| (key, version));
-        let known = rows.filter(|(key, version)| proven || there.get(key).is_some_and(|found| found >= version));
-        self.back.told = known.map(|(key, version)| (key, Some(version))).collect();
+        let here: Rows = self.target_rows().into_iter().map(|(key, (version, _))| (key, version)).collect();
+        let known =
+            here.iter().filter(|(key, version)| proven || there.get(*key).is_some_and(|found| found >= *version));
+        self.back.told = known.map(|(key, version)| (key.clone(), Some(*version))).collect();
         self.back.target_serves = true;
+        if exact {
+            self.is_cut_exactly(&there, &here);
+        }
+    }
+
+    /// What clients of the source were told is told, and the target has it: rows, and that they are gone.
+    fn is_cut_exactly(&mut self, source: &Rows, target: &Rows) {
+        let mut wrong = Vec::new();
+        for (key, version) in source {
+            let found = target.get(key);
+            if found.is_none_or(|found| found < version) {
+                self.back.told.insert(key.clone(), Some(*version));
+                wrong.push(format!(
+                    "complete lost what a client of the source was told: {key:?} {version}, target {found:?}"
+                ));
+            }
+        }
+        for key in target.keys().filter(|key| !source.contains_key(*key) && self.changes.contains_key(*key)) {
+            self.back.told.insert(key.clone(), None);
+            wrong.push(format!("complete lost that a client of the source deleted {key:?}"));
+        }
+        wrong.into_iter().for_each(|text| self.violate(text));
     }
 
     /// The source serves again: it has all that clients were told, each row where it belongs. The target's tables stay denied.
@@ -235,7 +261,8 @@ impl World {
             if proven {
                 self.completed(WORKFLOW, before);
             }
-            self.state().handed_over(proven);
+            let cut = |facts: &Facts| matches!(facts.phase, Phase::Handed | Phase::Open) && !facts.inexact;
+            self.state().handed_over(proven, proven && facts.as_ref().is_some_and(cut));
         }
     }
 
