@@ -27,8 +27,24 @@ impl Ledger {
     ///
     /// # Panics
     /// When a write fails for another reason: whether it was done would not be known.
-    pub async fn write(&self, cluster: &Cluster, keyspace: &str, (from, stop): (i64, &AtomicBool)) -> usize {
-        let mut done = 0;
+    pub async fn write(&self, cluster: &Cluster, keyspace: &str, from: (i64, &AtomicBool)) -> usize {
+        self.write_until(cluster, keyspace, from, true).await.0
+    }
+
+    /// The same until `stop` is set, whether the table is denied or not, as an application does that nobody stops; answers also how many
+    /// statements were refused: none of them was done.
+    pub async fn write_on(&self, cluster: &Cluster, keyspace: &str, from: (i64, &AtomicBool)) -> (usize, usize) {
+        self.write_until(cluster, keyspace, from, false).await
+    }
+
+    async fn write_until(
+        &self,
+        cluster: &Cluster,
+        keyspace: &str,
+        (from, stop): (i64, &AtomicBool),
+        denied: bool,
+    ) -> (usize, usize) {
+        let (mut done, mut refused) = (0, 0);
         let mut id = from;
         while !stop.load(Ordering::Relaxed) {
             id += 1;
@@ -59,13 +75,18 @@ impl Ledger {
                         }
                         done += 1;
                     }
-                    Err(error) if error.to_string().contains(DENIED) => return done,
+                    Err(error) if error.to_string().contains(DENIED) => {
+                        refused += 1;
+                        if denied {
+                            return (done, refused);
+                        }
+                    }
                     Err(error) => panic!("{sql}: {error}"),
                 }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        done
+        (done, refused)
     }
 
     /// Fails unless the keyspace has exactly the acknowledged rows.

@@ -161,8 +161,25 @@ async fn write_for(ledger: &Ledger, (cluster, keyspace): (&Cluster, &str), from:
     done
 }
 
-/// There, with writes on the target, and back: every acknowledged row is where the application is.
-async fn there_and_back(life: &Life<'_>, streams: usize) {
+/// Completes with an application that writes to the source until it is refused, and is stopped when complete has ended.
+async fn complete_under_writes(life: &Life<'_>, ledger: &Ledger) -> String {
+    let (source, from) = (&life.pair.source, life.source.name.as_str());
+    let stop = AtomicBool::new(false);
+    let completing = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let printed = life.complete().await;
+        stop.store(true, Ordering::Relaxed);
+        printed
+    };
+    let ((done, refused), printed) = tokio::join!(ledger.write_on(source, from, (100_000, &stop)), completing);
+    assert!(done > 10 && refused > 0, "{done} writes, {refused} refused");
+    assert!(!printed.contains("EXACT"), "{printed}");
+    printed
+}
+
+/// There, with writes on the target, and back: every acknowledged row is where the application is. `stopped`: the application is stopped
+/// before complete, as its people are told to without a way back.
+async fn there_and_back(life: &Life<'_>, streams: usize, stopped: bool) {
     let pair = life.pair;
     let (from, to) = (life.source.name.as_str(), life.target.name.as_str());
     until_writable(&pair.source, from).await;
@@ -180,8 +197,12 @@ async fn there_and_back(life: &Life<'_>, streams: usize) {
     let early = life.way_back("complete", &[]).await;
     assert!(!early.ok() && early.stderr.contains("is prepared"), "{early}");
 
-    assert!(write_for(&ledger, (&pair.source, from), 100_000, 2).await > 10);
-    let printed = life.complete().await;
+    let printed = if stopped {
+        assert!(write_for(&ledger, (&pair.source, from), 100_000, 2).await > 10);
+        life.complete().await
+    } else {
+        complete_under_writes(life, &ledger).await
+    };
     assert!(printed.contains("the way back is open"), "{printed}");
     expect_denied(&pair.source, from).await;
     until_writable(&pair.target, to).await;
@@ -218,7 +239,7 @@ async fn an_unsharded_source_gets_everything_back_from_two_shards() {
     let pair = stock::pair().await.unwrap();
     let life = Life::start(pair, ("quay", &["0"], SOURCE_VSCHEMA), ("quay_new", &["-80", "80-"], TARGET_VSCHEMA)).await;
     life.source.run(ROWS).await.unwrap();
-    there_and_back(&life, 2).await;
+    there_and_back(&life, 2, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +258,7 @@ async fn two_shards_get_everything_back_from_four() {
         .await
         .unwrap();
     }
-    there_and_back(&life, 5).await;
+    there_and_back(&life, 5, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
