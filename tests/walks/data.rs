@@ -213,6 +213,12 @@ impl Shard {
         before - self.streams.len()
     }
 
+    /// Copy states whose stream is gone.
+    pub fn orphans(&self) -> impl Iterator<Item = &CopyState> {
+        let ids: BTreeSet<i32> = self.streams.iter().map(|stream| stream.id).collect();
+        self.copy.iter().filter(move |copy| !ids.contains(&copy.stream))
+    }
+
     /// Sets a stream's state as the engine does.
     pub fn set_state(&mut self, id: i32, state: State) {
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else { return };

@@ -138,6 +138,9 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
     if lower.contains("performance_schema.global_variables") {
         return Ok(variables(shard, lower));
     }
+    if lower.starts_with("select distinct vrepl_id, table_name from _vt.copy_state") {
+        return Ok(orphaned(shard));
+    }
     if lower.contains("from _vt.copy_state") {
         return Ok(copy_states(shard, query));
     }
@@ -208,9 +211,14 @@ fn copy_states(shard: &Shard, query: &str) -> QueryResult {
     result(&["vrepl_id", "table_name", "lastpk"], &states.collect::<Vec<_>>())
 }
 
+/// Tables that streams had left which are gone.
+fn orphaned(shard: &Shard) -> QueryResult {
+    let states = shard.orphans().map(|copy| vec![copy.stream.to_string(), copy.table.clone()]);
+    result(&["vrepl_id", "table_name"], &states.collect::<Vec<_>>())
+}
+
 fn orphans(shard: &Shard) -> Vec<i32> {
-    let ids: BTreeSet<i32> = shard.streams.iter().map(|stream| stream.id).collect();
-    shard.copy.iter().map(|copy| copy.stream).filter(|id| !ids.contains(id)).collect()
+    shard.orphans().map(|copy| copy.stream).collect()
 }
 
 fn variables(shard: &Shard, lower: &str) -> QueryResult {

@@ -25,6 +25,10 @@ pub fn copying(db_name: &str, workflow: &str) -> String {
     )
 }
 
+/// Reads the tables that streams had left to copy which are gone: stream id, table.
+pub const ORPHANED: &str = "select distinct vrepl_id, table_name from _vt.copy_state \
+     where vrepl_id not in (select id from _vt.vreplication)";
+
 /// Reads when each of these [`streams`] began to copy: stream id, epoch seconds.
 pub fn copy_starts(db_name: &str, workflow: &str) -> String {
     format!(
@@ -34,7 +38,7 @@ pub fn copy_starts(db_name: &str, workflow: &str) -> String {
     )
 }
 
-/// Decodes the answer to [`copying`].
+/// Decodes the answer to [`copying`], and to [`ORPHANED`].
 pub fn copy_states(result: &QueryResult) -> CopyStates {
     let mut states = CopyStates::new();
     for row in rows::texts(result) {
@@ -129,6 +133,8 @@ mod tests {
         let states = copy_states(&result(&[&["2", "b", "k"], &["1", "t", ""], &["2", "a", ""]]));
         assert_eq!(states[&2], vec![("a".into(), String::new()), ("b".into(), "k".into())]);
         assert_eq!(states[&1].len(), 1);
+        let orphaned = copy_states(&result(&[&["7", "t"]]));
+        assert_eq!(orphaned[&7], vec![("t".into(), String::new())]);
         assert_eq!(numbers(&result(&[&["1", "17.5"], &["x", "1"]])), BTreeMap::from([(1, 17.5)]));
     }
 

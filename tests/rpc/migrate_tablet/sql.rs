@@ -76,6 +76,11 @@ impl Contents {
             let mut streams = self.workflows.iter().filter(named).flat_map(|w| &w.streams);
             !query.contains("(select id from _vt.vreplication ") || streams.any(|stream| stream.id == id)
         };
+        if query.starts_with("select distinct vrepl_id, table_name from _vt.copy_state") {
+            let is_gone = |id: i32| !self.workflows.iter().flat_map(|w| &w.streams).any(|stream| stream.id == id);
+            let of = self.copying.iter().filter(|(id, _)| is_gone(*id));
+            return Some(of.map(|(id, table)| vec![id.to_string(), table.clone()]).collect());
+        }
         if query.contains("from _vt.copy_state") && query.contains("max(id)") {
             let of = self.copying.iter().filter(|(id, _)| is_meant(*id));
             return Some(of.map(|(id, table)| vec![id.to_string(), table.clone(), String::new()]).collect());
