@@ -60,6 +60,8 @@ mod raw_call;
 mod readme;
 #[path = "rpc/reparents.rs"]
 mod reparents;
+#[path = "rpc/replaced.rs"]
+mod replaced;
 #[path = "rpc/replicas.rs"]
 mod replicas;
 #[path = "rpc/replication.rs"]

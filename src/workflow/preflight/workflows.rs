@@ -42,8 +42,11 @@ pub fn leftover_copy_states(servers: &[Server]) -> Vec<Finding> {
     let orphans = |server: &Server| {
         let ids = &server.answers.as_ref().ok()?.orphans;
         let cause = format!("tablet {} keeps copy states of streams that are gone: {}", server.alias, ids.join(", "));
-        let mend =
-            format!("delete them in its MySQL: delete from _vt.copy_state where vrepl_id in ({})", ids.join(", "));
+        let mend = format!(
+            "cancel first the workflow that complete refuses for them (COPYING), if there is one; then delete them in its MySQL: \
+             delete from _vt.copy_state where vrepl_id in ({})",
+            ids.join(", ")
+        );
         let subject = format!("tablet {}", server.alias);
         (!ids.is_empty()).then(|| Finding::new(&check::LEFTOVER_COPY_STATE, subject, cause, mend))
     };
