@@ -1,5 +1,7 @@
 //! Streams that the tablets of the target replaced while they copied, for the source was resharded.
 
+use vtmigrated::topo::{Expect, Write, paths};
+
 use crate::migrate_rig::Rig;
 use crate::support::refusal;
 
@@ -43,4 +45,43 @@ async fn the_proof_of_a_half_copy_is_not_cleaned_while_the_workflow_is_there() {
     rig.forget_streams();
     rig.clean().await;
     assert_eq!(left(&rig), 0);
+}
+
+#[tokio::test]
+async fn cancel_leaves_nothing_of_streams_that_were_replaced_and_gives_their_keys_back() {
+    for keep_data in [false, true] {
+        let rig = replaced().await;
+        // of an earlier workflow
+        rig.target[0].contents().copying.push((5, "customer".into()));
+        rig.target[0].contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
+        rig.cancel(keep_data).await.unwrap();
+        rig.expect_clean(if keep_data { &["customer", "orders"] } else { &[] }).await;
+        assert_eq!(rig.target[0].contents().copying, [(5, "customer".to_owned())]);
+        let calls = rig.target[0].taken();
+        let forgets = |table: &str| {
+            let text = format!("delete from _vt.{table} where vrepl_id in (1) and vrepl_id not in");
+            calls.iter().position(|call| call.starts_with(&text)).unwrap()
+        };
+        let deletes = calls.iter().position(|call| call.starts_with("delete from _vt.vreplication")).unwrap();
+        assert!(deletes < forgets("copy_state") && deletes < forgets("post_copy_action"), "{calls:?}");
+        assert_eq!(calls.iter().any(|call| call.starts_with("alter table orders")), keep_data, "{calls:?}");
+    }
+}
+
+/// Without a record the verdict's rule tells whose copy states are.
+#[tokio::test]
+async fn a_workflow_without_a_record_takes_what_its_replaced_streams_left_with_it() {
+    let rig = replaced().await;
+    rig.lab
+        .topo
+        .global()
+        .write_one(Write::delete(paths::workflow_record("customer", "import"), Expect::Any), None)
+        .await
+        .unwrap();
+    rig.target[0].contents().copying.push((5, "another".into()));
+    let (_, text) = refusal(rig.complete().await);
+    assert!(text.contains("customer/-80 stream 1: its copy was not over"), "{text}");
+    rig.cancel(true).await.unwrap();
+    assert_eq!(rig.target[0].contents().copying, [(5, "another".to_owned())]);
+    assert_eq!(left(&rig), 1);
 }

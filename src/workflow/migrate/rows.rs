@@ -93,6 +93,24 @@ pub fn pending_actions_of(ids: &[i64]) -> String {
     )
 }
 
+/// The same of a workflow and of streams by id that are gone.
+pub fn pending_actions_with(db_name: &str, workflow: &str, gone: &[i64]) -> String {
+    format!(
+        "select pca.table_name, pca.action from _vt.post_copy_action as pca \
+         left join _vt.vreplication as vr on vr.id = pca.vrepl_id \
+         where vr.db_name = {} and vr.workflow = {} or vr.id is null and pca.vrepl_id in ({})",
+        quote::literal(db_name),
+        quote::literal(workflow),
+        quote::ids(gone)
+    )
+}
+
+/// Deletes what streams by id have left in a sidecar table, such as `copy_state`, unless they are there.
+pub fn forget(table: &str, ids: &[i64]) -> String {
+    let ids = quote::ids(ids);
+    format!("delete from _vt.{table} where vrepl_id in ({ids}) and vrepl_id not in (select id from _vt.vreplication)")
+}
+
 /// UUIDs of the diffs of a workflow that a tablet works on, or tries again by itself (Vitess 22.0.4, `sqlGetVDiffsToRetry`).
 pub fn diffs_under_way(keyspace: &str, workflow: &str) -> String {
     format!(
@@ -149,6 +167,8 @@ mod tests {
         assert_eq!(streams("vt_a", ""), "select id from _vt.vreplication where db_name = 'vt_a'");
         assert_eq!(copying("vt_a", "it's").matches(&format!("vrepl_id in ({of_workflow})")).count(), 2);
         assert!(copy_starts("vt_a", "it's").contains(&format!(" where vrepl_id in ({of_workflow}) and ")));
+        assert!(pending_actions_with("vt_a", "w", &[1, 2]).ends_with(" or vr.id is null and pca.vrepl_id in (1, 2)"));
+        assert!(forget("copy_state", &[1]).starts_with("delete from _vt.copy_state where vrepl_id in (1) and "));
         assert!(pending_actions_of(&[1, 2]).ends_with(" where pca.vrepl_id in (1, 2)"));
         assert_eq!(delete_streams(&[1, 2]), "delete from _vt.vreplication where id in (1, 2)");
     }

@@ -56,6 +56,13 @@ fn what_a_cancel_has_seen_to_is_of_the_streams_that_it_noted() {
     assert_eq!(seen_to([stream(3, 0), stream(4, 0)]), 0);
 }
 
+#[test]
+fn streams_that_are_gone_stay_noted() {
+    let now: Listed = vec![("-80".into(), vec![3])];
+    assert_eq!(facts().noted_with(now.clone()), [("-80".into(), vec![1, 3]), ("80-".into(), vec![2])]);
+    assert_eq!(Facts { streams: None, ..facts() }.noted_with(now.clone()), now);
+}
+
 /// Whether the record is of the workflow of these streams.
 fn is_own(facts: &Facts, streams: [Stream; 2]) -> bool {
     of(facts, &target(), &rows(streams)).is_some()
