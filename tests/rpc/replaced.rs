@@ -1,8 +1,10 @@
-//! Streams that the tablets of the target replaced while they copied, for the source was resharded.
+//! Streams that the tablets of the target replaced, for the source was resharded or has moved their tables.
 
 use vtmigrated::topo::{Expect, Write, paths};
+use vtmigrated_proto::vtctldata::MoveTablesCompleteRequest;
 
 use crate::migrate_rig::Rig;
+use crate::ownership::rows;
 use crate::support::refusal;
 
 /// A workflow whose streams were replaced while they copied the table customer.
@@ -84,4 +86,46 @@ async fn a_workflow_without_a_record_takes_what_its_replaced_streams_left_with_i
     rig.cancel(true).await.unwrap();
     assert_eq!(rig.target[0].contents().copying, [(5, "another".to_owned())]);
     assert_eq!(left(&rig), 1);
+}
+
+/// A workflow on tables that were there before, one of them denied by others, whose streams followed the tables to another keyspace of
+/// the source.
+async fn moved(denied: &[&str]) -> Rig {
+    let rig = Rig::start().await;
+    rig.target.iter().for_each(|primary| ["customer", "orders"].iter().for_each(|table| primary.fill(table, 0)));
+    rig.deny(denied).await;
+    rig.copied().await;
+    for primary in &rig.target {
+        for stream in primary.contents().workflows.iter_mut().flat_map(|workflow| &mut workflow.streams) {
+            (stream.id, stream.rows_copied) = (9, 0);
+            stream.bls.as_mut().unwrap().keyspace = "customer2".into();
+        }
+    }
+    rig
+}
+
+#[tokio::test]
+async fn tables_that_were_there_stay_when_the_source_has_moved_them_to_another_keyspace() {
+    let rig = moved(&[]).await;
+    rig.cancel(false).await.unwrap();
+    assert_eq!(rows(&rig), [0; 4], "they are emptied");
+    rig.expect_clean(&["customer", "orders"]).await;
+}
+
+#[tokio::test]
+async fn denied_tables_of_others_stay_when_the_source_has_moved_them_to_another_keyspace() {
+    let theirs = [vec!["orders".to_owned()], vec!["orders".to_owned()]];
+    let rig = moved(&["orders"]).await;
+    rig.cancel(false).await.unwrap();
+    assert_eq!((rows(&rig), rig.denied().await), (vec![0; 4], theirs.clone()));
+    let rig = moved(&["orders"]).await;
+    let request = MoveTablesCompleteRequest {
+        workflow: "import".into(),
+        target_keyspace: "customer".into(),
+        // the rig's source has no such keyspace
+        ignore_source_keyspace: true,
+        ..MoveTablesCompleteRequest::default()
+    };
+    rig.lab.client.clone().move_tables_complete(request).await.unwrap();
+    assert_eq!((rows(&rig), rig.denied().await, rig.record().await), (vec![10; 4], theirs, None));
 }

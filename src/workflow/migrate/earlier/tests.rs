@@ -85,6 +85,26 @@ fn streams_that_copied_and_were_not_noted_are_a_later_workflows() {
 }
 
 #[test]
+fn streams_that_followed_the_tables_to_another_keyspace_of_the_source_are_the_records() {
+    let of = |id, rows_copied, mount: &str| {
+        let mut moved = Stream { pos: b"MySQL56/x:1-9".to_vec(), ..stream(id, rows_copied) };
+        let source = moved.bls.as_mut().unwrap();
+        (source.keyspace, source.external_cluster) = ("customer2".into(), mount.into());
+        moved
+    };
+    let moved = |id| of(id, 0, "ext1");
+    assert!(is_own(&facts(), [moved(3), moved(4)]));
+    // the other one has not met the journal yet
+    assert!(is_own(&facts(), [moved(3), stream(2, 5)]));
+    let noted = Facts { streams: Some(facts().noted_with(vec![("-80".into(), vec![3])])), ..facts() };
+    assert!(is_own(&noted, [of(3, 5, "ext1"), stream(2, 5)]));
+    // somebody made them there
+    assert!(!is_own(&facts(), [of(3, 5, "ext1"), stream(2, 5)]));
+    assert!(!is_own(&facts(), [Stream { pos: Vec::new(), ..moved(3) }, stream(2, 5)]));
+    assert!(!is_own(&facts(), [of(3, 0, "ext2"), stream(2, 5)]));
+}
+
+#[test]
 fn a_create_that_cannot_have_inserted_streams_has_none() {
     let begun = Facts { phase: Phase::Creating, streams: Some(Vec::new()), ..facts() };
     assert!(!is_own(&begun, [stream(1, 5), stream(2, 5)]));
