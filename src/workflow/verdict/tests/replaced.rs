@@ -1,4 +1,4 @@
-//! Streams that are gone and had not copied all.
+//! Streams that met a journal of the source: those that are gone and had not copied all, and those that stand.
 
 use super::*;
 
@@ -44,4 +44,21 @@ fn what_an_earlier_record_lists_or_nobody_blocks_where_a_stream_copied_nothing_i
         assert!(!blocks(&Case { earlier: Some(listing(3)), ..case(rows_copied, "t") }));
         assert_eq!(blocks(&Case { earlier: Some(facts()), ..case(rows_copied, "t") }), is_replaced);
     }
+}
+
+#[test]
+fn a_stream_that_cannot_follow_the_sources_journal_is_not_to_be_started() {
+    let mend = |message: &str| {
+        let message = message.as_bytes().to_vec();
+        let found = Case::of(Stream { state: State::Stopped.into(), message, ..stream() }).judged().remove(0);
+        assert_eq!(found.id, "NOT_RUNNING");
+        found.mend
+    };
+    for message in [
+        "unable to handle journal event: tables were partially matched",
+        "cannot redirect on journal: not all sources are present in this workflow: missing commerce:-80",
+    ] {
+        assert!(mend(message).starts_with("cancel the workflow and create it again"));
+    }
+    assert!(mend("stopped by hand").starts_with("start it with: Workflow --keyspace customer start"));
 }
