@@ -64,6 +64,8 @@ mod pki;
 mod raw_call;
 #[path = "rpc/reparents.rs"]
 mod reparents;
+#[path = "rpc/replaced.rs"]
+mod replaced;
 #[path = "rpc/replicas.rs"]
 mod replicas;
 #[path = "rpc/replication.rs"]

@@ -171,7 +171,7 @@ async fn in_keyspace(
     let of_keyspace = named.iter().filter(|node| node.path.starts_with(&prefix)).chain(&held);
     let mut found = locks::judge(context, of_keyspace).await?;
     let seen = tablets::Seen::read(context, &target).await;
-    found.extend(seen.judge(&target));
+    found.extend(seen.judge(&target, &records));
     let busy: BTreeSet<&str> =
         named.iter().filter_map(|node| node.path.strip_prefix(&prefix)?.split('/').next()).collect();
     // workflows that were looked at with their record, or are not to be looked at

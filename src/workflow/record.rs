@@ -7,7 +7,7 @@ pub mod made_at;
 pub(super) mod text;
 pub mod unreadable;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -81,7 +81,7 @@ pub struct Facts {
     /// It was a delete that keeps the data which lifted them, whatever was copied: from here on it can only be repeated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeping: bool,
-    /// The streams, by shard and id, that there were when create ended, and again when complete or cancel began; none while
+    /// The streams, by shard and id, that there were when create ended, and those when complete or cancel began; none while
     /// create cannot have inserted any. `None` when that was not noted: from when create may insert streams until it ends,
     /// and by older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +135,16 @@ impl Facts {
     pub fn lists(&self, shard: &str, stream: i32) -> Option<bool> {
         let noted = self.streams.as_ref()?;
         Some(noted.iter().any(|(name, ids)| name == shard && ids.contains(&stream)))
+    }
+
+    /// The streams that were noted, and those that there are now: of those that were replaced meanwhile rows may be left that name
+    /// them by their ids only.
+    pub fn noted_with(&self, now: Listed) -> Listed {
+        let mut all: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
+        for (shard, ids) in self.streams.clone().into_iter().flatten().chain(now) {
+            all.entry(shard).or_default().extend(ids);
+        }
+        all.into_iter().map(|(shard, ids)| (shard, ids.into_iter().collect())).collect()
     }
 
     /// Tables that create made on a shard.

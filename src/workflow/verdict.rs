@@ -7,6 +7,7 @@ pub mod diff;
 mod insist;
 pub mod overrides;
 pub(super) mod positions;
+pub(in crate::workflow) mod replaced;
 pub mod replicas;
 pub mod schema;
 pub mod source;
@@ -15,7 +16,7 @@ mod tables;
 
 use std::time::Duration;
 
-use futures::future::{join, join_all, join3, try_join3};
+use futures::future::{join, join_all, join3, try_join4};
 use serde::Serialize;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
@@ -59,12 +60,16 @@ pub struct Evidence<'a> {
     pub rows: &'a [OnShard],
     /// Tables still to be copied, for each shard.
     pub copying: &'a [CopyStates],
+    /// The same of streams that are gone, whosever they were.
+    pub orphaned: &'a [CopyStates],
     /// The error is a text for people.
     pub source: &'a std::result::Result<Source, String>,
     /// Columns of the target's shards; `None` when they were not asked for.
     pub columns: Option<&'a [(String, Columns)]>,
     pub diffs: &'a Diffs,
     pub facts: Option<&'a Facts>,
+    /// A record of the workflow's name that is an earlier workflow's.
+    pub earlier: Option<&'a Facts>,
     /// The target's vschema; `None` when it was not read.
     pub vschema: Option<&'a VSchema>,
 }
@@ -130,6 +135,7 @@ impl Evidence<'_> {
         let mut found = streams::missing(self.target, self.rows, self.source, self.facts);
         found.extend(streams::not_brought(self.target, self.rows, &self.origin.tables));
         found.extend(streams::states(self.target, self.rows, self.copying, self.source, self.facts, self.diffs));
+        found.extend(replaced::findings(self));
         let positions = self.positions();
         found.extend(positions.unknown);
         found.extend(positions.snapshots);
@@ -260,30 +266,27 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<
         Ok::<_, Error>(diff::read(context, target, workflow).await.settled(context, &found.origin, &target.name).await)
     };
     let states = copy_states::of_all(context, target, workflow);
-    let (rows, states, diffs) = try_join3(target.workflows(context, &names), states, diffs).await?;
+    let orphaned = copy_states::orphaned_of_all(context, target);
+    let (rows, states, orphaned, diffs) = try_join4(target.workflows(context, &names), states, orphaned, diffs).await?;
     let evidence = Evidence {
         target,
         workflow,
         origin: &found.origin,
         rows: &rows,
         copying: &states,
+        orphaned: &orphaned,
         source: &source,
         columns: Some(&columns),
         diffs: &diffs,
         facts,
+        earlier: found.earlier.as_ref().map(|stored| &stored.facts),
         vschema: found.vschema.as_ref().map(|record| &record.value),
     };
     let mut findings: Vec<Finding> = known.into_iter().chain(evidence.judge()).collect();
     findings.extend(evidence.catching_up());
     findings.extend(silent);
     findings.extend(unread);
-    let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
-    findings.extend(tables::denied(target, &found.origin.tables, facts));
-    findings.extend(tables::unrouted(&vschema, &found.origin.tables));
-    let missing = tables::without_sequence(&vschema, &columns, &found.origin.tables);
-    let named = tables::named_sequences(context, target, &vschema, &found.origin.tables);
-    let (unnamed, named) = join(tables::sequences(context, target, &missing), named).await;
-    findings.extend(unnamed.into_iter().chain(named));
+    findings.extend(of_tables(context, &found, &columns).await);
     // what blocks comes first, in the order found
     findings.sort_by_key(|finding| finding.severity);
     let report = Report { findings };
@@ -299,6 +302,20 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<
         vdiff: diff::sentence(&diffs, now()),
         report,
     })
+}
+
+/// What only warns of the tables of a workflow: their denials, how vtgate finds them, and where it gets their ids.
+async fn of_tables(context: &Context, found: &Found, columns: &[(String, Columns)]) -> Vec<Finding> {
+    let (target, tables) = (&found.target.keyspace, &found.origin.tables);
+    let facts = found.record.as_ref().map(|stored| &stored.facts);
+    let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
+    let mut findings = tables::denied(target, tables, facts);
+    findings.extend(tables::unrouted(&vschema, tables));
+    let missing = tables::without_sequence(&vschema, columns, tables);
+    let named = tables::named_sequences(context, target, &vschema, tables);
+    let (unnamed, named) = join(tables::sequences(context, target, &missing), named).await;
+    findings.extend(unnamed.into_iter().chain(named));
+    findings
 }
 
 #[cfg(test)]

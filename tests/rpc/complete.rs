@@ -195,6 +195,21 @@ async fn who_insists_does_not_skip_a_copy_and_is_told_of_nothing_when_all_is_pro
     assert_eq!(summary, "Successfully completed the import workflow in the customer keyspace");
 }
 
+/// The tablets of a target whose source is resharded delete streams, whatever these have left to copy, and leave their copy states.
+#[tokio::test]
+async fn what_a_reshard_of_the_source_left_uncopied_is_not_handed_over() {
+    let next = || Stream { id: 2, ..running(100) };
+    let rig = rig([next(), next()], json!({"streams": [["-80", [1]], ["80-", [1]]]})).await;
+    rig.primaries[0].set(|c| c.copying = vec![1]);
+    assert_eq!(dry_run_ids(&rig).await, ["COPYING"]);
+    for insists in [false, true] {
+        let words = ["customer/-80 stream 1: its copy was not over when it was replaced", "left: customer"];
+        refused(&rig, complete(&rig, insists).await, &words).await;
+    }
+    rig.primaries[0].set(|c| c.copying.clear());
+    complete(&rig, false).await.unwrap();
+}
+
 #[tokio::test]
 async fn columns_that_the_source_does_not_tell_cost_no_position() {
     let rig = rig([running(100), running(90)], json!({})).await;

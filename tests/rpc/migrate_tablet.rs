@@ -30,7 +30,7 @@ pub struct Contents {
     /// Lines of a table's definition besides those that all have.
     pub lines: Vec<(&'static str, &'static str)>,
     pub workflows: Vec<ReadVReplicationWorkflowResponse>,
-    /// What streams have left to copy: stream and table.
+    /// What streams have left to copy, those too that are gone: stream and table.
     pub copying: Vec<(i32, String)>,
     /// Streams that have begun to copy at some time, as its log has them.
     pub begun: Vec<i32>,

@@ -37,7 +37,7 @@ pub struct Contents {
     pub alias: String,
     pub workflow: String,
     pub streams: Vec<Stream>,
-    /// Streams with tables to copy.
+    /// Streams with a table to copy, those too that are gone.
     pub copying: Vec<i32>,
     pub diffs: Vec<Diff>,
     /// Answer to the question for the log.
@@ -284,9 +284,12 @@ impl TabletManager for DiffTablet {
             return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
         }
         let contents = || self.0.lock().unwrap();
-        if query.starts_with("select vrepl_id, table_name, lastpk from _vt.copy_state") {
+        let asks_for_orphans = query.starts_with("select distinct vrepl_id, table_name from _vt.copy_state");
+        if asks_for_orphans || query.starts_with("select vrepl_id, table_name, lastpk from _vt.copy_state") {
             let state = |id: &i32| vec![id.to_string(), "customer".to_owned(), String::new()];
-            let states: Vec<Vec<String>> = contents().copying.iter().map(state).collect();
+            let contents = contents();
+            let is_meant = |id: &&i32| contents.streams.iter().any(|stream| stream.id == **id) != asks_for_orphans;
+            let states: Vec<Vec<String>> = contents.copying.iter().filter(is_meant).map(state).collect();
             let result = Some(result(&["vrepl_id", "table_name", "lastpk"], &states));
             return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
         }

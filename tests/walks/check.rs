@@ -160,7 +160,6 @@ impl World {
             let denied = self.denied(&name.1).await;
             let state = self.state();
             let shard = &state.shards[&name];
-            let ids: Vec<i32> = shard.streams.iter().map(|stream| stream.id).collect();
             let on = &name.1;
             left.extend(
                 shard
@@ -169,13 +168,9 @@ impl World {
                     .filter(|stream| workflows.contains(&stream.workflow.as_str()))
                     .map(|stream| format!("stream {} of {} on {on}", stream.id, stream.workflow)),
             );
-            left.extend(
-                shard
-                    .copy
-                    .iter()
-                    .filter(|copy| !ids.contains(&copy.stream))
-                    .map(|copy| format!("a copy state of {} on {on}", copy.table)),
-            );
+            let is_theirs = |of: &String| workflows.contains(&of.as_str());
+            let orphans = shard.orphans().filter(|copy| copy.workflow.as_ref().is_some_and(is_theirs));
+            left.extend(orphans.map(|copy| format!("a copy state of {} on {on}", copy.table)));
             if other_records == 0 {
                 let ours = |table: &&String| {
                     let of_nobody = state.denied_by_nobody.contains(&(name.clone(), (*table).clone()));
@@ -185,6 +180,17 @@ impl World {
                 let acted = &state.seats[&shard.primary].denied;
                 left.extend(acted.iter().filter(ours).map(|table| format!("{table} refused by the primary of {on}")));
             }
+        }
+        left
+    }
+
+    /// What there is of both workflows, and copy states that nothing tells whose they are.
+    pub async fn left_at_all(&self) -> Vec<String> {
+        let mut left = self.left_of(&[WORKFLOW, SECOND]).await;
+        let state = self.state();
+        for name in state.of(TARGET) {
+            let of_nobody = state.shards[&name].orphans().filter(|copy| copy.workflow.is_none());
+            left.extend(of_nobody.map(|copy| format!("a copy state of {} on {}", copy.table, name.1)));
         }
         left
     }

@@ -64,6 +64,10 @@ pub struct Stream {
     /// Heard of its source a moment ago.
     pub fresh: bool,
     pub made_by: CreateVReplicationWorkflowRequest,
+    /// Streams whose places it took, one after the other.
+    pub replaces: Vec<i32>,
+    /// It began behind the source's journal, and never meets it while it copies.
+    pub past_journal: bool,
 }
 
 /// A table that a stream still has to copy.
@@ -72,6 +76,8 @@ pub struct CopyState {
     pub stream: i32,
     pub table: String,
     pub last: Option<i64>,
+    /// Whose it is; `None` when somebody else has deleted the streams that tell.
+    pub workflow: Option<String>,
 }
 
 /// One table's part of a diff.
@@ -201,28 +207,59 @@ impl Shard {
             ran_on: false,
             fresh: true,
             made_by: made_by.clone(),
+            replaces: Vec::new(),
+            past_journal: false,
         });
     }
 
+    /// A stream goes, and others take its place that go on from these events and positions: its copy states stay (Vitess 22.0.4 and
+    /// 24.0.4, `transitionJournal`).
+    pub fn replace_stream(&mut self, id: i32, by: Vec<(BinlogSource, usize, String)>) {
+        let Some(at) = self.streams.iter().position(|stream| stream.id == id) else { return };
+        let old = self.streams.remove(at);
+        for (source, events, position) in by {
+            self.insert_stream(&old.made_by, source, State::Running, Some(events), position);
+            let replaces = [&old.replaces[..], &[id]].concat();
+            self.streams.last_mut().unwrap().replaces = replaces;
+        }
+    }
+
+    /// Others have deleted streams of a workflow: nothing tells any more whose copy states of replaced ones are.
+    pub fn forget_whose(&mut self, workflow: &str) {
+        let ids: BTreeSet<i32> = self.streams.iter().map(|stream| stream.id).collect();
+        let theirs = |copy: &&mut CopyState| copy.workflow.as_deref() == Some(workflow) && !ids.contains(&copy.stream);
+        self.copy.iter_mut().filter(theirs).for_each(|copy| copy.workflow = None);
+    }
+
     pub fn delete_streams(&mut self, wanted: impl Fn(&Stream) -> bool) -> usize {
-        let before = self.streams.len();
-        self.streams.retain(|stream| !wanted(stream));
-        let left: BTreeSet<i32> = self.streams.iter().map(|stream| stream.id).collect();
+        let gone: BTreeSet<i32> = self.streams.iter().filter_map(|of| wanted(of).then_some(of.id)).collect();
+        self.streams.retain(|stream| !gone.contains(&stream.id));
         // the engine takes them with the stream
-        self.copy.retain(|state| left.contains(&state.stream));
-        before - self.streams.len()
+        self.copy.retain(|state| !gone.contains(&state.stream));
+        gone.len()
+    }
+
+    /// Copy states whose stream is gone.
+    pub fn orphans(&self) -> impl Iterator<Item = &CopyState> {
+        let ids: BTreeSet<i32> = self.streams.iter().map(|stream| stream.id).collect();
+        self.copy.iter().filter(move |copy| !ids.contains(&copy.stream))
     }
 
     /// Sets a stream's state as the engine does.
     pub fn set_state(&mut self, id: i32, state: State) {
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else { return };
         let begins = state == State::Running && stream.at.is_none() && !self.copy.iter().any(|c| c.stream == id);
+        let workflow = stream.workflow.clone();
         if begins {
-            let states =
-                rules(&stream.source).into_iter().map(|(table, _)| CopyState { stream: id, table, last: None });
-            self.copy.extend(states);
+            let of = |table| CopyState { stream: id, table, last: None, workflow: Some(workflow.clone()) };
+            self.copy.extend(rules(&stream.source).into_iter().map(|(table, _)| of(table)));
+            // it copies all itself
+            stream.replaces.clear();
         }
         let copying = self.copy.iter().any(|c| c.stream == id);
         stream.state = if state == State::Running && copying { State::Copying } else { state };
+        if begins {
+            self.forget_whose(&workflow);
+        }
     }
 }

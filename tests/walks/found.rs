@@ -158,6 +158,27 @@ fn streams_that_somebody_stopped_for_good_while_they_copied_are_not_handed_over(
     }
 }
 
+/// The target's tablets meet the source's journal while they copy, and replace the streams.
+#[test]
+fn what_a_reshard_of_the_source_left_uncopied_is_not_handed_over() {
+    for setup in [PLAIN, SHARDED, Setup { stop_after_copy: true, ..PLAIN }] {
+        for complete in [Complete, CompleteIgnoringSource] {
+            let steps = [Our(Create, None), Wait(1), ReshardSource, Wait(20), Our(complete, None)];
+            let walked = run(setup, &steps);
+            assert!(walked.violations.is_empty(), "{:#?}\n{:#?}", walked.violations, walked.told);
+            assert_eq!(walked.done.get(&format!("{complete:?} done")), None, "{:#?}", walked.told);
+            // what tells of it is no leftover
+            holds(setup, &[&steps[..4], &[Our(Clean, None), Our(complete, None)]].concat());
+        }
+        let before = [Our(Create, None), Wait(1), ReshardSource, Wait(20)];
+        for upset in [Upset::KillAfter, Upset::FailBefore] {
+            holds_at_every_call(setup, &before, Cancel, upset, &[Our(Complete, None), Our(Cancel, None)]);
+            holds_at_every_call(setup, &before, CancelKeepingData, upset, &[Our(CancelKeepingData, None)]);
+        }
+        holds(setup, &[StockCreate, Wait(1), ReshardSource, Wait(20), Our(Complete, None), Our(Cancel, None)]);
+    }
+}
+
 /// Only the record tells whose denied tables are.
 #[test]
 fn the_cleaner_keeps_a_record_whose_denied_tables_another_workflow_works_on() {

@@ -180,7 +180,9 @@ impl State {
 
     pub fn stream_deleted(&mut self, number: usize) {
         if let Some((shard, id)) = self.stream(number) {
+            let of = shard.streams.iter().find(|stream| stream.id == id).map(|stream| stream.workflow.clone());
             shard.delete_streams(|stream| stream.id == id);
+            shard.forget_whose(&of.unwrap_or_default());
         }
     }
 
@@ -249,6 +251,7 @@ impl State {
                 tables.extend(rules(&stream.source).into_iter().map(|(table, _)| table));
             }
             shard.delete_streams(|stream| stream.workflow == workflow);
+            shard.forget_whose(workflow);
         }
         if drop_tables {
             for name in self.of(TARGET) {

@@ -123,6 +123,7 @@ fn replicate(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
 fn copy(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
     let id = on.streams[at].id;
     let owner = Owner::Workflow(on.streams[at].workflow.clone());
+    on.streams[at].past_journal |= on.streams[at].at.is_none() && !from.successors.is_empty();
     apply(on, at, from, from.log.len())?;
     let Some(left) = on.copy.iter_mut().find(|state| state.stream == id) else { return Ok(()) };
     let rules = rules(&on.streams[at].source);
@@ -153,15 +154,20 @@ fn copy(on: &mut Shard, at: usize, from: &Shard) -> Result<(), String> {
     Ok(())
 }
 
-/// A stream at the end of a shard that was split goes on with the shards that took over.
+/// A stream at the end of a shard that was split goes on with the shards that took over, whatever it has left to copy.
 fn follow(on: &mut Shard, at: usize, from: &Shard, source: &BinlogSource) {
-    let stream = on.streams[at].clone();
-    if from.successors.is_empty() || stream.state != State::Running || stream.at != Some(from.log.len()) {
+    let stream = &on.streams[at];
+    let meets_the_journal = match stream.state {
+        State::Running => true,
+        State::Copying => !stream.past_journal,
+        _ => false,
+    };
+    if from.successors.is_empty() || !meets_the_journal || stream.at != Some(from.log.len()) {
         return;
     }
-    on.delete_streams(|other| other.id == stream.id);
-    for (shard, events, position) in &from.successors {
-        let source = BinlogSource { shard: shard.clone(), ..source.clone() };
-        on.insert_stream(&stream.made_by, source, State::Running, Some(*events), position.clone());
-    }
+    let next = |(shard, events, position): &(String, usize, String)| {
+        (BinlogSource { shard: shard.clone(), ..source.clone() }, *events, position.clone())
+    };
+    let (id, by) = (stream.id, from.successors.iter().map(next).collect());
+    on.replace_stream(id, by);
 }

@@ -55,9 +55,12 @@ pub fn run(state: &mut State, shard: &mut Shard, name: &Name, query: &str) -> Re
         };
         return Ok(QueryResult { rows_affected: count as u64, ..QueryResult::default() });
     }
-    if lower.starts_with("delete from _vt.copy_state where vrepl_id not in") {
+    if lower.starts_with("delete from _vt.copy_state where vrepl_id ") {
         let ids: BTreeSet<i32> = shard.streams.iter().map(|stream| stream.id).collect();
-        shard.copy.retain(|copy| ids.contains(&copy.stream));
+        let named = lower.split_once("vrepl_id in (").and_then(|(_, list)| list.split(')').next());
+        let named: Option<Vec<i32>> = named.map(|list| list.split(", ").filter_map(|id| id.parse().ok()).collect());
+        let is_named = |id: &i32| named.as_ref().is_none_or(|named| named.contains(id));
+        shard.copy.retain(|copy| ids.contains(&copy.stream) || !is_named(&copy.stream));
         return Ok(QueryResult::default());
     }
     if ["_vt.post_copy_action", "_vt.vdiff_table", "_vt.vdiff_log"]
@@ -119,7 +122,9 @@ fn is_of_another(owner: &Owner, streams: &[Stream]) -> bool {
 /// Complete waits for the copy, whatever the caller insists on.
 fn still_copying(state: &mut State, shard: &Shard, name: &Name, query: &str) {
     let Some(op @ (Op::Complete | Op::CompleteSecond | Op::CompleteIgnoringSource)) = caller() else { return };
-    let ids: Vec<i32> = shard.streams.iter().filter(|s| s.workflow == op.workflow()).map(|s| s.id).collect();
+    let streams = shard.streams.iter().filter(|stream| stream.workflow == op.workflow());
+    // what a stream had left whose place another one took nobody has copied either
+    let ids: BTreeSet<i32> = streams.flat_map(|s| s.replaces.iter().copied().chain([s.id])).collect();
     let left = shard.copy.iter().filter(|copy| ids.contains(&copy.stream)).count();
     if left > 0 {
         state.violate(format!("{op:?} on {} deletes streams with {left} tables to copy: {query}", name.1));
@@ -137,6 +142,9 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
     }
     if lower.contains("performance_schema.global_variables") {
         return Ok(variables(shard, lower));
+    }
+    if lower.starts_with("select distinct vrepl_id, table_name from _vt.copy_state") {
+        return Ok(orphaned(shard));
     }
     if lower.contains("from _vt.copy_state") {
         return Ok(copy_states(shard, query));
@@ -208,9 +216,14 @@ fn copy_states(shard: &Shard, query: &str) -> QueryResult {
     result(&["vrepl_id", "table_name", "lastpk"], &states.collect::<Vec<_>>())
 }
 
+/// Tables that streams had left which are gone.
+fn orphaned(shard: &Shard) -> QueryResult {
+    let states = shard.orphans().map(|copy| vec![copy.stream.to_string(), copy.table.clone()]);
+    result(&["vrepl_id", "table_name"], &states.collect::<Vec<_>>())
+}
+
 fn orphans(shard: &Shard) -> Vec<i32> {
-    let ids: BTreeSet<i32> = shard.streams.iter().map(|stream| stream.id).collect();
-    shard.copy.iter().map(|copy| copy.stream).filter(|id| !ids.contains(id)).collect()
+    shard.orphans().map(|copy| copy.stream).collect()
 }
 
 fn variables(shard: &Shard, lower: &str) -> QueryResult {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::operations::{Outcome, SECOND, Server, WORKFLOW};
+use crate::operations::{Outcome, Server, WORKFLOW};
 use crate::step::{Op, Step};
 use crate::upset::Upset;
 use crate::world::{Setup, TABLES, TARGET, World, chosen};
@@ -228,8 +228,7 @@ impl Walker {
         ];
         for round in 0..ways.len() * 2 {
             for op in ways[(round + setup.first_way_out) % ways.len()] {
-                if !self.world.state().violations.is_empty() || self.world.left_of(&[WORKFLOW, SECOND]).await.is_empty()
-                {
+                if !self.world.state().violations.is_empty() || self.world.left_at_all().await.is_empty() {
                     return;
                 }
                 self.our(*op, None).await;
@@ -237,7 +236,7 @@ impl Walker {
                 (0..10).for_each(|_| self.world.state().tick());
             }
         }
-        let mut left = self.world.left_of(&[WORKFLOW, SECOND]).await;
+        let mut left = self.world.left_at_all().await;
         // of what a stock vtctld has deleted nothing tells any more who is to be refreshed: the answer to a cancel names all
         let deleted = self.world.state().stock_deleted;
         if deleted && !left.is_empty() && left.iter().all(|text| text.contains("refused by the primary")) {
@@ -246,7 +245,7 @@ impl Walker {
                 self.world.state().violate(format!("nobody tells to refresh the primaries: {answer:?}"));
             }
             self.world.refresh_target().await;
-            left = self.world.left_of(&[WORKFLOW, SECOND]).await;
+            left = self.world.left_at_all().await;
         }
         if !left.is_empty() {
             self.world.state().violate(format!("no way out, left: {}", left.join("; ")));

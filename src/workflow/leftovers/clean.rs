@@ -161,9 +161,16 @@ async fn primary(context: &Context, keyspace: &str, shard: &str) -> Result<vtmig
 }
 
 async fn rows_locked(context: &Context, keyspace: &str, shard: &str, kind: tablets::Kind, lock: &Lock) -> Result<()> {
-    let on = primary(context, keyspace, shard).await?;
+    let target = Keyspace::load(&context.topo, keyspace).await?;
+    let on = target.shards.iter().find(|s| s.name == shard).ok_or_else(changed)?.primary()?;
+    let seen = async { Ok::<_, Error>(tablets::Seen::read(context, &target).await) };
+    let (seen, records) = try_join(seen, record::all(context.topo.global())).await?;
+    let records: Vec<&Known> = records.iter().filter(|(of, _, _)| of == keyspace).collect();
+    if seen.needed(&target, shard, kind, &records).is_some() {
+        return Err(changed());
+    }
     lock.check().await?;
-    Ok(kind.delete(context, &on).await?)
+    Ok(kind.delete(context, on).await?)
 }
 
 async fn diff_locked(

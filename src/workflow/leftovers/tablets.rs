@@ -1,11 +1,18 @@
 //! Rows of the sidecar tables that belong to nothing any more.
 
+use std::collections::BTreeSet;
+
 use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
+use super::super::migrate::rows::CopyStates;
+use super::super::migrate::{copy_states, earlier};
 use super::super::preflight::{Finding, check};
-use super::super::streams::{Keyspace, OnShard};
+use super::super::record::Known;
+use super::super::streams::{self, Keyspace, OnShard};
+use super::super::verdict::replaced::{self, Noted};
 use super::{Action, CLEAN, Leftover, silent};
 use crate::context::Context;
 use crate::sql::{quote, rows};
@@ -38,6 +45,11 @@ impl Kind {
         format!("from _vt.{table} where {column} not in (select id from _vt.{owner})")
     }
 
+    /// True for what tells of streams that were replaced while they copied.
+    fn tells_of_copies(self) -> bool {
+        matches!(self, Self::CopyStates | Self::Actions)
+    }
+
     /// Deletes the orphans: what has found an owner meanwhile stays.
     pub async fn delete(self, context: &Context, on: &Tablet) -> tablet::Result<()> {
         let request = ExecuteFetchAsDbaRequest {
@@ -56,6 +68,8 @@ pub type Diff = (String, String, String);
 #[derive(Default)]
 struct OfTablet {
     counts: Vec<(Kind, u64)>,
+    /// Tables that streams had left to copy which are gone.
+    orphaned: CopyStates,
     /// What the orphaned actions would do.
     actions: Vec<String>,
     diffs: Vec<Diff>,
@@ -84,8 +98,52 @@ impl Seen {
         Self { rows: rows.unwrap_or_default(), all_answered, shards }
     }
 
-    /// The orphans of all tablets.
-    pub fn judge(&self, target: &Keyspace) -> Vec<Leftover> {
+    /// Why orphans of a shard are not to be cleaned yet, and what to do first; `None` when they may go. `records` are those of the
+    /// keyspace.
+    ///
+    /// Of a workflow whose streams were replaced while they copied they are the one proof that it is not whole.
+    pub fn needed(&self, target: &Keyspace, shard: &str, kind: Kind, records: &[&Known]) -> Option<(String, String)> {
+        if !kind.tells_of_copies() {
+            return None;
+        }
+        let of_shard = self.shards.iter().find(|(name, _)| name == shard);
+        let Some((_, Ok(answer))) = of_shard.filter(|_| self.all_answered) else {
+            let cause = "what streams there are is not known".to_owned();
+            return Some((cause, "ask again when all shards answer".to_owned()));
+        };
+        let names: BTreeSet<&str> = self.rows.iter().map(|row| row.found.workflow.as_str()).collect();
+        let mut names = names.into_iter();
+        let workflow = names.find(|name| self.is_half_copied(target, (shard, *name), &answer.orphaned, records))?;
+        let cause =
+            format!("streams of workflow {workflow} were replaced while they copied, and nothing else tells of it");
+        let keyspace = &target.name;
+        let mend =
+            format!("end it first, a Migrate with: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel");
+        Some((cause, mend))
+    }
+
+    /// True when streams of a workflow are there, and orphans on a shard are what others of it had left to copy.
+    fn is_half_copied(
+        &self,
+        target: &Keyspace,
+        (shard, workflow): (&str, &str),
+        orphaned: &CopyStates,
+        records: &[&Known],
+    ) -> bool {
+        let rows: Vec<&OnShard> = self.rows.iter().filter(|row| row.found.workflow == workflow).collect();
+        let record = records.iter().find(|(_, name, _)| name == workflow);
+        let record = record.and_then(|(_, _, facts)| facts.as_ref().ok());
+        let own = record.and_then(|facts| earlier::of(facts, target, rows.iter().copied()));
+        let sources = rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
+        let tables: Vec<String> = sources.flat_map(streams::tables).collect();
+        let on_shard = |row: &&&OnShard| target.shards.get(row.shard).is_some_and(|found| found.name == shard);
+        let present: Vec<&Stream> = rows.iter().filter(on_shard).flat_map(|row| &row.found.streams).collect();
+        let noted = Noted { facts: own.as_deref(), earlier: record.filter(|_| own.is_none()), tables: &tables };
+        !replaced::left((shard, workflow), &present, orphaned, noted).is_empty()
+    }
+
+    /// The orphans of all tablets. `records` are those of the keyspace.
+    pub fn judge(&self, target: &Keyspace, records: &[&Known]) -> Vec<Leftover> {
         let mut found = Vec::new();
         for (shard, answer) in &self.shards {
             let subject = format!("shard {}/{shard}", target.name);
@@ -106,7 +164,12 @@ impl Seen {
                 let text = format!("{count} rows of _vt.{table} have no row in _vt.{owner}{more}");
                 let action = Action::Rows { keyspace: target.name.clone(), shard: shard.clone(), kind: *kind };
                 let subject = format!("{subject} {table}");
-                found.push(Leftover::new(Finding::new(check, subject, text, CLEAN), Some(action)));
+                found.push(match self.needed(target, shard, *kind, records) {
+                    None => Leftover::new(Finding::new(check, subject, text, CLEAN), Some(action)),
+                    Some((why, mend)) => {
+                        Leftover::new(Finding::new(check, subject, format!("{text}; {why}"), mend), None)
+                    }
+                });
             }
             for (uuid, workflow, state) in &answer.diffs {
                 let action = Action::Diff {
@@ -127,9 +190,10 @@ impl Seen {
 async fn of_tablet(context: &Context, on: &Tablet, keyspace: &str) -> tablet::Result<OfTablet> {
     let counts = Kind::ALL.map(|kind| format!("select count(*) {}", kind.orphans())).join(" union all ");
     let actions = format!("select action {}", Kind::Actions.orphans());
-    let (counts, actions, diffs) = futures::future::try_join3(
+    let (counts, actions, orphaned, diffs) = futures::future::try_join4(
         context.tablets.read(on, counts, 10),
         context.tablets.read(on, actions, 1000),
+        copy_states::orphaned(context, on),
         diffs(context, on, keyspace),
     )
     .await?;
@@ -139,7 +203,7 @@ async fn of_tablet(context: &Context, on: &Tablet, keyspace: &str) -> tablet::Re
         let json: serde_json::Value = serde_json::from_str(&row.into_iter().flatten().next()?).ok()?;
         Some(json.get("task")?.as_str()?.to_owned())
     };
-    Ok(OfTablet { counts, actions: rows::texts(&actions).into_iter().filter_map(task).collect(), diffs })
+    Ok(OfTablet { counts, orphaned, actions: rows::texts(&actions).into_iter().filter_map(task).collect(), diffs })
 }
 
 /// Diffs of a keyspace whose workflow has no stream on this tablet.

@@ -6,6 +6,7 @@ mod made;
 pub mod others;
 pub mod ownership;
 pub mod quiet;
+pub mod replaced;
 mod step;
 mod tables;
 
@@ -182,7 +183,10 @@ impl Removal<'_> {
                 try_join(async { self.write(self.seen_to()?).await }, self.take_from_vschema()).await.map(drop)
             }
             Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
-            Step::DeleteStreams { .. } => delete_rows(context, lock, target, workflow).await,
+            Step::DeleteStreams { .. } => {
+                delete_rows(context, lock, target, workflow).await?;
+                replaced::forget(context, lock, found, workflow, true).await
+            }
             Step::ReduceRecord { denied, .. } => self.reduce_record(denied.clone()).await,
             Step::DeleteRecord { .. } => self.delete_record().await,
         }

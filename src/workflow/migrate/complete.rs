@@ -306,11 +306,13 @@ async fn execute(
             told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
             Ok(())
         }
-        Step::DeleteStreams { .. } if context.options.allow_unfinished_complete => {
-            cleanup::give_keys_back(context, lock, target, workflow).await?;
-            cleanup::delete_rows(context, lock, target, workflow).await
+        Step::DeleteStreams { .. } => {
+            if context.options.allow_unfinished_complete {
+                cleanup::give_keys_back(context, lock, target, workflow).await?;
+            }
+            cleanup::delete_rows(context, lock, target, workflow).await?;
+            cleanup::replaced::forget(context, lock, found, workflow, false).await
         }
-        Step::DeleteStreams { .. } => cleanup::delete_rows(context, lock, target, workflow).await,
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
         // those of the way back, which is not there
         Step::DenySource { .. } | Step::NotePositions { .. } | Step::OpenWayBack { .. } | Step::StartWayBack { .. } => {

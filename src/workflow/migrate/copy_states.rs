@@ -45,6 +45,28 @@ pub async fn of_all(context: &Context, target: &Keyspace, workflow: &str) -> Res
     Ok(states)
 }
 
+/// Tables that streams had left on a tablet which are gone, whosever they were: tablets whose source is resharded delete streams
+/// and leave their copy states (Vitess 22.0.4 and 24.0.4, `transitionJournal`).
+///
+/// # Errors
+/// The tablet does not answer, or has more than a million.
+pub async fn orphaned(context: &Context, on: &Tablet) -> tablet::Result<CopyStates> {
+    Ok(rows::copy_states(&context.tablets.read(on, rows::ORPHANED.into(), MAX_STATES).await?))
+}
+
+/// The same of all primaries of a keyspace, in the order of its shards: one wave.
+///
+/// # Errors
+/// The first primary that does not answer, or is not there.
+pub async fn orphaned_of_all(context: &Context, target: &Keyspace) -> Result<Vec<CopyStates>> {
+    let primaries = target.primaries()?;
+    let mut states = Vec::new();
+    for read in join_all(primaries.iter().map(|(_, tablet)| orphaned(context, tablet))).await {
+        states.push(read?);
+    }
+    Ok(states)
+}
+
 /// When the streams of a workflow began to copy, epoch seconds by their ids; those of all workflows of the tablet's database
 /// when `workflow` is empty. A tablet that does not tell has none: only the rate of the copy is made of it.
 pub async fn starts(context: &Context, on: &Tablet, workflow: &str) -> BTreeMap<i64, f64> {

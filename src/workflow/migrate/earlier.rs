@@ -29,7 +29,7 @@ pub fn whose(mut stored: Stored, target: &Keyspace, rows: &[OnShard]) -> Whose {
 }
 
 /// The facts of a record as far as they are about these streams. `None` when the streams are another workflow's: they come
-/// from another place, bring not all of the record's tables, or [were made later](came_later).
+/// from another place and did not follow the tables there, bring not all of the record's tables, or [were made later](came_later).
 ///
 /// Streams that are not stopped for good have not been handed over, whatever a complete has written into the record; nor
 /// has a complete begun on streams that it did not note when it began, nor a cancel seen to their tables. Nor are they measured against the sizes that the
@@ -43,7 +43,7 @@ pub fn of<'f, 'r>(
     if rows.is_empty() {
         return Some(Cow::Borrowed(facts));
     }
-    if !is_of_the_plan(facts, &rows) || came_later(facts, target, &rows) {
+    if !is_of_the_plan(facts, target, &rows) || came_later(facts, target, &rows) {
         return None;
     }
     let begun = facts.completing || facts.handed_over || !facts.seen_to.is_empty();
@@ -65,13 +65,23 @@ pub fn of<'f, 'r>(
 }
 
 /// True when the streams come from where the record says and bring what it says.
-fn is_of_the_plan(facts: &Facts, rows: &[&OnShard]) -> bool {
+///
+/// Streams follow their tables to another keyspace when these are moved in the source: those that took over have a position and have
+/// copied nothing, or were noted since (Vitess 22.0.4 and 24.0.4, `transitionJournal`).
+fn is_of_the_plan(facts: &Facts, target: &Keyspace, rows: &[&OnShard]) -> bool {
     let sources = || rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
     let recorded: BTreeSet<&str> = facts.tables.iter().map(String::as_str).collect();
     let tables: Vec<String> = sources().flat_map(streams::tables).collect();
     let brought: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
-    let from_there =
-        sources().all(|source| source.external_cluster == facts.mount && source.keyspace == facts.source.0);
+    let took_over = |shard: &str, stream: &Stream| {
+        let is_noted = facts.lists(shard, stream.id) == Some(true);
+        is_noted || !stream.pos.is_empty() && stream.rows_copied == 0
+    };
+    let from_there = streams_of(target, rows).all(|(shard, stream)| match &stream.bls {
+        Some(source) if source.external_cluster != facts.mount => false,
+        Some(source) => source.keyspace == facts.source.0 || took_over(shard, stream),
+        None => true,
+    });
     // an interrupted create may have inserted less; somebody may have added rules by hand
     let all = recorded.is_subset(&brought) || facts.phase == Phase::Creating && brought.is_subset(&recorded);
     from_there && all

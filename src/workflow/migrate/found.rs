@@ -117,10 +117,10 @@ impl Found {
         about.any(|shard| facts.tables.iter().chain(facts.denied_on(&shard.name)).any(|table| !brought.contains(table)))
     }
 
-    /// The record with the streams that there are noted in it: what is done to them next is no concern of later ones.
+    /// The record with the streams that there are noted in it, too: what is done to them next is no concern of later ones.
     pub fn noting_streams(&self) -> Option<Stored> {
         let Stored { facts, version } = self.record.clone()?;
-        let streams = Some(streams::list(&self.target.keyspace, &self.rows));
+        let streams = Some(facts.noted_with(streams::list(&self.target.keyspace, &self.rows)));
         Some(Stored { facts: Facts { streams, ..facts }, version })
     }
 

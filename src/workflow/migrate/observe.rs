@@ -205,12 +205,14 @@ pub(in crate::workflow) async fn migrations(
             let origin = seen.origin(&target.name).unwrap_or_default();
             let diffs = diffs.settled(context, &origin, &target.name).await;
             let facts = facts(&workflow, &seen.rows);
+            let earlier = common.facts(name, &workflow).filter(|_| facts.is_none());
             let around = Around {
                 mounts: &common.mounts,
                 rules: &common.rules,
                 serving,
                 diffs: &diffs,
                 facts: facts.as_deref(),
+                earlier,
                 vschema: Some(vschema),
                 columns,
             };

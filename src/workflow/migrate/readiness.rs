@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::future::join4;
+use futures::future::join5;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use super::super::preflight::{Finding, Report, Severity, check, shown};
@@ -78,6 +78,8 @@ pub fn ids(rows: &[OnShard]) -> BTreeSet<(usize, i32)> {
 struct Seen {
     source: std::result::Result<Source, String>,
     states: Vec<CopyStates>,
+    /// Of streams that are gone.
+    orphaned: Vec<CopyStates>,
     rows: Vec<OnShard>,
     diffs: Diffs,
     columns: Vec<(String, Columns)>,
@@ -93,15 +95,17 @@ impl Seen {
         let facts = found.record.as_ref().map(|stored| &stored.facts);
         let names = [workflow.to_owned()];
         let diffs = async { diff::read(context, target, workflow).await.settled(context, origin, &target.name).await };
-        let on_target = join4(
+        let on_target = join5(
             copy_states::of_all(context, target, workflow),
+            copy_states::orphaned_of_all(context, target),
             target.workflows(context, &names),
             diffs,
             verdict::columns_of(context, target, (&found.rows, facts), &origin.tables),
         );
         let source = source(context, found, known);
-        let (source, (states, rows, diffs, (columns, silent))) = futures::future::join(source, on_target).await;
-        Ok(Self { source, states: states?, rows: rows?, diffs, columns, silent })
+        let (source, on_target) = futures::future::join(source, on_target).await;
+        let (states, orphaned, rows, diffs, (columns, silent)) = on_target;
+        Ok(Self { source, states: states?, orphaned: orphaned?, rows: rows?, diffs, columns, silent })
     }
 
     fn evidence<'a>(&'a self, found: &'a Found, workflow: &'a str) -> Evidence<'a> {
@@ -111,10 +115,12 @@ impl Seen {
             origin: &found.origin,
             rows: &self.rows,
             copying: &self.states,
+            orphaned: &self.orphaned,
             source: &self.source,
             columns: Some(&self.columns),
             diffs: &self.diffs,
             facts: found.record.as_ref().map(|stored| &stored.facts),
+            earlier: found.earlier.as_ref().map(|stored| &stored.facts),
             vschema: found.vschema.as_ref().map(|record| &record.value),
         }
     }

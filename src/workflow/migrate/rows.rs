@@ -25,6 +25,10 @@ pub fn copying(db_name: &str, workflow: &str) -> String {
     )
 }
 
+/// Reads the tables that streams had left to copy which are gone: stream id, table.
+pub const ORPHANED: &str = "select distinct vrepl_id, table_name from _vt.copy_state \
+     where vrepl_id not in (select id from _vt.vreplication)";
+
 /// Reads when each of these [`streams`] began to copy: stream id, epoch seconds.
 pub fn copy_starts(db_name: &str, workflow: &str) -> String {
     format!(
@@ -34,7 +38,7 @@ pub fn copy_starts(db_name: &str, workflow: &str) -> String {
     )
 }
 
-/// Decodes the answer to [`copying`].
+/// Decodes the answer to [`copying`], and to [`ORPHANED`].
 pub fn copy_states(result: &QueryResult) -> CopyStates {
     let mut states = CopyStates::new();
     for row in rows::texts(result) {
@@ -89,6 +93,24 @@ pub fn pending_actions_of(ids: &[i64]) -> String {
     )
 }
 
+/// The same of a workflow and of streams by id that are gone.
+pub fn pending_actions_with(db_name: &str, workflow: &str, gone: &[i64]) -> String {
+    format!(
+        "select pca.table_name, pca.action from _vt.post_copy_action as pca \
+         left join _vt.vreplication as vr on vr.id = pca.vrepl_id \
+         where vr.db_name = {} and vr.workflow = {} or vr.id is null and pca.vrepl_id in ({})",
+        quote::literal(db_name),
+        quote::literal(workflow),
+        quote::ids(gone)
+    )
+}
+
+/// Deletes what streams by id have left in a sidecar table, such as `copy_state`, unless they are there.
+pub fn forget(table: &str, ids: &[i64]) -> String {
+    let ids = quote::ids(ids);
+    format!("delete from _vt.{table} where vrepl_id in ({ids}) and vrepl_id not in (select id from _vt.vreplication)")
+}
+
 /// UUIDs of the diffs of a workflow that a tablet works on, or tries again by itself (Vitess 22.0.4, `sqlGetVDiffsToRetry`).
 pub fn diffs_under_way(keyspace: &str, workflow: &str) -> String {
     format!(
@@ -129,6 +151,8 @@ mod tests {
         let states = copy_states(&result(&[&["2", "b", "k"], &["1", "t", ""], &["2", "a", ""]]));
         assert_eq!(states[&2], vec![("a".into(), String::new()), ("b".into(), "k".into())]);
         assert_eq!(states[&1].len(), 1);
+        let orphaned = copy_states(&result(&[&["7", "t"]]));
+        assert_eq!(orphaned[&7], vec![("t".into(), String::new())]);
         assert_eq!(numbers(&result(&[&["1", "17.5"], &["x", "1"]])), BTreeMap::from([(1, 17.5)]));
     }
 
@@ -143,6 +167,8 @@ mod tests {
         assert_eq!(streams("vt_a", ""), "select id from _vt.vreplication where db_name = 'vt_a'");
         assert_eq!(copying("vt_a", "it's").matches(&format!("vrepl_id in ({of_workflow})")).count(), 2);
         assert!(copy_starts("vt_a", "it's").contains(&format!(" where vrepl_id in ({of_workflow}) and ")));
+        assert!(pending_actions_with("vt_a", "w", &[1, 2]).ends_with(" or vr.id is null and pca.vrepl_id in (1, 2)"));
+        assert!(forget("copy_state", &[1]).starts_with("delete from _vt.copy_state where vrepl_id in (1) and "));
         assert!(pending_actions_of(&[1, 2]).ends_with(" where pca.vrepl_id in (1, 2)"));
         assert_eq!(delete_streams(&[1, 2]), "delete from _vt.vreplication where id in (1, 2)");
     }

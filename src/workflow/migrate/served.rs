@@ -164,8 +164,11 @@ mod tests {
         let cells = [first, cell(&[("a", "h", "xxhash"), ("b", "h", "hash"), ("c", "x", "xxhash")])];
         let served = Served::new(&cells);
         let functions = served.functions();
-        let of = |kind: &str| functions.get(&function(&vindex(kind))).map(String::as_str);
-        assert_eq!([of("hash"), of("xxhash"), of("numeric"), of("nosuch")], [Some("b.h"), Some("c.x"), None, None]);
+        let of = |kind: &str| functions.get(&function(&vindex(kind))).cloned();
+        assert_eq!(
+            [of("hash"), of("xxhash"), of("numeric"), of("nosuch")],
+            [Some("b.h".to_owned()), Some("c.x".to_owned()), None, None]
+        );
         assert!(served.have("b", "h", &vindex("hash")) && !served.have("a", "h", &vindex("hash")));
         assert!(Served::new(&[]).functions().is_empty());
     }

@@ -94,6 +94,7 @@ pub async fn status(
         serving: &serving,
         diffs: &diffs,
         facts,
+        earlier: stored.as_ref().map(|stored| &stored.facts).filter(|_| facts.is_none()),
         vschema: Some(&vschema),
         columns: true,
     };
@@ -124,6 +125,8 @@ pub(super) struct Around<'a> {
     pub serving: &'a [(String, Option<SrvVSchema>)],
     pub diffs: &'a Diffs,
     pub facts: Option<&'a Facts>,
+    /// A record of the workflow's name that is an earlier workflow's.
+    pub earlier: Option<&'a Facts>,
     /// The target's vschema, if it was read.
     pub vschema: Option<&'a VSchema>,
     /// Whether the columns of both sides are compared once nothing is left to copy.
@@ -155,16 +158,19 @@ pub(super) async fn weigh(
     let ((source, columns), unread) = join(sides, overrides::unread(context, target, &seen.rows)).await;
     let traffic = Traffic::of(&origin.keyspace, &origin.tables, around.serving, around.rules);
     let copying: Vec<CopyStates> = seen.copying.iter().map(|copying| copying.states.clone()).collect();
+    let orphaned: Vec<CopyStates> = seen.copying.iter().map(|copying| copying.orphaned.clone()).collect();
     let evidence = Evidence {
         target,
         workflow,
         origin: &origin,
         rows: &seen.rows,
         copying: &copying,
+        orphaned: &orphaned,
         source: &source,
         columns: columns.as_deref(),
         diffs: around.diffs,
         facts: around.facts,
+        earlier: around.earlier,
         vschema: around.vschema,
     };
     let mut findings = evidence.judge();

@@ -49,7 +49,10 @@ pub fn leftover_copy_states(servers: &[Server]) -> Vec<Finding> {
             0..=names::NAMED => format!("in ({})", ids.join(", ")),
             _ => "not in (select id from _vt.vreplication)".to_owned(),
         };
-        let mend = format!("delete them in its MySQL: delete from _vt.copy_state where vrepl_id {which}");
+        let mend = format!(
+            "cancel first the workflow that complete refuses for them (COPYING), if there is one; then delete them in its MySQL: \
+             delete from _vt.copy_state where vrepl_id {which}"
+        );
         let subject = format!("tablet {}", server.alias);
         (!ids.is_empty()).then(|| Finding::new(&check::LEFTOVER_COPY_STATE, subject, cause, mend))
     };

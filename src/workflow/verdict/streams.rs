@@ -91,12 +91,26 @@ pub fn states(
             }
             state => {
                 let text = format!("its state is {} ({message})", state.as_str_name());
-                Finding::new(&check::NOT_RUNNING, subject, text, start(target, rows))
+                let mend = if stands_at_a_journal(stream) { ANEW.to_owned() } else { start(target, rows) };
+                Finding::new(&check::NOT_RUNNING, subject, text, mend)
             }
         };
         found.push(finding);
     }
     found
+}
+
+/// What helps a stream that cannot follow its source.
+const ANEW: &str =
+    "cancel the workflow and create it again: started as it is, it comes to the same journal of the source and stops";
+
+/// True for a stream that met the journal of a resharding or of moved tables and could not follow: only some of its tables were moved,
+/// or of shards that were merged it reads only some (Vitess 22.0.4 and 24.0.4, `vplayer.go`, `registerJournal`).
+fn stands_at_a_journal(stream: &Stream) -> bool {
+    let message = stream.message.as_slice();
+    [b"unable to handle journal event".as_slice(), b"cannot redirect on journal"]
+        .iter()
+        .any(|of| message.starts_with(of))
 }
 
 fn start(target: &Keyspace, rows: &[OnShard]) -> String {

@@ -1,5 +1,6 @@
 //! Tests of what blocks `complete`.
 
+mod replaced;
 mod source_positions;
 
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule, VReplicationWorkflowState as State};
@@ -114,8 +115,11 @@ fn source_shard(name: &str, position: u64, purged: u64) -> SourceShard {
 struct Case {
     rows: Vec<OnShard>,
     copying: Vec<CopyStates>,
+    orphaned: Vec<CopyStates>,
     source: std::result::Result<Source, String>,
     facts: Facts,
+    /// Instead of `facts`.
+    earlier: Option<Facts>,
     vschema: Option<VSchema>,
 }
 
@@ -128,8 +132,10 @@ impl Case {
         Self {
             rows: vec![row(0, first), row(1, stream())],
             copying: vec![CopyStates::new(), CopyStates::new()],
+            orphaned: vec![CopyStates::new(), CopyStates::new()],
             source: Ok(source(100, 50)),
             facts: facts(),
+            earlier: None,
             vschema: None,
         }
     }
@@ -144,10 +150,12 @@ impl Case {
             origin: &origin,
             rows: &self.rows,
             copying: &self.copying,
+            orphaned: &self.orphaned,
             source: &self.source,
             columns: None,
             diffs: &vec![("-80".to_owned(), Err(String::new()))],
-            facts: Some(&self.facts),
+            facts: Some(&self.facts).filter(|_| self.earlier.is_none()),
+            earlier: self.earlier.as_ref(),
             vschema: self.vschema.as_ref(),
         };
         let mut found = evidence.judge();

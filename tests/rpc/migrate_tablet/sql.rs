@@ -1,5 +1,7 @@
 //! The statements that the tablet knows.
 
+use std::collections::BTreeSet;
+
 use tonic::Status;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse;
@@ -56,6 +58,8 @@ impl Contents {
                 [table.as_str(), "id", "bigint", "NO", "auto_increment", ""].map(str::to_owned).to_vec()
             };
             return Ok(Some(result(&["a", "b", "c", "d", "e", "f"], &named.map(row).collect::<Vec<_>>())));
+        } else if query.starts_with("delete from _vt.copy_state") {
+            self.forget(query);
         } else if query.contains("_vt.post_copy_action as pca") {
             let row = |(table, sql): &(String, String)| vec![table.clone(), format!(r#"{{"type":1,"task":"{sql}"}}"#)];
             return Ok(answer(self.actions.iter().map(row).collect()));
@@ -72,6 +76,15 @@ impl Contents {
         Ok(Some(QueryResult::default()))
     }
 
+    /// Deletes copy states of streams that are gone: of those that the statement names, or of all.
+    fn forget(&mut self, query: &str) {
+        let ids: BTreeSet<i32> = self.workflows.iter().flat_map(|w| &w.streams).map(|stream| stream.id).collect();
+        let list = query.split_once("vrepl_id in (").and_then(|(_, list)| list.split(')').next());
+        let named = list.map(|list| list.split(", ").filter_map(|id| id.parse().ok()).collect::<Vec<i32>>());
+        let is_meant = |id: i32| named.as_ref().is_none_or(|named| named.contains(&id));
+        self.copying.retain(|(id, _)| ids.contains(id) || !is_meant(*id));
+    }
+
     /// What streams have left to copy, or when they began: those that the statement names, or all. None for another statement.
     pub fn of_streams(&self, query: &str) -> Option<Vec<Vec<String>>> {
         let names = quoted(query, '\'');
@@ -82,6 +95,15 @@ impl Contents {
             let mut streams = self.workflows.iter().filter(named).flat_map(|w| &w.streams);
             !query.contains("(select id from _vt.vreplication ") || streams.any(|stream| stream.id == id)
         };
+        let is_gone = |id: i32| !self.workflows.iter().flat_map(|w| &w.streams).any(|stream| stream.id == id);
+        let orphaned = || self.copying.iter().filter(|(id, _)| is_gone(*id));
+        if query.starts_with("select distinct vrepl_id, table_name from _vt.copy_state") {
+            return Some(orphaned().map(|(id, table)| vec![id.to_string(), table.clone()]).collect());
+        }
+        if query.starts_with("select count(*) from _vt.copy_state") {
+            let counts = [orphaned().count(), 0, 0, 0];
+            return Some(counts.map(|count| vec![count.to_string()]).into());
+        }
         if query.contains("from _vt.copy_state") && query.contains("max(id)") {
             let of = self.copying.iter().filter(|(id, _)| is_meant(*id));
             return Some(of.map(|(id, table)| vec![id.to_string(), table.clone(), String::new()]).collect());

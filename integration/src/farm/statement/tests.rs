@@ -17,8 +17,11 @@ fn our_reads_of_workflow_tables_are_known() {
         assert_eq!(recognise(&rows::copying("vt_a", workflow)), Some(states));
         assert_eq!(recognise(&rows::copy_starts("vt_a", workflow)), Some(Statement::CopyStarts(known)));
     }
+    assert_eq!(recognise(rows::ORPHANED), Some(Statement::Nothing));
     assert_eq!(recognise(&rows::pending_actions("vt_a", "w")), Some(Statement::Nothing));
     assert_eq!(recognise(&rows::pending_actions_of(&[1, 2])), Some(Statement::Nothing));
+    assert_eq!(recognise(&rows::pending_actions_with("vt_a", "w", &[1, 2])), Some(Statement::Nothing));
+    assert_eq!(recognise(&rows::forget("copy_state", &[1, 2])), Some(Statement::Nothing));
     assert_eq!(recognise(&rows::diffs_under_way("a", "w")), Some(Statement::Nothing));
     let logs = "select id, vrepl_id, type, state, message, created_at, updated_at, `count` from _vt.vreplication_log \
                 where vrepl_id in (select id from _vt.vreplication where db_name = 'vt_a' and workflow = 'it\\'s') \

@@ -11,7 +11,7 @@ use super::super::super::streams::TargetShard;
 use super::super::super::{Error, Result, refresh};
 use super::super::create::Which;
 use super::super::rows;
-use super::{Removal, Tables, claim, lift_from, read_again};
+use super::{Removal, Tables, claim, lift_from, read_again, replaced};
 use crate::context::Context;
 use crate::error::Code;
 use crate::sql::quote;
@@ -91,7 +91,11 @@ impl Removal<'_> {
     async fn of_shard(&self, shard: &TargetShard, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
         let seen_to = self.traces.mark.as_ref().is_some_and(|stored| stored.facts.seen_to.contains(&shard.name));
         let has_streams = !seen_to && self.traces.with_streams.contains(&shard.name);
-        let query = rows::pending_actions(&db_name(tablet), self.workflow);
+        let (db, gone) = (db_name(tablet), replaced::gone(self.found, shard));
+        let query = match gone.as_slice() {
+            [] => rows::pending_actions(&db, self.workflow),
+            gone => rows::pending_actions_with(&db, self.workflow, gone),
+        };
         let owed = async { if has_streams { owed(self.context, tablet, query).await } else { Ok(Vec::new()) } };
         let (owed, taken) = join(owed, self.take(tablet, tables)).await;
         taken?;

@@ -43,7 +43,12 @@ fn an_answer_stays_small_however_many_tables_somebody_else_denies() {
         let record = Record { path: String::new(), value, raw: bytes::Bytes::new(), version: 1, created: 1 };
         TargetShard { name: format!("s{number}"), record, primary: None, missing: String::new(), unread: None }
     };
-    let target = Keyspace { name: "customer".into(), cells: Cells::default(), shards: (0..64).map(shard).collect() };
+    let target = Keyspace {
+        name: "customer".into(),
+        cells: Cells::default(),
+        shards: (0..64).map(shard).collect(),
+        silent: Vec::new(),
+    };
     let facts: Facts = serde_json::from_value(json!({
         "phase": "creating", "mount": "ext1", "arguments": "", "tables": [], "created_tables": [],
         "vschema_tables": [], "denied_tables": [],

@@ -57,6 +57,13 @@ fn what_a_cancel_has_seen_to_is_of_the_streams_that_it_noted() {
     assert_eq!(seen_to([stream(3, 0), stream(4, 0)]), 0);
 }
 
+#[test]
+fn streams_that_are_gone_stay_noted() {
+    let now: Listed = vec![("-80".into(), vec![3])];
+    assert_eq!(facts().noted_with(now.clone()), [("-80".into(), vec![1, 3]), ("80-".into(), vec![2])]);
+    assert_eq!(Facts { streams: None, ..facts() }.noted_with(now.clone()), now);
+}
+
 /// Whether the record is of the workflow of these streams.
 fn is_own(facts: &Facts, streams: [Stream; 2]) -> bool {
     of(facts, &target(), &rows(streams)).is_some()
@@ -76,6 +83,26 @@ fn streams_that_copied_and_were_not_noted_are_a_later_workflows() {
         let unknown = Facts { streams: None, ..facts };
         assert!(is_own(&unknown, [stream(3, 5), stream(4, 5)]));
     }
+}
+
+#[test]
+fn streams_that_followed_the_tables_to_another_keyspace_of_the_source_are_the_records() {
+    let of = |id, rows_copied, mount: &str| {
+        let mut moved = Stream { pos: b"MySQL56/x:1-9".to_vec(), ..stream(id, rows_copied) };
+        let source = moved.bls.as_mut().unwrap();
+        (source.keyspace, source.external_cluster) = ("customer2".into(), mount.into());
+        moved
+    };
+    let moved = |id| of(id, 0, "ext1");
+    assert!(is_own(&facts(), [moved(3), moved(4)]));
+    // the other one has not met the journal yet
+    assert!(is_own(&facts(), [moved(3), stream(2, 5)]));
+    let noted = Facts { streams: Some(facts().noted_with(vec![("-80".into(), vec![3])])), ..facts() };
+    assert!(is_own(&noted, [of(3, 5, "ext1"), stream(2, 5)]));
+    // somebody made them there
+    assert!(!is_own(&facts(), [of(3, 5, "ext1"), stream(2, 5)]));
+    assert!(!is_own(&facts(), [Stream { pos: Vec::new(), ..moved(3) }, stream(2, 5)]));
+    assert!(!is_own(&facts(), [of(3, 0, "ext2"), stream(2, 5)]));
 }
 
 #[test]

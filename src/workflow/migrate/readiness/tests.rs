@@ -5,7 +5,7 @@ use crate::error::Explain;
 use crate::topo::Cells;
 
 fn refused(findings: &[Finding]) -> Error {
-    let target = Keyspace { name: "customer".into(), cells: Cells::default(), shards: Vec::new() };
+    let target = Keyspace { name: "customer".into(), cells: Cells::default(), shards: Vec::new(), silent: Vec::new() };
     refusal(&target, "import", findings.iter().collect(), Vec::new())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::{join_all, join3};
+use futures::future::{join_all, join4};
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::streams::Keyspace;
@@ -17,6 +17,8 @@ use crate::tablet;
 pub(in crate::workflow::migrate) struct Copies {
     /// Tables left.
     pub states: CopyStates,
+    /// Those that streams had left which are gone.
+    pub orphaned: CopyStates,
     /// When each stream began, epoch seconds.
     pub(super) starts: BTreeMap<i64, f64>,
     pub(super) sizes: Sizes,
@@ -54,6 +56,8 @@ async fn copying(context: &Context, on: &Tablet, workflow: &str, needs_sizes: bo
         })
     };
     let states = copy_states::of(context, on, workflow);
-    let (states, starts, sizes) = join3(states, copy_states::starts(context, on, workflow), sizes).await;
-    Ok(Copies { states: states?, starts, sizes })
+    let orphaned = copy_states::orphaned(context, on);
+    let starts = copy_states::starts(context, on, workflow);
+    let (states, orphaned, starts, sizes) = join4(states, orphaned, starts, sizes).await;
+    Ok(Copies { states: states?, orphaned: orphaned?, starts, sizes })
 }

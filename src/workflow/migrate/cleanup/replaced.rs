@@ -1,0 +1,92 @@
+//! What streams have left behind that tablets replaced while they copied: rows of sidecar tables that name them by their ids.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
+
+use super::super::super::record::Facts;
+use super::super::super::streams::{self, TargetShard};
+use super::super::super::verdict::replaced::{self, Noted};
+use super::super::super::{Error, Result};
+use super::super::{Found, copy_states, rows};
+use crate::context::Context;
+use crate::topo::Lock;
+
+/// The workflow's record, or that of an earlier one.
+fn record(found: &Found) -> Option<&Facts> {
+    found.record.as_ref().or(found.earlier.as_ref()).map(|stored| &stored.facts)
+}
+
+/// Streams of a shard that the workflow's record lists, or that of an earlier one, and that are gone: ids, ascending.
+pub fn gone(found: &Found, shard: &TargetShard) -> Vec<i64> {
+    let at = found.target.keyspace.shards.iter().position(|known| known.name == shard.name);
+    let present: BTreeSet<i32> = at.into_iter().flat_map(|at| streams::on(&found.rows, at)).map(|s| s.id).collect();
+    let facts = record(found).filter(|facts| facts.may_be_about(&shard.name, shard.record.created));
+    let lists = facts.iter().flat_map(|facts| facts.streams.iter().flatten()).filter(|(name, _)| *name == shard.name);
+    let listed: BTreeSet<i32> = lists.flat_map(|(_, ids)| ids.iter().copied()).collect();
+    listed.difference(&present).map(|id| i64::from(*id)).collect()
+}
+
+/// Deletes what such streams have left, once those are gone that [`Found`] has: one wave, and none where no stream was replaced. What
+/// no record lists is what the verdict takes for the workflow's, and costs a wave to be found. The notes of keys go with it where
+/// the workflow had streams and keys were given back.
+///
+/// # Errors
+/// The tablets'.
+pub async fn forget(
+    context: &Context,
+    lock: &Lock,
+    found: &Found,
+    workflow: &str,
+    keys_given_back: bool,
+) -> Result<()> {
+    let is_listed = record(found).is_some_and(|facts| facts.streams.is_some());
+    let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
+        let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
+        let ids = match is_listed {
+            true => gone(found, shard),
+            false => unlisted(context, found, (shard, workflow), &had).await?,
+        };
+        let tables = ["copy_state", "post_copy_action"];
+        let tables = if keys_given_back && !had.is_empty() { tables.to_vec() } else { tables[..1].to_vec() };
+        Ok::<_, Error>((shard, ids, tables))
+    });
+    let mut deletes = Vec::new();
+    for answer in join_all(asked).await {
+        let (shard, ids, tables) = answer?;
+        if !ids.is_empty() {
+            deletes.extend(tables.into_iter().map(|table| (shard, rows::forget(table, &ids))));
+        }
+    }
+    if deletes.is_empty() {
+        return Ok(());
+    }
+    lock.check().await?;
+    let calls = deletes.into_iter().map(|(shard, query)| async move {
+        let query = query.into_bytes();
+        let request = ExecuteFetchAsDbaRequest { query, max_rows: 1, ..ExecuteFetchAsDbaRequest::default() };
+        context.tablets.execute_fetch_as_dba(shard.primary()?, request).await?;
+        Ok::<_, Error>(())
+    });
+    let errors = join_all(calls).await.into_iter().filter_map(std::result::Result::err).collect();
+    Error::several(errors).map_or(Ok(()), Err)
+}
+
+/// Streams that are gone and no record lists, which the verdict takes for the workflow's. `had` are those that it had on the shard.
+async fn unlisted(
+    context: &Context,
+    found: &Found,
+    (shard, workflow): (&TargetShard, &str),
+    had: &[&Stream],
+) -> Result<Vec<i64>> {
+    if had.is_empty() {
+        return Ok(Vec::new());
+    }
+    let orphaned = copy_states::orphaned(context, shard.primary()?).await?;
+    let tables = found.tables();
+    let noted = Noted { facts: record(found), earlier: None, tables: &tables };
+    let left = replaced::left((shard.name.as_str(), workflow), had, &orphaned, noted);
+    Ok(left.into_iter().map(|(id, _)| id).collect())
+}
