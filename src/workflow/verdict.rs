@@ -286,7 +286,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<
     findings.extend(evidence.catching_up());
     findings.extend(silent);
     findings.extend(unread);
-    findings.extend(of_tables(context, &found, &columns).await);
+    findings.extend(of_tables(context, found, &columns).await);
     // what blocks comes first, in the order found
     findings.sort_by_key(|finding| finding.severity);
     let report = Report { findings };

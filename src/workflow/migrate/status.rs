@@ -2,6 +2,7 @@
 
 mod copying;
 pub mod folding;
+mod none;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardS
 use super::super::preflight::Finding;
 use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Kept, Stored, TableSize};
-use super::super::streams::{self, Keyspace, OnShard, Origin, TargetShard};
+use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::traffic::Traffic;
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas::{self, Stalled};
@@ -37,6 +38,7 @@ use crate::{topo, vschema};
 use copying::Copies;
 pub(super) use copying::copies;
 use folding::Folding;
+pub use none::{missing, nothing_to_end};
 pub use stream::lag;
 use stream::stream_state;
 
@@ -212,34 +214,6 @@ async fn sides(
         Some(verdict::columns_of(context, target, (&seen.rows, facts), &tables).await.0)
     };
     join(source, columns).await
-}
-
-/// Stock's answer to a workflow that is not there. A record that is left of it holds denied tables and locks others out until cancel.
-pub fn missing(keyspace: &str, workflow: &str, has_record: bool) -> Error {
-    let help = if has_record {
-        format!("its record is left; take that away: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel")
-    } else {
-        format!("see Workflow --keyspace {keyspace} list")
-    };
-    no_streams(keyspace, workflow, help)
-}
-
-/// The same to whoever wants to end it. Where an end was cut off before all tablets had read that tables are not denied any more, and
-/// somebody else has deleted the streams, nothing tells of it but clients that are refused.
-pub fn nothing_to_end(target: &Keyspace, workflow: &str) -> Error {
-    let keyspace = &target.name;
-    let refresh = |shard: &TargetShard| format!("RefreshStateByShard {keyspace}/{}", shard.name);
-    let refresh: Vec<String> = target.shards.iter().map(refresh).collect();
-    let help = format!(
-        "see Workflow --keyspace {keyspace} list; if tablets refuse clients its tables although no shard denies them: {}",
-        names::some(&refresh, ", ")
-    );
-    no_streams(keyspace, workflow, help)
-}
-
-fn no_streams(keyspace: &str, workflow: &str, help: String) -> Error {
-    let text = format!("no streams found in keyspace {keyspace} for {workflow}");
-    Error::not_found("WORKFLOW_UNKNOWN", text, help)
 }
 
 /// The status of a workflow that was just made: one wave, the source is not asked.
