@@ -28,8 +28,8 @@ pub struct Keyspace {
     pub name: String,
     pub cells: Cells,
     pub shards: Vec<TargetShard>,
-    /// Why shards that are none of `shards` were [left out](Self::answering).
-    pub(super) silent: Vec<tablet::Error>,
+    /// Shards that are none of `shards` for they were [left out](Self::answering), and why.
+    pub(super) silent: Vec<(String, tablet::Error)>,
 }
 
 /// One shard. `primary` is absent when the record names none or the tablet's record is not there.

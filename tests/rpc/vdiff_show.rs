@@ -62,7 +62,7 @@ async fn a_primary_that_is_gone_is_named_with_its_shard() {
     rig.lab.add_tablet(&tablet("zone1", 1200, "customer", "90-a0", TabletType::Primary, 1)).await;
     let (code, message) = refusal(rig.show("last").await);
     assert_eq!(code, Code::Unavailable, "{message}");
-    assert!(message.starts_with("tablet zone1-0000001200 at 127.0.0.1:1 cannot be reached for VDiff: "), "{message}");
+    assert!(message.starts_with("tablet zone1-0000001200 at 127.0.0.1:1 cannot be reached for Ping: "), "{message}");
     assert!(message.contains("(primary of the target shard customer/90-a0)"), "{message}");
 }
 

@@ -6,9 +6,10 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::PingRequest;
 use vtmigrated_proto::topodata::KeyRange;
 
-use super::super::{Result, record};
+use super::super::{Error, Result, record};
 use super::{Graphed, Keyspace, TargetShard, WithReplicas};
 use crate::context::Context;
+use crate::error::Explain;
 use crate::topo::paths;
 use crate::{deadline, key_range, tablet};
 
@@ -75,7 +76,7 @@ impl Keyspace {
         for (shard, why) in silent.into_iter().filter(|(shard, _)| !is_listed(shard)) {
             self.cells.pass_over(format!("shard {}/{shard}, which does not serve,", self.name), why.to_string());
             self.shards.retain(|known| known.name != shard);
-            self.silent.push(why);
+            self.silent.push((shard, why));
         }
         Ok(self)
     }
@@ -85,7 +86,9 @@ impl Keyspace {
     /// # Errors
     /// That its primary gives no answer.
     pub fn refuse_silent(&self) -> Result<()> {
-        self.silent.first().map_or(Ok(()), |why| Err(why.clone().into()))
+        let Some((shard, why)) = self.silent.first() else { return Ok(()) };
+        let text = format!("{why} (primary of the target shard {}/{shard})", self.name);
+        Err(Error::Refused { code: why.code(), reason: why.reason(), text, help: why.help() })
     }
 
     /// The same unless the workflow has a record: one round trip where a shard was left out.
