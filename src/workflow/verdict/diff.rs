@@ -265,7 +265,7 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
     };
     let subject = format!("vdiff {}", newest.uuid);
     if !unfinished.is_empty() {
-        let text = format!("it is not completed: {}", unfinished.join(", "));
+        let text = format!("it is not completed: {}", names::some(&unfinished, ", "));
         found.push(Finding::new(&check::VDIFF_UNFINISHED, subject, text, format!("wait for it, or: {command}")));
         return found;
     }

@@ -8,7 +8,7 @@ use super::super::migrate::{Found, locks, readiness, thaw};
 use super::super::record::listed;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, WithReplicas};
-use super::super::{Error, Result};
+use super::super::{Error, Result, names};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, end, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished};
@@ -160,7 +160,7 @@ impl Going<'_> {
             facts.keyspace,
             facts.mount,
             self.names.0,
-            facts.tables.join(", "),
+            names::some(&facts.tables, ", "),
             others,
             Missed::told(&missed, refresh::DENIES_STILL),
             Missed::told(&unaware, refresh::DENIES_NOT_YET)
@@ -243,7 +243,7 @@ impl Going<'_> {
         let Error::Blocked { text, violations, .. } = error else { return error };
         let causes: Vec<String> =
             violations.iter().map(|(id, subject, cause)| format!("{id} ({subject}): {cause}")).collect();
-        let causes = if causes.is_empty() { text } else { causes.join("; ") };
+        let causes = if causes.is_empty() { text } else { names::some(&causes, "; ") };
         let text = format!("cannot go back with workflow {}.{}: {causes}", self.names.0, self.names.1);
         let help = format!(
             "see {}; to stay with the target: {}",
