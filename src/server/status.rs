@@ -31,7 +31,7 @@ type Violation = (String, String, String);
 /// The help follows the text on a line of its own: the stock client shows nothing but the text. VTAdmin and logs show the first
 /// line only, so that one says what failed, whatever a tablet or a library has put line ends into.
 ///
-/// Text and details together are never longer than [`MAX_TRAILERS`]: what does not fit is cut, and says so.
+/// Text and details together are never longer than clients take: what does not fit is cut, and texts say so.
 pub fn status(error: &dyn Explain) -> Status {
     let mut status = Told::of(error).fitting().status();
     if error.handed_on() {
