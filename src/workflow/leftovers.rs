@@ -237,7 +237,7 @@ async fn of_record(
         if bare.is_empty() {
             return Ok(None);
         }
-        let text = format!("it has no streams on {}, but on other shards", bare.join(", "));
+        let text = format!("it has no streams on {}, but on other shards", names::some(&bare, ", "));
         let mend = format!("take it away with: {}", command("cancel"));
         return Ok(Some(Leftover::new(Finding::new(&check::WORKFLOW_HALF_GONE, subject, text, mend), None)));
     }
@@ -257,7 +257,9 @@ async fn of_record(
     if creating && (!filled.is_empty() || plan::have_copied(rows)) {
         let text = match filled.as_slice() {
             [] => "its create was interrupted; its streams have begun to copy".to_owned(),
-            filled => format!("its create was interrupted; tables that it made hold rows: {}", filled.join(", ")),
+            filled => {
+                format!("its create was interrupted; tables that it made hold rows: {}", names::some(filled, ", "))
+            }
         };
         let mend = format!(
             "repeat create with the same arguments, or take it away with: {}; it drops only what its streams copied",

@@ -59,6 +59,12 @@ pub fn some<T: Display>(things: &[T], between: &str) -> String {
     named.join(between)
 }
 
+/// Lists by shard: `-80 (a, b); 80- (a)`; of many shards and of many things on one the first, and how many more there are.
+pub fn by_shard<T: Display>(lists: &[(String, Vec<T>)]) -> String {
+    let text = |(shard, things): &(String, Vec<T>)| format!("{shard} ({})", some(things, ", "));
+    some(&lists.iter().map(text).collect::<Vec<_>>(), "; ")
+}
+
 /// Names as one argument of a command; for many a placeholder that says how many they are: some of them would be another
 /// command.
 pub fn argument<T: Display>(names: &[T]) -> String {
@@ -78,6 +84,16 @@ mod tests {
         let numbers: Vec<usize> = (1..=15).collect();
         assert_eq!(some(&numbers, "; "), "1; 2; 3; 4; 5; 6; 7; 8; 9; 10; 11; 12; and 3 more");
         assert_eq!(some::<String>(&[], ", "), "");
+    }
+
+    #[test]
+    fn of_many_shards_with_many_things_each_some_are_named() {
+        let list = |shard: usize, things: usize| (shard.to_string(), (1..=things).collect::<Vec<_>>());
+        assert_eq!(by_shard(&[list(1, 2), list(2, 1)]), "1 (1, 2); 2 (1)");
+        let many: Vec<_> = (1..=64).map(|shard| list(shard, 10_000)).collect();
+        let text = by_shard(&many);
+        assert!(text.starts_with("1 (1, 2, 3") && text.ends_with("and 9988 more); and 52 more"), "{text}");
+        assert!(text.len() < 1024, "{text}");
     }
 
     #[test]

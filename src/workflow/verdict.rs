@@ -263,7 +263,8 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<
         join3(source::read(context, &ask, None), columns, overrides::unread(context, target, &found.rows)).await;
     // after the source, so that its position can have been reached
     let diffs = async {
-        Ok::<_, Error>(diff::read(context, target, workflow).await.settled(context, &found.origin, &target.name).await)
+        let asked = diff::read(context, target, workflow).await;
+        Ok::<_, Error>(asked.settled(context, &found.origin, target, (&found.rows, facts)).await)
     };
     let states = copy_states::of_all(context, target, workflow);
     let orphaned = copy_states::orphaned_of_all(context, target);

@@ -92,7 +92,7 @@ fn unknown(names: (&str, &str)) -> Error {
 fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
     let (keyspace, workflow) = names;
     let text = match facts.phase {
-        Phase::Missed => format!("workflow {keyspace}.{workflow} has no way back any more: {}", facts.why),
+        Phase::Missed => format!("workflow {keyspace}.{workflow} has no way back any more: {}", facts.missed()),
         phase => format!("the way back of workflow {keyspace}.{workflow} is {}", phase.word()),
     };
     Error::precondition("WAY_BACK_PHASE", text, help)

@@ -47,6 +47,11 @@ async fn a_table_that_every_stream_leaves_out_is_not_handed_over() {
     let rig = rig([without(100), running(100)], json!({})).await;
     refused(&rig, complete(&rig, false).await, &["shard customer/-80: none of its streams brings orders"]).await;
     refused(&rig, complete(&rig, true).await, &["none of its streams brings orders"]).await;
+    // nor does one of the other shard, as after a merge of the source's shards
+    rig.primaries[1].set(|c| c.streams = vec![without(100)]);
+    let everywhere = ["-80", "80-"].map(|shard| format!("shard customer/{shard}: none of its streams brings orders"));
+    refused(&rig, complete(&rig, false).await, &everywhere.each_ref().map(String::as_str)).await;
+    rig.primaries[1].set(|c| c.streams = vec![running(100)]);
     // another stream of the shard does
     let other = Stream { id: 2, ..running(100) };
     rig.primaries[0].set(|c| c.streams = vec![without(100), other]);

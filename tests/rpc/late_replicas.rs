@@ -1,4 +1,4 @@
-//! Replicas that start while a create denies its tables: a tablet reads its shard's record before anybody can call it.
+//! Replicas that start while a create, or a way back, denies tables: a tablet reads its shard's record before anybody can call it.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::migrate_rig::Rig;
 use crate::migrate_tablet::MigrateTablet;
 use crate::ownership::rows;
 use crate::support::{refusal, tablet};
+use crate::way_back;
 
 /// At this port nobody listens.
 const NOWHERE: u16 = 1;
@@ -116,5 +117,54 @@ async fn a_replica_that_was_starting_denies_nothing_until_it_starts_anew_or_is_r
             rig.cancel(false).await.unwrap();
             rig.expect_clean(&[]).await;
         }
+    }
+}
+
+/// Whether an answer names a replica that may not know of denied tables.
+fn names(answer: &str, alias: &str) -> bool {
+    answer.contains(&format!("{alias} was not refreshed"))
+}
+
+#[tokio::test]
+async fn a_replica_of_the_source_that_starts_while_a_way_back_is_opened_is_refreshed_or_named() {
+    for is_reached in [true, false] {
+        let (rig, _) = way_back::copied().await;
+        way_back::prepare(&rig).await.unwrap();
+        let late = MigrateTablet::default();
+        let port = if is_reached { late.start().await } else { NOWHERE };
+        let replica = tablet("src1", 101, "commerce", "0", TabletType::Replica, port);
+        let permits = Arc::new(Semaphore::new(0));
+        // the source's tables are denied by then
+        rig.source.contents().held = Some(("CreateVReplicationWorkflow", Arc::clone(&permits)));
+        let registered = async {
+            rig.source.was_asked("CreateVReplicationWorkflow").await;
+            rig.add_source_tablet(&replica).await;
+            permits.add_permits(10);
+        };
+        let (answer, ()) = tokio::join!(rig.complete(), registered);
+        let answer = answer.unwrap();
+        assert!(answer.contains("; the way back is open"), "{answer}");
+        assert_eq!(names(&answer, "src1-0000000101"), !is_reached, "{answer}");
+        assert_eq!(late.taken(), if is_reached { vec!["RefreshState"] } else { vec![] });
+    }
+}
+
+#[tokio::test]
+async fn a_replica_of_the_target_that_starts_while_somebody_goes_back_is_refreshed_or_named() {
+    for is_reached in [true, false] {
+        let (mut rig, _) = way_back::opened().await;
+        let late = MigrateTablet::default();
+        let port = if is_reached { late.start().await } else { NOWHERE };
+        let permits = Arc::new(Semaphore::new(0));
+        // the target's tables are denied by then
+        rig.target[0].contents().held = Some(("LOCK TABLES", Arc::clone(&permits)));
+        let mut client = rig.lab.way_back.clone();
+        let going = tokio::spawn(async move { client.complete(way_back::named()).await });
+        rig.target[0].was_asked("LOCK TABLES").await;
+        rig.lab.add_tablet(&replica(port)).await;
+        permits.add_permits(10);
+        let answer = going.await.unwrap().unwrap().into_inner().summary;
+        assert_eq!(names(&answer, "zone1-0000001001"), !is_reached, "{answer}");
+        assert_eq!(late.taken(), if is_reached { vec!["RefreshState"] } else { vec![] });
     }
 }

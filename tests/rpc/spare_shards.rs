@@ -4,11 +4,13 @@ use prost::Message;
 use tonic::Code;
 use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::topodata::{Shard, TabletType};
+use vtmigrated_proto::vtmigrated::VerdictRequest;
 
 use crate::migrate_rig::Rig;
 use crate::migrate_tablet::MigrateTablet;
 use crate::ownership::rows;
 use crate::support::{refusal, tablet};
+use crate::way_back_vdiff::compared;
 
 const TABLES: [&str; 2] = ["customer", "orders"];
 
@@ -74,4 +76,26 @@ async fn rows_on_a_shard_of_the_workflow_that_serves_no_more_keep_a_cancel() {
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("orders on shard -80: no stream of the workflow is there"), "{text}");
     assert_eq!(rows(&rig), [10; 4]);
+}
+
+/// What is said of the workflow's VDiff, and the findings about it but for its age.
+async fn of_vdiff(rig: &Rig) -> (String, Vec<(String, String)>) {
+    let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
+    let told = rig.lab.advisor.clone().verdict(request).await.unwrap().into_inner();
+    let about = told.findings.into_iter().filter(|found| found.id.starts_with("VDIFF") && found.id != "VDIFF_OLD");
+    (told.vdiff, about.map(|found| (found.id, found.cause)).collect())
+}
+
+#[tokio::test]
+async fn a_vdiff_compares_nothing_on_a_shard_that_does_not_serve_yet() {
+    let mut rig = Rig::start().await;
+    rig.copied().await;
+    add_spare(&mut rig).await;
+    compared(&rig.target[0], "completed", 0);
+    let unfinished = ("VDIFF_UNFINISHED".to_owned(), "it is not completed: 80- has none".to_owned());
+    assert_eq!(of_vdiff(&rig).await.1, [unfinished]);
+    compared(&rig.target[1], "completed", 0);
+    let (told, about) = of_vdiff(&rig).await;
+    assert_eq!(about, []);
+    assert!(told.starts_with("equal, 40 rows compared"), "{told}");
 }

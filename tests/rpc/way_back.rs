@@ -235,6 +235,9 @@ async fn without_positions_there_is_no_way_back() {
     for answer in [prepare(&rig).await, go_back(&rig).await] {
         assert_refused(answer, Code::FailedPrecondition, "workflow customer.import has no way back any more");
     }
+    rig.set_way_back(serde_json::json!({"source_denied": [[["0"], ["customer"]]]})).await;
+    let told = status(&rig).await.unwrap();
+    assert!(told.findings[0].cause.ends_with("the source's tables stay denied to clients"), "{told:?}");
     give_up(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
 }

@@ -8,6 +8,7 @@ use vtmigrated_proto::vtctldata::{
 use vtmigrated_proto::vtmigrated::{Severity, WayBackDiff, way_back_diff};
 
 use crate::migrate_rig::Rig;
+use crate::migrate_tablet::MigrateTablet;
 use crate::support::assert_refused;
 use crate::vdiff::UUID;
 use crate::vdiff_tablet::{SUMMARY, result};
@@ -47,8 +48,8 @@ fn on_source(action: &str) -> [String; 3] {
     ["commerce", "import_back", action].map(str::to_owned)
 }
 
-/// Lets the source's primary show a diff with a state and so many rows of one table that differ.
-fn compared(rig: &Rig, state: &str, differing: u64) {
+/// Lets a primary show a diff with a state and so many rows of one table that differ.
+pub fn compared(primary: &MigrateTablet, state: &str, differing: u64) {
     let report = format!(
         r#"{{"TableName":"customer","ProcessedRows":10,"MatchingRows":{},"MismatchedRows":{differing},"ExtraRowsSource":{differing}}}"#,
         10 - differing
@@ -60,7 +61,7 @@ fn compared(rig: &Rig, state: &str, differing: u64) {
         [state, "", table, UUID, state, "10", at, "10", end, mismatch, report].map(str::to_owned).to_vec()
     });
     let output = Some(result(&SUMMARY, &rows));
-    rig.source.contents().diff = Some(VDiffResponse { vdiff_uuid: UUID.into(), output, ..VDiffResponse::default() });
+    primary.contents().diff = Some(VDiffResponse { vdiff_uuid: UUID.into(), output, ..VDiffResponse::default() });
 }
 
 #[tokio::test]
@@ -86,7 +87,7 @@ async fn rows_are_compared_by_the_sources_tablets_once_the_way_back_is_open() {
 #[tokio::test]
 async fn what_a_diff_has_found_decides_whether_to_go_back() {
     let rig = opened().await;
-    compared(&rig, "completed", 2);
+    compared(&rig.source, "completed", 2);
     let shown = show(&rig, "last").await.unwrap();
     assert_eq!((shown.uuid.as_str(), shown.state.as_str(), shown.has_mismatch), (UUID, "completed", true));
     let shard = way_back_diff::Shard { shard: "0".into(), state: "completed".into(), error: String::new() };
@@ -108,7 +109,7 @@ async fn what_a_diff_has_found_decides_whether_to_go_back() {
     );
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves on");
 
-    compared(&rig, "completed", 0);
+    compared(&rig.source, "completed", 0);
     let told = status(&rig).await.unwrap();
     assert!(told.clear && told.vdiff.starts_with("equal"), "{told:?}");
     go_back(&rig).await.unwrap();
@@ -117,7 +118,7 @@ async fn what_a_diff_has_found_decides_whether_to_go_back() {
 #[tokio::test]
 async fn a_diff_is_stopped_resumed_and_forgotten() {
     let rig = opened().await;
-    compared(&rig, "stopped", 0);
+    compared(&rig.source, "stopped", 0);
     let client = || rig.lab.way_back.clone();
     let (target_keyspace, workflow) = names();
     let stop = VDiffStopRequest {

@@ -12,16 +12,24 @@ use super::{Error, Result};
 use crate::context::Context;
 use crate::server::mount as rpc;
 
+/// What the usage says of the kind of a topology: those of [`KINDS`](crate::topo::KINDS).
+const TOPO_TYPE: &str = match (cfg!(feature = "topo-zk2"), cfg!(feature = "topo-consul")) {
+    (true, true) => "Kind of the cluster's topology: etcd2, zk2 or consul",
+    (true, false) => "Kind of the cluster's topology: etcd2 or zk2",
+    (false, true) => "Kind of the cluster's topology: etcd2 or consul",
+    (false, false) => "Kind of the cluster's topology: etcd2",
+};
+
 pub const COMMANDS: &[Command] = &[Command {
     name: "Mount",
-    params: "[--type=vitess] [--topo_type=etcd2] [--topo_server=<address>] [--topo_root=<root>] [--unmount] [--list] [--show] [<cluster_name>]",
+    params: "[--type=vitess] [--topo_type=<type>] [--topo_server=<address>] [--topo_root=<root>] [--unmount] [--list] [--show] [<cluster_name>]",
     help: "Registers, shows, lists or unmounts clusters that keyspaces can be brought from.",
     flags: &[
         flag(Kind::Text, "type", "vitess", "Kind of the cluster: vitess"),
         flag(Kind::Bool, "unmount", "false", "Forget the cluster"),
         flag(Kind::Bool, "show", "false", "Show what is stored about the cluster"),
         flag(Kind::Bool, "list", "false", "List the names of all clusters"),
-        flag(Kind::Text, "topo_type", "", "Kind of the cluster's topology: etcd2"),
+        flag(Kind::Text, "topo_type", "", TOPO_TYPE),
         flag(Kind::Text, "topo_server", "", "Addresses of its global topology servers"),
         flag(Kind::Text, "topo_root", "", "Root of its global topology, such as /vitess/global"),
     ],
@@ -80,4 +88,15 @@ async fn mount(context: Arc<Context>, console: Console, args: Parsed) -> Result<
     };
     rpc::register(context, request).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_names_each_kind_of_topology_that_is_built_in() {
+        let (_, named) = TOPO_TYPE.split_once(": ").unwrap();
+        assert_eq!(named.replace(" or ", ", "), crate::topo::KINDS.join(", "));
+    }
 }

@@ -1,7 +1,7 @@
 //! What of a workflow's record is still there, is ours, and is used by nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::Display;
 
 use futures::future::join_all;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
@@ -142,29 +142,72 @@ impl Plan {
     }
 
     /// The plan in words.
+    ///
+    /// Of many shards, and of many tables, some: the cleaner takes all.
     pub fn text(&self) -> String {
-        let mut text = "its record is left".to_owned();
-        if !self.streams.is_empty() {
-            write!(text, "; streams on {}", self.streams.join(", ")).ok();
-        }
-        for (shard, Tables { drop, drop_empty, .. }) in &self.tables {
-            let tables: Vec<&str> = drop.iter().chain(drop_empty).map(String::as_str).collect();
-            if !tables.is_empty() {
-                write!(text, "; empty tables that create made on {shard}: {}", tables.join(", ")).ok();
-            }
-        }
-        for (shard, tables) in &self.denied {
-            write!(text, "; denied tables on {shard}: {}", tables.join(", ")).ok();
-        }
-        for (shard, tables) in &self.shared {
-            write!(text, "; denied tables on {shard} that another workflow works on: {}", tables.join(", ")).ok();
-        }
-        if !self.vschema.is_empty() {
-            write!(text, "; vschema entries: {}", self.vschema.join(", ")).ok();
-        }
-        if !self.kept.is_empty() {
-            write!(text, "; these tables stay: {}", names::some(&self.kept, "; ")).ok();
-        }
-        text
+        let empty = |(shard, Tables { drop, drop_empty, .. }): &(String, Tables)| {
+            (shard.clone(), drop.iter().chain(drop_empty).cloned().collect::<Vec<_>>())
+        };
+        let empty: ByShard = self.tables.iter().map(empty).collect();
+        let parts = [
+            listed("streams on ", &self.streams, ", "),
+            on_shards("empty tables that create made on", "", &empty),
+            on_shards("denied tables on", "", &self.denied),
+            on_shards("denied tables on", " that another workflow works on", &self.shared),
+            listed("vschema entries: ", &self.vschema, ", "),
+            listed("these tables stay: ", &self.kept, "; "),
+        ];
+        let told = parts.into_iter().flatten().map(|part| format!("; {part}"));
+        format!("its record is left{}", told.collect::<String>())
+    }
+}
+
+/// Some of what there is, if there is any.
+fn listed<T: Display>(what: &str, things: &[T], between: &str) -> Option<String> {
+    (!things.is_empty()).then(|| format!("{what}{}", names::some(things, between)))
+}
+
+/// The same by shard.
+fn on_shards(before: &str, after: &str, lists: &ByShard) -> Option<String> {
+    let with_some = lists.iter().filter(|(_, tables)| !tables.is_empty());
+    let line =
+        |(shard, tables): &(String, Vec<String>)| format!("{before} {shard}{after}: {}", names::some(tables, ", "));
+    listed("", &with_some.map(line).collect::<Vec<_>>(), "; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_shards_and_tables_some_are_told() {
+        let tables = |count: usize| (0..count).map(|number| format!("t{number}")).collect::<Vec<_>>();
+        let made = |count: usize| Tables { drop: tables(1), drop_empty: tables(count), ..Tables::default() };
+        let few = Plan {
+            streams: vec!["-80".into()],
+            tables: vec![("-80".into(), made(0)), ("80-".into(), Tables::default())],
+            denied: vec![("80-".into(), tables(2))],
+            shared: vec![("-80".into(), tables(1))],
+            vschema: tables(1),
+            ..Plan::default()
+        };
+        assert_eq!(
+            few.text(),
+            "its record is left; streams on -80; empty tables that create made on -80: t0; denied tables on 80-: t0, t1; denied tables \
+             on -80 that another workflow works on: t0; vschema entries: t0"
+        );
+        assert_eq!(Plan::default().text(), "its record is left");
+        let shards = || (0..64).map(|number| number.to_string());
+        let many = Plan {
+            streams: shards().collect(),
+            tables: shards().map(|shard| (shard, made(10_000))).collect(),
+            denied: shards().map(|shard| (shard, tables(10_000))).collect(),
+            shared: shards().map(|shard| (shard, tables(10_000))).collect(),
+            vschema: tables(10_000),
+            ..Plan::default()
+        };
+        let text = many.text();
+        assert!(text.len() < 8192 && text.contains("; and 52 more; denied tables on 0: t0, t1"), "{text}");
+        assert!(text.ends_with("t11, and 9988 more"), "{text}");
     }
 }

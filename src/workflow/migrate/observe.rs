@@ -203,8 +203,8 @@ pub(in crate::workflow) async fn migrations(
         async move {
             let diffs = diff::read(context, target, &workflow).await;
             let origin = seen.origin(&target.name).unwrap_or_default();
-            let diffs = diffs.settled(context, &origin, &target.name).await;
             let facts = facts(&workflow, &seen.rows);
+            let diffs = diffs.settled(context, &origin, target, (&seen.rows, facts.as_deref())).await;
             let earlier = common.facts(name, &workflow).filter(|_| facts.is_none());
             let around = Around {
                 mounts: &common.mounts,

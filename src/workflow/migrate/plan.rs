@@ -6,7 +6,7 @@ use vtmigrated_proto::binlogdata::{BinlogSource, Filter, OnDdlAction, Rule};
 use vtmigrated_proto::topodata::KeyRange;
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table};
 
-use super::super::{Error, Result, streams};
+use super::super::{Error, Result, names, streams};
 use super::filters::{self, Vindexes};
 pub use crate::sql::is_internal;
 use crate::{key_range, vschema};
@@ -97,9 +97,10 @@ impl Choice<'_> {
         let named = || self.include.iter().filter(|table| !exclude.contains(table)).map(String::as_str);
         let internal: BTreeSet<&str> = named().filter(|t| is_internal(t)).collect();
         if !internal.is_empty() {
-            let names = internal.into_iter().collect::<Vec<_>>().join(", ");
+            let internal: Vec<&str> = internal.into_iter().collect();
             let text = format!(
-                "tables with names like those that Vitess gives its own do not come over, its streams leave them out: {names}"
+                "tables with names like those that Vitess gives its own do not come over, its streams leave them out: {}",
+                names::some(&internal, ", ")
             );
             let help = "leave them out of --tables, or rename them in the source (RENAME TABLE) first";
             return Err(Error::precondition("TABLE_INTERNAL", text, help));
@@ -109,9 +110,9 @@ impl Choice<'_> {
         if !missing.is_empty() || views.is_empty() {
             return self.check_missing(missing);
         }
-        let (keyspace, names) = (self.keyspace, views.join(","));
+        let (keyspace, views) = (self.keyspace, names::some(&views, ","));
         let text =
-            format!("table(s) not found in source keyspace {keyspace}: {names}: only tables come over, no views");
+            format!("table(s) not found in source keyspace {keyspace}: {views}: only tables come over, no views");
         let help = "leave views out of --tables, and make them on the target with ApplySchema";
         Err(Error::precondition("TABLE_IS_VIEW", text, help))
     }
@@ -120,7 +121,7 @@ impl Choice<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let text = format!("table(s) not found in source keyspace {}: {}", self.keyspace, missing.join(","));
+        let text = format!("table(s) not found in source keyspace {}: {}", self.keyspace, names::some(&missing, ","));
         let help = "names are literal and case-sensitive; see GetSchema of the source";
         Err(Error::precondition("TABLE_MISSING", text, help))
     }

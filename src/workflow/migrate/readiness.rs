@@ -94,7 +94,10 @@ impl Seen {
         let origin = &found.origin;
         let facts = found.record.as_ref().map(|stored| &stored.facts);
         let names = [workflow.to_owned()];
-        let diffs = async { diff::read(context, target, workflow).await.settled(context, origin, &target.name).await };
+        let diffs = async {
+            let asked = diff::read(context, target, workflow).await;
+            asked.settled(context, origin, target, (&found.rows, facts)).await
+        };
         let on_target = join5(
             copy_states::of_all(context, target, workflow),
             copy_states::orphaned_of_all(context, target),

@@ -88,7 +88,7 @@ pub async fn status(
         // those that the record tells are of an earlier workflow
         seen = Seen { copying: Arc::new(copies(context, &target, workflow, true).await?), needs_sizes: true, ..seen };
     }
-    let diffs = diffs.settled(context, &seen.origin(keyspace)?, keyspace).await;
+    let diffs = diffs.settled(context, &seen.origin(keyspace)?, &target, (&seen.rows, facts)).await;
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let around = Around {
         mounts: &mounts,

@@ -10,8 +10,9 @@ use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
 use super::super::names;
 use super::super::preflight::{Finding, check};
+use super::super::record::Facts;
 use super::super::settle;
-use super::super::streams::{Keyspace, Origin};
+use super::super::streams::{Keyspace, OnShard, Origin};
 use super::super::vdiff_summary::{self, ShardRow, TableReport};
 use crate::context::Context;
 use crate::sql::rows::epoch_seconds;
@@ -48,7 +49,7 @@ pub struct DiffTable {
     pub differing: i64,
 }
 
-/// The last diff on each shard; `None` when there is none, a text when the tablet does not tell.
+/// The last diff on each shard that the workflow is about; `None` when there is none, a text when the tablet does not tell.
 pub type Diffs = Vec<(String, Result<Option<Diff>, String>)>;
 
 /// What all primaries answered when they were asked for the last diff, by shard.
@@ -94,14 +95,29 @@ pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Answe
 
 impl Answers {
     /// The diffs as `VDiff show` shows them: what the tablets cannot finish is settled, but nothing is stopped. Up to
-    /// five waves more when there is such a one.
-    pub async fn settled(self, context: &Context, origin: &Origin, keyspace: &str) -> Diffs {
+    /// five waves more when there is such a one. Those of the shards alone that the workflow with these streams and this record
+    /// [is about](Keyspace::concerned): nothing compares the rows of others.
+    pub async fn settled(
+        self,
+        context: &Context,
+        origin: &Origin,
+        target: &Keyspace,
+        (rows, facts): (&[OnShard], Option<&Facts>),
+    ) -> Diffs {
+        let own = self.of_shards(target, rows, facts);
         let stuck = |(_, answer): &(String, Result<Answer, String>)| answer.as_ref().is_ok_and(|a| !a.facts.is_empty());
-        let reference = match self.0.iter().any(stuck) {
-            true => settle::reference(context, keyspace, origin).await,
+        let reference = match own.0.iter().any(stuck) {
+            true => settle::reference(context, &target.name, origin).await,
             false => settle::Reference::default(),
         };
-        self.settle(&reference)
+        own.settle(&reference)
+    }
+
+    fn of_shards(mut self, target: &Keyspace, rows: &[OnShard], facts: Option<&Facts>) -> Self {
+        let concerned = target.concerned(rows, facts);
+        let concerned: BTreeSet<&str> = concerned.into_iter().map(|(_, shard)| shard.name.as_str()).collect();
+        self.0.retain(|(shard, _)| concerned.contains(shard.as_str()));
+        self
     }
 
     fn settle(self, reference: &settle::Reference) -> Diffs {
@@ -249,7 +265,7 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
     };
     let subject = format!("vdiff {}", newest.uuid);
     if !unfinished.is_empty() {
-        let text = format!("it is not completed: {}", unfinished.join(", "));
+        let text = format!("it is not completed: {}", names::some(&unfinished, ", "));
         found.push(Finding::new(&check::VDIFF_UNFINISHED, subject, text, format!("wait for it, or: {command}")));
         return found;
     }

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::join;
+
 use super::super::migrate::complete::freeze;
 use super::super::migrate::{Found, locks, readiness, thaw};
 use super::super::record::listed;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Keyspace, WithReplicas};
-use super::super::{Error, Result};
+use super::super::{Error, Result, names};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, end, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished};
@@ -147,11 +149,21 @@ struct Going<'a> {
 
 impl Going<'_> {
     async fn back(&self, mut facts: Facts) -> Result<Told> {
-        let mut unaware = Vec::new();
+        let mut closed = None;
         if facts.phase != Phase::Returned {
-            (facts, unaware) = Box::pin(self.close(facts)).await?;
+            let target;
+            (facts, target) = Box::pin(self.close(facts)).await?;
+            closed = Some(target);
         }
-        let (missed, others) = match Box::pin(self.hand_back(&facts)).await {
+        // one that was starting when tables were denied has read its shard's record before: nobody waits for these
+        let rest = async {
+            match closed {
+                Some((target, unaware)) => refresh::rest(self.context, &target, unaware).await,
+                None => Vec::new(),
+            }
+        };
+        let (handed, unaware) = join(Box::pin(self.hand_back(&facts)), rest).await;
+        let (missed, others) = match handed {
             Ok(done) => done,
             Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
         };
@@ -160,7 +172,7 @@ impl Going<'_> {
             facts.keyspace,
             facts.mount,
             self.names.0,
-            facts.tables.join(", "),
+            names::some(&facts.tables, ", "),
             others,
             Missed::told(&missed, refresh::DENIES_STILL),
             Missed::told(&unaware, refresh::DENIES_NOT_YET)
@@ -202,8 +214,8 @@ impl Going<'_> {
     }
 
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
-    /// lets clients write to the target again.
-    async fn close(&self, mut facts: Facts) -> Result<(Facts, Vec<Missed>)> {
+    /// lets clients write to the target again. Answers the target, too, and its replicas that do not know that tables are denied.
+    async fn close(&self, mut facts: Facts) -> Result<(Facts, (WithReplicas, Vec<Missed>))> {
         let (mut found, target) = match Box::pin(self.look(&facts)).await {
             Ok(seen) => seen,
             Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
@@ -223,7 +235,7 @@ impl Going<'_> {
             self.put(&mut returned).await.map(|()| unaware)
         };
         match proven.await {
-            Ok(unaware) => Ok((returned, unaware)),
+            Ok(unaware) => Ok((returned, (target, unaware))),
             Err(error) => Err(Box::pin(self.failed(facts, error)).await),
         }
     }
@@ -243,7 +255,7 @@ impl Going<'_> {
         let Error::Blocked { text, violations, .. } = error else { return error };
         let causes: Vec<String> =
             violations.iter().map(|(id, subject, cause)| format!("{id} ({subject}): {cause}")).collect();
-        let causes = if causes.is_empty() { text } else { causes.join("; ") };
+        let causes = if causes.is_empty() { text } else { names::some(&causes, "; ") };
         let text = format!("cannot go back with workflow {}.{}: {causes}", self.names.0, self.names.1);
         let help = format!(
             "see {}; to stay with the target: {}",

@@ -129,7 +129,7 @@ pub fn told(names: (&str, &str), facts: &Facts, unfinished: bool) -> Option<Find
     match facts.phase {
         Phase::Missed => {
             let mend = format!("take it away: {}", command("cancel", names));
-            Some(Finding::new(&check::WAY_BACK_MISSED, subject, facts.why.as_str(), mend))
+            Some(Finding::new(&check::WAY_BACK_MISSED, subject, facts.missed(), mend))
         }
         Phase::Handed | Phase::Open if unfinished => Some(Finding::of(&not_ended(names), subject)),
         Phase::Handed => {
@@ -188,6 +188,19 @@ mod tests {
             let (unfinished, mend) = told(phase, true).unwrap();
             assert!(unfinished == "COMPLETE_HAS_BEGUN" && mend.contains("complete"), "{mend}");
         }
+    }
+
+    #[test]
+    fn one_that_was_missed_tells_that_the_source_is_denied_still() {
+        let (_, _, facts) = known("a", "missed", "ext1", "commerce");
+        let cause = |source_denied: Vec<(String, Vec<String>)>| {
+            let facts = Facts { source_denied, ..facts.clone().unwrap() };
+            told(("customer", "a"), &facts, false).unwrap().cause
+        };
+        assert_eq!(cause(Vec::new()), "nobody told");
+        assert_eq!(cause(vec![("0".to_owned(), Vec::new())]), "nobody told");
+        let denied = "nobody told; until it is taken away the source's tables stay denied to clients";
+        assert_eq!(cause(vec![("0".to_owned(), vec!["t".to_owned()])]), denied);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod told;
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
 use super::super::migrate::Found;
@@ -188,22 +188,31 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Starts the streams, once the target is handed over. Where there is no way back after all, clients of the source are let alone.
+    /// Starts the streams, once the target is handed over, and refreshes the source's replicas once more that were starting
+    /// when its tables were denied. Where there is no way back after all, clients of the source are let alone.
     pub async fn start(&mut self, lock: &Lock) {
         if self.facts.phase == Phase::Missed {
             return self.let_alone(lock).await;
         }
-        let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return };
+        let (missed, started) = join(self.rest(), self.started(lock)).await;
+        self.missed = missed;
+        match started {
+            Some(Ok(facts)) => self.facts = facts,
+            Some(Err(why)) => self.trouble = Some(why),
+            None => {}
+        }
+    }
+
+    /// The record of one whose streams run now, or why they do not; none where there are none to be started.
+    async fn started(&self, lock: &Lock) -> Option<std::result::Result<Facts, String>> {
+        let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return None };
         let mut facts = Facts { phase: Phase::Open, pairs: plan::pairs(&examined.sources), ..self.facts.clone() };
         let starting = async {
             Side { mirror, examined, lock: held }.start(&facts).await?;
             record::put(self.context.topo.global(), self.names, &mut facts, lock).await?;
             Ok::<_, Error>(facts)
         };
-        match bounded(WORKING, starting).await {
-            Ok(facts) => self.facts = facts,
-            Err(why) => self.trouble = Some(why),
-        }
+        Some(bounded(WORKING, starting).await)
     }
 
     /// Gives the locks of the source back.

@@ -7,7 +7,7 @@ use super::super::migrate::arguments::on_ddl;
 use super::super::migrate::{Found, gather, locks};
 use super::super::preflight::{Finding, Report, check};
 use super::super::streams::{self, Keyspace};
-use super::super::{Error, Result, verdict};
+use super::super::{Error, Result, names, verdict};
 use super::examine::{Examined, examine, migration};
 use super::opening::{self, Opening};
 use super::record::{Config, Facts, Phase};
@@ -278,12 +278,15 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
         steps.push(format!("Write the record of the way back of workflow {}.{}", names.0, names.1));
         steps.push(format!("Register this cluster as mount {back_mount} in the topology of {mount}"));
         for (shard, tables) in examined.to_deny().into_iter().filter(|(_, tables)| !tables.is_empty()) {
-            steps.push(format!("At complete: deny writes of clients on {keyspace}/{shard}: {}", tables.join(", ")));
+            steps.push(format!(
+                "At complete: deny writes of clients on {keyspace}/{shard}: {}",
+                names::some(&tables, ", ")
+            ));
         }
         steps.push("At complete: note the positions of the target's primaries".to_owned());
         for (shard, sources) in &examined.sources {
             let from: Vec<&str> = sources.iter().map(|source| source.shard.as_str()).collect();
-            steps.push(format!("At complete: stream into {keyspace}/{shard} from {}", from.join(", ")));
+            steps.push(format!("At complete: stream into {keyspace}/{shard} from {}", names::some(&from, ", ")));
         }
         steps.push(format!("From then on: DDL of {} {}", names.0, at_ddl(facts).replace("them", "the streams")));
     }

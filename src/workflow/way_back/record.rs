@@ -134,6 +134,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Why it was missed, and whether clients are kept from the source's tables still.
+    pub fn missed(&self) -> String {
+        let is_denied = self.source_denied.iter().any(|(_, tables)| !tables.is_empty());
+        let denied = if is_denied { "; until it is taken away the source's tables stay denied to clients" } else { "" };
+        format!("{}{denied}", self.why)
+    }
+
     /// Whether it was prepared for the migration with these streams.
     pub fn is_for(&self, streams: &Listed) -> bool {
         let is_ours = |shard: &str, id: &i32| self.streams.iter().any(|(of, ids)| of == shard && ids.contains(id));

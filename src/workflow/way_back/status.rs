@@ -9,7 +9,7 @@ use super::super::migrate::Found;
 use super::super::migrate::status::lag;
 use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::streams::{self, Keyspace, OnShard};
-use super::super::{Error, Result, verdict};
+use super::super::{Error, Result, names, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
 use super::{
@@ -235,7 +235,7 @@ fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Findin
         let shard = format!("{}/{shard}", source.name);
         let cause = format!(
             "clients can write to {} of {shard}, and to the target: what they write there stays there alone",
-            tables.join(", ")
+            names::some(&tables, ", ")
         );
         let (severity, mend) = match facts.phase {
             Phase::Handed => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::super::super::names;
 use super::Tables;
 
 /// A side effect of cancel, and of taking a failed create back.
@@ -47,19 +48,21 @@ pub enum Step {
     },
 }
 
+fn listed(things: &[String]) -> String {
+    names::some(things, ", ")
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StopStreams { shards } => write!(f, "Stop the streams on shards: {}", shards.join(", ")),
-            Self::Freeze { shards } => write!(f, "Stop the streams for good on shards: {}", shards.join(", ")),
+            Self::StopStreams { shards } => write!(f, "Stop the streams on shards: {}", listed(shards)),
+            Self::Freeze { shards } => write!(f, "Stop the streams for good on shards: {}", listed(shards)),
             Self::MarkCancelling => f.write_str("Mark the record: cancel has begun"),
             Self::SecureEmpty { tables } => {
-                let text = |(shard, tables): &(String, Vec<String>)| format!("{shard} ({})", tables.join(", "));
-                let shards: Vec<String> = tables.iter().map(text).collect();
                 write!(
                     f,
                     "Deny writes to empty tables, and see that they are empty still, on shards: {}",
-                    shards.join("; ")
+                    names::by_shard(tables)
                 )
             }
             Self::SeeToTables { tables, restore_keys } => {
@@ -70,37 +73,63 @@ impl fmt::Display for Step {
                 for (shard, Tables { drop, drop_empty, empty, .. }) in tables {
                     if !drop.is_empty() || !drop_empty.is_empty() {
                         let all: Vec<&str> = drop.iter().chain(drop_empty).map(String::as_str).collect();
-                        parts.push(format!("drop on shard {shard}: {}", all.join(", ")));
+                        parts.push(format!("drop on shard {shard}: {}", names::some(&all, ", ")));
                     }
                     if !empty.is_empty() {
-                        parts.push(format!("empty on shard {shard}: {}", empty.join(", ")));
+                        parts.push(format!("empty on shard {shard}: {}", listed(empty)));
                     }
                 }
-                write!(f, "Tables: {}", parts.join("; "))
+                write!(f, "Tables: {}", names::some(&parts, "; "))
             }
             Self::TakeFromVSchema { keyspace, tables } => {
                 write!(
                     f,
                     "Take from the VSchema of keyspace {keyspace}, and rebuild the SrvVSchema: {}",
-                    tables.join(", ")
+                    listed(tables)
                 )
             }
             Self::LiftDenied { shards } => {
-                write!(f, "Remove the denied tables of the workflow on shards: {}", shards.join(","))
+                write!(f, "Remove the denied tables of the workflow on shards: {}", names::some(shards, ","))
             }
             Self::DeleteStreams { shards } => {
-                write!(f, "Delete vreplication streams and diffs on shards: {}", shards.join(", "))
+                write!(f, "Delete vreplication streams and diffs on shards: {}", listed(shards))
             }
             Self::ReduceRecord { workflow, denied } => {
-                let text = |(shard, tables): &(String, Vec<String>)| format!("{shard} ({})", tables.join(", "));
-                let shards: Vec<String> = denied.iter().map(text).collect();
                 write!(
                     f,
                     "Leave in the record of workflow {workflow} the denied tables that another workflow needs, on shards: {}",
-                    shards.join("; ")
+                    names::by_shard(denied)
                 )
             }
             Self::DeleteRecord { workflow } => write!(f, "Delete the record of workflow {workflow}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_shards_and_tables_some_are_told() {
+        let (shards, tables): (Vec<String>, Vec<String>) =
+            ((0..64).map(|shard| shard.to_string()).collect(), (0..10_000).map(|table| format!("t{table}")).collect());
+        let by_shard = || shards.iter().map(|shard| (shard.clone(), tables.clone())).collect::<Vec<_>>();
+        let all = |shard: &String| {
+            let (drop, empty) = (tables.clone(), tables.clone());
+            (shard.clone(), Tables { drop, empty, ..Tables::default() })
+        };
+        for step in [
+            Step::DeleteStreams { shards: shards.clone() },
+            Step::SecureEmpty { tables: by_shard() },
+            Step::SeeToTables { tables: shards.iter().map(all).collect(), restore_keys: true },
+            Step::TakeFromVSchema { keyspace: "customer".into(), tables: tables.clone() },
+            Step::ReduceRecord { workflow: "customer.import".into(), denied: by_shard() },
+        ] {
+            let text = step.to_string();
+            assert!(text.len() < 2048 && text.contains(" more"), "{text}");
+        }
+        let few = Step::SecureEmpty { tables: vec![("-80".into(), vec!["t".into(), "u".into()])] };
+        assert!(few.to_string().ends_with("on shards: -80 (t, u)"), "{few}");
     }
 }

@@ -8,7 +8,7 @@ use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, ReloadSchema
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::streams::TargetShard;
-use super::super::super::{Error, Result, refresh};
+use super::super::super::{Error, Result, names, refresh};
 use super::super::create::Which;
 use super::super::rows;
 use super::{Removal, Tables, claim, lift_from, read_again, replaced};
@@ -56,7 +56,7 @@ impl Removal<'_> {
         }
         let records = read_again(global, &target.keyspace).await?;
         lift_from(context, lock, target, (records, Vec::new()), &added).await?;
-        let text = format!("somebody has written to tables that were empty: {}", filled.join(", "));
+        let text = format!("somebody has written to tables that were empty: {}", names::some(&filled, ", "));
         let help = "look at these rows; run the command again, which then says what can be done".into();
         Err(Error::Refused { code: Code::Aborted, reason: "TABLES_FILLED", text, help })
     }

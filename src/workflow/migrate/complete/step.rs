@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::super::{Error, Result, way_back};
+use super::super::super::{Error, Result, names, way_back};
 use super::super::Found;
 use super::super::{readiness, status};
 use crate::tablet;
@@ -140,27 +140,32 @@ fn streams(found: &Found, workflow: &str) -> Vec<String> {
     streams.into_iter().map(|(_, line)| line).collect()
 }
 
+/// As stock has them, without a space.
+fn listed(things: &[String]) -> String {
+    names::some(things, ",")
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MarkCompleting => f.write_str("Mark the record: complete has begun"),
             Self::Freeze { shards } => {
-                write!(f, "Stop the vreplication streams for good on shards: {}", shards.join(","))
+                write!(f, "Stop the vreplication streams for good on shards: {}", listed(shards))
             }
             Self::AddToVSchema => f.write_str("All source tables will be added to the target keyspace vschema"),
-            Self::RebuildServing { cells } => write!(f, "Rebuild the SrvVSchema of cells: {}", cells.join(",")),
+            Self::RebuildServing { cells } => write!(f, "Rebuild the SrvVSchema of cells: {}", listed(cells)),
             Self::LiftDenied { shards } => {
-                write!(f, "Remove the denied tables of the workflow on shards: {}", shards.join(","))
+                write!(f, "Remove the denied tables of the workflow on shards: {}", listed(shards))
             }
             Self::NotePositions { shards } => {
-                write!(f, "Note the positions of the primaries for the way back on shards: {}", shards.join(","))
+                write!(f, "Note the positions of the primaries for the way back on shards: {}", listed(shards))
             }
             Self::DenySource { source } => write!(f, "Deny writes of clients to the tables of {source}"),
             Self::OpenWayBack { source } => {
                 write!(f, "Make the streams of the way back in {source}, where writes of clients are denied")
             }
             Self::DeleteStreams { streams } => {
-                write!(f, "Delete vreplication streams on targets: [{}]", streams.join(","))
+                write!(f, "Delete vreplication streams on targets: [{}]", listed(streams))
             }
             Self::StartWayBack { source } => write!(f, "Start the streams of the way back into {source}"),
             Self::DeleteRecord { workflow } => write!(f, "Delete the record of workflow {workflow}"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::super::super::names;
 use super::super::super::record::Facts;
 use super::super::arguments::Arguments;
 use super::super::plan;
@@ -141,35 +142,61 @@ fn shards_of(sources: &[vtmigrated_proto::binlogdata::BinlogSource]) -> Vec<Stri
     sources.iter().map(|source| source.shard.clone()).collect()
 }
 
+fn listed(things: &[String]) -> String {
+    names::some(things, ", ")
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WriteRecord { keyspace, workflow } => write!(f, "Write the record of workflow {keyspace}.{workflow}"),
             Self::ClaimTables => f.write_str("Note in the record which tables were made"),
-            Self::CreateTables { shard, tables } => write!(f, "Create tables on shard {shard}: {}", tables.join(", ")),
+            Self::CreateTables { shard, tables } => write!(f, "Create tables on shard {shard}: {}", listed(tables)),
             Self::DenyTables { shards } => {
-                let text = |(shard, tables): &(String, Vec<String>)| format!("{shard} ({})", tables.join(", "));
-                let shards: Vec<String> = shards.iter().map(text).collect();
-                write!(f, "Deny writes of clients to the tables on shards: {}", shards.join("; "))
+                write!(f, "Deny writes of clients to the tables on shards: {}", names::by_shard(shards))
             }
             Self::AddToVSchema { keyspace, tables } => {
-                write!(f, "Add to the VSchema of keyspace {keyspace}: {}", tables.join(", "))
+                write!(f, "Add to the VSchema of keyspace {keyspace}: {}", listed(tables))
             }
             Self::InsertStreams { shards } => {
-                let text = |(shard, from): &(String, Vec<String>)| format!("{shard} from {}", from.join(", "));
+                let text = |(shard, from): &(String, Vec<String>)| format!("{shard} from {}", listed(from));
                 let shards: Vec<String> = shards.iter().map(text).collect();
-                write!(f, "Insert streams, stopped, on shards: {}", shards.join("; "))
+                write!(f, "Insert streams, stopped, on shards: {}", names::some(&shards, "; "))
             }
-            Self::RefreshTablets { shards } => write!(f, "Refresh the tablets of shards: {}", shards.join(", ")),
+            Self::RefreshTablets { shards } => write!(f, "Refresh the tablets of shards: {}", listed(shards)),
             Self::RefreshRest { shards } => {
-                write!(f, "Refresh replicas that have come since, or did not answer, of shards: {}", shards.join(", "))
+                write!(f, "Refresh replicas that have come since, or did not answer, of shards: {}", listed(shards))
             }
             Self::SeeEmpty { shards } => {
-                write!(f, "See that the tables are empty still on shards: {}", shards.join(", "))
+                write!(f, "See that the tables are empty still on shards: {}", listed(shards))
             }
-            Self::RebuildServing { cells } => write!(f, "Rebuild the SrvVSchema of cells: {}", cells.join(", ")),
-            Self::StartStreams { shards } => write!(f, "Start the streams on shards: {}", shards.join(", ")),
+            Self::RebuildServing { cells } => write!(f, "Rebuild the SrvVSchema of cells: {}", listed(cells)),
+            Self::StartStreams { shards } => write!(f, "Start the streams on shards: {}", listed(shards)),
             Self::MarkWhole => f.write_str("Mark the record: the workflow is whole"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_shards_and_tables_some_are_told() {
+        let shards: Vec<String> = (0..64).map(|shard| shard.to_string()).collect();
+        let tables: Vec<String> = (0..10_000).map(|table| format!("t{table}")).collect();
+        let each = |of: &[String]| shards.iter().map(|shard| (shard.clone(), of.to_vec())).collect::<Vec<_>>();
+        for step in [
+            Step::CreateTables { shard: "-80".into(), tables: tables.clone() },
+            Step::DenyTables { shards: each(&tables) },
+            Step::AddToVSchema { keyspace: "customer".into(), tables: tables.clone() },
+            Step::InsertStreams { shards: each(&shards) },
+            Step::StartStreams { shards: shards.clone() },
+        ] {
+            let text = step.to_string();
+            assert!(text.len() < 2048 && text.contains(" more"), "{text}");
+        }
+        let few = Step::InsertStreams { shards: vec![("-80".into(), vec!["-80".into(), "80-".into()])] };
+        assert_eq!(few.to_string(), "Insert streams, stopped, on shards: -80 from -80, 80-");
     }
 }

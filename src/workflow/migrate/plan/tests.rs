@@ -260,6 +260,10 @@ fn tables_are_chosen_as_stock_chooses_them() {
     let refused = |all, include: &[&str], exclude: &[&str]| choose(all, include, exclude).unwrap_err().to_string();
     assert_eq!(refused(false, &["x", "y"], &[]), "table(s) not found in source keyspace commerce: x,y");
     assert_eq!(refused(true, &[], &["x"]), "table(s) not found in source keyspace commerce: x");
+    let many: Vec<String> = (0..10_000).map(|number| format!("t{number}")).collect();
+    let text = refused(false, &many.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    assert!(text.starts_with("table(s) not found in source keyspace commerce: t0,t1,"), "{text}");
+    assert!(text.len() < 256 && text.ends_with(",and 9988 more"), "{text}");
     assert_eq!(refused(true, &[], &["a", "b"]), "no tables to move");
     assert_eq!(refused(false, &[], &[]), "no tables to move");
 }

@@ -1,7 +1,9 @@
 //! What clients of the source are told: their writes are denied before complete proves for the last time that the target has all of
 //! them, so that the cut is exact. Where complete fails they have the source again.
 
+use super::super::super::Error;
 use super::super::super::record::listed;
+use super::super::super::refresh::{self, Missed};
 use super::super::examine::Examined;
 use super::super::record::{self, Facts, Phase};
 use super::super::side::{self, Side};
@@ -63,6 +65,18 @@ impl Opening<'_> {
         self.missed = bounded(WORKING, closing).await?;
         self.denied = true;
         Ok(())
+    }
+
+    /// Refreshes the source's replicas once more that nobody reached when its tables were denied, and those that have come since: one
+    /// that was starting then has read its shard's record before. Answers those that may not know of it still.
+    pub(super) async fn rest(&self) -> Vec<Missed> {
+        let missed = self.missed.clone();
+        let (Some((mirror, examined)), true) = (&self.ready, self.denied) else { return missed };
+        let refreshed = async { Ok::<_, Error>(refresh::rest(mirror, &examined.situation.target, missed).await) };
+        bounded(WORKING, refreshed).await.unwrap_or_else(|why| {
+            tracing::warn!("the source's replicas that were starting were not refreshed: {why}");
+            self.missed.clone()
+        })
     }
 
     /// What is denied in the source: what a former try has noted stays its own.
