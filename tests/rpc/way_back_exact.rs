@@ -3,15 +3,19 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use tokio::sync::Semaphore;
 use tonic::Code;
+use vtmigrated::topo::{self, Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::MoveTablesCompleteRequest;
 use vtmigrated_proto::vtmigrated::Severity;
 
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
-use crate::way_back::{copied, denied, found, go_back, prepare, status, stored};
+use crate::support::tablet;
+use crate::way_back::{copied, denied, found, give_up, go_back, prepare, status, stored};
 
 /// The phase that the record tells.
 async fn phase(rig: &Rig) -> String {
@@ -49,6 +53,32 @@ async fn clients_have_the_source_again_when_what_they_wrote_last_is_not_applied(
     let summary = rig.complete().await.unwrap();
     assert!(summary.contains("; the way back is open") && !summary.contains("EXACT"), "{summary}");
     assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), None);
+}
+
+/// An old one of a Reshard of the source, on a host that has crashed.
+#[tokio::test]
+async fn a_shard_of_the_source_that_does_not_serve_and_does_not_answer_keeps_no_client_from_the_source() {
+    let (rig, _) = copied().await;
+    // nobody listens there
+    rig.add_source_tablet(&tablet("src1", 1200, "commerce", "-80", TabletType::Primary, 1)).await;
+    let topo = rig.source_topology().await;
+    let mut record = topo::shard::get(topo.global(), "commerce", "-80").await.unwrap().value;
+    record.is_primary_serving = false;
+    let write = Write::put(paths::shard("commerce", "-80"), record.encode_to_vec(), Expect::Any);
+    topo.global().write_one(write, None).await.unwrap();
+    prepare(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    rig.target[1].contents().fails = vec!["Update Stopped"];
+    let failed = rig.complete().await.unwrap_err();
+    assert!(failed.message().contains("told to fail: Update Stopped"), "{failed:?}");
+    assert!(!failed.message().contains("stay denied"), "{failed:?}");
+    assert_eq!(stored(&rig).await, before, "clients have the source");
+
+    rig.target[1].contents().fails.clear();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; the way back is open"), "{summary}");
+    give_up(&rig).await.unwrap();
+    assert_eq!(denied(&rig).await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Cancel: the source as it was before prepare. Repeating it after an interruption finishes the job.
 
+use std::collections::BTreeSet;
+
 use vtmigrated_proto::topodata::TopoConfig;
 
 use super::super::migrate::cleanup;
@@ -157,8 +159,17 @@ async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: boo
 }
 
 /// Ends the streams, then lets clients write to the source's tables.
+///
+/// # Errors
+/// Also that a shard does not answer on which the way back has denied tables, or has streams.
 pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
     let source = read(mirror, &facts.keyspace).await?;
+    let denied = facts.source_denied.iter().map(|(shard, _)| shard);
+    let mut listed = denied.chain(facts.pairs.iter().map(|(shard, _)| shard));
+    let there: BTreeSet<&String> = source.keyspace.shards.iter().map(|shard| &shard.name).collect();
+    if listed.any(|shard| !there.contains(shard)) {
+        source.keyspace.refuse_silent()?;
+    }
     side::delete_streams(mirror, lock, &source, (back, facts)).await?;
     lift(mirror, lock, &source, &facts.source_denied).await
 }
@@ -175,13 +186,14 @@ pub(super) async fn lift(
     cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await
 }
 
-/// A keyspace with all its tablets.
+/// A keyspace with all its tablets, without shards that are [left out](super::super::streams::Keyspace::answering): those keep nobody
+/// from having a side back.
 pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplicas> {
     let global = context.topo.global();
     let (shards, cells) = futures::future::try_join(topo::shard::all(global, keyspace), context.topo.cells()).await?;
-    let graphed = Graphed::read(keyspace, shards, cells).await?;
+    let graphed = Graphed::read(keyspace, shards, cells).await?.in_use(context).await?;
     let tablets = graphed.tablets().await?;
-    Ok(WithReplicas { keyspace: graphed.keyspace, tablets }.in_use())
+    Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
 }
 
 /// Unregisters the target in the source's topology, when prepare had registered it and it is the same still. `held` are locks there.
