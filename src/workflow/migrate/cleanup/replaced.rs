@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
@@ -31,7 +32,8 @@ pub fn gone(found: &Found, shard: &TargetShard) -> Vec<i64> {
 
 /// Deletes what such streams have left, once those are gone that [`Found`] has: one wave, and none where no stream was replaced. What
 /// no record lists is what the verdict takes for the workflow's, and costs a wave to be found. The notes of keys go with it where
-/// the workflow had streams and keys were given back.
+/// the workflow had streams and keys were given back. Streams that copied when [`Found`] was read may have been replaced before
+/// they were stopped; for them, too, it is one wave.
 ///
 /// # Errors
 /// The tablets'.
@@ -45,10 +47,14 @@ pub async fn forget(
     let is_listed = record(found).is_some_and(|facts| facts.streams.is_some());
     let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
         let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
-        let ids = match is_listed {
+        let mut ids = match is_listed {
             true => gone(found, shard),
             false => unlisted(context, found, (shard, workflow), &had).await?,
         };
+        if keys_given_back {
+            let copied = had.iter().filter(|stream| stream.state != i32::from(State::Running));
+            ids.extend(copied.map(|stream| i64::from(stream.id)));
+        }
         let tables = ["copy_state", "post_copy_action"];
         let tables = if keys_given_back && !had.is_empty() { tables.to_vec() } else { tables[..1].to_vec() };
         Ok::<_, Error>((shard, ids, tables))
