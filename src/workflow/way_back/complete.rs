@@ -198,7 +198,7 @@ impl Going<'_> {
 
     /// Both sides, when going back may be tried.
     async fn look(&self, facts: &Facts) -> Result<(Found, WithReplicas)> {
-        let mut found = Found::read(self.mirror, &facts.keyspace, self.back).await?;
+        let mut found = Found::read_way_back(self.mirror, facts, self.back).await?;
         if !side::are_ours(&found.rows, self.back, facts)? {
             return Err(side::taken(self.back, facts));
         }
@@ -283,7 +283,7 @@ impl Going<'_> {
 
 /// Lets streams of a way back that were stopped for good run on. `held` are the locks of the source.
 pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held: &Lock) -> Result<()> {
-    let mut found = match Found::read(mirror, &facts.keyspace, back).await {
+    let mut found = match Found::read_way_back(mirror, facts, back).await {
         // there are none
         Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
         found => found?,
