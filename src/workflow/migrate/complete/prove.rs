@@ -27,8 +27,8 @@ pub(super) async fn prove(
     let source = source.filter(|_| opening.is_none());
     ready(context, found, workflow, (source, ignore_source), lock, told).await?;
     let Some(opening) = opening else { return Ok(()) };
-    if let Some(step) = step::deny(found) {
-        tracing::info!(step = %step, "complete");
+    if let Some(step) = step::denial(found) {
+        tracing::info!(step, "complete");
     }
     if Box::pin(opening.deny(lock)).await {
         ready(context, found, workflow, (None, ignore_source), lock, told).await?;
