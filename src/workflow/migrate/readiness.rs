@@ -322,23 +322,24 @@ fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>, beside: Ve
     let told: Vec<&Finding> = reasons.iter().chain(&beside).copied().collect();
     let cause = |(at, f): (usize, &&Finding)| if at == 0 { f.cause.clone() } else { shown(&f.cause) };
     let texts: Vec<String> = told.iter().enumerate().map(|of| format!("{}: {}", of.1.subject, cause(of))).collect();
-    let mut seen = BTreeSet::new();
-    let with_mend = told.iter().filter(|f| !f.mend.is_empty() && seen.insert((f.id, f.mend.as_str())));
-    let mut mends: Vec<String> = with_mend.map(|f| format!("{}: {}", f.id, f.mend)).collect();
-    mends.truncate(names::NAMED);
+    // the ways out come first: where there is much to tell the end is cut
+    let mut help = Vec::new();
     if reasons.iter().all(|finding| is_of_the_source(finding)) {
-        mends.push(format!(
+        help.push(format!(
             "to hand over without that proof, as when the source is gone: MoveTables --workflow {workflow} --target-keyspace {keyspace} \
              complete --ignore-source-keyspace"
         ));
     }
-    mends.push(format!(
+    help.push(format!(
         "to end it all the same and keep the data: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data"
     ));
+    let mut seen = BTreeSet::new();
+    let with_mend = told.iter().filter(|f| !f.mend.is_empty() && seen.insert((f.id, f.mend.as_str())));
+    help.extend(with_mend.take(names::NAMED).map(|f| format!("{}: {}", f.id, f.mend)));
     Error::Blocked {
         reason: "WORKFLOW_NOT_DONE",
         text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", names::some(&texts, "; ")),
-        help: mends.join("\n"),
+        help: help.join("\n"),
         violations: told.iter().take(names::NAMED).map(violation).collect(),
     }
 }
