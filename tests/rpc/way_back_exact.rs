@@ -2,6 +2,7 @@
 //! it is told.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -16,6 +17,9 @@ use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
 use crate::support::tablet;
 use crate::way_back::{copied, denied, found, give_up, go_back, prepare, status, stored};
+
+/// A position that streams have not reached.
+const LATER: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-200";
 
 /// The phase that the record tells.
 async fn phase(rig: &Rig) -> String {
@@ -53,6 +57,28 @@ async fn clients_have_the_source_again_when_what_they_wrote_last_is_not_applied(
     let summary = rig.complete().await.unwrap();
     assert!(summary.contains("; the way back is open") && !summary.contains("EXACT"), "{summary}");
     assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), None);
+}
+
+#[tokio::test]
+async fn clients_have_the_source_again_soon_when_what_they_wrote_last_takes_long() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    let permits = Arc::new(Semaphore::new(0));
+    rig.source.contents().held = Some(("LOCK TABLES", Arc::clone(&permits)));
+    let writing = async {
+        rig.source.was_asked("LOCK TABLES").await;
+        rig.source.contents().position = Some(LATER);
+        permits.add_permits(10);
+        Instant::now()
+    };
+    let (answer, written) = tokio::join!(rig.complete(), writing);
+    // half a minute is for streams that are behind while clients can write
+    assert!(written.elapsed() < Duration::from_secs(25), "{:?}", written.elapsed());
+    let refused = answer.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    assert!(refused.message().starts_with("cannot complete workflow import in keyspace customer"), "{refused:?}");
+    assert_eq!((stored(&rig).await, phase(&rig).await.as_str()), (before, "prepared"), "clients have the source");
 }
 
 /// Adds a shard to the source as a Reshard leaves an old one: it does not serve, and its primary is on a host that has crashed.
