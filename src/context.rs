@@ -27,6 +27,8 @@ pub struct Options {
     pub allow_unfinished_complete: bool,
     /// Do not make restored tablets replicate (`--disable-active-reparents`).
     pub disable_active_reparents: bool,
+    /// Tablets of one side of a migration that its checks ask at a time; one that answers nothing holds its place until all is over.
+    pub tablets_at_once: usize,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             keep_vplayer_batching: false,
             allow_unfinished_complete: false,
             disable_active_reparents: false,
+            tablets_at_once: 400,
         }
     }
 }

@@ -311,6 +311,7 @@ pub(super) fn operations(
         keep_vplayer_batching,
         allow_unfinished_complete,
         disable_active_reparents,
+        ..context::Options::default()
     }
 }
 

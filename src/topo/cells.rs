@@ -192,9 +192,9 @@ impl Conn for NoConn {
 #[cfg(test)]
 mod tests {
     use vtmigrated_proto::topodata::{CellInfo, TabletAlias};
-    use vtmigrated_proto::vschema::Keyspace;
+    use vtmigrated_proto::vschema::{Keyspace, RoutingRule, RoutingRules};
 
-    use super::super::{Dialer, EtcdOptions, Expect, Topo, cell, srv_vschema, tablet, vschema};
+    use super::super::{Dialer, EtcdOptions, Expect, Topo, cell, routing_rules, srv_vschema, tablet, vschema};
     use super::*;
 
     async fn cluster() -> Topo {
@@ -276,12 +276,42 @@ mod tests {
             srv_vschema::rebuild_reachable(global, &cells).await.unwrap();
             assert_eq!(served().await, of(&[("other", false)]));
         }
-        // rules are everybody's: nothing is written
-        vschema::put(global, "other", &sharded, Expect::Any, None).await.unwrap();
-        broken(paths::ROUTING_RULES.to_owned()).await.unwrap();
-        let error = srv_vschema::rebuild_reachable(global, &cells).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn rules_that_cannot_be_decoded_stay_as_cells_have_them_and_keep_nothing_else_from_being_served() {
+        let topo = cluster().await;
+        let (global, cells) = (topo.global(), topo.cells().await.unwrap());
+        let zone1 = cells.conn("zone1").unwrap();
+        let served = async || srv_vschema::get(zone1).await.unwrap().value;
+        let rule = RoutingRule { from_table: "t".into(), to_tables: vec!["legacy.t".into()] };
+        let rules = RoutingRules { rules: vec![rule] };
+        routing_rules::put(global, &rules, None).await.unwrap();
+        srv_vschema::rebuild_reachable(global, &cells).await.unwrap();
+        let all =
+            [paths::ROUTING_RULES, paths::SHARD_ROUTING_RULES, paths::KEYSPACE_ROUTING_RULES, paths::MIRROR_RULES];
+        for path in all {
+            global.write_one(Write::put(path, vec![0xff_u8, 0xff], Expect::Any), None).await.unwrap();
+        }
+        vschema::put(global, "other", &Keyspace::default(), Expect::Any, None).await.unwrap();
+        srv_vschema::rebuild_reachable(global, &cells).await.unwrap();
+        let kept = served().await;
+        assert_eq!((kept.keyspaces.len(), kept.routing_rules), (1, Some(rules.clone())));
+        assert_eq!((kept.shard_routing_rules, kept.keyspace_routing_rules), (Some(Default::default()), None));
+        let told = cells.passed_over();
+        assert_eq!(told.len(), 4, "{told:?}");
+        let routing = "the record of the routing rules was left out: bad topology data at /global/RoutingRules: ";
+        assert!(told.iter().any(|text| text.starts_with(routing) && text.contains("ApplyRoutingRules")), "{told:?}");
+        // who rebuilds for its own sake is told once that is done
+        let only = topo.cells().await.unwrap().only(&["zone1".to_owned()]).unwrap();
+        vschema::put(global, "another", &Keyspace::default(), Expect::Any, None).await.unwrap();
+        let error = srv_vschema::rebuild(global, &only).await.unwrap_err();
         assert!(matches!(&error, Error::BadData { path, .. } if path == "/global/RoutingRules"), "{error}");
-        assert_eq!(served().await, of(&[("other", false)]));
+        assert_eq!((served().await.keyspaces.len(), served().await.routing_rules), (2, Some(rules)));
+        // a cell that has nothing of them
+        zone1.remove(paths::SRV_VSCHEMA).await.unwrap();
+        srv_vschema::rebuild_reachable(global, &cells).await.unwrap();
+        assert_eq!((served().await.keyspaces.len(), served().await.routing_rules), (2, Some(Default::default())));
     }
 
     #[tokio::test(start_paused = true)]

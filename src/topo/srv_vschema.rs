@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
+use prost::DecodeError;
 use vtmigrated_proto::vschema::srv_v_schema::KeyspacesEntry;
 use vtmigrated_proto::vschema::{
     Keyspace, KeyspaceRoutingRules, MirrorRules, RoutingRules, ShardRoutingRules, SrvVSchema,
 };
 
-use super::{Cells, Conn, Error, Expect, Node, Record, Result, Write, paths, wire};
+use super::{Cells, Conn, Error, Expect, Record, Result, Write, paths, wire};
 
 /// A cell's SrvVSchema.
 pub async fn get(cell: &Arc<dyn Conn>) -> Result<Record<SrvVSchema>> {
@@ -52,7 +53,7 @@ async fn asked(cells: &Cells) -> Vec<(String, Result<Option<SrvVSchema>>)> {
     asked.await
 }
 
-/// As [`rebuild`], but cells that cannot be reached are left out, and VSchemas that cannot be decoded [passed
+/// As [`rebuild`], but cells that cannot be reached are left out, and VSchemas and rules that cannot be decoded [passed
 /// over](Cells::passed_over).
 ///
 /// # Errors
@@ -64,6 +65,10 @@ pub async fn rebuild_reachable(global: &Arc<dyn Conn>, cells: &Cells) -> Result<
         let why = format!("{error}; cells serve what they had of it, until: ApplyVSchema --vschema-file … {keyspace}");
         cells.pass_over(format!("the VSchema of keyspace {keyspace}"), why);
     }
+    for (Rules { name, mend, .. }, error) in &message.undecodable_rules {
+        let why = format!("{error}; cells serve what they had of them, until: {mend}");
+        cells.pass_over(format!("the record of the {name}"), why);
+    }
     match cells.left_out().into_iter().next() {
         Some((_, error)) if written.is_empty() => Err(error),
         _ => Ok(()),
@@ -74,50 +79,91 @@ pub async fn rebuild_reachable(global: &Arc<dyn Conn>, cells: &Cells) -> Result<
 ///
 /// The stored bytes of each VSchema and rule are copied as they are. A keyspace without a VSchema has an empty one;
 /// routing, shard routing and mirror rules are there even when empty, for Go readers need them (Vitess 22.0.3). Go reads
-/// nothing of a message of which a part cannot be decoded: of a keyspace with such a VSchema each cell keeps what it has, which
-/// takes one more round trip.
+/// nothing of a message of which a part cannot be decoded: of a keyspace with such a VSchema, and of such rules, each cell keeps what it
+/// has, which takes one more round trip.
 ///
 /// # Errors
-/// Read errors, rules that cannot be decoded, and the first failed write; the other cells are written all the same.
-/// [`Error::BadData`] for a VSchema that cannot be decoded, once all cells are written.
+/// Read errors, and the first failed write; the other cells are written all the same. [`Error::BadData`] for a VSchema or rules that
+/// cannot be decoded, once all cells are written.
 pub async fn rebuild(global: &Arc<dyn Conn>, cells: &Cells) -> Result<()> {
     let message = Message::read(global).await?;
     let writes = cells.iter().map(|(_, conn)| message.put(conn));
     futures::future::join_all(writes).await.into_iter().collect::<Result<Vec<_>>>()?;
-    message.undecodable.into_values().next().map_or(Ok(()), Err)
+    let of_rules = message.undecodable_rules.into_iter().map(|(_, error)| error);
+    message.undecodable.into_values().chain(of_rules).next().map_or(Ok(()), Err)
 }
 
 /// Field number of `keyspaces` in a SrvVSchema.
 const KEYSPACES: u32 = 1;
 
-/// Proves that a node can be decoded.
-type Proof = fn(Node, &Arc<dyn Conn>) -> Result<()>;
+/// A kind of rules of a SrvVSchema.
+struct Rules {
+    /// Its field number.
+    number: u32,
+    /// Where they are stored.
+    path: &'static str,
+    /// The field is there even when it is empty.
+    always: bool,
+    name: &'static str,
+    /// What puts others in their place, or takes them away.
+    mend: &'static str,
+    decoded: fn(Bytes) -> std::result::Result<(), DecodeError>,
+}
 
-/// The rules of a SrvVSchema, by their field numbers.
-const RULES: [(u32, &str, Proof); 4] = [
-    (2, paths::ROUTING_RULES, proven::<RoutingRules>),
-    (3, paths::SHARD_ROUTING_RULES, proven::<ShardRoutingRules>),
-    (4, paths::KEYSPACE_ROUTING_RULES, proven::<KeyspaceRoutingRules>),
-    (5, paths::MIRROR_RULES, proven::<MirrorRules>),
+const RULES: [Rules; 4] = [
+    Rules {
+        number: 2,
+        path: paths::ROUTING_RULES,
+        always: true,
+        name: "routing rules",
+        mend: "ApplyRoutingRules --rules-file …",
+        decoded: decoded::<RoutingRules>,
+    },
+    Rules {
+        number: 3,
+        path: paths::SHARD_ROUTING_RULES,
+        always: true,
+        name: "shard routing rules",
+        mend: "ApplyShardRoutingRules --rules-file …",
+        decoded: decoded::<ShardRoutingRules>,
+    },
+    Rules {
+        number: 4,
+        path: paths::KEYSPACE_ROUTING_RULES,
+        always: false,
+        name: "keyspace routing rules",
+        mend: "ApplyKeyspaceRoutingRules --rules-file …",
+        decoded: decoded::<KeyspaceRoutingRules>,
+    },
+    Rules {
+        number: 5,
+        path: paths::MIRROR_RULES,
+        always: true,
+        name: "mirror rules",
+        mend: "delete that key with the topology's own client, then RebuildVSchemaGraph",
+        decoded: decoded::<MirrorRules>,
+    },
 ];
 
-fn proven<T: prost::Message + Default>(node: Node, conn: &Arc<dyn Conn>) -> Result<()> {
-    Record::<T>::decode(node, conn).map(drop)
+fn decoded<T: prost::Message + Default>(value: Bytes) -> std::result::Result<(), DecodeError> {
+    T::decode(value).map(drop)
 }
 
 /// A SrvVSchema of what the global topology has.
 #[derive(Default)]
 struct Message {
-    /// Without the keyspaces whose VSchema cannot be decoded.
+    /// Without the keyspaces whose VSchema cannot be decoded, and without rules that cannot.
     encoded: Vec<u8>,
-    /// Those, with the reasons.
+    /// Those keyspaces, with the reasons.
     undecodable: BTreeMap<String, Error>,
+    /// Those rules, with the reasons.
+    undecodable_rules: Vec<(Rules, Error)>,
 }
 
 impl Message {
     /// One round trip.
     async fn read(global: &Arc<dyn Conn>) -> Result<Self> {
-        let rules = RULES.iter().map(|(_, path, _)| (*path).to_owned()).collect();
+        let rules = RULES.iter().map(|rules| rules.path.to_owned()).collect();
         let (nodes, rules) = try_join(global.list(paths::KEYSPACES), global.get_many(rules)).await?;
         let mut vschemas: BTreeMap<&str, Bytes> = BTreeMap::new();
         let below = format!("{}/", paths::KEYSPACES);
@@ -130,41 +176,47 @@ impl Message {
                 *vschema = node.value.clone();
             }
         }
+        let bad =
+            |path: &str, error: DecodeError| Error::BadData { path: global.full(path), detail: error.to_string() };
         let mut message = Self::default();
         for (name, value) in &vschemas {
-            match <Keyspace as prost::Message>::decode(value.clone()) {
-                Ok(_) => wire::push(&mut message.encoded, KEYSPACES, &wire::map_entry(name, value)),
+            match decoded::<Keyspace>(value.clone()) {
+                Ok(()) => wire::push(&mut message.encoded, KEYSPACES, &wire::map_entry(name, value)),
                 Err(error) => {
-                    let bad = Error::BadData { path: global.full(&paths::vschema(name)), detail: error.to_string() };
-                    message.undecodable.insert((*name).to_owned(), bad);
+                    message.undecodable.insert((*name).to_owned(), bad(&paths::vschema(name), error));
                 }
             }
         }
-        for ((number, _, proven), node) in RULES.into_iter().zip(rules) {
-            match node {
-                Some(node) => {
-                    wire::push(&mut message.encoded, number, &node.value);
-                    proven(node, global)?;
+        for (rules, node) in RULES.into_iter().zip(rules) {
+            let value = match node {
+                Some(node) => node.value,
+                None if rules.always => Bytes::new(),
+                None => continue,
+            };
+            match (rules.decoded)(value.clone()) {
+                Ok(()) => wire::push(&mut message.encoded, rules.number, &value),
+                Err(error) => {
+                    let error = bad(rules.path, error);
+                    message.undecodable_rules.push((rules, error));
                 }
-                None if number != 4 => wire::push(&mut message.encoded, number, &[]),
-                None => {}
             }
         }
         Ok(message)
     }
 
-    /// Writes it in a cell, with what the cell has of the keyspaces that are not in it.
+    /// Writes it in a cell, with what the cell has of what is not in it.
     async fn put(&self, cell: &Arc<dyn Conn>) -> Result<i64> {
         let mut encoded = self.encoded.clone();
-        for entry in self.present(cell).await? {
-            wire::push(&mut encoded, KEYSPACES, &entry);
+        for (number, payload) in self.present(cell).await? {
+            wire::push(&mut encoded, number, &payload);
         }
         cell.write_one(Write::put(paths::SRV_VSCHEMA, encoded, Expect::Any), None).await
     }
 
-    /// The entries that a cell has of them, as far as they can be decoded.
-    async fn present(&self, cell: &Arc<dyn Conn>) -> Result<Vec<Bytes>> {
-        if self.undecodable.is_empty() {
+    /// The fields that a cell has of that, as far as they can be decoded; empty ones of rules that it does not have and that are always
+    /// there.
+    async fn present(&self, cell: &Arc<dyn Conn>) -> Result<Vec<(u32, Bytes)>> {
+        if self.undecodable.is_empty() && self.undecodable_rules.is_empty() {
             return Ok(Vec::new());
         }
         let fields = match cell.get(paths::SRV_VSCHEMA).await {
@@ -172,11 +224,22 @@ impl Message {
             Err(error) if error.is_no_node() => Vec::new(),
             Err(error) => return Err(error),
         };
-        let is_kept = |entry: &Bytes| {
+        let is_entry = |entry: &Bytes| {
             let of_them = wire::map_key(entry).is_some_and(|name| self.undecodable.contains_key(&name));
-            of_them && <KeyspacesEntry as prost::Message>::decode(entry.clone()).is_ok()
+            of_them && decoded::<KeyspacesEntry>(entry.clone()).is_ok()
         };
-        let entries = fields.into_iter().filter(|field| field.number == KEYSPACES).filter_map(|field| field.payload);
-        Ok(entries.filter(is_kept).collect())
+        let is_kept = |number: u32, payload: &Bytes| {
+            let mut rules = self.undecodable_rules.iter().map(|(rules, _)| rules);
+            let is_of = |rules: &Rules| rules.number == number && (rules.decoded)(payload.clone()).is_ok();
+            number == KEYSPACES && is_entry(payload) || rules.any(is_of)
+        };
+        let fields = fields.into_iter().filter_map(|field| Some((field.number, field.payload?)));
+        let mut kept: Vec<(u32, Bytes)> = fields.filter(|(number, payload)| is_kept(*number, payload)).collect();
+        for (rules, _) in self.undecodable_rules.iter().filter(|(rules, _)| rules.always) {
+            if !kept.iter().any(|(number, _)| *number == rules.number) {
+                kept.push((rules.number, Bytes::new()));
+            }
+        }
+        Ok(kept)
     }
 }

@@ -163,7 +163,7 @@ async fn in_keyspace(
     let global = context.topo.global();
     let shards = async {
         let records = topo::shard::all(global, name).await?;
-        Ok::<_, Error>(Keyspace::with_primaries(name, records, cells).await?.in_use())
+        Keyspace::with_primaries(name, records, cells).await?.in_use().answering(context).await
     };
     let held = async { Ok(global.list(&paths::keyspace_dir(name)).await?) };
     let (target, held) = try_join(shards, held).await?;

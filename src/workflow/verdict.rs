@@ -221,25 +221,27 @@ pub async fn columns_of(
 /// # Errors
 /// Stock's `no streams found in keyspace … for …`, and reads of the target that fail.
 pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Result<Verdict> {
-    let found = read(context, keyspace, workflow).await?;
+    names::check_keyspace("target", keyspace)?;
+    names::check_workflow(workflow)?;
+    let found = Found::read(context, keyspace, workflow).await?;
     let theirs = way_back::told_of_another((keyspace, workflow), &found.rows);
     judged(context, &found, workflow, theirs).await
 }
 
-/// The same of a way back, as what it is to the source's cluster: it is completed by its own command, so that it is another cluster's
-/// does not block.
+/// The same of a way back of this name, as what it is to the source's cluster, which `context` is of: it is completed by its own command, so
+/// that it is another cluster's does not block.
 ///
 /// # Errors
 /// The same.
-pub(in crate::workflow) async fn of_way_back(context: &Context, keyspace: &str, workflow: &str) -> Result<Verdict> {
-    let found = read(context, keyspace, workflow).await?;
-    judged(context, &found, workflow, None).await
-}
-
-async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Found> {
-    names::check_keyspace("target", keyspace)?;
+pub(in crate::workflow) async fn of_way_back(
+    context: &Context,
+    facts: &way_back::record::Facts,
+    workflow: &str,
+) -> Result<Verdict> {
+    names::check_keyspace("target", &facts.keyspace)?;
     names::check_workflow(workflow)?;
-    Found::read(context, keyspace, workflow).await
+    let found = Found::read_way_back(context, facts, workflow).await?;
+    judged(context, &found, workflow, None).await
 }
 
 /// `known`: what else blocks it.

@@ -16,12 +16,16 @@ const TABLES: [&str; 2] = ["customer", "orders"];
 
 /// A shard with a primary, as a Reshard begins: it overlaps one that serves, and does not serve itself.
 async fn add_spare(rig: &mut Rig) -> MigrateTablet {
+    let spare = MigrateTablet::default();
+    add_spare_at(rig, spare.start().await).await;
+    spare
+}
+
+/// The same, with its primary at a port.
+async fn add_spare_at(rig: &mut Rig, port: u16) {
     let record = Shard { key_range: topo::shard::parse_name("-40").unwrap(), ..Shard::default() };
     rig.lab.put(&paths::shard("customer", "-40"), record.encode_to_vec()).await;
-    let spare = MigrateTablet::default();
-    let port = spare.start().await;
     rig.lab.add_tablet(&tablet("zone1", 1200, "customer", "-40", TabletType::Primary, port)).await;
-    spare
 }
 
 #[tokio::test]
@@ -98,4 +102,18 @@ async fn a_vdiff_compares_nothing_on_a_shard_that_does_not_serve_yet() {
     let (told, about) = of_vdiff(&rig).await;
     assert_eq!(about, []);
     assert!(told.starts_with("equal, 40 rows compared"), "{told}");
+}
+
+/// An old one of a Reshard, on a host that has crashed.
+#[tokio::test]
+async fn what_streams_left_is_cleaned_beside_a_shard_that_does_not_serve_and_does_not_answer() {
+    let mut rig = Rig::start().await;
+    rig.copied().await;
+    // nobody listens there
+    add_spare_at(&mut rig, 1).await;
+    rig.target[0].contents().copying = vec![(5, "customer".into())];
+    let told: Vec<String> = rig.leftovers().await.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(told, ["NOT_READ", "COPY_STATE_ORPHANED"], "which shard was not asked is told");
+    rig.clean().await;
+    assert_eq!(rig.target[0].contents().copying, []);
 }

@@ -2,6 +2,7 @@
 //! it is told.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -16,6 +17,9 @@ use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
 use crate::support::tablet;
 use crate::way_back::{copied, denied, found, give_up, go_back, prepare, status, stored};
+
+/// A position that streams have not reached.
+const LATER: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-200";
 
 /// The phase that the record tells.
 async fn phase(rig: &Rig) -> String {
@@ -55,10 +59,30 @@ async fn clients_have_the_source_again_when_what_they_wrote_last_is_not_applied(
     assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), None);
 }
 
-/// An old one of a Reshard of the source, on a host that has crashed.
 #[tokio::test]
-async fn a_shard_of_the_source_that_does_not_serve_and_does_not_answer_keeps_no_client_from_the_source() {
+async fn clients_have_the_source_again_soon_when_what_they_wrote_last_takes_long() {
     let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    let permits = Arc::new(Semaphore::new(0));
+    rig.source.contents().held = Some(("LOCK TABLES", Arc::clone(&permits)));
+    let writing = async {
+        rig.source.was_asked("LOCK TABLES").await;
+        rig.source.contents().position = Some(LATER);
+        permits.add_permits(10);
+        Instant::now()
+    };
+    let (answer, written) = tokio::join!(rig.complete(), writing);
+    // half a minute is for streams that are behind while clients can write
+    assert!(written.elapsed() < Duration::from_secs(25), "{:?}", written.elapsed());
+    let refused = answer.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    assert!(refused.message().starts_with("cannot complete workflow import in keyspace customer"), "{refused:?}");
+    assert_eq!((stored(&rig).await, phase(&rig).await.as_str()), (before, "prepared"), "clients have the source");
+}
+
+/// Adds a shard to the source as a Reshard leaves an old one: it does not serve, and its primary is on a host that has crashed.
+pub async fn add_dead_spare(rig: &Rig) {
     // nobody listens there
     rig.add_source_tablet(&tablet("src1", 1200, "commerce", "-80", TabletType::Primary, 1)).await;
     let topo = rig.source_topology().await;
@@ -66,6 +90,29 @@ async fn a_shard_of_the_source_that_does_not_serve_and_does_not_answer_keeps_no_
     record.is_primary_serving = false;
     let write = Write::put(paths::shard("commerce", "-80"), record.encode_to_vec(), Expect::Any);
     topo.global().write_one(write, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shard_of_the_source_that_does_not_serve_and_does_not_answer_keeps_nobody_from_going_back() {
+    let (rig, _) = copied().await;
+    add_dead_spare(&rig).await;
+    prepare(&rig).await.unwrap();
+    rig.complete().await.unwrap();
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.phase.as_str(), told.summary.as_str()), ("open", "GO"), "{told:?}");
+    let from: Vec<_> = told.streams.iter().map(|s| (s.from_shard.as_str(), s.to_shard.as_str())).collect();
+    assert_eq!(from, [("-80", "0"), ("80-", "0")]);
+    assert!(prepare(&rig).await.unwrap().summary.starts_with("the way back is open already"));
+    let told = go_back(&rig).await.unwrap();
+    assert!(told.summary.starts_with("commerce of ext1 serves again"), "{told:?}");
+    assert_eq!(denied(&rig).await, Vec::<String>::new());
+    assert_eq!(rig.source.streams(), vec![]);
+}
+
+#[tokio::test]
+async fn a_shard_of_the_source_that_does_not_serve_and_does_not_answer_keeps_no_client_from_the_source() {
+    let (rig, _) = copied().await;
+    add_dead_spare(&rig).await;
     prepare(&rig).await.unwrap();
     let before = stored(&rig).await;
     rig.target[1].contents().fails = vec!["Update Stopped"];

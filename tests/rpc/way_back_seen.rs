@@ -10,6 +10,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use crate::migrate_rig::Rig;
 use crate::support::context;
 use crate::way_back::{copied, give_up, go_back, prepare};
+use crate::way_back_exact::add_dead_spare;
 
 /// Longest time until something is seen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,4 +105,14 @@ async fn what_complete_could_not_open_is_told_with_its_command() {
         (BackStage::Opening, "NO-GO (way back not open, 1 reason)")
     );
     assert!(way_back.findings[0].mend.contains("vtmigrated way-back prepare"), "{way_back:?}");
+}
+
+#[tokio::test]
+async fn it_is_seen_beside_a_shard_of_the_source_that_does_not_serve_and_does_not_answer() {
+    let rig = prepared().await;
+    add_dead_spare(&rig).await;
+    rig.complete().await.unwrap();
+    let (mut seen, _stop) = watching(&rig);
+    let open = until(&mut seen, "open", |known| known.go && !known.streams.is_empty()).await;
+    assert_eq!((open.ways_back[0].verdict.as_str(), &open.ways_back[0].stale), ("GO", &None), "{:?}", open.ways_back);
 }

@@ -161,7 +161,7 @@ async fn primary(context: &Context, keyspace: &str, shard: &str) -> Result<vtmig
 }
 
 async fn rows_locked(context: &Context, keyspace: &str, shard: &str, kind: tablets::Kind, lock: &Lock) -> Result<()> {
-    let target = Keyspace::load(&context.topo, keyspace).await?;
+    let target = Keyspace::read(context, keyspace).await?;
     let on = target.shards.iter().find(|s| s.name == shard).ok_or_else(changed)?.primary()?;
     let seen = async { Ok::<_, Error>(tablets::Seen::read(context, &target).await) };
     let (seen, records) = try_join(seen, record::all(context.topo.global())).await?;

@@ -78,7 +78,7 @@ struct OfTablet {
 /// What the primaries of a keyspace say.
 pub struct Seen {
     pub rows: Vec<OnShard>,
-    /// True when every shard has told of its workflows.
+    /// True when every shard of the keyspace has told of its workflows; one that was [left out](Keyspace::answering) is none of them.
     pub all_answered: bool,
     shards: Vec<(String, Result<OfTablet, String>)>,
 }
@@ -142,9 +142,11 @@ impl Seen {
         !replaced::left((shard, workflow), &present, orphaned, noted).is_empty()
     }
 
-    /// The orphans of all tablets. `records` are those of the keyspace.
+    /// The orphans of all tablets, and the shards that were not asked. `records` are those of the keyspace.
     pub fn judge(&self, target: &Keyspace, records: &[&Known]) -> Vec<Leftover> {
-        let mut found = Vec::new();
+        let left_out = target.silent.iter();
+        let left_out = left_out.map(|(shard, why)| silent(format!("shard {}/{shard}", target.name), why.to_string()));
+        let mut found: Vec<Leftover> = left_out.collect();
         for (shard, answer) in &self.shards {
             let subject = format!("shard {}/{shard}", target.name);
             let answer = match answer {

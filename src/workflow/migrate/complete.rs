@@ -239,9 +239,7 @@ async fn run(
     lock: &Lock,
     (opening, told): (&mut Option<Opening<'_>>, &mut Told),
 ) -> Result<()> {
-    // that was done before the proof
-    let denies = |step: &Step| matches!(step, Step::DenySource { .. });
-    for step in step::steps(found, workflow)?.into_iter().filter(|step| !denies(step)) {
+    for step in step::steps(found, workflow)? {
         tracing::info!(step = %step, "complete");
         let hands_over = matches!(step, Step::LiftDenied { .. });
         if hands_over {
@@ -315,9 +313,7 @@ async fn execute(
         }
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
         // those of the way back, which is not there
-        Step::DenySource { .. } | Step::NotePositions { .. } | Step::OpenWayBack { .. } | Step::StartWayBack { .. } => {
-            Ok(())
-        }
+        Step::NotePositions { .. } | Step::OpenWayBack { .. } | Step::StartWayBack { .. } => Ok(()),
     }
 }
 
@@ -339,7 +335,7 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
         .and_then(|steps| found.refuse_shared("complete", workflow, found.handed_over()).map(|()| steps));
     let steps = report.absorb(steps, format!("workflow {keyspace}.{workflow}"))?;
     let steps = steps.filter(|_| report.is_clear() || context.options.allow_unfinished_complete);
-    let steps = steps.map(|steps| step::texts(keyspace, &steps)).unwrap_or_default();
+    let steps = steps.map(|steps| step::texts(&found, &steps)).unwrap_or_default();
     let verdict = if steps.is_empty() { "refused".to_owned() } else { format!("{} steps", steps.len()) };
     let summary = format!("Complete dry run results for workflow {keyspace}.{workflow}: {verdict}");
     Ok(DryRun { summary, steps, report })
@@ -350,7 +346,7 @@ fn dry_run_answer(keyspace: &str, workflow: &str, found: &Found) -> Result<MoveT
     let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%d %b %y %H:%M UTC").to_string();
     Ok(MoveTablesCompleteResponse {
         summary: format!("Complete dry run results for workflow {keyspace}.{workflow} at {now}"),
-        dry_run_results: step::texts(keyspace, &step::steps(found, workflow)?),
+        dry_run_results: step::texts(found, &step::steps(found, workflow)?),
     })
 }
 

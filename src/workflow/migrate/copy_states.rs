@@ -38,11 +38,11 @@ pub async fn of(context: &Context, on: &Tablet, workflow: &str) -> tablet::Resul
 /// The first primary that does not answer, or is not there.
 pub async fn of_all(context: &Context, target: &Keyspace, workflow: &str) -> Result<Vec<CopyStates>> {
     let primaries = target.primaries()?;
-    let mut states = Vec::new();
-    for read in join_all(primaries.iter().map(|(_, tablet)| of(context, tablet, workflow))).await {
-        states.push(read?);
-    }
-    Ok(states)
+    all(join_all(primaries.iter().map(|(_, tablet)| of(context, tablet, workflow))).await)
+}
+
+fn all(answers: Vec<tablet::Result<CopyStates>>) -> Result<Vec<CopyStates>> {
+    Ok(answers.into_iter().collect::<tablet::Result<Vec<_>>>()?)
 }
 
 /// Tables that streams had left on a tablet which are gone, whosever they were: tablets whose source is resharded delete streams
@@ -60,11 +60,7 @@ pub async fn orphaned(context: &Context, on: &Tablet) -> tablet::Result<CopyStat
 /// The first primary that does not answer, or is not there.
 pub async fn orphaned_of_all(context: &Context, target: &Keyspace) -> Result<Vec<CopyStates>> {
     let primaries = target.primaries()?;
-    let mut states = Vec::new();
-    for read in join_all(primaries.iter().map(|(_, tablet)| orphaned(context, tablet))).await {
-        states.push(read?);
-    }
-    Ok(states)
+    all(join_all(primaries.iter().map(|(_, tablet)| orphaned(context, tablet))).await)
 }
 
 /// When the streams of a workflow began to copy, epoch seconds by their ids; those of all workflows of the tablet's database

@@ -38,11 +38,22 @@ impl Found {
     /// # Errors
     /// `RECORD_UNREADABLE`; a workflow that is not there, or not ours; a target that does not answer, or is being reparented.
     pub async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
-        let found = Self::look(context, keyspace, workflow).await?;
-        match &found.unreadable {
-            Some(kept) => Err(unreadable::refusal(context.topo.global(), (keyspace, workflow), &kept.why)),
-            None => Ok(found),
-        }
+        Self::look(context, keyspace, workflow).await?.readable(context, workflow)
+    }
+
+    /// The same of a way back, which is a workflow of this name in the source's cluster: its facts, and no record there, list its shards.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn read_way_back(context: &Context, facts: &way_back::record::Facts, workflow: &str) -> Result<Self> {
+        let found = Self::look_as(context, (&facts.keyspace, workflow), Some(facts)).await?;
+        found.readable(context, workflow)
+    }
+
+    fn readable(self, context: &Context, workflow: &str) -> Result<Self> {
+        let Some(kept) = &self.unreadable else { return Ok(self) };
+        let names = (self.target.keyspace.name.as_str(), workflow);
+        Err(unreadable::refusal(context.topo.global(), names, &kept.why))
     }
 
     /// The same for whoever goes on without a record that cannot be read: only what the streams tell is known then.
@@ -50,6 +61,14 @@ impl Found {
     /// # Errors
     /// The others of [`Self::read`].
     pub async fn look(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
+        Self::look_as(context, (keyspace, workflow), None).await
+    }
+
+    async fn look_as(
+        context: &Context,
+        (keyspace, workflow): (&str, &str),
+        back: Option<&way_back::record::Facts>,
+    ) -> Result<Self> {
         let global = context.topo.global();
         let vschema = async { Ok(topo::vschema::find(global, keyspace).await?) };
         let graphed = async {
@@ -72,7 +91,7 @@ impl Found {
             None => (None, None),
         };
         if record.is_none() {
-            target.keyspace.refuse_silent()?;
+            target.keyspace.refuse_silent_among(|shard| back.is_none_or(|facts| facts.is_on(shard)))?;
         }
         if rows.is_empty() && record.is_none() && unreadable.is_none() {
             return Err(status::nothing_to_end(&target.keyspace, workflow));

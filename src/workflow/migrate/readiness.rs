@@ -25,6 +25,10 @@ use crate::topo::Lock;
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long streams may take to reach the position that the source had when complete was called.
 const CATCH_UP: Duration = Duration::from_secs(30);
+/// The same once more while clients can write to neither side: a moment ago the streams had all of it.
+const CATCH_UP_DENIED: Duration = Duration::from_secs(10);
+/// Bound of all that is asked and waited for then.
+const DENIED: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
 
 /// A source that was asked by what a record tells, with where it was looked for.
@@ -186,6 +190,32 @@ pub async fn check(
     (known, ignore_source): (Option<Asked>, bool),
     lock: &Lock,
 ) -> Result<Ready> {
+    prove(context, found, workflow, (known, ignore_source, CATCH_UP), lock).await
+}
+
+/// The same once more while clients can write to neither side, which takes half a minute at most.
+///
+/// # Errors
+/// The same; what does not answer in that time.
+pub async fn check_denied(
+    context: &Context,
+    found: &mut Found,
+    workflow: &str,
+    ignore_source: bool,
+    lock: &Lock,
+) -> Result<Ready> {
+    let until = deadline::now() + deadline::remaining(DENIED);
+    let proving = prove(context, found, workflow, (None, ignore_source, CATCH_UP_DENIED), lock);
+    deadline::scope(Some(until), Box::pin(proving)).await
+}
+
+async fn prove(
+    context: &Context,
+    found: &mut Found,
+    workflow: &str,
+    (known, ignore_source, within): (Option<Asked>, bool, Duration),
+    lock: &Lock,
+) -> Result<Ready> {
     let seen = Seen::read(context, found, workflow, known).await?;
     let first = seen.evidence(found, workflow);
     let (mut all, behind) = (first.judge(), first.behind());
@@ -204,7 +234,7 @@ pub async fn check(
     if !behind.is_empty() && any_frozen(&seen.rows) && found.may_run_on() {
         thaw::run_on(context, found, workflow, lock).await?;
     }
-    let (rows, ignored) = wait(context, found, workflow, &seen, ignore_source).await?;
+    let (rows, ignored) = wait(context, found, workflow, &seen, (ignore_source, within)).await?;
     Ok(Ready { rows, ignored, unchecked })
 }
 
@@ -215,12 +245,12 @@ async fn wait(
     found: &Found,
     workflow: &str,
     seen: &Seen,
-    ignore_source: bool,
+    (ignore_source, within): (bool, Duration),
 ) -> Result<(Vec<OnShard>, Vec<Finding>)> {
     let target = &found.target.keyspace;
     let names = [workflow.to_owned()];
     let evidence = seen.evidence(found, workflow);
-    let until = deadline::now() + CATCH_UP;
+    let until = deadline::now() + within;
     let known = ids(&seen.rows);
     loop {
         let rows = target.workflows(context, &names).await?;
@@ -322,23 +352,24 @@ fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>, beside: Ve
     let told: Vec<&Finding> = reasons.iter().chain(&beside).copied().collect();
     let cause = |(at, f): (usize, &&Finding)| if at == 0 { f.cause.clone() } else { shown(&f.cause) };
     let texts: Vec<String> = told.iter().enumerate().map(|of| format!("{}: {}", of.1.subject, cause(of))).collect();
-    let mut seen = BTreeSet::new();
-    let with_mend = told.iter().filter(|f| !f.mend.is_empty() && seen.insert((f.id, f.mend.as_str())));
-    let mut mends: Vec<String> = with_mend.map(|f| format!("{}: {}", f.id, f.mend)).collect();
-    mends.truncate(names::NAMED);
+    // the ways out come first: where there is much to tell the end is cut
+    let mut help = Vec::new();
     if reasons.iter().all(|finding| is_of_the_source(finding)) {
-        mends.push(format!(
+        help.push(format!(
             "to hand over without that proof, as when the source is gone: MoveTables --workflow {workflow} --target-keyspace {keyspace} \
              complete --ignore-source-keyspace"
         ));
     }
-    mends.push(format!(
+    help.push(format!(
         "to end it all the same and keep the data: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data"
     ));
+    let mut seen = BTreeSet::new();
+    let with_mend = told.iter().filter(|f| !f.mend.is_empty() && seen.insert((f.id, f.mend.as_str())));
+    help.extend(with_mend.take(names::NAMED).map(|f| format!("{}: {}", f.id, f.mend)));
     Error::Blocked {
         reason: "WORKFLOW_NOT_DONE",
         text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", names::some(&texts, "; ")),
-        help: mends.join("\n"),
+        help: help.join("\n"),
         violations: told.iter().take(names::NAMED).map(violation).collect(),
     }
 }

@@ -20,8 +20,6 @@ use crate::{deadline, tablet};
 
 /// Bound of everything that is asked.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Tablets of a side that are asked at a time; one that answers nothing holds its place until all is over.
-const TABLETS_AT_ONCE: usize = 400;
 
 /// What tablets said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +67,8 @@ pub async fn ask(
         }
     }
     let until = deadline::now() + deadline::remaining(TIMEOUT);
-    let asked = join(in_turns(of_source), in_turns(of_target));
+    let at_once = context.options.tablets_at_once;
+    let asked = join(in_turns(of_source, at_once), in_turns(of_target, at_once));
     let (of_source, of_target) = deadline::scope(Some(until), asked).await;
     let mut asked = Asked::default();
     of_source.into_iter().for_each(|told| asked.add_source(told));
@@ -78,13 +77,12 @@ pub async fn ask(
 }
 
 /// Asks so many tablets at once; answers in the order of the questions.
-async fn in_turns<'f, T: Send + 'f>(questions: Vec<BoxFuture<'f, T>>) -> Vec<T> {
+async fn in_turns<'f, T: Send + 'f>(questions: Vec<BoxFuture<'f, T>>, at_once: usize) -> Vec<T> {
     let mut numbered: Vec<BoxFuture<'f, (usize, T)>> = Vec::new();
     for (number, question) in questions.into_iter().enumerate() {
         numbered.push(async move { (number, question.await) }.boxed());
     }
-    let mut answers: Vec<(usize, T)> =
-        futures::stream::iter(numbered).buffer_unordered(TABLETS_AT_ONCE).collect().await;
+    let mut answers: Vec<(usize, T)> = futures::stream::iter(numbered).buffer_unordered(at_once).collect().await;
     answers.sort_by_key(|(number, _)| *number);
     answers.into_iter().map(|(_, answer)| answer).collect()
 }

@@ -34,7 +34,7 @@ const MAX_ROWS: u64 = 100_000;
 /// Tables asked for in one statement.
 const TABLES_AT_ONCE: usize = 200;
 /// Statements that one server is asked at a time.
-const STATEMENTS_AT_ONCE: usize = 4;
+pub(in crate::workflow) const STATEMENTS_AT_ONCE: usize = 4;
 
 /// What one server said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

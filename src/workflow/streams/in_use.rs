@@ -86,7 +86,15 @@ impl Keyspace {
     /// # Errors
     /// That its primary gives no answer.
     pub fn refuse_silent(&self) -> Result<()> {
-        let Some((shard, why)) = self.silent.first() else { return Ok(()) };
+        self.refuse_silent_among(|_| true)
+    }
+
+    /// The same of those shards alone that something lists whose record is elsewhere, such as a way back of another keyspace's workflow.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn refuse_silent_among(&self, is_listed: impl Fn(&str) -> bool) -> Result<()> {
+        let Some((shard, why)) = self.silent.iter().find(|(shard, _)| is_listed(shard)) else { return Ok(()) };
         let text = format!("{why} (primary of the target shard {}/{shard})", self.name);
         Err(Error::Refused { code: why.code(), reason: why.reason(), text, help: why.help() })
     }

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::migrate::rows::CopyStates;
+use super::super::migrate::rows::{CopyStates, forget};
 use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
-use super::super::streams;
+use super::super::streams::{self, TargetShard};
 use super::super::{names, way_back};
 use super::Evidence;
+use crate::tablet;
 
 /// What tells which streams were a workflow's.
 #[derive(Clone, Copy)]
@@ -26,8 +27,18 @@ pub struct Noted<'a> {
     pub tables: &'a [String],
 }
 
-/// What a workflow's streams had left to copy that are gone from a shard: their ids, and these tables. `present` are the streams that
-/// it has there.
+/// What a stream had left to copy that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left<'o> {
+    /// Id of the stream.
+    pub id: i64,
+    pub tables: Vec<&'o str>,
+    /// The workflow's record lists it. Without that an earlier workflow may have left it, and a stream that has copied nothing may have
+    /// found its tables empty.
+    pub is_listed: bool,
+}
+
+/// What a workflow's streams had left to copy that are gone from a shard. `present` are the streams that it has there.
 ///
 /// Those that its record lists are its own. Those that an earlier record lists, or, without a list, that name a table of its, are
 /// so where a stream goes on that has copied nothing itself.
@@ -36,7 +47,7 @@ pub fn left<'o>(
     present: &[&Stream],
     orphaned: &'o CopyStates,
     noted: Noted<'_>,
-) -> Vec<(i64, Vec<&'o str>)> {
+) -> Vec<Left<'o>> {
     if orphaned.is_empty() {
         return Vec::new();
     }
@@ -49,7 +60,12 @@ pub fn left<'o>(
         (None, None) => took_over && left.iter().any(|(table, _)| tables.contains(table.as_str())),
     };
     let own = orphaned.iter().filter(|(id, left)| is_own(**id, left));
-    own.map(|(id, left)| (*id, left.iter().map(|(table, _)| table.as_str()).collect())).collect()
+    let told = |(id, left): (&i64, &'o Vec<(String, String)>)| Left {
+        id: *id,
+        tables: left.iter().map(|(table, _)| table.as_str()).collect(),
+        is_listed: lists(noted.facts, *id) == Some(true),
+    };
+    own.map(told).collect()
 }
 
 /// True for a stream that goes on where another one was, or may: it has a position and has copied nothing. Those of a way back begin
@@ -65,15 +81,32 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (at, (shard, orphaned)) in target.shards.iter().zip(orphaned).enumerate() {
         let present: Vec<&Stream> = streams::on(rows, at).collect();
-        for (id, tables) in left((shard.name.as_str(), workflow), &present, orphaned, noted) {
+        for left in left((shard.name.as_str(), workflow), &present, orphaned, noted) {
+            let subject = format!("{}/{} stream {}", target.name, shard.name, left.id);
+            let tables = names::some(&left.tables, ", ");
+            let or = match left.is_listed {
+                true => "",
+                false => ", or it was an earlier workflow's, for no record of this one lists it",
+            };
             let text = format!(
-                "its copy was not over when it was replaced, as streams are when the source is resharded; left: {}",
-                names::some(&tables, ", ")
+                "its copy was not over when it was replaced, as streams are when the source is resharded{or}; left: {tables}"
             );
-            let mend = "cancel the workflow and create it again: the streams that took over copy nothing";
-            let subject = format!("{}/{} stream {id}", target.name, shard.name);
+            let mend = if left.is_listed { ANEW.to_owned() } else { doubtful(shard, left.id) };
             found.push(Finding::new(&check::COPYING, subject, text, mend));
         }
     }
     found
+}
+
+/// The way out for a workflow whose streams may have been replaced.
+const ANEW: &str = "cancel the workflow and create it again: the streams that took over copy nothing";
+
+/// The same where the rows may be an earlier workflow's: no cleaner takes them while a workflow is there that may need them.
+fn doubtful(shard: &TargetShard, id: i64) -> String {
+    let on = shard.primary.as_ref().map_or_else(|| format!("<primary of {}>", shard.name), tablet::alias);
+    let query = forget("copy_state", &[id]);
+    format!(
+        "compare the rows with VDiff: when nothing differs the tables are whole, and an earlier workflow has left this: \
+         ExecuteFetchAsDBA {on} \"{query}\"; else {ANEW}"
+    )
 }

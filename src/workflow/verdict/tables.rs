@@ -7,7 +7,7 @@ use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::super::names;
-use super::super::preflight::{Finding, auto_increments, check, gently, sequences};
+use super::super::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
 use super::super::record::Facts;
 use super::super::streams::Keyspace;
 use super::schema::Columns;
@@ -17,8 +17,6 @@ use crate::{tablet, vschema};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 200;
-/// Such statements that one server is asked at a time.
-const STATEMENTS_AT_ONCE: usize = 4;
 
 /// Whether the tables of the workflow are denied, and by whom. Without a record all of them should be.
 pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Vec<Finding> {

@@ -1,7 +1,5 @@
 //! Cancel: the source as it was before prepare. Repeating it after an interruption finishes the job.
 
-use std::collections::BTreeSet;
-
 use vtmigrated_proto::topodata::TopoConfig;
 
 use super::super::migrate::cleanup;
@@ -164,12 +162,7 @@ async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: boo
 /// Also that a shard does not answer on which the way back has denied tables, or has streams.
 pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
     let source = read(mirror, &facts.keyspace).await?;
-    let denied = facts.source_denied.iter().map(|(shard, _)| shard);
-    let mut listed = denied.chain(facts.pairs.iter().map(|(shard, _)| shard));
-    let there: BTreeSet<&String> = source.keyspace.shards.iter().map(|shard| &shard.name).collect();
-    if listed.any(|shard| !there.contains(shard)) {
-        source.keyspace.refuse_silent()?;
-    }
+    source.keyspace.refuse_silent_among(|shard| facts.is_on(shard))?;
     side::delete_streams(mirror, lock, &source, (back, facts)).await?;
     lift(mirror, lock, &source, &facts.source_denied).await
 }

@@ -198,7 +198,7 @@ impl Going<'_> {
 
     /// Both sides, when going back may be tried.
     async fn look(&self, facts: &Facts) -> Result<(Found, WithReplicas)> {
-        let mut found = Found::read(self.mirror, &facts.keyspace, self.back).await?;
+        let mut found = Found::read_way_back(self.mirror, facts, self.back).await?;
         if !side::are_ours(&found.rows, self.back, facts)? {
             return Err(side::taken(self.back, facts));
         }
@@ -206,7 +206,7 @@ impl Going<'_> {
         found.refuse_shared("complete", self.back, false)?;
         if facts.phase == Phase::Open {
             // while clients write still: what would fail fails here
-            self.ready(&mut found).await?;
+            self.ready(&mut found, false).await?;
         }
         let target = read(self.context, self.names.0).await?;
         target.refuse_reparents()?;
@@ -228,7 +228,7 @@ impl Going<'_> {
         let mut returned = Facts { phase: Phase::Returned, ..facts.clone() };
         let proven = async {
             let unaware = self.quieten(&target, &facts).await?;
-            self.ready(&mut found).await?;
+            self.ready(&mut found, true).await?;
             Box::pin(freeze::freeze(self.mirror, &found, self.back, self.held)).await?;
             quiet::unchanged(self.mirror, &found.target.keyspace, &[]).await?;
             quiet::unchanged(self.context, &target.keyspace, &facts.tables).await?;
@@ -244,9 +244,13 @@ impl Going<'_> {
         record::put(self.context.topo.global(), self.names, facts, self.lock).await
     }
 
-    /// Waits until every stream is at the position that the target has now.
-    async fn ready(&self, found: &mut Found) -> Result<()> {
-        let ready = Box::pin(readiness::check(self.mirror, found, self.back, (None, false), self.held)).await;
+    /// Waits until every stream is at the position that the target has now, a shorter time where the target is denied to clients.
+    async fn ready(&self, found: &mut Found, is_denied: bool) -> Result<()> {
+        let (mirror, back, held) = (self.mirror, self.back, self.held);
+        let ready = match is_denied {
+            false => Box::pin(readiness::check(mirror, found, back, (None, false), held)).await,
+            true => Box::pin(readiness::check_denied(mirror, found, back, false, held)).await,
+        };
         found.rows = ready.map_err(|error| self.not_ready(error))?.rows;
         Ok(())
     }
@@ -283,7 +287,7 @@ impl Going<'_> {
 
 /// Lets streams of a way back that were stopped for good run on. `held` are the locks of the source.
 pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held: &Lock) -> Result<()> {
-    let mut found = match Found::read(mirror, &facts.keyspace, back).await {
+    let mut found = match Found::read_way_back(mirror, facts, back).await {
         // there are none
         Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
         found => found?,

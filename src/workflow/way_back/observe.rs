@@ -75,10 +75,10 @@ pub fn groups(known: &[Known]) -> Vec<Vec<WayBack>> {
     groups
 }
 
-/// Looks at the streams of ways back into the same keyspace, as status does: at most seven waves.
+/// Looks at the streams of ways back into the same keyspace, as status does: at most seven waves, and two more where shards do not serve.
 ///
 /// # Errors
-/// The source must answer, with every primary of the keyspace.
+/// The source must answer, with every primary of the keyspace but those that are [left out](Keyspace::answering).
 pub async fn look(
     context: &Context,
     group: &[WayBack],
@@ -92,7 +92,7 @@ pub async fn look(
     for other in group {
         mirror.mounts.keep(&other.facts.back_mount, (&other.facts.target).into(), Arc::clone(&context.topo));
     }
-    let source = Keyspace::load(&mirror.topo, &first.facts.keyspace).await?;
+    let source = Keyspace::read(&mirror, &first.facts.keyspace).await?;
     let mut names: Vec<String> = group.iter().map(WayBack::back).collect();
     names.sort();
     names.dedup();
@@ -103,7 +103,8 @@ pub async fn look(
     let mut seen: BTreeMap<String, Result<Observed>> = seen.into_iter().collect();
     let mut told = Vec::with_capacity(group.len());
     for (one, found) in group.iter().zip(found) {
-        told.push((one.names(), joined(one, seen.remove(&one.back()), found)));
+        let is_whole = source.refuse_silent_among(|shard| one.facts.is_on(shard));
+        told.push((one.names(), is_whole.and_then(|()| joined(one, seen.remove(&one.back()), found))));
     }
     Ok(told)
 }

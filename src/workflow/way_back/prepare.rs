@@ -300,7 +300,8 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
 /// # Errors
 /// `WAY_BACK_EXISTS` where the target has streams of a later migration of that name.
 async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
-    let target = Keyspace::load(&context.topo, names.0).await?;
+    let target = Keyspace::read(context, names.0).await?;
+    target.refuse_silent_among(|shard| facts.streams.iter().any(|(name, _)| name == shard))?;
     let rows = target.workflows(context, &[names.1.to_owned()]).await?;
     let there = streams::list(&target, &rows);
     let is_own = facts.is_for(&there);
@@ -322,8 +323,9 @@ async fn go_on(context: &Context, names: (&str, &str), facts: &Facts, lock: &Loc
     let back = plan::back(names.1);
     let mirror = mirror::to_read(context, facts).await?;
     let known = mirror::is_known(&mirror, facts).await?;
-    let rows =
-        Keyspace::load(&mirror.topo, &facts.keyspace).await?.workflows(&mirror, std::slice::from_ref(&back)).await?;
+    let source = Keyspace::read(&mirror, &facts.keyspace).await?;
+    source.refuse_silent_among(|shard| facts.is_on(shard))?;
+    let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
     let stood = side::standing(&rows, names, facts).is_some();
     let mut again = String::new();
     if !known {

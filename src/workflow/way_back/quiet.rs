@@ -28,12 +28,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// One that does not end within [`TRANSACTIONS`]; what keeps a primary from being asked.
 pub async fn settle(context: &Context, keyspace: &Keyspace, tables: &[String], lock: &Lock) -> Result<()> {
+    let until = deadline::now() + TRANSACTIONS;
     for cycle in 0..CYCLES {
         if cycle > 0 {
             tokio::time::sleep(PAUSE).await;
         }
         lock.check().await?;
-        let until = deadline::now() + TRANSACTIONS;
         let locked = keyspace.primaries()?.into_iter().map(|(_, tablet)| async move {
             let request = ExecuteFetchAsDbaRequest {
                 query: plan::lock_tables(tables).into_bytes(),

@@ -141,6 +141,11 @@ impl Facts {
         format!("{}{denied}", self.why)
     }
 
+    /// True for a shard of the source on which it has streams, or denies tables, or may.
+    pub fn is_on(&self, shard: &str) -> bool {
+        self.pairs.iter().chain(&self.source_denied).any(|(name, _)| name == shard)
+    }
+
     /// Whether it was prepared for the migration with these streams.
     pub fn is_for(&self, streams: &Listed) -> bool {
         let is_ours = |shard: &str, id: &i32| self.streams.iter().any(|(of, ids)| of == shard && ids.contains(id));
@@ -247,6 +252,10 @@ mod tests {
         assert_eq!(TopoConfig::from(&facts.target).server, "t:1");
         let streams = |shard: &str, id: i32| vec![(shard.to_owned(), vec![id])];
         assert!(facts.is_for(&streams("80-", 4)) && !facts.is_for(&streams("80-", 3)) && !facts.is_for(&Vec::new()));
+        let list = || vec![("0".to_owned(), Vec::new())];
+        let (started, denied) =
+            (Facts { pairs: list(), ..facts.clone() }, Facts { source_denied: list(), ..facts.clone() });
+        assert!(started.is_on("0") && denied.is_on("0") && !started.is_on("-80") && !facts.is_on("0"));
         let node = |path: &str, value: &str| Node {
             path: path.into(),
             value: value.to_owned().into_bytes().into(),

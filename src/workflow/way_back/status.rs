@@ -174,13 +174,14 @@ struct Seen {
 async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Seen> {
     let mirror = mirror::to_read(context, facts).await?;
     let back = plan::back(names.1);
-    let source = Keyspace::load(&mirror.topo, &facts.keyspace).await?;
+    let source = Keyspace::read(&mirror, &facts.keyspace).await?;
+    source.refuse_silent_among(|shard| facts.is_on(shard))?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
     let mut seen = Seen { streams: shown(&source, &rows), ..Seen::default() };
     seen.found.extend(side::trouble(&source, &rows, names, facts));
     seen.found.extend(writable(&source, facts, names));
     seen.found.extend(unregistered(&mirror, names, facts).await);
-    match verdict::of_way_back(&mirror, &facts.keyspace, &back).await {
+    match verdict::of_way_back(&mirror, facts, &back).await {
         Ok(judged) => {
             // that is told above, with what it means here
             let other = |finding: &Finding| finding.id != check::DENIED_MISSING.id;

@@ -94,5 +94,5 @@ async fn unlisted(
     let tables = found.tables();
     let noted = Noted { facts: record(found), earlier: None, tables: &tables };
     let left = replaced::left((shard.name.as_str(), workflow), had, &orphaned, noted);
-    Ok(left.into_iter().map(|(id, _)| id).collect())
+    Ok(left.into_iter().map(|left| left.id).collect())
 }

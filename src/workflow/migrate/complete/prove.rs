@@ -8,7 +8,8 @@ use crate::context::Context;
 use crate::topo::Lock;
 
 /// Proves that the streams have all that the source has, unless the target has it already. For a way back that is to be opened the cut is
-/// exact: when that is proven clients are kept from the source, and it is proven once more.
+/// exact: when that is proven clients are kept from the source, and it is proven once more, for which they are kept waiting a shorter
+/// time.
 ///
 /// # Errors
 /// Refused with what blocks; the denial is there still.
@@ -25,13 +26,13 @@ pub(super) async fn prove(
     }
     // what the source had before it was read for the way back is of a while ago
     let source = source.filter(|_| opening.is_none());
-    ready(context, found, workflow, (source, ignore_source), lock, told).await?;
+    ready(context, found, workflow, (source, ignore_source, false), lock, told).await?;
     let Some(opening) = opening else { return Ok(()) };
-    if let Some(step) = step::deny(found) {
-        tracing::info!(step = %step, "complete");
+    if let Some(step) = step::denial(found) {
+        tracing::info!(step, "complete");
     }
     if Box::pin(opening.deny(lock)).await {
-        ready(context, found, workflow, (None, ignore_source), lock, told).await?;
+        ready(context, found, workflow, (None, ignore_source, true), lock, told).await?;
     }
     Ok(())
 }
@@ -40,14 +41,17 @@ async fn ready(
     context: &Context,
     found: &mut Found,
     workflow: &str,
-    asked: (Option<Asked>, bool),
+    (source, ignore_source, is_denied): (Option<Asked>, bool, bool),
     lock: &Lock,
     told: &mut Told,
 ) -> Result<()> {
     if context.options.allow_unfinished_complete {
         return Ok(());
     }
-    let ready = Box::pin(readiness::check(context, found, workflow, asked, lock)).await?;
+    let ready = match is_denied {
+        false => Box::pin(readiness::check(context, found, workflow, (source, ignore_source), lock)).await?,
+        true => Box::pin(readiness::check_denied(context, found, workflow, ignore_source, lock)).await?,
+    };
     (found.rows, told.ignored, told.unchecked) = (ready.rows, ready.ignored, ready.unchecked);
     Ok(())
 }

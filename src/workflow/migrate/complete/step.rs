@@ -10,10 +10,6 @@ use crate::tablet;
 /// A side effect of complete. The texts are stock's where stock has the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Tables of the source denied to clients, and transactions of theirs waited for, before the streams are proven for the last time.
-    DenySource {
-        source: String,
-    },
     /// The record tells that streams are being stopped for good.
     MarkCompleting,
     /// Stopped, with a message that makes tablets refuse to start them; seen so.
@@ -50,7 +46,7 @@ pub enum Step {
     },
 }
 
-/// The steps that are left of a complete.
+/// The steps that are left of a complete behind the proof, and behind [`denial`].
 ///
 /// # Errors
 /// There is nothing to complete: no stream, and no complete that was interrupted. The streams disagree. A delete that keeps the data
@@ -72,7 +68,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     }
     found.refuse_disagreement(workflow)?;
     found.refuse_way_back("complete", workflow)?;
-    let mut steps: Vec<Step> = deny(found).into_iter().collect();
+    let mut steps = Vec::new();
     if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
         if found.record.is_some() {
             steps.push(Step::MarkCompleting);
@@ -100,10 +96,11 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// What comes before the last proof of a workflow whose way back is to be opened.
-pub fn deny(found: &Found) -> Option<Step> {
+/// The text of what comes before the last proof of a workflow whose way back is to be opened: tables of the source denied to clients, and
+/// transactions of theirs waited for.
+pub fn denial(found: &Found) -> Option<String> {
     let facts = found.to_open().filter(|_| !found.handed_over())?;
-    Some(Step::DenySource { source: source(facts) })
+    Some(format!("Deny writes of clients to the tables of {}", source(facts)))
 }
 
 fn source(facts: &way_back::record::Facts) -> String {
@@ -117,9 +114,11 @@ pub fn with_streams(found: &Found) -> Vec<String> {
     with.map(|(_, shard)| shard.name.clone()).collect()
 }
 
-/// The texts of steps, between those of the locks.
-pub fn texts(keyspace: &str, steps: &[Step]) -> Vec<String> {
+/// The texts of all that is done with these steps, from the locks taken to the locks given back.
+pub fn texts(found: &Found, steps: &[Step]) -> Vec<String> {
+    let keyspace = &found.target.keyspace.name;
     let mut texts = vec![format!("Lock keyspace {keyspace}")];
+    texts.extend(denial(found));
     texts.extend(steps.iter().map(ToString::to_string));
     texts.push(format!("Unlock keyspace {keyspace}"));
     texts
@@ -160,7 +159,6 @@ impl fmt::Display for Step {
             Self::NotePositions { shards } => {
                 write!(f, "Note the positions of the primaries for the way back on shards: {}", listed(shards))
             }
-            Self::DenySource { source } => write!(f, "Deny writes of clients to the tables of {source}"),
             Self::OpenWayBack { source } => {
                 write!(f, "Make the streams of the way back in {source}, where writes of clients are denied")
             }

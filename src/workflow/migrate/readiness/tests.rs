@@ -37,5 +37,23 @@ fn the_first_reason_is_told_whole() {
     assert!(text.contains("customer/0 stream 1: 1x") && text.ends_with("x."), "{text}");
     let (text, help) = (refused(&[long(1), long(2)]).to_string(), refused(&[long(1), long(2)]).help());
     assert!(text.contains("x.; customer/0 stream 2: 2x") && text.ends_with("x…"), "{text}");
-    assert!(help.starts_with("ERROR: mend 1\nERROR: mend 2\n"), "{help}");
+    assert!(help.ends_with(" --keep-data\nERROR: mend 1\nERROR: mend 2"), "{help}");
+}
+
+#[test]
+fn the_ways_out_are_told_however_much_else_there_is() {
+    let long = |id: usize| Finding::new(&check::ERROR, format!("stream {id}"), "x".repeat(500), "m".repeat(500 + id));
+    let help = refused(&(0..64).map(long).collect::<Vec<_>>()).help();
+    // so much of a help is told whatever else there is
+    let told = &help[..512];
+    for way_out in [
+        "to hand over without that proof, as when the source is gone: MoveTables --workflow import --target-keyspace customer \
+         complete --ignore-source-keyspace\n",
+        "to end it all the same and keep the data: Workflow --keyspace customer delete --workflow import --keep-data\n",
+    ] {
+        assert!(told.contains(way_out), "{told}");
+    }
+    let of_the_target = Finding::new(&check::COPYING, "stream 1", "copying is not over", "wait");
+    let help = refused(&[of_the_target]).help();
+    assert!(!help.contains("--ignore-source-keyspace") && help.ends_with(" --keep-data\nCOPYING: wait"), "{help}");
 }

@@ -25,7 +25,8 @@ fn what_a_stream_of_the_records_list_had_left_blocks_whoever_insists() {
         assert_eq!(listed.ids(), [("COPYING", Severity::Blocks)]);
         let found = listed.judged().remove(0);
         assert_eq!(found.subject, "customer/-80 stream 1");
-        assert!(found.cause.ends_with("; left: t"), "{found:?}");
+        assert!(found.cause.ends_with("; left: t") && !found.cause.contains("an earlier"), "{found:?}");
+        assert!(found.mend.starts_with("cancel the workflow and create it again"), "{found:?}");
         assert!(insist(listed.judged(), true).ignored.is_empty());
         // somebody else's
         assert_eq!(Case { facts: listing(3), ..case(rows_copied, "t") }.ids(), []);
@@ -43,6 +44,18 @@ fn what_an_earlier_record_lists_or_nobody_blocks_where_a_stream_copied_nothing_i
         assert_eq!(blocks(&Case { earlier: Some(listing(1)), ..case(rows_copied, "u") }), is_replaced);
         assert!(!blocks(&Case { earlier: Some(listing(3)), ..case(rows_copied, "t") }));
         assert_eq!(blocks(&Case { earlier: Some(facts()), ..case(rows_copied, "t") }), is_replaced);
+    }
+}
+
+#[test]
+fn what_may_be_an_earlier_workflows_is_told_with_the_statement_that_takes_it_away() {
+    for doubtful in [case(0, "t"), Case { earlier: Some(listing(1)), ..case(0, "u") }] {
+        let found = doubtful.judged().into_iter().find(|finding| finding.id == "COPYING").unwrap();
+        assert!(found.cause.contains("or it was an earlier workflow's"), "{found:?}");
+        let statement = "\"delete from _vt.copy_state where vrepl_id in (1) and vrepl_id not in (select id from _vt.vreplication)\"";
+        let commands =
+            format!("ExecuteFetchAsDBA <primary of -80> {statement}; else cancel the workflow and create it again: ");
+        assert!(found.mend.starts_with("compare the rows with VDiff") && found.mend.contains(&commands), "{found:?}");
     }
 }
 
