@@ -31,6 +31,7 @@ use crate::server::layers::call::CallLayer;
 use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
+use crate::server::layers::shared::SharedLayer;
 use crate::server::router::Router;
 use crate::server::whole::Whole;
 use crate::server::{Advisor, Vtctl, Vtctld, WayBack};
@@ -129,6 +130,7 @@ pub async fn serve(
         .layer(busy)
         .layer(LimitsLayer)
         .layer(router)
+        .layer(SharedLayer::new(config.server.max_message))
         .layer(CompressionLayer::new(config.server.max_message))
         .layer(MapRequestLayer::new(Whole::keep))
         .add_routes(services);

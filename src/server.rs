@@ -5,6 +5,7 @@ mod advisor;
 pub mod audit;
 mod backup;
 mod cell;
+mod collected;
 mod events;
 pub mod fallback;
 mod graph;

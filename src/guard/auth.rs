@@ -26,7 +26,7 @@ pub enum Mode {
 }
 
 /// A caller as the audit log names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// User name, or common name of the certificate; empty when nobody has to say who he is.
     pub name: String,

@@ -6,3 +6,4 @@ pub mod call;
 pub mod compression;
 pub mod limits;
 pub mod metrics;
+pub mod shared;

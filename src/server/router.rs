@@ -4,14 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, Either};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt};
 
 use super::audit::Offered;
+use super::collected::{self, collected};
 use super::fallback::Fallback;
 use super::routes::{self, Way};
 use super::status::HAND_ON;
@@ -130,16 +129,11 @@ where
 {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(Offered);
-    // a message has five bytes before it
-    let whole: Bytes = match Limited::new(body, fallback.max_message().saturating_add(5)).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let text = format!("grpc: received message larger than max ({})", fallback.max_message());
-            return Ok(Status::resource_exhausted(text).into_http());
-        }
-        Err(error) => return Ok(Status::from_error(error).into_http()),
+    let whole = match collected(body, fallback.max_message()).await {
+        Ok(whole) => whole,
+        Err(status) => return Ok(status.into_http()),
     };
-    let again = || Request::from_parts(parts.clone(), Body::new(Full::new(whole.clone())));
+    let again = || Request::from_parts(parts.clone(), collected::body(whole.clone()));
     let response = inner.oneshot(again()).await?;
     if response.headers().contains_key(HAND_ON) {
         return Ok(fallback.forward(again()).await);

@@ -143,6 +143,9 @@ pub const CONDITIONAL: &[(&str, &str)] = &[
 /// A read that is not asked in two places: the throttler counts who checks.
 const NOT_SHADOWED: &str = "CheckThrottler";
 
+/// Reads that ask all tablets of a keyspace, or for all records of a kind, and tell all callers the same.
+const SHAREABLE: [&str; 3] = ["GetKeyspaces", "GetWorkflows", "WorkflowStatus"];
+
 /// The way that an RPC goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -182,6 +185,11 @@ pub fn shadowable() -> impl Iterator<Item = &'static str> {
     NATIVE.iter().copied().filter(is_read).filter(|rpc| *rpc != NOT_SHADOWED)
 }
 
+/// True for reads that callers may share.
+pub fn is_shareable(rpc: &str) -> bool {
+    SHAREABLE.contains(&rpc)
+}
+
 /// All RPCs of `vtctlservice.Vtctld` with their ways, as rows of a Markdown table.
 pub fn table() -> String {
     let pool = crate::topo::json::pool();
@@ -215,5 +223,6 @@ mod tests {
         assert!(shadowable().any(|rpc| rpc == "MountShow") && shadowable().all(|rpc| rpc != "CheckThrottler"));
         assert!(shadowable().all(|rpc| is_native(rpc) && rpc != "MigrateCreate"));
         assert!(CONDITIONAL.iter().all(|(name, _)| is_native(name)));
+        assert!(SHAREABLE.iter().all(|rpc| shadowable().any(|read| read == *rpc)));
     }
 }
