@@ -117,7 +117,7 @@ const RULES: [Rules; 4] = [
         always: true,
         name: "routing rules",
         mend: "ApplyRoutingRules --rules-file …",
-        decoded: decoded::<RoutingRules>,
+        decoded: proven::<RoutingRules>,
     },
     Rules {
         number: 3,
@@ -125,7 +125,7 @@ const RULES: [Rules; 4] = [
         always: true,
         name: "shard routing rules",
         mend: "ApplyShardRoutingRules --rules-file …",
-        decoded: decoded::<ShardRoutingRules>,
+        decoded: proven::<ShardRoutingRules>,
     },
     Rules {
         number: 4,
@@ -133,7 +133,7 @@ const RULES: [Rules; 4] = [
         always: false,
         name: "keyspace routing rules",
         mend: "ApplyKeyspaceRoutingRules --rules-file …",
-        decoded: decoded::<KeyspaceRoutingRules>,
+        decoded: proven::<KeyspaceRoutingRules>,
     },
     Rules {
         number: 5,
@@ -141,11 +141,11 @@ const RULES: [Rules; 4] = [
         always: true,
         name: "mirror rules",
         mend: "delete that key with the topology's own client, then RebuildVSchemaGraph",
-        decoded: decoded::<MirrorRules>,
+        decoded: proven::<MirrorRules>,
     },
 ];
 
-fn decoded<T: prost::Message + Default>(value: Bytes) -> std::result::Result<(), DecodeError> {
+fn proven<T: prost::Message + Default>(value: Bytes) -> std::result::Result<(), DecodeError> {
     T::decode(value).map(drop)
 }
 
@@ -180,7 +180,7 @@ impl Message {
             |path: &str, error: DecodeError| Error::BadData { path: global.full(path), detail: error.to_string() };
         let mut message = Self::default();
         for (name, value) in &vschemas {
-            match decoded::<Keyspace>(value.clone()) {
+            match proven::<Keyspace>(value.clone()) {
                 Ok(()) => wire::push(&mut message.encoded, KEYSPACES, &wire::map_entry(name, value)),
                 Err(error) => {
                     message.undecodable.insert((*name).to_owned(), bad(&paths::vschema(name), error));
@@ -226,7 +226,7 @@ impl Message {
         };
         let is_entry = |entry: &Bytes| {
             let of_them = wire::map_key(entry).is_some_and(|name| self.undecodable.contains_key(&name));
-            of_them && decoded::<KeyspacesEntry>(entry.clone()).is_ok()
+            of_them && proven::<KeyspacesEntry>(entry.clone()).is_ok()
         };
         let is_kept = |number: u32, payload: &Bytes| {
             let mut rules = self.undecodable_rules.iter().map(|(rules, _)| rules);
