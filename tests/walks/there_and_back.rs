@@ -114,8 +114,8 @@ fn what_is_asked_of_the_source_in_vain_leaves_clients_one_side() {
     }
 }
 
-/// Nobody stops the application: it writes to the source until it is refused.
+/// Nobody stops the application: it writes to the source until it is refused. Each setup begins at another call.
 #[test]
 fn what_clients_of_the_source_were_told_while_complete_ran_is_there() {
-    holds_at_each(1, &prepared(), Complete, Upset::SourceWrites, &[Writes(3), Wait(9), Our(WayBackComplete, None)]);
+    holds_at_each(3, &prepared(), Complete, Upset::SourceWrites, &[Writes(3), Wait(9), Our(WayBackComplete, None)]);
 }
