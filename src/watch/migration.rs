@@ -28,16 +28,21 @@ pub fn build(
 ) -> Migration {
     let seconds = now / 1000;
     let findings = findings(&observed, before.map(|before| before.findings.as_slice()).unwrap_or_default());
-    let streams = streams(keyspace, &observed.streams, &findings, memory, seconds);
-    // complete deletes them before it has ended: what was seen last stays in sight
-    let streams = match before {
-        Some(before) if streams.is_empty() && observed.completing => before.streams.clone(),
-        _ => streams,
+    // complete deletes the streams before it has ended: what was seen last stays in sight
+    let last = before.filter(|_| observed.completing && observed.streams.is_empty());
+    let streams = match last {
+        Some(last) => last.streams.clone(),
+        None => streams(keyspace, &observed.streams, &findings, memory, seconds),
     };
     let copied = !streams.is_empty() && observed.tables.values().all(|table| table.done);
-    let tables = tables(&observed.tables, memory, now);
-    let copy = copy(&observed, &tables, copied, memory, now);
-    let vdiff = vdiff(&observed.diffs, seconds);
+    let (tables, copy, vdiff) = match last {
+        Some(last) => (last.tables.clone(), last.copy.clone(), last.vdiff.clone()),
+        None => {
+            let tables = tables(&observed.tables, memory, now);
+            let copy = copy(&observed, &tables, copied, memory, now);
+            (tables, copy, vdiff(&observed.diffs, seconds))
+        }
+    };
     let stage = stage(&observed, copied, vdiff.as_ref());
     let go = stage != Stage::Creating && findings.iter().all(|finding| finding.severity != Severity::Blocks);
     Migration {

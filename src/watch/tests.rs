@@ -115,6 +115,11 @@ fn one_that_was_completing_and_is_gone_was_completed() {
     let completing = rig.round(one(Ok(Observed { completing: true, ..observed(1000, true) })));
     assert_eq!(stage(&completing), Stage::Completing);
     assert!(rig.state.has_migrations("customer") && rig.state.has_migrations("never read"));
+    // its streams are deleted before its record
+    let bare = rig.round(one(Ok(Observed { workflow: "import".into(), completing: true, ..Observed::default() })));
+    let (seen, now) = (&completing.migrations[0], &bare.migrations[0]);
+    assert_eq!((stage(&bare), &now.copy), (Stage::Completing, &seen.copy));
+    assert_eq!((now.tables.len(), now.streams.len()), (seen.tables.len(), seen.streams.len()));
     assert_eq!(stage(&rig.round(Vec::new())), Stage::Completed);
     assert!(!rig.state.has_migrations("customer"));
     // a day later it is forgotten
