@@ -5,6 +5,8 @@
 //! [`vdiff`] compares what they moved;
 //! [`topo`] and [`tablet`] are the ways to the clusters; [`key_range`] and [`sql`] are pure.
 
+#![recursion_limit = "256"] // the layout of a whole call, one future in the other, is deeper than the usual 128
+
 pub mod advise;
 pub mod app;
 pub mod cli;

@@ -1,5 +1,7 @@
 //! Parses the flags and runs the server.
 
+#![recursion_limit = "256"] // the layout of a whole call, one future in the other, is deeper than the usual 128
+
 use std::process::ExitCode;
 use std::time::Duration;
 

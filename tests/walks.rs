@@ -6,6 +6,7 @@
 //! printed with its seed, and as a short sequence that can be put into `walks/found.rs`. One walk in six has a way back;
 //! `WALKS_EVERY` (10) says at how many calls the sequences of `walks/there_and_back.rs` are upset: 1 is all of them.
 
+#![recursion_limit = "256"] // the layout of a whole call, one future in the other, is deeper than the usual 128
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 #[path = "walks/answers.rs"]

@@ -1,5 +1,7 @@
 //! Test clusters, the tablet that stands in for vttablet, and the demonstration.
 
+#![recursion_limit = "256"] // the layout of a whole call, one future in the other, is deeper than the usual 128
+
 pub mod client;
 pub mod cluster;
 pub mod collector;
