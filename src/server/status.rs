@@ -26,6 +26,9 @@ pub(super) const HAND_ON: &str = "vtmigrated-hand-on";
 /// What stands in the way: its id, what it is about, and a text.
 type Violation = (String, String, String);
 
+/// Leaves so much of something that is told.
+type Shorten = fn(&mut Told, usize);
+
 /// Text, code and typed details (ErrorInfo, PreconditionFailure, Help) of an error.
 ///
 /// The help follows the text on a line of its own: the stock client shows nothing but the text. VTAdmin and logs show the first
@@ -52,13 +55,16 @@ struct Told {
 
 impl Told {
     fn of(error: &dyn Explain) -> Self {
-        Self {
+        let mut told = Self {
             code: grpc(error.code()),
             reason: error.reason(),
-            text: cut(error.to_string(), MAX_TEXT),
-            help: cut(error.help(), MAX_HELP),
+            text: error.to_string(),
+            help: error.help(),
             violations: error.violations(),
-        }
+        };
+        cut(&mut told.text, MAX_TEXT);
+        cut(&mut told.help, MAX_HELP);
+        told
     }
 
     fn status(&self) -> Status {
@@ -78,41 +84,42 @@ impl Told {
     }
 
     /// The same, short enough: first fewer violations, down to one, then a shorter one, a shorter help, and a shorter text.
-    fn fitting(self) -> Self {
-        let all = self.violations.len();
-        let told = self.shortened((1, all), |told, most| {
-            let violations = told.violations.iter().take(most).cloned().collect();
-            Self { violations, ..told.clone() }
-        });
-        let told = told.shortened((MIN_VIOLATION, MAX_HELP), |told, most| {
-            let shorter =
-                |(kind, subject, text): &Violation| (kind.clone(), cut(subject.clone(), most), cut(text.clone(), most));
-            Self { violations: told.violations.iter().map(shorter).collect(), ..told.clone() }
-        });
-        let told = told.shortened((MIN_HELP, MAX_HELP), |told, most| {
-            let help = cut(told.help.clone(), most);
-            Self { help, ..told.clone() }
-        });
-        told.shortened((0, MAX_TEXT), |told, most| {
-            let text = cut(told.text.clone(), most);
-            Self { text, ..told.clone() }
-        })
+    fn fitting(mut self) -> Self {
+        let steps: [(usize, usize, Shorten); 4] = [
+            (1, self.violations.len(), |told, most| told.violations.truncate(most)),
+            (MIN_VIOLATION, MAX_HELP, |told, most| {
+                for (_, subject, text) in &mut told.violations {
+                    cut(subject, most);
+                    cut(text, most);
+                }
+            }),
+            (MIN_HELP, MAX_HELP, |told, most| cut(&mut told.help, most)),
+            (0, MAX_TEXT, |told, most| cut(&mut told.text, most)),
+        ];
+        for (least, most, shorten) in steps {
+            if self.fits() {
+                break;
+            }
+            self = self.shortened((least, most), shorten);
+        }
+        self
     }
 
-    /// Itself where it fits; else that form between the least and the most of something that is the longest one to fit, or the
-    /// least where none does.
-    fn shortened(self, (mut least, mut most): (usize, usize), form: impl Fn(&Self, usize) -> Self) -> Self {
-        if self.fits() {
-            return self;
-        }
+    /// That form between the least and the most of something that is the longest one to fit, or the least where none does.
+    fn shortened(self, (mut least, mut most): (usize, usize), shorten: Shorten) -> Self {
+        let form = |length| {
+            let mut told = self.clone();
+            shorten(&mut told, length);
+            told
+        };
         while least < most {
             let middle = most - (most - least) / 2;
-            match form(&self, middle).fits() {
+            match form(middle).fits() {
                 true => least = middle,
                 false => most = middle - 1,
             }
         }
-        form(&self, least)
+        form(least)
     }
 
     fn fits(&self) -> bool {
@@ -135,14 +142,13 @@ fn encoded(details: &[u8]) -> usize {
     (details.len() * 4).div_ceil(3)
 }
 
-/// The beginning of a text that is longer than some bytes.
-fn cut(mut text: String, most: usize) -> String {
+/// Leaves the beginning of a text that is longer than some bytes.
+fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
         text.truncate(end);
         text.push_str(" [truncated]");
     }
-    text
 }
 
 /// The same text, a first line that only leads to the next one joined with it.
