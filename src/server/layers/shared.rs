@@ -21,7 +21,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt};
@@ -69,19 +69,14 @@ impl SharedLayer {
             Ok(message) => message,
             Err(status) => return Ok(status.into_http()),
         };
-        let key = Arc::new(Key::of(&parts, &message));
-        let until = deadline::current();
-        let hurries = until.is_some_and(|until| until.saturating_duration_since(deadline::now()) < HURRY);
-        let alone = hurries || message.len() > LONGEST;
-        let request = Request::from_parts(parts, collected::body(message));
-        if alone {
-            return inner.oneshot(request).await;
-        }
-        match self.reads.place(&key, until) {
-            Place::First(_turn) => inner.oneshot(request).await,
+        let alone = deadline::remaining(HURRY) < HURRY || message.len() > LONGEST;
+        let key = (!alone).then(|| Arc::new(Key::of(&parts, &message)));
+        let read = inner.oneshot(Request::from_parts(parts, collected::body(message)));
+        let Some(key) = key else { return read.await };
+        match self.reads.place(&key, deadline::current()) {
+            Place::First(_turn) => read.await,
             Place::Next(next, before) => {
                 let answer = next.answer.subscribe();
-                let read = inner.oneshot(request);
                 tokio::spawn(self.reads.serve(key, next, before, read).in_current_span());
                 Ok(answered(answer).await)
             }
@@ -201,7 +196,6 @@ struct Turn {
     reads: Arc<Reads>,
     key: Arc<Key>,
     running: CancellationToken,
-    _ended: DropGuard,
 }
 
 impl Drop for Turn {
@@ -209,6 +203,7 @@ impl Drop for Turn {
         // a later one may have begun meanwhile
         let mine = |line: &Line| line.running.ended == self.running && line.next.is_none();
         self.reads.0.remove_if(&self.key, |_, line| mine(line));
+        self.running.cancel();
     }
 }
 
@@ -248,8 +243,7 @@ impl Reads {
     }
 
     fn turn(self: &Arc<Self>, key: &Arc<Key>, running: Running) -> Turn {
-        let ended = running.ended.clone().drop_guard();
-        Turn { reads: Arc::clone(self), key: Arc::clone(key), running: running.ended, _ended: ended }
+        Turn { reads: Arc::clone(self), key: Arc::clone(key), running: running.ended }
     }
 
     /// Waits for the one before, then reads for all that have come until then. Ends when nobody waits any more.

@@ -56,6 +56,12 @@ impl Rig {
         }
     }
 
+    /// Asserts that nobody is served, and nobody waits.
+    async fn expect_nobody(&self) {
+        self.settle().await;
+        assert!(self.layer.reads.0.is_empty());
+    }
+
     fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
     }
@@ -89,8 +95,7 @@ async fn who_comes_while_one_reads_shares_the_next() {
         assert_eq!((message.as_str(), trailers.unwrap()["grpc-status"].to_str().unwrap()), ("2", "0"));
     }
     assert_eq!(late.await.unwrap().0, "3");
-    rig.settle().await;
-    assert!(rig.layer.reads.0.is_empty());
+    rig.expect_nobody().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,8 +171,7 @@ async fn one_that_hangs_does_not_keep_the_next_from_beginning() {
     rig.settle().await;
     rig.permits.add_permits(1);
     assert_eq!(next.await.unwrap().0, "2");
-    rig.settle().await;
-    assert!(rig.layer.reads.0.is_empty());
+    rig.expect_nobody().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,6 +192,5 @@ async fn nobody_is_left_behind_when_callers_go() {
     one.abort();
     rig.settle().await;
     two.abort();
-    rig.settle().await;
-    assert!(rig.layer.reads.0.is_empty());
+    rig.expect_nobody().await;
 }
