@@ -144,8 +144,11 @@ impl Answers {
         true
     }
 
-    /// An answer counts otherwise than before.
+    /// An answer may count otherwise than before.
     fn weigh(&self, waiting: &mut usize, before: Weight, after: Weight) {
+        if before == after {
+            return;
+        }
         let were = *waiting;
         *waiting = were + usize::from(after.waits) - usize::from(before.waits);
         let Some((all, _)) = &self.all else { return };

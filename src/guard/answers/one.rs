@@ -13,7 +13,7 @@ use crate::guard::Place;
 pub(in crate::guard) const ANSWER: usize = 10 << 10;
 
 /// An answer that is not sent to its end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct One {
     /// Since when HTTP/2 may take the next part; none while the answer waits for the server.
     offered: Option<Instant>,
@@ -41,7 +41,7 @@ struct Parts {
 }
 
 /// What an answer counts for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Weight {
     /// It waits for its client.
     pub(super) waits: bool,
@@ -52,9 +52,7 @@ pub(super) struct Weight {
 impl One {
     /// One that begins, with the place of its call.
     pub(super) fn new(place: Place) -> Self {
-        let (offered, ahead, given, parts) = Default::default();
-        let (stuck, listed, is_over) = Default::default();
-        Self { offered, ahead, given, parts, stuck, listed, is_over, place: Some(place) }
+        Self { place: Some(place), ..Self::default() }
     }
 
     /// What it counts for now.

@@ -18,6 +18,15 @@ fn waiting(answers: &Arc<Answers>, count: usize) -> Vec<(Answer, Bytes)> {
     (0..count).map(|_| begin()).collect()
 }
 
+/// Room for one call, and a connection with an answer that has begun.
+fn begun() -> (Places, Arc<Answers>, Look, Answer) {
+    let places = Places::new(1, usize::MAX);
+    let answers = places.answers();
+    let look = Look::new(Arc::clone(&answers), places.clone());
+    let answer = answers.begin(Place::default());
+    (places, answers, look, answer)
+}
+
 /// HTTP/2 reads all there is, writes what it has, and reads again.
 fn write(look: &mut Look) {
     look.reads();
@@ -216,10 +225,7 @@ fn who_has_its_share_gets_no_more_while_what_is_held_can_not_be_given_up() {
 
 #[test]
 fn what_http2_has_counts_until_it_drops_it_and_waits_when_there_is_no_room_for_it() {
-    let places = Places::new(1, usize::MAX);
-    let answers = places.answers();
-    let mut look = Look::new(Arc::clone(&answers), places.clone());
-    let answer = answers.begin(Place::default());
+    let (places, _answers, mut look, answer) = begun();
     let first = give(&answer, 60, 40);
     assert_eq!(places.waiting(), (1, ANSWER + 100));
     let last = give(&answer, 40, 0);
@@ -245,10 +251,7 @@ fn what_http2_has_counts_until_it_drops_it_and_waits_when_there_is_no_room_for_i
 
 #[test]
 fn what_came_while_http2_wrote_is_not_stuck() {
-    let places = Places::new(1, usize::MAX);
-    let answers = places.answers();
-    let mut look = Look::new(Arc::clone(&answers), places.clone());
-    let answer = answers.begin(Place::default());
+    let (places, answers, mut look, answer) = begun();
     let first = give(&answer, 5, 0);
     answer.taken();
     look.has_read_all();
