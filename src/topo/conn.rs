@@ -108,6 +108,15 @@ impl dyn Conn {
         Ok(self.write(vec![write], guard).await?.first().copied().unwrap_or_default())
     }
 
+    /// Reads a record; `None` when it is not there.
+    pub async fn find(&self, path: &str) -> Result<Option<Node>> {
+        match self.get(path).await {
+            Ok(node) => Ok(Some(node)),
+            Err(error) if error.is_no_node() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes a record. [`super::Error::NoNode`] when it is not there. Two round trips.
     pub async fn remove(&self, path: &str) -> Result<()> {
         loop {

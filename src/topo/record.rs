@@ -57,10 +57,6 @@ impl<T: Message + Default> Record<T> {
 
     /// Reads and decodes one record; `None` when it is not there.
     pub async fn find(conn: &Arc<dyn Conn>, path: &str) -> Result<Option<Self>> {
-        match Self::get(conn, path).await {
-            Ok(record) => Ok(Some(record)),
-            Err(error) if error.is_no_node() => Ok(None),
-            Err(error) => Err(error),
-        }
+        conn.find(path).await?.map(|node| Self::decode(node, conn)).transpose()
     }
 }

@@ -1,6 +1,6 @@
 //! What the refusals of tablets mean. They answer UNKNOWN for everything (Vitess 22.0.3), so the text decides.
 
-use crate::error::{Code, Explain};
+use crate::error::Code;
 use crate::tablet;
 use crate::workflow::Error;
 
@@ -43,8 +43,7 @@ pub fn on_shard(keyspace: &str, shard: &str, error: tablet::Error) -> Error {
         return refused(Code::Unavailable, "VDIFF_ENGINE_CLOSED", &help);
     }
     if error.is_silent() {
-        let text = format!("{text} (primary of the target shard {keyspace}/{shard})");
-        return Error::Refused { code: error.code(), reason: error.reason(), text, help: error.help() };
+        return Error::of_silent(keyspace, shard, &error);
     }
     Error::Tablet(error)
 }

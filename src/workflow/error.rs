@@ -59,6 +59,12 @@ impl Error {
         Self::Refused { code: Code::FailedPrecondition, reason, text: text.into(), help: help.into() }
     }
 
+    /// The failure of a target shard's primary that gave no answer: its own text comes first, then the shard.
+    pub fn of_silent(keyspace: &str, shard: &str, why: &tablet::Error) -> Self {
+        let text = format!("{why} (primary of the target shard {keyspace}/{shard})");
+        Self::Refused { code: why.code(), reason: why.reason(), text, help: why.help() }
+    }
+
     /// The same error under a text that says what was being done.
     pub fn doing(self, doing: impl Into<String>) -> Self {
         Self::While { doing: doing.into(), inner: Box::new(self) }

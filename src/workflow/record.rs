@@ -265,15 +265,11 @@ pub type Kept = std::result::Result<Stored, Unreadable>;
 /// # Errors
 /// Those of the topology.
 pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Kept>> {
-    match global.get(&paths::workflow_record(keyspace, workflow)).await {
-        Ok(node) => {
-            let version = node.version;
-            let read = text::read(&node.value);
-            Ok(Some(read.map(|facts| Stored { facts, version }).map_err(|why| Unreadable { why, version })))
-        }
-        Err(error) if error.is_no_node() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let node = global.find(&paths::workflow_record(keyspace, workflow)).await?;
+    let kept = |Node { value, version, .. }| {
+        text::read(&value).map(|facts| Stored { facts, version }).map_err(|why| Unreadable { why, version })
+    };
+    Ok(node.map(kept))
 }
 
 /// The same where nothing can be done without the facts.

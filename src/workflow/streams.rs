@@ -351,6 +351,11 @@ pub fn has_copied(stream: &Stream) -> bool {
     !stream.pos.is_empty() || stream.rows_copied > 0
 }
 
+/// True for a stream that goes on where another one was, or may: it has a position and has copied nothing.
+pub fn may_have_taken_over(stream: &Stream) -> bool {
+    !stream.pos.is_empty() && stream.rows_copied == 0
+}
+
 /// A stream's message; bytes that are not UTF-8 are replaced.
 pub fn message(stream: &Stream) -> String {
     String::from_utf8_lossy(&stream.message).into_owned()

@@ -74,8 +74,7 @@ fn is_of_the_plan(facts: &Facts, target: &Keyspace, rows: &[&OnShard]) -> bool {
     let tables: Vec<String> = sources().flat_map(streams::tables).collect();
     let brought: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
     let took_over = |shard: &str, stream: &Stream| {
-        let is_noted = facts.lists(shard, stream.id) == Some(true);
-        is_noted || !stream.pos.is_empty() && stream.rows_copied == 0
+        facts.lists(shard, stream.id) == Some(true) || streams::may_have_taken_over(stream)
     };
     let from_there = streams_of(target, rows).all(|(shard, stream)| match &stream.bls {
         Some(source) if source.external_cluster != facts.mount => false,

@@ -9,7 +9,6 @@ use vtmigrated_proto::topodata::KeyRange;
 use super::super::{Error, Result, record};
 use super::{Graphed, Keyspace, TargetShard, WithReplicas};
 use crate::context::Context;
-use crate::error::Explain;
 use crate::topo::paths;
 use crate::{deadline, key_range, tablet};
 
@@ -95,8 +94,7 @@ impl Keyspace {
     /// The same.
     pub fn refuse_silent_among(&self, is_listed: impl Fn(&str) -> bool) -> Result<()> {
         let Some((shard, why)) = self.silent.iter().find(|(shard, _)| is_listed(shard)) else { return Ok(()) };
-        let text = format!("{why} (primary of the target shard {}/{shard})", self.name);
-        Err(Error::Refused { code: why.code(), reason: why.reason(), text, help: why.help() })
+        Err(Error::of_silent(&self.name, shard, why))
     }
 
     /// The same unless the workflow has a record: one round trip where a shard was left out.

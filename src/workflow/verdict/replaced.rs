@@ -51,7 +51,10 @@ pub fn left<'o>(
     if orphaned.is_empty() {
         return Vec::new();
     }
-    let took_over = present.iter().any(|stream| may_have_taken_over(stream, workflow));
+    // streams of a way back begin so
+    let goes_on =
+        |stream: &&Stream| streams::may_have_taken_over(stream) && way_back::plan::whose(stream, workflow).is_none();
+    let took_over = present.iter().any(goes_on);
     let tables: BTreeSet<&str> = noted.tables.iter().map(String::as_str).collect();
     let lists = |facts: Option<&Facts>, id: i64| facts?.lists(shard, i32::try_from(id).ok()?);
     let is_own = |id: i64, left: &[(String, String)]| match (lists(noted.facts, id), lists(noted.earlier, id)) {
@@ -66,12 +69,6 @@ pub fn left<'o>(
         is_listed: lists(noted.facts, *id) == Some(true),
     };
     own.map(told).collect()
-}
-
-/// True for a stream that goes on where another one was, or may: it has a position and has copied nothing. Those of a way back begin
-/// so.
-fn may_have_taken_over(stream: &Stream, workflow: &str) -> bool {
-    !stream.pos.is_empty() && stream.rows_copied == 0 && way_back::plan::whose(stream, workflow).is_none()
 }
 
 /// The same of all shards, as findings.

@@ -158,14 +158,9 @@ pub type Kept = std::result::Result<Facts, String>;
 
 /// Reads the record of a workflow's way back; `None` when there is none.
 pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Kept>> {
-    match global.get(&paths::way_back(keyspace, workflow)).await {
-        Ok(node) => {
-            let kept: Kept = text::read(&node.value);
-            Ok(Some(kept.map(|facts| Facts { version: Some(node.version), ..facts })))
-        }
-        Err(error) if error.is_no_node() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let node = global.find(&paths::way_back(keyspace, workflow)).await?;
+    let kept = |node: Node| text::read(&node.value).map(|facts: Facts| Facts { version: Some(node.version), ..facts });
+    Ok(node.map(kept))
 }
 
 /// The same where nothing can be done without the facts.
@@ -201,17 +196,11 @@ pub async fn put(global: &Arc<dyn Conn>, names: (&str, &str), facts: &mut Facts,
                 facts.version = Some(version);
                 return Ok(());
             }
-            Err(error) if error.is_conflict() || error.is_no_node() => facts.version = version(global, &path).await?,
+            Err(error) if error.is_conflict() || error.is_no_node() => {
+                facts.version = global.find(&path).await?.map(|node| node.version);
+            }
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-async fn version(global: &Arc<dyn Conn>, path: &str) -> Result<Option<i64>> {
-    match global.get(path).await {
-        Ok(node) => Ok(Some(node.version)),
-        Err(error) if error.is_no_node() => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

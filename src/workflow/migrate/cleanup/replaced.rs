@@ -76,8 +76,7 @@ pub async fn forget(
         context.tablets.execute_fetch_as_dba(shard.primary()?, request).await?;
         Ok::<_, Error>(())
     });
-    let errors = join_all(calls).await.into_iter().filter_map(std::result::Result::err).collect();
-    Error::several(errors).map_or(Ok(()), Err)
+    Error::all(join_all(calls).await)
 }
 
 /// Streams that are gone and no record lists, which the verdict takes for the workflow's. `had` are those that it had on the shard.

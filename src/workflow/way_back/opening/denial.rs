@@ -9,6 +9,7 @@ use super::super::record::{self, Facts, Phase};
 use super::super::side::{self, Side};
 use super::super::{cancel, mirror, plan, quiet};
 use super::{ACTION, Opening, WORKING, bounded};
+use crate::context::Context;
 use crate::topo::Lock;
 
 impl Opening<'_> {
@@ -50,11 +51,7 @@ impl Opening<'_> {
         let (context, names, facts, slot) = (self.context, self.names, &mut self.facts, &mut self.lock);
         let back = plan::back(names.1);
         let closing = async {
-            let held = match slot.take() {
-                Some(held) => held,
-                None => side::lock(mirror, &facts.keyspace, &back, ACTION).await?,
-            };
-            let held = &*slot.insert(held);
+            let held = held(slot, mirror, &facts.keyspace, &back).await?;
             facts.source_denied = wanted;
             if facts.phase == Phase::Prepared {
                 facts.phase = Phase::Noted;
@@ -124,14 +121,20 @@ impl Opening<'_> {
             // whoever has the lock now may hand the target over
             lock.check().await?;
             let mirror = mirror::to_write(context, facts).await?;
-            let taken = match slot.take() {
-                Some(taken) => taken,
-                None => side::lock(&mirror, &facts.keyspace, &back, ACTION).await?,
-            };
-            cancel::leave_source(&mirror, facts, &back, slot.insert(taken)).await?;
+            let held = held(slot, &mirror, &facts.keyspace, &back).await?;
+            cancel::leave_source(&mirror, facts, &back, held).await?;
             let mut left = Facts { phase, source_denied: Vec::new(), ..facts.clone() };
             record::put(context.topo.global(), names, &mut left, lock).await
         };
         bounded(WORKING, lifting).await.err()
     }
+}
+
+/// The locks of the source, which are taken where `slot` does not have them yet.
+async fn held<'l>(slot: &'l mut Option<Lock>, mirror: &Context, keyspace: &str, back: &str) -> Result<&'l Lock, Error> {
+    let lock = match slot.take() {
+        Some(lock) => lock,
+        None => side::lock(mirror, keyspace, back, ACTION).await?,
+    };
+    Ok(&*slot.insert(lock))
 }
