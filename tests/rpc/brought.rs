@@ -6,7 +6,7 @@ use vtmigrated::topo::{paths, vschema};
 use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vschema::AutoIncrement;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
-use vtmigrated_proto::vtmigrated::{Severity, VerdictRequest};
+use vtmigrated_proto::vtmigrated::Severity;
 
 use crate::migrate_rig::Rig;
 use crate::support::refusal;
@@ -73,8 +73,7 @@ async fn a_sequence_that_no_keyspace_has_is_told_by_create_and_the_verdict() {
     for words in ["SEQUENCE_UNKNOWN", "sequence main.nosuch of column id", "there is no keyspace main"] {
         assert!(answer.contains(words), "{words}: {answer}");
     }
-    let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
-    let found = rig.lab.advisor.clone().verdict(request).await.unwrap().into_inner().findings;
+    let found = rig.verdict().await.unwrap().findings;
     let told: Vec<_> = found.iter().filter(|finding| finding.id == "SEQUENCE_MISSING").collect();
     assert!(told.len() == 1 && told[0].severity() == Severity::Warns, "{found:?}");
     assert!(told[0].cause.contains("there is no keyspace main"), "{found:?}");

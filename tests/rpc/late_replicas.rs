@@ -1,9 +1,6 @@
 //! Replicas that start while a create, or a way back, denies tables: a tablet reads its shard's record before anybody can call it.
 
-use std::sync::Arc;
-
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tonic::Code;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 use vtmigrated_proto::vtctldata::RefreshStateRequest;
@@ -25,8 +22,7 @@ fn replica(port: u16) -> Tablet {
 
 /// Creates; a tablet registers itself while the first primary is at work on something. What the answer tells.
 async fn create_while(rig: &mut Rig, call: &'static str, late: &Tablet) -> String {
-    let permits = Arc::new(Semaphore::new(0));
-    rig.target[0].contents().held = Some((call, Arc::clone(&permits)));
+    let permits = rig.target[0].holds(call);
     let (mut client, request) = (rig.lab.client.clone(), Rig::request(&["src1"], TabletType::Primary));
     let creating = tokio::spawn(async move { client.migrate_create(request).await });
     rig.target[0].was_asked(call).await;
@@ -133,9 +129,8 @@ async fn a_replica_of_the_source_that_starts_while_a_way_back_is_opened_is_refre
         let late = MigrateTablet::default();
         let port = if is_reached { late.start().await } else { NOWHERE };
         let replica = tablet("src1", 101, "commerce", "0", TabletType::Replica, port);
-        let permits = Arc::new(Semaphore::new(0));
         // the source's tables are denied by then
-        rig.source.contents().held = Some(("CreateVReplicationWorkflow", Arc::clone(&permits)));
+        let permits = rig.source.holds("CreateVReplicationWorkflow");
         let registered = async {
             rig.source.was_asked("CreateVReplicationWorkflow").await;
             rig.add_source_tablet(&replica).await;
@@ -155,9 +150,8 @@ async fn a_replica_of_the_target_that_starts_while_somebody_goes_back_is_refresh
         let (mut rig, _) = way_back::opened().await;
         let late = MigrateTablet::default();
         let port = if is_reached { late.start().await } else { NOWHERE };
-        let permits = Arc::new(Semaphore::new(0));
         // the target's tables are denied by then
-        rig.target[0].contents().held = Some(("LOCK TABLES", Arc::clone(&permits)));
+        let permits = rig.target[0].holds("LOCK TABLES");
         let mut client = rig.lab.way_back.clone();
         let going = tokio::spawn(async move { client.complete(way_back::named()).await });
         rig.target[0].was_asked("LOCK TABLES").await;

@@ -9,15 +9,6 @@ const OTHER: i32 = 77;
 /// More than the engine answers.
 const MANY: i32 = 10_001;
 
-async fn status(rig: &Rig) -> WorkflowStatusResponse {
-    let request = WorkflowStatusRequest {
-        keyspace: "customer".into(),
-        workflow: "import".into(),
-        ..WorkflowStatusRequest::default()
-    };
-    rig.lab.client.clone().workflow_status(request).await.unwrap().into_inner()
-}
-
 /// How many tables each workflow has left, as the workflow or all of them are shown.
 async fn left(rig: &Rig, workflow: &str) -> Vec<(String, usize)> {
     let request = GetWorkflowsRequest {
@@ -42,27 +33,21 @@ async fn what_another_workflow_copies_is_nobodys_business() {
     let states = (0..MANY).map(|number| (OTHER, format!("t{number}"))).chain([(own, "orders".to_owned())]);
     rig.target[0].contents().copying = states.collect();
 
-    let copying = status(&rig).await;
+    let copying = rig.status().await.unwrap();
     let streams = copying.shard_streams.iter().flat_map(|entry| &entry.value.as_ref().unwrap().streams);
     assert_eq!(streams.filter(|stream| stream.status == "Copying").count(), 1, "{copying:?}");
     assert_eq!(left(&rig, "import").await, [("import".to_owned(), 1)]);
     assert_eq!(left(&rig, "").await, [("import".to_owned(), 1), ("other".to_owned(), 10_001)]);
 
     rig.target[0].contents().copying.pop();
-    let mut client = rig.lab.client.clone();
     let diff = VDiffCreateRequest {
         workflow: "import".into(),
         target_keyspace: "customer".into(),
         ..VDiffCreateRequest::default()
     };
-    client.v_diff_create(diff).await.unwrap();
-    let complete = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        dry_run: true,
-        ..MoveTablesCompleteRequest::default()
-    };
-    client.move_tables_complete(complete).await.unwrap();
+    rig.lab.client.clone().v_diff_create(diff).await.unwrap();
+    let dry_run = MoveTablesCompleteRequest { dry_run: true, ..MoveTablesCompleteRequest::default() };
+    rig.complete_as(dry_run).await.unwrap();
 }
 
 #[tokio::test]
@@ -70,7 +55,7 @@ async fn streams_that_are_gone_are_not_asked_for_and_only_the_rate_needs_the_log
     let rig = Rig::start().await;
     rig.copied().await;
     rig.target[0].contents().begun = (1000..1000 + MANY).collect();
-    let told = status(&rig).await;
+    let told = rig.status().await.unwrap();
     rig.target[0].contents().fails = vec!["_vt.vreplication_log"];
-    assert_eq!(status(&rig).await.traffic_state, told.traffic_state);
+    assert_eq!(rig.status().await.unwrap().traffic_state, told.traffic_state);
 }

@@ -11,7 +11,7 @@ use vtmigrated_proto::topodata::{
 };
 use vtmigrated_proto::vschema::{self, keyspace};
 use vtmigrated_proto::vtctldata::*;
-use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, FindLeftoversRequest};
+use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, FindLeftoversRequest, Report, VerdictRequest};
 
 use crate::migrate_tablet::MigrateTablet;
 use crate::support::{Lab, tablet};
@@ -101,12 +101,26 @@ impl Rig {
 
     /// `Migrate complete`: its summary.
     pub async fn complete(&self) -> Result<String, Status> {
-        let request = MoveTablesCompleteRequest {
-            target_keyspace: "customer".into(),
-            workflow: "import".into(),
-            ..MoveTablesCompleteRequest::default()
-        };
-        Ok(self.lab.client.clone().move_tables_complete(request).await?.into_inner().summary)
+        Ok(self.complete_as(MoveTablesCompleteRequest::default()).await?.summary)
+    }
+
+    pub async fn complete_as(&self, request: MoveTablesCompleteRequest) -> Result<MoveTablesCompleteResponse, Status> {
+        let (target_keyspace, workflow) = ("customer".into(), "import".into());
+        let request = MoveTablesCompleteRequest { target_keyspace, workflow, ..request };
+        Ok(self.lab.client.clone().move_tables_complete(request).await?.into_inner())
+    }
+
+    /// `Migrate status`.
+    pub async fn status(&self) -> Result<WorkflowStatusResponse, Status> {
+        let (keyspace, workflow) = ("customer".into(), "import".into());
+        let request = WorkflowStatusRequest { keyspace, workflow, ..WorkflowStatusRequest::default() };
+        Ok(self.lab.client.clone().workflow_status(request).await?.into_inner())
+    }
+
+    /// `vtmigrated advise verdict`.
+    pub async fn verdict(&self) -> Result<Report, Status> {
+        let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
+        Ok(self.lab.advisor.clone().verdict(request).await?.into_inner())
     }
 
     /// `Migrate cancel`.

@@ -143,6 +143,13 @@ impl MigrateTablet {
         }
     }
 
+    /// Calls that contain a text wait from now on: for the permits that are given.
+    pub fn holds(&self, call: &'static str) -> Arc<Semaphore> {
+        let permits = Arc::new(Semaphore::new(0));
+        self.contents().held = Some((call, Arc::clone(&permits)));
+        permits
+    }
+
     /// Waits until something was asked.
     pub async fn was_asked(&self, call: &str) {
         while !self.contents().calls.iter().any(|asked| asked.contains(call)) {

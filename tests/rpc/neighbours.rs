@@ -168,20 +168,13 @@ async fn all_commands(rig: &Rig) -> Vec<(&'static str, Result<(), Status>)> {
     let mut client = rig.lab.client.clone();
     let (keyspace, workflow) = of_import();
     let mut answers = vec![("create", rig.create_from(TabletType::Replica).await.map(drop))];
-    let status = WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), ..Default::default() };
-    answers.push(("status", client.workflow_status(status).await.map(drop)));
+    answers.push(("status", rig.status().await.map(drop)));
     let show = GetWorkflowsRequest { keyspace: keyspace.clone(), ..Default::default() };
     answers.push(("show", client.get_workflows(show).await.map(drop)));
-    let diff =
-        VDiffCreateRequest { workflow: workflow.clone(), target_keyspace: keyspace.clone(), ..Default::default() };
+    let diff = VDiffCreateRequest { workflow, target_keyspace: keyspace, ..Default::default() };
     answers.push(("VDiff create", client.v_diff_create(diff).await.map(drop)));
-    let complete = MoveTablesCompleteRequest {
-        workflow: workflow.clone(),
-        target_keyspace: keyspace.clone(),
-        dry_run: true,
-        ..Default::default()
-    };
-    answers.push(("complete", client.move_tables_complete(complete).await.map(drop)));
+    let dry_run = MoveTablesCompleteRequest { dry_run: true, ..Default::default() };
+    answers.push(("complete", rig.complete_as(dry_run).await.map(drop)));
     answers.push(("cancel", rig.cancel(false).await.map(drop)));
     answers
 }
@@ -289,11 +282,8 @@ fn others(first: i32) -> Vec<ReadVReplicationWorkflowResponse> {
 #[tokio::test]
 async fn other_workflows_of_any_kind_state_and_flavour_change_no_answer() {
     let told = async |rig: &Rig| {
-        let (keyspace, workflow) = of_import();
-        let mut client = rig.lab.client.clone();
         let created = rig.create_from(TabletType::Replica).await.unwrap();
-        let request = WorkflowStatusRequest { keyspace, workflow, ..Default::default() };
-        let status = client.workflow_status(request).await.unwrap().into_inner();
+        let status = rig.status().await.unwrap();
         let streams = status.shard_streams.into_iter().flat_map(|entry| entry.value.unwrap().streams);
         let streams: Vec<_> = streams.map(|stream| (stream.status, stream.position)).collect();
         let cancelled = rig.cancel(false).await.unwrap();

@@ -124,13 +124,8 @@ async fn a_workflow_whose_cancel_was_cut_off_can_only_be_cancelled() {
     rig.cancel(false).await.unwrap_err();
     assert_eq!(rig.record().await.unwrap()["cancelling"], true);
     assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (Vec::new(), TABLES.map(str::to_owned).to_vec()));
-    let request = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        ignore_source_keyspace: true,
-        ..MoveTablesCompleteRequest::default()
-    };
-    let (code, text) = refusal(rig.lab.client.clone().move_tables_complete(request).await);
+    let insisting = MoveTablesCompleteRequest { ignore_source_keyspace: true, ..MoveTablesCompleteRequest::default() };
+    let (code, text) = refusal(rig.complete_as(insisting).await);
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("its cancel has begun, and rows of its tables are gone or may be"), "{text}");
     rig.target[1].contents().fails.clear();

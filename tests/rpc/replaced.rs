@@ -1,6 +1,6 @@
 //! Streams that the tablets of the target replaced, for the source was resharded or has moved their tables.
 
-use vtmigrated::topo::{Expect, Write, paths};
+use vtmigrated::topo::paths;
 use vtmigrated_proto::vtctldata::MoveTablesCompleteRequest;
 
 use crate::migrate_rig::Rig;
@@ -74,12 +74,7 @@ async fn cancel_leaves_nothing_of_streams_that_were_replaced_and_gives_their_key
 #[tokio::test]
 async fn a_workflow_without_a_record_takes_what_its_replaced_streams_left_with_it() {
     let rig = replaced().await;
-    rig.lab
-        .topo
-        .global()
-        .write_one(Write::delete(paths::workflow_record("customer", "import"), Expect::Any), None)
-        .await
-        .unwrap();
+    rig.lab.topo.global().remove(&paths::workflow_record("customer", "import")).await.unwrap();
     rig.target[0].contents().copying.push((5, "another".into()));
     let (_, text) = refusal(rig.complete().await);
     assert!(text.contains("customer/-80 stream 1: its copy was not over"), "{text}");
@@ -119,13 +114,8 @@ async fn denied_tables_of_others_stay_when_the_source_has_moved_them_to_another_
     rig.cancel(false).await.unwrap();
     assert_eq!((rows(&rig), rig.denied().await), (vec![0; 4], theirs.clone()));
     let rig = moved(&["orders"]).await;
-    let request = MoveTablesCompleteRequest {
-        workflow: "import".into(),
-        target_keyspace: "customer".into(),
-        // the rig's source has no such keyspace
-        ignore_source_keyspace: true,
-        ..MoveTablesCompleteRequest::default()
-    };
-    rig.lab.client.clone().move_tables_complete(request).await.unwrap();
+    // the rig's source has no such keyspace
+    let insisting = MoveTablesCompleteRequest { ignore_source_keyspace: true, ..MoveTablesCompleteRequest::default() };
+    rig.complete_as(insisting).await.unwrap();
     assert_eq!((rows(&rig), rig.denied().await, rig.record().await), (vec![10; 4], theirs, None));
 }

@@ -3,8 +3,7 @@
 use prost::Message;
 use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::topodata::{Shard, TabletType};
-use vtmigrated_proto::vtctldata::{MoveTablesCompleteRequest, VDiffCreateRequest, WorkflowStatusRequest};
-use vtmigrated_proto::vtmigrated::VerdictRequest;
+use vtmigrated_proto::vtctldata::{MoveTablesCompleteRequest, VDiffCreateRequest};
 
 use crate::migrate_rig::Rig;
 use crate::migrate_tablet::MigrateTablet;
@@ -43,34 +42,26 @@ async fn servers_get_few_statements_at_a_time_of_a_workflow_with_very_many_table
     rig.copied().await;
     let servers = || [&rig.source, &rig.target[0], &rig.target[1]];
     servers().into_iter().for_each(|server| server.contents().counts_ids = true);
-    let (keyspace, workflow) = ("customer".to_owned(), "import".to_owned());
     let watch = || servers().into_iter().for_each(|server| server.watches(COLUMNS));
     let expect_columns = |what: &str| servers().into_iter().for_each(|server| expect(server, 5, what));
-    let mut client = rig.lab.client.clone();
 
     watch();
-    let status = WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), ..Default::default() };
-    client.workflow_status(status).await.unwrap();
+    rig.status().await.unwrap();
     expect_columns("status");
 
     watch();
-    let complete = MoveTablesCompleteRequest {
-        target_keyspace: keyspace.clone(),
-        workflow: workflow.clone(),
-        dry_run: true,
-        ..Default::default()
-    };
-    client.move_tables_complete(complete).await.unwrap();
+    let dry_run = MoveTablesCompleteRequest { dry_run: true, ..MoveTablesCompleteRequest::default() };
+    rig.complete_as(dry_run).await.unwrap();
     expect_columns("complete");
 
     rig.target.iter().for_each(|primary| primary.watches(" as maxima"));
-    let verdict = VerdictRequest { keyspace: keyspace.clone(), workflow: workflow.clone() };
-    rig.lab.advisor.clone().verdict(verdict).await.unwrap();
+    rig.verdict().await.unwrap();
     rig.target.iter().for_each(|primary| expect(primary, 12, "verdict"));
 
     rig.source.watches(NAMES);
-    let diff = VDiffCreateRequest { target_keyspace: keyspace, workflow, ..Default::default() };
-    client.v_diff_create(diff).await.unwrap();
+    let (target_keyspace, workflow) = ("customer".to_owned(), "import".to_owned());
+    let diff = VDiffCreateRequest { target_keyspace, workflow, ..VDiffCreateRequest::default() };
+    rig.lab.client.clone().v_diff_create(diff).await.unwrap();
     expect(&rig.source, 5, "VDiff create");
 }
 

@@ -4,7 +4,6 @@ use prost::Message;
 use tonic::Code;
 use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::topodata::{Shard, TabletType};
-use vtmigrated_proto::vtmigrated::VerdictRequest;
 
 use crate::migrate_rig::Rig;
 use crate::migrate_tablet::MigrateTablet;
@@ -84,8 +83,7 @@ async fn rows_on_a_shard_of_the_workflow_that_serves_no_more_keep_a_cancel() {
 
 /// What is said of the workflow's VDiff, and the findings about it but for its age.
 async fn of_vdiff(rig: &Rig) -> (String, Vec<(String, String)>) {
-    let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
-    let told = rig.lab.advisor.clone().verdict(request).await.unwrap().into_inner();
+    let told = rig.verdict().await.unwrap();
     let about = told.findings.into_iter().filter(|found| found.id.starts_with("VDIFF") && found.id != "VDIFF_OLD");
     (told.vdiff, about.map(|found| (found.id, found.cause)).collect())
 }

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use vtmigrated::topo::paths;
 use vtmigrated::watch;
 use vtmigrated_proto::vtctldata::*;
-use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, VerdictRequest};
+use vtmigrated_proto::vtmigrated::CleanLeftoversRequest;
 
 use crate::complete;
 use crate::migrate_rig::Rig;
@@ -26,17 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A workflow has a record that nobody can read.
 async fn spoil(lab: &Lab, workflow: &str) {
     lab.put(&paths::workflow_record("customer", workflow), b"garbage".to_vec()).await;
-}
-
-async fn verdict(rig: &Rig) -> Result<String, Status> {
-    let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
-    Ok(rig.lab.advisor.clone().verdict(request).await?.into_inner().summary)
-}
-
-async fn status(rig: &Rig) -> Result<WorkflowStatusResponse, Status> {
-    let request =
-        WorkflowStatusRequest { keyspace: "customer".into(), workflow: "import".into(), ..Default::default() };
-    Ok(rig.lab.client.clone().workflow_status(request).await?.into_inner())
 }
 
 /// Why a leftover is there still after it was to be cleaned; empty when it is gone.
@@ -60,7 +49,7 @@ async fn expect_refusals(rig: &Rig) {
         ("cancel", rig.cancel(false).await),
         ("complete", rig.complete().await),
         ("create", rig.create().await),
-        ("verdict", verdict(rig).await),
+        ("verdict", rig.verdict().await.map(|report| report.summary)),
     ];
     for (name, answer) in answers {
         let (code, text) = refusal(answer);
@@ -78,7 +67,7 @@ async fn a_workflow_without_a_record_that_can_be_read_ends_with_its_data_kept() 
     spoil(&rig.lab, "import").await;
     expect_refusals(&rig).await;
     rig.target.iter().for_each(|primary| assert_eq!(primary.taken(), Vec::<String>::new()));
-    let told = status(&rig).await.unwrap();
+    let told = rig.status().await.unwrap();
     assert_eq!((told.table_copy_state.len(), told.shard_streams.len()), (2, 2));
     assert!(told.traffic_state.contains("Complete: NO-GO ("), "{}", told.traffic_state);
     let found = rig.leftovers().await;
@@ -102,7 +91,7 @@ async fn what_is_denied_without_streams_and_record_is_named() {
     rig.copied().await;
     rig.forget_streams();
     spoil(&rig.lab, "import").await;
-    let (code, text) = refusal(status(&rig).await);
+    let (code, text) = refusal(rig.status().await);
     assert_eq!(code, Code::DataLoss, "{text}");
     assert!(text.ends_with(WAY_OUT), "{text}");
     let summary = rig.cancel(true).await.unwrap();
@@ -168,9 +157,9 @@ async fn the_record_of_a_workflow_changes_no_answer_of_another() {
     }
     let told = async |rig: &Rig| {
         let words = |text: String| text.replace(|c: char| c.is_ascii_digit(), "");
-        let status = status(rig).await.unwrap();
+        let status = rig.status().await.unwrap();
         let tables = status.table_copy_state.len();
-        (words(status.traffic_state), tables, words(verdict(rig).await.unwrap()))
+        (words(status.traffic_state), tables, words(rig.verdict().await.unwrap().summary))
     };
     assert_eq!(told(&alone).await, told(&beside).await);
     assert_eq!(alone.cancel(false).await.unwrap(), beside.cancel(false).await.unwrap());

@@ -1,11 +1,9 @@
 //! The cut between source and target: clients are kept from the source before it is proven for the last time, and where that cannot be
 //! it is told.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use tokio::sync::Semaphore;
 use tonic::Code;
 use vtmigrated::topo::{self, Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
@@ -31,8 +29,7 @@ async fn clients_have_the_source_again_when_what_they_wrote_last_is_not_applied(
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
     let before = stored(&rig).await;
-    let permits = Arc::new(Semaphore::new(0));
-    rig.source.contents().held = Some(("LOCK TABLES", Arc::clone(&permits)));
+    let permits = rig.source.holds("LOCK TABLES");
     let failing = async {
         rig.source.was_asked("LOCK TABLES").await;
         assert_eq!(denied(&rig).await, ["customer", "orders"]);
@@ -64,8 +61,7 @@ async fn clients_have_the_source_again_soon_when_what_they_wrote_last_takes_long
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
     let before = stored(&rig).await;
-    let permits = Arc::new(Semaphore::new(0));
-    rig.source.contents().held = Some(("LOCK TABLES", Arc::clone(&permits)));
+    let permits = rig.source.holds("LOCK TABLES");
     let writing = async {
         rig.source.was_asked("LOCK TABLES").await;
         rig.source.contents().position = Some(LATER);
@@ -179,13 +175,8 @@ async fn a_dry_run_tells_the_denial_first_and_changes_nothing() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
     let before = stored(&rig).await;
-    let request = MoveTablesCompleteRequest {
-        target_keyspace: "customer".into(),
-        workflow: "import".into(),
-        dry_run: true,
-        ..MoveTablesCompleteRequest::default()
-    };
-    let steps = rig.lab.client.clone().move_tables_complete(request).await.unwrap().into_inner().dry_run_results;
+    let dry_run = MoveTablesCompleteRequest { dry_run: true, ..MoveTablesCompleteRequest::default() };
+    let steps = rig.complete_as(dry_run).await.unwrap().dry_run_results;
     assert_eq!(steps[1], "Deny writes of clients to the tables of commerce of ext1", "{steps:?}");
     assert_eq!(stored(&rig).await, before);
     assert_eq!((phase(&rig).await.as_str(), rig.source.taken()), ("prepared", Vec::new()));

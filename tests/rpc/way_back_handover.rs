@@ -1,9 +1,6 @@
 //! The handover of a migration that has a way back, where it fails: clients have one side, or are told of both.
 
-use std::sync::Arc;
-
 use prost::Message;
-use tokio::sync::Semaphore;
 use tonic::Code;
 use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::vtmigrated::Severity;
@@ -17,8 +14,7 @@ async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
     let before = stored(&rig).await;
-    let permits = Arc::new(Semaphore::new(0));
-    rig.source.contents().held = Some(("CreateVReplicationWorkflow", Arc::clone(&permits)));
+    let permits = rig.source.holds("CreateVReplicationWorkflow");
     let reparented = async {
         // the streams of the migration stand by then, and the source's tables are denied
         rig.source.was_asked("CreateVReplicationWorkflow").await;

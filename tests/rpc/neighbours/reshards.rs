@@ -12,12 +12,6 @@ async fn with_dead_shard() -> Rig {
     rig
 }
 
-async fn status(rig: &Rig) -> Result<String, Status> {
-    let (keyspace, workflow) = of_import();
-    let request = WorkflowStatusRequest { keyspace, workflow, ..Default::default() };
-    Ok(rig.lab.client.clone().workflow_status(request).await?.into_inner().traffic_state)
-}
-
 /// Each of these commands is refused, for the tablet does not answer, and the streams stay.
 async fn expect_refused(rig: &Rig, commands: &[&str]) {
     for (name, answer) in all_commands(rig).await.into_iter().filter(|(name, _)| *name != "create") {
@@ -41,7 +35,7 @@ async fn a_shard_that_does_not_serve_and_does_not_answer_is_left_out_by_name() {
         assert!(answer.is_ok(), "{name}: {answer:?}");
     }
     rig.create_from(TabletType::Replica).await.unwrap();
-    let line = status(&rig).await.unwrap();
+    let line = rig.status().await.unwrap().traffic_state;
     let words = "shard customer/80-c0, which does not serve, was left out: tablet zone1-0000001200";
     assert!(line.contains(words), "{line}");
     let told = rig.cancel(false).await.unwrap();
