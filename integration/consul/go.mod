@@ -211,3 +211,6 @@ require (
 )
 
 replace github.com/envoyproxy/go-control-plane/xdsmatcher => github.com/envoyproxy/go-control-plane/xdsmatcher v0.0.0-20230524161521-aaaacbfbe53e
+
+// see there
+replace github.com/hashicorp/go-discover => ./discover

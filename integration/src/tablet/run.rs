@@ -88,23 +88,9 @@ impl Tablet {
         let engine = Arc::new(Engine::new(Arc::clone(&context)));
         let vdiff = Arc::new(vdiff::Engine::new(Arc::clone(&context), Arc::clone(&engine)));
         let manager = Manager::new(Arc::clone(&context), Arc::clone(&engine), Arc::clone(&vdiff));
-        let shutdown = context.shared.shutdown.clone();
-        let guard = shutdown.clone().drop_guard();
-        let seen = Arc::clone(&context.shared);
-        let router = Server::builder()
-            .layer(MapRequestLayer::new(move |request: http::Request<Body>| {
-                seen.see(&request);
-                request
-            }))
-            .add_service(query_service::QueryService::server(Arc::clone(&context.shared)))
-            .add_service(
-                TabletManagerServer::new(manager)
-                    .max_decoding_message_size(usize::MAX)
-                    .max_encoding_message_size(usize::MAX),
-            );
+        let guard = context.shared.shutdown.clone().drop_guard();
         let cut = CancellationToken::new();
-        let incoming = connection::accept(listener, cut.clone());
-        let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()));
+        let server = serve(manager, &context.shared, listener, cut.clone());
         let follower = tokio::spawn(follow(Arc::clone(&context)));
         let tablet = Self { port, context, engine, vdiff, server, follower, guard, cut: cut.drop_guard() };
         // only a primary has streams and diffs of them
@@ -152,6 +138,32 @@ impl Tablet {
         drop(self.cut);
         drop(self.guard);
     }
+}
+
+/// Serves the calls of a tablet until its shutdown; `cut` ends all connections.
+///
+/// Not `async`: what an async function does is compiled in each program that waits for it, and most of a test program would be
+/// these two services.
+fn serve(
+    manager: Manager,
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    cut: CancellationToken,
+) -> JoinHandle<Result<(), tonic::transport::Error>> {
+    let (seen, shutdown) = (Arc::clone(shared), shared.shutdown.clone());
+    let router = Server::builder()
+        .layer(MapRequestLayer::new(move |request: http::Request<Body>| {
+            seen.see(&request);
+            request
+        }))
+        .add_service(query_service::QueryService::server(Arc::clone(shared)))
+        .add_service(
+            TabletManagerServer::new(manager)
+                .max_decoding_message_size(usize::MAX)
+                .max_encoding_message_size(usize::MAX),
+        );
+    let incoming = connection::accept(listener, cut);
+    tokio::spawn(router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()))
 }
 
 async fn follow(context: Arc<Context>) {

@@ -1,5 +1,5 @@
 // Compares the messages, enums and services that proto/ declares with those of Vitess's Go module, strictly and both ways, but for one service.
-// The only argument is a file with ours, as `cargo run -p vtmigrated-proto --example descriptors` writes it.
+// The only argument is a file with ours, as the example `descriptors` of vtmigrated-proto writes it.
 package main
 
 import (
