@@ -55,6 +55,8 @@ pub struct Plan {
     pub ways: usize,
     /// Process ids by what they are, watched beside the servers'.
     pub others: BTreeMap<String, u32>,
+    /// What these have while nobody calls, which is not counted: see [`process::idle`].
+    pub idle: BTreeMap<String, f64>,
 }
 
 /// The one whose turn it is; numbers go round.
@@ -93,7 +95,9 @@ pub async fn measure(servers: &[Server], kind: Kind, abouts: &[Subject], plan: &
         for at in 0..servers.len() {
             let at = (round + at) % servers.len();
             let (calls, undo) = &calls[at];
-            let turn = servers[at].turn((calls.as_slice(), undo.as_ref()), plan.how, plan.turn, &plan.others).await?;
+            let asked = (calls.as_slice(), undo.as_ref());
+            let mut turn = servers[at].turn(asked, plan.how, plan.turn, &plan.others).await?;
+            turn.leave_out(&plan.idle);
             turns.push((at, turn));
         }
         turns.sort_by_key(|(at, _)| *at);

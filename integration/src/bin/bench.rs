@@ -46,8 +46,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         started.push(server);
     }
     let subject = Subject { mount: MOUNT.to_owned(), target: Side::Target.keyspace(0), ..Subject::default() };
-    let (how, most, others) = (Loop::Closed { callers: CALLERS }, Duration::MAX, BTreeMap::new());
-    let plan = Plan { rounds, most, turn, how, ways: CALLERS, others };
+    let how = Loop::Closed { callers: CALLERS };
+    let (others, idle) = (BTreeMap::new(), BTreeMap::new());
+    let plan = Plan { rounds, most: Duration::MAX, turn, how, ways: CALLERS, others, idle };
     let mut too_much = Vec::new();
     for kind in [Kind::MountShow, Kind::GetWorkflows] {
         let rounds = load::measure(&servers, kind, std::slice::from_ref(&subject), &plan).await?;

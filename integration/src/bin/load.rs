@@ -31,6 +31,8 @@ use integration::{
     stock::{Generation, Vtctld},
 };
 
+/// How long nobody calls before a load: a round of our watcher, which is no cost of a call, comes once in that.
+const IDLE: Duration = Duration::from_secs(10);
 /// After a load, memory is given back within this.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
@@ -167,7 +169,7 @@ impl Flags {
         others.extend(self.watch.iter().cloned());
         let how = self.rate.map_or(Loop::Closed { callers: self.callers }, |rate| Loop::Open { rate });
         let (most, turn) = (Duration::from_secs(self.most), Duration::from_millis(self.turn));
-        Plan { rounds: self.rounds, most, turn, how, ways: self.ways, others }
+        Plan { rounds: self.rounds, most, turn, how, ways: self.ways, others, idle: BTreeMap::new() }
     }
 }
 
@@ -256,6 +258,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(minutes) = flags.soak {
         return soak(first, &flags.calls, &abouts, &plan, Duration::from_secs(minutes * 60)).await;
     }
+    let plan = Plan { idle: load::process::idle(&plan.others, IDLE).await?, ..plan };
     let names: Vec<&str> = started.servers.iter().map(|server| server.name.as_str()).collect();
     for kind in &flags.calls {
         let rounds = load::measure(&started.servers, *kind, &abouts, &plan).await?;

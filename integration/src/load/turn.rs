@@ -197,6 +197,16 @@ impl Server {
 }
 
 impl Turn {
+    /// Leaves out what processes have in each second anyway, in seconds.
+    pub fn leave_out(&mut self, idle: &BTreeMap<String, f64>) {
+        for (name, part) in idle {
+            if let Some(spent) = self.cpu.get_mut(name) {
+                let anyway = Duration::try_from_secs_f64(part * self.seconds).unwrap_or_default();
+                *spent = spent.saturating_sub(anyway);
+            }
+        }
+    }
+
     /// Calls answered in a second.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
@@ -224,5 +234,20 @@ impl Turn {
     pub fn cpu_per_call(&self, process: &str) -> f64 {
         let spent = self.cpu.iter().filter(|(name, _)| name.starts_with(process)).map(|(_, spent)| spent.as_secs_f64());
         spent.sum::<f64>() * 1000.0 / self.times.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_processes_have_anyway_is_left_out() {
+        let cpu = ["server", "etcd", "mysql"].map(|name| (name.to_owned(), Duration::from_millis(100)));
+        let (times, cpu) = (Tally::new().unwrap().times, BTreeMap::from(cpu));
+        let mut turn = Turn { times, seconds: 2.0, bytes: 0, cpu, resident: 0, files: 0 };
+        turn.leave_out(&BTreeMap::from([("etcd".to_owned(), 0.01), ("mysql".to_owned(), 1.0)]));
+        let millis = |name: &str| turn.cpu[name].as_millis();
+        assert_eq!([millis("server"), millis("etcd"), millis("mysql")], [100, 80, 0]);
     }
 }
