@@ -1,9 +1,14 @@
-"""Prints what idle and hostile clients cost: those that work (50 callers, alone and beside 1,000 idle and 200 hostile
-connections, in turns within one run), and in memory (what is kept after the attack, and for each of 10,000 idle connections).
-`hostile.py <vtmigrated> [rounds]`; everything is on the loopback and ends after a few minutes. Fails when a call fails, when the
-callers' median grows by 20 % or more, when more than 10 MB are kept, or a connection costs more than 40 kB.
+"""Prints, in Markdown, what idle and hostile clients cost: those that work (50 callers: alone, beside 1,000 idle and 200 hostile
+connections to another server, and beside as many to theirs, in turns within one run), and in memory (before, during and after the
+attack, and for each of 10,000 idle connections).
+
+`hostile.py <vtmigrated> [--rounds N] [attack] [idle]`; both unless one is named. Everything is on the loopback and ends after a few
+minutes. Hostile clients take processors from callers wherever they call, for all are on this machine: what the server itself is
+to answer for is the difference between the second and the third. Fails when a call fails, when the callers' median beside the attack
+is 20 % or more above the one alone, when more than 10 MB are kept, or a connection costs more than 40 kB.
 """
 
+import argparse
 import asyncio
 import os
 import resource
@@ -13,71 +18,51 @@ import subprocess
 import sys
 import time
 
+sys.dont_write_bytecode = True
+from http2 import (  # noqa: E402
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    apart,
+    connect,
+    courteous,
+    frame,
+    head,
+    literal,
+    read_frame,
+)
+
 CALLERS, IDLE, HOSTILE = 50, 1000, 200
 BAR = 20
 SECONDS = 8
 KEPT_BAR, KEPT_PATIENCE = 10_000, 60
-CONNECTIONS, CONNECTION_BAR = 10_000, 40
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
-ACK = END_STREAM = 1
-END_HEADERS = 4
-
-
-def frame(kind, flags, stream, payload=b""):
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-def literal(name, value):
-    """A header that is in no table."""
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-def head(rpc):
-    headers = [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", b"/vtctlservice.Vtctld/" + rpc),
-        (b":authority", b"bench"),
-        (b"content-type", b"application/grpc"),
-        (b"te", b"trailers"),
-    ]
-    return b"".join(literal(*header) for header in headers)
-
-
+CONNECTIONS, CONNECTION_BAR, AT_ONCE = 10_000, 40, 100
+# freed memory goes back to the system after 10 s, and connections that say nothing are pinged after as long
+SETTLING = 15
 HEAD = head(b"GetKeyspaces")
 EMPTY = bytes(5)
 
 
-async def read_frame(reader):
-    header = await reader.readexactly(9)
-    payload = await reader.readexactly(int.from_bytes(header[:3], "big"))
-    return header[3], header[4], int.from_bytes(header[5:9], "big"), payload
-
-
-async def connect(port, settings=b""):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    writer.write(PREFACE + frame(SETTINGS, 0, 0, settings))
-    return reader, writer
-
-
-def courteous(writer, kind, flags, payload):
-    """Answers what a client must answer."""
-    if kind == SETTINGS and not flags & ACK:
-        writer.write(frame(SETTINGS, ACK, 0))
-    elif kind == PING and not flags & ACK:
-        writer.write(frame(PING, ACK, 0, payload))
-
-
-async def caller(port, until, times, failures):
+async def caller(port, number, until, times, failures):
     """Calls, waits a little, calls again."""
-    reader, writer = await connect(port)
+    message = apart(number)
+    try:
+        reader, writer = await connect(port)
+    except OSError as error:
+        failures.append(repr(error))
+        return
     writer.write(frame(WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big")))
     stream = 1
     while time.monotonic() < until:
         start = time.perf_counter()
-        writer.write(frame(HEADERS, END_HEADERS, stream, HEAD) + frame(DATA, END_STREAM, stream, EMPTY))
+        writer.write(frame(HEADERS, END_HEADERS, stream, HEAD) + frame(DATA, END_STREAM, stream, message))
         answered = False
         try:
             while True:
@@ -102,12 +87,16 @@ async def caller(port, until, times, failures):
 async def callers(port, seconds):
     times, failures = [], []
     until = time.monotonic() + seconds
-    await asyncio.gather(*(caller(port, until, times, failures) for _ in range(CALLERS)))
+    await asyncio.gather(*(caller(port, number, until, times, failures) for number in range(CALLERS)))
     return times, failures
 
 
 async def idle(port, lost):
-    reader, writer = await connect(port)
+    await stay(*await connect(port), lost)
+
+
+async def stay(reader, writer, lost):
+    """Answers what must be answered, and nothing else."""
     try:
         while True:
             kind, flags, _, payload = await read_frame(reader)
@@ -216,110 +205,185 @@ def free_port():
         return s.getsockname()[1]
 
 
-def resident(pid):
+def memory(pid, name="VmRSS:"):
     """In kB."""
     with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+        return next(int(line.split()[1]) for line in status if line.startswith(name))
+
+
+def forget_peak(pid):
+    """From now on VmHWM is about what comes."""
+    with open(f"/proc/{pid}/clear_refs", "w") as file:
+        file.write("5")
+
+
+def sockets(pid):
+    count = 0
+    for file in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            count += os.readlink(f"/proc/{pid}/fd/{file}").startswith("socket:")
+        except OSError:
+            pass
+    return count
 
 
 def kept(pid, before):
-    """What is taken more than before, in kB, once it is little, or after a while."""
-    until = time.monotonic() + KEPT_PATIENCE
-    while resident(pid) - before > KEPT_BAR and time.monotonic() < until:
+    """What is taken more than before, in kB, once it is little, or after a while, and the seconds until then."""
+    start = time.monotonic()
+    while memory(pid) - before > KEPT_BAR and time.monotonic() - start < KEPT_PATIENCE:
         time.sleep(1)
-    return resident(pid) - before
+    return memory(pid) - before, time.monotonic() - start
 
 
-def read_all(stream, count):
-    while count:
-        some = stream.recv(count)
-        if not some:
-            raise EOFError
-        count -= len(some)
+class Server:
+    """A server without a topology, for as long as it is used."""
+
+    def __init__(self, program, *flags):
+        self.port = free_port()
+        command = [program, f"--grpc_port={self.port}", *flags]
+        # it does not outlive this process, however that ends
+        command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        until = time.monotonic() + 20
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            except OSError:
+                time.sleep(0.01)
+        self.__exit__()
+        sys.exit("the server does not come up")
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
 
 
-def silent(port):
-    """A connection over which nobody calls."""
-    stream = socket.create_connection(("127.0.0.1", port), timeout=30)
-    stream.sendall(PREFACE + frame(SETTINGS, 0, 0))
-    read_all(stream, 9)
-    stream.sendall(frame(SETTINGS, ACK, 0))
-    return stream
+# Where the others are, if there are any.
+ALONE, ELSEWHERE, BESIDE = "alone", "elsewhere", "beside"
+PLACES = [ALONE, ELSEWHERE, BESIDE]
 
 
-def of_each_connection(program):
-    """Memory of an idle connection, in kB, and how many there were."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    port = free_port()
-    command = [program, f"--grpc_port={port}", f"--grpc-max-connections={CONNECTIONS + 100}"]
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def beside_others(place, port, other):
+    """Times and failures of the callers, and what the crowd saw at the same server."""
+    crowd = None
+    if place != ALONE:
+        command = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, __file__, "--crowd"]
+        command.append(str(port if place == BESIDE else other))
+        crowd = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if not crowd.stdout.readline():
+            sys.exit("the hostile clients ended by themselves")
     try:
-        time.sleep(1)
-        asyncio.run(callers(port, 2))
-        before = resident(server.pid)
-        streams = [silent(port) for _ in range(CONNECTIONS)]
-        time.sleep(2)
-        grown = resident(server.pid) - before
-        # they are all still served
-        for stream in (streams[0], streams[-1]):
-            stream.sendall(frame(HEADERS, END_HEADERS, 1, HEAD) + frame(DATA, END_STREAM, 1, EMPTY))
-            read_all(stream, 9)
-        return grown / CONNECTIONS
+        times, failures = asyncio.run(callers(port, SECONDS))
     finally:
-        server.terminate()
-        server.wait()
+        told = crowd.communicate()[0].strip() if crowd else ""
+    time.sleep(1)
+    return times, failures, told
 
 
-def rounds_of(port, rounds):
-    alone, beside, failures, told = [], [], [], ""
-    for _ in range(rounds):
-        for crowded in (False, True):
-            others = None
-            if crowded:
-                command = [sys.executable, __file__, "--crowd", str(port)]
-                others = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                others.stdout.readline()
-            times, failed = asyncio.run(callers(port, SECONDS))
-            failures += failed
-            (beside if crowded else alone).append(statistics.median(times))
-            if others:
-                told = others.communicate()[0].strip()
-            time.sleep(1)
-    return alone, beside, failures, told
+def percent(ratios):
+    ratios = [100 * (ratio - 1) for ratio in ratios]
+    return f"{statistics.median(ratios):+.1f} % [{min(ratios):+.1f}–{max(ratios):+.1f}]"
+
+
+def attack(program, rounds):
+    """True when the bars are held."""
+    medians, slow = {place: [] for place in PLACES}, {place: [] for place in PLACES}
+    failures, calls, told = [], 0, ""
+    with Server(program) as server, Server(program) as other:
+        asyncio.run(callers(server.port, SECONDS))
+        time.sleep(SETTLING)
+        before = memory(server.pid)
+        forget_peak(server.pid)
+        for number in range(rounds):
+            first = number % len(PLACES)
+            for place in PLACES[first:] + PLACES[:first]:
+                times, failed, seen = beside_others(place, server.port, other.port)
+                failures += failed
+                calls += len(times) + len(failed)
+                if not times:
+                    sys.exit(f"no call was answered: {failed[:3]}")
+                medians[place].append(statistics.median(times))
+                slow[place].append(statistics.quantiles(times, n=100)[98] if len(times) > 1 else times[0])
+                told = seen if place == BESIDE else told
+        most = memory(server.pid, "VmHWM:")
+        after, waited = kept(server.pid, before)
+        if server.process.poll() is not None:
+            sys.exit("the server has ended")
+    against = {place: [a / b for a, b in zip(medians[place], medians[ALONE])] for place in PLACES}
+    print(f"### {CALLERS} callers beside {IDLE:,} idle and {HOSTILE} hostile connections, {rounds} rounds\n")
+    print("| hostile | median µs | p99 µs | median against alone | against those elsewhere |\n|---|--:|--:|--:|--:|")
+    names = {ALONE: "none", ELSEWHERE: "to another server", BESIDE: "to the same server"}
+    for place in PLACES:
+        line = [names[place]] + [f"{1e6 * statistics.median(of[place]):.0f}" for of in (medians, slow)]
+        line.append("" if place == ALONE else percent(against[place]))
+        line.append("" if place != BESIDE else percent([a / b for a, b in zip(medians[place], medians[ELSEWHERE])]))
+        print("| " + " | ".join(line) + " |")
+    growth = 100 * (statistics.median(against[BESIDE]) - 1)
+    held = growth < BAR and not failures and after <= KEPT_BAR
+    print(f"\n- growth of the median {growth:+.1f} % (bar: {BAR} %); calls that failed: {len(failures)} of {calls:,} {failures[:3]}")
+    print(f"- {told}")
+    print(
+        f"- resident: {before / 1000:.1f} MB before, {most / 1000:.1f} MB at most during the attack, {after / 1000:+.1f} MB"
+        f" {waited:.0f} s after its end (bar: {KEPT_BAR / 1000:+.0f} MB within {KEPT_PATIENCE} s)\n",
+        flush=True,
+    )
+    return held
+
+
+async def hold(server):
+    """Opens connections and keeps them while it looks: memory with them, sockets of the server, and how many it has lost."""
+    lost, tasks = [], []
+    for _ in range(0, CONNECTIONS, AT_ONCE):
+        made = await asyncio.gather(*(connect(server.port) for _ in range(AT_ONCE)))
+        tasks += [asyncio.ensure_future(stay(*each, lost)) for each in made]
+    await asyncio.sleep(SETTLING)
+    taken, there = memory(server.pid), sockets(server.pid)
+    times, failures = await callers(server.port, 1)
+    return taken, there, len(lost), len(times), failures
+
+
+def idle_connections(program):
+    """True when the bar is held."""
+    with Server(program, f"--grpc-max-connections={CONNECTIONS + 100}") as server:
+        asyncio.run(callers(server.port, 2))
+        time.sleep(SETTLING)
+        before = memory(server.pid)
+        taken, there, lost, answered, failures = asyncio.run(hold(server))
+    each = (taken - before) / CONNECTIONS
+    held = each <= CONNECTION_BAR and not lost and there >= CONNECTIONS and answered and not failures
+    print(f"### {CONNECTIONS:,} idle connections, without TLS\n")
+    print("| kB each | MB before | MB with them | sockets | lost | calls answered beside | failed |\n|--:|--:|--:|--:|--:|--:|--:|")
+    print(f"| {each:.1f} | {before / 1000:.1f} | {taken / 1000:.1f} | {there:,} | {lost} | {answered} | {len(failures)} |")
+    print(f"\n- bar: {CONNECTION_BAR} kB for each\n", flush=True)
+    return held
 
 
 def main():
-    program = sys.argv[1]
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    port = free_port()
-    server = subprocess.Popen([program, f"--grpc_port={port}"], stderr=subprocess.DEVNULL)
-    try:
-        time.sleep(1)
-        asyncio.run(callers(port, SECONDS))
-        before = resident(server.pid)
-        alone, beside, failures, told = rounds_of(port, rounds)
-        after = kept(server.pid, before)
-        if server.poll() is not None:
-            sys.exit("the server has ended")
-    finally:
-        server.terminate()
-        server.wait()
-    growth = [100 * (b / a - 1) for a, b in zip(alone, beside)]
-    median = statistics.median(growth)
-    print(f"{CALLERS} callers alone:         median {statistics.median(alone) * 1e6:.0f} us of {rounds} rounds")
-    print(f"beside {IDLE} idle, {HOSTILE} hostile: median {statistics.median(beside) * 1e6:.0f} us")
-    print(f"growth: {median:+.1f} % (bar: {BAR} %; rounds: {', '.join(f'{g:+.0f}' for g in growth)})")
-    print(f"calls that failed: {len(failures)} {failures[:3]}")
-    print(told)
-    print(f"resident after the attack: {after:+,} kB of {before:,} (bar: {KEPT_BAR:+,})")
-    each = of_each_connection(program)
-    print(f"an idle connection: {each:.1f} kB of {CONNECTIONS:,} (bar: {CONNECTION_BAR})")
-    if failures or median >= BAR or after > KEPT_BAR or each > CONNECTION_BAR:
-        sys.exit(1)
+    flags = argparse.ArgumentParser(description="What idle and hostile clients cost.")
+    flags.add_argument("program")
+    flags.add_argument("parts", nargs="*", help="attack, idle; both unless one is named")
+    flags.add_argument("--rounds", type=int, default=5)
+    args = flags.parse_intermixed_args()
+    parts = args.parts or ["attack", "idle"]
+    if unknown := set(parts) - {"attack", "idle"}:
+        flags.error(f"neither attack nor idle: {', '.join(unknown)}")
+    held = True
+    if "attack" in parts:
+        held &= attack(args.program, args.rounds)
+    if "idle" in parts:
+        held &= bool(idle_connections(args.program))
+    sys.exit(0 if held else 1)
 
 
-if sys.argv[1] == "--crowd":
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+if sys.argv[1:2] == ["--crowd"]:
     asyncio.run(crowd(int(sys.argv[2])))
 else:
+    if hard < CONNECTIONS + 500:
+        sys.exit(f"this process may open {hard} files only, {CONNECTIONS + 500} are needed")
     main()

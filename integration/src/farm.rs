@@ -185,6 +185,7 @@ impl Farm {
             flags: self.target.flags(),
             topology: self.target.topology(),
             mount: self.settings.mount.clone(),
+            mounts: (0..self.settings.mounts).map(|number| self.settings.mount_of(number)).collect(),
             keyspaces: names.map(|number| (Side::Target.keyspace(number), Side::Source.keyspace(number))).collect(),
             workflows: self.settings.shape.moves(),
             cells: vec![Side::Source.cell().to_owned()],

@@ -31,6 +31,11 @@ use integration::{
     stock::{Generation, Vtctld},
 };
 
+/// How long nobody calls before a load: a round of our watcher, which is no cost of a call, comes once in that.
+const IDLE: Duration = Duration::from_secs(10);
+/// After a load, memory is given back within this.
+const AFTERWARDS: Duration = Duration::from_secs(30);
+
 #[derive(Parser)]
 struct Flags {
     /// Page of a farm, host:port
@@ -57,19 +62,27 @@ struct Flags {
     /// Rounds that count
     #[arg(long, default_value_t = 9)]
     rounds: usize,
+    /// Seconds after which no round of a call begins, once one has counted
+    #[arg(long, default_value_t = 3600)]
+    most: u64,
     /// Milliseconds of a turn
     #[arg(long, default_value_t = 2000)]
     turn: u64,
     /// Callers of the closed loop
     #[arg(long, default_value_t = 16)]
     callers: usize,
+    /// In how many ways callers ask: about so many mounts, keyspaces and workflows as far as there are as many, each in words of its
+    /// own, so that what servers read cannot be shared; 1 for all the same
+    #[arg(long, default_value_t = 1)]
+    ways: usize,
     /// Connections to each server
     #[arg(long, default_value_t = 4)]
     connections: usize,
     /// Calls a second, in an open loop
     #[arg(long)]
     rate: Option<f64>,
-    /// Keyspace of the target that the calls are about; the first when absent
+    /// Keyspace of the target that the calls are about; when absent the first, and for MigrateCreate another for each server, if there
+    /// are as many
     #[arg(long)]
     keyspace: Option<String>,
     /// Tables of MigrateCreate; all when absent
@@ -129,24 +142,46 @@ impl Flags {
         self.farm.as_deref().unwrap_or_default()
     }
 
-    fn subject(&self, facts: &Facts) -> Subject {
-        let keyspace = self.keyspace.clone().or_else(|| facts.keyspaces.keys().next().cloned()).unwrap_or_default();
-        Subject {
-            mount: facts.mount.clone(),
-            source: facts.keyspaces.get(&keyspace).cloned().unwrap_or_default(),
-            target: keyspace,
-            workflow: facts.workflows.first().cloned().unwrap_or_default(),
-            tables: self.tables.clone(),
-            cells: facts.cells.clone(),
-        }
+    /// What calls can be about, as many as are different.
+    fn subjects(&self, facts: &Facts) -> Vec<Subject> {
+        let named = |target: &String| (target.clone(), facts.keyspaces.get(target).cloned().unwrap_or_default());
+        let keyspaces: Vec<(String, String)> = match &self.keyspace {
+            Some(only) => vec![named(only)],
+            None => facts.keyspaces.keys().map(named).collect(),
+        };
+        let subject = |number: usize| {
+            let (target, source) = load::nth(&keyspaces, number);
+            Subject {
+                mount: load::nth(&facts.mounts, number),
+                source,
+                target,
+                workflow: load::nth(&facts.workflows, number),
+                tables: self.tables.clone(),
+                cells: facts.cells.clone(),
+            }
+        };
+        let count = keyspaces.len().max(facts.mounts.len()).max(facts.workflows.len());
+        (0..count.max(1)).map(subject).collect()
     }
 
     fn plan(&self, facts: &Facts) -> Plan {
         let mut others: BTreeMap<String, u32> = facts.processes.clone();
         others.extend(self.watch.iter().cloned());
         let how = self.rate.map_or(Loop::Closed { callers: self.callers }, |rate| Loop::Open { rate });
-        Plan { rounds: self.rounds, turn: Duration::from_millis(self.turn), how, others }
+        let (most, turn) = (Duration::from_secs(self.most), Duration::from_millis(self.turn));
+        Plan { rounds: self.rounds, most, turn, how, ways: self.ways, others, idle: BTreeMap::new() }
     }
+}
+
+/// What a table is about.
+fn title(kind: Kind, plan: &Plan, rounds: usize) -> String {
+    let how = match plan.how {
+        _ if kind.makes() => "1 caller".to_owned(),
+        Loop::Closed { callers } => format!("{callers} callers"),
+        Loop::Open { rate } => format!("{rate} calls a second"),
+    };
+    let ways = if plan.ways > 1 { format!(", asked in {} ways", plan.ways) } else { String::new() };
+    format!("{kind:?}: {how}{ways}, {rounds} rounds of {} ms", plan.turn.as_millis())
 }
 
 /// The servers, and what keeps those alive that were started here.
@@ -207,11 +242,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let started = Started::start(&flags).await?;
     let facts = &started.facts;
-    let (about, plan) = (flags.subject(facts), flags.plan(facts));
+    let (abouts, plan) = (flags.subjects(facts), flags.plan(facts));
     let first = started.servers.first().ok_or("no server")?;
     if flags.life {
-        let steps = life::run(first, &about, flags.farm(), &flags.of_ours(facts)).await?;
-        println!("{}", life::table(&steps));
+        println!("{}", life::HEAD);
+        let told = |step: &life::Step| println!("{}", life::line(step));
+        life::run(first, &load::nth(&abouts, 0), flags.farm(), &flags.of_ours(facts), told).await?;
         return Ok(());
     }
     if let Some(seconds) = flags.rest {
@@ -220,36 +256,40 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     if let Some(minutes) = flags.soak {
-        return soak(first, &flags.calls, &about, &plan, Duration::from_secs(minutes * 60)).await;
+        return soak(first, &flags.calls, &abouts, &plan, Duration::from_secs(minutes * 60)).await;
     }
+    let plan = Plan { idle: load::process::idle(&plan.others, IDLE).await?, ..plan };
     let names: Vec<&str> = started.servers.iter().map(|server| server.name.as_str()).collect();
     for kind in &flags.calls {
-        let rounds = load::measure(&started.servers, *kind, &about, &plan).await?;
-        println!("{}", report::table(&format!("{kind:?}"), &names, &rounds));
+        let rounds = load::measure(&started.servers, *kind, &abouts, &plan).await?;
+        println!("{}", report::table(&title(*kind, &plan, rounds.len()), &names, &rounds));
     }
     Ok(())
 }
 
-/// Calls in turn for so long, and what the server holds after each round.
+/// Calls in turn for so long, and what the server holds before, after each round, and when it was left alone.
 #[allow(clippy::print_stdout, reason = "what the program is for")]
 async fn soak(
     server: &Server,
     calls: &[Kind],
-    about: &Subject,
+    abouts: &[Subject],
     plan: &Plan,
     long: Duration,
 ) -> Result<(), Box<dyn Error>> {
     let since = Instant::now();
+    println!("{:>6} s: {}", 0, Held::now(server.pid)?);
     let mut series = Vec::new();
     while since.elapsed() < long {
         for kind in calls {
-            let (call, undo) = (kind.of(about), kind.undo(about));
-            server.turn((&call, undo.as_ref()), plan.how, plan.turn, &plan.others).await?;
+            let (calls, undo) = load::asked(*kind, abouts, 0, plan.ways);
+            server.turn((calls.as_slice(), undo.as_ref()), plan.how, plan.turn, &plan.others).await?;
         }
         let held = Held::now(server.pid)?;
         println!("{:>6} s: {held}", since.elapsed().as_secs());
         series.push(held);
     }
+    tokio::time::sleep(AFTERWARDS).await;
+    println!("left alone for {AFTERWARDS:?}: {}", Held::now(server.pid)?);
     let grown = held::grown(&series);
     if grown.is_empty() { Ok(()) } else { Err(format!("grown over the second half: {}", grown.join(", ")).into()) }
 }
@@ -257,7 +297,7 @@ async fn soak(
 #[allow(clippy::print_stdout, reason = "what the program is for")]
 async fn count_allocations(flags: &Flags, calls: u32) -> Result<(), Box<dyn Error>> {
     let facts = of_farm(flags.farm()).await?;
-    let (about, given) = (flags.subject(&facts), flags.without_watch(&facts));
+    let (about, given) = (load::nth(&flags.subjects(&facts), 0), flags.without_watch(&facts));
     for (name, path) in flags.programs()? {
         for kind in &flags.calls {
             let (call, undo) = (kind.of(&about), kind.undo(&about));

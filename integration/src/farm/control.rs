@@ -20,7 +20,10 @@ pub struct Facts {
     pub flags: Vec<String>,
     /// `host:port` of the target's topology.
     pub topology: String,
+    /// The first mount.
     pub mount: String,
+    /// All of them.
+    pub mounts: Vec<String>,
     /// Keyspaces of the target, each with the source keyspace of its workflows.
     pub keyspaces: BTreeMap<String, String>,
     /// Workflows that each keyspace of the target had at start.

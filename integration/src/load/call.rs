@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint},
+};
 use tonic::{Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 use vtmigrated::tablet::raw::Raw;
 use vtmigrated_proto::{
@@ -16,6 +19,8 @@ use vtmigrated_proto::{
 
 /// No answer is larger than this.
 const LIMIT: usize = 1 << 30;
+/// A field that no request has.
+const UNKNOWN: u32 = 1000;
 
 /// A kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,12 +83,18 @@ impl Kind {
         }
     }
 
+    /// Whether the call makes something.
+    #[must_use]
+    pub fn makes(self) -> bool {
+        self == Self::MigrateCreate
+    }
+
     /// What takes back what the call made, if it makes anything.
     #[must_use]
     pub fn undo(self, about: &Subject) -> Option<Call> {
         let (keyspace, workflow) = (about.target.clone(), MADE.to_owned());
         let request = WorkflowDeleteRequest { keyspace, workflow, ..WorkflowDeleteRequest::default() };
-        (self == Self::MigrateCreate).then(|| Call::new("WorkflowDelete", &request))
+        self.makes().then(|| Call::new("WorkflowDelete", &request))
     }
 }
 
@@ -113,6 +124,16 @@ impl Call {
         Self { path, message: message.encode_to_vec().into() }
     }
 
+    /// The same call in words that only this number has: with a field that servers do not know. None can answer it with what it
+    /// reads for another.
+    #[must_use]
+    pub fn apart(&self, number: usize) -> Self {
+        let mut message = self.message.to_vec();
+        encode_key(UNKNOWN, WireType::Varint, &mut message);
+        encode_varint(number as u64, &mut message);
+        Self { path: self.path.clone(), message: message.into() }
+    }
+
     /// Makes the call; answers the size of its answer.
     ///
     /// # Errors
@@ -137,5 +158,14 @@ mod tests {
             assert_eq!(kind.of(&about).path, format!("/vtctlservice.Vtctld/{name}"));
             assert_eq!(kind.undo(&about).is_some(), *kind == Kind::MigrateCreate);
         }
+    }
+
+    #[test]
+    fn calls_apart_have_other_words_and_ask_for_the_same() {
+        let call = Kind::GetKeyspace.of(&Subject { target: "customer".into(), ..Subject::default() });
+        let (one, other) = (call.apart(0), call.apart(300));
+        assert_ne!(one.message, call.message);
+        assert_ne!(one.message, other.message);
+        assert_eq!(GetKeyspaceRequest::decode(other.message).unwrap().keyspace, "customer");
     }
 }

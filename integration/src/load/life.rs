@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     io,
     time::{Duration, Instant},
 };
@@ -20,6 +19,9 @@ use super::{
 };
 use crate::{farm::Counts, server};
 
+/// The head of a table in Markdown of steps.
+pub const HEAD: &str = "| step | seconds | processor s | most MiB | answer KiB | tablet calls | statements at once |\n\
+                        |------|--------:|------------:|---------:|-----------:|-------------:|--------------------|";
 /// How long the watcher may take until it has seen the migration.
 const ROUND: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(50);
@@ -46,20 +48,25 @@ pub struct Step {
 /// Goes through a migration of all tables: created, looked at, compared, seen by the watcher of a server that is started with
 /// `flags`, cancelled, created again and completed. The server itself should not watch, so that each step has its own costs.
 ///
-/// `farm` is the address of the farm's page. A step that is refused is told as such.
+/// `farm` is the address of the farm's page. Each step is `told` as soon as it is done; one that is refused is told as such.
 ///
 /// # Errors
 /// The farm or a server does not run.
-pub async fn run(server: &Server, about: &Subject, farm: &str, flags: &[String]) -> Result<Vec<Step>, Error> {
-    let mut steps = Vec::new();
+pub async fn run(
+    server: &Server,
+    about: &Subject,
+    farm: &str,
+    flags: &[String],
+    told: impl Fn(&Step),
+) -> Result<(), Error> {
     for (name, call) in looked_at(about) {
-        steps.push(step(server, name, &call, farm).await?);
+        told(&step(server, name, &call, farm).await?);
     }
-    steps.push(round(about, farm, flags).await?);
+    told(&round(about, farm, flags).await?);
     for (name, call) in ended(about) {
-        steps.push(step(server, name, &call, farm).await?);
+        told(&step(server, name, &call, farm).await?);
     }
-    Ok(steps)
+    Ok(())
 }
 
 fn looked_at(about: &Subject) -> Vec<(&'static str, Call)> {
@@ -152,25 +159,15 @@ async fn counted(farm: &str) -> Result<Counts, Error> {
     Ok(serde_json::from_slice(&page).map_err(io::Error::other)?)
 }
 
-/// A line for each step.
+/// The line of a step below [`HEAD`].
 #[must_use]
-pub fn table(steps: &[Step]) -> String {
-    let mut text = format!(
-        "{:14} {:>10} {:>10} {:>10} {:>12} {:>12}  statements at once\n",
-        "", "seconds", "cpu s", "peak MiB", "answer KiB", "tablet calls"
-    );
-    for step in steps {
-        let (took, cpu, calls) = (step.took.as_secs_f64(), step.cpu.as_secs_f64(), step.calls);
-        let (peak, bytes) = (step.peak >> 20, step.bytes >> 10);
-        let _ = write!(text, "{:14} {took:>10.3} {cpu:>10.2} {peak:>10} {bytes:>12} {calls:>12}  ", step.name);
-        let at_once = step.at_once.iter().map(|(cell, most)| format!("{cell}: {most}"));
-        text.push_str(&at_once.collect::<Vec<_>>().join(", "));
-        if let Some(why) = &step.refused {
-            let _ = write!(text, "  REFUSED {why}");
-        }
-        text.push('\n');
-    }
-    text
+pub fn line(step: &Step) -> String {
+    let (took, cpu, calls) = (step.took.as_secs_f64(), step.cpu.as_secs_f64(), step.calls);
+    let (peak, bytes) = (step.peak >> 20, step.bytes >> 10);
+    let at_once = step.at_once.iter().map(|(cell, most)| format!("{cell}: {most}"));
+    let refused = step.refused.iter().map(|why| format!("REFUSED {}", why.replace(['|', '\n'], " ")));
+    let last = at_once.chain(refused).collect::<Vec<_>>().join(", ");
+    format!("| {} | {took:.3} | {cpu:.2} | {peak} | {bytes} | {calls} | {last} |", step.name)
 }
 
 #[cfg(test)]
@@ -193,8 +190,8 @@ mod tests {
             at_once: BTreeMap::from([("zone1".to_owned(), 4)]),
             refused: Some("Unavailable: no etcd".into()),
         };
-        let text = table(&[step]);
-        assert!(text.contains("1.500       0.02         42            3            7  zone1: 4"), "{text}");
-        assert!(text.ends_with("REFUSED Unavailable: no etcd\n"), "{text}");
+        let expected = "| create | 1.500 | 0.02 | 42 | 3 | 7 | zone1: 4, REFUSED Unavailable: no etcd |";
+        assert_eq!(line(&step), expected);
+        assert!(HEAD.lines().all(|head| head.matches('|').count() == expected.matches('|').count()), "{HEAD}");
     }
 }

@@ -1,6 +1,11 @@
 //! What processes cost, as Linux tells it in `/proc`.
 
-use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// Of Linux, whatever the processor.
 const TICKS_PER_SECOND: u32 = 100;
@@ -112,6 +117,17 @@ impl Watched {
             |(name, (pid, then)): (&String, &(u32, Duration))| Ok((name.clone(), cpu(*pid)?.saturating_sub(*then)));
         self.0.iter().map(spent).collect()
     }
+}
+
+/// Processor time that processes have in each second while nobody calls, in seconds, by what they are, looked at for so long.
+///
+/// # Errors
+/// One of them does not run.
+pub async fn idle(pids: &BTreeMap<String, u32>, long: Duration) -> io::Result<BTreeMap<String, f64>> {
+    let (watched, since) = (Watched::start(pids)?, Instant::now());
+    tokio::time::sleep(long).await;
+    let seconds = since.elapsed().as_secs_f64();
+    Ok(watched.spent()?.into_iter().map(|(name, spent)| (name, spent.as_secs_f64() / seconds)).collect())
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ impl Real {
             flags: Vec::new(),
             topology: self.pair.target.etcd().address(),
             mount: MOUNT.to_owned(),
+            mounts: vec![MOUNT.to_owned()],
             keyspaces: BTreeMap::from([(TARGET.to_owned(), SOURCE.to_owned())]),
             workflows: vec![WORKFLOW.to_owned()],
             cells: vec![self.pair.source.cell().to_owned()],

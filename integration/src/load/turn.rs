@@ -15,12 +15,16 @@ use super::{
     process::{self, Watched},
 };
 
+/// Timers tick in milliseconds. What a call is sent later by than this is not the timer's.
+const TICK: Duration = Duration::from_millis(2);
+
 /// How calls are made.
 #[derive(Clone, Copy, Debug)]
 pub enum Loop {
     /// So many callers, each of which calls again when it was answered.
     Closed { callers: usize },
-    /// So many calls a second, whether or not those before were answered. A call takes from when it was due.
+    /// So many calls a second, whether or not those before were answered. A call takes from when it was due, or from when it was
+    /// sent, if that was no more than a tick of the timer later.
     Open { rate: f64 },
 }
 
@@ -65,6 +69,12 @@ impl Tally {
     }
 }
 
+/// The call of a caller; numbers go round.
+fn one_of(calls: &[Call], number: usize) -> Result<Call, Error> {
+    let call = calls.get(number % calls.len().max(1)).cloned();
+    call.ok_or_else(|| io::Error::other("no call to make").into())
+}
+
 /// A server under load.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -89,13 +99,13 @@ impl Server {
         Ok(Self { name: name.to_owned(), pid: process::listening(port)?, channels })
     }
 
-    /// Calls for a while, beside processes that are watched.
+    /// Calls for a while, beside processes that are watched. Callers take turns with the calls.
     ///
     /// # Errors
-    /// A call fails.
+    /// A call fails, or there is none.
     pub async fn turn(
         &self,
-        (call, undo): (&Call, Option<&Call>),
+        (calls, undo): (&[Call], Option<&Call>),
         how: Loop,
         long: Duration,
         others: &BTreeMap<String, u32>,
@@ -104,11 +114,11 @@ impl Server {
         pids.insert("server".to_owned(), self.pid);
         let (watched, start) = (Watched::start(&pids)?, Instant::now());
         let tally = match how {
-            Loop::Closed { callers } => self.closed((call, undo), callers, long).await?,
+            Loop::Closed { callers } => self.closed((calls, undo), callers, long).await?,
             Loop::Open { .. } if undo.is_some() => {
                 return Err(io::Error::other("a call that is taken back is made in a closed loop only").into());
             }
-            Loop::Open { rate } => self.open(call, rate, long).await?,
+            Loop::Open { rate } => self.open(calls, rate, long).await?,
         };
         Ok(Turn {
             seconds: start.elapsed().as_secs_f64(),
@@ -122,7 +132,7 @@ impl Server {
 
     async fn closed(
         &self,
-        (call, undo): (&Call, Option<&Call>),
+        (calls, undo): (&[Call], Option<&Call>),
         callers: usize,
         long: Duration,
     ) -> Result<Tally, Error> {
@@ -130,9 +140,9 @@ impl Server {
         // what makes something is made once at a time
         let callers = if undo.is_some() { 1 } else { callers.max(1) };
         let calling = (0..callers).map(|number| {
-            let (channel, call, undo) = (self.channel(number), call.clone(), undo.cloned());
+            let (channel, call, undo) = (self.channel(number), one_of(calls, number), undo.cloned());
             tokio::spawn(async move {
-                let mut tally = Tally::new()?;
+                let (call, mut tally) = (call?, Tally::new()?);
                 loop {
                     let since = Instant::now();
                     let bytes = call.make(&channel).await?;
@@ -153,7 +163,7 @@ impl Server {
         Ok(all)
     }
 
-    async fn open(&self, call: &Call, rate: f64, long: Duration) -> Result<Tally, Error> {
+    async fn open(&self, calls: &[Call], rate: f64, long: Duration) -> Result<Tally, Error> {
         let start = tokio::time::Instant::now();
         let mut under_way = tokio::task::JoinSet::<Result<(Duration, usize), Status>>::new();
         for number in 0_u32.. {
@@ -163,10 +173,12 @@ impl Server {
             }
             let due = start + after;
             tokio::time::sleep_until(due).await;
-            let (channel, call) = (self.channel(number as usize), call.clone());
+            let (channel, call) = (self.channel(number as usize), one_of(calls, number as usize)?);
+            let sent = tokio::time::Instant::now();
+            let since = if sent.duration_since(due) < TICK { sent } else { due };
             under_way.spawn(async move {
                 let bytes = call.make(&channel).await?;
-                Ok((due.elapsed(), bytes))
+                Ok((since.elapsed(), bytes))
             });
         }
         let mut all = Tally::new()?;
@@ -185,6 +197,16 @@ impl Server {
 }
 
 impl Turn {
+    /// Leaves out what processes have in each second anyway, in seconds.
+    pub fn leave_out(&mut self, idle: &BTreeMap<String, f64>) {
+        for (name, part) in idle {
+            if let Some(spent) = self.cpu.get_mut(name) {
+                let anyway = Duration::try_from_secs_f64(part * self.seconds).unwrap_or_default();
+                *spent = spent.saturating_sub(anyway);
+            }
+        }
+    }
+
     /// Calls answered in a second.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
@@ -212,5 +234,20 @@ impl Turn {
     pub fn cpu_per_call(&self, process: &str) -> f64 {
         let spent = self.cpu.iter().filter(|(name, _)| name.starts_with(process)).map(|(_, spent)| spent.as_secs_f64());
         spent.sum::<f64>() * 1000.0 / self.times.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_processes_have_anyway_is_left_out() {
+        let cpu = ["server", "etcd", "mysql"].map(|name| (name.to_owned(), Duration::from_millis(100)));
+        let (times, cpu) = (Tally::new().unwrap().times, BTreeMap::from(cpu));
+        let mut turn = Turn { times, seconds: 2.0, bytes: 0, cpu, resident: 0, files: 0 };
+        turn.leave_out(&BTreeMap::from([("etcd".to_owned(), 0.01), ("mysql".to_owned(), 1.0)]));
+        let millis = |name: &str| turn.cpu[name].as_millis();
+        assert_eq!([millis("server"), millis("etcd"), millis("mysql")], [100, 80, 0]);
     }
 }
