@@ -39,6 +39,28 @@ async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
 }
 
 #[tokio::test]
+async fn a_failure_after_the_handover_says_who_serves_and_is_finished_by_a_repeat() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.target[1].contents().fails = vec!["RefreshState"];
+    let failed = rig.complete().await.unwrap_err();
+    for text in [
+        "told to fail: RefreshState",
+        "the target is the one that serves from here on, and clients may not be able to write to its tables yet",
+        "finish it: Migrate --target-keyspace customer --workflow import complete",
+    ] {
+        assert!(failed.message().contains(text), "{text}: {failed:?}");
+    }
+    assert_eq!(denied(&rig).await, ["customer", "orders"], "the source does not");
+    assert_eq!(status(&rig).await.unwrap().phase, "handed over");
+
+    rig.target[1].contents().fails.clear();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; the way back is open"), "{summary}");
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+}
+
+#[tokio::test]
 async fn an_early_refusal_tells_what_an_interrupted_complete_has_left_denied() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
@@ -46,11 +68,13 @@ async fn an_early_refusal_tells_what_an_interrupted_complete_has_left_denied() {
     rig.set_way_back(serde_json::json!({"phase": "noted", "source_denied": [[["0"], ["customer"]]]})).await;
     // another workflow works on its tables
     rig.target[0].add_stream("other", 70, "elsewhere", "customer");
-    let refused = rig.complete().await.unwrap_err();
-    for text in
-        ["another workflow works on its tables", "the source's tables stay denied to clients", "way-back cancel"]
-    {
-        assert!(refused.message().contains(text), "{text}: {refused:?}");
+    for answer in [rig.complete().await, rig.cancel(false).await] {
+        let refused = answer.unwrap_err();
+        for text in
+            ["another workflow works on its tables", "the source's tables stay denied to clients", "way-back cancel"]
+        {
+            assert!(refused.message().contains(text), "{text}: {refused:?}");
+        }
     }
     rig.target[0].contents().workflows.retain(|workflow| workflow.workflow != "other");
     give_up(&rig).await.unwrap();

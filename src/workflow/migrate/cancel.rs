@@ -46,7 +46,10 @@ pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<Workflow
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
     let lock = locks(context, keyspace, workflow, DELETE_ACTION).await?;
-    let result = cancel_locked(context, arguments, &lock).await;
+    let result = match cancel_locked(context, arguments, &lock).await {
+        Err(error) => Err(way_back::opening::left_denied(context, (keyspace, workflow), error).await),
+        cancelled => cancelled,
+    };
     lock.give_back("cancel").await;
     match &result {
         Ok(_) => context.changes.end(keyspace, workflow, End::Cancelled),

@@ -13,7 +13,9 @@ use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result, names};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
-use super::{Told, check_names, command, end, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished};
+use super::{
+    Told, check_names, command, end, kept_out, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished,
+};
 use crate::context::{Context, End};
 use crate::error::Explain;
 use crate::topo::Lock;
@@ -216,7 +218,11 @@ impl Going<'_> {
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
     /// lets clients write to the target again. Answers the target, too, and its replicas that do not know that tables are denied.
     async fn close(&self, mut facts: Facts) -> Result<(Facts, (WithReplicas, Vec<Missed>))> {
-        let (mut found, target) = match Box::pin(self.look(&facts)).await {
+        let mut until = kept_out::until();
+        // an earlier try may have denied the target's tables
+        let is_denied = facts.phase == Phase::Closing;
+        let looked = kept_out::within(is_denied.then_some(until), Box::pin(self.look(&facts))).await;
+        let (mut found, target) = match looked {
             Ok(seen) => seen,
             Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
         };
@@ -224,6 +230,7 @@ impl Going<'_> {
             facts.target_denied = target.keyspace.not_denied(&facts.tables);
             facts.phase = Phase::Closing;
             self.put(&mut facts).await?;
+            until = kept_out::until();
         }
         let mut returned = Facts { phase: Phase::Returned, ..facts.clone() };
         let proven = async {
@@ -231,10 +238,13 @@ impl Going<'_> {
             self.ready(&mut found, true).await?;
             Box::pin(freeze::freeze(self.mirror, &found, self.back, self.held)).await?;
             quiet::unchanged(self.mirror, &found.target.keyspace, &[]).await?;
-            quiet::unchanged(self.context, &target.keyspace, &facts.tables).await?;
+            quiet::unchanged(self.context, &target.keyspace, &facts.tables).await.map(|()| unaware)
+        };
+        let decided = async {
+            let unaware = kept_out::within(Some(until), Box::pin(proven)).await?;
             self.put(&mut returned).await.map(|()| unaware)
         };
-        match proven.await {
+        match decided.await {
             Ok(unaware) => Ok((returned, (target, unaware))),
             Err(error) => Err(Box::pin(self.failed(facts, error)).await),
         }

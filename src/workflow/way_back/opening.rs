@@ -4,7 +4,7 @@
 mod denial;
 mod told;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
@@ -16,11 +16,12 @@ use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::record::{Facts, Phase};
 use super::side::{self, Side};
-use super::{mirror, plan, record};
+use super::{kept_out, mirror, plan, record};
 use crate::context::Context;
+use crate::deadline;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
-pub use told::{left_denied, passed_over, stays_denied, undecided};
+pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided};
 
 /// Bound of reading the source before the streams are stopped for good.
 const READING: Duration = Duration::from_secs(15);
@@ -50,6 +51,8 @@ pub struct Opening<'a> {
     exact: bool,
     /// Why that is not so, where it was tried.
     inexact: Option<String>,
+    /// How long clients are kept from both sides at most, where they are.
+    until: Instant,
     /// Why the source's tables stay denied to clients although there is no way back.
     stays: Option<String>,
     placed: bool,
@@ -90,6 +93,8 @@ impl<'a> Opening<'a> {
             denied: false,
             exact: false,
             inexact: None,
+            // an earlier try may have denied them
+            until: kept_out::until(),
             stays: None,
             placed: false,
             before: None,
@@ -215,6 +220,11 @@ impl<'a> Opening<'a> {
         Some(bounded(WORKING, starting).await)
     }
 
+    /// Until when complete has to have the target handed over, where clients are kept from the source.
+    pub fn until(&self) -> Option<Instant> {
+        self.denies().then_some(self.until)
+    }
+
     /// Gives the locks of the source back.
     pub async fn end(&mut self) {
         if let Some(lock) = self.lock.take() {
@@ -307,6 +317,7 @@ async fn positions(context: &Context, target: &Keyspace) -> Result<Vec<(String, 
 
 /// An answer within a bound, or a text for people.
 async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> std::result::Result<T, String> {
+    let limit = deadline::remaining(limit);
     match tokio::time::timeout(limit, work).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", limit.as_secs())),

@@ -7,9 +7,10 @@ use super::super::super::refresh::{self, Missed};
 use super::super::examine::Examined;
 use super::super::record::{self, Facts, Phase};
 use super::super::side::{self, Side};
-use super::super::{cancel, mirror, plan, quiet};
+use super::super::{cancel, kept_out, mirror, plan, quiet};
 use super::{ACTION, Opening, WORKING, bounded};
 use crate::context::Context;
+use crate::deadline;
 use crate::topo::Lock;
 
 impl Opening<'_> {
@@ -20,7 +21,10 @@ impl Opening<'_> {
         if self.ready.is_none() {
             return false;
         }
-        match self.kept_out(lock).await {
+        if !self.denies() {
+            self.until = kept_out::until();
+        }
+        match deadline::within(Some(self.until), Box::pin(self.keep_out(lock))).await {
             Ok(()) => self.exact = true,
             Err(why) => {
                 tracing::warn!("clients of the source may write while complete runs: {why}");
@@ -31,7 +35,7 @@ impl Opening<'_> {
         true
     }
 
-    async fn kept_out(&mut self, lock: &Lock) -> Result<(), String> {
+    async fn keep_out(&mut self, lock: &Lock) -> Result<(), String> {
         self.close(lock).await?;
         let (Some((mirror, examined)), Some(held)) = (&self.ready, &self.lock) else { return Ok(()) };
         let (source, tables) = (&examined.situation.target.keyspace, &self.facts.tables);
@@ -126,7 +130,8 @@ impl Opening<'_> {
             let mut left = Facts { phase, source_denied: Vec::new(), ..facts.clone() };
             record::put(context.topo.global(), names, &mut left, lock).await
         };
-        bounded(WORKING, lifting).await.err()
+        // whoever waits no more has clients kept from both sides
+        deadline::scope(None, Box::pin(bounded(WORKING, lifting))).await.err()
     }
 }
 

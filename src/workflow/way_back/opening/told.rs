@@ -6,6 +6,7 @@ use super::super::record::{self, Facts, Kept, Phase};
 use super::super::{command, unread, vdiff_command};
 use super::Opening;
 use crate::context::Context;
+use crate::error::Explain;
 
 /// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
 pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
@@ -100,6 +101,19 @@ pub fn undecided(error: Error, opening: &Opening<'_>, (keyspace, workflow): (&st
          --workflow {workflow} complete"
     );
     denied_still(error, text, help)
+}
+
+/// A failure of complete once it has handed the target over: a repeat is what lets clients write there.
+pub fn target_serves(error: Error, (keyspace, workflow): (&str, &str)) -> Error {
+    let text = format!(
+        "{error}\nthe target is the one that serves from here on, and clients may not be able to write to its tables yet"
+    );
+    let finish = format!("finish it: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
+    let help = match error.help() {
+        help if help.is_empty() => finish,
+        help => format!("{help}; {finish}"),
+    };
+    Error::Refused { code: error.code(), reason: error.reason(), text, help }
 }
 
 fn denied_still(error: Error, text: &str, help: String) -> Error {
