@@ -210,6 +210,10 @@ pub(super) fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
     let shown = compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)));
     match shown.split_once(ANEW) {
         Some((before, _)) => format!("{before}take the way back away: {}", command("cancel", names)),
+        // of what there is no command here
+        None if shown.contains(&format!("Workflow --keyspace {} ", facts.keyspace)) => {
+            format!("{shown} (in the source's cluster)")
+        }
         None => shown,
     }
 }
@@ -311,6 +315,6 @@ mod tests {
             assert_eq!(told(theirs), format!("{before}take the way back away: vtmigrated way-back cancel {ours}"));
         }
         let start = "start it with: Workflow --keyspace commerce start --workflow import_back";
-        assert_eq!(told(start), start);
+        assert_eq!(told(start), format!("{start} (in the source's cluster)"));
     }
 }
