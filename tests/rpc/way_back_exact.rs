@@ -80,7 +80,12 @@ async fn clients_have_the_source_again_soon_when_what_they_wrote_last_takes_long
 /// Adds a shard to the source as a Reshard leaves an old one: it does not serve, and its primary is on a host that has crashed.
 pub async fn add_dead_spare(rig: &Rig) {
     // nobody listens there
-    rig.add_source_tablet(&tablet("src1", 1200, "commerce", "-80", TabletType::Primary, 1)).await;
+    add_spare(rig, 1).await;
+}
+
+/// The same with its primary at a port.
+pub async fn add_spare(rig: &Rig, port: u16) {
+    rig.add_source_tablet(&tablet("src1", 1200, "commerce", "-80", TabletType::Primary, port)).await;
     let topo = rig.source_topology().await;
     let mut record = topo::shard::get(topo.global(), "commerce", "-80").await.unwrap().value;
     record.is_primary_serving = false;

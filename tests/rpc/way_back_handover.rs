@@ -7,7 +7,9 @@ use vtmigrated_proto::vtmigrated::Severity;
 use vtmigrated_proto::vttime::Time;
 
 use crate::faulty_source::Switch;
+use crate::migrate_tablet::MigrateTablet;
 use crate::way_back::{copied, denied, found, give_up, go_back, opened, prepare, status, stored};
+use crate::way_back_exact::add_spare;
 
 #[tokio::test]
 async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
@@ -119,6 +121,15 @@ async fn tables_that_somebody_opens_in_the_source_are_told() {
     assert_eq!(found(&told, "DENIED_MISSING"), None, "{told:?}");
     give_up(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn a_shard_of_the_source_that_does_not_serve_is_not_told_to_be_open_to_clients() {
+    let (rig, _) = opened().await;
+    let spare = MigrateTablet::default();
+    add_spare(&rig, spare.start().await).await;
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITABLE"), None);
+    go_back(&rig).await.unwrap();
 }
 
 #[tokio::test]

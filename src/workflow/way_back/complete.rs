@@ -210,7 +210,7 @@ impl Going<'_> {
             // while clients write still: what would fail fails here
             self.ready(&mut found, false).await?;
         }
-        let target = read(self.context, self.names.0).await?;
+        let target = read(self.context, self.names.0).await?.serving();
         target.refuse_reparents()?;
         Ok((found, target))
     }

@@ -299,10 +299,11 @@ fn is_of(facts: &Facts, origin: &Origin, streams: &Listed) -> bool {
     same && (streams.is_empty() || facts.is_for(streams))
 }
 
-/// The position of each shard's primary.
+/// The position of the primary of each shard that serves: streams read from no others.
 async fn positions(context: &Context, target: &Keyspace) -> Result<Vec<(String, String)>> {
-    let primaries = target.primaries()?;
-    let asked = primaries.into_iter().map(|(shard, tablet)| async move {
+    let serving = target.shards.iter().filter(|shard| shard.serves());
+    let asked = serving.map(|shard| async move {
+        let tablet = shard.primary()?;
         let answer = context.tablets.primary_position(tablet, PrimaryPositionRequest {}).await?;
         match Position::parse(&answer.position) {
             Position::Gtids(set) if set != crate::gtid::GtidSet::default() => Ok((shard.name.clone(), answer.position)),
