@@ -84,6 +84,31 @@ async fn an_early_refusal_tells_what_an_interrupted_complete_has_left_denied() {
 }
 
 #[tokio::test]
+async fn what_a_cancel_that_was_cut_off_has_left_denied_is_told_and_goes_with_the_migration() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    let tables = ["customer", "orders"];
+    rig.set_way_back(serde_json::json!({"phase": "cancelling", "source_denied": [[["0"], tables]]})).await;
+    rig.deny_source(&tables).await;
+    rig.target[0].add_stream("other", 70, "elsewhere", "customer");
+    for answer in [rig.complete().await, rig.cancel(false).await] {
+        let refused = answer.unwrap_err();
+        assert!(refused.message().contains("the source's tables stay denied to clients"), "{refused:?}");
+    }
+    rig.target[0].contents().workflows.retain(|workflow| workflow.workflow != "other");
+    let summary = rig.cancel(false).await.unwrap();
+    assert!(summary.contains("; its way back is taken away, too"), "{summary}");
+    assert_eq!(stored(&rig).await, before);
+
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.set_way_back(serde_json::json!({"phase": "cancelling"})).await;
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; its way back is not taken away yet: vtmigrated way-back cancel"), "{summary}");
+    give_up(&rig).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_source_that_could_not_be_denied_is_told_of_until_it_is() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();

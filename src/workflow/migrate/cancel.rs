@@ -210,12 +210,12 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     Ok(WorkflowDeleteResponse { summary, details: shards.map(detail).collect() })
 }
 
-/// Takes away the way back that was prepared for the workflow, unless the target was handed over: then it is on its own. What
-/// goes wrong is told.
+/// Takes away the way back that was prepared for the workflow, unless the target was handed over: then it is on its own. Also what is left
+/// of one whose cancel was cut off. What goes wrong is told.
 async fn without_way_back(context: &Context, found: &Found, arguments: &Arguments, lock: &Lock) -> String {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     let facts = match &found.way_back {
-        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => facts,
+        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted | Phase::Cancelling) => facts,
         Some(Err(why)) => {
             let command = way_back::unread::command(names);
             return format!("; its way back is left, for its record cannot be read: {why}; to take it away: {command}");

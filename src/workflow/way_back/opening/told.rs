@@ -15,6 +15,9 @@ pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
             let why = "the migration has no record, or a server that knows no ways back has handed the target over";
             (why.to_owned(), command("cancel", names))
         }
+        Some(Ok(facts)) if facts.phase == Phase::Cancelling => {
+            return format!("; its way back is not taken away yet: {}", command("cancel", names));
+        }
         Some(Err(why)) => (format!("its record cannot be read: {why}"), unread::command(names)),
         _ => return String::new(),
     };
@@ -121,11 +124,16 @@ fn denied_still(error: Error, text: &str, help: String) -> Error {
     Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
 }
 
-/// A complete that is refused before it has looked at the way back tells when an earlier one has left the source denied.
+/// A complete that is refused before it has looked at the way back, or a cancel of the migration that is, tells when the source was left
+/// denied by an earlier one.
 pub async fn left_denied(context: &Context, names: (&str, &str), error: Error) -> Error {
-    match record::look(context.topo.global(), names.0, names.1).await {
-        Ok(Some(Ok(facts))) if facts.phase == Phase::Noted && !facts.source_denied.is_empty() => {
-            stays_denied(error, "an earlier complete did not come to its end", names)
+    let Ok(Some(Ok(facts))) = record::look(context.topo.global(), names.0, names.1).await else { return error };
+    match facts.phase {
+        _ if facts.source_denied.is_empty() => error,
+        Phase::Noted => stays_denied(error, "an earlier complete did not come to its end", names),
+        // not when clients have the target
+        Phase::Cancelling if facts.since == 0 => {
+            stays_denied(error, "an earlier cancel of its way back did not come to its end", names)
         }
         _ => error,
     }
