@@ -152,6 +152,26 @@ async fn transactions_of_the_source_that_cannot_be_waited_for_are_told() {
 }
 
 #[tokio::test]
+async fn a_cut_that_is_not_proven_for_its_caller_insists_is_told_to_be_inexact() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.source.contents().fails = vec!["PrimaryPosition"];
+    let insisting = MoveTablesCompleteRequest { ignore_source_keyspace: true, ..MoveTablesCompleteRequest::default() };
+    let summary = rig.complete_as(insisting).await.unwrap().summary;
+    for text in [
+        "; ignored as --ignore-source-keyspace asks: SOURCE_UNREACHABLE",
+        "; the way back is open",
+        "; THE CUT WAS NOT EXACT (nobody has proven that the target has everything): ",
+    ] {
+        assert!(summary.contains(text), "{text}: {summary}");
+    }
+    rig.source.contents().fails.clear();
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns));
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
 async fn a_source_whose_topology_takes_no_writes_just_now_makes_no_complete_fail() {
     let switch = Switch::default();
     let rig = switch.rig().await;

@@ -38,6 +38,9 @@ pub(super) async fn prove(
         let proven = ready(context, found, workflow, (None, ignore_source, true), lock, told);
         kept_out::within(opening.until(), Box::pin(proven)).await?;
     }
+    if context.options.allow_unfinished_complete || !told.ignored.is_empty() {
+        opening.goes_on_unproven();
+    }
     Ok(())
 }
 

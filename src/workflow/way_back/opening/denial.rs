@@ -35,6 +35,12 @@ impl Opening<'_> {
         true
     }
 
+    /// Nobody has proven that the target has all that clients of the source were told, as the caller of complete wants it.
+    pub fn goes_on_unproven(&mut self) {
+        self.exact = false;
+        self.inexact.get_or_insert_with(|| "nobody has proven that the target has everything".to_owned());
+    }
+
     async fn keep_out(&mut self, lock: &Lock) -> Result<(), String> {
         self.close(lock).await?;
         let (Some((mirror, examined)), Some(held)) = (&self.ready, &self.lock) else { return Ok(()) };
