@@ -149,6 +149,21 @@ async fn tables_that_somebody_opens_in_the_source_are_told() {
 }
 
 #[tokio::test]
+async fn a_source_that_somebody_opens_before_the_way_back_is_open_is_told_when_it_is_denied_again() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.source.contents().fails = vec!["CreateVReplicationWorkflow"];
+    rig.complete().await.unwrap();
+    rig.source.contents().fails.clear();
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), None);
+    rig.deny_source(&[]).await;
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITABLE"), Some(Severity::Blocks));
+    prepare(&rig).await.unwrap();
+    assert_eq!(denied(&rig).await, ["customer", "orders"]);
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns));
+}
+
+#[tokio::test]
 async fn a_shard_of_the_source_that_does_not_serve_is_not_told_to_be_open_to_clients() {
     let (rig, _) = opened().await;
     let spare = MigrateTablet::default();

@@ -2,6 +2,7 @@
 //! proven to have all of them, the streams are stopped for good, and clients may write to the source again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future::join;
 
@@ -17,12 +18,15 @@ use super::{
     Told, check_names, command, end, kept_out, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished,
 };
 use crate::context::{Context, End};
-use crate::error::Explain;
+use crate::deadline;
+use crate::error::{Code, Explain};
 use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";
+/// Bound of looking who can write while clients are kept from both sides, and nothing depends on it.
+const LOOKING: Duration = Duration::from_secs(10);
 
 /// Makes the source the one that serves. Repeating it after an interruption finishes the job.
 ///
@@ -151,8 +155,16 @@ struct Going<'a> {
 
 impl Going<'_> {
     async fn back(&self, mut facts: Facts) -> Result<Told> {
-        let mut closed = None;
-        if facts.phase != Phase::Returned {
+        let (mut closed, mut reopened) = (None, String::new());
+        if facts.phase == Phase::Returned {
+            reopened = match Box::pin(self.has_returned(&facts)).await {
+                Ok(reopened) => reopened,
+                Err(error) => {
+                    let facts = Facts { phase: Phase::Closing, ..facts };
+                    return Err(Box::pin(self.failed(facts, error)).await);
+                }
+            };
+        } else {
             let target;
             (facts, target) = Box::pin(self.close(facts)).await?;
             closed = Some(target);
@@ -170,16 +182,51 @@ impl Going<'_> {
             Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
         };
         let summary = format!(
-            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}{}",
+            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}{}{}",
             facts.keyspace,
             facts.mount,
             self.names.0,
             names::some(&facts.tables, ", "),
+            reopened,
             others,
             Missed::told(&missed, refresh::DENIES_STILL),
             Missed::told(&unaware, refresh::DENIES_NOT_YET)
         );
         Ok(Told { phase: Phase::Returned.word(), clear: true, summary, ..Told::default() })
+    }
+
+    /// Looks who has opened the target to clients by hand since an earlier call came so far that the source is to serve. Answers what there
+    /// is to tell of it.
+    ///
+    /// # Errors
+    /// `WRITES_NOT_DENIED` while clients are kept from the source still: then the target may serve again, and nothing is lost of what
+    /// they wrote there.
+    async fn has_returned(&self, facts: &Facts) -> Result<String> {
+        let looked = join(read(self.context, self.names.0), read(self.mirror, &facts.keyspace));
+        let (target, source) = deadline::within(Some(deadline::now() + LOOKING), Box::pin(looked)).await;
+        // a target that says nothing keeps nobody from the source, which is asked again
+        let (Ok(target), Ok(source)) = (target, source) else { return Ok(String::new()) };
+        let (target, source) = (writable(target, facts), writable(source, facts));
+        if target.is_empty() {
+            return Ok(String::new());
+        }
+        let shards = names::some(&target, ", ");
+        if !source.is_empty() {
+            return Ok(format!(
+                "; but somebody has opened some on {shards}: what clients wrote there meanwhile is there alone, and they may write to both \
+                 sides"
+            ));
+        }
+        let text = format!(
+            "somebody has opened tables on {shards} to clients since going back was interrupted: what they wrote there is not in the source, \
+             and the target serves again"
+        );
+        let help = format!(
+            "to go back all the same: {}; to stay with the target: {}",
+            command("complete", self.names),
+            command("cancel", self.names)
+        );
+        Err(Error::Refused { code: Code::Aborted, reason: "WRITES_NOT_DENIED", text, help })
     }
 
     /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it, and what is told of
@@ -306,6 +353,13 @@ pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held
         Box::pin(thaw::run_on(mirror, &mut found, back, held)).await?;
     }
     Ok(())
+}
+
+/// Shards of a side on which clients can write to tables of the way back.
+fn writable(side: WithReplicas, facts: &Facts) -> Vec<String> {
+    let keyspace = side.serving().keyspace;
+    let open = keyspace.not_denied(&facts.tables).into_iter().filter(|(_, tables)| !tables.is_empty());
+    open.map(|(shard, _)| format!("{}/{shard}", keyspace.name)).collect()
 }
 
 /// What is told of tables of the source that somebody else has denied there: the way back does not lift that.

@@ -58,11 +58,14 @@ impl Opening<'_> {
     pub(super) async fn close(&mut self, lock: &Lock) -> Result<(), String> {
         let Some((mirror, examined)) = &self.ready else { return Ok(()) };
         let wanted = self.to_deny(examined);
+        let is_open = examined.to_deny().iter().any(|(_, tables)| !tables.is_empty());
         let (context, names, facts, slot) = (self.context, self.names, &mut self.facts, &mut self.lock);
         let back = plan::back(names.1);
         let closing = async {
             let held = held(slot, mirror, &facts.keyspace, &back).await?;
             facts.source_denied = wanted;
+            // somebody has opened it since the target was handed over
+            facts.both_written |= is_open && facts.phase == Phase::Handed;
             if facts.phase == Phase::Prepared {
                 facts.phase = Phase::Noted;
             }
