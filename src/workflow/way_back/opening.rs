@@ -39,12 +39,15 @@ pub struct Opening<'a> {
     context: &'a Context,
     names: (&'a str, &'a str),
     facts: Facts,
-    /// The source's cluster, and what the streams will be; none when the source could not be read, or does not allow it.
+    /// The source's cluster, and what the streams will be; none when the source could not be read.
     ready: Option<(Context, Examined)>,
     /// The locks of the source.
     lock: Option<Lock>,
     /// There cannot be a way back, whatever the source says.
     hopeless: bool,
+    /// The source as it is now does not allow its streams: clients are kept from it all the same, for what they wrote there would stay
+    /// there alone.
+    refused: bool,
     /// Clients cannot write to the source's tables.
     denied: bool,
     /// They could not when complete proved that the target has all that they had written.
@@ -90,6 +93,7 @@ impl<'a> Opening<'a> {
             ready: None,
             lock: None,
             hopeless: trouble.is_some(),
+            refused: false,
             denied: false,
             exact: false,
             inexact: None,
@@ -108,18 +112,20 @@ impl<'a> Opening<'a> {
         let reading = async {
             let mirror = mirror::to_write(context, facts).await?;
             let examined = examine(context, &mirror, names, facts).await?;
-            examined.report.refuse()?;
-            let told_again = match mirror::is_known(&mirror, facts).await? {
+            let refusal = examined.report.refuse().err();
+            let told_again = match refusal.is_some() || mirror::is_known(&mirror, facts).await? {
                 true => None,
                 false => Some(tell_again(context, &mirror, names, facts, lock).await?),
             };
-            Ok::<_, Error>((mirror, examined, told_again))
+            Ok::<_, Error>((mirror, examined, refusal, told_again))
         };
         match bounded(READING, reading).await {
-            Ok((mirror, examined, told_again)) => {
+            Ok((mirror, examined, refusal, told_again)) => {
                 if let Some(told) = told_again {
                     opening.facts = told;
                 }
+                opening.refused = refusal.is_some();
+                opening.trouble = refusal.map(|refusal| refusal.to_string());
                 opening.ready = Some((mirror, examined));
             }
             Err(why) => opening.trouble = Some(why),
@@ -159,7 +165,7 @@ impl<'a> Opening<'a> {
             self.trouble = Some(why);
             return;
         }
-        let (Some((mirror, examined)), Some(held)) = (&self.ready, &self.lock) else { return };
+        let (Some((mirror, examined)), Some(held), false) = (&self.ready, &self.lock, self.refused) else { return };
         let side = Side { mirror, examined, lock: held };
         match bounded(WORKING, side.place(&self.facts)).await {
             Ok(()) => self.placed = true,
