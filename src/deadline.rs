@@ -13,6 +13,12 @@ pub async fn scope<F: Future>(deadline: Option<Instant>, work: F) -> F::Output {
     DEADLINE.scope(deadline, work).await
 }
 
+/// Runs `work` under `until`, or under the deadline that there is where that comes first.
+pub async fn within<F: Future>(until: Option<Instant>, work: F) -> F::Output {
+    let until = [current(), until].into_iter().flatten().min();
+    scope(until, work).await
+}
+
 /// The deadline of this task, if a caller set one.
 pub fn current() -> Option<Instant> {
     DEADLINE.try_with(|deadline| *deadline).ok().flatten()

@@ -36,6 +36,30 @@ pub struct Target {
     pub found: Found,
 }
 
+/// The workflow whose rows are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    pub keyspace: &'a str,
+    pub workflow: &'a str,
+    /// The shards that it is on, where the record of another cluster tells them.
+    pub known: Option<&'a [String]>,
+}
+
+impl<'a> Whose<'a> {
+    /// One of which its own cluster tells everything.
+    pub fn own(keyspace: &'a str, workflow: &'a str) -> Self {
+        Self { keyspace, workflow, known: None }
+    }
+
+    /// Refuses where a shard was left out that the workflow is on, or may be.
+    async fn refuse_silent(self, context: &Context, loaded: &Keyspace) -> Result<()> {
+        match self.known {
+            Some(known) => loaded.refuse_silent_among(|shard| known.iter().any(|name| name == shard)),
+            None => loaded.refuse_unrecorded(context, self.workflow).await,
+        }
+    }
+}
+
 /// Checks the names that come with every call.
 fn check_names(keyspace: &str, workflow: &str) -> Result<()> {
     names::check_keyspace("target", keyspace)?;
@@ -43,10 +67,11 @@ fn check_names(keyspace: &str, workflow: &str) -> Result<()> {
 }
 
 /// The shards of a workflow: three waves of round trips.
-async fn targets(context: &Context, keyspace: &str, workflow: &str) -> Result<Vec<Target>> {
+async fn targets(context: &Context, whose: Whose<'_>) -> Result<Vec<Target>> {
+    let Whose { keyspace, workflow, .. } = whose;
     check_names(keyspace, workflow)?;
     let loaded = Keyspace::read(context, keyspace).await?;
-    loaded.refuse_unrecorded(context, workflow).await?;
+    whose.refuse_silent(context, &loaded).await?;
     let found = loaded.workflows(context, &[workflow.to_owned()]).await?;
     of(&loaded, workflow, found)
 }

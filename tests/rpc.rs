@@ -141,5 +141,7 @@ mod way_back_limits;
 mod way_back_seen;
 #[path = "rpc/way_back_source.rs"]
 mod way_back_source;
+#[path = "rpc/way_back_stopped.rs"]
+mod way_back_stopped;
 #[path = "rpc/way_back_vdiff.rs"]
 mod way_back_vdiff;

@@ -19,6 +19,8 @@ mod data;
 mod found;
 #[path = "walks/hands.rs"]
 mod hands;
+#[path = "walks/kept_out.rs"]
+mod kept_out;
 #[path = "walks/operations.rs"]
 mod operations;
 #[path = "walks/others.rs"]

@@ -7,7 +7,7 @@ use vtmigrated_proto::vtctldata::*;
 use super::about;
 use crate::context::Context;
 use crate::vdiff::control::{self, Which};
-use crate::vdiff::{create, show};
+use crate::vdiff::{Whose, create, show};
 use crate::workflow::Result;
 
 pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Result<VDiffCreateResponse> {
@@ -18,14 +18,15 @@ pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Resul
 
 pub async fn delete(context: Arc<Context>, request: VDiffDeleteRequest) -> Result<VDiffDeleteResponse> {
     about::workflow(&request.target_keyspace, &request.workflow);
-    control::delete(&context, &request.target_keyspace, &request.workflow, &request.arg).await?;
+    let whose = Whose::own(&request.target_keyspace, &request.workflow);
+    control::delete(&context, whose, &request.arg).await?;
     Ok(VDiffDeleteResponse {})
 }
 
 pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Result<VDiffResumeResponse> {
     about::workflow(&request.target_keyspace, &request.workflow);
     let (keyspace, shards) = (request.target_keyspace, request.target_shards);
-    let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards };
+    let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards, known: None };
     control::resume(&context, &which).await?;
     Ok(VDiffResumeResponse {})
 }
@@ -33,12 +34,12 @@ pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Resul
 pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VDiffStopResponse> {
     about::workflow(&request.target_keyspace, &request.workflow);
     let (keyspace, shards) = (request.target_keyspace, request.target_shards);
-    let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards };
+    let which = Which { keyspace, workflow: request.workflow, uuid: request.uuid, shards, known: None };
     control::stop(&context, &which).await?;
     Ok(VDiffStopResponse {})
 }
 
 pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<VDiffShowResponse> {
     about::workflow(&request.target_keyspace, &request.workflow);
-    show::show(context, &request.target_keyspace, &request.workflow, &request.arg).await
+    show::show(context, Whose::own(&request.target_keyspace, &request.workflow), &request.arg).await
 }

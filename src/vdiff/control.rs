@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::{Target, error, report, uuids};
+use super::{Target, Whose, error, report, uuids};
 use crate::context::Context;
 use crate::workflow::{Error, Result};
 
@@ -15,6 +15,14 @@ pub struct Which {
     pub uuid: String,
     /// Only these shards; all when empty.
     pub shards: Vec<String>,
+    /// As in [`Whose::known`].
+    pub known: Option<Vec<String>>,
+}
+
+impl Which {
+    fn whose(&self) -> Whose<'_> {
+        Whose { keyspace: &self.keyspace, workflow: &self.workflow, known: self.known.as_deref() }
+    }
 }
 
 /// The request of an action without its arguments.
@@ -60,9 +68,10 @@ pub async fn resume(context: &Context, which: &Which) -> Result<()> {
 
 /// Deletes a diff, or all of the workflow with the argument `all`: four waves. A diff that only some shards have, because
 /// its create was interrupted, is deleted on those.
-pub async fn delete(context: &Context, keyspace: &str, workflow: &str, argument: &str) -> Result<()> {
+pub async fn delete(context: &Context, whose: Whose<'_>, argument: &str) -> Result<()> {
+    let Whose { keyspace, workflow, .. } = whose;
     let action_arg = uuids::argument(argument, &["all"])?;
-    let targets = super::targets(context, keyspace, workflow).await?;
+    let targets = super::targets(context, whose).await?;
     let request = VDiffRequest { action_arg, ..request(keyspace, workflow, "delete") };
     let calls = targets.iter().map(|target| context.tablets.v_diff(&target.primary, request.clone()));
     let answers = join_all(calls).await;
@@ -88,7 +97,7 @@ async fn send_each(context: &Context, which: &Which, action: &str, shards: &[&Ha
 /// The shards of the request that have the diff: four waves.
 async fn having(context: &Context, which: &Which) -> Result<Vec<Having>> {
     let uuid = uuids::canonical(&which.uuid)?;
-    let targets = chosen(super::targets(context, &which.keyspace, &which.workflow).await?, which)?;
+    let targets = chosen(super::targets(context, which.whose()).await?, which)?;
     let request = VDiffRequest { action_arg: uuid.clone(), ..request(&which.keyspace, &which.workflow, "show") };
     let calls = targets.iter().map(|target| context.tablets.v_diff(&target.primary, request.clone()));
     let answers = join_all(calls).await;

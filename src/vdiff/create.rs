@@ -10,7 +10,7 @@ use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 
 pub use super::options::Arguments;
 use super::picking::{self, Side};
-use super::{Target, error, missing};
+use super::{Target, Whose, error, missing};
 use crate::context::Context;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Node};
@@ -24,7 +24,7 @@ use crate::workflow::{Error, Result, names};
 /// # Errors
 /// Nothing is left behind: a diff that was not made or not started on every shard is deleted on all.
 pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> {
-    let seen = Seen::read(context, &arguments.keyspace, &arguments.workflow).await?;
+    let seen = Seen::read(context, arguments.whose()).await?;
     let targets = super::of(&seen.graphed.keyspace, &arguments.workflow, seen.found)?;
     check_states(arguments, &targets, &seen.copying)?;
     let on_shards: Vec<OnShard> =
@@ -69,7 +69,8 @@ struct Seen {
 
 impl Seen {
     /// Three waves.
-    async fn read(context: &Context, keyspace: &str, workflow: &str) -> Result<Self> {
+    async fn read(context: &Context, whose: Whose<'_>) -> Result<Self> {
+        let Whose { keyspace, workflow, .. } = whose;
         let global = context.topo.global();
         let (records, cells, aliases, mounts) = try_join4(
             topo::shard::all(global, keyspace),
@@ -79,7 +80,7 @@ impl Seen {
         )
         .await?;
         let graphed = Graphed::read(keyspace, records, cells).await?.in_use(context).await?;
-        graphed.keyspace.refuse_unrecorded(context, workflow).await?;
+        whose.refuse_silent(context, &graphed.keyspace).await?;
         let names = [workflow.to_owned()];
         let copying = copy_states::of_all(context, &graphed.keyspace, workflow);
         let (found, copying, tablets) =

@@ -7,7 +7,7 @@ use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::VDiffCreateRequest;
 use vtmigrated_proto::vttime::Duration;
 
-use super::uuids;
+use super::{Whose, uuids};
 use crate::workflow::preflight::streaming;
 use crate::workflow::{Error, Result};
 
@@ -28,11 +28,18 @@ pub struct Arguments {
     /// Only these tables; all of the workflow when empty.
     pub tables: Vec<String>,
     pub auto_start: bool,
+    /// As in [`Whose::known`].
+    pub known: Option<Vec<String>>,
     core: VDiffCoreOptions,
     report: VDiffReportOptions,
 }
 
 impl Arguments {
+    /// The workflow that is meant.
+    pub fn whose(&self) -> Whose<'_> {
+        Whose { keyspace: &self.keyspace, workflow: &self.workflow, known: self.known.as_deref() }
+    }
+
     /// What the tablets get. They make the diff stopped in any case.
     pub fn options(&self, source_cells: &[String]) -> VDiffOptions {
         VDiffOptions {
@@ -93,6 +100,7 @@ impl TryFrom<VDiffCreateRequest> for Arguments {
             source_cells,
             target_cells,
             auto_start: request.auto_start.unwrap_or(true),
+            known: None,
             core: VDiffCoreOptions {
                 tables: tables.join(","),
                 auto_retry: request.auto_retry,

@@ -9,7 +9,7 @@ use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vtctldata::VDiffShowResponse;
 use vtmigrated_proto::vtctldata::v_diff_show_response::TabletResponsesEntry;
 
-use super::{Target, control, uuids};
+use super::{Target, Whose, control, uuids};
 use crate::context::Context;
 use crate::workflow::settle::{self, Facts};
 use crate::workflow::streams::{self, Keyspace, OnShard};
@@ -33,11 +33,12 @@ struct Answer {
 ///
 /// # Errors
 /// Every shard must answer, and have the diff: a part of a diff would look like a whole one.
-pub async fn show(context: &Context, keyspace: &str, workflow: &str, argument: &str) -> Result<VDiffShowResponse> {
+pub async fn show(context: &Context, whose: Whose<'_>, argument: &str) -> Result<VDiffShowResponse> {
+    let Whose { keyspace, workflow, .. } = whose;
     let argument = uuids::argument(argument, &[ALL, LAST])?;
     super::check_names(keyspace, workflow)?;
     let loaded = Keyspace::read(context, keyspace).await?;
-    loaded.refuse_unrecorded(context, workflow).await?;
+    whose.refuse_silent(context, &loaded).await?;
     let request = VDiffRequest { action_arg: argument.clone(), ..control::request(keyspace, workflow, "show") };
     let names = [workflow.to_owned()];
     let asked = join_all(loaded.shards.iter().map(|shard| {

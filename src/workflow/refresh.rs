@@ -11,9 +11,9 @@ use super::record::{self, Facts, Known};
 use super::streams::WithReplicas;
 use super::{Error, Result};
 use crate::context::Context;
-use crate::tablet;
 use crate::topo::tablet::began;
 use crate::topo::{self, Lock, LockRequest, paths};
+use crate::{deadline, tablet};
 
 /// Bound of all calls together, as in stock.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -198,7 +198,7 @@ async fn refused<'t>(context: &Context, asked: Vec<(&'t Tablet, bool)>) -> Vec<(
     for (tablet, mark) in asked {
         calls.push(async move {
             let call = context.tablets.refresh_state(tablet, RefreshStateRequest {});
-            let answer = crate::deadline::scope(Some(crate::deadline::now() + TIMEOUT), call).await;
+            let answer = deadline::within(Some(deadline::now() + TIMEOUT), call).await;
             Some((tablet, mark, answer.err()?))
         });
     }

@@ -7,6 +7,7 @@
 pub mod cancel;
 pub mod complete;
 mod examine;
+pub mod kept_out;
 mod mirror;
 pub mod observe;
 pub mod opening;

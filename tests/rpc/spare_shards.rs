@@ -9,6 +9,7 @@ use crate::migrate_rig::Rig;
 use crate::migrate_tablet::MigrateTablet;
 use crate::ownership::rows;
 use crate::support::{refusal, tablet};
+use crate::way_back::{copied, go_back, prepare, stored};
 use crate::way_back_vdiff::compared;
 
 const TABLES: [&str; 2] = ["customer", "orders"];
@@ -38,6 +39,19 @@ async fn a_shard_that_does_not_serve_yet_needs_no_tables_for_a_complete() {
     rig.complete().await.unwrap();
     rig.expect_clean(&TABLES).await;
     assert_eq!((rows(&rig), spare.tables()), (vec![10; 4], vec![]));
+}
+
+/// Nobody can lock tables that it does not have, and no stream begins at its position.
+#[tokio::test]
+async fn a_shard_that_does_not_serve_yet_keeps_nobody_from_a_way_back_nor_from_going_it() {
+    let (mut rig, before) = copied().await;
+    let spare = add_spare(&mut rig).await;
+    spare.contents().fails = vec!["LOCK TABLES", "PrimaryPosition"];
+    prepare(&rig).await.unwrap();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; the way back is open"), "{summary}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
 }
 
 #[tokio::test]

@@ -306,6 +306,8 @@ async fn a_workflow_of_its_name_in_the_source_is_refused_and_left() {
     rig.source.add_stream("import_back", 7, "elsewhere", "other");
     let summary = rig.complete().await.unwrap();
     assert!(summary.contains(&format!("; THE WAY BACK IS NOT OPEN YET: {text}")), "{summary}");
+    assert!(!summary.contains("BOTH SIDES") && !summary.contains("EXACT"), "{summary}");
+    assert_eq!(denied(&rig).await, ["customer", "orders"], "what clients wrote there would stay there alone");
     give_up(&rig).await.unwrap();
     assert_eq!(rig.source.streams().len(), 1);
     assert_eq!(stored(&rig).await, before);

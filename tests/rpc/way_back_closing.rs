@@ -153,3 +153,34 @@ async fn a_failure_after_the_source_has_everything_says_who_serves_and_is_finish
     assert_eq!(denied(&rig).await, Vec::<String>::new());
     assert_eq!(stored(&rig).await, before);
 }
+
+/// As a server leaves it that dies before it has opened the source; somebody has opened the target by hand since.
+async fn returned_and_opened(rig: &Rig) {
+    closing(rig).await;
+    rig.source.freeze();
+    rig.set_way_back(json!({"phase": "returned"})).await;
+    rig.deny(&[]).await;
+}
+
+#[tokio::test]
+async fn a_target_that_somebody_opens_while_going_back_is_interrupted_serves_again() {
+    let (rig, before) = opened().await;
+    returned_and_opened(&rig).await;
+    let refused = go_back(&rig).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted, "{refused:?}");
+    for text in ["somebody has opened tables on customer/-80, customer/80- to clients", "way-back cancel"] {
+        assert!(refused.message().contains(text), "{text}: {refused:?}");
+    }
+    assert_eq!(denied(&rig).await, ["customer", "orders"], "the source does not");
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.phase.as_str(), told.clear), ("open", true), "what was written is brought: {told:?}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+
+    let (rig, before) = opened().await;
+    returned_and_opened(&rig).await;
+    rig.deny_source(&[]).await;
+    let told = go_back(&rig).await.unwrap();
+    assert!(told.summary.contains("; but somebody has opened some on customer/-80, customer/80-: "), "{told:?}");
+    assert_eq!(stored(&rig).await, before);
+}

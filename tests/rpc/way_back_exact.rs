@@ -80,7 +80,12 @@ async fn clients_have_the_source_again_soon_when_what_they_wrote_last_takes_long
 /// Adds a shard to the source as a Reshard leaves an old one: it does not serve, and its primary is on a host that has crashed.
 pub async fn add_dead_spare(rig: &Rig) {
     // nobody listens there
-    rig.add_source_tablet(&tablet("src1", 1200, "commerce", "-80", TabletType::Primary, 1)).await;
+    add_spare(rig, 1).await;
+}
+
+/// The same with its primary at a port.
+pub async fn add_spare(rig: &Rig, port: u16) {
+    rig.add_source_tablet(&tablet("src1", 1200, "commerce", "-80", TabletType::Primary, port)).await;
     let topo = rig.source_topology().await;
     let mut record = topo::shard::get(topo.global(), "commerce", "-80").await.unwrap().value;
     record.is_primary_serving = false;
@@ -142,6 +147,26 @@ async fn transactions_of_the_source_that_cannot_be_waited_for_are_told() {
     let told = status(&rig).await.unwrap();
     assert!(told.clear, "{told:?}");
     assert_eq!(found(&told, "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns), "{told:?}");
+    go_back(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn a_cut_that_is_not_proven_for_its_caller_insists_is_told_to_be_inexact() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.source.contents().fails = vec!["PrimaryPosition"];
+    let insisting = MoveTablesCompleteRequest { ignore_source_keyspace: true, ..MoveTablesCompleteRequest::default() };
+    let summary = rig.complete_as(insisting).await.unwrap().summary;
+    for text in [
+        "; ignored as --ignore-source-keyspace asks: SOURCE_UNREACHABLE",
+        "; the way back is open",
+        "; THE CUT WAS NOT EXACT (nobody has proven that the target has everything): ",
+    ] {
+        assert!(summary.contains(text), "{text}: {summary}");
+    }
+    rig.source.contents().fails.clear();
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns));
     go_back(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
 }

@@ -7,7 +7,9 @@ use vtmigrated_proto::vtmigrated::Severity;
 use vtmigrated_proto::vttime::Time;
 
 use crate::faulty_source::Switch;
+use crate::migrate_tablet::MigrateTablet;
 use crate::way_back::{copied, denied, found, give_up, go_back, opened, prepare, status, stored};
+use crate::way_back_exact::add_spare;
 
 #[tokio::test]
 async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
@@ -39,6 +41,28 @@ async fn a_handover_that_a_reparent_refuses_leaves_clients_the_source() {
 }
 
 #[tokio::test]
+async fn a_failure_after_the_handover_says_who_serves_and_is_finished_by_a_repeat() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.target[1].contents().fails = vec!["RefreshState"];
+    let failed = rig.complete().await.unwrap_err();
+    for text in [
+        "told to fail: RefreshState",
+        "the target is the one that serves from here on, and clients may not be able to write to its tables yet",
+        "finish it: Migrate --target-keyspace customer --workflow import complete",
+    ] {
+        assert!(failed.message().contains(text), "{text}: {failed:?}");
+    }
+    assert_eq!(denied(&rig).await, ["customer", "orders"], "the source does not");
+    assert_eq!(status(&rig).await.unwrap().phase, "handed over");
+
+    rig.target[1].contents().fails.clear();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; the way back is open"), "{summary}");
+    assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+}
+
+#[tokio::test]
 async fn an_early_refusal_tells_what_an_interrupted_complete_has_left_denied() {
     let (rig, _) = copied().await;
     prepare(&rig).await.unwrap();
@@ -46,15 +70,42 @@ async fn an_early_refusal_tells_what_an_interrupted_complete_has_left_denied() {
     rig.set_way_back(serde_json::json!({"phase": "noted", "source_denied": [[["0"], ["customer"]]]})).await;
     // another workflow works on its tables
     rig.target[0].add_stream("other", 70, "elsewhere", "customer");
-    let refused = rig.complete().await.unwrap_err();
-    for text in
-        ["another workflow works on its tables", "the source's tables stay denied to clients", "way-back cancel"]
-    {
-        assert!(refused.message().contains(text), "{text}: {refused:?}");
+    for answer in [rig.complete().await, rig.cancel(false).await] {
+        let refused = answer.unwrap_err();
+        for text in
+            ["another workflow works on its tables", "the source's tables stay denied to clients", "way-back cancel"]
+        {
+            assert!(refused.message().contains(text), "{text}: {refused:?}");
+        }
     }
     rig.target[0].contents().workflows.retain(|workflow| workflow.workflow != "other");
     give_up(&rig).await.unwrap();
     assert_eq!(denied(&rig).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_cancel_that_was_cut_off_has_left_denied_is_told_and_goes_with_the_migration() {
+    let (rig, before) = copied().await;
+    prepare(&rig).await.unwrap();
+    let tables = ["customer", "orders"];
+    rig.set_way_back(serde_json::json!({"phase": "cancelling", "source_denied": [[["0"], tables]]})).await;
+    rig.deny_source(&tables).await;
+    rig.target[0].add_stream("other", 70, "elsewhere", "customer");
+    for answer in [rig.complete().await, rig.cancel(false).await] {
+        let refused = answer.unwrap_err();
+        assert!(refused.message().contains("the source's tables stay denied to clients"), "{refused:?}");
+    }
+    rig.target[0].contents().workflows.retain(|workflow| workflow.workflow != "other");
+    let summary = rig.cancel(false).await.unwrap();
+    assert!(summary.contains("; its way back is taken away, too"), "{summary}");
+    assert_eq!(stored(&rig).await, before);
+
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.set_way_back(serde_json::json!({"phase": "cancelling"})).await;
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; its way back is not taken away yet: vtmigrated way-back cancel"), "{summary}");
+    give_up(&rig).await.unwrap();
 }
 
 #[tokio::test]
@@ -95,6 +146,30 @@ async fn tables_that_somebody_opens_in_the_source_are_told() {
     assert_eq!(found(&told, "DENIED_MISSING"), None, "{told:?}");
     give_up(&rig).await.unwrap();
     assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
+async fn a_source_that_somebody_opens_before_the_way_back_is_open_is_told_when_it_is_denied_again() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    rig.source.contents().fails = vec!["CreateVReplicationWorkflow"];
+    rig.complete().await.unwrap();
+    rig.source.contents().fails.clear();
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), None);
+    rig.deny_source(&[]).await;
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITABLE"), Some(Severity::Blocks));
+    prepare(&rig).await.unwrap();
+    assert_eq!(denied(&rig).await, ["customer", "orders"]);
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns));
+}
+
+#[tokio::test]
+async fn a_shard_of_the_source_that_does_not_serve_is_not_told_to_be_open_to_clients() {
+    let (rig, _) = opened().await;
+    let spare = MigrateTablet::default();
+    add_spare(&rig, spare.start().await).await;
+    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITABLE"), None);
+    go_back(&rig).await.unwrap();
 }
 
 #[tokio::test]

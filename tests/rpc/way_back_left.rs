@@ -100,6 +100,28 @@ async fn one_whose_record_cannot_be_read_goes_by_the_command_that_is_told() {
 }
 
 #[tokio::test]
+async fn one_whose_mount_was_unregistered_tells_where_that_led() {
+    let (rig, before) = opened().await;
+    let path = paths::external_cluster("ext1");
+    let global = rig.lab.topo.global();
+    let kept = global.get(&path).await.unwrap().value;
+    // as a stock vtctld does it, which knows of no ways back
+    global.write_one(Write::delete(path.clone(), Expect::Any), None).await.unwrap();
+    let command = "Mount register --name ext1 --topo-type memory --topo-server source --topo-root /vitess/global";
+    let told = status(&rig).await.unwrap();
+    let unknown = told.findings.iter().find(|found| found.id == "MOUNT_UNKNOWN").unwrap();
+    assert!(!told.clear && unknown.mend.contains(command), "{told:?}");
+    for answer in [go_back(&rig).await, give_up(&rig).await] {
+        let refused = answer.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
+        assert!(refused.message().contains(command), "{refused:?}");
+    }
+    rig.lab.put(&path, kept.to_vec()).await;
+    give_up(&rig).await.unwrap();
+    assert_eq!(stored(&rig).await, before);
+}
+
+#[tokio::test]
 async fn one_whose_source_keyspace_was_deleted_goes_too() {
     let (rig, _) = opened().await;
     let source = rig.source_topology().await;

@@ -11,8 +11,8 @@ use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, Severity};
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
 use crate::migrate_tablet::MigrateTablet;
-use crate::support::tablet;
-use crate::way_back::{copied, found, prepare, prepare_as, stored, wanted};
+use crate::support::{assert_refused, tablet};
+use crate::way_back::{copied, found, give_up, prepare, prepare_as, stored, wanted};
 
 /// Asserts that a check blocks prepare, in a dry run, too, and that nothing is written.
 async fn blocked(rig: &Rig, id: &str) {
@@ -126,6 +126,24 @@ async fn tablets_of_the_source_that_are_too_old() {
     record.port_map.insert("vt".into(), old_status_port().await);
     cell.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
     blocked(&rig, "VERSION_TOO_OLD").await;
+}
+
+#[tokio::test]
+async fn another_way_back_that_has_its_name_in_the_source() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let record = rig.way_back().await.unwrap().to_string().into_bytes();
+    give_up(&rig).await.unwrap();
+    let before = stored(&rig).await;
+    // another keyspace takes some tables of the same one over
+    rig.lab.put(&paths::way_back("parts", "import"), record).await;
+    let text = "the way back of workflow parts.import has the name import_back in the source keyspace commerce already";
+    assert_refused(prepare(&rig).await, Code::AlreadyExists, text);
+    assert_eq!(stored(&rig).await, before);
+    rig.lab.put(&paths::way_back("parts", "other"), b"garbage".to_vec()).await;
+    let delete = Write::delete(paths::way_back("parts", "import"), Expect::Any);
+    rig.lab.topo.global().write_one(delete, None).await.unwrap();
+    prepare(&rig).await.unwrap();
 }
 
 #[tokio::test]

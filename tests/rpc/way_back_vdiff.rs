@@ -13,6 +13,7 @@ use crate::support::assert_refused;
 use crate::vdiff::UUID;
 use crate::vdiff_tablet::{SUMMARY, result};
 use crate::way_back::{self, copied, go_back, prepare, status};
+use crate::way_back_exact::add_dead_spare;
 
 fn names() -> (String, String) {
     ("customer".to_owned(), "import".to_owned())
@@ -149,4 +150,33 @@ async fn streams_that_going_back_has_stopped_are_told_with_the_commands_of_the_w
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains("vtmigrated way-back complete --target-keyspace customer"), "{refused:?}");
     assert!(!refused.message().contains("Migrate "), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_shard_of_the_source_that_does_not_serve_and_does_not_answer_keeps_nobody_from_comparing_rows() {
+    let rig = opened().await;
+    add_dead_spare(&rig).await;
+    assert_eq!(create(&rig).await.unwrap(), UUID);
+    assert_eq!(asked(&rig), [on_source("create"), on_source("resume")]);
+    compared(&rig.source, "completed", 0);
+    assert_eq!(show(&rig, "last").await.unwrap().state, "completed");
+    asked(&rig);
+    let (target_keyspace, workflow) = names();
+    let (uuid, target_shards) = (UUID.to_owned(), Vec::new());
+    let stop =
+        VDiffStopRequest { target_keyspace: target_keyspace.clone(), workflow: workflow.clone(), uuid, target_shards };
+    rig.lab.way_back.clone().v_diff_stop(stop).await.unwrap();
+    assert_eq!(asked(&rig), [on_source("show"), on_source("stop")]);
+    let all = VDiffDeleteRequest { target_keyspace, workflow, arg: "all".into() };
+    rig.lab.way_back.clone().v_diff_delete(all).await.unwrap();
+    assert_eq!(asked(&rig), [on_source("delete")]);
+
+    // one on which it has streams counts
+    let pairs = serde_json::json!([["0", ["-80", "80-"]], ["-80", ["-80"]]]);
+    rig.set_way_back(serde_json::json!({"pairs": pairs})).await;
+    for answer in [create(&rig).await.map(drop), show(&rig, "last").await.map(drop)] {
+        let refused = answer.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        assert!(refused.message().contains("commerce/-80"), "{refused:?}");
+    }
 }

@@ -78,7 +78,12 @@ impl Server {
     pub async fn run_at(&self, op: Op, upset: Option<(usize, Upset)>, pace: usize) -> (Outcome, bool) {
         self.world.state().back.asked |= op == Op::WayBackPrepare;
         let run = Run::new(&self.world, op, upset, pace);
-        let operation = tokio::time::timeout(PATIENCE, self.operation(op));
+        self.world.state().command_begins();
+        let operation = async {
+            let answer = tokio::time::timeout(PATIENCE, self.operation(op)).await;
+            self.world.state().command_ended(op);
+            answer
+        };
         let answer = run.of(operation).await;
         if matches!(answer, Some(Err(_))) {
             self.world.state().violate(format!("{op:?} does not end"));

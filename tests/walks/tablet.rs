@@ -307,6 +307,7 @@ impl World {
         if let Some(seat) = state.seats.get_mut(&uid) {
             seat.denied = denied.iter().filter(|table| there.contains(*table)).cloned().collect();
         }
+        state.look_who_writes();
         let Some(shard) = state.shards.get_mut(&name).filter(|shard| shard.primary == uid) else { return };
         for (_, table) in shard.tables.iter_mut().filter(|(table, _)| !denied.contains(table)) {
             table.of_user |= table.handed_over;

@@ -24,15 +24,21 @@ fn holds_at_calls(before: &[Step], op: Op, upset: Upset, after: &[Step]) {
 #[track_caller]
 fn holds_at_each(every: usize, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
     for (from, setup) in setups().into_iter().enumerate() {
-        for call in (from..).step_by(every) {
-            let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
-            let walked = run(setup, &steps);
-            let (violations, told) = (&walked.violations, &walked.told);
-            assert!(violations.is_empty(), "call {call} of {setup:?}: {violations:#?}\n{told:#?}");
-            if !walked.upset_happened {
-                assert!(call >= 10, "{op:?} makes {call} calls only: {told:#?}");
-                break;
-            }
+        holds_in(setup, (from..).step_by(every), before, op, upset, after);
+    }
+}
+
+/// The same at some calls in one setup.
+#[track_caller]
+fn holds_in(setup: Setup, calls: impl Iterator<Item = usize>, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
+    for call in calls {
+        let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
+        let walked = run(setup, &steps);
+        let (violations, told) = (&walked.violations, &walked.told);
+        assert!(violations.is_empty(), "call {call} of {setup:?}: {violations:#?}\n{told:#?}");
+        if !walked.upset_happened {
+            assert!(call >= 10, "{op:?} makes {call} calls only: {told:#?}");
+            return;
         }
     }
 }
@@ -112,6 +118,14 @@ fn what_is_asked_of_the_source_in_vain_leaves_clients_one_side() {
         holds_at_calls(&prepared(), Complete, upset, &[Writes(3), Heal, Our(WayBackPrepare, None), Wait(9)]);
         holds_at_calls(&open(), WayBackComplete, upset, &[Writes(3), Heal, Our(WayBackComplete, None)]);
     }
+}
+
+/// Of a call that is never answered, whoever is called.
+#[test]
+fn clients_are_not_kept_from_both_sides_for_as_long_as_somebody_hangs() {
+    let setup = Setup { way_back: true, ..PLAIN };
+    holds_in(setup, 0.., &prepared(), Complete, Upset::Hangs, &[Writes(3)]);
+    holds_in(setup, (0..).step_by(3), &open(), WayBackComplete, Upset::Hangs, &[Writes(3)]);
 }
 
 /// Nobody stops the application: it writes to the source until it is refused. Each setup begins at another call.

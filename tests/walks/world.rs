@@ -15,6 +15,7 @@ use vtmigrated_proto::vschema::{self, ColumnVindex, Vindex, keyspace};
 use vtmigrated_proto::vttime::Time;
 
 use crate::data::{Name, Shard, Table, covers, place};
+use crate::kept_out::KeptOut;
 use crate::upset::Faulty;
 use crate::way_back::Back;
 
@@ -96,6 +97,7 @@ pub struct State {
     pub violations: Vec<String>,
     pub next_row: i64,
     pub back: Back,
+    pub kept_out: KeptOut,
     next_uid: u32,
     begun: Instant,
 }
@@ -131,6 +133,7 @@ impl World {
             violations: Vec::new(),
             next_row: 1,
             back: Back::default(),
+            kept_out: KeptOut::default(),
             next_uid: UIDS.start,
             begun: Instant::now(),
         };

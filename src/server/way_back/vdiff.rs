@@ -9,7 +9,7 @@ use super::super::about;
 use crate::context::Context;
 use crate::vdiff::control::{self, Which};
 use crate::vdiff::report::{self, Listing, Summary, TableSummary};
-use crate::vdiff::{create as creating, show as showing};
+use crate::vdiff::{Whose, create as creating, show as showing};
 use crate::workflow::Result;
 use crate::workflow::way_back::reversed::{Reversed, explained, reversed};
 
@@ -17,9 +17,10 @@ pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Resul
     let of = (request.target_keyspace.clone(), request.workflow.clone());
     let names = (of.0.as_str(), of.1.as_str());
     about::workflow(names.0, names.1);
-    let Reversed { mirror, keyspace, workflow } = reversed(&context, names, true).await?;
+    let Reversed { mirror, keyspace, workflow, shards } = reversed(&context, names, true).await?;
     let request = VDiffCreateRequest { target_keyspace: keyspace, workflow, ..request };
-    let arguments = creating::Arguments::try_from(request)?;
+    let mut arguments = creating::Arguments::try_from(request)?;
+    arguments.known = Some(shards);
     let uuid = creating::create(&mirror, &arguments).await.map_err(|error| explained(names, error))?;
     Ok(VDiffCreateResponse { uuid })
 }
@@ -27,21 +28,21 @@ pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Resul
 pub async fn delete(context: Arc<Context>, request: VDiffDeleteRequest) -> Result<VDiffDeleteResponse> {
     let names = (request.target_keyspace.as_str(), request.workflow.as_str());
     about::workflow(names.0, names.1);
-    let Reversed { mirror, keyspace, workflow } = reversed(&context, names, false).await?;
-    let deleted = control::delete(&mirror, &keyspace, &workflow, &request.arg).await;
+    let there = reversed(&context, names, false).await?;
+    let deleted = control::delete(&there.mirror, whose(&there), &request.arg).await;
     deleted.map_err(|error| explained(names, error))?;
     Ok(VDiffDeleteResponse {})
 }
 
 pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Result<VDiffResumeResponse> {
     let VDiffResumeRequest { target_keyspace: keyspace, workflow, uuid, target_shards: shards } = request;
-    switch(&context, Which { keyspace, workflow, uuid, shards }, true).await?;
+    switch(&context, Which { keyspace, workflow, uuid, shards, known: None }, true).await?;
     Ok(VDiffResumeResponse {})
 }
 
 pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VDiffStopResponse> {
     let VDiffStopRequest { target_keyspace: keyspace, workflow, uuid, target_shards: shards } = request;
-    switch(&context, Which { keyspace, workflow, uuid, shards }, false).await?;
+    switch(&context, Which { keyspace, workflow, uuid, shards, known: None }, false).await?;
     Ok(VDiffStopResponse {})
 }
 
@@ -49,8 +50,8 @@ pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VD
 async fn switch(context: &Context, of: Which, go_on: bool) -> Result<()> {
     let names = (of.keyspace.as_str(), of.workflow.as_str());
     about::workflow(names.0, names.1);
-    let Reversed { mirror, keyspace, workflow } = reversed(context, names, go_on).await?;
-    let there = Which { keyspace, workflow, uuid: of.uuid, shards: of.shards };
+    let Reversed { mirror, keyspace, workflow, shards } = reversed(context, names, go_on).await?;
+    let there = Which { keyspace, workflow, uuid: of.uuid, shards: of.shards, known: Some(shards) };
     let done = if go_on { control::resume(&mirror, &there).await } else { control::stop(&mirror, &there).await };
     done.map_err(|error| explained(names, error))
 }
@@ -58,8 +59,8 @@ async fn switch(context: &Context, of: Which, go_on: bool) -> Result<()> {
 pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<WayBackDiff> {
     let names = (request.target_keyspace.as_str(), request.workflow.as_str());
     about::workflow(names.0, names.1);
-    let Reversed { mirror, keyspace, workflow } = reversed(context, names, false).await?;
-    let shown = showing::show(&mirror, &keyspace, &workflow, &request.arg).await;
+    let there = reversed(context, names, false).await?;
+    let shown = showing::show(&there.mirror, whose(&there), &request.arg).await;
     let shown = shown.map_err(|error| explained(names, error))?;
     if request.arg.trim().eq_ignore_ascii_case(showing::ALL) {
         let listed = report::listings(&shown).into_iter();
@@ -67,6 +68,11 @@ pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<WayBac
         return Ok(WayBackDiff { listed: listed.collect(), ..WayBackDiff::default() });
     }
     Ok(one(Summary::of(&shown, jiff::Timestamp::now().as_second())))
+}
+
+/// The workflow that a way back is: its record tells the shards that it is on, and that is not in the source's cluster.
+fn whose(there: &Reversed) -> Whose<'_> {
+    Whose { keyspace: &there.keyspace, workflow: &there.workflow, known: Some(&there.shards) }
 }
 
 /// A diff over all shards. Its source is the migration's target.

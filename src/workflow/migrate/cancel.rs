@@ -46,7 +46,10 @@ pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<Workflow
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
     let lock = locks(context, keyspace, workflow, DELETE_ACTION).await?;
-    let result = cancel_locked(context, arguments, &lock).await;
+    let result = match cancel_locked(context, arguments, &lock).await {
+        Err(error) => Err(way_back::opening::left_denied(context, (keyspace, workflow), error).await),
+        cancelled => cancelled,
+    };
     lock.give_back("cancel").await;
     match &result {
         Ok(_) => context.changes.end(keyspace, workflow, End::Cancelled),
@@ -207,12 +210,12 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     Ok(WorkflowDeleteResponse { summary, details: shards.map(detail).collect() })
 }
 
-/// Takes away the way back that was prepared for the workflow, unless the target was handed over: then it is on its own. What
-/// goes wrong is told.
+/// Takes away the way back that was prepared for the workflow, unless the target was handed over: then it is on its own. Also what is left
+/// of one whose cancel was cut off. What goes wrong is told.
 async fn without_way_back(context: &Context, found: &Found, arguments: &Arguments, lock: &Lock) -> String {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     let facts = match &found.way_back {
-        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => facts,
+        Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted | Phase::Cancelling) => facts,
         Some(Err(why)) => {
             let command = way_back::unread::command(names);
             return format!("; its way back is left, for its record cannot be read: {why}; to take it away: {command}");

@@ -11,6 +11,7 @@ use super::super::preflight::{DryRun, Finding, Report, told};
 use super::super::record::{self, Facts, Stored};
 use super::super::refresh::{self, Missed};
 use super::super::verdict::positions::is_snapshot;
+use super::super::way_back::kept_out;
 use super::super::way_back::opening::{self, Opening};
 use super::super::{Error, Result, names};
 use super::cleanup;
@@ -195,9 +196,13 @@ async fn complete_locked(
     }
     let done = Box::pin(run(context, &found, workflow, lock, (&mut opening, &mut told))).await;
     let done = match (done, &mut opening) {
-        (Err(error), Some(opening)) if !found.handed_over() => {
-            Err(match told.handed_over(context, (keyspace, workflow), &error).await {
-                Some(true) => error,
+        (Err(error), Some(opening)) => {
+            let handed_over = match found.handed_over() {
+                true => Some(true),
+                false => told.handed_over(context, (keyspace, workflow), &error).await,
+            };
+            Err(match handed_over {
+                Some(true) => opening::target_serves(error, (keyspace, workflow)),
                 Some(false) => Box::pin(given_up(error, opening, lock, (keyspace, workflow))).await,
                 None => opening::undecided(error, opening, (keyspace, workflow)),
             })
@@ -241,19 +246,37 @@ async fn run(
 ) -> Result<()> {
     for step in step::steps(found, workflow)? {
         tracing::info!(step = %step, "complete");
+        let until = opening.as_ref().and_then(Opening::until);
         let hands_over = matches!(step, Step::LiftDenied { .. });
         if hands_over {
+            if !found.handed_over() {
+                kept_out::check(until)?;
+            }
             told.handing = Handing::Begun;
         }
-        match (&step, opening.as_mut()) {
-            (Step::NotePositions { .. }, Some(opening)) => Box::pin(opening.note(&found.target.keyspace, lock)).await,
-            (Step::OpenWayBack { .. }, Some(opening)) => Box::pin(opening.open(lock)).await,
-            (Step::StartWayBack { .. }, Some(opening)) => Box::pin(opening.start(lock)).await,
-            (_, opening) => Box::pin(execute(context, found, workflow, lock, (&step, opening, told))).await?,
-        }
+        // what hands the target over is not given up, and nothing that comes after it
+        let until = until.filter(|_| told.handing == Handing::No);
+        let taken = Box::pin(take(context, found, workflow, lock, (&step, opening, told)));
+        kept_out::within(until, taken).await?;
         if hands_over {
             told.handing = Handing::Done;
         }
+    }
+    Ok(())
+}
+
+async fn take(
+    context: &Context,
+    found: &Found,
+    workflow: &str,
+    lock: &Lock,
+    (step, opening, told): (&Step, &mut Option<Opening<'_>>, &mut Told),
+) -> Result<()> {
+    match (step, opening.as_mut()) {
+        (Step::NotePositions { .. }, Some(opening)) => Box::pin(opening.note(&found.target.keyspace, lock)).await,
+        (Step::OpenWayBack { .. }, Some(opening)) => Box::pin(opening.open(lock)).await,
+        (Step::StartWayBack { .. }, Some(opening)) => Box::pin(opening.start(lock)).await,
+        (step, opening) => Box::pin(execute(context, found, workflow, lock, (step, opening, told))).await?,
     }
     Ok(())
 }

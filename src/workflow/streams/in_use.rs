@@ -21,6 +21,11 @@ impl TargetShard {
         self.primary.as_ref().is_some_and(|tablet| !tablet.hostname.is_empty())
     }
 
+    /// True for one to which clients are sent.
+    pub fn serves(&self) -> bool {
+        self.record.value.is_primary_serving
+    }
+
     fn overlaps(&self, ranges: &[Option<KeyRange>]) -> bool {
         ranges.iter().any(|range| key_range::intersects(range.as_ref(), self.range()))
     }
@@ -132,5 +137,12 @@ impl WithReplicas {
         let keyspace = keyspace.in_use();
         tablets.retain(|name, _| keyspace.shards.iter().any(|shard| shard.name == *name));
         Self { keyspace, tablets }
+    }
+
+    /// Without shards that do not serve: no client reaches them, and they need not have the tables.
+    #[must_use]
+    pub fn serving(mut self) -> Self {
+        self.keyspace.shards.retain(TargetShard::serves);
+        self
     }
 }

@@ -8,8 +8,9 @@ use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
 use super::super::{Error, Result};
 use super::record::{Facts, Phase};
-use super::{Told, check_names, command, end, is_gone, mirror, out_of_turn, plan, record, side, stored};
+use super::{Told, check_names, command, end, is_gone, kept_out, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::{Context, End};
+use crate::deadline;
 use crate::error::{Code, Explain};
 use crate::topo::{self, Lock, external_cluster, paths};
 
@@ -151,7 +152,8 @@ async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: boo
         forget_mount(mirror, facts, &held).await?;
         Ok::<_, Error>(missed)
     };
-    let left = left.await;
+    // clients may be kept from its tables until then
+    let left = deadline::within(Some(kept_out::until()), Box::pin(left)).await;
     held.give_back("the source").await;
     left
 }

@@ -2,6 +2,7 @@
 //! proven to have all of them, the streams are stopped for good, and clients may write to the source again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::future::join;
 
@@ -13,14 +14,19 @@ use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result, names};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
-use super::{Told, check_names, command, end, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished};
+use super::{
+    Told, check_names, command, end, kept_out, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished,
+};
 use crate::context::{Context, End};
-use crate::error::Explain;
+use crate::deadline;
+use crate::error::{Code, Explain};
 use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";
+/// Bound of looking who can write while clients are kept from both sides, and nothing depends on it.
+const LOOKING: Duration = Duration::from_secs(10);
 
 /// Makes the source the one that serves. Repeating it after an interruption finishes the job.
 ///
@@ -149,8 +155,16 @@ struct Going<'a> {
 
 impl Going<'_> {
     async fn back(&self, mut facts: Facts) -> Result<Told> {
-        let mut closed = None;
-        if facts.phase != Phase::Returned {
+        let (mut closed, mut reopened) = (None, String::new());
+        if facts.phase == Phase::Returned {
+            reopened = match Box::pin(self.has_returned(&facts)).await {
+                Ok(reopened) => reopened,
+                Err(error) => {
+                    let facts = Facts { phase: Phase::Closing, ..facts };
+                    return Err(Box::pin(self.failed(facts, error)).await);
+                }
+            };
+        } else {
             let target;
             (facts, target) = Box::pin(self.close(facts)).await?;
             closed = Some(target);
@@ -168,16 +182,51 @@ impl Going<'_> {
             Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
         };
         let summary = format!(
-            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}{}",
+            "{} of {} serves again: point the application back to it; writes to these tables stay denied in {}: {}{}{}{}{}",
             facts.keyspace,
             facts.mount,
             self.names.0,
             names::some(&facts.tables, ", "),
+            reopened,
             others,
             Missed::told(&missed, refresh::DENIES_STILL),
             Missed::told(&unaware, refresh::DENIES_NOT_YET)
         );
         Ok(Told { phase: Phase::Returned.word(), clear: true, summary, ..Told::default() })
+    }
+
+    /// Looks who has opened the target to clients by hand since an earlier call came so far that the source is to serve. Answers what there
+    /// is to tell of it.
+    ///
+    /// # Errors
+    /// `WRITES_NOT_DENIED` while clients are kept from the source still: then the target may serve again, and nothing is lost of what
+    /// they wrote there.
+    async fn has_returned(&self, facts: &Facts) -> Result<String> {
+        let looked = join(read(self.context, self.names.0), read(self.mirror, &facts.keyspace));
+        let (target, source) = deadline::within(Some(deadline::now() + LOOKING), Box::pin(looked)).await;
+        // a target that says nothing keeps nobody from the source, which is asked again
+        let (Ok(target), Ok(source)) = (target, source) else { return Ok(String::new()) };
+        let (target, source) = (writable(target, facts), writable(source, facts));
+        if target.is_empty() {
+            return Ok(String::new());
+        }
+        let shards = names::some(&target, ", ");
+        if !source.is_empty() {
+            return Ok(format!(
+                "; but somebody has opened some on {shards}: what clients wrote there meanwhile is there alone, and they may write to both \
+                 sides"
+            ));
+        }
+        let text = format!(
+            "somebody has opened tables on {shards} to clients since going back was interrupted: what they wrote there is not in the source, \
+             and the target serves again"
+        );
+        let help = format!(
+            "to go back all the same: {}; to stay with the target: {}",
+            command("complete", self.names),
+            command("cancel", self.names)
+        );
+        Err(Error::Refused { code: Code::Aborted, reason: "WRITES_NOT_DENIED", text, help })
     }
 
     /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it, and what is told of
@@ -208,7 +257,7 @@ impl Going<'_> {
             // while clients write still: what would fail fails here
             self.ready(&mut found, false).await?;
         }
-        let target = read(self.context, self.names.0).await?;
+        let target = read(self.context, self.names.0).await?.serving();
         target.refuse_reparents()?;
         Ok((found, target))
     }
@@ -216,7 +265,11 @@ impl Going<'_> {
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
     /// lets clients write to the target again. Answers the target, too, and its replicas that do not know that tables are denied.
     async fn close(&self, mut facts: Facts) -> Result<(Facts, (WithReplicas, Vec<Missed>))> {
-        let (mut found, target) = match Box::pin(self.look(&facts)).await {
+        let mut until = kept_out::until();
+        // an earlier try may have denied the target's tables
+        let is_denied = facts.phase == Phase::Closing;
+        let looked = kept_out::within(is_denied.then_some(until), Box::pin(self.look(&facts))).await;
+        let (mut found, target) = match looked {
             Ok(seen) => seen,
             Err(error) => return Err(Box::pin(self.failed(facts, error)).await),
         };
@@ -224,6 +277,7 @@ impl Going<'_> {
             facts.target_denied = target.keyspace.not_denied(&facts.tables);
             facts.phase = Phase::Closing;
             self.put(&mut facts).await?;
+            until = kept_out::until();
         }
         let mut returned = Facts { phase: Phase::Returned, ..facts.clone() };
         let proven = async {
@@ -231,10 +285,13 @@ impl Going<'_> {
             self.ready(&mut found, true).await?;
             Box::pin(freeze::freeze(self.mirror, &found, self.back, self.held)).await?;
             quiet::unchanged(self.mirror, &found.target.keyspace, &[]).await?;
-            quiet::unchanged(self.context, &target.keyspace, &facts.tables).await?;
+            quiet::unchanged(self.context, &target.keyspace, &facts.tables).await.map(|()| unaware)
+        };
+        let decided = async {
+            let unaware = kept_out::within(Some(until), Box::pin(proven)).await?;
             self.put(&mut returned).await.map(|()| unaware)
         };
-        match proven.await {
+        match decided.await {
             Ok(unaware) => Ok((returned, (target, unaware))),
             Err(error) => Err(Box::pin(self.failed(facts, error)).await),
         }
@@ -296,6 +353,13 @@ pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held
         Box::pin(thaw::run_on(mirror, &mut found, back, held)).await?;
     }
     Ok(())
+}
+
+/// Shards of a side on which clients can write to tables of the way back.
+fn writable(side: WithReplicas, facts: &Facts) -> Vec<String> {
+    let keyspace = side.serving().keyspace;
+    let open = keyspace.not_denied(&facts.tables).into_iter().filter(|(_, tables)| !tables.is_empty());
+    open.map(|(shard, _)| format!("{}/{shard}", keyspace.name)).collect()
 }
 
 /// What is told of tables of the source that somebody else has denied there: the way back does not lift that.

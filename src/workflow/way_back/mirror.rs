@@ -9,12 +9,12 @@ use super::super::migrate::gather;
 use super::super::{Error, Result};
 use super::record::{Config, Facts};
 use crate::context::{Changes, Context};
-use crate::topo::Topo;
 use crate::topo::external_cluster::{self, Mounts};
+use crate::topo::{Record, Topo};
 
 /// A context that reads the source's cluster; writes and locks are refused.
 pub async fn to_read(context: &Context, facts: &Facts) -> Result<Context> {
-    let record = gather::mount(context, &facts.mount).await?;
+    let record = mount(context, facts).await?;
     of_record(context, facts, &record.value).await
 }
 
@@ -28,9 +28,9 @@ pub async fn of_record(context: &Context, facts: &Facts, record: &ExternalVitess
 /// A context that changes the source's cluster, with what `--mount-settings` has for its servers.
 ///
 /// # Errors
-/// `MOUNT_CHANGED` when the mount leads somewhere else than it did when the way back was prepared.
+/// `MOUNT_CHANGED` when the mount leads somewhere else than it did when the way back was prepared, `MOUNT_UNKNOWN` when it is gone.
 pub async fn to_write(context: &Context, facts: &Facts) -> Result<Context> {
-    let record = gather::mount(context, &facts.mount).await?;
+    let record = mount(context, facts).await?;
     check(facts, record.value.topo_config.as_ref().map(Config::from))?;
     let source = context.mounts.open_to_write(&facts.mount, &record.value).await?;
     Ok(mirrored(context, facts, Arc::new(source)))
@@ -57,7 +57,7 @@ pub async fn is_known(mirror: &Context, facts: &Facts) -> Result<bool> {
 /// # Errors
 /// `MOUNT_CHANGED` when it leads somewhere else now.
 pub async fn see_unchanged(context: &Context, facts: &Facts) -> Result<()> {
-    match gather::mount(context, &facts.mount).await {
+    match mount(context, facts).await {
         Ok(record) => check(facts, record.value.topo_config.as_ref().map(Config::from)),
         Err(_) => Ok(()),
     }
@@ -70,7 +70,27 @@ fn check(facts: &Facts, now: Option<Config>) -> Result<()> {
     let Facts { mount, source: Config { topo_type, server, root }, .. } = facts;
     let text =
         format!("mount {mount} is not the one that the way back was prepared with ({topo_type} {server} {root})");
-    Err(Error::precondition("MOUNT_CHANGED", text, "register it as it was, and run the command again"))
+    Err(Error::precondition("MOUNT_CHANGED", text, format!("unregister it, and {}", as_it_was(facts))))
+}
+
+/// The record of the source's mount.
+async fn mount(context: &Context, facts: &Facts) -> Result<Record<ExternalVitessCluster>> {
+    let found = external_cluster::find(context.topo.global(), &facts.mount).await?;
+    found.ok_or_else(|| unknown(facts))
+}
+
+/// The source's mount is gone: nobody else knows any more where it led.
+pub fn unknown(facts: &Facts) -> Error {
+    let text = format!("no vitess cluster found with name {}", facts.mount);
+    Error::not_found("MOUNT_UNKNOWN", text, as_it_was(facts))
+}
+
+fn as_it_was(facts: &Facts) -> String {
+    let Facts { mount, source: Config { topo_type, server, root }, .. } = facts;
+    format!(
+        "register it as it was, and run the command again: Mount register --name {mount} --topo-type {topo_type} --topo-server {server} \
+         --topo-root {root}"
+    )
 }
 
 fn mirrored(context: &Context, facts: &Facts, source: Arc<Topo>) -> Context {

@@ -8,7 +8,6 @@ use prost::Message;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
 use super::super::Result;
-use super::super::migrate::gather;
 use super::super::migrate::observe::{self, Common, Observed, Workflows};
 use super::super::preflight::{Finding, check};
 use super::super::streams::Keyspace;
@@ -86,8 +85,7 @@ pub async fn look(
     columns: bool,
 ) -> Result<Vec<(Names, Result<Observed>)>> {
     let Some(first) = group.first() else { return Ok(Vec::new()) };
-    let mount = &first.facts.mount;
-    let record = common.mount(mount).ok_or_else(|| gather::unknown(mount))?;
+    let record = common.mount(&first.facts.mount).ok_or_else(|| mirror::unknown(&first.facts))?;
     let mirror = mirror::of_record(context, &first.facts, &record).await?;
     for other in group {
         mirror.mounts.keep(&other.facts.back_mount, (&other.facts.target).into(), Arc::clone(&context.topo));
@@ -227,6 +225,6 @@ mod tests {
         assert!(told.mend.ends_with("way-back cancel --target-keyspace customer --workflow a"), "{told:?}");
         let others = joined(&one, seen("elsewhere"), Some(finding)).unwrap();
         assert_eq!((others.traffic.as_str(), others.findings.len()), ("", 1));
-        assert!(joined(&one, Some(Err(gather::unknown("x"))), None).is_err());
+        assert!(joined(&one, Some(Err(mirror::unknown(&one.facts))), None).is_err());
     }
 }

@@ -4,7 +4,7 @@
 mod denial;
 mod told;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
@@ -16,11 +16,12 @@ use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
 use super::record::{Facts, Phase};
 use super::side::{self, Side};
-use super::{mirror, plan, record};
+use super::{kept_out, mirror, plan, record};
 use crate::context::Context;
+use crate::deadline;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
-pub use told::{left_denied, passed_over, stays_denied, undecided};
+pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided};
 
 /// Bound of reading the source before the streams are stopped for good.
 const READING: Duration = Duration::from_secs(15);
@@ -38,18 +39,23 @@ pub struct Opening<'a> {
     context: &'a Context,
     names: (&'a str, &'a str),
     facts: Facts,
-    /// The source's cluster, and what the streams will be; none when the source could not be read, or does not allow it.
+    /// The source's cluster, and what the streams will be; none when the source could not be read.
     ready: Option<(Context, Examined)>,
     /// The locks of the source.
     lock: Option<Lock>,
     /// There cannot be a way back, whatever the source says.
     hopeless: bool,
+    /// The source as it is now does not allow its streams: clients are kept from it all the same, for what they wrote there would stay
+    /// there alone.
+    refused: bool,
     /// Clients cannot write to the source's tables.
     denied: bool,
     /// They could not when complete proved that the target has all that they had written.
     exact: bool,
     /// Why that is not so, where it was tried.
     inexact: Option<String>,
+    /// How long clients are kept from both sides at most, where they are.
+    until: Instant,
     /// Why the source's tables stay denied to clients although there is no way back.
     stays: Option<String>,
     placed: bool,
@@ -87,9 +93,12 @@ impl<'a> Opening<'a> {
             ready: None,
             lock: None,
             hopeless: trouble.is_some(),
+            refused: false,
             denied: false,
             exact: false,
             inexact: None,
+            // an earlier try may have denied them
+            until: kept_out::until(),
             stays: None,
             placed: false,
             before: None,
@@ -103,18 +112,20 @@ impl<'a> Opening<'a> {
         let reading = async {
             let mirror = mirror::to_write(context, facts).await?;
             let examined = examine(context, &mirror, names, facts).await?;
-            examined.report.refuse()?;
-            let told_again = match mirror::is_known(&mirror, facts).await? {
+            let refusal = examined.report.refuse().err();
+            let told_again = match refusal.is_some() || mirror::is_known(&mirror, facts).await? {
                 true => None,
                 false => Some(tell_again(context, &mirror, names, facts, lock).await?),
             };
-            Ok::<_, Error>((mirror, examined, told_again))
+            Ok::<_, Error>((mirror, examined, refusal, told_again))
         };
         match bounded(READING, reading).await {
-            Ok((mirror, examined, told_again)) => {
+            Ok((mirror, examined, refusal, told_again)) => {
                 if let Some(told) = told_again {
                     opening.facts = told;
                 }
+                opening.refused = refusal.is_some();
+                opening.trouble = refusal.map(|refusal| refusal.to_string());
                 opening.ready = Some((mirror, examined));
             }
             Err(why) => opening.trouble = Some(why),
@@ -154,7 +165,7 @@ impl<'a> Opening<'a> {
             self.trouble = Some(why);
             return;
         }
-        let (Some((mirror, examined)), Some(held)) = (&self.ready, &self.lock) else { return };
+        let (Some((mirror, examined)), Some(held), false) = (&self.ready, &self.lock, self.refused) else { return };
         let side = Side { mirror, examined, lock: held };
         match bounded(WORKING, side.place(&self.facts)).await {
             Ok(()) => self.placed = true,
@@ -213,6 +224,11 @@ impl<'a> Opening<'a> {
             Ok::<_, Error>(facts)
         };
         Some(bounded(WORKING, starting).await)
+    }
+
+    /// Until when complete has to have the target handed over, where clients are kept from the source.
+    pub fn until(&self) -> Option<Instant> {
+        self.denies().then_some(self.until)
     }
 
     /// Gives the locks of the source back.
@@ -289,10 +305,11 @@ fn is_of(facts: &Facts, origin: &Origin, streams: &Listed) -> bool {
     same && (streams.is_empty() || facts.is_for(streams))
 }
 
-/// The position of each shard's primary.
+/// The position of the primary of each shard that serves: streams read from no others.
 async fn positions(context: &Context, target: &Keyspace) -> Result<Vec<(String, String)>> {
-    let primaries = target.primaries()?;
-    let asked = primaries.into_iter().map(|(shard, tablet)| async move {
+    let serving = target.shards.iter().filter(|shard| shard.serves());
+    let asked = serving.map(|shard| async move {
+        let tablet = shard.primary()?;
         let answer = context.tablets.primary_position(tablet, PrimaryPositionRequest {}).await?;
         match Position::parse(&answer.position) {
             Position::Gtids(set) if set != crate::gtid::GtidSet::default() => Ok((shard.name.clone(), answer.position)),
@@ -307,6 +324,7 @@ async fn positions(context: &Context, target: &Keyspace) -> Result<Vec<(String, 
 
 /// An answer within a bound, or a text for people.
 async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> std::result::Result<T, String> {
+    let limit = deadline::remaining(limit);
     match tokio::time::timeout(limit, work).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", limit.as_secs())),

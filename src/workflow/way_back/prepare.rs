@@ -8,7 +8,7 @@ use super::super::migrate::{Found, gather, locks};
 use super::super::preflight::{Finding, Report, check};
 use super::super::streams::{self, Keyspace};
 use super::super::{Error, Result, names, verdict};
-use super::examine::{Examined, examine, migration};
+use super::examine::{Examined, examine, migration, namesake};
 use super::opening::{self, Opening};
 use super::record::{Config, Facts, Phase};
 use super::{Told, check_names, command, complete, mirror, out_of_turn, plan, record, side};
@@ -178,6 +178,7 @@ async fn look(context: &Context, found: &Found, arguments: &Arguments) -> Result
     let mut examined = Box::pin(examine(context, &mirror, names, &facts)).await?;
     let mut report = Report::default();
     report.extend(migration(found, &arguments.workflow));
+    report.extend(namesake(context, names, &facts).await?);
     report.extend(std::mem::take(&mut examined.report.findings));
     report.extend(read_only(&examined));
     let hosts = examined.situation.target.tablets.values().flatten().map(|tablet| tablet.hostname.as_str());

@@ -43,7 +43,7 @@ pub async fn settle(context: &Context, keyspace: &Keyspace, tables: &[String], l
             };
             Ok(context.tablets.execute_fetch_as_dba(tablet, request).await.map(drop)?)
         });
-        Error::all(deadline::scope(Some(until), join_all(locked.collect::<Vec<_>>())).await)?;
+        Error::all(deadline::within(Some(until), join_all(locked.collect::<Vec<_>>())).await)?;
     }
     Ok(())
 }

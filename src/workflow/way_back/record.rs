@@ -141,9 +141,14 @@ impl Facts {
         format!("{}{denied}", self.why)
     }
 
-    /// True for a shard of the source on which it has streams, or denies tables, or may.
+    /// Shards of the source on which it has streams, or denies tables, or may.
+    pub fn shards(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().chain(&self.source_denied).map(|(name, _)| name.as_str())
+    }
+
+    /// True for one of these.
     pub fn is_on(&self, shard: &str) -> bool {
-        self.pairs.iter().chain(&self.source_denied).any(|(name, _)| name == shard)
+        self.shards().any(|name| name == shard)
     }
 
     /// Whether it was prepared for the migration with these streams.

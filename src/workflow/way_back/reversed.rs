@@ -13,6 +13,8 @@ pub struct Reversed {
     /// The source keyspace.
     pub keyspace: String,
     pub workflow: String,
+    /// The shards that it is on.
+    pub shards: Vec<String>,
 }
 
 /// The workflow of a way back. What is to be compared (`to_compare`) must go on: one that is open.
@@ -26,7 +28,8 @@ pub async fn reversed(context: &Context, names: (&str, &str), to_compare: bool) 
         return Err(out_of_turn(names, &facts, format!("see {}", command("status", names))));
     }
     let mirror = mirror::to_read(context, &facts).await?;
-    Ok(Reversed { mirror, keyspace: facts.keyspace, workflow: plan::back(names.1) })
+    let shards = facts.shards().map(str::to_owned).collect();
+    Ok(Reversed { mirror, keyspace: facts.keyspace, workflow: plan::back(names.1), shards })
 }
 
 /// An error of such a workflow, with commands for the way back where its own would end it in the source's cluster.

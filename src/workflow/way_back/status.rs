@@ -1,5 +1,6 @@
 //! Where a way back stands, and whether going back would be refused now. Only reads.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::{join, try_join};
@@ -210,6 +211,10 @@ pub(super) fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
     let shown = compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)));
     match shown.split_once(ANEW) {
         Some((before, _)) => format!("{before}take the way back away: {}", command("cancel", names)),
+        // of what there is no command here
+        None if shown.contains(&format!("Workflow --keyspace {} ", facts.keyspace)) => {
+            format!("{shown} (in the source's cluster)")
+        }
         None => shown,
     }
 }
@@ -231,7 +236,9 @@ async fn unregistered(mirror: &Context, names: (&str, &str), facts: &Facts) -> O
 
 /// Tables of the source that clients can write to, although they have the target.
 fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Finding> {
-    let bare = source.not_denied(&facts.tables).into_iter().filter(|(_, tables)| !tables.is_empty());
+    let serving: BTreeSet<&str> = source.shards.iter().filter(|s| s.serves()).map(|s| s.name.as_str()).collect();
+    let bare = source.not_denied(&facts.tables).into_iter();
+    let bare = bare.filter(|(shard, tables)| serving.contains(shard.as_str()) && !tables.is_empty());
     let finding = |(shard, tables): (String, Vec<String>)| {
         let shard = format!("{}/{shard}", source.name);
         let cause = format!(
@@ -311,6 +318,6 @@ mod tests {
             assert_eq!(told(theirs), format!("{before}take the way back away: vtmigrated way-back cancel {ours}"));
         }
         let start = "start it with: Workflow --keyspace commerce start --workflow import_back";
-        assert_eq!(told(start), start);
+        assert_eq!(told(start), format!("{start} (in the source's cluster)"));
     }
 }

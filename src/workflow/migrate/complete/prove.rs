@@ -1,6 +1,7 @@
 //! The proof that nothing of the source is lost, and, for a way back, that clients cannot write there any more when it is made.
 
 use super::super::super::Result;
+use super::super::super::way_back::kept_out;
 use super::super::super::way_back::opening::Opening;
 use super::super::readiness::{self, Asked};
 use super::{Found, Told, step};
@@ -26,13 +27,19 @@ pub(super) async fn prove(
     }
     // what the source had before it was read for the way back is of a while ago
     let source = source.filter(|_| opening.is_none());
-    ready(context, found, workflow, (source, ignore_source, false), lock, told).await?;
+    let until = opening.as_ref().and_then(Opening::until);
+    let proven = ready(context, found, workflow, (source, ignore_source, false), lock, told);
+    kept_out::within(until, Box::pin(proven)).await?;
     let Some(opening) = opening else { return Ok(()) };
     if let Some(step) = step::denial(found) {
         tracing::info!(step, "complete");
     }
     if Box::pin(opening.deny(lock)).await {
-        ready(context, found, workflow, (None, ignore_source, true), lock, told).await?;
+        let proven = ready(context, found, workflow, (None, ignore_source, true), lock, told);
+        kept_out::within(opening.until(), Box::pin(proven)).await?;
+    }
+    if context.options.allow_unfinished_complete || !told.ignored.is_empty() {
+        opening.goes_on_unproven();
     }
     Ok(())
 }

@@ -7,9 +7,10 @@ use super::super::super::refresh::{self, Missed};
 use super::super::examine::Examined;
 use super::super::record::{self, Facts, Phase};
 use super::super::side::{self, Side};
-use super::super::{cancel, mirror, plan, quiet};
+use super::super::{cancel, kept_out, mirror, plan, quiet};
 use super::{ACTION, Opening, WORKING, bounded};
 use crate::context::Context;
+use crate::deadline;
 use crate::topo::Lock;
 
 impl Opening<'_> {
@@ -20,7 +21,10 @@ impl Opening<'_> {
         if self.ready.is_none() {
             return false;
         }
-        match self.kept_out(lock).await {
+        if !self.denies() {
+            self.until = kept_out::until();
+        }
+        match deadline::within(Some(self.until), Box::pin(self.keep_out(lock))).await {
             Ok(()) => self.exact = true,
             Err(why) => {
                 tracing::warn!("clients of the source may write while complete runs: {why}");
@@ -31,7 +35,13 @@ impl Opening<'_> {
         true
     }
 
-    async fn kept_out(&mut self, lock: &Lock) -> Result<(), String> {
+    /// Nobody has proven that the target has all that clients of the source were told, as the caller of complete wants it.
+    pub fn goes_on_unproven(&mut self) {
+        self.exact = false;
+        self.inexact.get_or_insert_with(|| "nobody has proven that the target has everything".to_owned());
+    }
+
+    async fn keep_out(&mut self, lock: &Lock) -> Result<(), String> {
         self.close(lock).await?;
         let (Some((mirror, examined)), Some(held)) = (&self.ready, &self.lock) else { return Ok(()) };
         let (source, tables) = (&examined.situation.target.keyspace, &self.facts.tables);
@@ -48,11 +58,14 @@ impl Opening<'_> {
     pub(super) async fn close(&mut self, lock: &Lock) -> Result<(), String> {
         let Some((mirror, examined)) = &self.ready else { return Ok(()) };
         let wanted = self.to_deny(examined);
+        let is_open = examined.to_deny().iter().any(|(_, tables)| !tables.is_empty());
         let (context, names, facts, slot) = (self.context, self.names, &mut self.facts, &mut self.lock);
         let back = plan::back(names.1);
         let closing = async {
             let held = held(slot, mirror, &facts.keyspace, &back).await?;
             facts.source_denied = wanted;
+            // somebody has opened it since the target was handed over
+            facts.both_written |= is_open && facts.phase == Phase::Handed;
             if facts.phase == Phase::Prepared {
                 facts.phase = Phase::Noted;
             }
@@ -126,7 +139,8 @@ impl Opening<'_> {
             let mut left = Facts { phase, source_denied: Vec::new(), ..facts.clone() };
             record::put(context.topo.global(), names, &mut left, lock).await
         };
-        bounded(WORKING, lifting).await.err()
+        // whoever waits no more has clients kept from both sides
+        deadline::scope(None, Box::pin(bounded(WORKING, lifting))).await.err()
     }
 }
 

@@ -6,6 +6,7 @@ use super::super::record::{self, Facts, Kept, Phase};
 use super::super::{command, unread, vdiff_command};
 use super::Opening;
 use crate::context::Context;
+use crate::error::Explain;
 
 /// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
 pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
@@ -13,6 +14,9 @@ pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
         Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted) => {
             let why = "the migration has no record, or a server that knows no ways back has handed the target over";
             (why.to_owned(), command("cancel", names))
+        }
+        Some(Ok(facts)) if facts.phase == Phase::Cancelling => {
+            return format!("; its way back is not taken away yet: {}", command("cancel", names));
         }
         Some(Err(why)) => (format!("its record cannot be read: {why}"), unread::command(names)),
         _ => return String::new(),
@@ -102,16 +106,34 @@ pub fn undecided(error: Error, opening: &Opening<'_>, (keyspace, workflow): (&st
     denied_still(error, text, help)
 }
 
+/// A failure of complete once it has handed the target over: a repeat is what lets clients write there.
+pub fn target_serves(error: Error, (keyspace, workflow): (&str, &str)) -> Error {
+    let text = format!(
+        "{error}\nthe target is the one that serves from here on, and clients may not be able to write to its tables yet"
+    );
+    let finish = format!("finish it: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
+    let help = match error.help() {
+        help if help.is_empty() => finish,
+        help => format!("{help}; {finish}"),
+    };
+    Error::Refused { code: error.code(), reason: error.reason(), text, help }
+}
+
 fn denied_still(error: Error, text: &str, help: String) -> Error {
     let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
     Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
 }
 
-/// A complete that is refused before it has looked at the way back tells when an earlier one has left the source denied.
+/// A complete that is refused before it has looked at the way back, or a cancel of the migration that is, tells when the source was left
+/// denied by an earlier one.
 pub async fn left_denied(context: &Context, names: (&str, &str), error: Error) -> Error {
-    match record::look(context.topo.global(), names.0, names.1).await {
-        Ok(Some(Ok(facts))) if facts.phase == Phase::Noted && !facts.source_denied.is_empty() => {
-            stays_denied(error, "an earlier complete did not come to its end", names)
+    let Ok(Some(Ok(facts))) = record::look(context.topo.global(), names.0, names.1).await else { return error };
+    match facts.phase {
+        _ if facts.source_denied.is_empty() => error,
+        Phase::Noted => stays_denied(error, "an earlier complete did not come to its end", names),
+        // not when clients have the target
+        Phase::Cancelling if facts.since == 0 => {
+            stays_denied(error, "an earlier cancel of its way back did not come to its end", names)
         }
         _ => error,
     }
