@@ -120,7 +120,7 @@ impl Members {
         self.current.compare_exchange(at, at.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire).ok();
     }
 
-    /// Runs one etcd call on whichever member answers, under the caller's deadline and in a span.
+    /// Runs one etcd call on whichever member answers, under the caller's deadline.
     ///
     /// `call` must bear repetition. It is told whether it may have been carried out already.
     pub async fn ask<T, F>(&self, op: &'static str, key: &str, call: impl Fn(Arc<Member>, bool) -> F) -> Result<T>
@@ -141,7 +141,8 @@ impl Members {
 
     fn span(&self, op: &'static str, key: &str) -> tracing::Span {
         let server = self.server.as_str();
-        tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %server)
+        // nothing is logged in it at other levels, and there are many
+        tracing::debug_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %server)
     }
 
     async fn in_turn<T, F>(&self, key: &str, call: impl Fn(Arc<Member>, bool) -> F, reads: bool) -> Result<T>
