@@ -32,6 +32,7 @@ use crate::server::layers::compression::CompressionLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
 use crate::server::layers::shared::SharedLayer;
+use crate::server::layers::straight::StraightLayer;
 use crate::server::router::Router;
 use crate::server::whole::Whole;
 use crate::server::{Advisor, Vtctl, Vtctld, WayBack};
@@ -118,7 +119,7 @@ pub async fn serve(
         };
         tokio::spawn(web::serve(listener, listening.tls.clone(), state, ended.clone()))
     });
-    let services = services(&config, &context, &tasks, stopping.clone()).await?;
+    let (services, vtctld) = services(&config, &context, &tasks, stopping.clone()).await?;
     // what every call crosses, outermost first
     let server = config
         .server
@@ -133,6 +134,7 @@ pub async fn serve(
         .layer(SharedLayer::new(config.server.max_message))
         .layer(CompressionLayer::new(config.server.max_message))
         .layer(MapRequestLayer::new(Whole::keep))
+        .layer(StraightLayer::new(vtctld))
         .add_routes(services);
     let incoming = guard::listen::accept(grpc, listening, stopping.clone());
     let told = stopping.clone();
@@ -178,13 +180,13 @@ fn router(config: &Config, shadow: &Arc<Counts>) -> Result<Router, Error> {
     Ok(Router::new(fallback).hiding(config.server.services.hidden()))
 }
 
-/// The gRPC services. They are healthy until `stopping`.
+/// The gRPC services, and the one that most calls are for once more, by itself. They are healthy until `stopping`.
 async fn services(
     config: &Config,
     context: &Arc<Context>,
     tasks: &TaskTracker,
     stopping: CancellationToken,
-) -> Result<Routes, Error> {
+) -> Result<(Routes, Option<VtctldServer<Vtctld>>), Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -195,6 +197,7 @@ async fn services(
         .add_service(health.max_decoding_message_size(MAX_QUESTION))
         .add_service(described().build_v1()?.max_decoding_message_size(MAX_QUESTION))
         .add_service(described().build_v1alpha()?.max_decoding_message_size(MAX_QUESTION));
+    let mut vtctld = None;
     if config.server.services.vtctld {
         let service = VtctldServer::new(Vtctld::new(Arc::clone(context), tasks.clone()))
             .max_decoding_message_size(config.server.max_message)
@@ -210,7 +213,8 @@ async fn services(
         let way_back = WayBackServer::new(WayBack::new(Vtctld::new(Arc::clone(context), tasks.clone())))
             .max_decoding_message_size(config.server.max_message)
             .max_encoding_message_size(config.server.max_message);
-        services.add_service(service).add_service(advisor).add_service(way_back);
+        services.add_service(service.clone()).add_service(advisor).add_service(way_back);
+        vtctld = Some(service);
     }
     if config.server.services.vtctl {
         let service = VtctlServer::new(Vtctl::new(Arc::clone(context), tasks.clone()))
@@ -229,7 +233,7 @@ async fn services(
         reporter.set_not_serving::<VtctldServer<Vtctld>>().await;
         reporter.set_not_serving::<VtctlServer<Vtctl>>().await;
     });
-    Ok(services.routes())
+    Ok((services.routes(), vtctld))
 }
 
 /// Waits for operations and pages under way, at most `limit`.

@@ -10,6 +10,7 @@ mod passed;
 mod received;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -47,14 +48,36 @@ pub struct Answers {
     taken: [AtomicUsize; 2],
 }
 
+/// By numbers that are given here, one after the other. Each call looks its own up ten times.
+type Numbered<T> = HashMap<u64, T, BuildHasherDefault<Spread>>;
+
+/// Spreads such numbers.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // by the golden ratio: every bit of the product is used, and neighbours are far from each other
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    answers: HashMap<u64, One>,
+    answers: Numbered<One>,
     /// Those that wait for their client.
     waiting: usize,
     /// Bytes of requests.
-    requests: HashMap<u64, usize>,
+    requests: Numbered<usize>,
     passed: Passed,
 }
 
@@ -322,7 +345,7 @@ impl Drop for Answer {
 }
 
 /// Gives the room of a map back that was full once: a connection that is idle does not keep it.
-fn rest<T>(map: &mut HashMap<u64, T>) {
+fn rest<T>(map: &mut Numbered<T>) {
     if map.is_empty() && map.capacity() > KEPT {
         map.shrink_to_fit();
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::listen::Peer;
-use super::{Error, Result, Watched, subject};
+use super::{Error, Result, Watched};
 
 /// The `--grpc_auth_*` flags.
 #[derive(Clone, Debug, Default)]
@@ -144,7 +144,7 @@ impl Auth {
 
 /// Subject and common name of the certificate that the handshake has verified.
 fn certified(peer: &Peer) -> Option<(String, String)> {
-    subject::of(peer.certificate.as_ref()?.leaf())
+    peer.certificate.as_ref()?.names().cloned()
 }
 
 impl Passwords {

@@ -41,8 +41,11 @@ impl Authority {
 
     /// What to pass on for the next bytes; `None` for the same bytes. It may be empty: then more is needed first.
     pub fn mend(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if self.held.is_empty() && bytes.len() <= self.pass {
-            self.pass -= bytes.len();
+        // nearly always, for clients write whole frames
+        if self.held.is_empty()
+            && let Some(pass) = passes(self.pass, bytes)
+        {
+            self.pass = pass;
             return None;
         }
         let mut same = self.held.is_empty();
@@ -75,10 +78,30 @@ impl Authority {
 
     /// How much of a frame is held before it is passed on: HEADERS as a whole, of others the header.
     fn wanted(&self) -> usize {
-        let is_headers = self.held.get(3) == Some(&HEADERS) && self.held.len() >= HEADER;
-        let length = length(&self.held);
-        if is_headers && length + REPLACEMENT.len() <= MAX_PAYLOAD { HEADER + length } else { HEADER }
+        if is_looked_at(&self.held) { HEADER + length(&self.held) } else { HEADER }
     }
+}
+
+/// How much is to be passed on after these bytes, so much of which is the rest of a frame; `None` when a frame of them is to be
+/// mended, or has to be held because it is cut off.
+fn passes(rest: usize, bytes: &[u8]) -> Option<usize> {
+    let mut at = rest;
+    while at < bytes.len() {
+        let frame = bytes.get(at..)?;
+        let header = frame.get(..HEADER)?;
+        let end = HEADER + length(header);
+        if is_looked_at(header) && found(frame.get(..end)?).is_some() {
+            return None;
+        }
+        at += end;
+    }
+    Some(at - bytes.len())
+}
+
+/// True for a HEADERS frame that has room for a value, by its header.
+fn is_looked_at(frame: &[u8]) -> bool {
+    let is_headers = frame.get(3) == Some(&HEADERS) && frame.len() >= HEADER;
+    is_headers && length(frame) + REPLACEMENT.len() <= MAX_PAYLOAD
 }
 
 /// Takes up to `count` bytes, and counts them.
@@ -99,18 +122,20 @@ fn length(frame: &[u8]) -> usize {
 
 /// Gives a whole HEADERS frame its authority; true when it had an empty one.
 fn mend(frame: &mut Vec<u8>) -> bool {
-    let Some(found) = fields(frame).and_then(|block| {
-        let found = empty_authority(frame.get(block.clone())?)?;
-        Some(block.start + found.start..block.start + found.end)
-    }) else {
-        return false;
-    };
+    let Some(found) = found(frame) else { return false };
     frame.splice(found, REPLACEMENT.iter().copied());
     let [_, a, b, c] = u32::try_from(frame.len() - HEADER).unwrap_or(u32::MAX).to_be_bytes();
     if let Some(length) = frame.get_mut(..3) {
         length.copy_from_slice(&[a, b, c]);
     }
     true
+}
+
+/// Where a whole HEADERS frame has an empty authority that can be replaced.
+fn found(frame: &[u8]) -> Option<Range<usize>> {
+    let block = fields(frame)?;
+    let found = empty_authority(frame.get(block.clone())?)?;
+    Some(block.start + found.start..block.start + found.end)
 }
 
 /// Where the fields of a HEADERS frame are: without padding and priority.

@@ -54,7 +54,15 @@ impl Places {
         true
     }
 
-    /// The same, but waits for the connection's turn when none is left; false when that does not come in a second.
+    /// Takes one that is free at once; false when none is, or when there is no room for an answer.
+    pub fn take_free(&self, place: &Place, connection: &Answers) -> bool {
+        let taken = self.unread.has_room(connection).then(|| self.calls.take());
+        let Some(taken) = taken.flatten() else { return false };
+        place.hold(taken);
+        true
+    }
+
+    /// Like [`Self::take`], but waits for the connection's turn when none is left; false when that does not come in a second.
     pub async fn turn(&self, place: &Place, connection: &Answers) -> bool {
         if !self.unread.has_room(connection) {
             return false;

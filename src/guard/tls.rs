@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
-use super::{Error, Result, Watched};
+use super::{Error, Result, Watched, subject};
 use crate::tls::{Pem, VERSIONS};
 
 /// The `--grpc_cert`, `--grpc_key`, `--grpc_ca`, `--grpc_crl`, `--grpc_server_ca`, `--grpc_enable_optional_tls` flags.
@@ -43,6 +43,8 @@ pub struct Shown {
     tls: Arc<Watched<Tls>>,
     /// By which files it was found good last.
     good: Mutex<Weak<Tls>>,
+    /// Subject and common name, once somebody has asked.
+    names: OnceLock<Option<(String, String)>>,
 }
 
 impl Shown {
@@ -51,12 +53,12 @@ impl Shown {
         let mut shown = session.peer_certificates()?.iter().map(|shown| shown.clone().into_owned());
         let (leaf, others) = (shown.next()?, shown.collect());
         let good = Mutex::new(Arc::downgrade(used));
-        Some(Self { leaf, others, at: UnixTime::now(), tls: Arc::clone(tls), good })
+        Some(Self { leaf, others, at: UnixTime::now(), tls: Arc::clone(tls), good, names: OnceLock::new() })
     }
 
-    /// The client's own certificate.
-    pub fn leaf(&self) -> &CertificateDer<'static> {
-        &self.leaf
+    /// Subject and common name of the client's own certificate; `None` when it cannot be read. Every call asks.
+    pub fn names(&self) -> Option<&(String, String)> {
+        self.names.get_or_init(|| subject::of(&self.leaf)).as_ref()
     }
 
     /// Whether a connection that shows it would still be let in: when authorities or revoked certificates have changed, it

@@ -7,3 +7,4 @@ pub mod compression;
 pub mod limits;
 pub mod metrics;
 pub mod shared;
+pub mod straight;

@@ -143,8 +143,36 @@ pub const CONDITIONAL: &[(&str, &str)] = &[
 /// A read that is not asked in two places: the throttler counts who checks.
 const NOT_SHADOWED: &str = "CheckThrottler";
 
-/// Reads that ask all tablets of a keyspace, or for all records of a kind, and tell all callers the same.
-const SHAREABLE: [&str; 3] = ["GetKeyspaces", "GetWorkflows", "WorkflowStatus"];
+/// Reads that tell all callers the same, ascending: of topologies, and of all tablets of a keyspace.
+const SHAREABLE: &[&str] = &[
+    "FindAllShardsInKeyspace",
+    "GetCellInfo",
+    "GetCellInfoNames",
+    "GetCellsAliases",
+    "GetKeyspace",
+    "GetKeyspaceRoutingRules",
+    "GetKeyspaces",
+    "GetMirrorRules",
+    "GetRoutingRules",
+    "GetShard",
+    "GetShardReplication",
+    "GetShardRoutingRules",
+    "GetSrvKeyspaceNames",
+    "GetSrvKeyspaces",
+    "GetSrvVSchema",
+    "GetSrvVSchemas",
+    "GetTablet",
+    "GetTablets",
+    "GetTopologyPath",
+    "GetVSchema",
+    "GetWorkflows",
+    "MountList",
+    "MountShow",
+    "WorkflowStatus",
+];
+
+/// Those of them that ask all tablets of a keyspace, or for all records of a kind.
+const LARGE: [&str; 3] = ["GetKeyspaces", "GetWorkflows", "WorkflowStatus"];
 
 /// The way that an RPC goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,9 +213,18 @@ pub fn shadowable() -> impl Iterator<Item = &'static str> {
     NATIVE.iter().copied().filter(is_read).filter(|rpc| *rpc != NOT_SHADOWED)
 }
 
-/// True for reads that callers may share.
-pub fn is_shareable(rpc: &str) -> bool {
-    SHAREABLE.contains(&rpc)
+/// A read that callers may share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shareable {
+    pub rpc: &'static str,
+    /// It asks for much, and may take long.
+    pub is_large: bool,
+}
+
+/// The read of this name, if callers may share it.
+pub fn shareable(rpc: &str) -> Option<Shareable> {
+    let at = SHAREABLE.binary_search(&rpc).ok()?;
+    SHAREABLE.get(at).map(|&rpc| Shareable { rpc, is_large: LARGE.contains(&rpc) })
 }
 
 /// All RPCs of `vtctlservice.Vtctld` with their ways, as rows of a Markdown table.
@@ -223,6 +260,8 @@ mod tests {
         assert!(shadowable().any(|rpc| rpc == "MountShow") && shadowable().all(|rpc| rpc != "CheckThrottler"));
         assert!(shadowable().all(|rpc| is_native(rpc) && rpc != "MigrateCreate"));
         assert!(CONDITIONAL.iter().all(|(name, _)| is_native(name)));
-        assert!(SHAREABLE.iter().all(|rpc| shadowable().any(|read| read == *rpc)));
+        assert!(SHAREABLE.is_sorted() && SHAREABLE.iter().all(|rpc| shadowable().any(|read| read == *rpc)));
+        assert!(LARGE.iter().all(|rpc| shareable(rpc).is_some_and(|read| read.is_large && read.rpc == *rpc)));
+        assert!(shareable("MountShow").is_some_and(|read| !read.is_large) && shareable("MountRegister").is_none());
     }
 }

@@ -9,7 +9,7 @@ mod process;
 mod push;
 mod vars;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -125,9 +125,11 @@ impl Meters {
 }
 
 impl Installed {
-    fn label(&self, name: &'static str, value: &str) -> KeyValue {
+    /// Every call has some: values that are kept somewhere are handed over without a copy.
+    fn label(&self, name: &'static str, value: impl Into<opentelemetry::Value>) -> KeyValue {
         let combined = self.options.combined.iter().any(|label| label.eq_ignore_ascii_case(name));
-        KeyValue::new(name, if combined { "all".to_owned() } else { value.to_owned() })
+        let value: opentelemetry::Value = if combined { "all".into() } else { value.into() };
+        KeyValue::new(name, value)
     }
 
     fn is_dropped(&self, variable: &str) -> bool {
@@ -154,9 +156,9 @@ pub fn meter() -> Option<&'static Meter> {
 }
 
 /// A topology operation that took `elapsed`. `cell` is `global` or the name of a cell.
-pub fn topology_operation(operation: &'static str, cell: &str, elapsed: Duration, failed: bool) {
+pub fn topology_operation(operation: &'static str, cell: &Arc<str>, elapsed: Duration, failed: bool) {
     let Some(installed) = INSTALLED.get() else { return };
-    let labels = [installed.label("Operation", operation), installed.label("Cell", cell)];
+    let labels = [installed.label("Operation", operation), installed.label("Cell", Arc::clone(cell))];
     installed.meters.topology_operations.record(elapsed.as_secs_f64(), &labels);
     if failed {
         installed.meters.topology_errors.add(1, &labels);
@@ -164,9 +166,9 @@ pub fn topology_operation(operation: &'static str, cell: &str, elapsed: Duration
 }
 
 /// How long a topology read had to wait for others.
-pub fn topology_read_wait(operation: &'static str, cell: &str, elapsed: Duration) {
+pub fn topology_read_wait(operation: &'static str, cell: &Arc<str>, elapsed: Duration) {
     let Some(installed) = INSTALLED.get() else { return };
-    let labels = [installed.label("Operation", operation), installed.label("Cell", cell)];
+    let labels = [installed.label("Operation", operation), installed.label("Cell", Arc::clone(cell))];
     installed.meters.topology_read_waits.record(elapsed.as_secs_f64(), &labels);
 }
 
@@ -174,7 +176,7 @@ pub fn topology_read_wait(operation: &'static str, cell: &str, elapsed: Duration
 pub fn tablet_call(method: &str, address: &str, code: &'static str, elapsed: Duration) {
     let Some(installed) = INSTALLED.get() else { return };
     let labels = [
-        installed.label("rpc.method", method),
+        installed.label("rpc.method", method.to_owned()),
         installed.label("rpc.response.status_code", code),
         installed.label("vitess.cluster", clusters::of(address)),
     ];
@@ -203,7 +205,7 @@ pub fn rpc_active(change: i64) {
 }
 
 /// A client's call that ended. `method` is `service/method`; the caller keeps the number of different ones bounded.
-pub fn rpc(method: &str, code: &'static str, elapsed: Duration) {
+pub fn rpc(method: Arc<str>, code: &'static str, elapsed: Duration) {
     let Some(installed) = INSTALLED.get() else { return };
     let labels = [installed.label("rpc.method", method), installed.label("rpc.response.status_code", code)];
     installed.meters.rpcs.record(elapsed.as_secs_f64(), &labels);

@@ -88,9 +88,8 @@ impl Cells {
                 Err(_) => false,
             }
         };
-        let asked = while_serving((QUIET, SILENCE), asking, serves);
-        let answer = tokio::time::timeout(deadline::remaining(LONGEST), asked).await;
-        let answer = answer.ok().flatten().unwrap_or_else(|| Err(late()));
+        let bounds = (QUIET, SILENCE, deadline::remaining(LONGEST));
+        let answer = while_serving(bounds, asking, serves).await.unwrap_or_else(|| Err(late()));
         if let Err(error) = &answer {
             tracing::warn!(vitess.cell = name, "a cell is left out: {error}");
             self.known().entry(name.to_owned()).or_insert_with(|| error.clone());

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use etcd_client::{GetOptions, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
 use futures::future::try_join_all;
 
-use self::members::Members;
+use self::members::{Member, Members};
 use self::txn::Batch;
 use super::access::Access;
 use super::conn::{Conn, Node, Write};
@@ -23,13 +23,13 @@ use crate::failpoint;
 const BATCH: usize = 100;
 /// etcd refuses requests of more than its `--max-request-bytes`, 1.5 MiB unless set.
 const BATCH_BYTES: usize = 1_000_000;
-/// A listing may be larger than tonic's 4 MiB.
-const MAX_MESSAGE: usize = 512 << 20;
 
 /// A connection to the etcd servers of one topology.
 pub(crate) struct Etcd {
     members: Arc<Members>,
     root: String,
+    /// The root as keys begin with it.
+    base: String,
 }
 
 impl Etcd {
@@ -38,31 +38,30 @@ impl Etcd {
     /// `server` is a comma-separated list of `host:port`.
     pub(crate) async fn open(server: &str, root: &str, access: Access) -> Result<Self> {
         let members = Arc::new(Members::open(server, access).await?);
-        Ok(Self { members, root: root.to_owned() })
+        Ok(Self { members, root: root.to_owned(), base: paths::join(root, "") })
     }
 
     fn key(&self, path: &str) -> String {
         paths::join(&self.root, path)
     }
 
-    async fn range(&self, op: &'static str, key: String, options: Option<GetOptions>) -> Result<Vec<KeyValue>> {
+    async fn range(&self, op: &'static str, key: &str, options: Option<GetOptions>) -> Result<Vec<KeyValue>> {
         Ok(self.read(op, key, options).await?.take_kvs())
     }
 
-    async fn read(&self, op: &'static str, key: String, options: Option<GetOptions>) -> Result<GetResponse> {
-        let ask = |client: etcd_client::Client, _| {
-            let (key, options) = (key.as_str(), options.clone());
-            async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).get(key, options).await }
+    async fn read(&self, op: &'static str, key: &str, options: Option<GetOptions>) -> Result<GetResponse> {
+        let ask = |member: Arc<Member>, _| {
+            let options = options.clone();
+            async move { member.kv().get(key, options).await }
         };
-        self.members.read(op, &key, ask).await
+        self.members.read(op, key, ask).await
     }
 
     fn node(&self, kv: KeyValue) -> Node {
         let (version, created) = (kv.mod_revision(), kv.create_revision());
         let (key, value) = kv.into_key_value();
-        let key = String::from_utf8_lossy(&key).into_owned();
-        let root = paths::join(&self.root, "");
-        let path = key.strip_prefix(root.as_str()).unwrap_or(&key).trim_start_matches('/').to_owned();
+        let key = String::from_utf8_lossy(&key);
+        let path = key.strip_prefix(self.base.as_str()).unwrap_or(&key).trim_start_matches('/').to_owned();
         Node { path, value: Bytes::from(value), version, created }
     }
 
@@ -71,14 +70,11 @@ impl Etcd {
         let fences = guard.map(|lock| lock.fences.as_slice()).unwrap_or_default();
         let batch = Batch::new(writes, fences, |path| self.key(path));
         let first = batch.first().to_owned();
-        let ask = |client: etcd_client::Client, _| {
-            let txn = batch.txn();
-            async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).txn(txn).await }
-        };
         let repeated = AtomicBool::new(false);
-        let ask = |client, again| {
+        let ask = |member: Arc<Member>, again| {
             repeated.fetch_or(again, Ordering::AcqRel);
-            ask(client, again)
+            let txn = batch.txn();
+            async move { member.kv().txn(txn).await }
         };
         match failpoint::around(true, self.members.ask("Write", &first, ask)).await {
             Ok(response) => batch.outcome(&response, repeated.load(Ordering::Acquire)),
@@ -101,7 +97,7 @@ impl Conn for Etcd {
 
     async fn get(&self, path: &str) -> Result<Node> {
         let key = self.key(path);
-        let kvs = self.range("Get", key.clone(), None).await?;
+        let kvs = self.range("Get", &key, None).await?;
         kvs.into_iter().next().map(|kv| self.node(kv)).ok_or(Error::NoNode(key))
     }
 
@@ -109,9 +105,9 @@ impl Conn for Etcd {
         let batches = paths.chunks(BATCH).map(|batch| async move {
             let gets: Vec<TxnOp> = batch.iter().map(|path| TxnOp::get(self.key(path), None)).collect();
             let first = batch.first().map(|path| self.key(path)).unwrap_or_default();
-            let ask = |client: etcd_client::Client, _| {
+            let ask = |member: Arc<Member>, _| {
                 let txn = Txn::new().and_then(gets.clone());
-                async move { client.kv_client().max_decoding_message_size(MAX_MESSAGE).txn(txn).await }
+                async move { member.kv().txn(txn).await }
             };
             let response = self.members.read("GetMany", &first, ask).await?;
             let found = response.op_responses().into_iter().map(|answer| match answer {
@@ -125,14 +121,14 @@ impl Conn for Etcd {
 
     async fn list(&self, dir: &str) -> Result<Vec<Node>> {
         let key = format!("{}/", self.key(dir).trim_end_matches('/'));
-        let kvs = self.range("List", key, Some(GetOptions::new().with_prefix())).await?;
+        let kvs = self.range("List", &key, Some(GetOptions::new().with_prefix())).await?;
         Ok(kvs.into_iter().map(|kv| self.node(kv)).collect())
     }
 
     async fn list_dir(&self, dir: &str) -> Result<Vec<String>> {
         let key = format!("{}/", self.key(dir).trim_end_matches('/'));
         let options = GetOptions::new().with_prefix().with_keys_only();
-        let kvs = self.range("ListDir", key.clone(), Some(options)).await?;
+        let kvs = self.range("ListDir", &key, Some(options)).await?;
         let mut names: Vec<String> = Vec::new();
         for kv in kvs {
             let text = String::from_utf8_lossy(kv.key()).into_owned();
@@ -159,12 +155,12 @@ impl Conn for Etcd {
     }
 
     async fn has_lease(&self, path: &str) -> Result<bool> {
-        let kvs = self.range("GetLease", self.key(path), Some(GetOptions::new().with_keys_only())).await?;
+        let kvs = self.range("GetLease", &self.key(path), Some(GetOptions::new().with_keys_only())).await?;
         Ok(kvs.first().is_none_or(|kv| kv.lease() != 0))
     }
 
     async fn probe(&self) -> Result<()> {
-        let key = paths::join(&self.root, "");
+        let key = &self.base;
         self.range("Probe", key, Some(GetOptions::new().with_keys_only().with_limit(1))).await.map(|_| ())
     }
 }

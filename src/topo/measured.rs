@@ -1,7 +1,7 @@
 //! A connection whose operations are measured, and whose reads wait for each other when there are too many.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
@@ -15,13 +15,13 @@ use crate::telemetry::{metrics, traces};
 /// Names of spans begin so; the operation follows.
 const SPAN: &str = "topo ";
 /// As many reads as may ever wait: their callers bound the time.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Wraps a connection.
 pub(crate) struct Measured {
     conn: Arc<dyn Conn>,
     /// `global` or the name of a cell; after `mount/` for mounted clusters.
-    cell: String,
+    cell: Arc<str>,
     reads: Semaphore,
     /// What traces tell of every operation, ready to be shared.
     about: [KeyValue; 2],
@@ -30,16 +30,21 @@ pub(crate) struct Measured {
 impl Measured {
     /// `reads` are allowed at once (`--topo_read_concurrency`).
     pub(crate) fn wrap(conn: Arc<dyn Conn>, cell: String, reads: usize) -> Arc<dyn Conn> {
-        let shared = |text: &str| Arc::<str>::from(text);
+        let cell = Arc::<str>::from(cell);
         let about = [
-            KeyValue::new("vitess.topo.cell", shared(&cell)),
-            KeyValue::new("server.address", shared(conn.endpoint().1)),
+            KeyValue::new("vitess.topo.cell", Arc::clone(&cell)),
+            KeyValue::new("server.address", Arc::<str>::from(conn.endpoint().1)),
         ];
         Arc::new(Self { conn, cell, reads: Semaphore::new(reads.clamp(1, Semaphore::MAX_PERMITS)), about })
     }
 
     /// A place among the reads.
     async fn place(&self, operation: &'static str, path: &str) -> Result<SemaphorePermit<'_>> {
+        // there is one, unless the server is very busy
+        if let Ok(place) = self.reads.try_acquire() {
+            metrics::topology_read_wait(operation, &self.cell, Duration::ZERO);
+            return Ok(place);
+        }
         let start = Instant::now();
         let place = tokio::time::timeout(deadline::remaining(PATIENCE), self.reads.acquire()).await;
         metrics::topology_read_wait(operation, &self.cell, start.elapsed());

@@ -133,18 +133,27 @@ pub fn check(path: &str) -> Result<()> {
 
 /// Joins a root and a relative path like a POSIX path join: duplicate slashes collapse, `.` and `..` resolve.
 pub fn join(root: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
+    let mut joined = String::with_capacity(root.len() + path.len() + 2);
+    if root.starts_with('/') {
+        joined.push('/');
+    }
+    let start = joined.len();
     for part in root.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
             ".." => {
-                parts.pop();
+                let last = joined.get(start..).and_then(|parts| parts.rfind('/'));
+                joined.truncate(start + last.unwrap_or_default());
             }
-            other => parts.push(other),
+            other => {
+                if joined.len() > start {
+                    joined.push('/');
+                }
+                joined.push_str(other);
+            }
         }
     }
-    let joined = parts.join("/");
-    if root.starts_with('/') { format!("/{joined}") } else { joined }
+    joined
 }
 
 /// Checks a keyspace, shard or cell name as stock does: 1 to 64 bytes of letters, digits, `-`, `_`.
@@ -176,6 +185,9 @@ mod tests {
         assert_eq!(join("/vitess//global/", "/a/../b/./c"), "/vitess/global/b/c");
         assert_eq!(join("vitess/global", "a"), "vitess/global/a");
         assert_eq!(join("/", ""), "/");
+        assert_eq!(join("/a", "../../b"), "/b");
+        assert_eq!(join("a/b", ".."), "a");
+        assert_eq!(join("a", "../.."), "");
     }
 
     #[test]

@@ -20,14 +20,15 @@ fn page() -> String {
     let (_sender, seen) = channel(Arc::new(snapshot()));
     meters::observe(seen);
     let moment = Duration::from_millis(3);
-    metrics::topology_operation("Get", "global", moment, true);
-    metrics::topology_read_wait("Get", "global", moment);
+    let cell: Arc<str> = "global".into();
+    metrics::topology_operation("Get", &cell, moment, true);
+    metrics::topology_read_wait("Get", &cell, moment);
     metrics::tablet_connection(true);
     metrics::tablet_connection(false);
     metrics::tablet_call("tabletmanagerservice.TabletManager/Ping", "tablet:1", "UNAVAILABLE", moment);
     metrics::rpc_active(1);
     metrics::hung_up("flood");
-    metrics::rpc("vtctlservice.Vtctld/GetWorkflows", "INTERNAL", moment);
+    metrics::rpc("vtctlservice.Vtctld/GetWorkflows".into(), "INTERNAL", moment);
     metrics::prometheus_text()
 }
 

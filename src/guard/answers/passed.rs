@@ -1,13 +1,12 @@
 //! What HTTP/2 has got of a connection's answers: a part counts until HTTP/2 drops it, and its answer waits when that takes room which
 //! the client does not grant.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::one::One;
-use super::{Answers, KEPT};
+use super::{Answers, KEPT, Numbered};
 
 /// Answers of which HTTP/2 has got parts since it wrote; each is in here once at most.
 #[derive(Debug, Default)]
@@ -24,7 +23,7 @@ impl Passed {
     }
 
     /// HTTP/2 has read all there was, and writes what it has. These answers are open.
-    pub(super) fn writes(&mut self, answers: &HashMap<u64, One>) {
+    pub(super) fn writes(&mut self, answers: &Numbered<One>) {
         if self.old.is_empty() {
             std::mem::swap(&mut self.old, &mut self.new);
             return;

@@ -57,7 +57,12 @@ fn everything_else_is_passed_on_as_it_is() {
         for size in [1, 5, sent.len()] {
             assert_eq!(mended(&sent, size), sent);
         }
-        assert_eq!(Authority::new().mend(&sent), None, "nothing is copied");
+        let mut authority = Authority::new();
+        assert_eq!(authority.mend(&sent), None, "nothing is copied");
+        // nor when a frame of another kind comes in parts
+        let data = frame(0, 1, b"data");
+        assert_eq!(authority.mend(&[bytes, &data[..HEADER + 1]].concat()), None);
+        assert_eq!(authority.mend(&[&data[HEADER + 1..], bytes].concat()), None);
     }
 }
 

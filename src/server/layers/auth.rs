@@ -27,11 +27,12 @@ impl AuthLayer {
     /// Who calls, if he may.
     fn admit<R>(&self, request: &http::Request<R>) -> Result<Caller, Status> {
         let rpc = request.uri().path().trim_start_matches('/');
-        if class(rpc) == Role::None {
+        let needs = class(rpc);
+        if needs == Role::None {
             return Ok(Caller::default());
         }
         let peer = request.extensions().get::<Peer>();
-        self.gate.admit(peer, request.headers(), class(rpc), rpc).map_err(|denial| {
+        self.gate.admit(peer, request.headers(), needs, rpc).map_err(|denial| {
             let text = denial.to_string();
             match &denial {
                 Denial::Unknown(refusal) if refusal.is_unauthenticated() => Status::unauthenticated(text),

@@ -114,6 +114,11 @@ struct Arrival {
 }
 
 impl Arrival {
+    /// Takes a place that is free: nobody has to wait, but for the bounds.
+    fn takes_free(&self) -> bool {
+        self.layer.places.take_free(&self.place, &self.connection)
+    }
+
     /// Takes a place, when it is this call's turn.
     async fn turn(self: Arc<Self>) -> Result<(), Status> {
         if self.layer.places.turn(&self.place, &self.connection).await { Ok(()) } else { Err(self.busy()) }
@@ -190,6 +195,10 @@ impl http_body::Body for Arriving {
             None => {
                 let frame = ready!(this.arrive(cx));
                 if frame.is_some() && !this.inner.is_end_stream() {
+                    return Poll::Ready(frame);
+                }
+                if this.arrival.takes_free() {
+                    this.whole = true;
                     return Poll::Ready(frame);
                 }
                 End { frame, turn: Box::pin(Arc::clone(&this.arrival).turn()) }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dashmap::DashSet;
 use http::HeaderMap;
 use http_body::Frame;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -20,8 +20,10 @@ use crate::telemetry::{metrics, traces};
 /// Methods with numbers of their own: more than there are. The rest of them, made up by clients, count together.
 const MOST_METHODS: usize = 400;
 const OTHER: &str = "_OTHER";
+const STATUS: &str = "grpc-status";
 
-static METHODS: LazyLock<DashSet<String>> = LazyLock::new(DashSet::new);
+/// Methods that had numbers of their own; there is no way out of it.
+static METHODS: LazyLock<DashSet<Arc<str>>> = LazyLock::new(DashSet::new);
 
 /// Measures every call.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,7 +71,7 @@ where
 
 /// A call under way. It is counted when it is dropped: as cancelled, if no status was seen.
 struct Call {
-    method: String,
+    method: Method,
     start: Instant,
     code: Option<Code>,
     span: Option<Span>,
@@ -78,12 +80,13 @@ struct Call {
 impl Call {
     fn begin(path: &str) -> Self {
         metrics::rpc_active(1);
-        Self { method: path.trim_start_matches('/').to_owned(), start: Instant::now(), code: None, span: None }
+        Self { method: Method::of(path.trim_start_matches('/')), start: Instant::now(), code: None, span: None }
     }
 
     fn see(&mut self, headers: &HeaderMap) {
-        if let Some(status) = Status::from_header_map(headers) {
-            self.code = Some(status.code());
+        // the rest of a status would be decoded and copied for nothing
+        if let Some(code) = headers.get(STATUS) {
+            self.code = Some(Code::from_bytes(code.as_bytes()));
         }
     }
 }
@@ -95,22 +98,38 @@ impl Drop for Call {
             traces::served(span, code);
         }
         metrics::rpc_active(-1);
-        metrics::rpc(known(&self.method, code), grpc_code::name(code), self.start.elapsed());
+        metrics::rpc(self.method.counted(code), grpc_code::name(code), self.start.elapsed());
     }
 }
 
-/// The method's name, if it may have numbers of its own.
-fn known(method: &str, code: Code) -> &str {
-    if METHODS.contains(method) {
-        return method;
+/// What is called, by the name in the path.
+struct Method {
+    name: Arc<str>,
+    /// It has numbers of its own.
+    is_known: bool,
+}
+
+impl Method {
+    fn of(name: &str) -> Self {
+        match METHODS.get(name) {
+            Some(known) => Self { name: Arc::clone(known.key()), is_known: true },
+            None => Self { name: name.into(), is_known: false },
+        }
     }
-    let exists =
-        !matches!(code, Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::Cancelled);
-    if !exists || METHODS.len() >= MOST_METHODS {
-        return OTHER;
+
+    /// The name by which a call that ended so is counted: the method's own, if it may have numbers of its own.
+    fn counted(&self, code: Code) -> Arc<str> {
+        if self.is_known || METHODS.contains(&*self.name) {
+            return Arc::clone(&self.name);
+        }
+        let exists =
+            !matches!(code, Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::Cancelled);
+        if !exists || METHODS.len() >= MOST_METHODS {
+            return OTHER.into();
+        }
+        METHODS.insert(Arc::clone(&self.name));
+        Arc::clone(&self.name)
     }
-    METHODS.insert(method.to_owned());
-    method
 }
 
 /// A body whose trailers tell how the call ended.
@@ -148,9 +167,24 @@ mod tests {
 
     #[test]
     fn made_up_methods_count_together() {
-        assert_eq!(known("a.B/Forged", Code::Unimplemented), OTHER);
-        assert_eq!(known("a.B/Guessed", Code::PermissionDenied), OTHER);
-        assert_eq!(known("a.B/Real", Code::NotFound), "a.B/Real");
-        assert_eq!(known("a.B/Real", Code::PermissionDenied), "a.B/Real");
+        let counted = |name: &str, code| Method::of(name).counted(code).to_string();
+        assert_eq!(counted("a.B/Forged", Code::Unimplemented), OTHER);
+        assert_eq!(counted("a.B/Guessed", Code::PermissionDenied), OTHER);
+        let early = Method::of("a.B/Real");
+        assert_eq!(counted("a.B/Real", Code::NotFound), "a.B/Real");
+        assert_eq!(counted("a.B/Real", Code::PermissionDenied), "a.B/Real");
+        assert_eq!(&*early.counted(Code::Cancelled), "a.B/Real");
+    }
+
+    #[test]
+    fn the_code_is_read_as_it_is_written() {
+        for code in (0..17).map(Code::from_i32) {
+            let mut call = Call::begin("/a.B/C");
+            call.see(Status::new(code, "a text").into_http::<Body>().headers());
+            assert_eq!(call.code, Some(code));
+            // what has none says nothing of it
+            call.see(&HeaderMap::new());
+            assert_eq!(call.code, Some(code));
+        }
     }
 }

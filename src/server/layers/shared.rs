@@ -2,26 +2,27 @@
 //! all of them.
 //!
 //! No answer is older than the request that it answers: a read takes callers in until it begins, and none from then on. A
-//! read that nobody else asks for is served as it is. The next one waits for the one before it to end, but not for long.
+//! read that nobody else asks for is served as it is. The next one waits for one before it to end, but not for long. Of reads that
+//! ask for little, two may be under way: as long as there are not more callers, nobody waits.
 //!
 //! Callers share when they are the same caller, or all of them anonymous, and ask with the same bytes. A shared read has the
 //! latest of its callers' deadlines and ends with the last of them, so that nobody cuts it short for the others; who has
 //! little time is served alone, so that nobody's patience is measured by others'.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dashmap::{DashMap, Entry};
+use dashmap::DashMap;
 use futures::future::{BoxFuture, Either};
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, watch};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt};
@@ -30,13 +31,17 @@ use tracing::Instrument;
 use crate::deadline;
 use crate::guard::Caller;
 use crate::server::collected::{self, collected};
-use crate::server::routes;
+use crate::server::routes::{self, Shareable};
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
 
 /// A read that takes longer than this does not keep the next one from beginning.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// The same of one that asks for little, which is to be there soon: where topologies are far away, sharing makes it wait no longer.
+const SOON: Duration = Duration::from_millis(5);
+/// As many of one read are under way at most.
+const AT_ONCE: usize = 2;
 /// Callers that have less time than this share nothing. With more, what a read can do without is given up for its own bounds, which
 /// are far shorter, and not for a caller's.
 const HURRY: Duration = Duration::from_secs(30);
@@ -59,7 +64,7 @@ impl SharedLayer {
         Self { reads: Arc::default(), max_message }
     }
 
-    async fn serve<S>(self, inner: S, request: Request) -> Result<Response, Infallible>
+    async fn serve<S>(self, shareable: Shareable, inner: S, request: Request) -> Result<Response, Infallible>
     where
         S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
@@ -70,18 +75,22 @@ impl SharedLayer {
             Err(status) => return Ok(status.into_http()),
         };
         let alone = deadline::remaining(HURRY) < HURRY || message.len() > LONGEST;
-        let key = (!alone).then(|| Arc::new(Key::of(&parts, &message)));
-        let read = inner.oneshot(Request::from_parts(parts, collected::body(message)));
-        let Some(key) = key else { return read.await };
-        match self.reads.place(&key, deadline::current()) {
-            Place::First(_turn) => read.await,
-            Place::Next(next, before) => {
-                let answer = next.answer.subscribe();
-                tokio::spawn(self.reads.serve(key, next, before, read).in_current_span());
-                Ok(answered(answer).await)
+        let key = (!alone).then(|| Arc::new(Key::of(shareable.rpc, &parts, &message)));
+        let (at_once, patience) = if shareable.is_large { (1, PATIENCE) } else { (AT_ONCE, SOON) };
+        let place = key.map(|key| self.reads.place(key, deadline::current(), at_once));
+        // who joins others needs none of his own
+        let read = || inner.oneshot(Request::from_parts(parts, collected::body(message)));
+        let _turn = match place {
+            None => None,
+            Some(Place::First(turn)) => Some(turn),
+            Some(Place::Next(waiting)) => {
+                let answer = waiting.next.answer.subscribe();
+                tokio::spawn(waiting.serve(patience, read()).in_current_span());
+                return Ok(answered(answer).await);
             }
-            Place::Joined(answer) => Ok(answered(answer).await),
-        }
+            Some(Place::Joined(answer)) => return Ok(answered(answer).await),
+        };
+        read().await
     }
 }
 
@@ -114,33 +123,33 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        if !is_shareable(&request) {
-            return Either::Left(self.inner.call(request));
+        match shareable(&request) {
+            Some(read) => Either::Right(Box::pin(self.layer.clone().serve(read, self.inner.clone(), request))),
+            None => Either::Left(self.inner.call(request)),
         }
-        Either::Right(Box::pin(self.layer.clone().serve(self.inner.clone(), request)))
     }
 }
 
-/// Whether callers may share the answer to a request. Other methods than that of gRPC may have other answers.
-fn is_shareable(request: &Request) -> bool {
-    let rpc = request.uri().path().strip_prefix("/vtctlservice.Vtctld/");
-    request.method() == Method::POST && rpc.is_some_and(routes::is_shareable)
+/// The read that a request asks for, if callers may share the answer. Other methods than that of gRPC may have other answers.
+fn shareable(request: &Request) -> Option<Shareable> {
+    let rpc = request.uri().path().strip_prefix("/vtctlservice.Vtctld/")?;
+    routes::shareable(rpc).filter(|_| request.method() == Method::POST)
 }
 
 /// What makes reads the same.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
+    rpc: &'static str,
     caller: Caller,
-    path: String,
     headers: [Option<HeaderValue>; 2],
     message: Bytes,
 }
 
 impl Key {
-    fn of(parts: &Parts, message: &Bytes) -> Self {
+    fn of(rpc: &'static str, parts: &Parts, message: &Bytes) -> Self {
         Self {
+            rpc,
             caller: parts.extensions.get::<Caller>().cloned().unwrap_or_default(),
-            path: parts.uri.path().to_owned(),
             headers: HEADERS.each_ref().map(|name| parts.headers.get(name).cloned()),
             message: message.clone(),
         }
@@ -149,25 +158,31 @@ impl Key {
 
 /// The reads under way.
 #[derive(Debug, Default)]
-struct Reads(DashMap<Arc<Key>, Line>);
+struct Reads {
+    lines: DashMap<Arc<Key>, Line>,
+    /// How many there were.
+    begun: AtomicU64,
+}
 
 /// Who is served of one read, and who is next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line {
-    running: Running,
+    /// Those that began last and have not ended.
+    running: [Option<Running>; AT_ONCE],
     next: Option<Arc<Next>>,
 }
 
-/// The one that began last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Running {
+    number: u64,
     since: Instant,
-    ended: CancellationToken,
 }
 
 /// One that has not begun.
 #[derive(Debug)]
 struct Next {
+    /// One before it has ended.
+    way: Notify,
     /// The latest deadline of those that wait for it; `None` when one of them has none.
     until: Mutex<Option<Instant>>,
     answer: watch::Sender<Option<Answer>>,
@@ -184,10 +199,10 @@ struct Answer {
 
 /// Where a caller stands.
 enum Place {
-    /// Nobody is before him.
+    /// He need not wait.
     First(Turn),
     /// He is the first of the next.
-    Next(Arc<Next>, Running),
+    Next(Waiting),
     Joined(watch::Receiver<Option<Answer>>),
 }
 
@@ -195,71 +210,86 @@ enum Place {
 struct Turn {
     reads: Arc<Reads>,
     key: Arc<Key>,
-    running: CancellationToken,
+    number: u64,
+}
+
+/// One that waits for its turn.
+struct Waiting {
+    reads: Arc<Reads>,
+    key: Arc<Key>,
+    next: Arc<Next>,
+    /// So many may be under way.
+    at_once: usize,
+    /// When the first of those began.
+    since: Instant,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // a later one may have begun meanwhile
-        let mine = |line: &Line| line.running.ended == self.running && line.next.is_none();
-        self.reads.0.remove_if(&self.key, |_, line| mine(line));
-        self.running.cancel();
+        self.reads.lines.remove_if_mut(&self.key, |_, line| {
+            let is_mine = |running: Running| running.number == self.number;
+            // where it took too long, a later one has its place
+            let mine = line.running.iter_mut().find(|place| place.is_some_and(is_mine));
+            let Some(mine) = mine else { return false };
+            *mine = None;
+            line.next.iter().for_each(|next| next.way.notify_one());
+            line.next.is_none() && line.running.iter().all(Option::is_none)
+        });
     }
 }
 
-impl Running {
-    fn begin() -> Self {
-        Self { since: deadline::now(), ended: CancellationToken::new() }
+impl Line {
+    /// Those that may be under way: which began first, or none while another one may begin.
+    fn first(&self, at_once: usize) -> Option<Instant> {
+        let places = self.running.iter().take(at_once);
+        let are_taken = places.clone().all(Option::is_some);
+        places.flatten().map(|running| running.since).min().filter(|_| are_taken)
     }
 
-    /// Waits for its end, as long as one has to.
-    async fn made_way(&self) {
-        let until = tokio::time::Instant::from_std(self.since + PATIENCE);
-        tokio::select! { () = self.ended.cancelled() => {} () = tokio::time::sleep_until(until) => {} }
+    /// One begins, in the place of one that has ended, or else of the one that began first.
+    fn begin(&mut self, new: Running, at_once: usize) {
+        let places = self.running.iter_mut().take(at_once);
+        if let Some(place) = places.min_by_key(|place| place.map(|running| running.since)) {
+            *place = Some(new);
+        }
     }
 }
 
 impl Reads {
-    /// Where somebody stands who comes now and has until then.
-    fn place(self: &Arc<Self>, key: &Arc<Key>, until: Option<Instant>) -> Place {
-        match self.0.entry(Arc::clone(key)) {
-            Entry::Vacant(entry) => {
-                let running = Running::begin();
-                entry.insert(Line { running: running.clone(), next: None });
-                Place::First(self.turn(key, running))
-            }
-            Entry::Occupied(mut entry) => {
-                let line = entry.get_mut();
-                if let Some(next) = &line.next {
-                    let mut latest = next.until.lock().unwrap_or_else(PoisonError::into_inner);
-                    *latest = latest.zip(until).map(|(a, b)| a.max(b));
-                    return Place::Joined(next.answer.subscribe());
-                }
-                let next = Arc::new(Next { until: Mutex::new(until), answer: watch::Sender::new(None) });
-                line.next = Some(Arc::clone(&next));
-                Place::Next(next, line.running.clone())
-            }
+    /// Where somebody stands who comes now and has until then, where so many may be under way.
+    fn place(self: &Arc<Self>, key: Arc<Key>, until: Option<Instant>, at_once: usize) -> Place {
+        let mut line = self.lines.entry(Arc::clone(&key)).or_default();
+        if let Some(next) = &line.next {
+            let mut latest = next.until.lock().unwrap_or_else(PoisonError::into_inner);
+            *latest = latest.zip(until).map(|(a, b)| a.max(b));
+            return Place::Joined(next.answer.subscribe());
         }
+        let reads = Arc::clone(self);
+        let Some(since) = line.first(at_once) else {
+            return Place::First(reads.begin(key, &mut line, at_once));
+        };
+        let (way, until, answer) = (Notify::new(), Mutex::new(until), watch::Sender::new(None));
+        let next = Arc::new(Next { way, until, answer });
+        line.next = Some(Arc::clone(&next));
+        Place::Next(Waiting { reads, key, next, at_once, since })
     }
 
-    fn turn(self: &Arc<Self>, key: &Arc<Key>, running: Running) -> Turn {
-        Turn { reads: Arc::clone(self), key: Arc::clone(key), running: running.ended }
+    /// One begins, whose line this is.
+    fn begin(self: Arc<Self>, key: Arc<Key>, line: &mut Line, at_once: usize) -> Turn {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        line.begin(Running { number, since: deadline::now() }, at_once);
+        Turn { reads: self, key, number }
     }
+}
 
-    /// Waits for the one before, then reads for all that have come until then. Ends when nobody waits any more.
-    async fn serve(
-        self: Arc<Self>,
-        key: Arc<Key>,
-        next: Arc<Next>,
-        before: Running,
-        read: impl Future<Output = Result<Response, Infallible>>,
-    ) {
-        before.made_way().await;
-        let running = Running::begin();
-        // from here on, who comes is of the one after: places are given under the same lock
-        let line = Line { running: running.clone(), next: None };
-        self.0.insert(Arc::clone(&key), line);
-        let _turn = self.turn(&key, running);
+impl Waiting {
+    /// Waits for one before, for so long after its begin, then reads for all that have come until then. Ends when nobody waits any
+    /// more.
+    async fn serve(self, patience: Duration, read: impl Future<Output = Result<Response, Infallible>>) {
+        let next = Arc::clone(&self.next);
+        let until = tokio::time::Instant::from_std(self.since + patience);
+        tokio::select! { () = next.way.notified() => {} () = tokio::time::sleep_until(until) => {} }
+        let _turn = self.begin();
         let until = *next.until.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = async {
             let response = match deadline::scope(until, read).await {
@@ -272,6 +302,16 @@ impl Reads {
             answer = answer => drop(next.answer.send_replace(Some(answer))),
             () = next.answer.closed() => {}
         }
+    }
+
+    /// From here on, who comes is of the one after.
+    fn begin(self) -> Turn {
+        let Self { reads, key, at_once, .. } = self;
+        let lines = Arc::clone(&reads);
+        // places are given under the same lock
+        let mut line = lines.lines.entry(Arc::clone(&key)).or_default();
+        line.next = None;
+        reads.begin(key, &mut line, at_once)
     }
 }
 

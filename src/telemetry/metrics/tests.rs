@@ -9,15 +9,16 @@ fn installed() {
 #[test]
 fn stocks_names_are_in_both_forms() {
     installed();
-    topology_operation("Get", "zone-a", Duration::from_millis(2), true);
-    topology_operation("Get", "zone-a", Duration::from_secs(60), false);
-    topology_read_wait("Get", "zone-a", Duration::ZERO);
+    let cell: Arc<str> = "zone-a".into();
+    topology_operation("Get", &cell, Duration::from_millis(2), true);
+    topology_operation("Get", &cell, Duration::from_secs(60), false);
+    topology_read_wait("Get", &cell, Duration::ZERO);
     tablet_connection(true);
     mounted_tablet("source:1".into());
     for address in ["source:1", "target:1"] {
         tablet_call("tabletmanagerservice.TabletManager/Ping", address, "OK", Duration::from_millis(1));
     }
-    rpc("vtctlservice.Vtctld/MountShow", "NOT_FOUND", Duration::from_millis(1));
+    rpc("vtctlservice.Vtctld/MountShow".into(), "NOT_FOUND", Duration::from_millis(1));
     let text = prometheus_text();
     for line in [
         "vtctld_topology_conn_errors{Cell=\"zone-a\",Operation=\"Get\"} 1",

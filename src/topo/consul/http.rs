@@ -158,7 +158,8 @@ impl Http {
     /// Sends a request to one agent, within its limit and the caller's deadline. One that answers badly is left for the next:
     /// it takes no connection, breaks one, says nothing for a while, or cannot serve. Any status is an answer.
     pub(super) async fn send(&self, call: Call<'_>) -> Result<Answer> {
-        let span = tracing::info_span!(
+        // nothing is logged in it at other levels, and there are many
+        let span = tracing::debug_span!(
             "topo",
             vitess.topo.op = call.op,
             vitess.topo.path = call.target,

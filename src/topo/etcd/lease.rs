@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use etcd_client::{
-    Client, Compare, CompareOp, EventType, GetOptions, PutOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse,
-    WatchOptions,
+    Compare, CompareOp, EventType, GetOptions, PutOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, WatchOptions,
 };
 use opentelemetry::KeyValue;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,7 +14,7 @@ use super::super::lock::{Lease, Lock, LockRequest};
 use super::super::pulse::Pulse;
 use super::super::{Error, Result};
 use super::Etcd;
-use super::members::Members;
+use super::members::{Member, Members};
 use crate::failpoint;
 use crate::telemetry::traces;
 
@@ -31,7 +30,7 @@ pub(super) async fn take(etcd: &Etcd, request: LockRequest) -> Result<Lock> {
     let waiting_for = format!("{first}/locks");
     let ttl = i64::try_from(request.ttl.as_secs().max(1)).unwrap_or(30);
     // a lease of a try whose answer was lost holds nothing and ends by itself
-    let grant = |client: Client, _| async move { client.lease_client().grant(ttl, None).await };
+    let grant = |member: Arc<Member>, _| async move { member.leases().grant(ttl, None).await };
     let pulse = Pulse::new(request.ttl);
     let granted = failpoint::around(true, etcd.members.ask("LeaseGrant", &waiting_for, grant)).await?;
     let lease = EtcdLease::start(Arc::clone(&etcd.members), granted.id(), pulse, waiting_for);
@@ -71,9 +70,9 @@ async fn take_all(etcd: &Etcd, request: &LockRequest, lease: i64) -> Result<Opti
     let first = keys.first().cloned().unwrap_or_default();
     let txn = Txn::new().when(compares).and_then(puts).or_else(reads);
     // when an earlier try was carried out, our own keys are in the way: they are found one after the other then
-    let put = |client: Client, _| {
+    let put = |member: Arc<Member>, _| {
         let txn = txn.clone();
-        async move { client.kv_client().txn(txn).await }
+        async move { member.kv().txn(txn).await }
     };
     let response = failpoint::around(true, etcd.members.ask("Lock", &first, put)).await?;
     for (dir, answer) in request.dirs.iter().zip(response.op_responses()) {
@@ -112,9 +111,9 @@ async fn enter(etcd: &Etcd, key: &str, contents: Vec<u8>, lease: i64) -> Result<
     let put = TxnOp::put(key, contents, Some(PutOptions::new().with_lease(lease)));
     let read = TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
     let txn = Txn::new().when([Compare::version(key, CompareOp::Equal, 0)]).and_then([put]).or_else([read]);
-    let put = |client: Client, _| {
+    let put = |member: Arc<Member>, _| {
         let txn = txn.clone();
-        async move { client.kv_client().txn(txn).await }
+        async move { member.kv().txn(txn).await }
     };
     let response = failpoint::around(true, etcd.members.ask("Lock", key, put)).await?;
     let there = response.op_responses().into_iter().find_map(|answer| match answer {
@@ -129,19 +128,19 @@ async fn enter(etcd: &Etcd, key: &str, contents: Vec<u8>, lease: i64) -> Result<
 async fn wait_turn(etcd: &Etcd, locks: &str, revision: i64) -> Result<()> {
     loop {
         let options = GetOptions::new().with_prefix().with_keys_only();
-        let found = etcd.read("LockWait", format!("{locks}/"), Some(options)).await?;
+        let found = etcd.read("LockWait", &format!("{locks}/"), Some(options)).await?;
         let holders = found.kvs();
         if !holders.iter().any(|kv| kv.create_revision() == revision) {
             return Err(Error::LockLost(locks.to_owned()));
         }
         let before = holders.iter().filter(|kv| kv.mod_revision() < revision).max_by_key(|kv| kv.mod_revision());
         let Some(before) = before else { return Ok(()) };
-        let (at, client) = etcd.members.current();
+        let (at, mut watches) = etcd.members.current();
         // what came before the list may be compacted, and cannot be watched then
         let next = found.header().map(ResponseHeader::revision).unwrap_or_default() + 1;
         let gone = async {
             let options = WatchOptions::new().with_start_revision(next);
-            let mut events = client.watch_client().watch(before.key(), Some(options)).await?;
+            let mut events = watches.watch(before.key(), Some(options)).await?;
             while let Some(response) = events.message().await? {
                 if response.canceled() || response.events().iter().any(|e| e.event_type() == EventType::Delete) {
                     break;
@@ -195,8 +194,8 @@ impl Lease for EtcdLease {
         let _told = self.told("topo Unlock", "LeaseRevoke");
         let id = self.id;
         // gone after a try whose answer was lost: that try did it
-        let revoke = |client: Client, again| async move {
-            match client.lease_client().revoke(id).await {
+        let revoke = |member: Arc<Member>, again| async move {
+            match member.leases().revoke(id).await {
                 Err(etcd_client::Error::GRpcStatus(status)) if again && status.code() == tonic::Code::NotFound => {
                     Ok(())
                 }
@@ -216,9 +215,9 @@ impl Lease for EtcdLease {
 
 /// Asks for the lease to live on; false when it is gone.
 async fn renew(members: &Members, id: i64, path: &str) -> Result<bool> {
-    let once = |client: Client, _| async move {
+    let once = |member: Arc<Member>, _| async move {
         // the library reads the first answer itself
-        match client.lease_client().keep_alive(id).await {
+        match member.leases().keep_alive(id).await {
             Ok(_) => Ok(true),
             Err(etcd_client::Error::LeaseKeepAliveError(_)) => Ok(false),
             // the stream ended before an answer

@@ -5,10 +5,11 @@
 //! that answers a small question meanwhile is only slow, and no other one would be sooner done.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use etcd_client::{Client, ConnectOptions, GetOptions};
+use etcd_client::{Client, ConnectOptions, GetOptions, KvClient, LeaseClient, WatchClient};
 use tokio::sync::Mutex;
 use tonic::transport::Endpoint;
 use tracing::Instrument;
@@ -40,13 +41,15 @@ const RECENT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The smallest key: a question for it costs next to nothing.
 const SMALLEST: &str = "\0";
+/// A listing may be larger than tonic's 4 MiB.
+const MAX_MESSAGE: usize = 512 << 20;
 
 type Answer<T> = std::result::Result<T, etcd_client::Error>;
 
 /// All members that an address list names.
 pub(super) struct Members {
-    first: Member,
-    others: Vec<Member>,
+    first: Arc<Member>,
+    others: Vec<Arc<Member>>,
     /// The one that is asked, modulo their number.
     current: AtomicUsize,
     server: String,
@@ -55,8 +58,12 @@ pub(super) struct Members {
     answered: AtomicU64,
 }
 
-struct Member {
+/// One of them.
+pub(super) struct Member {
+    /// All of the library's clients: a copy has nine of them with two channels each, some kilobytes.
     client: Client,
+    /// What nearly all calls need of it.
+    kv: KvClient,
     user: Option<(String, Secret)>,
     /// Whether name and password gave a token. The library renews one that has expired, but none that is stale.
     signed_in: AtomicBool,
@@ -75,8 +82,10 @@ impl Members {
             let client = Client::from_channel(etcd_client::Channel::Tonic(channel), Some(options))
                 .await
                 .map_err(|error| unreachable(with_cause(&error.to_string(), &error)))?;
+            let kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
             let user = access.user.clone();
-            members.push(Member { client, user, signed_in: AtomicBool::new(false), signing_in: Mutex::new(()) });
+            let (signed_in, signing_in) = (AtomicBool::new(false), Mutex::new(()));
+            members.push(Arc::new(Member { client, kv, user, signed_in, signing_in }));
         }
         if members.is_empty() {
             return Err(unreachable("no address is given".into()));
@@ -93,16 +102,16 @@ impl Members {
     }
 
     /// The member that is asked at the moment, for streams. Whoever gets no answer says so by [`Self::leave`].
-    pub fn current(&self) -> (usize, Client) {
+    pub fn current(&self) -> (usize, WatchClient) {
         let at = self.current.load(Ordering::Acquire);
-        (at, self.member(at).client.clone())
+        (at, self.member(at).client.watch_client())
     }
 
     fn count(&self) -> usize {
         1 + self.others.len()
     }
 
-    fn member(&self, at: usize) -> &Member {
+    fn member(&self, at: usize) -> &Arc<Member> {
         (at % self.count()).checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first)
     }
 
@@ -111,10 +120,10 @@ impl Members {
         self.current.compare_exchange(at, at.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire).ok();
     }
 
-    /// Runs one etcd call on whichever member answers, under the caller's deadline and in a span.
+    /// Runs one etcd call on whichever member answers, under the caller's deadline.
     ///
     /// `call` must bear repetition. It is told whether it may have been carried out already.
-    pub async fn ask<T, F>(&self, op: &'static str, key: &str, call: impl Fn(Client, bool) -> F) -> Result<T>
+    pub async fn ask<T, F>(&self, op: &'static str, key: &str, call: impl Fn(Arc<Member>, bool) -> F) -> Result<T>
     where
         F: Future<Output = Answer<T>>,
     {
@@ -123,7 +132,7 @@ impl Members {
     }
 
     /// The same for a read: a member that is slow and still serves is waited for.
-    pub async fn read<T, F>(&self, op: &'static str, key: &str, call: impl Fn(Client, bool) -> F) -> Result<T>
+    pub async fn read<T, F>(&self, op: &'static str, key: &str, call: impl Fn(Arc<Member>, bool) -> F) -> Result<T>
     where
         F: Future<Output = Answer<T>>,
     {
@@ -132,10 +141,11 @@ impl Members {
 
     fn span(&self, op: &'static str, key: &str) -> tracing::Span {
         let server = self.server.as_str();
-        tracing::info_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %server)
+        // nothing is logged in it at other levels, and there are many
+        tracing::debug_span!("topo", vitess.topo.op = op, vitess.topo.path = key, server.address = %server)
     }
 
-    async fn in_turn<T, F>(&self, key: &str, call: impl Fn(Client, bool) -> F, reads: bool) -> Result<T>
+    async fn in_turn<T, F>(&self, key: &str, call: impl Fn(Arc<Member>, bool) -> F, reads: bool) -> Result<T>
     where
         F: Future<Output = Answer<T>>,
     {
@@ -147,16 +157,15 @@ impl Members {
             let at = self.current.load(Ordering::Acquire);
             let member = self.member(at);
             let left = until.saturating_duration_since(Instant::now());
-            let once = async {
+            // boxed: it has the library's client and its call in it, and is handed through what bounds it
+            let once = Box::pin(async {
                 member.sign_in().await?;
-                call(member.client.clone(), sent).await
-            };
+                call(Arc::clone(member), sent).await
+            });
             let silence = patience(self.count(), tried, left);
             let answered = if reads {
                 let left = longest.saturating_duration_since(Instant::now());
-                let parts = (silence / 3, silence - silence / 3);
-                let asked = while_serving(parts, once, || serves(&member.client));
-                tokio::time::timeout(left, asked).await.ok().flatten()
+                while_serving((silence / 3, silence - silence / 3, left), once, || serves(member)).await
             } else {
                 tokio::time::timeout(silence, once).await.ok()
             };
@@ -231,6 +240,16 @@ impl Members {
 }
 
 impl Member {
+    /// For reads and transactions.
+    pub fn kv(&self) -> KvClient {
+        self.kv.clone()
+    }
+
+    /// For leases.
+    pub fn leases(&self) -> LeaseClient {
+        self.client.lease_client()
+    }
+
     /// Shows name and password before the first call, when there are any.
     async fn sign_in(&self) -> Answer<()> {
         let Some((name, password)) = &self.user else { return Ok(()) };
@@ -258,9 +277,9 @@ fn patience(members: usize, tried: usize, left: Duration) -> Duration {
 }
 
 /// Whether a member answers what costs it next to nothing. One that is cut off does not: it has to ask the others first.
-async fn serves(client: &Client) -> bool {
+async fn serves(member: &Member) -> bool {
     let options = GetOptions::new().with_keys_only().with_limit(1);
-    match client.kv_client().get(SMALLEST, Some(options)).await {
+    match member.kv().get(SMALLEST, Some(options)).await {
         Ok(_) => true,
         // such as: not for this user
         Err(error) => Bad::of(&error).is_none(),

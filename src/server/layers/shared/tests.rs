@@ -59,7 +59,7 @@ impl Rig {
     /// Asserts that nobody is served, and nobody waits.
     async fn expect_nobody(&self) {
         self.settle().await;
-        assert!(self.layer.reads.0.is_empty());
+        assert!(self.layer.reads.lines.is_empty());
     }
 
     fn begun(&self) -> usize {
@@ -73,6 +73,8 @@ fn request(path: &'static str, message: &'static str) -> Request {
 }
 
 const READ: &str = "/vtctlservice.Vtctld/GetKeyspaces";
+/// One that asks for little.
+const SMALL: &str = "/vtctlservice.Vtctld/MountShow";
 
 #[tokio::test(start_paused = true)]
 async fn who_comes_while_one_reads_shares_the_next() {
@@ -193,4 +195,76 @@ async fn nobody_is_left_behind_when_callers_go() {
     rig.settle().await;
     two.abort();
     rig.expect_nobody().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_of_little_are_under_way_and_keep_the_next_from_beginning_for_a_moment_only() {
+    let rig = Rig::new();
+    // another read of the same bytes has nothing to do with them
+    let other = rig.call("/vtctlservice.Vtctld/GetVSchema", "a");
+    rig.settle().await;
+    let hanging = [rig.call(SMALL, "a"), rig.call(SMALL, "a")];
+    rig.settle().await;
+    let next = [rig.call(SMALL, "a"), rig.call(SMALL, "a")];
+    rig.settle().await;
+    assert_eq!(rig.begun(), 3);
+    tokio::time::sleep(SOON * 2).await;
+    assert_eq!(rig.begun(), 4);
+    // it has the place of the first; the second has had its moment, too
+    let last = rig.call(SMALL, "a");
+    rig.settle().await;
+    assert_eq!(rig.begun(), 5);
+    rig.permits.add_permits(5);
+    assert_eq!(other.await.unwrap().0, "1");
+    for (at, hanging) in hanging.into_iter().enumerate() {
+        assert_eq!(hanging.await.unwrap().0, (at + 2).to_string());
+    }
+    for next in next {
+        assert_eq!(next.await.unwrap().0, "4");
+    }
+    assert_eq!(last.await.unwrap().0, "5");
+    rig.expect_nobody().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_either_of_two_lets_the_next_begin() {
+    for ends in [0, 1] {
+        let rig = Rig::new();
+        let mut running = vec![rig.call(SMALL, "a"), rig.call(SMALL, "a")];
+        rig.settle().await;
+        let next = rig.call(SMALL, "a");
+        rig.settle().await;
+        assert_eq!(rig.begun(), 2);
+        running.remove(ends).abort();
+        rig.settle().await;
+        assert_eq!(rig.begun(), 3);
+        rig.permits.add_permits(2);
+        running.remove(0).await.unwrap();
+        assert_eq!(next.await.unwrap().0, "3");
+        rig.expect_nobody().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_ask_again_and_again_share_most_reads() {
+    let begun = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&begun);
+    let service = SharedLayer::new(1 << 20).layer(tower::service_fn(move |_: Request| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }
+    }));
+    let callers = (0..16).map(|_| {
+        let service = service.clone();
+        async move {
+            for _ in 0..10 {
+                service.clone().oneshot(request(SMALL, "a")).await.unwrap();
+            }
+        }
+    });
+    futures::future::join_all(callers).await;
+    let begun = begun.load(Ordering::Relaxed);
+    assert!(begun <= 16 * 10 / 4, "{begun}");
 }
