@@ -355,7 +355,7 @@ impl Seen {
         let mut here = Size::default();
         for copying in self.copying.iter() {
             let size = copying.sizes.get(table).copied().unwrap_or_default();
-            here = Size { rows: here.rows + size.rows, bytes: here.bytes + size.bytes };
+            here = Size { rows: here.rows.saturating_add(size.rows), bytes: here.bytes.saturating_add(size.bytes) };
         }
         if everywhere {
             let copies = i64::try_from(self.copying.len().max(1)).unwrap_or(1);

@@ -268,7 +268,7 @@ impl SourceShard {
                 "binlog_expire_logs_seconds" => self.keeps = value.parse().ok(),
                 // of no effect while the one in seconds is set
                 "expire_logs_days" if self.keeps.is_none_or(|seconds| seconds == 0) => {
-                    self.keeps = value.parse::<i64>().ok().map(|days| days * 86_400);
+                    self.keeps = value.parse::<i64>().ok().map(|days| days.saturating_mul(86_400));
                 }
                 _ => {}
             }
