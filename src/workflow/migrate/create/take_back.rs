@@ -89,6 +89,7 @@ impl Creation<'_> {
         let traces = Traces {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
             vschema_tables: entries,
+            taken_from_vschema: false,
             tables: claim.tables,
             handed_over: false,
             // what that tablet may still make is not to be written to either
