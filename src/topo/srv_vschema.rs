@@ -87,7 +87,10 @@ pub async fn rebuild_reachable(global: &Arc<dyn Conn>, cells: &Cells) -> Result<
 /// cannot be decoded, once all cells are written.
 pub async fn rebuild(global: &Arc<dyn Conn>, cells: &Cells) -> Result<()> {
     let message = Message::read(global).await?;
-    let writes = cells.iter().map(|(_, conn)| message.put(conn));
+    let read = &message;
+    let writes = cells.iter().map(|(name, conn)| async move {
+        read.put(conn).await.map_err(|error| error.wrap(format!("UpdateSrvVSchema({name})")))
+    });
     futures::future::join_all(writes).await.into_iter().collect::<Result<Vec<_>>>()?;
     let of_rules = message.undecodable_rules.into_iter().map(|(_, error)| error);
     message.undecodable.into_values().chain(of_rules).next().map_or(Ok(()), Err)
