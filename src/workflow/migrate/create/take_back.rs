@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::super::record::{self, Facts, Stored};
 use super::super::super::streams::OnShard;
-use super::super::super::{Error, Result};
+use super::super::super::{Error, Result, names};
 use super::super::Found;
 use super::super::cleanup::claim::{Claim, Kept, Known};
 use super::super::cleanup::ownership::Reason;
@@ -159,8 +159,7 @@ impl Theirs {
 }
 
 fn left(error: Error, kept: &[Kept]) -> Error {
-    let texts: Vec<String> = kept.iter().map(ToString::to_string).collect();
-    let text = format!("left as they are: {}", texts.join("; "));
+    let text = format!("left as they are: {}", names::some(kept, "; "));
     let help = "look at these tables, and drop those by hand that nobody needs".to_owned();
     let undo = Error::precondition("TABLES_NOT_OWNED", text, "");
     Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
