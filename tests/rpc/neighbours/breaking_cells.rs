@@ -3,8 +3,11 @@
 use futures::future::{join, join_all};
 use prost::Message;
 use serde_json::json;
+use vtmigrated::topo::Expect;
+use vtmigrated::workflow::verdict::source::{self, Ask};
 use vtmigrated_proto::vschema::keyspace::TablesEntry;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, Table};
+use vtmigrated_proto::vttime::Time;
 
 use super::breakage::{ALL, Broken, OF_TARGET, TABLES, World};
 use super::*;
@@ -204,4 +207,26 @@ async fn a_cell_of_the_source_that_broke_with_what_streams_read_keeps_no_status_
         rig.complete().await.unwrap();
         rig.expect_clean(&TABLES).await;
     }
+}
+
+#[tokio::test]
+async fn a_silent_cell_of_the_source_hides_no_reparent_in_another_one() {
+    let world = World::start().await;
+    let rig = &world.rig;
+    // a tablet has become primary, and the record of its shard does not say so yet
+    let topology = rig.source_topology().await;
+    let path = paths::shard("commerce", "0");
+    let before = topology.global().get(&path).await.unwrap().value;
+    let primary_term_start_time = Some(Time { seconds: 20, nanoseconds: 0 });
+    let later = tablet("src1", 101, "commerce", "0", TabletType::Primary, 1);
+    rig.add_source_tablet(&Tablet { primary_term_start_time, ..later }).await;
+    topology.global().write_one(Write::put(path, before, Expect::Any), None).await.unwrap();
+    world.breaks(&["src2"], Broken::Silent).await;
+    let within = Duration::from_secs(2);
+    let ask = Ask { mount: "ext1".into(), keyspace: "commerce".into(), within, ..Ask::default() };
+    let context = crate::support::context(Arc::clone(&rig.lab.topo));
+    let silence = source::read(&context, &ask, None).await.unwrap().silence("0").unwrap_or_default();
+    let words =
+        "shard 0 is being reparented: its record names src1-0000000100 as the primary, and src1-0000000101 says";
+    assert!(silence.starts_with(words), "{silence}");
 }
