@@ -9,7 +9,7 @@ mod log_stream;
 pub mod manager;
 mod pool;
 pub mod raw;
-mod source_tablets;
+pub mod source_tablets;
 mod vars;
 mod version;
 

@@ -107,7 +107,10 @@ fn message(path: &str) -> Option<&'static str> {
 }
 
 /// A record as text (or JSON): messages decoded, anything else as it is.
-fn decode(path: &str, value: &Bytes, as_json: bool) -> Result<String> {
+///
+/// # Errors
+/// What is no message of the kind that is stored at such a path, and JSON of what is stored at no such path.
+pub fn decode(path: &str, value: &Bytes, as_json: bool) -> Result<String> {
     let Some(descriptor) = message(path).and_then(descriptor) else {
         if as_json {
             let name = path.rsplit('/').next().unwrap_or_default();

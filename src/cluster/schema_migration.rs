@@ -2,7 +2,7 @@
 
 mod action;
 mod list;
-mod row;
+pub mod row;
 
 pub use self::action::{Action, act};
 pub use self::list::{Filter, list};

@@ -89,6 +89,23 @@ fn elements(tokens: &[TokenWithSpan]) -> Vec<Element<'_>> {
     found
 }
 
+/// The words that are in no parentheses.
+fn outside_parentheses(words: &[String]) -> Vec<&str> {
+    let mut depth = 0usize;
+    let outside = words.iter().map(String::as_str).filter(|word| match *word {
+        "(" => {
+            depth += 1;
+            false
+        }
+        ")" => {
+            depth = depth.saturating_sub(1);
+            false
+        }
+        _ => depth == 0,
+    });
+    outside.collect()
+}
+
 /// `FOREIGN KEY …` or `CONSTRAINT [name] FOREIGN KEY …`.
 fn is_foreign_key(tokens: &[TokenWithSpan]) -> bool {
     let word = |t: &TokenWithSpan| match &t.token {

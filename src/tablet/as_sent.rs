@@ -78,7 +78,10 @@ impl Client {
 }
 
 /// The workflows of an answer.
-fn decode(answer: &Bytes) -> std::result::Result<Vec<Workflow>, String> {
+///
+/// # Errors
+/// A text when it is no message.
+pub fn decode(answer: &Bytes) -> std::result::Result<Vec<Workflow>, String> {
     parts(answer, WORKFLOWS)?.0.iter().map(workflow).collect()
 }
 

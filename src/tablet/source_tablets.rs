@@ -31,7 +31,7 @@ pub async fn source_tablets(tablet: &Tablet, limit: Duration) -> Result<BTreeMap
 }
 
 /// The alias in prototext, whose blanks are as they like.
-fn alias_of(text: &str) -> Option<String> {
+pub fn alias_of(text: &str) -> Option<String> {
     let cell = text.split_once("cell:")?.1.trim_start().strip_prefix('"')?.split_once('"')?.0;
     let uid: String = text.rsplit_once("uid:")?.1.trim_start().chars().take_while(char::is_ascii_digit).collect();
     Some(alias_text(&TabletAlias { cell: cell.to_owned(), uid: uid.parse().ok()? }))

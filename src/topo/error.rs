@@ -5,6 +5,9 @@ use crate::error::{Code, Explain};
 /// Beginning of a detail: the server does not let this program in.
 pub(crate) const NOT_ALLOWED: &str = "not allowed";
 
+/// Part of a detail: a request of one record alone is larger than the server takes, as etcd says it.
+pub(super) const TOO_LARGE: &str = "request is too large";
+
 /// Why a topology operation failed. Paths are full keys, root included.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -90,6 +93,7 @@ impl Explain for Error {
             // mended by whoever runs this program, not by the caller
             Self::Backend { detail, .. } if detail.starts_with(NOT_ALLOWED) => Code::FailedPrecondition,
             Self::NoImplementation(_) | Self::BadName(_) => Code::InvalidArgument,
+            Self::Backend { detail, .. } if detail.contains(TOO_LARGE) => Code::ResourceExhausted,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::BadData { .. } => Code::DataLoss,
             Self::Backend { .. } | Self::Wrapped { .. } => Code::Internal,
@@ -137,7 +141,35 @@ impl Explain for Error {
             Self::Backend { detail, .. } if detail.starts_with(NOT_ALLOWED) => {
                 "give the credentials for this server in the file of --mount-settings".into()
             }
+            Self::Backend { detail, .. } if detail.contains(TOO_LARGE) => LARGER.into(),
+            Self::ResourceExhausted(_) => format!(
+                "the topology server has no room for more (etcd: see etcdctl alarm list; compact, defragment, or raise \
+                 --quota-backend-bytes), or {LARGER}"
+            ),
             _ => String::new(),
         }
+    }
+}
+
+/// What to do about a record that is too large.
+const LARGER: &str = "the record is larger than the topology server takes: raise its bound (etcd: --max-request-bytes, 1.5 MiB unless \
+                      set; ZooKeeper: jute.maxbuffer; Consul: kv_max_value_size), or bring fewer tables into one keyspace";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_a_server_does_not_take_is_told_with_the_bound_to_raise() {
+        let path = || "/vitess/global/keyspaces/customer/shards/-80/Shard".to_owned();
+        let detail = "etcdserver: request is too large".to_owned();
+        let large = Error::Backend { path: path(), detail }.wrap("UpdateShardFields");
+        assert_eq!((large.code(), large.reason()), (Code::ResourceExhausted, "TOPO_BACKEND"));
+        assert!(large.to_string().ends_with("/Shard: etcdserver: request is too large"), "{large}");
+        for error in [large, Error::ResourceExhausted(path())] {
+            assert!(error.help().contains("--max-request-bytes"), "{}", error.help());
+        }
+        let other = Error::Backend { path: path(), detail: "no such service".into() };
+        assert_eq!((other.code(), other.help().as_str()), (Code::Internal, ""));
     }
 }

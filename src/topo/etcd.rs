@@ -16,6 +16,7 @@ use self::members::{Member, Members};
 use self::txn::Batch;
 use super::access::Access;
 use super::conn::{Conn, Node, Write};
+use super::error::TOO_LARGE;
 use super::{Error, Lock, LockRequest, Result, paths};
 use crate::failpoint;
 
@@ -78,7 +79,7 @@ impl Etcd {
         };
         match failpoint::around(true, self.members.ask("Write", &first, ask)).await {
             Ok(response) => batch.outcome(&response, repeated.load(Ordering::Acquire)),
-            Err(Error::Backend { detail, .. }) if writes.len() > 1 && detail.contains("request is too large") => {
+            Err(Error::Backend { detail, .. }) if writes.len() > 1 && detail.contains(TOO_LARGE) => {
                 let (front, back) = writes.split_at(writes.len() / 2);
                 let mut versions = Box::pin(self.write_batch(front, guard)).await?;
                 versions.extend(Box::pin(self.write_batch(back, guard)).await?);

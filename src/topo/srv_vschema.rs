@@ -83,12 +83,17 @@ pub async fn rebuild_reachable(global: &Arc<dyn Conn>, cells: &Cells) -> Result<
 /// has, which takes one more round trip.
 ///
 /// # Errors
-/// Read errors, and the first failed write; the other cells are written all the same. [`Error::BadData`] for a VSchema or rules that
-/// cannot be decoded, once all cells are written.
+/// Read errors, and the first failed write, with the names of all cells that were not written; the others are written all the same.
+/// [`Error::BadData`] for a VSchema or rules that cannot be decoded, once all cells are written.
 pub async fn rebuild(global: &Arc<dyn Conn>, cells: &Cells) -> Result<()> {
     let message = Message::read(global).await?;
-    let writes = cells.iter().map(|(_, conn)| message.put(conn));
-    futures::future::join_all(writes).await.into_iter().collect::<Result<Vec<_>>>()?;
+    let read = &message;
+    let writes = cells.iter().map(|(name, conn)| async move { Some((name, read.put(conn).await.err()?)) });
+    let failed: Vec<(&str, Error)> = futures::future::join_all(writes).await.into_iter().flatten().collect();
+    let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+    if let Some((_, error)) = failed.into_iter().next() {
+        return Err(error.wrap(format!("UpdateSrvVSchema({})", names.join(", "))));
+    }
     let of_rules = message.undecodable_rules.into_iter().map(|(_, error)| error);
     message.undecodable.into_values().chain(of_rules).next().map_or(Ok(()), Err)
 }

@@ -2,6 +2,8 @@
 
 mod parse;
 
+use std::collections::HashMap;
+
 use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
 use vtmigrated_proto::vschema::{AutoIncrement, ColumnVindex, Keyspace, Table, Vindex};
 
@@ -56,16 +58,15 @@ struct Edit<'a> {
 impl<'a> Edit<'a> {
     fn new(keyspace: &'a str, old: &Keyspace) -> Self {
         let mut vschema = old.clone();
-        vschema.vindexes.clear();
-        vschema.tables.clear();
-        let mut edit = Self { keyspace, vschema };
-        for entry in &old.vindexes {
-            edit.put_vindex(&entry.key, entry.value.clone().unwrap_or_default());
+        vschema.vindexes = last_of_each(&old.vindexes, |entry| &entry.key);
+        vschema.tables = last_of_each(&old.tables, |entry| &entry.key);
+        for entry in &mut vschema.vindexes {
+            entry.value.get_or_insert_default();
         }
-        for entry in &old.tables {
-            edit.put_table(&entry.key, entry.value.clone().unwrap_or_default());
+        for entry in &mut vschema.tables {
+            entry.value.get_or_insert_default();
         }
-        edit
+        Self { keyspace, vschema }
     }
 
     fn apply(&mut self, change: Change) -> Result<(), Error> {
@@ -232,6 +233,22 @@ impl<'a> Edit<'a> {
             None => self.vschema.tables.push(TablesEntry { key: name.to_owned(), value: Some(value) }),
         }
     }
+}
+
+/// The entries without those that a later one of the same key takes the place of.
+fn last_of_each<'e, E: Clone>(entries: &'e [E], key: impl Fn(&'e E) -> &'e String) -> Vec<E> {
+    let mut places: HashMap<&String, usize> = HashMap::with_capacity(entries.len());
+    let mut kept: Vec<E> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match places.get(key(entry)).and_then(|place| kept.get_mut(*place)) {
+            Some(earlier) => earlier.clone_from(entry),
+            None => {
+                places.insert(key(entry), kept.len());
+                kept.push(entry.clone());
+            }
+        }
+    }
+    kept
 }
 
 fn same_definition(spec: &Spec, kind: &str, old: &Vindex) -> Result<(), Error> {

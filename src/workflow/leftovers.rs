@@ -4,7 +4,7 @@
 //! name is left out, and everything is read again under the locks of the workflow before it goes.
 
 mod clean;
-mod locks;
+pub mod locks;
 mod plan;
 mod tablets;
 mod unreadable;

@@ -15,7 +15,7 @@ pub mod replicas;
 mod report;
 mod runs;
 pub mod sequences;
-mod servers;
+pub mod servers;
 pub mod streaming;
 pub mod tables;
 pub mod unstreamed;

@@ -139,7 +139,7 @@ fn log_query(db_name: &str, workflow: &str) -> String {
 }
 
 /// Log rows by stream; rows that are none are left out.
-fn logs(result: &QueryResult) -> BTreeMap<i64, Vec<Log>> {
+pub fn logs(result: &QueryResult) -> BTreeMap<i64, Vec<Log>> {
     let mut found: BTreeMap<i64, Vec<Log>> = BTreeMap::new();
     for row in sql_rows::texts(result) {
         let mut row = row.into_iter().map(Option::unwrap_or_default);
@@ -283,7 +283,7 @@ fn lags(row: &Row, copying: bool) -> (i64, i64) {
 }
 
 /// The options column; `{}` is present and empty.
-fn options(json: &str) -> Option<WorkflowOptions> {
+pub fn options(json: &str) -> Option<WorkflowOptions> {
     if json.trim().is_empty() {
         return None;
     }

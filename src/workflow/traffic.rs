@@ -3,8 +3,11 @@
 //! A Migrate writes no rules; only rules that are there for other reasons make a difference.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use vtmigrated_proto::vschema::{RoutingRules, SrvVSchema};
+
+use crate::topo::{self, Conn, routing_rules};
 
 /// What the rules say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,13 +16,33 @@ pub struct Traffic {
     replica_not: Vec<String>,
     rdonly_switched: Vec<String>,
     rdonly_not: Vec<String>,
-    pub writes_switched: bool,
+    writes: Writes,
+}
+
+/// Where the writes of a workflow's tables go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Writes {
+    #[default]
+    NotSwitched,
+    Switched,
+    /// The rules cannot be decoded.
+    Unknown,
 }
 
 impl Traffic {
-    /// Reads the state from the serving vschema of each cell and the global rules.
-    pub fn of(source: &str, tables: &[String], cells: &[(String, Option<SrvVSchema>)], rules: &RoutingRules) -> Self {
-        let mut traffic = Self { writes_switched: writes_switched(source, tables, rules), ..Self::default() };
+    /// Reads the state from the serving vschema of each cell and the global rules; `None` for rules that cannot be decoded.
+    pub fn of(
+        source: &str,
+        tables: &[String],
+        cells: &[(String, Option<SrvVSchema>)],
+        rules: Option<&RoutingRules>,
+    ) -> Self {
+        let writes = match rules.map(|rules| writes_switched(source, tables, rules)) {
+            Some(true) => Writes::Switched,
+            Some(false) => Writes::NotSwitched,
+            None => Writes::Unknown,
+        };
+        let mut traffic = Self { writes, ..Self::default() };
         let Some(first) = tables.first() else { return traffic };
         for (cell, serving) in cells {
             let rules = serving.as_ref().and_then(|s| s.routing_rules.as_ref());
@@ -58,7 +81,22 @@ impl std::fmt::Display for Traffic {
                 }
             }
         }
-        f.write_str(if self.writes_switched { ". Writes Switched" } else { ". Writes Not Switched" })
+        f.write_str(match self.writes {
+            Writes::Switched => ". Writes Switched",
+            Writes::NotSwitched => ". Writes Not Switched",
+            Writes::Unknown => ". Writes Unknown",
+        })
+    }
+}
+
+/// The routing rules for whoever only shows where traffic goes, or why they cannot be decoded.
+///
+/// # Errors
+/// What else keeps them from being read.
+pub async fn shown_rules(global: &Arc<dyn Conn>) -> topo::Result<std::result::Result<RoutingRules, topo::Error>> {
+    match routing_rules::get(global).await {
+        Err(error) if matches!(error.root(), topo::Error::BadData { .. }) => Ok(Err(error)),
+        found => found.map(Ok),
     }
 }
 
@@ -91,15 +129,17 @@ mod tests {
     #[test]
     fn a_migrate_switches_nothing() {
         let tables = ["t".to_owned()];
-        let traffic = Traffic::of("commerce", &tables, &[cell(&[]), ("zone2".into(), None)], &rules(&[]));
-        assert_eq!(traffic.to_string(), "Reads Not Switched. Writes Not Switched");
+        let cells = [cell(&[]), ("zone2".into(), None)];
+        let traffic = |rules: Option<&RoutingRules>| Traffic::of("commerce", &tables, &cells, rules).to_string();
+        assert_eq!(traffic(Some(&rules(&[]))), "Reads Not Switched. Writes Not Switched");
+        assert_eq!(traffic(None), "Reads Not Switched. Writes Unknown");
     }
 
     #[test]
     fn rules_of_others_are_seen() {
         let tables = ["t".to_owned()];
         let replica = cell(&[("commerce.t@replica", "customer.t")]);
-        let traffic = Traffic::of("commerce", &tables, &[replica], &rules(&[("commerce.t", "customer.t")]));
+        let traffic = Traffic::of("commerce", &tables, &[replica], Some(&rules(&[("commerce.t", "customer.t")])));
         assert_eq!(
             traffic.to_string(),
             "Reads partially switched. All Replica Reads Switched. Rdonly not switched. Writes Switched"

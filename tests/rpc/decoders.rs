@@ -3,6 +3,8 @@
 
 #[path = "decoders/mutate.rs"]
 mod mutate;
+#[path = "decoders/told.rs"]
+mod told;
 
 use std::io::Write as _;
 
@@ -13,7 +15,7 @@ use prost::Message;
 use vtmigrated::topo::{Node, Record, json, shard, wire};
 use vtmigrated::workflow::migrate::{rows, status};
 use vtmigrated::workflow::record::{self as workflow_record, Facts};
-use vtmigrated::workflow::{overrides, settle, streams, vdiff_summary, verdict, way_back};
+use vtmigrated::workflow::{overrides, settle, show, streams, vdiff_summary, verdict, way_back};
 use vtmigrated::{gtid, key_range, sql, vschema};
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
 use vtmigrated_proto::query::{QueryResult, Row};
@@ -220,15 +222,15 @@ fn records_of_workflows() {
 
 #[test]
 fn definitions_of_tables() {
-    let create = "CREATE TABLE `t` (\n  `id` bigint NOT NULL AUTO_INCREMENT,\n  `a b` varchar(20) COLLATE utf8mb4_bin \
+    let sample = "CREATE TABLE `t` (\n  `id` bigint NOT NULL AUTO_INCREMENT,\n  `a b` varchar(20) COLLATE utf8mb4_bin \
                   DEFAULT 'x''y',\n  PRIMARY KEY (`id`),\n  KEY `k` (`a b`(5)),\n  CONSTRAINT `f` FOREIGN KEY (`id`) \
                   REFERENCES `u` (`id`) ON DELETE CASCADE\n) ENGINE=InnoDB /*!50100 PARTITION BY HASH (id) */";
     run(
-        &mutate::text(create, &["`", "(", ")", ",", "'", "/*!", "*/", "KEY", "FOREIGN", "REFERENCES", "CHECK"]),
+        &mutate::text(sample, &["`", "(", ")", ",", "'", "/*!", "*/", "KEY", "FOREIGN", "REFERENCES", "CHECK"]),
         |create| {
             sql::ddl::without_foreign_keys(&create).ok();
-            sql::ddl::shape(&create).ok();
             sql::ddl::normalized(&create);
+            told::compared(sample, &create);
         },
     );
 }
@@ -322,12 +324,10 @@ fn rows_of_diffs() {
     run(&mutate::rows(&["vdiff_uuid", "table_name"], &earlier), |result| drop(verdict::diff::earlier::decode(&result)));
 }
 
-#[test]
-fn rows_of_streams() {
-    let options = r#"{"tenant_id": "", "config_overrides": {"vreplication_experimental_flags": "3"}, "shards": ["0"]}"#;
-    run(&mutate::json(options), |options| drop(overrides::stored(&options)));
+/// A stream of one table.
+fn stream(filter: &str) -> Stream {
     let time = |seconds| Some(Time { seconds, nanoseconds: 5 });
-    let rule = Rule { r#match: "t".into(), filter: "select * from t".into(), ..Rule::default() };
+    let rule = Rule { r#match: "t".into(), filter: filter.into(), ..Rule::default() };
     let bls = BinlogSource {
         keyspace: "commerce".into(),
         shard: "0".into(),
@@ -335,7 +335,7 @@ fn rows_of_streams() {
         external_cluster: "ext1".into(),
         ..BinlogSource::default()
     };
-    let stream = Stream {
+    Stream {
         id: 1,
         bls: Some(bls),
         pos: b"MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".to_vec(),
@@ -344,9 +344,19 @@ fn rows_of_streams() {
         time_updated: time(1_764_152_430),
         transaction_timestamp: time(1_764_152_429),
         ..Stream::default()
-    };
+    }
+}
+
+#[test]
+fn rows_of_streams() {
+    let options = r#"{"tenant_id": "", "config": {"vreplication_experimental_flags": "3"}, "shards": ["0"],
+        "sharded_auto_increment_handling": 2}"#;
+    run(&mutate::json(options), |options| {
+        overrides::stored(&options);
+        show::options(&options);
+    });
     let name = "tabletmanagerdata.ReadVReplicationWorkflowResponse.Stream";
-    run(&mutate::message(name, stream.encode_to_vec()), |bytes| {
+    run(&mutate::message(name, stream("select * from t").encode_to_vec()), |bytes| {
         let Ok(stream) = Stream::decode(bytes.as_slice()) else { return };
         streams::message(&stream);
         streams::shown_state(&stream, true);

@@ -1,5 +1,11 @@
 //! Cells, aliases and tablets beside a migration that are broken, odd, or shut down.
 
+#[path = "neighbours/breakage.rs"]
+mod breakage;
+#[path = "neighbours/breaking_cells.rs"]
+mod breaking_cells;
+#[path = "neighbours/odd_records.rs"]
+mod odd_records;
 #[path = "neighbours/reshards.rs"]
 mod reshards;
 

@@ -87,15 +87,17 @@ async fn a_cell_that_cannot_be_read_matters_to_strict_callers_only() {
 async fn a_cell_whose_record_leads_nowhere_is_nobody_elses_trouble() {
     let mut lab = cluster(1).await;
     lab.put("cells/zone9/CellInfo", vec![0xff, 0xff]).await;
+    lab.put("cells/zone8/CellInfo", vec![0xff]).await;
     assert_eq!(listed(&mut lab, GetTabletsRequest::default()).await.len(), 4);
     let shard = GetTabletsRequest { keyspace: "ks".into(), shard: "0".into(), ..GetTabletsRequest::default() };
     assert_eq!(listed(&mut lab, shard).await.len(), 3);
     let names = lab.client.get_cell_info_names(GetCellInfoNamesRequest {}).await.unwrap().into_inner().names;
-    assert_eq!(names, ["zone1", "zone2", "zone9"]);
+    assert_eq!(names, ["zone1", "zone2", "zone8", "zone9"]);
     // who needs the cell is told, and the others are written all the same
     let rebuilt = lab.client.rebuild_v_schema_graph(RebuildVSchemaGraphRequest::default()).await;
     let text = rebuilt.unwrap_err().message().to_owned();
-    assert!(text.contains("/vitess/global/cells/zone9/CellInfo"), "{text}");
+    assert!(text.starts_with("UpdateSrvVSchema(zone8, zone9): "), "{text}");
+    assert!(text.contains("/vitess/global/cells/zone8/CellInfo"), "{text}");
     assert!(lab.cell("zone2").await.get("SrvVSchema").await.is_ok());
     let strict = GetTabletsRequest { strict: true, ..GetTabletsRequest::default() };
     assert!(lab.client.get_tablets(strict).await.unwrap_err().message().contains("zone9"));

@@ -33,7 +33,7 @@ const OTHER_STRATEGY: i32 = -1;
 const PAST: [(&str, i32); 2] = [("gh-ost", 1), ("pt-osc", 2)];
 
 /// The schema changes of a result. Columns that are not there, and values that cannot be read, are as if nothing was there.
-pub(super) fn read(result: &QueryResult) -> Vec<SchemaMigration> {
+pub fn read(result: &QueryResult) -> Vec<SchemaMigration> {
     let names: Vec<&str> = result.fields.iter().map(|field| field.name.as_str()).collect();
     let row = |row| Row(names.iter().copied().zip(rows::values(row)).collect());
     result.rows.iter().map(|found| row(found).migration()).collect()

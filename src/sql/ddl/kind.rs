@@ -145,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn words_of_an_expression_are_none_of_its_column() {
+        let of = |tail: &str| {
+            let expression = "(if((`a` is not null),cast(`a` as unsigned),length(cast(`b` as char charset latin1))))";
+            let column = format!("`c` bigint GENERATED ALWAYS AS {expression} STORED{tail}");
+            crate::sql::ddl::shape(&format!("CREATE TABLE `t` (\n  {column},\n  UNIQUE KEY `u` (`c`)\n)")).unwrap()
+        };
+        let shape = of("");
+        let column = &shape.columns[0];
+        assert!(column.generated && column.nullable && column.kind == kind("bigint"), "{column:?}");
+        assert!(!shape.has_usable_key() && of(" NOT NULL").has_usable_key());
+    }
+
+    #[test]
     fn wider_types_hold_narrower_ones_and_not_the_other_way_round() {
         for (wide, narrow) in [
             ("bigint", "int(11)"),

@@ -6,8 +6,7 @@ use regex::Regex;
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::Kind;
-use super::elements;
+use super::{Kind, elements, outside_parentheses};
 
 /// What a table looks like. Names are as written; MySQL compares those of columns without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,10 +134,12 @@ fn column(name: &str, rest: &[&Token]) -> Column {
         other => other.to_string(),
     };
     let words: Vec<String> = rest.iter().map(text).collect();
-    let has = |wanted: &[&str]| words.windows(wanted.len()).any(|part| part.iter().eq(wanted.iter()));
+    // an expression has words of its own
+    let outside = outside_parentheses(&words);
+    let has = |wanted: &[&str]| outside.windows(wanted.len()).any(|part| part == wanted);
     let after = |wanted: &[&str]| {
-        let at = words.windows(wanted.len()).position(|part| part.iter().eq(wanted.iter()))?;
-        words.get(at + wanted.len()).map(String::as_str)
+        let at = outside.windows(wanted.len()).position(|part| part == wanted)?;
+        outside.get(at + wanted.len()).copied()
     };
     let (arguments, end) = arguments(&words);
     let charset = after(&["character", "set"]).or_else(|| after(&["charset"]));

@@ -119,6 +119,19 @@ fn what_is_no_statement_is_refused_with_stocks_texts() {
 }
 
 #[test]
+fn of_entries_with_one_key_the_last_counts_and_of_ten_thousand_tables_all_stay() {
+    let pinned = |name: &str, pin: &str| (name.to_owned(), Table { pinned: pin.into(), ..Table::default() });
+    let named = ["a", "b", "a"].into_iter().zip(["00", "01", "02"]).map(|(name, pin)| pinned(name, pin));
+    let all: Vec<(String, Table)> = named.chain((0..10_000).map(|at| pinned(&format!("t{at}"), "03"))).collect();
+    let old = keyspace(true, vec![], all.iter().map(|(name, table)| (name.as_str(), table.clone())).collect());
+    let new = after(&old, &["alter vschema drop table t9999"]);
+    assert_eq!(new.tables.len(), 10_001);
+    let first: Vec<(&str, &str)> =
+        new.tables.iter().take(2).map(|e| (e.key.as_str(), e.value.as_ref().unwrap().pinned.as_str())).collect();
+    assert_eq!(first, [("a", "02"), ("b", "01")]);
+}
+
+#[test]
 fn what_a_statement_does_not_touch_stays() {
     let mut old = keyspace(true, vec![("h", vindex("hash", &[]))], vec![("t", Table::default())]);
     old.require_explicit_routing = true;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
 use super::super::migrate::cleanup::others::Others;
-use super::super::migrate::cleanup::{Removal, Traces};
+use super::super::migrate::cleanup::{Removal, Traces, entries};
 use super::super::migrate::{Found, locks};
 use super::super::record;
 use super::super::streams::{Keyspace, OnShard};
@@ -143,7 +143,9 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     }
     let denied = now.to_lift(target, facts);
     let mark = found.noting_streams();
-    let traces = Traces { tables: now.tables, vschema_tables: now.vschema, denied, mark, ..streams };
+    let taken_from_vschema = entries::some_are_gone(&vschema, &facts.vschema_tables);
+    let vschema_tables = now.vschema;
+    let traces = Traces { tables: now.tables, vschema_tables, taken_from_vschema, denied, mark, ..streams };
     removal(traces).run().await.map(drop)
 }
 

@@ -38,7 +38,7 @@ pub async fn judge<'n>(context: &Context, nodes: impl Iterator<Item = &'n Node>)
 }
 
 /// Who holds a lock, and since when (epoch seconds): stock's JSON.
-fn told(value: &[u8]) -> (String, Option<i64>) {
+pub fn told(value: &[u8]) -> (String, Option<i64>) {
     let json: serde_json::Value = serde_json::from_slice(value).unwrap_or_default();
     let text = |key: &str| json.get(key).and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
     let since = text("Time").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);

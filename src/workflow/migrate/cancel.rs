@@ -247,13 +247,15 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data
         None => found.origin.tables.as_slice(),
     };
     let left: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
-    let added = added.iter().filter(|table| !left.contains(table));
-    let vschema_tables = found.vschema.as_ref().map(|record| entries::removable(&record.value, added));
+    let added: Vec<&String> = added.iter().filter(|table| !left.contains(table)).collect();
+    let vschema = found.vschema.as_ref().map(|record| &record.value);
+    let vschema_tables = vschema.map(|vschema| entries::removable(vschema, added.iter().copied()));
     Traces {
         with_streams: shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect(),
         tables,
         handed_over: keep_data,
         vschema_tables: vschema_tables.unwrap_or_default(),
+        taken_from_vschema: vschema.is_some_and(|vschema| entries::some_are_gone(vschema, added)),
         denied: found.denied(),
         denied_for_others: found.denied_for_others(),
         streams_stay: false,

@@ -56,6 +56,8 @@ pub struct Traces {
     pub handed_over: bool,
     /// Entries to take out of the VSchema.
     pub vschema_tables: Vec<String>,
+    /// True when some are out of it already: who took them out may have been cut off before cells heard of it.
+    pub taken_from_vschema: bool,
     /// Denied tables to lift, by shard.
     pub denied: Vec<(String, Vec<String>)>,
     /// The record. It tells that tables are being taken away before they are: whoever comes when this was cut off knows that
@@ -93,6 +95,8 @@ impl Traces {
         }
         if !self.vschema_tables.is_empty() {
             steps.push(Step::TakeFromVSchema { keyspace: target.name.clone(), tables: self.vschema_tables.clone() });
+        } else if self.taken_from_vschema {
+            steps.push(Step::RebuildServing { cells: target.cells.names().map(str::to_owned).collect() });
         }
         let denied = self.denied.iter().filter(|(_, tables)| !tables.is_empty());
         steps.push(Step::LiftDenied { shards: denied.map(|(shard, _)| shard.clone()).collect() });
@@ -182,6 +186,7 @@ impl Removal<'_> {
             Step::TakeFromVSchema { .. } => {
                 try_join(async { self.write(self.seen_to()?).await }, self.take_from_vschema()).await.map(drop)
             }
+            Step::RebuildServing { .. } => self.rebuild_serving().await,
             Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
             Step::DeleteStreams { .. } => {
                 delete_rows(context, lock, target, workflow).await?;
@@ -252,7 +257,12 @@ impl Removal<'_> {
         let Some(record) = topo::vschema::find(global, keyspace).await? else { return Ok(()) };
         let entries = entries::removable(&record.value, &self.traces.vschema_tables);
         topo::vschema::remove_tables(global, record, &entries, self.lock).await?;
-        Ok(topo::srv_vschema::rebuild_reachable(global, &self.target().keyspace.cells).await?)
+        self.rebuild_serving().await
+    }
+
+    async fn rebuild_serving(&self) -> Result<()> {
+        let cells = &self.target().keyspace.cells;
+        Ok(topo::srv_vschema::rebuild_reachable(self.context.topo.global(), cells).await?)
     }
 }
 

@@ -21,7 +21,7 @@ use dashmap::DashMap;
 use futures::future::{join, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
-use super::super::preflight::{DryRun, Report, passed_over};
+use super::super::preflight::{DryRun, Report, left_out, passed_over};
 use super::super::refresh::{self, Missed};
 use super::super::{Error, Result, names};
 use super::arguments::Arguments;
@@ -29,6 +29,7 @@ use super::{CREATE_ACTION, gather, status};
 use crate::context::Context;
 use crate::topo::{self, Lock, Topo, paths};
 use examine::Examined;
+use situation::Situation;
 
 /// Makes and, when asked, starts a workflow; answers its status, with what the checks warn of in the traffic line.
 ///
@@ -133,7 +134,16 @@ async fn create_locked(
     answer.traffic_state.push_str(&batching::reads_text(situation));
     answer.traffic_state.push_str(&Missed::told(&creation.missed(), refresh::DENIES_NOT_YET));
     answer.traffic_state.push_str(&passed_over(&situation.target.keyspace.cells));
-    Ok(with_warnings(answer, report))
+    Ok(with_warnings(answer, &with_late_cells(report, situation)))
+}
+
+/// The report with the cells of the target that were there when it was made and have been left out since.
+fn with_late_cells(report: &Report, situation: &Situation) -> Report {
+    let mut report = report.clone();
+    let mut late = left_out(&situation.target.keyspace.cells, "target");
+    late.retain(|late| !report.findings.contains(late));
+    report.extend(late);
+    report
 }
 
 /// The answer of a create that has done its work, when its status cannot be read.

@@ -12,6 +12,7 @@ use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 use super::super::preflight::Finding;
 use super::super::record::{self, Facts, Phase, unreadable};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
+use super::super::traffic;
 use super::super::verdict::diff::{self, Diffs};
 use super::super::way_back;
 use super::super::{Error, Result, verdict};
@@ -31,7 +32,8 @@ pub struct Common {
     /// Names of all keyspaces, ascending.
     pub keyspaces: Vec<String>,
     mounts: Vec<Node>,
-    rules: RoutingRules,
+    /// `None` when they cannot be decoded.
+    rules: Option<RoutingRules>,
     /// Keyspace, workflow and what create noted down.
     records: Vec<record::Known>,
     /// The same of ways back.
@@ -45,17 +47,18 @@ impl Common {
         let (keyspaces, mounts, rules, kept) = try_join4(
             async { Ok(topo::keyspace::names(global).await?) },
             async { Ok(global.list(paths::EXTERNAL_CLUSTERS).await?) },
-            async { Ok(topo::routing_rules::get(global).await?) },
+            async { Ok(traffic::shown_rules(global).await?) },
             async { Ok::<_, Error>(global.list(paths::WORKFLOW_RECORDS).await?) },
         )
         .await?;
+        let rules = rules.map_err(|error| tracing::debug!("the routing rules are left out: {error}")).ok();
         let (records, ways_back) = (record::known(&kept), way_back::record::known(&kept));
         Ok(Self { keyspaces, mounts, rules, records, ways_back })
     }
 
     /// Nothing but these mounts.
     pub(in crate::workflow) fn of_mounts(mounts: Vec<Node>) -> Self {
-        let (rules, records) = (RoutingRules::default(), Vec::new());
+        let (rules, records) = (Some(RoutingRules::default()), Vec::new());
         Self { keyspaces: Vec::new(), mounts, rules, records, ways_back: Vec::new() }
     }
 
@@ -208,7 +211,7 @@ pub(in crate::workflow) async fn migrations(
             let earlier = common.facts(name, &workflow).filter(|_| facts.is_none());
             let around = Around {
                 mounts: &common.mounts,
-                rules: &common.rules,
+                rules: common.rules.as_ref(),
                 serving,
                 diffs: &diffs,
                 facts: facts.as_deref(),

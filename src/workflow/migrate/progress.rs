@@ -173,7 +173,8 @@ fn float(number: i64) -> f64 {
     number as f64
 }
 
-fn decode(result: &QueryResult) -> Sizes {
+/// Decodes the sizes of tables: name, rows, bytes. Figures that are none are 0.
+pub fn decode(result: &QueryResult) -> Sizes {
     let size = |row: Vec<Option<String>>| {
         let mut row = row.into_iter();
         let table = row.next()??;

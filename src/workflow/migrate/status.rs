@@ -20,7 +20,7 @@ use super::super::preflight::Finding;
 use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Kept, Stored, TableSize};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
-use super::super::traffic::Traffic;
+use super::super::traffic::{self, Traffic};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas::{self, Stalled};
 use super::super::verdict::schema::Columns;
@@ -58,7 +58,7 @@ pub async fn status(
     let (target, mounts, rules, vschema, (stored, unreadable)) = try_join5(
         Keyspace::read(context, keyspace),
         async { Ok(global.list(topo::paths::EXTERNAL_CLUSTERS).await?) },
-        async { Ok(topo::routing_rules::get(global).await?) },
+        async { Ok(traffic::shown_rules(global).await?) },
         async { Ok(topo::vschema::find(global, keyspace).await?) },
         async { Ok(readable(record::look(global, keyspace, workflow).await)) },
     )
@@ -68,6 +68,7 @@ pub async fn status(
         let text = format!("shard {unknown} not found in keyspace {keyspace}");
         return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
     }
+    let rules = decoded(&target, rules);
     let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
     let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
     let read = Seen::read(context, &target, workflow, !sized);
@@ -92,7 +93,7 @@ pub async fn status(
     let vschema = vschema.map(|record| record.value).unwrap_or_default();
     let around = Around {
         mounts: &mounts,
-        rules: &rules,
+        rules: rules.as_ref(),
         serving: &serving,
         diffs: &diffs,
         facts,
@@ -111,6 +112,15 @@ pub async fn status(
     Ok(answer)
 }
 
+/// The routing rules; those that cannot be decoded are left out by name.
+fn decoded(target: &Keyspace, rules: std::result::Result<RoutingRules, topo::Error>) -> Option<RoutingRules> {
+    let left_out = |error: topo::Error| {
+        let why = format!("{error}; put others in their place: ApplyRoutingRules --rules-file …");
+        target.cells.pass_over("the record of the routing rules".to_owned(), why);
+    };
+    rules.map_err(left_out).ok()
+}
+
 /// What was left out, for the traffic line; empty when all could be reached.
 fn left_out(target: &Keyspace) -> String {
     let cells = target.cells.left_out().into_iter().map(|(cell, why)| format!("cell {cell} was left out: {why}"));
@@ -122,7 +132,8 @@ fn left_out(target: &Keyspace) -> String {
 pub(super) struct Around<'a> {
     /// The records of all mounts.
     pub mounts: &'a [Node],
-    pub rules: &'a RoutingRules,
+    /// `None` when they cannot be decoded.
+    pub rules: Option<&'a RoutingRules>,
     /// The serving vschema of each cell.
     pub serving: &'a [(String, Option<SrvVSchema>)],
     pub diffs: &'a Diffs,
@@ -355,7 +366,7 @@ impl Seen {
         let mut here = Size::default();
         for copying in self.copying.iter() {
             let size = copying.sizes.get(table).copied().unwrap_or_default();
-            here = Size { rows: here.rows + size.rows, bytes: here.bytes + size.bytes };
+            here = Size { rows: here.rows.saturating_add(size.rows), bytes: here.bytes.saturating_add(size.bytes) };
         }
         if everywhere {
             let copies = i64::try_from(self.copying.len().max(1)).unwrap_or(1);

@@ -112,7 +112,8 @@ async fn ask(context: &Context, tablet: &Tablet, query: String) -> std::result::
     context.tablets.read(tablet, query, MAX_ROWS).await.map(|result| decode(&result)).map_err(|e| e.to_string())
 }
 
-fn decode(result: &QueryResult) -> Answers {
+/// Decodes what a server said.
+pub fn decode(result: &QueryResult) -> Answers {
     let mut answers = Answers::default();
     for row in rows::texts(result) {
         let mut row = row.into_iter().map(Option::unwrap_or_default);

@@ -302,7 +302,8 @@ pub fn sentence(diffs: &Diffs, now: i64) -> String {
     let equal = known.len() == diffs.len() && known.iter().all(|diff| diff.state == "completed");
     match age(&known, now).filter(|_| equal) {
         Some(age) => {
-            let rows: i64 = known.iter().flat_map(|diff| &diff.tables).map(|t| t.compared).sum();
+            let compared = known.iter().flat_map(|diff| &diff.tables).map(|t| t.compared);
+            let rows = compared.fold(0_i64, i64::saturating_add);
             let age = humantime::format_duration(std::time::Duration::from_secs(age.unsigned_abs()));
             format!("equal, {rows} rows compared, ended {age} ago")
         }

@@ -49,7 +49,8 @@ pub async fn columns(context: &Context, on: &Tablet, tables: &[String]) -> table
     Ok(few(reads).await?.iter().flat_map(decode).collect())
 }
 
-fn decode(result: &QueryResult) -> Columns {
+/// Decodes the answer to what [`columns`] asks.
+pub fn decode(result: &QueryResult) -> Columns {
     let mut columns = Columns::new();
     for row in rows::texts(result) {
         let mut row = row.into_iter().map(Option::unwrap_or_default);

@@ -116,7 +116,7 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
     };
     let (topo, records, cells) = bounded(ask.within, topology).await?;
     let names: Vec<&str> = records.iter().map(topo::shard::name).collect();
-    let tablets = bounded(ask.within, async { Ok(tablets(&ask.keyspace, &names, &cells).await) });
+    let tablets = tablets(&ask.keyspace, &names, &cells, ask.within);
     let answers = async {
         let primaries = Keyspace::with_primaries(&ask.keyspace, records.clone(), cells.clone());
         let asked = bounded(ask.within, async { primaries.await.map_err(|e| e.to_string()) }).await?;
@@ -124,7 +124,7 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
     };
     let (tablets, answers) = join(tablets, answers).await;
     let (mut source, asked) = answers?;
-    source.forget_replaced(&asked, &tablets.unwrap_or_default());
+    source.forget_replaced(&asked, &tablets);
     Ok(source)
 }
 
@@ -179,12 +179,19 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
     Source { shards, columns, sizes, stalled, serving }
 }
 
-/// The tablets of some shards in the cells that tell, by shard: two waves.
-async fn tablets(keyspace: &str, shards: &[&str], cells: &Cells) -> BTreeMap<String, Vec<Tablet>> {
-    let graphs = topo::tablet::replication(cells, keyspace, shards).await;
-    let aliases: Vec<TabletAlias> = graphs.values().flatten().cloned().collect();
+/// The tablets of some shards in the cells that tell in time, by shard: two waves. The graph of a cell names its own tablets, so
+/// one that says nothing keeps no other from telling.
+async fn tablets(keyspace: &str, shards: &[&str], cells: &Cells, within: Duration) -> BTreeMap<String, Vec<Tablet>> {
+    let reads = cells.names().map(|name| {
+        bounded(within, async move {
+            let cell = cells.only(&[name.to_owned()]).map_err(|e| e.to_string())?;
+            let graphs = topo::tablet::replication(&cell, keyspace, shards).await;
+            let aliases: Vec<TabletAlias> = graphs.into_values().flatten().collect();
+            Ok(topo::tablet::reachable(&cell, &aliases).await.tablets)
+        })
+    });
     let mut found: BTreeMap<String, Vec<Tablet>> = BTreeMap::new();
-    for tablet in topo::tablet::reachable(cells, &aliases).await.tablets.into_values() {
+    for tablet in join_all(reads).await.into_iter().flatten().flat_map(BTreeMap::into_values) {
         found.entry(tablet.shard.clone()).or_default().push(tablet);
     }
     found
@@ -268,7 +275,7 @@ impl SourceShard {
                 "binlog_expire_logs_seconds" => self.keeps = value.parse().ok(),
                 // of no effect while the one in seconds is set
                 "expire_logs_days" if self.keeps.is_none_or(|seconds| seconds == 0) => {
-                    self.keeps = value.parse::<i64>().ok().map(|days| days * 86_400);
+                    self.keeps = value.parse::<i64>().ok().map(|days| days.saturating_mul(86_400));
                 }
                 _ => {}
             }

@@ -10,7 +10,7 @@ use prost_reflect::MessageDescriptor;
 use serde_json::{Value, json};
 use vtmigrated::sql::rows as sql_rows;
 use vtmigrated::topo::{json as topo_json, wire};
-use vtmigrated_proto::query::{QueryResult, Row};
+use vtmigrated_proto::query::{Field, QueryResult, Row};
 
 /// Values where others are expected.
 const ODD: [&str; 16] = [
@@ -195,7 +195,26 @@ fn instead(value: &Value, edit: &Edit) -> Value {
 }
 
 /// Text of words and signs; some of `words` may come in.
-pub fn text(sample: &str, words: &'static [&'static str]) -> impl Strategy<Value = String> {
+pub fn text(sample: &str, words: &'static [&'static str]) -> impl Strategy<Value = String> + use<> {
+    let parts = parts(sample);
+    nearly(move |edits| in_text(parts.clone(), words, edits)).prop_map(lossy)
+}
+
+/// Several such texts, all changed alike: what is changed takes longer to think out than to do.
+pub fn texts(samples: &[(&str, &'static [&'static str])]) -> impl Strategy<Value = Vec<String>> + use<> {
+    let samples: Vec<_> = samples.iter().map(|(sample, words)| (parts(sample), *words)).collect();
+    let count = samples.len();
+    let made = (edits(), smudges()).prop_map(move |(edits, smudges)| {
+        let made = |(parts, words): &(Vec<String>, &'static [&'static str])| {
+            lossy(smudged(in_text(parts.clone(), words, &edits), smudges.clone()))
+        };
+        samples.iter().map(made).collect::<Vec<String>>()
+    });
+    prop_oneof![9 => made, 1 => vec(any::<u8>(), 0..200).prop_map(move |bytes| vec![lossy(bytes); count])]
+}
+
+/// Words, and what is between them.
+fn parts(sample: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for next in sample.chars() {
         match parts.last_mut() {
@@ -203,52 +222,78 @@ pub fn text(sample: &str, words: &'static [&'static str]) -> impl Strategy<Value
             _ => parts.push(next.to_string()),
         }
     }
-    let changed = nearly(move |edits| {
-        let mut parts = parts.clone();
-        for edit in edits {
-            let at = edit.path[0].index(parts.len() + 1);
-            let word = words[edit.other.index(words.len())];
-            match edit.how % 6 {
-                0 if at < parts.len() => drop(parts.remove(at)),
-                1 if at < parts.len() => parts.insert(at, parts[at].clone()),
-                2 if at < parts.len() => {
-                    let other = edit.other.index(parts.len());
-                    parts.swap(at, other);
-                }
-                3 => parts.insert(at, edit.odd().to_owned()),
-                4 if at < parts.len() => word.clone_into(&mut parts[at]),
-                _ => parts.insert(at, word.to_owned()),
+    parts
+}
+
+fn in_text(mut parts: Vec<String>, words: &[&str], edits: &[Edit]) -> Vec<u8> {
+    for edit in edits {
+        let at = edit.path[0].index(parts.len() + 1);
+        let word = words[edit.other.index(words.len())];
+        match edit.how % 6 {
+            0 if at < parts.len() => drop(parts.remove(at)),
+            1 if at < parts.len() => parts.insert(at, parts[at].clone()),
+            2 if at < parts.len() => {
+                let other = edit.other.index(parts.len());
+                parts.swap(at, other);
             }
+            3 => parts.insert(at, edit.odd().to_owned()),
+            4 if at < parts.len() => word.clone_into(&mut parts[at]),
+            _ => parts.insert(at, word.to_owned()),
         }
-        parts.concat().into_bytes()
-    });
-    changed.prop_map(lossy)
+    }
+    parts.concat().into_bytes()
 }
 
 type Values = Vec<Option<Vec<u8>>>;
 
-/// An answer of MySQL that is nearly one with these columns and rows; an empty text of a sample is NULL.
-pub fn rows(columns: &[&str], rows: &[&[&str]]) -> impl Strategy<Value = QueryResult> + use<> {
-    let fields =
-        columns.iter().map(|name| vtmigrated_proto::query::Field { name: (*name).to_owned(), ..Default::default() });
-    let fields: Vec<_> = fields.collect();
-    let value = |text: &&str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
-    let sample: Vec<Values> = rows.iter().map(|row| row.iter().map(value).collect()).collect();
-    (edits(), vec((any::<Index>(), smudges()), 0..3)).prop_map(move |(edits, smudges)| {
-        let mut all = sample.clone();
+/// An answer of MySQL as it should be.
+pub struct Sample {
+    fields: Vec<Field>,
+    rows: Vec<Values>,
+}
+
+/// Changes of the parts of an answer, and of the bytes of some of its values.
+type Changes = (Vec<Edit>, Vec<(Index, Smudges)>);
+
+fn changes() -> impl Strategy<Value = Changes> {
+    (edits(), vec((any::<Index>(), smudges()), 0..3))
+}
+
+impl Sample {
+    /// With these columns and rows; an empty text is NULL.
+    pub fn new(columns: &[&str], rows: &[&[&str]]) -> Self {
+        let field = |name: &&str| Field { name: (*name).to_owned(), ..Field::default() };
+        let value = |text: &&str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
+        let rows = rows.iter().map(|row| row.iter().map(value).collect()).collect();
+        Self { fields: columns.iter().map(field).collect(), rows }
+    }
+
+    fn changed(&self, (edits, smudges): &Changes) -> QueryResult {
+        let mut all = self.rows.clone();
         for (at, smudge) in smudges {
             let mut values: Vec<&mut Vec<u8>> = all.iter_mut().flatten().flatten().collect();
             let at = at.index(values.len().max(1));
             if let Some(value) = values.get_mut(at) {
-                **value = smudged(std::mem::take(*value), smudge);
+                **value = smudged(std::mem::take(*value), smudge.clone());
             }
         }
         edits.iter().for_each(|edit| in_rows(&mut all, edit));
-        let mut result = QueryResult { fields: fields.clone(), ..QueryResult::default() };
+        let mut result = QueryResult { fields: self.fields.clone(), ..QueryResult::default() };
         result.rows = all.iter().map(|row| sql_rows::row(row.iter().map(Option::as_deref))).collect();
         edits.iter().for_each(|edit| in_result(&mut result, edit));
         result
-    })
+    }
+}
+
+/// An answer that is nearly one with these columns and rows; an empty text of a sample is NULL.
+pub fn rows(columns: &[&str], rows: &[&[&str]]) -> impl Strategy<Value = QueryResult> + use<> {
+    let sample = Sample::new(columns, rows);
+    changes().prop_map(move |changes| sample.changed(&changes))
+}
+
+/// Several answers, all changed alike.
+pub fn answers(samples: Vec<Sample>) -> impl Strategy<Value = Vec<QueryResult>> {
+    changes().prop_map(move |changes| samples.iter().map(|sample| sample.changed(&changes)).collect::<Vec<_>>())
 }
 
 fn in_rows(all: &mut Vec<Values>, edit: &Edit) {

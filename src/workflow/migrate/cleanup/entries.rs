@@ -17,6 +17,12 @@ pub fn removable<'t>(vschema: &VSchema, tables: impl IntoIterator<Item = &'t Str
     tables.cloned().collect()
 }
 
+/// True when some of the tables have no entry in a VSchema from which entries are [removed](removable).
+pub fn some_are_gone<'t>(vschema: &VSchema, tables: impl IntoIterator<Item = &'t String>) -> bool {
+    let known = vschema::tables(vschema);
+    !vschema.sharded && tables.into_iter().any(|table| !known.contains_key(table.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use vtmigrated_proto::vschema::ColumnVindex;
@@ -40,6 +46,8 @@ mod tests {
         let vschema = VSchema { tables, ..VSchema::default() };
         let named = ["plain", "seq", "changed", "pin", "gone"].map(str::to_owned);
         assert_eq!(removable(&vschema, &named), ["plain", "seq"]);
-        assert!(removable(&VSchema { sharded: true, ..vschema }, &named).is_empty());
+        assert!(some_are_gone(&vschema, &named) && !some_are_gone(&vschema, &named[..4]));
+        let sharded = VSchema { sharded: true, ..vschema };
+        assert!(removable(&sharded, &named).is_empty() && !some_are_gone(&sharded, &named));
     }
 }

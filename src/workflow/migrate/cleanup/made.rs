@@ -141,6 +141,8 @@ fn micros(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn made(table: &[[Option<&str>; 3]]) -> Made {
@@ -182,6 +184,18 @@ mod tests {
         assert_eq!(micros("17.1234567"), Some(17_123_456));
         for bad in ["", "x", "1.x", "99999999999999999999", "9999999999999999.0"] {
             assert_eq!(micros(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_told_of_times_is_read(
+            at in "-?[0-9]{0,19}(\\.\\PC{0,8})?",
+            now in "-?[0-9]{0,19}(\\.\\PC{0,8})?",
+        ) {
+            let made = made(&[[Some("t"), Some(&at), Some(&now)], [Some("u"), Some(&now), Some(&at)]]);
+            prop_assert_ne!(made.then("t"), Then::Absent);
+            prop_assert!(made.rest().is_none_or(|rest| rest <= Duration::from_secs(3)));
         }
     }
 }

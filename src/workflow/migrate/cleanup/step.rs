@@ -30,6 +30,9 @@ pub enum Step {
         keyspace: String,
         tables: Vec<String>,
     },
+    RebuildServing {
+        cells: Vec<String>,
+    },
     /// In one transaction; then the tablets of these shards read their records again.
     LiftDenied {
         shards: Vec<String>,
@@ -88,6 +91,7 @@ impl fmt::Display for Step {
                     listed(tables)
                 )
             }
+            Self::RebuildServing { cells } => write!(f, "Rebuild the SrvVSchema of cells: {}", listed(cells)),
             Self::LiftDenied { shards } => {
                 write!(f, "Remove the denied tables of the workflow on shards: {}", names::some(shards, ","))
             }

@@ -8,7 +8,7 @@ use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsAllPrivsRequest, Execute
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::preflight::few;
-use super::super::super::{Error, Result};
+use super::super::super::{Error, Result, names};
 use super::super::arguments::Arguments;
 use super::super::cleanup::claim;
 use super::situation::Situation;
@@ -59,11 +59,11 @@ async fn are_empty(
     if full.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = full.into_iter().collect();
+    let full: Vec<String> = full.into_iter().collect();
     let text = format!(
         "failed to validate that all target tables are empty: non-empty tables found in target keyspace({}): {}",
         keyspace.name,
-        names.join(", ")
+        names::some(&full, ", ")
     );
     let help = "a migration fills empty tables: empty or drop them, or leave them out with --exclude-tables";
     Err(Error::precondition("TARGET_NOT_EMPTY", text, help))

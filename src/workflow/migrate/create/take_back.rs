@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::super::record::{self, Facts, Stored};
 use super::super::super::streams::OnShard;
-use super::super::super::{Error, Result};
+use super::super::super::{Error, Result, names};
 use super::super::Found;
 use super::super::cleanup::claim::{Claim, Kept, Known};
 use super::super::cleanup::ownership::Reason;
@@ -89,6 +89,7 @@ impl Creation<'_> {
         let traces = Traces {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
             vschema_tables: entries,
+            taken_from_vschema: false,
             tables: claim.tables,
             handed_over: false,
             // what that tablet may still make is not to be written to either
@@ -158,8 +159,7 @@ impl Theirs {
 }
 
 fn left(error: Error, kept: &[Kept]) -> Error {
-    let texts: Vec<String> = kept.iter().map(ToString::to_string).collect();
-    let text = format!("left as they are: {}", texts.join("; "));
+    let text = format!("left as they are: {}", names::some(kept, "; "));
     let help = "look at these tables, and drop those by hand that nobody needs".to_owned();
     let undo = Error::precondition("TABLES_NOT_OWNED", text, "");
     Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }

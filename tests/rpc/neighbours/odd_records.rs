@@ -1,0 +1,43 @@
+//! Records beside a migration that cannot be decoded, or of a primary of the source that was shut down.
+
+use super::*;
+
+#[tokio::test]
+async fn routing_rules_that_cannot_be_decoded_keep_nobody_but_a_cancel() {
+    let rig = rig(false).await;
+    rig.lab.put(paths::ROUTING_RULES, vec![0xff, 0xff]).await;
+    let words = "the record of the routing rules was left out: bad topology data at /vitess/global/RoutingRules: ";
+    let line = rig.create_from(TabletType::Replica).await.unwrap();
+    assert!(line.contains(words), "{line}");
+    let line = rig.status().await.unwrap().traffic_state;
+    for words in [words, "Reads Not Switched. Writes Unknown. Complete: ", "ApplyRoutingRules --rules-file"] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    let refused = rig.cancel(false).await.unwrap_err();
+    assert!(refused.message().contains("bad topology data at /vitess/global/RoutingRules: "), "{refused}");
+    rig.lab.topo.global().remove(paths::ROUTING_RULES).await.unwrap();
+    let line = rig.status().await.unwrap().traffic_state;
+    assert!(line.starts_with("Reads Not Switched. Writes Not Switched. Complete: "), "{line}");
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
+
+#[tokio::test]
+async fn a_source_primary_that_was_shut_down_keeps_a_complete_and_nothing_that_a_replica_can_do() {
+    let rig = rig(false).await;
+    rig.create_from(TabletType::Replica).await.unwrap();
+    stop(&rig, true).await;
+    let words = "tablet is shutdown: src1-0000000100, the primary of shard commerce/0";
+    let streams = rig.status().await.unwrap().shard_streams.into_iter().flat_map(|entry| entry.value.unwrap().streams);
+    let told: Vec<String> = streams.map(|stream| stream.info).collect();
+    assert!(told.len() == 2 && told.iter().all(|info| info.contains(words)), "{told:?}");
+    let (keyspace, workflow) = of_import();
+    let diff = VDiffCreateRequest { workflow, target_keyspace: keyspace, ..Default::default() };
+    rig.lab.client.clone().v_diff_create(diff).await.unwrap();
+    let refused = rig.complete().await.unwrap_err();
+    for words in [words, "complete --ignore-source-keyspace"] {
+        assert!(refused.message().contains(words), "{words}: {refused}");
+    }
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
+}
