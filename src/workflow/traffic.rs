@@ -1,10 +1,17 @@
 //! Whether routing rules have switched the traffic of a workflow's tables, as stock computes it.
 //!
-//! A Migrate writes no rules; only rules that are there for other reasons make a difference.
+//! A Migrate writes no rules; only rules that are there for other reasons make a difference. They are of the whole cluster, so that
+//! whoever has broken them may have nothing to do with the workflow.
 
 use std::collections::BTreeMap;
 
 use vtmigrated_proto::vschema::{RoutingRules, SrvVSchema};
+
+use crate::error::Explain;
+use crate::topo;
+
+/// The routing rules of the target's cluster, or why they cannot be decoded.
+pub type Rules = topo::Result<RoutingRules>;
 
 /// What the rules say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,13 +20,28 @@ pub struct Traffic {
     replica_not: Vec<String>,
     rdonly_switched: Vec<String>,
     rdonly_not: Vec<String>,
-    pub writes_switched: bool,
+    writes: Writes,
+}
+
+/// Whether writes were switched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Writes {
+    #[default]
+    NotSwitched,
+    Switched,
+    /// Why nobody can tell.
+    Unknown(String),
 }
 
 impl Traffic {
     /// Reads the state from the serving vschema of each cell and the global rules.
-    pub fn of(source: &str, tables: &[String], cells: &[(String, Option<SrvVSchema>)], rules: &RoutingRules) -> Self {
-        let mut traffic = Self { writes_switched: writes_switched(source, tables, rules), ..Self::default() };
+    pub fn of(source: &str, tables: &[String], cells: &[(String, Option<SrvVSchema>)], rules: &Rules) -> Self {
+        let writes = match writes_switched(source, tables, rules) {
+            Ok(true) => Writes::Switched,
+            Ok(false) => Writes::NotSwitched,
+            Err(why) => Writes::Unknown(format!("{why}; {}", why.help())),
+        };
+        let mut traffic = Self { writes, ..Self::default() };
         let Some(first) = tables.first() else { return traffic };
         for (cell, serving) in cells {
             let rules = serving.as_ref().and_then(|s| s.routing_rules.as_ref());
@@ -58,18 +80,25 @@ impl std::fmt::Display for Traffic {
                 }
             }
         }
-        f.write_str(if self.writes_switched { ". Writes Switched" } else { ". Writes Not Switched" })
+        match &self.writes {
+            Writes::Switched => f.write_str(". Writes Switched"),
+            Writes::NotSwitched => f.write_str(". Writes Not Switched"),
+            Writes::Unknown(why) => write!(f, ". Writes Unknown: {why}"),
+        }
     }
 }
 
 /// True when a rule sends writes of one of the tables somewhere else.
-pub fn writes_switched(source: &str, tables: &[String], rules: &RoutingRules) -> bool {
+///
+/// # Errors
+/// Why the rules cannot be decoded.
+pub fn writes_switched<'r>(source: &str, tables: &[String], rules: &'r Rules) -> Result<bool, &'r topo::Error> {
     let rules: BTreeMap<&str, &Vec<String>> =
-        rules.rules.iter().map(|r| (r.from_table.as_str(), &r.to_tables)).collect();
-    tables.iter().any(|table| {
+        rules.as_ref()?.rules.iter().map(|r| (r.from_table.as_str(), &r.to_tables)).collect();
+    Ok(tables.iter().any(|table| {
         let key = format!("{source}.{table}");
         rules.get(key.as_str()).and_then(|to| to.first()).is_some_and(|to| *to != key)
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -78,14 +107,18 @@ mod tests {
 
     use super::*;
 
-    fn rules(list: &[(&str, &str)]) -> RoutingRules {
+    fn stored(list: &[(&str, &str)]) -> RoutingRules {
         let rule =
             |(from, to): &(&str, &str)| RoutingRule { from_table: (*from).into(), to_tables: vec![(*to).into()] };
         RoutingRules { rules: list.iter().map(rule).collect() }
     }
 
+    fn rules(list: &[(&str, &str)]) -> Rules {
+        Ok(stored(list))
+    }
+
     fn cell(list: &[(&str, &str)]) -> (String, Option<SrvVSchema>) {
-        ("zone1".into(), Some(SrvVSchema { routing_rules: Some(rules(list)), ..SrvVSchema::default() }))
+        ("zone1".into(), Some(SrvVSchema { routing_rules: Some(stored(list)), ..SrvVSchema::default() }))
     }
 
     #[test]
@@ -104,6 +137,16 @@ mod tests {
             traffic.to_string(),
             "Reads partially switched. All Replica Reads Switched. Rdonly not switched. Writes Switched"
         );
-        assert!(!writes_switched("commerce", &tables, &rules(&[("commerce.t", "commerce.t")])));
+        assert_eq!(writes_switched("commerce", &tables, &rules(&[("commerce.t", "commerce.t")])), Ok(false));
+    }
+
+    #[test]
+    fn rules_that_cannot_be_decoded_are_told_with_what_can_be_done() {
+        let tables = ["t".to_owned()];
+        let broken = topo::Error::BadData { path: "/global/RoutingRules".into(), detail: "invalid".into() };
+        let traffic = Traffic::of("commerce", &tables, &[cell(&[])], &Err(broken.clone())).to_string();
+        let begins = "Reads Not Switched. Writes Unknown: bad topology data at /global/RoutingRules: invalid; ";
+        assert!(traffic.starts_with(begins) && traffic.ends_with("ApplyRoutingRules --rules-file …"), "{traffic}");
+        assert_eq!(writes_switched("commerce", &tables, &Err(broken.clone())), Err(&broken));
     }
 }

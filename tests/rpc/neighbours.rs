@@ -1,5 +1,7 @@
 //! Cells, aliases and tablets beside a migration that are broken, odd, or shut down.
 
+#[path = "neighbours/broken.rs"]
+mod broken;
 #[path = "neighbours/reshards.rs"]
 mod reshards;
 
