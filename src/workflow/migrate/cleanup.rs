@@ -325,11 +325,11 @@ pub async fn lift_from(
 /// the streams know of them.
 pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
     lock.check().await?;
-    each(
-        target.keyspace.shards.iter(),
-        |_, tablet| async move { tables::restore_keys(context, tablet, workflow).await },
-    )
-    .await
+    let given = target.keyspace.shards.iter().map(|shard| async move {
+        let primary = shard.primary()?;
+        tables::restore_keys(context, primary, workflow).await
+    });
+    Error::all(join_all(given).await)
 }
 
 /// Deletes the streams of a workflow and its diffs on every shard: one wave.
