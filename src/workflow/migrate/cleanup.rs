@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod entries;
+pub mod journal;
 mod made;
 pub mod others;
 pub mod ownership;

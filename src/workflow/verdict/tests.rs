@@ -92,6 +92,7 @@ fn facts() -> Facts {
         unaware: Vec::new(),
         aware: Vec::new(),
         starting: Vec::new(),
+        reigns: Vec::new(),
         sizes: Vec::new(),
     }
 }
