@@ -119,8 +119,8 @@ async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Argum
     }
     found.refuse_way_back("delete", workflow)?;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
-    if facts.is_some_and(|facts| facts.handed_over) {
-        return Err(has_begun(keyspace, workflow));
+    if let Some(facts) = facts.filter(|facts| facts.handed_over) {
+        return Err(if facts.keeping { keeps_data(keyspace, workflow) } else { has_begun(keyspace, workflow) });
     }
     let rows: Vec<&OnShard> = found.rows.iter().collect();
     let tables = found.tables();
@@ -182,6 +182,14 @@ fn has_begun(keyspace: &str, workflow: &str) -> Error {
     );
     let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
     Error::precondition("COMPLETE_HAS_BEGUN", text, help)
+}
+
+fn keeps_data(keyspace: &str, workflow: &str) -> Error {
+    let text = format!(
+        "cannot delete workflow {workflow} in keyspace {keyspace}: its delete with --keep-data has begun, and clients have its tables"
+    );
+    let help = format!("repeat that: {}", unreadable::way_out((keyspace, workflow)));
+    Error::precondition("DELETE_HAS_BEGUN", text, help)
 }
 
 fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
