@@ -148,7 +148,7 @@ fn refuse_switched(found: &Found, rules: &Rules, arguments: &Arguments) -> Resul
                 "cannot delete workflow {workflow} in keyspace {keyspace}: routing rules may send writes to its tables: {why}"
             );
             let help = format!(
-                "{}, where GetSrvVSchema tells those that a cell serves; or end the workflow and keep its tables: {}",
+                "{}; GetSrvVSchema tells those that a cell serves; or end the workflow and keep its tables: {}",
                 why.help(),
                 unreadable::way_out((keyspace, workflow))
             );

@@ -57,7 +57,7 @@ async fn a_cancel_beside_routing_rules_that_cannot_be_decoded_names_two_ways_out
         let begins =
             "cannot delete workflow import in keyspace customer: routing rules may send writes to its tables: bad";
         assert!(text.starts_with(begins) && text.ends_with(KEEPS), "{text}");
-        assert!(text.contains("ApplyRoutingRules --rules-file …, where GetSrvVSchema tells"), "{text}");
+        assert!(text.contains("ApplyRoutingRules --rules-file …; GetSrvVSchema tells"), "{text}");
         assert_eq!(rig.lab.stored().await, before);
         rig.target.iter().for_each(|primary| assert_eq!(primary.taken(), Vec::<String>::new()));
         if keep_data {
