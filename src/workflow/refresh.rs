@@ -70,8 +70,8 @@ pub async fn known(context: &Context) -> Vec<Known> {
 }
 
 /// Takes tablets of one shard that have just read its record off those that workflows' records, as they were before, tell to be
-/// unaware of denied tables: a create that denies some meanwhile may have come too late for them. Not a primary, nor one that may have
-/// been primary: clients may have written to it before.
+/// unaware of denied tables: a create that denies some meanwhile may have come too late for them. Not a primary: clients may have
+/// written to it before.
 ///
 /// # Errors
 /// Those of the topology.
@@ -120,12 +120,8 @@ async fn make_aware(
         );
         return Ok(());
     }
-    if facts.has_had_others(shard, record) {
-        tracing::warn!(workflow = workflow.1, "a tablet that was refreshed may have been primary before");
-        return Ok(());
-    }
     for tablet in replicas {
-        facts.make_aware(&tablet::alias(tablet), cell(tablet));
+        facts.make_aware((shard, record), &tablet::alias(tablet), cell(tablet));
     }
     record::put(global, workflow, &facts, stored.version, lock).await.map(drop)
 }

@@ -74,7 +74,8 @@ impl Facts {
         self.has_unaware_primary(shard) || self.has_had_others(&shard.name, &shard.record.value)
     }
 
-    /// True when a shard has another primary, or has one anew, since one of its tablets was found not to know of denied tables.
+    /// True when a shard has another primary, or has one anew, since one of its tablets was found not to know of denied tables, and
+    /// before that one knew.
     pub fn has_had_others(&self, shard: &str, record: &Shard) -> bool {
         self.over(shard, record).next().is_some()
     }
@@ -108,13 +109,64 @@ impl Facts {
         self.unaware.iter().any(|unaware| unaware == alias || of_cell(unaware))
     }
 
-    /// Notes that a tablet has read its shard's record since.
-    pub fn make_aware(&mut self, alias: &str, cell: &str) {
+    /// Notes that a tablet has read the record of its shard, which is this. What it let clients write if it was primary meanwhile is
+    /// written.
+    pub fn make_aware(&mut self, (shard, record): (&str, &Shard), alias: &str, cell: &str) {
         self.unaware.retain(|unaware| unaware != alias);
-        self.reigns.retain(|reign| reign.unaware != alias);
+        self.reigns.retain(|reign| reign.unaware != alias || reign.shard == shard && reign.is_over(record));
         self.starting.retain(|(starting, _)| starting != alias);
         if self.is_unaware(alias, cell) {
+            let of_cell = self.over(shard, record).find(|reign| reign.unaware == cell).cloned();
+            self.reigns.extend(of_cell.map(|reign| Reign { unaware: alias.to_owned(), ..reign }));
             self.aware.push(alias.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use vtmigrated_proto::topodata::TabletAlias;
+    use vtmigrated_proto::vttime::Time;
+
+    use super::*;
+
+    fn shard(primary: u32, seconds: i64) -> Shard {
+        Shard {
+            primary_alias: Some(TabletAlias { cell: "zone1".into(), uid: primary }),
+            primary_term_start_time: Some(Time { seconds, nanoseconds: 0 }),
+            ..Shard::default()
+        }
+    }
+
+    fn facts(unaware: &[&str]) -> Facts {
+        let reign = |name: &&str| Reign::of(name, "-80", &shard(100, 5));
+        let json = json!({
+            "phase": "created", "mount": "ext1", "arguments": "", "tables": [], "created_tables": [], "vschema_tables": [],
+            "denied_tables": [], "unaware": unaware, "reigns": unaware.iter().map(reign).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_tablet_that_is_refreshed_while_its_shard_had_no_other_primary_let_nobody_write() {
+        let mut facts = facts(&["zone1-0000000101", "zone9"]);
+        assert!(!facts.has_had_others("-80", &shard(100, 5)) && !facts.has_had_others("80-", &shard(100, 7)));
+        assert!(facts.has_had_others("-80", &shard(100, 7)) && facts.has_had_others("-80", &shard(102, 5)));
+        facts.make_aware(("-80", &shard(100, 5)), "zone1-0000000101", "zone1");
+        facts.make_aware(("-80", &shard(100, 5)), "zone9-0000000900", "zone9");
+        assert_eq!((facts.unaware.as_slice(), facts.reigns.len()), (["zone9".to_owned()].as_slice(), 1));
+    }
+
+    #[test]
+    fn one_that_is_refreshed_later_may_have_been_primary_before() {
+        let mut facts = facts(&["zone1-0000000101", "zone9"]);
+        facts.make_aware(("-80", &shard(100, 7)), "zone1-0000000101", "zone1");
+        facts.make_aware(("-80", &shard(100, 7)), "zone9-0000000900", "zone9");
+        assert_eq!((&facts.unaware, &facts.aware), (&vec!["zone9".to_owned()], &vec!["zone9-0000000900".to_owned()]));
+        let names: Vec<&str> = facts.reigns.iter().map(|reign| reign.unaware.as_str()).collect();
+        assert_eq!(names, ["zone1-0000000101", "zone9", "zone9-0000000900"]);
+        let read: Facts = serde_json::from_value(serde_json::to_value(&facts).unwrap()).unwrap();
+        assert_eq!(read, facts);
     }
 }
