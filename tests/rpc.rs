@@ -37,6 +37,8 @@ mod faulty_source;
 mod guard;
 #[path = "rpc/keyspaces.rs"]
 mod keyspaces;
+#[path = "rpc/keys.rs"]
+mod keys;
 #[path = "rpc/late_replicas.rs"]
 mod late_replicas;
 #[path = "rpc/legacy.rs"]

@@ -25,6 +25,8 @@ use crate::topo::{Lock, keyspace as keyspaces, paths, shard as shards};
 pub const NOT_FIRST_ELECTION: &str = "NOT_FIRST_ELECTION";
 /// Waiting time for replicas when the request has none.
 pub const WAIT_REPLICAS: Duration = Duration::from_secs(30);
+/// Time for tablets to answer before the first of them is made primary, as stock's flag `--remote_operation_timeout` has it.
+const REACHED: Duration = Duration::from_secs(15);
 /// The counter by which equally good tablets are told apart.
 const BUFFER_POOL: &str = "Innodb_buffer_pool_pages_data";
 
@@ -150,11 +152,12 @@ async fn planned_locked(context: &Context, wanted: &Wanted, lock: &Lock) -> Resu
 async fn reach(context: &Context, tablets: &[Tablet]) -> Result<Vec<u64>> {
     let calls = tablets.iter().map(|tablet| async move {
         let request = manager::GetGlobalStatusVarsRequest { variables: vec![BUFFER_POOL.to_owned()] };
-        let found = context.tablets.get_global_status_vars(tablet, request).await?.status_values;
+        let asked = || context.tablets.get_global_status_vars(tablet, request.clone());
+        let found = journal::once_it_runs(asked).await?.status_values;
         // some servers do not have it
         Ok(found.get(BUFFER_POOL).and_then(|value| value.parse().ok()).unwrap_or_default())
     });
-    join_all(calls).await.into_iter().collect()
+    journal::within(REACHED, join_all(calls)).await.into_iter().collect()
 }
 
 async fn init_primary(context: &Context, primary: &Tablet, durability: Durability, wait: Duration) -> Result<String> {

@@ -1,4 +1,4 @@
-//! Edits of `SHOW CREATE TABLE` text. The text is never printed again from a parser's tree: tokens tell where to cut.
+//! Edits of `SHOW CREATE TABLE` text, and of the text that adds keys. The text is never printed again from a parser's tree: tokens tell where to cut.
 
 mod kind;
 mod shape;
@@ -39,6 +39,36 @@ pub fn without_foreign_keys(create: &str) -> Result<String, String> {
         text.replace_range(start..end, "");
     }
     Ok(text)
+}
+
+/// The statements that do one after the other what an `ALTER TABLE … ADD …, ADD …` does at once. None for a text that does anything
+/// else.
+pub fn one_by_one(alter: &str) -> Vec<String> {
+    let lines = Lines::new(alter);
+    let tokens = Tokenizer::new(&MySqlDialect {}, alter).tokenize_with_location().unwrap_or_default();
+    let mut depth = 0usize;
+    let (mut begins, mut ends) = (Vec::new(), Vec::new());
+    for token in &tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Comma if depth == 0 => ends.push(lines.offset(token.span.start)),
+            Token::Word(word) if depth == 0 && word.quote_style.is_none() && word.keyword == Keyword::ADD => {
+                // a comma ends each but the last
+                if begins.len() == ends.len() {
+                    begins.push(lines.offset(token.span.start));
+                }
+            }
+            _ => {}
+        }
+    }
+    ends.push(alter.len());
+    let head = begins.first().and_then(|first| alter.get(..*first)).unwrap_or_default();
+    if begins.len() != ends.len() {
+        return Vec::new();
+    }
+    let statement = |(begin, end): (usize, usize)| Some(format!("{head}{}", alter.get(begin..end)?.trim_end()));
+    begins.into_iter().zip(ends).map(statement).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 /// One comma-separated element between the outer parentheses.
@@ -170,9 +200,26 @@ mod tests {
         assert_eq!(without_foreign_keys(two).unwrap(), "CREATE TABLE t (\n  `a` int\n)");
     }
 
+    #[test]
+    fn additions_are_told_apart() {
+        let head = "alter table vt_ks.`add, t` ";
+        let added =
+            ["add key a (`x`, `add`)", "add unique key `b` ((`x` + 1), y) comment 'one, add (two'", "ADD KEY c (z)"];
+        let expected = added.map(|one| format!("{head}{one}"));
+        assert_eq!(one_by_one(&format!("{head}{}", added.join(", "))), expected);
+        assert_eq!(one_by_one(&format!("{head}{}", added.join("\n,\n"))), expected);
+        assert_eq!(one_by_one(&expected[1]), expected[1..2]);
+        for other in
+            ["", head, "alter table t drop key a, add key b (x)", "alter table t add key a (x), drop key b", "select 1"]
+        {
+            assert_eq!(one_by_one(other), Vec::<String>::new(), "{other}");
+        }
+    }
+
     proptest! {
         #[test]
         fn hostile_text_never_panics(text in "\\PC{0,60}") {
+            let _ = one_by_one(&text);
             let _ = without_foreign_keys(&text);
             let _ = without_foreign_keys(&format!("CREATE TABLE t ({text})"));
         }

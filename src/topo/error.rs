@@ -131,8 +131,10 @@ impl Explain for Error {
             Self::Unreachable { server, .. } => {
                 format!("check that a topology server answers at {server} from this host")
             }
-            Self::BadData { .. } => {
-                "the record is not what Vitess writes there: look at it with GetTopologyPath".into()
+            Self::BadData { path, .. } => {
+                let looks = "the record is not what Vitess writes there: look at it with GetTopologyPath";
+                let mend = super::srv_vschema::mend(path).map(|mend| format!("; to put another in its place: {mend}"));
+                format!("{looks}{}", mend.unwrap_or_default())
             }
             Self::NoImplementation(_) | Self::Unsupported(_) => format!("supported: {}", super::KINDS.join(", ")),
             Self::WrongServer { .. } => {

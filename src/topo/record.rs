@@ -57,6 +57,11 @@ impl<T: Message + Default> Record<T> {
 
     /// Reads and decodes one record; `None` when it is not there.
     pub async fn find(conn: &Arc<dyn Conn>, path: &str) -> Result<Option<Self>> {
-        conn.find(path).await?.map(|node| Self::decode(node, conn)).transpose()
+        Self::look(conn, path).await?
+    }
+
+    /// The same for who can do without one that cannot be decoded: the inner error is that.
+    pub async fn look(conn: &Arc<dyn Conn>, path: &str) -> Result<Result<Option<Self>>> {
+        Ok(conn.find(path).await?.map(|node| Self::decode(node, conn)).transpose())
     }
 }

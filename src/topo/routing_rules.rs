@@ -9,7 +9,13 @@ use super::{Conn, Expect, Lock, Record, Result, Write, paths, wire};
 
 /// The table routing rules; empty when none are stored.
 pub async fn get(global: &Arc<dyn Conn>) -> Result<RoutingRules> {
-    Ok(Record::find(global, paths::ROUTING_RULES).await?.map(|r| r.value).unwrap_or_default())
+    look(global).await?
+}
+
+/// The same for who can do without rules that cannot be decoded: the inner error is that.
+pub async fn look(global: &Arc<dyn Conn>) -> Result<Result<RoutingRules>> {
+    let found = Record::<RoutingRules>::look(global, paths::ROUTING_RULES).await?;
+    Ok(found.map(|found| found.map(|record| record.value).unwrap_or_default()))
 }
 
 /// Replaces the table routing rules; empty ones are removed, as stock does. What is not known of them is stored as it was

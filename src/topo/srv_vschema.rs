@@ -43,12 +43,8 @@ pub async fn decoded(cells: &Cells) -> Result<Vec<(String, Option<SrvVSchema>)>>
 /// What each cell that can be reached holds: none, a SrvVSchema, or what cannot be decoded.
 async fn asked(cells: &Cells) -> Vec<(String, Result<Option<SrvVSchema>>)> {
     let asked = cells.ask_all(|_, conn| async move {
-        match Record::<SrvVSchema>::find(conn, paths::SRV_VSCHEMA).await {
-            Err(Error::BadData { path, detail }) if path.ends_with(paths::SRV_VSCHEMA) => {
-                Ok(Err(Error::BadData { path, detail }))
-            }
-            found => Ok(Ok(found?.map(|record| record.value))),
-        }
+        let found = Record::<SrvVSchema>::look(conn, paths::SRV_VSCHEMA).await?;
+        Ok(found.map(|found| found.map(|record| record.value)))
     });
     asked.await
 }
@@ -150,6 +146,19 @@ const RULES: [Rules; 4] = [
     },
 ];
 
+/// What puts another record in the place of one that cannot be decoded, by its full key; `None` where nothing here does.
+pub(super) fn mend(path: &str) -> Option<String> {
+    let is_at = |end: &str| path.strip_suffix(end).is_some_and(|before| before.ends_with('/'));
+    if is_at(paths::SRV_VSCHEMA) {
+        return Some("RebuildVSchemaGraph".to_owned());
+    }
+    if let Some(rules) = RULES.iter().find(|rules| is_at(rules.path)) {
+        return Some(rules.mend.to_owned());
+    }
+    let (_, keyspace) = path.strip_suffix("/VSchema")?.rsplit_once("/keyspaces/")?;
+    Some(format!("ApplyVSchema --vschema-file … {keyspace}"))
+}
+
 fn proven<T: prost::Message + Default>(value: Bytes) -> std::result::Result<(), DecodeError> {
     T::decode(value).map(drop)
 }
@@ -246,5 +255,27 @@ impl Message {
             }
         }
         Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Explain;
+
+    #[test]
+    fn what_cannot_be_decoded_is_told_with_the_command_that_puts_another_in_its_place() {
+        for (path, command) in [
+            ("/vitess/global/RoutingRules", Some("ApplyRoutingRules --rules-file …")),
+            ("/vitess/global/ShardRoutingRules", Some("ApplyShardRoutingRules --rules-file …")),
+            ("/vitess/global/routing_rules/keyspace/Rules", Some("ApplyKeyspaceRoutingRules --rules-file …")),
+            ("/vitess/global/keyspaces/customer/VSchema", Some("ApplyVSchema --vschema-file … customer")),
+            ("/vitess/zone1/SrvVSchema", Some("RebuildVSchemaGraph")),
+            ("/vitess/global/keyspaces/customer/Keyspace", None),
+        ] {
+            assert_eq!(mend(path).as_deref(), command, "{path}");
+            let help = Error::BadData { path: path.to_owned(), detail: "bad".to_owned() }.help();
+            assert!(help.ends_with(command.unwrap_or("look at it with GetTopologyPath")), "{help}");
+        }
     }
 }

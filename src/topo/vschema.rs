@@ -22,6 +22,11 @@ pub async fn find(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Option<Recor
     Record::find(global, &paths::vschema(keyspace)).await
 }
 
+/// The same for who can do without one that cannot be decoded: the inner error is that.
+pub async fn look(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Result<Option<Record<vschema::Keyspace>>>> {
+    Record::look(global, &paths::vschema(keyspace)).await
+}
+
 /// The VSchemas of all keyspaces that have one: one round trip.
 pub async fn all(global: &Arc<dyn Conn>) -> Result<BTreeMap<String, vschema::Keyspace>> {
     let below = format!("{}/", paths::KEYSPACES);

@@ -24,6 +24,7 @@ use super::record::{self, Facts, Known};
 use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names, verdict, way_back};
 use crate::context::Context;
+use crate::error::Explain;
 use crate::topo::{self, Cells, paths};
 pub use clean::{Cleaned, clean};
 use plan::Plan;
@@ -241,16 +242,18 @@ async fn of_record(
         let mend = format!("take it away with: {}", command("cancel"));
         return Ok(Some(Leftover::new(Finding::new(&check::WORKFLOW_HALF_GONE, subject, text, mend), None)));
     }
+    let not_read = |why: String, mend: String| {
+        Ok(Some(Leftover::new(Finding::new(&check::NOT_READ, subject.clone(), why, mend), None)))
+    };
     let remains = match plan::Remains::read(context, target, facts).await {
         Ok(remains) => remains,
-        Err(error) => {
-            let finding = Finding::new(&check::NOT_READ, subject, error.to_string(), "");
-            return Ok(Some(Leftover::new(finding, None)));
-        }
+        Err(error) => return not_read(error.to_string(), String::new()),
     };
     let others = Others::of(keyspace, workflow, records, all_rows);
-    let vschema = topo::vschema::find(context.topo.global(), keyspace).await?;
-    let vschema = vschema.map(|record| record.value).unwrap_or_default();
+    let vschema = match topo::vschema::look(context.topo.global(), keyspace).await? {
+        Ok(found) => found.map(|record| record.value).unwrap_or_default(),
+        Err(why) => return not_read(why.to_string(), why.help()),
+    };
     let plan = Plan::new(target, facts, rows, &remains, &others, &vschema);
     let check = if creating { &check::CREATE_INTERRUPTED } else { &check::RECORD_WITHOUT_STREAMS };
     let filled = remains.filled(facts);

@@ -3,6 +3,7 @@
 //! Kept in the global topology at `internal/vtmigrated/<keyspace>/<workflow>/Record` as JSON (large ones in gzip), written before the first
 //! side effect of create, removed last by complete and cancel. A workflow without a record was made by stock.
 
+pub mod aware;
 pub mod made_at;
 pub(super) mod text;
 pub mod unreadable;
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::aware::Reign;
 use self::made_at::{MadeAt, Noted};
 use self::unreadable::Unreadable;
-use super::streams::{Listed, TargetShard};
+use super::streams::Listed;
 use super::{Result, way_back};
-use crate::topo::tablet::began;
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far create got.
@@ -100,6 +101,9 @@ pub struct Facts {
     /// programs had started. Such a program may have read its shard's record before; one that started later has read it since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starting: Vec<(String, (i64, i32))>,
+    /// The primaries that the shards of those had that were not refreshed, and of those cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reigns: Vec<Reign>,
     /// Sizes of the source's tables; none when nobody could tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<TableSize>,
@@ -192,6 +196,7 @@ impl Facts {
             keeping: false,
             unaware: Vec::new(),
             starting: Vec::new(),
+            reigns: Vec::new(),
             sizes: Vec::new(),
             denied_tables: denied,
             ..self.clone()
@@ -201,34 +206,6 @@ impl Facts {
     /// Denied tables that create added on a shard.
     pub fn denied_on(&self, shard: &str) -> &[String] {
         lookup(&self.denied_tables, shard)
-    }
-
-    /// True when the present primary of a shard is not known to have read that create denied the tables.
-    pub fn has_unaware_primary(&self, shard: &TargetShard) -> bool {
-        let Some(primary) = &shard.record.value.primary_alias else { return false };
-        let alias = paths::alias_text(primary);
-        let started = shard.primary.as_ref().and_then(|tablet| began(tablet.tablet_start_time.as_ref()));
-        let is_the_same = |(known, then): &(String, (i64, i32))| *known == alias && started == Some(*then);
-        self.is_unaware(&alias, &primary.cell) || self.starting.iter().any(is_the_same)
-    }
-
-    /// True for a tablet that has not read that tables are denied, or may not have, unless it has started since.
-    pub fn may_be_unaware(&self, alias: &str, cell: &str) -> bool {
-        self.is_unaware(alias, cell) || self.starting.iter().any(|(starting, _)| starting == alias)
-    }
-
-    fn is_unaware(&self, alias: &str, cell: &str) -> bool {
-        let of_cell = |unaware: &String| unaware == cell && !self.aware.iter().any(|aware| aware == alias);
-        self.unaware.iter().any(|unaware| unaware == alias || of_cell(unaware))
-    }
-
-    /// Notes that a tablet has read its shard's record since.
-    pub fn make_aware(&mut self, alias: &str, cell: &str) {
-        self.unaware.retain(|unaware| unaware != alias);
-        self.starting.retain(|(starting, _)| starting != alias);
-        if self.is_unaware(alias, cell) {
-            self.aware.push(alias.to_owned());
-        }
     }
 
     /// False when the facts are about another shard than the one of this name whose record was made so.

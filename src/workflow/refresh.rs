@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::RefreshStateRequest;
-use vtmigrated_proto::topodata::Tablet;
+use vtmigrated_proto::topodata::{Shard, Tablet};
 
 use super::record::{self, Facts, Known};
 use super::streams::WithReplicas;
@@ -85,15 +85,15 @@ pub async fn heard(context: &Context, known: &[Known], tablets: &[Tablet]) -> Re
     if naming.is_empty() {
         return Ok(());
     }
-    let primary = topo::shard::get(global, keyspace, shard).await?.value.primary_alias;
-    let replicas: Vec<&Tablet> = tablets.iter().filter(|tablet| tablet.alias != primary).collect();
+    let record = topo::shard::get(global, keyspace, shard).await?.value;
+    let replicas: Vec<&Tablet> = tablets.iter().filter(|tablet| tablet.alias != record.primary_alias).collect();
     if replicas.is_empty() {
         return Ok(());
     }
     for (workflow, before) in naming {
         let request = LockRequest { wait: HEARD_WAIT, ..context.lock_request(HEARD) };
         let lock = global.lock(request.named(paths::workflow_lock(keyspace, workflow))).await?;
-        let done = make_aware(context, (keyspace, workflow), before, &replicas, &lock).await;
+        let done = make_aware(context, (keyspace, workflow), before, (shard, &record, &replicas), &lock).await;
         if let Err(error) = lock.release().await {
             tracing::warn!("the lock of a workflow was not given back: {error}");
         }
@@ -106,14 +106,14 @@ async fn make_aware(
     context: &Context,
     workflow: (&str, &str),
     before: &Facts,
-    replicas: &[&Tablet],
+    (shard, record, replicas): (&str, &Shard, &[&Tablet]),
     lock: &Lock,
 ) -> Result<()> {
     let global = context.topo.global();
     let Some(stored) = record::find(global, workflow.0, workflow.1).await? else { return Ok(()) };
     let mut facts = stored.facts;
-    let Facts { unaware, aware, starting, .. } = facts.clone();
-    if facts != (Facts { unaware, aware, starting, ..before.clone() }) {
+    let Facts { unaware, aware, starting, reigns, .. } = facts.clone();
+    if facts != (Facts { unaware, aware, starting, reigns, ..before.clone() }) {
         tracing::warn!(
             workflow = workflow.1,
             "its record has changed while tablets were refreshed: refresh them again"
@@ -121,7 +121,7 @@ async fn make_aware(
         return Ok(());
     }
     for tablet in replicas {
-        facts.make_aware(&tablet::alias(tablet), cell(tablet));
+        facts.make_aware((shard, record), &tablet::alias(tablet), cell(tablet));
     }
     record::put(global, workflow, &facts, stored.version, lock).await.map(drop)
 }

@@ -1,13 +1,17 @@
 //! Whether routing rules have switched the traffic of a workflow's tables, as stock computes it.
 //!
-//! A Migrate writes no rules; only rules that are there for other reasons make a difference.
+//! A Migrate writes no rules; only rules that are there for other reasons make a difference. They are of the whole cluster, so that
+//! whoever has broken them may have nothing to do with the workflow.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use vtmigrated_proto::vschema::{RoutingRules, SrvVSchema};
 
-use crate::topo::{self, Conn, routing_rules};
+use crate::error::Explain;
+use crate::topo;
+
+/// The routing rules of the target's cluster, or why they cannot be decoded.
+pub type Rules = topo::Result<RoutingRules>;
 
 /// What the rules say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,28 +23,23 @@ pub struct Traffic {
     writes: Writes,
 }
 
-/// Where the writes of a workflow's tables go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether writes were switched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Writes {
     #[default]
     NotSwitched,
     Switched,
-    /// The rules cannot be decoded.
-    Unknown,
+    /// Why nobody can tell.
+    Unknown(String),
 }
 
 impl Traffic {
-    /// Reads the state from the serving vschema of each cell and the global rules; `None` for rules that cannot be decoded.
-    pub fn of(
-        source: &str,
-        tables: &[String],
-        cells: &[(String, Option<SrvVSchema>)],
-        rules: Option<&RoutingRules>,
-    ) -> Self {
-        let writes = match rules.map(|rules| writes_switched(source, tables, rules)) {
-            Some(true) => Writes::Switched,
-            Some(false) => Writes::NotSwitched,
-            None => Writes::Unknown,
+    /// Reads the state from the serving vschema of each cell and the global rules.
+    pub fn of(source: &str, tables: &[String], cells: &[(String, Option<SrvVSchema>)], rules: &Rules) -> Self {
+        let writes = match writes_switched(source, tables, rules) {
+            Ok(true) => Writes::Switched,
+            Ok(false) => Writes::NotSwitched,
+            Err(why) => Writes::Unknown(format!("{why}; {}", why.help())),
         };
         let mut traffic = Self { writes, ..Self::default() };
         let Some(first) = tables.first() else { return traffic };
@@ -81,33 +80,25 @@ impl std::fmt::Display for Traffic {
                 }
             }
         }
-        f.write_str(match self.writes {
-            Writes::Switched => ". Writes Switched",
-            Writes::NotSwitched => ". Writes Not Switched",
-            Writes::Unknown => ". Writes Unknown",
-        })
-    }
-}
-
-/// The routing rules for whoever only shows where traffic goes, or why they cannot be decoded.
-///
-/// # Errors
-/// What else keeps them from being read.
-pub async fn shown_rules(global: &Arc<dyn Conn>) -> topo::Result<std::result::Result<RoutingRules, topo::Error>> {
-    match routing_rules::get(global).await {
-        Err(error) if matches!(error.root(), topo::Error::BadData { .. }) => Ok(Err(error)),
-        found => found.map(Ok),
+        match &self.writes {
+            Writes::Switched => f.write_str(". Writes Switched"),
+            Writes::NotSwitched => f.write_str(". Writes Not Switched"),
+            Writes::Unknown(why) => write!(f, ". Writes Unknown: {why}"),
+        }
     }
 }
 
 /// True when a rule sends writes of one of the tables somewhere else.
-pub fn writes_switched(source: &str, tables: &[String], rules: &RoutingRules) -> bool {
+///
+/// # Errors
+/// Why the rules cannot be decoded.
+pub fn writes_switched<'r>(source: &str, tables: &[String], rules: &'r Rules) -> Result<bool, &'r topo::Error> {
     let rules: BTreeMap<&str, &Vec<String>> =
-        rules.rules.iter().map(|r| (r.from_table.as_str(), &r.to_tables)).collect();
-    tables.iter().any(|table| {
+        rules.as_ref()?.rules.iter().map(|r| (r.from_table.as_str(), &r.to_tables)).collect();
+    Ok(tables.iter().any(|table| {
         let key = format!("{source}.{table}");
         rules.get(key.as_str()).and_then(|to| to.first()).is_some_and(|to| *to != key)
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -116,34 +107,47 @@ mod tests {
 
     use super::*;
 
-    fn rules(list: &[(&str, &str)]) -> RoutingRules {
+    fn stored(list: &[(&str, &str)]) -> RoutingRules {
         let rule =
             |(from, to): &(&str, &str)| RoutingRule { from_table: (*from).into(), to_tables: vec![(*to).into()] };
         RoutingRules { rules: list.iter().map(rule).collect() }
     }
 
+    fn rules(list: &[(&str, &str)]) -> Rules {
+        Ok(stored(list))
+    }
+
     fn cell(list: &[(&str, &str)]) -> (String, Option<SrvVSchema>) {
-        ("zone1".into(), Some(SrvVSchema { routing_rules: Some(rules(list)), ..SrvVSchema::default() }))
+        ("zone1".into(), Some(SrvVSchema { routing_rules: Some(stored(list)), ..SrvVSchema::default() }))
     }
 
     #[test]
     fn a_migrate_switches_nothing() {
         let tables = ["t".to_owned()];
         let cells = [cell(&[]), ("zone2".into(), None)];
-        let traffic = |rules: Option<&RoutingRules>| Traffic::of("commerce", &tables, &cells, rules).to_string();
-        assert_eq!(traffic(Some(&rules(&[]))), "Reads Not Switched. Writes Not Switched");
-        assert_eq!(traffic(None), "Reads Not Switched. Writes Unknown");
+        let traffic = Traffic::of("commerce", &tables, &cells, &rules(&[]));
+        assert_eq!(traffic.to_string(), "Reads Not Switched. Writes Not Switched");
     }
 
     #[test]
     fn rules_of_others_are_seen() {
         let tables = ["t".to_owned()];
         let replica = cell(&[("commerce.t@replica", "customer.t")]);
-        let traffic = Traffic::of("commerce", &tables, &[replica], Some(&rules(&[("commerce.t", "customer.t")])));
+        let traffic = Traffic::of("commerce", &tables, &[replica], &rules(&[("commerce.t", "customer.t")]));
         assert_eq!(
             traffic.to_string(),
             "Reads partially switched. All Replica Reads Switched. Rdonly not switched. Writes Switched"
         );
-        assert!(!writes_switched("commerce", &tables, &rules(&[("commerce.t", "commerce.t")])));
+        assert_eq!(writes_switched("commerce", &tables, &rules(&[("commerce.t", "commerce.t")])), Ok(false));
+    }
+
+    #[test]
+    fn rules_that_cannot_be_decoded_are_told_with_what_can_be_done() {
+        let tables = ["t".to_owned()];
+        let broken = topo::Error::BadData { path: "/global/RoutingRules".into(), detail: "invalid".into() };
+        let traffic = Traffic::of("commerce", &tables, &[cell(&[])], &Err(broken.clone())).to_string();
+        let begins = "Reads Not Switched. Writes Unknown: bad topology data at /global/RoutingRules: invalid; ";
+        assert!(traffic.starts_with(begins) && traffic.ends_with("ApplyRoutingRules --rules-file …"), "{traffic}");
+        assert_eq!(writes_switched("commerce", &tables, &Err(broken.clone())), Err(&broken));
     }
 }

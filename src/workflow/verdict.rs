@@ -27,6 +27,7 @@ use super::record::Facts;
 use super::streams::{Keyspace, OnShard, Origin};
 use super::{Error, Result, names, way_back};
 use crate::context::Context;
+use crate::topo;
 use diff::Diffs;
 pub use insist::{insist, is_of_the_source};
 use positions::Positions;
@@ -70,8 +71,8 @@ pub struct Evidence<'a> {
     pub facts: Option<&'a Facts>,
     /// A record of the workflow's name that is an earlier workflow's.
     pub earlier: Option<&'a Facts>,
-    /// The target's vschema; `None` when it was not read.
-    pub vschema: Option<&'a VSchema>,
+    /// The target's vschema; `None` when it has none, an error when it cannot be decoded.
+    pub vschema: std::result::Result<Option<&'a VSchema>, &'a topo::Error>,
 }
 
 impl Evidence<'_> {
@@ -144,7 +145,11 @@ impl Evidence<'_> {
 
     /// Whether the streams still choose the rows that the target's vschema wants.
     fn vindexes(&self) -> Vec<Finding> {
-        let Some(target) = self.vschema else { return Vec::new() };
+        let target = match self.vschema {
+            Ok(Some(target)) => target,
+            Ok(None) => return Vec::new(),
+            Err(why) => return vec![Finding::of(&Error::Topo(why.clone()), format!("keyspace {}", self.target.name))],
+        };
         let serving = self.source.as_ref().map(|source| source.serving.as_slice()).unwrap_or_default();
         let sources = self.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
         let against = recheck::Against { target, source_keyspace: &self.origin.keyspace, serving };
@@ -283,7 +288,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<
         diffs: &diffs,
         facts,
         earlier: found.earlier.as_ref().map(|stored| &stored.facts),
-        vschema: found.vschema.as_ref().map(|record| &record.value),
+        vschema: found.judged_vschema(),
     };
     let mut findings: Vec<Finding> = known.into_iter().chain(evidence.judge()).collect();
     findings.extend(evidence.catching_up());
@@ -313,6 +318,7 @@ async fn of_tables(context: &Context, found: &Found, columns: &[(String, Columns
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let mut findings = tables::denied(target, tables, facts);
+    findings.extend(tables::unaware(context, target, facts).await);
     findings.extend(tables::unrouted(&vschema, tables));
     let missing = tables::without_sequence(&vschema, columns, tables);
     let named = tables::named_sequences(context, target, &vschema, tables);

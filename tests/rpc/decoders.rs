@@ -192,7 +192,9 @@ fn records_of_workflows() {
         "shards": [["-80", 7]], "streams": [["-80", [1, 2]]], "seen_to": ["-80"], "cancelling": true,
         "made_at": [["-80", [[1, [5, 6]], [2, null]]]], "keeping": false, "handed_over": false,
         "unaware": ["zone1-0000000100", "zone9"], "aware": ["zone9-0000000101"],
-        "starting": [["zone1-0000000102", [7, 8]]], "sizes": [{"table": "a", "rows": 1, "bytes": 2, "key": [1, 2]}]}"#;
+        "starting": [["zone1-0000000102", [7, 8]]],
+        "reigns": [{"unaware": "zone9", "shard": "-80", "primary": "zone1-0000000101", "since": [5, 6]}],
+        "sizes": [{"table": "a", "rows": 1, "bytes": 2, "key": [1, 2]}]}"#;
     run(&mutate::json(sample), |text| drop(serde_json::from_str::<Facts>(&text)));
     let way_back = r#"{"phase": "open", "mount": "ext1", "source": {"topo_type": "etcd2", "server": "s:1", "root": "/r"},
         "keyspace": "commerce", "tables": ["t"], "streams": [["-80", [3]], ["80-", [4]]], "back_mount": "customer.import",

@@ -194,8 +194,13 @@ async fn an_end_that_keeps_the_data_has_no_way_back_once_clients_can_write() {
     let completed = rig.complete().await;
     let text = "cannot complete workflow import in keyspace customer: its delete with --keep-data has begun";
     assert_refused(completed, Code::FailedPrecondition, text);
-    let text = "cannot delete workflow import in keyspace customer: its complete has begun";
-    assert_refused(rig.cancel(false).await, Code::FailedPrecondition, text);
+    let text = "cannot delete workflow import in keyspace customer: its delete with --keep-data has begun";
+    let (code, refused) = refusal(rig.cancel(false).await);
+    assert!(code == Code::FailedPrecondition && refused.starts_with(text), "{refused}");
+    assert!(
+        refused.ends_with("repeat that: Workflow --keyspace customer delete --workflow import --keep-data"),
+        "{refused}"
+    );
     assert_eq!(rows(&rig), [10; 4]);
     rig.target[1].contents().fails.clear();
     rig.cancel(true).await.unwrap();

@@ -116,6 +116,45 @@ async fn a_replica_that_was_starting_denies_nothing_until_it_starts_anew_or_is_r
     }
 }
 
+/// Clients could write to the tables while it was primary. What proves that it never was are the reparents that its shard has noted.
+#[tokio::test]
+async fn a_replica_that_was_not_refreshed_and_may_have_been_primary_since_denied_nothing() {
+    let (first, third) = ("zone1-0000001000", "zone1-0000001002");
+    for (journal, is_proven) in [
+        (vec![], false),
+        (vec![first, "zone1-0000001001"], false),
+        (vec![third, first], false),
+        (vec![first, third], true),
+    ] {
+        let mut rig = Rig::start().await;
+        let busy = MigrateTablet::default();
+        busy.contents().fails = vec!["RefreshState"];
+        let late = replica(busy.start().await);
+        rig.lab.add_tablet(&late).await;
+        rig.create().await.unwrap();
+        assert_eq!(rig.record().await.unwrap()["unaware"], json!(["zone1-0000001001"]));
+        take_over(&mut rig, late.clone()).await;
+        // and is a replica again, and refreshed
+        let primary_term_start_time = Some(Time { seconds: 30, nanoseconds: 0 });
+        let primary = tablet("zone1", 1000, "customer", "-80", TabletType::Primary, rig.target[0].start().await);
+        rig.lab.add_tablet(&Tablet { primary_term_start_time, ..primary }).await;
+        rig.lab.add_tablet(&late).await;
+        busy.contents().fails.clear();
+        rig.lab.client.refresh_state(RefreshStateRequest { tablet_alias: late.alias }).await.unwrap();
+        assert_eq!(rig.record().await.unwrap()["unaware"], json!(null));
+        rig.target[0].contents().journal = journal;
+        let told = rig.verdict().await.unwrap().findings;
+        let is_told = told.iter().any(|f| f.id == "DENIED_MISSING" && f.subject == "shard customer/-80");
+        assert_eq!(is_told, !is_proven, "{told:?}");
+        if is_proven {
+            rig.cancel(false).await.unwrap();
+            rig.expect_clean(&[]).await;
+        } else {
+            refuses_to_drop(&rig).await;
+        }
+    }
+}
+
 /// Whether an answer names a replica that may not know of denied tables.
 fn names(answer: &str, alias: &str) -> bool {
     answer.contains(&format!("{alias} was not refreshed"))

@@ -76,6 +76,8 @@ pub struct Contents {
     seen: usize,
     /// Its tables' ids are AUTO_INCREMENT, as it says when it is asked for columns; it tells none otherwise.
     pub counts_ids: bool,
+    /// The tablets that its shard's reparents made primary, the last first.
+    pub journal: Vec<&'static str>,
     /// A table that somebody drops before the tablet looks for rows.
     pub dropped_before_look: Option<&'static str>,
     /// For each question for its schema whether it was for definitions only.

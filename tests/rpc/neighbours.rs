@@ -4,6 +4,8 @@
 mod breakage;
 #[path = "neighbours/breaking_cells.rs"]
 mod breaking_cells;
+#[path = "neighbours/broken.rs"]
+mod broken;
 #[path = "neighbours/odd_records.rs"]
 mod odd_records;
 #[path = "neighbours/reshards.rs"]

@@ -1,6 +1,8 @@
 //! The first primary of a shard.
 
+use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
+use tonic::transport::Server;
 use tonic_types::StatusExt;
 use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::topodata::{TabletAlias, TabletType};
@@ -125,7 +127,9 @@ async fn nobody_is_made_primary_who_cannot_be_one() {
     // all tablets must answer
     lab.add_tablet(&tablet("zone2", 7, "ks", "0", TabletType::Replica, 1)).await;
     let text = "tablet zone2-0000000007 at 127.0.0.1:1 cannot be reached for GetGlobalStatusVars";
-    assert_refused(lab.client.planned_reparent_shard(elect(alias(1))).await, Code::Unavailable, text);
+    let mut hurried = tonic::Request::new(elect(alias(1)));
+    hurried.set_timeout(std::time::Duration::from_secs(2));
+    assert_refused(lab.client.planned_reparent_shard(hurried).await, Code::Unavailable, text);
     for name in HOSTILE {
         let request = PlannedReparentShardRequest { shard: (*name).into(), ..elect(None) };
         assert_refused(lab.client.planned_reparent_shard(request).await, Code::InvalidArgument, "");
@@ -234,4 +238,41 @@ async fn init_shard_primary_resets_all_and_makes_the_named_one_primary() {
     assert!(!taken(&calls).iter().any(|call| call.contains("InitPrimary")));
     let none = InitShardPrimaryRequest { primary_elect_tablet_alias: alias(1), ..Default::default() };
     assert_refused(lab.client.init_shard_primary(none).await, Code::InvalidArgument, "keyspace field is required");
+}
+
+#[tokio::test]
+async fn tablets_that_were_just_started_are_waited_for() {
+    let calls = Calls::default();
+    let mut lab = cluster(&calls, "none", &[(TabletType::Replica, Told::default())]).await;
+    for (uid, first) in [(2, false), (3, true)] {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        // nothing listens there yet
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        lab.add_tablet(&tablet("zone1", uid, "ks", "0", TabletType::Replica, port)).await;
+        let started = async {
+            tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+            let incoming = TcpListenerStream::new(socket.listen(16).unwrap());
+            let server = Server::builder().add_service(crate::tablet::service(&format!("t{uid}"), &calls));
+            tokio::spawn(server.serve_with_incoming(incoming));
+        };
+        let init = InitShardPrimaryRequest {
+            keyspace: "ks".into(),
+            shard: "0".into(),
+            primary_elect_tablet_alias: alias(1),
+            force: true,
+            ..InitShardPrimaryRequest::default()
+        };
+        let mut client = lab.client.clone();
+        let made = async {
+            match first {
+                true => client.planned_reparent_shard(elect(alias(1))).await.map(|_| ()),
+                false => client.init_shard_primary(init).await.map(|_| ()),
+            }
+        };
+        tokio::join!(made, started).0.unwrap();
+        let wanted = if first { "GetGlobalStatusVars" } else { "ResetReplication" };
+        let asked = taken(&calls);
+        assert!(asked.iter().any(|call| call.starts_with(&format!("t{uid} {wanted}"))), "{asked:?}");
+    }
 }

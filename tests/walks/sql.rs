@@ -164,7 +164,9 @@ fn read(state: &mut State, shard: &mut Shard, name: &Name, lower: &str, query: &
         let row = |diff: &Diff| vec![diff.uuid.clone(), diff.workflow.clone(), diff.state.clone()];
         return Ok(plain(&orphaned.map(row).collect::<Vec<_>>()));
     }
-    if ["_vt.post_copy_action", "_vt.vreplication_log", "_vt.vdiff_log"].iter().any(|table| lower.contains(table)) {
+    // reparents of the model are like those that are not noted
+    let empty = ["_vt.post_copy_action", "_vt.vreplication_log", "_vt.vdiff_log", "_vt.reparent_journal"];
+    if empty.iter().any(|table| lower.contains(table)) {
         return Ok(QueryResult::default());
     }
     if lower.contains("information_schema.columns") {

@@ -120,7 +120,10 @@ fn read(query: &str, lower: &str) -> Option<Statement> {
         () if lower.starts_with("select vdiff_uuid, workflow, state from _vt.vdiff") => Statement::OrphanedDiffs,
         // those under way, and here all have ended
         () if lower.starts_with("select vdiff_uuid from _vt.vdiff ") => Statement::Nothing,
-        () if ["_vt.post_copy_action", "_vt.vdiff_log", "_vt.resharding_journal"].iter().any(|table| has(table)) => {
+        () if ["_vt.post_copy_action", "_vt.vdiff_log", "_vt.resharding_journal", "_vt.reparent_journal"]
+            .iter()
+            .any(|table| has(table)) =>
+        {
             Statement::Nothing
         }
         () if has("information_schema.columns") => Statement::Columns(literals(query)),

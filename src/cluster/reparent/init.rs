@@ -7,7 +7,7 @@ use vtmigrated_proto::logutil::Event;
 use vtmigrated_proto::tabletmanagerdata as manager;
 use vtmigrated_proto::topodata::{Tablet, TabletAlias, TabletType};
 
-use super::journal::{Events, Journal, nanoseconds, within};
+use super::journal::{Events, Journal, nanoseconds, once_it_runs, within};
 use super::{State, WAIT_REPLICAS, held, refresh};
 use crate::cluster::keyspace::finish;
 use crate::cluster::{Error, Result, shard};
@@ -112,7 +112,8 @@ async fn reset(context: &Context, tablets: &[Tablet]) -> Result<()> {
     let calls = tablets.iter().map(|tablet| async move {
         let alias = crate::tablet::alias(tablet);
         let doing = || format!("tablet {alias} ResetReplication failed (either fix it, or Scrap it)");
-        let done = context.tablets.reset_replication(tablet, manager::ResetReplicationRequest {}).await;
+        let reset = || context.tablets.reset_replication(tablet, manager::ResetReplicationRequest {});
+        let done = once_it_runs(reset).await;
         done.err().map(|error| Error::from(error).doing(doing()))
     });
     Error::several(join_all(calls).await.into_iter().flatten().collect()).map_or(Ok(()), Err)

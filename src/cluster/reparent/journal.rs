@@ -11,7 +11,10 @@ use vtmigrated_proto::topodata::Tablet;
 use super::State;
 use crate::cluster::{Error, Result, now};
 use crate::context::Context;
-use crate::deadline;
+use crate::{deadline, tablet};
+
+/// How often a tablet is called that does not run.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// What is told to the caller.
 #[derive(Default)]
@@ -122,4 +125,20 @@ pub(super) fn nanoseconds() -> i64 {
 pub(super) async fn within<F: Future>(limit: Duration, calls: F) -> F::Output {
     let until = Instant::now().checked_add(deadline::remaining(limit));
     deadline::scope(until.or_else(deadline::current), calls).await
+}
+
+/// Calls a tablet, again and again as long as nothing listens at its address and the caller has time: it may have been started a
+/// moment ago. Stock's client waits for such a tablet, too.
+pub(super) async fn once_it_runs<T, F>(call: impl Fn() -> F) -> tablet::Result<T>
+where
+    F: Future<Output = tablet::Result<T>>,
+{
+    loop {
+        match call().await {
+            Err(error) if error.is_not_running() && deadline::remaining(2 * AGAIN) > AGAIN => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            done => return done,
+        }
+    }
 }

@@ -121,6 +121,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let (found, records) = try_join(Found::read(context, keyspace, workflow), record::all(global)).await?;
     let target = &found.target.keyspace;
     let Some(stored) = &found.record else { return Err(changed()) };
+    found.refuse_unread_vschema()?;
     let facts = &stored.facts;
     let creating = facts.is_unfinished();
     if facts.completing || !(creating || found.rows.is_empty()) {

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::try_join;
-use vtmigrated_proto::vschema::RoutingRules;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
 use super::super::preflight::{DryRun, Report, told};
-use super::super::record::Facts;
+use super::super::record::{Facts, unreadable};
 use super::super::refresh::{self, Missed};
 use super::super::streams::OnShard;
+use super::super::traffic::{self, Rules};
 use super::super::way_back::record::Phase;
-use super::super::{Error, Result, names, traffic, way_back};
+use super::super::{Error, Result, names, way_back};
 use super::cleanup::claim::{Claim, Kept, Known};
 use super::cleanup::ownership::Reason;
 use super::cleanup::quiet::{quieten, restart};
@@ -21,6 +21,7 @@ use super::cleanup::{Removal, Tables, Traces, entries};
 use super::create::locks;
 use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
+use crate::error::{Code, Explain};
 use crate::topo::{self, Lock};
 
 /// How long the source may take to let a way back go.
@@ -82,7 +83,7 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
 }
 
 /// Where the data is kept a record that cannot be read is none: there must be a way out.
-async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, RoutingRules)> {
+async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, Rules)> {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let found = async {
         match *keep_data {
@@ -90,7 +91,7 @@ async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, Routin
             false => Found::read(context, keyspace, workflow).await,
         }
     };
-    let rules = async { Ok(topo::routing_rules::get(context.topo.global()).await?) };
+    let rules = async { Ok(topo::routing_rules::look(context.topo.global()).await?) };
     try_join(found, rules).await
 }
 
@@ -105,7 +106,7 @@ struct Planned {
 ///
 /// # Errors
 /// Refuses what would lose rows that are not proven to be the workflow's.
-async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments: &Arguments) -> Result<Planned> {
+async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Arguments) -> Result<Planned> {
     let Arguments { keyspace, workflow, keep_data, shards } = arguments;
     let target = &found.target.keyspace;
     if !shards.is_empty() && target.shards.iter().any(|shard| !shards.contains(&shard.name)) {
@@ -113,10 +114,7 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
         let help = "the rest would be half a workflow: leave --shards out";
         return Err(Error::invalid("SHARDS_OF_WORKFLOW", text, help));
     }
-    if traffic::writes_switched(&found.origin.keyspace, &found.origin.tables, rules) {
-        let text = "cannot delete workflow because you have already switched write traffic";
-        return Err(Error::precondition("WRITES_SWITCHED", text, "see GetRoutingRules"));
-    }
+    refuse_switched(found, rules, arguments)?;
     found.refuse_shared("delete", workflow, *keep_data)?;
     if *keep_data {
         let tables = made_anew(context, found).await?;
@@ -124,8 +122,8 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     }
     found.refuse_way_back("delete", workflow)?;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
-    if facts.is_some_and(|facts| facts.handed_over) {
-        return Err(has_begun(keyspace, workflow));
+    if let Some(facts) = facts.filter(|facts| facts.handed_over) {
+        return Err(if facts.keeping { keeps_data(keyspace, workflow) } else { has_begun(keyspace, workflow) });
     }
     let rows: Vec<&OnShard> = found.rows.iter().collect();
     let tables = found.tables();
@@ -137,6 +135,30 @@ async fn plan(context: &Context, found: &Found, rules: &RoutingRules, arguments:
     }
     let completing = readiness::has_begun(&found.rows, facts);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
+}
+
+/// Refuses to end a workflow to whose tables routing rules send writes, and, unless the data is kept, one of which nobody can tell that.
+fn refuse_switched(found: &Found, rules: &Rules, arguments: &Arguments) -> Result<()> {
+    let Arguments { keyspace, workflow, keep_data, .. } = arguments;
+    match traffic::writes_switched(&found.origin.keyspace, &found.origin.tables, rules) {
+        Ok(true) => {
+            let text = "cannot delete workflow because you have already switched write traffic";
+            let help = "see GetRoutingRules; take the rules of its tables out with ApplyRoutingRules, or complete it";
+            Err(Error::precondition("WRITES_SWITCHED", text, help))
+        }
+        Err(why) if !*keep_data => {
+            let text = format!(
+                "cannot delete workflow {workflow} in keyspace {keyspace}: routing rules may send writes to its tables: {why}"
+            );
+            let help = format!(
+                "{}; GetSrvVSchema tells those that a cell serves; or end the workflow and keep its tables: {}",
+                why.help(),
+                unreadable::way_out((keyspace, workflow))
+            );
+            Err(Error::Refused { code: Code::DataLoss, reason: "RULES_UNREADABLE", text, help })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tables, by shard, that somebody has made anew since a cancel began that was cut off: they have keys of their own.
@@ -163,6 +185,14 @@ fn has_begun(keyspace: &str, workflow: &str) -> Error {
     );
     let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
     Error::precondition("COMPLETE_HAS_BEGUN", text, help)
+}
+
+fn keeps_data(keyspace: &str, workflow: &str) -> Error {
+    let text = format!(
+        "cannot delete workflow {workflow} in keyspace {keyspace}: its delete with --keep-data has begun, and clients have its tables"
+    );
+    let help = format!("repeat that: {}", unreadable::way_out((keyspace, workflow)));
+    Error::precondition("DELETE_HAS_BEGUN", text, help)
 }
 
 fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
@@ -206,7 +236,8 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
         tablet: shard.record.value.primary_alias.clone(),
         deleted: found.rows.iter().any(|row| row.shard == at),
     };
-    let summary = format!("{}{way_back}{missed}", summary(&found, arguments, &left));
+    let passed_over = passed_over(&found, &rules, arguments);
+    let summary = format!("{}{passed_over}{way_back}{missed}", summary(&found, arguments, &left));
     Ok(WorkflowDeleteResponse { summary, details: shards.map(detail).collect() })
 }
 
@@ -234,10 +265,25 @@ async fn without_way_back(context: &Context, found: &Found, arguments: &Argument
     format!("; its way back is left in the source: {why}; to take it away: {command}")
 }
 
-fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data: bool) -> Traces {
-    let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
-    let shards = found.target.keyspace.shards.iter().enumerate();
-    let added: &[String] = match &found.record {
+/// What is told of rules and of a VSchema that cannot be decoded and that the cancel went on without; empty when there are none.
+fn passed_over(found: &Found, rules: &Rules, arguments: &Arguments) -> String {
+    let mut told = String::new();
+    if let Err(why) = rules {
+        told.push_str(&format!(
+            "; nobody looked whether routing rules send writes to its tables: {why}; {}",
+            why.help()
+        ));
+    }
+    let added = names::some(added(found, arguments.keep_data), ", ");
+    if let Some(why) = found.unread_vschema.as_ref().filter(|_| !added.is_empty()) {
+        told.push_str(&format!("; entries of tables may be left in the VSchema ({added}): {why}; {}", why.help()));
+    }
+    told
+}
+
+/// Entries of tables that the workflow may have added to the VSchema, and that go with it.
+fn added(found: &Found, keep_data: bool) -> &[String] {
+    match &found.record {
         _ if keep_data => &[],
         Some(stored) if found.is_about_some(&stored.facts) || !found.rows.is_empty() => {
             stored.facts.vschema_tables.as_slice()
@@ -245,9 +291,14 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data
         Some(_) => &[],
         // made by stock: as stock would do it
         None => found.origin.tables.as_slice(),
-    };
+    }
+}
+
+fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data: bool) -> Traces {
+    let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
+    let shards = found.target.keyspace.shards.iter().enumerate();
     let left: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
-    let added: Vec<&String> = added.iter().filter(|table| !left.contains(table)).collect();
+    let added: Vec<&String> = added(found, keep_data).iter().filter(|table| !left.contains(table)).collect();
     let vschema = found.vschema.as_ref().map(|record| &record.value);
     let vschema_tables = vschema.map(|vschema| entries::removable(vschema, added.iter().copied()));
     Traces {

@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod entries;
+pub mod journal;
 mod made;
 pub mod others;
 pub mod ownership;
@@ -164,13 +165,12 @@ impl Removal<'_> {
             let mark = found.mark_handed_over(workflow, true)?;
             return hand_over(context, lock, target, &traces.denied, mark).await;
         }
+        let mut records = denying(target, &traces.denied);
         if traces.secures() {
-            // the records were changed when tables were secured
-            let records = read_again(context.topo.global(), &target.keyspace).await?;
-            return lift_from(context, lock, target, (records, self.seen_to()?), &traces.denied).await;
+            // they were changed when tables were secured
+            records = with_primaries_kept(context, &records).await?;
         }
-        let records = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
-        lift_from(context, lock, target, (records, self.seen_to()?), &traces.denied).await
+        lift_kept(context, lock, target, (records, self.seen_to()?), &traces.denied).await
     }
 
     async fn execute(&self, step: &Step) -> Result<()> {
@@ -283,8 +283,24 @@ pub async fn hand_over(
     denied: &[(String, Vec<String>)],
     also: Vec<Write>,
 ) -> Result<Vec<Missed>> {
+    lift_kept(context, lock, target, (denying(target, denied), also), denied).await
+}
+
+/// The records, as they were read, of the shards that deny some of these tables.
+fn denying(target: &WithReplicas, denied: &[(String, Vec<String>)]) -> Vec<Record<Shard>> {
     let mut records: Vec<Record<Shard>> = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
     records.retain(|record| denied.iter().any(|(name, tables)| name == shard::name(record) && !tables.is_empty()));
+    records
+}
+
+/// As [`lift_from`], while the primaries are those of the records: on others nobody saw the streams stopped.
+async fn lift_kept(
+    context: &Context,
+    lock: &Lock,
+    target: &WithReplicas,
+    (mut records, also): (Vec<Record<Shard>>, Vec<Write>),
+    denied: &[(String, Vec<String>)],
+) -> Result<Vec<Missed>> {
     let of = |name: &str| record::listed(denied, name);
     loop {
         match shard::deny_tables_once(context.topo.global(), &records, Deny::Remove, &of, also.clone(), lock).await? {
@@ -303,7 +319,7 @@ async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Re
         return Ok(fresh);
     };
     let text = format!(
-        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; nothing was handed over",
+        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; its tables stay denied",
         shard::name(changed)
     );
     let help = "run the command again".into();
@@ -335,11 +351,11 @@ pub async fn lift_from(
 /// the streams know of them.
 pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
     lock.check().await?;
-    each(
-        target.keyspace.shards.iter(),
-        |_, tablet| async move { tables::restore_keys(context, tablet, workflow).await },
-    )
-    .await
+    let given = target.keyspace.shards.iter().map(|shard| async move {
+        let primary = shard.primary()?;
+        tables::restore_keys(context, primary, workflow).await
+    });
+    Error::all(join_all(given).await)
 }
 
 /// Deletes the streams of a workflow and its diffs on every shard: one wave.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{try_join, try_join3};
+use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Stored};
@@ -16,7 +17,9 @@ use earlier::Whose;
 /// A workflow with everything that ending it needs.
 pub struct Found {
     pub target: WithReplicas,
-    pub vschema: Option<Record<vtmigrated_proto::vschema::Keyspace>>,
+    pub vschema: Option<Record<VSchema>>,
+    /// Why that cannot be decoded: whatever needs it [refuses](Self::refuse_unread_vschema).
+    pub unread_vschema: Option<topo::Error>,
     pub record: Option<Stored>,
     /// The record when it is an earlier workflow's of the same name.
     pub earlier: Option<Stored>,
@@ -70,7 +73,7 @@ impl Found {
         back: Option<&way_back::record::Facts>,
     ) -> Result<Self> {
         let global = context.topo.global();
-        let vschema = async { Ok(topo::vschema::find(global, keyspace).await?) };
+        let vschema = async { Ok(topo::vschema::look(global, keyspace).await?) };
         let graphed = async {
             let shards = async { Ok(topo::shard::all(global, keyspace).await?) };
             let cells = async { Ok::<_, Error>(context.topo.cells().await?) };
@@ -80,6 +83,10 @@ impl Found {
         let records =
             try_join(record::look(global, keyspace, workflow), way_back::record::look(global, keyspace, workflow));
         let (graphed, vschema, (kept, way_back)) = try_join3(graphed, vschema, records).await?;
+        let (vschema, unread_vschema) = match vschema {
+            Ok(found) => (found, None),
+            Err(why) => (None, Some(why)),
+        };
         let (record, unreadable) = record::apart(kept);
         let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
@@ -109,7 +116,38 @@ impl Found {
         }
         let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
         let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
-        Ok(Self { target, vschema, record, earlier, unreadable, rows, others, origin, disagreement, way_back })
+        Ok(Self {
+            target,
+            vschema,
+            unread_vschema,
+            record,
+            earlier,
+            unreadable,
+            rows,
+            others,
+            origin,
+            disagreement,
+            way_back,
+        })
+    }
+
+    /// The target's VSchema as it is judged.
+    ///
+    /// # Errors
+    /// Why it cannot be decoded.
+    pub fn judged_vschema(&self) -> std::result::Result<Option<&VSchema>, &topo::Error> {
+        match &self.unread_vschema {
+            Some(why) => Err(why),
+            None => Ok(self.vschema.as_ref().map(|record| &record.value)),
+        }
+    }
+
+    /// Refuses what cannot do without the target's VSchema.
+    ///
+    /// # Errors
+    /// `TOPO_BAD_DATA`, with the command that puts another one in its place.
+    pub fn refuse_unread_vschema(&self) -> Result<()> {
+        self.unread_vschema.clone().map_or(Ok(()), |why| Err(why.into()))
     }
 
     /// What is told of an end without a record that cannot be read, behind another text; empty when there was none.

@@ -12,7 +12,7 @@ use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 use super::super::preflight::Finding;
 use super::super::record::{self, Facts, Phase, unreadable};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
-use super::super::traffic;
+use super::super::traffic::Rules;
 use super::super::verdict::diff::{self, Diffs};
 use super::super::way_back;
 use super::super::{Error, Result, verdict};
@@ -32,8 +32,7 @@ pub struct Common {
     /// Names of all keyspaces, ascending.
     pub keyspaces: Vec<String>,
     mounts: Vec<Node>,
-    /// `None` when they cannot be decoded.
-    rules: Option<RoutingRules>,
+    rules: Rules,
     /// Keyspace, workflow and what create noted down.
     records: Vec<record::Known>,
     /// The same of ways back.
@@ -47,18 +46,17 @@ impl Common {
         let (keyspaces, mounts, rules, kept) = try_join4(
             async { Ok(topo::keyspace::names(global).await?) },
             async { Ok(global.list(paths::EXTERNAL_CLUSTERS).await?) },
-            async { Ok(traffic::shown_rules(global).await?) },
+            async { Ok(topo::routing_rules::look(global).await?) },
             async { Ok::<_, Error>(global.list(paths::WORKFLOW_RECORDS).await?) },
         )
         .await?;
-        let rules = rules.map_err(|error| tracing::debug!("the routing rules are left out: {error}")).ok();
         let (records, ways_back) = (record::known(&kept), way_back::record::known(&kept));
         Ok(Self { keyspaces, mounts, rules, records, ways_back })
     }
 
     /// Nothing but these mounts.
     pub(in crate::workflow) fn of_mounts(mounts: Vec<Node>) -> Self {
-        let (rules, records) = (Some(RoutingRules::default()), Vec::new());
+        let (rules, records) = (Ok(RoutingRules::default()), Vec::new());
         Self { keyspaces: Vec::new(), mounts, rules, records, ways_back: Vec::new() }
     }
 
@@ -195,11 +193,11 @@ pub(in crate::workflow) async fn migrations(
     let (copying, serving, vschema) = try_join3(
         status::copies(context, target, "", needs_sizes),
         async { Ok(topo::srv_vschema::reachable(&target.cells).await) },
-        async { Ok(topo::vschema::find(context.topo.global(), name).await?) },
+        async { Ok(topo::vschema::look(context.topo.global(), name).await?) },
     )
     .await?;
     let copying = Arc::new(copying);
-    let vschema = vschema.map(|record| record.value).unwrap_or_default();
+    let vschema = vschema.map(|found| found.map(|record| record.value).unwrap_or_default());
     let (serving, vschema, facts) = (&serving, &vschema, &facts);
     let asked = workflows.into_iter().map(|(workflow, rows)| {
         let seen = Seen { rows, copying: Arc::clone(&copying), needs_sizes };
@@ -211,15 +209,15 @@ pub(in crate::workflow) async fn migrations(
             let earlier = common.facts(name, &workflow).filter(|_| facts.is_none());
             let around = Around {
                 mounts: &common.mounts,
-                rules: common.rules.as_ref(),
+                rules: &common.rules,
                 serving,
                 diffs: &diffs,
                 facts: facts.as_deref(),
                 earlier,
-                vschema: Some(vschema),
+                vschema: vschema.as_ref(),
                 columns,
             };
-            let mut observed = observe(context, target, &workflow, &seen, &around, vschema).await;
+            let mut observed = observe(context, target, &workflow, &seen, &around).await;
             if let (Ok(observed), Some(why)) = (&mut observed, common.unreadable(name, &workflow)) {
                 let error = unreadable::refusal(context.topo.global(), (name, workflow.as_str()), why);
                 observed.findings.push(Finding::of(&error, format!("workflow {workflow}")));
@@ -261,10 +259,11 @@ async fn observe(
     workflow: &str,
     seen: &Seen,
     around: &Around<'_>,
-    vschema: &VSchema,
 ) -> Result<Observed> {
+    let none = VSchema::default();
     let weighed = status::weigh(context, target, workflow, seen, around).await?;
     let sizes = around.facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
+    let vschema = around.vschema.unwrap_or(&none);
     let told = Told { source: &weighed.source, vschema, sizes, diffs: around.diffs, shards: &[] };
     let tables = seen.tables(&weighed.origin, &told);
     let overall = Overall::of(tables.values(), seen.seconds());

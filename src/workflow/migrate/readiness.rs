@@ -128,7 +128,7 @@ impl Seen {
             diffs: &self.diffs,
             facts: found.record.as_ref().map(|stored| &stored.facts),
             earlier: found.earlier.as_ref().map(|stored| &stored.facts),
-            vschema: found.vschema.as_ref().map(|record| &record.value),
+            vschema: found.judged_vschema(),
         }
     }
 }

@@ -111,6 +111,11 @@ pub fn forget(table: &str, ids: &[i64]) -> String {
     format!("delete from _vt.{table} where vrepl_id in ({ids}) and vrepl_id not in (select id from _vt.vreplication)")
 }
 
+/// Deletes the notes of keys that were taken from a table.
+pub fn forget_keys(table: &str) -> String {
+    format!("delete from _vt.post_copy_action where table_name = {}", quote::literal(table))
+}
+
 /// UUIDs of the diffs of a workflow that a tablet works on, or tries again by itself (Vitess 22.0.4, `sqlGetVDiffsToRetry`).
 pub fn diffs_under_way(keyspace: &str, workflow: &str) -> String {
     format!(
@@ -169,6 +174,7 @@ mod tests {
         assert!(copy_starts("vt_a", "it's").contains(&format!(" where vrepl_id in ({of_workflow}) and ")));
         assert!(pending_actions_with("vt_a", "w", &[1, 2]).ends_with(" or vr.id is null and pca.vrepl_id in (1, 2)"));
         assert!(forget("copy_state", &[1]).starts_with("delete from _vt.copy_state where vrepl_id in (1) and "));
+        assert_eq!(forget_keys("it's"), "delete from _vt.post_copy_action where table_name = 'it\\'s'");
         assert!(pending_actions_of(&[1, 2]).ends_with(" where pca.vrepl_id in (1, 2)"));
         assert_eq!(delete_streams(&[1, 2]), "delete from _vt.vreplication where id in (1, 2)");
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::future::{join, try_join, try_join3, try_join5};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::ExternalVitessCluster;
-use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules, SrvVSchema};
+use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardStreamsEntry, TableCopyStateEntry};
 
@@ -20,7 +20,7 @@ use super::super::preflight::Finding;
 use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Kept, Stored, TableSize};
 use super::super::streams::{self, Keyspace, OnShard, Origin};
-use super::super::traffic::{self, Traffic};
+use super::super::traffic::{Rules, Traffic};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas::{self, Stalled};
 use super::super::verdict::schema::Columns;
@@ -45,7 +45,8 @@ use stream::stream_state;
 /// Bound of what status asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The status of a workflow; at most six waves of round trips, and one more beside the record of an earlier workflow.
+/// The status of a workflow; at most six waves of round trips, and one more beside the record of an earlier workflow. Rules and a
+/// VSchema that cannot be decoded are told in it.
 pub async fn status(
     context: &Context,
     keyspace: &str,
@@ -58,8 +59,8 @@ pub async fn status(
     let (target, mounts, rules, vschema, (stored, unreadable)) = try_join5(
         Keyspace::read(context, keyspace),
         async { Ok(global.list(topo::paths::EXTERNAL_CLUSTERS).await?) },
-        async { Ok(traffic::shown_rules(global).await?) },
-        async { Ok(topo::vschema::find(global, keyspace).await?) },
+        async { Ok(topo::routing_rules::look(global).await?) },
+        async { Ok(topo::vschema::look(global, keyspace).await?) },
         async { Ok(readable(record::look(global, keyspace, workflow).await)) },
     )
     .await?;
@@ -68,7 +69,6 @@ pub async fn status(
         let text = format!("shard {unknown} not found in keyspace {keyspace}");
         return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
     }
-    let rules = decoded(&target, rules);
     let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
     let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
     let read = Seen::read(context, &target, workflow, !sized);
@@ -90,35 +90,27 @@ pub async fn status(
         seen = Seen { copying: Arc::new(copies(context, &target, workflow, true).await?), needs_sizes: true, ..seen };
     }
     let diffs = diffs.settled(context, &seen.origin(keyspace)?, &target, (&seen.rows, facts)).await;
-    let vschema = vschema.map(|record| record.value).unwrap_or_default();
+    let vschema = vschema.map(|found| found.map(|record| record.value).unwrap_or_default());
     let around = Around {
         mounts: &mounts,
-        rules: rules.as_ref(),
+        rules: &rules,
         serving: &serving,
         diffs: &diffs,
         facts,
         earlier: stored.as_ref().map(|stored| &stored.facts).filter(|_| facts.is_none()),
-        vschema: Some(&vschema),
+        vschema: vschema.as_ref(),
         columns: true,
     };
     let mut weighed = weigh(context, &target, workflow, &seen, &around).await?;
     weighed.findings.extend(unreadable.map(|error| Finding::of(&error, format!("workflow {workflow}"))));
     weighed.findings.splice(..0, way_back::told_of_another((keyspace, workflow), &seen.rows));
     let verdict = verdict::summary(&weighed.findings);
+    let vschema = vschema.unwrap_or_default();
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
     let line = format!("{}. Complete: {verdict}{}", weighed.traffic, left_out(&target));
     let mut answer = seen.answer(&target, &weighed.origin, &told, &line);
     overrides::tell(&weighed.findings, &mut answer);
     Ok(answer)
-}
-
-/// The routing rules; those that cannot be decoded are left out by name.
-fn decoded(target: &Keyspace, rules: std::result::Result<RoutingRules, topo::Error>) -> Option<RoutingRules> {
-    let left_out = |error: topo::Error| {
-        let why = format!("{error}; put others in their place: ApplyRoutingRules --rules-file …");
-        target.cells.pass_over("the record of the routing rules".to_owned(), why);
-    };
-    rules.map_err(left_out).ok()
 }
 
 /// What was left out, for the traffic line; empty when all could be reached.
@@ -132,16 +124,15 @@ fn left_out(target: &Keyspace) -> String {
 pub(super) struct Around<'a> {
     /// The records of all mounts.
     pub mounts: &'a [Node],
-    /// `None` when they cannot be decoded.
-    pub rules: Option<&'a RoutingRules>,
+    pub rules: &'a Rules,
     /// The serving vschema of each cell.
     pub serving: &'a [(String, Option<SrvVSchema>)],
     pub diffs: &'a Diffs,
     pub facts: Option<&'a Facts>,
     /// A record of the workflow's name that is an earlier workflow's.
     pub earlier: Option<&'a Facts>,
-    /// The target's vschema, if it was read.
-    pub vschema: Option<&'a VSchema>,
+    /// The target's vschema, or why it cannot be decoded.
+    pub vschema: std::result::Result<&'a VSchema, &'a topo::Error>,
     /// Whether the columns of both sides are compared once nothing is left to copy.
     pub columns: bool,
 }
@@ -184,7 +175,7 @@ pub(super) async fn weigh(
         diffs: around.diffs,
         facts: around.facts,
         earlier: around.earlier,
-        vschema: around.vschema,
+        vschema: around.vschema.map(Some),
     };
     let mut findings = evidence.judge();
     findings.extend(unread);

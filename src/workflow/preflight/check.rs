@@ -153,6 +153,7 @@ checks! {
     TABLES_SHARED Blocks "cancel" "another workflow works on tables of the record that the streams do not bring (complete, too)";
     COMPLETE_HAS_BEGUN Blocks "cancel" "the tables may hold new rows of the target";
     WRITES_SWITCHED Blocks "cancel" "routing rules send writes to the target";
+    RULES_UNREADABLE Blocks "cancel" "routing rules cannot be decoded, which may send writes to the target: only a delete that keeps the data goes on";
 
     WAY_BACK_OF_ANOTHER Blocks "cancel" "the workflow is the way back of another cluster's migration: its tables are the keyspace's own (complete, too)";
     WAY_BACK_TOO_LATE Blocks "way back" "the migration is not at a point where its way back can be prepared";

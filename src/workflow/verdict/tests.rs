@@ -92,6 +92,7 @@ fn facts() -> Facts {
         unaware: Vec::new(),
         aware: Vec::new(),
         starting: Vec::new(),
+        reigns: Vec::new(),
         sizes: Vec::new(),
     }
 }
@@ -120,7 +121,7 @@ struct Case {
     facts: Facts,
     /// Instead of `facts`.
     earlier: Option<Facts>,
-    vschema: Option<VSchema>,
+    vschema: topo::Result<Option<VSchema>>,
 }
 
 impl Case {
@@ -136,7 +137,7 @@ impl Case {
             source: Ok(source(100, 50)),
             facts: facts(),
             earlier: None,
-            vschema: None,
+            vschema: Ok(None),
         }
     }
 
@@ -156,7 +157,7 @@ impl Case {
             diffs: &vec![("-80".to_owned(), Err(String::new()))],
             facts: Some(&self.facts).filter(|_| self.earlier.is_none()),
             earlier: self.earlier.as_ref(),
-            vschema: self.vschema.as_ref(),
+            vschema: self.vschema.as_ref().map(Option::as_ref),
         };
         let mut found = evidence.judge();
         found.extend(evidence.behind());
@@ -191,12 +192,18 @@ fn a_vschema_that_no_longer_fits_the_streams_blocks() {
             ..VSchema::default()
         }
     };
-    case.vschema = Some(sharded("hash"));
+    case.vschema = Ok(Some(sharded("hash")));
     // one cell of the source tells, and has no vindexes of its own
     case.source.as_mut().unwrap().serving = vec![vtmigrated_proto::vschema::SrvVSchema::default()];
     assert_eq!(case.ids(), []);
-    case.vschema = Some(sharded("xxhash"));
+    case.vschema = Ok(Some(sharded("xxhash")));
     assert_eq!(case.ids(), [("VINDEX_CHANGED", Severity::Blocks)]);
+    case.vschema = Err(topo::Error::BadData { path: "/global/keyspaces/ks/VSchema".into(), detail: "invalid".into() });
+    let judged = case.judged();
+    assert_eq!(case.ids(), [("TOPO_BAD_DATA", Severity::Blocks)]);
+    assert!(judged[0].mend.ends_with("ApplyVSchema --vschema-file … ks"), "{judged:?}");
+    // nor does anybody go on who insists on doing without the source
+    assert!(insist(judged, true).findings.iter().any(|finding| finding.id == "TOPO_BAD_DATA"));
 }
 
 #[test]

@@ -60,6 +60,8 @@ impl Contents {
             return Ok(Some(result(&["a", "b", "c", "d", "e", "f"], &named.map(row).collect::<Vec<_>>())));
         } else if query.starts_with("delete from _vt.copy_state") {
             self.forget(query);
+        } else if query.starts_with("select primary_alias from _vt.reparent_journal where time_created_ns > ") {
+            return Ok(answer(self.journal.iter().map(|alias| vec![(*alias).to_owned()]).collect()));
         } else if query.contains("_vt.post_copy_action as pca") {
             let row = |(table, sql): &(String, String)| vec![table.clone(), format!(r#"{{"type":1,"task":"{sql}"}}"#)];
             return Ok(answer(self.actions.iter().map(row).collect()));

@@ -12,7 +12,7 @@ use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
 use super::super::super::{Error, Result};
 use super::super::create::{Which, with_rows};
 use super::ownership::{self, Denied, Evidence, Fate, Reason, Record, Rows, Stream};
-use super::{Tables, made};
+use super::{Tables, journal, made};
 use crate::context::Context;
 
 /// Tables that are looked into by one statement.
@@ -71,12 +71,18 @@ impl Held {
 }
 
 impl Claim {
-    /// Judges, and looks at those tables that must be looked at: no round trip, or two waves.
+    /// Judges, and looks at those tables that must be looked at: no round trip, or two waves. One more where a shard had another
+    /// primary since create, and a tablet that may not know of denied tables.
     ///
     /// # Errors
     /// A tablet that has to tell what is in its tables and does not.
     pub async fn read(context: &Context, known: Known<'_>) -> Result<Self> {
-        let shards: Vec<OfShard<'_>> = OfShard::all(known);
+        let mut shards: Vec<OfShard<'_>> = OfShard::all(known);
+        if let Some(facts) = known.facts {
+            let doubtful = shards.iter_mut().filter(|of| of.unaware);
+            let asked = doubtful.map(|of| async move { of.unaware = journal::unaware(context, facts, of.shard).await });
+            join_all(asked).await;
+        }
         let looks = shards.iter().map(|of| async move {
             let asked = of.to_look_at(known.tables);
             if asked.is_empty() { Ok(None) } else { look(context, of.shard.primary()?, &asked).await.map(Some) }
@@ -132,7 +138,7 @@ struct OfShard<'a> {
     record: Record,
     streams: BTreeMap<String, Stream>,
     denied: BTreeSet<String>,
-    /// True when the primary may not have read that.
+    /// True when the primary, or one since create, may not have read that.
     unaware: bool,
     /// What a cancel that was cut off has noted of them; it may have dropped some.
     noted: Option<Noted<'a>>,
@@ -171,7 +177,7 @@ impl<'a> OfShard<'a> {
             record,
             streams: of_tables,
             denied: shard.denied(),
-            unaware: known.facts.is_some_and(|facts| facts.has_unaware_primary(shard)),
+            unaware: known.facts.is_some_and(|facts| facts.may_have_had_unaware_primary(shard)),
             noted: known.facts.filter(|facts| facts.cancelling).map(|facts| facts.noted_on(&shard.name)),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),

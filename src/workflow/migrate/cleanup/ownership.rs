@@ -45,7 +45,7 @@ pub enum Denied {
     Ours,
     /// The shard's record denies it, and no record says who did.
     Others,
-    /// The shard's record denies it, and its primary is not known to have read that.
+    /// The shard's record denies it, and its primary, or one since create, is not known to have read that.
     Unaware,
 }
 
@@ -99,7 +99,7 @@ pub enum Reason {
     NotCopied,
     /// Clients can write it.
     NotDenied,
-    /// The primary denies nothing, whatever the shard's record says.
+    /// The primary, or one since create, denies nothing, whatever the shard's record says.
     PrimaryUnaware,
     /// Nobody could tell what is in it.
     NotSeen,
@@ -119,7 +119,8 @@ impl fmt::Display for Reason {
             Self::NotCopied => "it holds rows, and the workflow's streams have copied none",
             Self::NotDenied => "writes to it are not denied, so that clients may have written",
             Self::PrimaryUnaware => {
-                "its shard's primary was not refreshed when writes to it were denied, so that clients may have written"
+                "its shard's primary was not refreshed when writes to it were denied, or one since may not have been, so that clients \
+                 may have written"
             }
             Self::NotSeen => "nobody could tell what is in it",
             Self::HandedOver => "complete has handed it over",

@@ -14,7 +14,7 @@ use super::super::rows;
 use super::{Removal, Tables, claim, lift_from, read_again, replaced};
 use crate::context::Context;
 use crate::error::Code;
-use crate::sql::quote;
+use crate::sql::{ddl, quote};
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
 
@@ -70,7 +70,7 @@ impl Removal<'_> {
         let (none, shards) = (Tables::default(), &self.target().keyspace.shards);
         let calls = shards.iter().map(|shard| {
             let tables = of.get(shard.name.as_str()).copied().unwrap_or(&none);
-            async move { Ok::<_, Error>(self.of_shard(shard, shard.primary()?, tables).await?) }
+            async move { self.of_shard(shard, shard.primary()?, tables).await }
         });
         let (mut done, mut errors) = (Vec::new(), Vec::new());
         for (shard, answer) in shards.iter().zip(join_all(calls).await) {
@@ -88,7 +88,7 @@ impl Removal<'_> {
     }
 
     /// The keys that are owed are asked for beside the statements that take tables away: the streams stand still.
-    async fn of_shard(&self, shard: &TargetShard, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
+    async fn of_shard(&self, shard: &TargetShard, tablet: &Tablet, tables: &Tables) -> Result<()> {
         let seen_to = self.traces.mark.as_ref().is_some_and(|stored| stored.facts.seen_to.contains(&shard.name));
         let has_streams = !seen_to && self.traces.with_streams.contains(&shard.name);
         let (db, gone) = (db_name(tablet), replaced::gone(self.found, shard));
@@ -151,8 +151,8 @@ enum Gone {
 /// Gives all tables of a workflow the secondary keys back that the tablet took for the copy.
 ///
 /// # Errors
-/// A key that cannot be built, such as a unique one on rows that are not.
-pub async fn restore_keys(context: &Context, tablet: &Tablet, workflow: &str) -> tablet::Result<()> {
+/// `KEY_NOT_BUILT` for one that cannot be built, such as a unique one on rows that are not.
+pub async fn restore_keys(context: &Context, tablet: &Tablet, workflow: &str) -> Result<()> {
     let owed = owed(context, tablet, rows::pending_actions(&db_name(tablet), workflow)).await?;
     give_back(context, tablet, owed, Gone::Refused).await
 }
@@ -161,7 +161,7 @@ pub async fn restore_keys(context: &Context, tablet: &Tablet, workflow: &str) ->
 ///
 /// # Errors
 /// The same.
-pub async fn restore_keys_of(context: &Context, tablet: &Tablet, ids: &[i64]) -> tablet::Result<()> {
+pub async fn restore_keys_of(context: &Context, tablet: &Tablet, ids: &[i64]) -> Result<()> {
     give_back(context, tablet, owed(context, tablet, rows::pending_actions_of(ids)).await?, Gone::Refused).await
 }
 
@@ -169,25 +169,54 @@ async fn owed(context: &Context, tablet: &Tablet, query: String) -> tablet::Resu
     Ok(rows::actions(&context.tablets.read(tablet, query, 100_000).await?))
 }
 
-async fn give_back(context: &Context, tablet: &Tablet, owed: Vec<Owed>, gone: Gone) -> tablet::Result<()> {
-    let restore = |(table, sql): (String, String)| async move {
-        match run_sql(context, tablet, sql, false).await {
-            // 1061: the key is there already
-            Err(error) if matches!(error.mysql(), Some((1061, _))) => {
-                tracing::info!(table, "the secondary keys were restored before");
-                Ok(())
-            }
-            // 1072: a column is not there
-            Err(error) if gone == Gone::Left && matches!(error.mysql(), Some((1072, _))) => {
-                tracing::warn!(table, "a secondary key that was taken for the copy cannot be given back: {error}");
-                Ok(())
-            }
-            other => other,
+async fn give_back(context: &Context, tablet: &Tablet, owed: Vec<Owed>, gone: Gone) -> Result<()> {
+    let runs: Vec<_> = owed.into_iter().map(|owed| restore(context, tablet, owed, gone)).collect();
+    Error::all(stream::iter(runs).buffer_unordered(AT_ONCE).collect().await)
+}
+
+/// Builds the keys of one table. Where one of several cannot be added, for it is there or has no columns any more, the others are
+/// added without it.
+async fn restore(context: &Context, tablet: &Tablet, (table, sql): Owed, gone: Gone) -> Result<()> {
+    if add(context, tablet, (&table, &sql), gone).await? {
+        return Ok(());
+    }
+    let each = ddl::one_by_one(&sql);
+    for one in each.iter().filter(|_| each.len() > 1) {
+        add(context, tablet, (&table, one), gone).await?;
+    }
+    Ok(())
+}
+
+/// Runs a statement that adds keys to a table. False when there is nothing to add, or nothing to add it to, for one of them: then
+/// it has added none.
+async fn add(context: &Context, tablet: &Tablet, (table, sql): (&str, &str), gone: Gone) -> Result<bool> {
+    let Err(error) = run_sql(context, tablet, sql.to_owned(), false).await else { return Ok(true) };
+    match error.mysql().map(|(number, _)| number) {
+        // 1061: a key is there already
+        Some(1061) => {
+            tracing::info!(table, "a secondary key was restored before: {error}");
+            Ok(false)
         }
-    };
-    let runs: Vec<_> = owed.into_iter().map(restore).collect();
-    let done: Vec<tablet::Result<()>> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
-    done.into_iter().collect()
+        // 1072: a column is not there
+        Some(1072) if gone == Gone::Left => {
+            tracing::warn!(table, "a secondary key that was taken for the copy cannot be given back: {error}");
+            Ok(false)
+        }
+        Some(_) => Err(not_built(tablet, table, &error)),
+        None => Err(error.into()),
+    }
+}
+
+/// What is said of a key that MySQL does not build: the ways out are the operator's.
+fn not_built(tablet: &Tablet, table: &str, error: &tablet::Error) -> Error {
+    let text = format!("{error} (secondary keys that were taken from table {table} for the copy)");
+    let alias = tablet::alias(tablet);
+    let help = format!(
+        "mend what MySQL says, such as rows that are not unique, with ExecuteFetchAsDBA {alias}, and run the command again; to do \
+         without the keys of that table: ExecuteFetchAsDBA {alias} \"{}\", and run it again",
+        rows::forget_keys(table)
+    );
+    Error::precondition("KEY_NOT_BUILT", text, help)
 }
 
 /// One statement as administrator; a table that is not there is none to care about.

@@ -50,7 +50,7 @@ pub enum Step {
 ///
 /// # Errors
 /// There is nothing to complete: no stream, and no complete that was interrupted. The streams disagree. A delete that keeps the data
-/// has begun.
+/// has begun. The VSchema of the target cannot be decoded, and clients do not have the tables yet.
 pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     let target = &found.target.keyspace;
     if found.record.as_ref().is_some_and(|stored| stored.facts.keeping) {
@@ -68,6 +68,9 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     }
     found.refuse_disagreement(workflow)?;
     found.refuse_way_back("complete", workflow)?;
+    if !found.handed_over() {
+        found.refuse_unread_vschema()?;
+    }
     let mut steps = Vec::new();
     if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
         if found.record.is_some() {

@@ -9,6 +9,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::ApplySchemaRequest;
 use vtmigrated_proto::topodata::Tablet;
 
+use super::super::super::record::aware::Reign;
 use super::super::super::record::{self, Facts, Phase, TableSize};
 use super::super::super::refresh::{self, Missed};
 use super::super::super::streams::Listed;
@@ -101,7 +102,8 @@ impl Creation<'_> {
         let unaware: Vec<String> = unaware.collect();
         let starting = unreached.into_iter().filter_map(|missed| Some((missed.alias.clone(), missed.started?)));
         let starting: Vec<_> = starting.collect();
-        if (&unaware, &starting) == (&facts.unaware, &facts.starting) {
+        let reigns = Reign::all(target, &unaware, &facts.reigns);
+        if (&unaware, &starting, &reigns) == (&facts.unaware, &facts.starting, &facts.reigns) {
             return Ok(());
         }
         // a cell may fall silent after its tablets were refreshed
@@ -109,7 +111,7 @@ impl Creation<'_> {
         let known = target.tablets.values().flatten().filter(of_cells).map(tablet::alias);
         let aware = known.filter(|alias| !missed.iter().any(|missed| missed.alias == *alias));
         let aware: Vec<String> = aware.collect();
-        (facts.unaware, facts.aware, facts.starting) = (unaware, aware, starting);
+        (facts.unaware, facts.aware, facts.starting, facts.reigns) = (unaware, aware, starting, reigns);
         self.put(facts, version).await
     }
 

@@ -207,6 +207,7 @@ impl Situation {
             unaware: Vec::new(),
             aware: Vec::new(),
             starting: Vec::new(),
+            reigns: Vec::new(),
             sizes: Vec::new(),
         }
     }

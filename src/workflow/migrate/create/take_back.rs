@@ -67,6 +67,7 @@ impl Creation<'_> {
             version = record::put(global, names, &facts, stored.version, self.lock).await?;
         }
         let mut found = Found::read(self.context, keyspace, workflow).await?;
+        found.refuse_unread_vschema()?;
         let theirs = self.theirs(&found, error);
         if theirs.of_rival.is_none() {
             quieten(self.context, self.lock, &mut found, workflow).await?;

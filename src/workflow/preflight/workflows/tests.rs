@@ -72,6 +72,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         unaware: Vec::new(),
         aware: Vec::new(),
         starting: Vec::new(),
+        reigns: Vec::new(),
         sizes: Vec::new(),
     }
 }
