@@ -35,10 +35,10 @@ mod fallback;
 mod faulty_source;
 #[path = "rpc/guard.rs"]
 mod guard;
-#[path = "rpc/keyspaces.rs"]
-mod keyspaces;
 #[path = "rpc/keys.rs"]
 mod keys;
+#[path = "rpc/keyspaces.rs"]
+mod keyspaces;
 #[path = "rpc/late_replicas.rs"]
 mod late_replicas;
 #[path = "rpc/legacy.rs"]
