@@ -39,6 +39,9 @@ pub struct Facts {
     /// The source keyspace and its shards, so that complete can ask them before it has read a stream.
     #[serde(default)]
     pub source: (String, Vec<String>),
+    /// Which making of the source keyspace's record create has read; older versions noted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_created: Option<i64>,
     /// Fingerprint of the arguments of create, so that a second one can be told to be the same.
     pub arguments: String,
     /// All tables of the workflow, in the order chosen.

@@ -22,7 +22,7 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::migrate::rows::CopyStates;
 use super::migrate::{Found, copy_states, readiness, recheck};
-use super::preflight::{Finding, Report, check};
+use super::preflight::{self, Finding, Report, check};
 use super::record::Facts;
 use super::streams::{Keyspace, OnShard, Origin};
 use super::{Error, Result, names, way_back};
@@ -109,6 +109,8 @@ impl Evidence<'_> {
             found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, mend));
         }
         found.extend(self.of_streams());
+        found.extend(self.ahead());
+        found.extend(self.mount_changed());
         if let Ok(source) = self.source {
             found.extend(streams::binlogs(self.target, self.rows, source));
             let behind = self.positions().behind;
@@ -142,6 +144,13 @@ impl Evidence<'_> {
         found
     }
 
+    /// Whether the source that was asked is another one than create read, for its mount leads elsewhere, or its keyspace was made
+    /// anew: where that one is tells nothing of what streams have read before.
+    fn mount_changed(&self) -> Option<Finding> {
+        let facts = self.facts.filter(|facts| facts.source.0 == self.origin.keyspace)?;
+        preflight::mount_changed(facts, self.source.as_ref().ok()?.created)
+    }
+
     /// Whether the streams still choose the rows that the target's vschema wants.
     fn vindexes(&self) -> Vec<Finding> {
         let Some(target) = self.vschema else { return Vec::new() };
@@ -149,6 +158,12 @@ impl Evidence<'_> {
         let sources = self.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
         let against = recheck::Against { target, source_keyspace: &self.origin.keyspace, serving };
         recheck::vindexes(sources, &against)
+    }
+
+    /// Streams that have applied what the source has lost. It seems so, too, of one that went on after the source was asked and was then
+    /// turned away by a tablet that lags.
+    pub fn ahead(&self) -> Vec<Finding> {
+        self.positions().ahead
     }
 
     /// Streams that have not reached the position of the source.

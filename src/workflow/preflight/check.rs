@@ -129,6 +129,8 @@ checks! {
     BINLOG_RISK Warns "complete" "a stream is so far behind that the source will soon purge what it needs";
     SOURCE_UNREACHABLE Blocks "complete" "the source cannot be asked for its position";
     POSITION_UNKNOWN Blocks "complete" "a stream's position cannot be compared with its source's";
+    POSITION_AHEAD Blocks "complete" "a stream has applied transactions that the source has lost, as after a restore from a backup";
+    MOUNT_CHANGED Blocks "complete" "the mount leads to another cluster than when the workflow was created, or the source's keyspace was made anew (create that goes on, too)";
     STOPPED_AFTER_COPY Warns "complete" "a stream stopped after its copy, as it was asked to: later writes of the source are not in it";
     VDIFF_MISMATCH Blocks "complete" "the last VDiff that compared a table found rows that differ";
     VDIFF_NONE Warns "complete" "the rows were never compared";

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{join, join_all, join4};
+use futures::future::{join, join_all, join4, try_join3};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Shard, Tablet, TabletAlias};
 use vtmigrated_proto::vschema::SrvVSchema;
@@ -19,7 +19,7 @@ use super::schema::{self, Columns};
 use crate::context::Context;
 use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
-use crate::topo::{self, Cells, Record, Topo};
+use crate::topo::{self, Cells, Record, Topo, paths};
 
 /// What is asked of a source.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +52,8 @@ pub struct Source {
     pub stalled: Vec<Stalled>,
     /// The serving vschemas of the source's cells, in which its tablets look vindexes up; cells that do not tell are missing.
     pub serving: Vec<SrvVSchema>,
+    /// Which making of the keyspace's record it is, as in [`topo::Node::created`]; `None` where there is none.
+    pub created: Option<i64>,
 }
 
 /// One shard's answers.
@@ -66,11 +68,13 @@ pub struct SourceShard {
     pub purged: Option<GtidSet>,
     /// Seconds for which binlogs are kept; 0: for ever.
     pub keeps: Option<i64>,
+    /// The server under whose UUID the primary writes, if the tablet told.
+    pub server: Option<String>,
 }
 
 /// Works on MySQL 5.7 too, which has no `binlog_expire_logs_seconds`.
 const BINLOGS: &str = "select variable_name, variable_value from performance_schema.global_variables \
-     where variable_name in ('gtid_purged', 'binlog_expire_logs_seconds', 'expire_logs_days')";
+     where variable_name in ('gtid_purged', 'binlog_expire_logs_seconds', 'expire_logs_days', 'server_uuid')";
 
 impl Source {
     /// A shard by its name.
@@ -111,10 +115,10 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
             None => gather::mount(context, &ask.mount).await.map_err(|e| e.to_string())?.value,
         };
         let topo = gather::open(context, &ask.mount, &record).await.map_err(|e| e.to_string())?;
-        let (records, cells) = shards(&topo, ask).await?;
-        Ok((topo, records, cells))
+        let (records, cells, created) = shards(&topo, ask).await?;
+        Ok((topo, records, cells, created))
     };
-    let (topo, records, cells) = bounded(ask.within, topology).await?;
+    let (topo, records, cells, created) = bounded(ask.within, topology).await?;
     let names: Vec<&str> = records.iter().map(topo::shard::name).collect();
     let tablets = bounded(ask.within, async { Ok(tablets(&ask.keyspace, &names, &cells).await) });
     let answers = async {
@@ -125,7 +129,7 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
     let (tablets, answers) = join(tablets, answers).await;
     let (mut source, asked) = answers?;
     source.forget_replaced(&asked, &tablets.unwrap_or_default());
-    Ok(source)
+    Ok(Source { created, ..source })
 }
 
 /// What the primaries and the cells say.
@@ -143,6 +147,7 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
             position,
             purged: None,
             keeps: None,
+            server: None,
         };
         told.with(binlogs)
     }));
@@ -175,8 +180,9 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         position: Err(format!("shard {}/{name} is not in the source's topology", ask.keyspace)),
         purged: None,
         keeps: None,
+        server: None,
     }));
-    Source { shards, columns, sizes, stalled, serving }
+    Source { shards, columns, sizes, stalled, serving, created: None }
 }
 
 /// The tablets of some shards in the cells that tell, by shard: two waves.
@@ -206,15 +212,17 @@ async fn bounded<T>(within: Duration, work: impl Future<Output = Result<T, Strin
     }
 }
 
-/// The shards that serve and those that are named: those that serve come first.
-async fn shards(topo: &Topo, ask: &Ask) -> Result<(Vec<Record<Shard>>, Cells), String> {
-    let (mut records, cells) = futures::future::try_join(topo::shard::all(topo.global(), &ask.keyspace), topo.cells())
-        .await
-        .map_err(|e| e.to_string())?;
+/// The shards that serve and those that are named: those that serve come first. Then the cells, and which making of the
+/// keyspace's record it is.
+async fn shards(topo: &Topo, ask: &Ask) -> Result<(Vec<Record<Shard>>, Cells, Option<i64>), String> {
+    let path = paths::keyspace(&ask.keyspace);
+    let keyspace = topo.global().find(&path);
+    let read = try_join3(topo::shard::all(topo.global(), &ask.keyspace), topo.cells(), keyspace).await;
+    let (mut records, cells, keyspace) = read.map_err(|e| e.to_string())?;
     let named = |name: &str| ask.shards.iter().any(|shard| shard == name);
     records.retain(|record| record.value.is_primary_serving || named(topo::shard::name(record)));
     records.sort_by_key(|record| !record.value.is_primary_serving);
-    Ok((records, cells))
+    Ok((records, cells, keyspace.map(|node| node.created)))
 }
 
 /// What a primary has executed.
@@ -265,6 +273,7 @@ impl SourceShard {
         for (variable, value) in binlogs {
             match variable.as_str() {
                 "gtid_purged" => self.purged = GtidSet::parse(&value).ok(),
+                "server_uuid" => self.server = Some(value),
                 "binlog_expire_logs_seconds" => self.keeps = value.parse().ok(),
                 // of no effect while the one in seconds is set
                 "expire_logs_days" if self.keeps.is_none_or(|seconds| seconds == 0) => {

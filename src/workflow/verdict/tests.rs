@@ -73,6 +73,7 @@ fn facts() -> Facts {
         phase: Phase::Created,
         mount: "ext1".into(),
         source: ("commerce".into(), vec!["0".into()]),
+        source_created: None,
         arguments: String::new(),
         tables: vec!["t".into()],
         created_tables: by_shard(&["t"]),
@@ -108,6 +109,7 @@ fn source_shard(name: &str, position: u64, purged: u64) -> SourceShard {
         position: Ok(Position::Gtids(set(position))),
         purged: Some(set(purged)),
         keeps: Some(100_000),
+        server: None,
     }
 }
 

@@ -47,6 +47,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
         Some(facts) => {
             let chosen = report.absorb(situation.choose(arguments), keyspace.clone())?;
             report.extend(chosen.and_then(|chosen| rival::other_tables(&arguments.workflow, facts, &chosen.tables)));
+            report.extend(preflight::mount_changed(facts, Some(situation.source.created)));
             Some(plan::Chosen { tables: facts.tables.clone(), internal: Vec::new() })
         }
         None => report.absorb(situation.choose(arguments), keyspace.clone())?,

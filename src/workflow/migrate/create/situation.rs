@@ -188,6 +188,7 @@ impl Situation {
                 arguments.source_keyspace.clone(),
                 self.source.keyspace.shards.iter().map(|shard| shard.name.clone()).collect(),
             ),
+            source_created: Some(self.source.created),
             arguments: arguments.fingerprint(),
             tables: tables.to_vec(),
             created_tables,
