@@ -7,7 +7,7 @@ use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::topodata::{Tablet, TabletType};
+use vtmigrated_proto::topodata::{Shard, Tablet, TabletType};
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Time;
 
@@ -315,6 +315,32 @@ async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {
     rig.forget_streams();
     rig.clean().await;
     rig.expect_clean(&TABLES).await;
+}
+
+/// What was dropped on a tablet that is no primary any more may be there on the one that took over, whose streams run.
+#[tokio::test]
+async fn cancel_leaves_tables_denied_where_another_primary_has_taken_over_meanwhile() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    let permits = rig.target[1].holds("drop table");
+    let reparented = async {
+        rig.target[1].was_asked("drop table").await;
+        let shard = vtmigrated::topo::shard::get(rig.lab.topo.global(), "customer", "80-").await.unwrap();
+        let primary_term_start_time = Some(Time { seconds: 1_900_000_000, nanoseconds: 0 });
+        let record = Shard { primary_term_start_time, ..shard.value };
+        rig.lab.put(&paths::shard("customer", "80-"), record.encode_to_vec()).await;
+        permits.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(rig.cancel(false), reparented);
+    let (code, text) = refusal(answer);
+    assert_eq!(code, Code::Aborted, "{text}");
+    assert!(text.contains("shard 80- got another primary meanwhile"), "{text}");
+    assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
+    let record = rig.record().await.unwrap();
+    assert!(record["cancelling"] == true && record["seen_to"].is_null(), "{record}");
+    rig.target[1].contents().held = None;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
 }
 
 /// The streams of the tablet that takes over would go on.
