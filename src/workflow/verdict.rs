@@ -240,7 +240,18 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     names::check_workflow(workflow)?;
     let found = Found::read(context, keyspace, workflow).await?;
     let theirs = way_back::told_of_another((keyspace, workflow), &found.rows);
-    judged(context, &found, workflow, theirs).await
+    let known = theirs.into_iter().chain(refusals(&found, workflow)).collect();
+    judged(context, &found, workflow, known).await
+}
+
+/// What complete refuses before it looks at the streams' copies and positions.
+fn refusals(found: &Found, workflow: &str) -> Vec<Finding> {
+    if found.handed_over() {
+        return Vec::new();
+    }
+    let refused = [found.refuse_disagreement(workflow), found.refuse_shared("complete", workflow, false)];
+    let errors = refused.into_iter().filter_map(Result::err);
+    errors.map(|error| Finding::of(&error, format!("workflow {workflow}"))).collect()
 }
 
 /// The same of a way back of this name, as what it is to the source's cluster, which `context` is of: it is completed by its own command, so
@@ -256,11 +267,11 @@ pub(in crate::workflow) async fn of_way_back(
     names::check_keyspace("target", &facts.keyspace)?;
     names::check_workflow(workflow)?;
     let found = Found::read_way_back(context, facts, workflow).await?;
-    judged(context, &found, workflow, None).await
+    judged(context, &found, workflow, Vec::new()).await
 }
 
 /// `known`: what else blocks it.
-async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<Finding>) -> Result<Verdict> {
+async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Finding>) -> Result<Verdict> {
     let target = &found.target.keyspace;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let begun = readiness::has_begun(&found.rows, facts);

@@ -302,8 +302,13 @@ async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
     assert!(text.contains("Workflow --keyspace customer delete --workflow again --keep-data"), "{text}");
-    let (_, text) = refusal(rig.complete().await);
-    assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
+    let dry_run = MoveTablesCompleteRequest { dry_run: true, ..MoveTablesCompleteRequest::default() };
+    for answer in [rig.complete().await, rig.complete_as(dry_run).await.map(|done| done.summary)] {
+        let (_, text) = refusal(answer);
+        assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
+    }
+    let verdict = rig.verdict().await.unwrap();
+    assert!(!verdict.clear && verdict.findings[0].id == "TABLES_SHARED", "{verdict:?}");
     rig.cancel(true).await.unwrap();
     let record = rig.record().await.unwrap();
     assert_eq!((&record["tables"], &record["handed_over"]), (&json!(TABLES), &json!(false)));
