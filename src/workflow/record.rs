@@ -46,6 +46,9 @@ pub struct Facts {
     pub arguments: String,
     /// All tables of the workflow, in the order chosen.
     pub tables: Vec<String>,
+    /// Those that create left out where it was to bring all of the source; `None` where some were named, and by older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Vec<String>>,
     /// Tables that create makes, for each target shard.
     #[serde(with = "text::by_shard")]
     pub created_tables: Vec<(String, Vec<String>)>,

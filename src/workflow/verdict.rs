@@ -281,6 +281,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Fin
         shards: readiness::shards(&found.origin, facts),
         tables: found.origin.tables.clone(),
         sizes: false,
+        inventory: true,
         streams: replicas::suspects(target, &found.rows, now()),
         target: target.name.clone(),
         within: SOURCE_TIMEOUT,
@@ -315,6 +316,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Fin
     findings.extend(evidence.catching_up());
     findings.extend(silent);
     findings.extend(unread);
+    findings.extend(tables::added(&found.origin, facts, source.as_ref().ok().and_then(|told| told.inventory.as_ref())));
     findings.extend(of_tables(context, found, &columns).await);
     // what blocks comes first, in the order found
     findings.sort_by_key(|finding| finding.severity);

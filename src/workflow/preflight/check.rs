@@ -143,6 +143,7 @@ checks! {
     TABLE_LOST Blocks "complete" "a table of the workflow is not on a target shard";
     TABLE_NOT_BROUGHT Blocks "complete" "no stream brings a table of the workflow into a target shard";
     TABLE_GONE Warns "complete" "a table of the workflow is not in the source any more";
+    TABLE_ADDED Warns "complete" "the source has got a table since create chose all that there were: no stream brings it (only the verdict asks)";
     SCHEMA_DIFFERS Warns "complete" "columns of source and target differ in type, NULL, collation or number";
     SCHEMA_UNKNOWN Unchecked "complete" "a tablet of the target or of the source did not tell its columns";
     SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema, or vtgate would not find it";

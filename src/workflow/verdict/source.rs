@@ -3,11 +3,11 @@
 //! The positions decide whether complete may go on, so nothing else may cost them: each thing is asked for with a bound of
 //! its own, and what one shard does not tell is missing of that shard only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{join, join_all, join4, try_join3};
+use futures::future::{join, join_all, join5, try_join3};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Shard, Tablet, TabletAlias};
 use vtmigrated_proto::vschema::SrvVSchema;
@@ -19,6 +19,7 @@ use super::schema::{self, Columns};
 use crate::context::Context;
 use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
+use crate::tablet;
 use crate::topo::{self, Cells, Record, Topo, paths};
 
 /// What is asked of a source.
@@ -32,6 +33,8 @@ pub struct Ask {
     pub tables: Vec<String>,
     /// Whether the sizes of all tables are asked for.
     pub sizes: bool,
+    /// Whether it is asked which tables there are.
+    pub inventory: bool,
     /// Streams that may get nothing: the tablets that they read from are looked at.
     pub streams: Vec<Suspect>,
     /// The keyspace of these streams.
@@ -48,6 +51,8 @@ pub struct Source {
     pub columns: Option<Columns>,
     /// Sizes of all shards together; `None` when they were not asked for or a shard did not tell.
     pub sizes: Option<progress::Sizes>,
+    /// Names of all tables of the first shard; `None` when they were not asked for or it did not tell.
+    pub inventory: Option<BTreeSet<String>>,
     /// Streams that get nothing because of the tablet that they read from.
     pub stalled: Vec<Stalled>,
     /// The serving vschemas of the source's cells, in which its tablets look vindexes up; cells that do not tell are missing.
@@ -71,6 +76,11 @@ pub struct SourceShard {
     /// The server under whose UUID the primary writes, if the tablet told.
     pub server: Option<String>,
 }
+
+/// Without views.
+const INVENTORY: &str = "select /*+ MAX_EXECUTION_TIME(4000) */ table_name from information_schema.tables \
+     where table_schema = database() and table_type = 'BASE TABLE'";
+const MAX_TABLES: u64 = 1_000_000;
 
 /// Works on MySQL 5.7 too, which has no `binlog_expire_logs_seconds`.
 const BINLOGS: &str = "select variable_name, variable_value from performance_schema.global_variables \
@@ -164,6 +174,10 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         let total = progress::total(context, &primaries);
         bounded(ask.within, async { total.await.map_err(|e| e.to_string()) }).await.ok()
     };
+    let inventory = async {
+        let first = primaries.first().filter(|_| ask.inventory)?;
+        bounded(ask.within, async { inventory(context, first).await.map_err(|e| e.to_string()) }).await.ok()
+    };
     let serving = serving(&asked.cells, ask.within);
     let replicating = async {
         let shards = positions.await;
@@ -171,7 +185,8 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         let stalled = replicas::look(context, &around, &ask.streams, &shards, ask.within).boxed().await;
         (shards, stalled)
     };
-    let ((mut shards, stalled), columns, sizes, serving) = join4(replicating, columns, sizes, serving).await;
+    let ((mut shards, stalled), columns, sizes, inventory, serving) =
+        join5(replicating, columns, sizes, inventory, serving).await;
     let missing = ask.shards.iter().filter(|name| !asked.shards.iter().any(|shard| shard.name == **name));
     shards.extend(missing.map(|name| SourceShard {
         name: name.clone(),
@@ -182,7 +197,7 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         keeps: None,
         server: None,
     }));
-    Source { shards, columns, sizes, stalled, serving, created: None }
+    Source { shards, columns, sizes, inventory, stalled, serving, created: None }
 }
 
 /// The tablets of some shards in the cells that tell, by shard: two waves.
@@ -266,6 +281,12 @@ async fn binlogs(context: &Context, on: &Tablet, within: Duration) -> Vec<(Strin
         Some((row.next()?, row.next()?))
     };
     answer.into_iter().filter_map(pair).collect()
+}
+
+/// Names of all tables of a tablet's database.
+async fn inventory(context: &Context, on: &Tablet) -> tablet::Result<BTreeSet<String>> {
+    let answer = context.tablets.read(on, INVENTORY.into(), MAX_TABLES).await?;
+    Ok(rows::texts(&answer).into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
 }
 
 impl SourceShard {

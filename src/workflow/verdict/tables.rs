@@ -9,10 +9,10 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 use super::super::names;
 use super::super::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
 use super::super::record::Facts;
-use super::super::streams::Keyspace;
+use super::super::streams::{Keyspace, Origin};
 use super::schema::Columns;
 use crate::context::Context;
-use crate::sql::{quote, rows};
+use crate::sql::{is_internal, quote, rows};
 use crate::{tablet, vschema};
 
 /// Tables asked for in one statement.
@@ -64,6 +64,19 @@ pub fn unrouted(target: &VSchema, tables: &[String]) -> Vec<Finding> {
         Finding::new(&check::TABLE_UNROUTED, format!("table {table}"), text, "add it with ApplyVSchema")
     };
     unknown.map(finding).collect()
+}
+
+/// Tables that the source has got since create chose all that there were: no stream brings them.
+pub fn added(origin: &Origin, facts: Option<&Facts>, there: Option<&BTreeSet<String>>) -> Option<Finding> {
+    let facts = facts.filter(|facts| facts.source.0 == origin.keyspace)?;
+    let known: BTreeSet<&String> = origin.tables.iter().chain(facts.left_out.as_ref()?).collect();
+    let added: Vec<&String> = there?.iter().filter(|table| !known.contains(table) && !is_internal(table)).collect();
+    if added.is_empty() {
+        return None;
+    }
+    let cause = format!("it has tables that it had not when all of them were to come: {}", names::some(&added, ", "));
+    let mend = "bring those that clients need with a workflow of their own: Migrate create --tables";
+    Some(Finding::new(&check::TABLE_ADDED, format!("source keyspace {}", origin.keyspace), cause, mend))
 }
 
 /// Columns that several shards would count each for itself: table and column.

@@ -76,6 +76,7 @@ fn facts() -> Facts {
         source_created: None,
         arguments: String::new(),
         tables: vec!["t".into()],
+        left_out: None,
         created_tables: by_shard(&["t"]),
         vschema_tables: Vec::new(),
         denied_tables: by_shard(&["t"]),

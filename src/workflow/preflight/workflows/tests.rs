@@ -56,6 +56,7 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         source_created: None,
         arguments: String::new(),
         tables: Vec::new(),
+        left_out: None,
         created_tables: Vec::new(),
         vschema_tables: Vec::new(),
         denied_tables: vec![("0".into(), denied.iter().map(|table| (*table).to_owned()).collect())],
