@@ -75,6 +75,7 @@ checks! {
     FOREIGN_KEYS_DEFERRED Blocks "create" "MySQL does not let deferred secondary keys take a key away that a foreign key needs";
     AUTO_INCREMENT_KEY_DEFERRED Blocks "create" "the same for the only key of an AUTO_INCREMENT column";
     FOREIGN_KEY_PARENT_MISSING Warns "create" "a foreign key points to a table that is neither moved nor there";
+    CASCADE_NOT_STREAMED Warns "create" "a foreign key of the source changes or deletes rows of its own accord, which streams do not see";
     AUTO_INCREMENT_SHARDED Warns "create" "an AUTO_INCREMENT column on several shards needs a sequence";
 
     SEQUENCE_UNKNOWN Warns "create" "the vschema names a sequence that vtgate would not find";
