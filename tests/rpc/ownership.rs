@@ -94,6 +94,7 @@ async fn live_tables_that_happen_to_be_empty_are_not_dropped() {
         let planned = rig.record().await.unwrap();
         let text = rig.cancel(false).await.unwrap();
         assert!(text.contains("left, empty: customer on shard -80: no stream of the workflow is there"), "{text}");
+        assert!(text.contains("(0 tables removed)"), "{text}");
         rig.expect_clean(&TABLES).await;
         rig.lab.put(&paths::workflow_record("customer", "import"), planned.to_string().into_bytes()).await;
     }
