@@ -40,7 +40,7 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
         let others: Vec<&str> =
             tables.iter().filter(|t| denied.contains(*t) && !ours.contains(t)).map(String::as_str).collect();
         if !others.is_empty() {
-            let text = format!("{} had been denied before the workflow was created", names::some(&others, ", "));
+            let text = format!("{} are denied, and not by the workflow's create", names::some(&others, ", "));
             let mend = format!(
                 "if nobody needs that: SetShardTabletControl --denied-tables {} --remove {name} primary",
                 names::argument(&others)
