@@ -1,7 +1,7 @@
 //! Positions of streams: decompress, parse, print, compare, in every flavour that Vitess 22.0.3 stores, and in that of
 //! MySQL 8.3 and later (tagged GTIDs).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// Largest position that is decompressed, in bytes.
@@ -59,6 +59,15 @@ impl Position {
                 (base_a == base_b).then(|| (a, have) >= (b, wanted))
             }
             _ => None,
+        }
+    }
+
+    /// The transactions in here that `other` lacks, of servers of which it has some: those that are lost where it is what a
+    /// source has now. Nothing where one of the two is no set of GTIDs.
+    pub fn lost_in(&self, other: &Self) -> GtidSet {
+        match (self, other) {
+            (Self::Gtids(have), Self::Gtids(other)) => have.lost_in(other),
+            _ => GtidSet::default(),
         }
     }
 
@@ -179,6 +188,41 @@ impl GtidSet {
             wanted.iter().all(holds)
         })
     }
+
+    /// What is in here and not in `other`, of servers of which that has some.
+    fn lost_in(&self, other: &Self) -> Self {
+        let known: BTreeSet<&str> = other.0.keys().map(|(server, _)| server.as_str()).collect();
+        let of_known = self.0.iter().filter(|((server, _), _)| known.contains(server.as_str()));
+        let lost = of_known.map(|(origin, have)| {
+            let there = other.0.get(origin).map(Vec::as_slice).unwrap_or_default();
+            (origin.clone(), without(have, there))
+        });
+        Self(lost.filter(|(_, intervals)| !intervals.is_empty()).collect())
+    }
+
+    /// The same without the transactions of one server.
+    #[must_use]
+    pub fn without_server(mut self, server: &str) -> Self {
+        self.0.retain(|(origin, _), _| !origin.eq_ignore_ascii_case(server));
+        self
+    }
+}
+
+/// The parts of intervals that are in none of some others; both are sorted and do not touch.
+fn without(intervals: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut left = Vec::new();
+    for (start, end) in intervals {
+        // the first number that is not accounted for; none when that would be past the greatest
+        let mut next = Some(*start);
+        for (first, last) in others.iter().filter(|(first, last)| last >= start && first <= end) {
+            if let Some(from) = next.filter(|from| from < first) {
+                left.push((from, first - 1));
+            }
+            next = last.checked_add(1);
+        }
+        left.extend(next.filter(|from| from <= end).map(|from| (from, *end)));
+    }
+    left
 }
 
 /// A letter or an underscore, then up to 31 of these and digits (MySQL 8.3).
@@ -240,7 +284,6 @@ fn normalize(intervals: &mut Vec<(u64, u64)>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::io::Write;
 
     use proptest::prelude::*;
@@ -266,6 +309,22 @@ mod tests {
         assert!(!set(&format!("{A}:1-10")).contains(&set(&format!("{A}:10-11"))));
         assert!(!set(&format!("{A}:1-10")).contains(&set(&format!("{B}:1"))));
         assert!(set("").contains(&set("")));
+    }
+
+    #[test]
+    fn what_a_source_has_lost_is_told_by_the_servers_that_it_knows() {
+        let lost = |have: &str, other: &str| Position::parse(have).lost_in(&Position::parse(other));
+        let of = |have: &str, other: &str| lost(have, other).to_string();
+        assert_eq!(of(&format!("{A}:1-100,{B}:1-3"), &format!("{A}:1-80,{B}:1-9")), format!("{A}:81-100"));
+        assert_eq!(of(&format!("{A}:1-9:20-30:40"), &format!("{A}:3-5:25-50")), format!("{A}:1-2:6-9:20-24"));
+        assert_eq!(of(&format!("{A}:1-9"), &format!("{A}:1-9:11")), "");
+        assert_eq!(of(&format!("{A}:5:blue:1-2"), &format!("{A}:1-9")), format!("{A}:blue:1-2"));
+        // transactions of a replica's own are known to nobody else
+        assert_eq!(of(&format!("{A}:1-9,{B}:1"), &format!("{A}:1-9")), "");
+        assert_eq!(of(&format!("{A}:1-9"), "MariaDB/0-1-5"), "");
+        let most = u64::MAX;
+        assert_eq!(of(&format!("{A}:7-{most}"), &format!("{A}:8-{most}")), format!("{A}:7"));
+        assert_eq!(lost(&format!("{A}:1-9"), &format!("{A}:1")).without_server(&A.to_uppercase()), GtidSet::default());
     }
 
     #[test]

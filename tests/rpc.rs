@@ -59,6 +59,8 @@ mod mount_users;
 mod names;
 #[path = "rpc/neighbours.rs"]
 mod neighbours;
+#[path = "rpc/other_clusters.rs"]
+mod other_clusters;
 #[path = "rpc/ownership.rs"]
 mod ownership;
 #[path = "rpc/pki.rs"]

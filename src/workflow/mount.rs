@@ -1,5 +1,6 @@
 //! Mounted clusters: register, show, list, unregister.
 
+mod moved;
 mod users;
 
 use futures::future::join;
@@ -16,7 +17,7 @@ const MAX_NAME: usize = 64;
 
 /// Stores a mount after proving that its topology answers and holds a cluster.
 ///
-/// Registering the same mount again is a success. Three waves of round trips; tablets are dialled in the last one, for what
+/// Registering the same mount again is a success; one in use follows its cluster to another topology. Three waves of round trips; tablets are dialled in the last one, for what
 /// they say only warns.
 pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Result<()> {
     check_name(name)?;
@@ -26,7 +27,10 @@ pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Resu
     let (known, probed) = join(external_cluster::find(global, name), probe(&topo)).await;
     let known = known.map_err(|e| e.wrap("failed to get external vitess cluster in MountRegister"))?;
     if let Some(known) = known {
-        return same_or_taken(name, &known.value.topo_config.unwrap_or_default(), &config);
+        return match same_or_taken(name, &known.value.topo_config.clone().unwrap_or_default(), &config) {
+            Err(taken) => moved::follow(context, name, &known, (config, &topo), taken).await,
+            same => same,
+        };
     }
     match probed.refuse(&topo) {
         Ok(report) => report.log("Mount register"),
@@ -76,7 +80,8 @@ fn in_use(name: &str, users: &[String]) -> Result<()> {
         return Ok(());
     }
     let mut help = "complete or cancel them first: Migrate --target-keyspace <keyspace> --workflow <workflow> complete|cancel; a way back: \
-         vtmigrated way-back complete|cancel --target-keyspace <keyspace> --workflow <workflow>"
+         vtmigrated way-back complete|cancel --target-keyspace <keyspace> --workflow <workflow>; where its topology has moved: Mount \
+         register it again, as it is now"
         .to_owned();
     if users.iter().any(|user| user.ends_with(unreadable::MARK)) {
         let way_out = unreadable::way_out(("<keyspace>", "<workflow>"));

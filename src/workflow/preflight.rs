@@ -33,4 +33,6 @@ pub(in crate::workflow) use mount::{any_newer, probe, too_old, versions};
 pub(in crate::workflow) use report::shown;
 pub(crate) use servers::few;
 pub(in crate::workflow) use servers::{STATEMENTS_AT_ONCE, auto_increments, gently};
-pub(in crate::workflow) use workflows::{denied_already, leftover_copy_states, leftover_record, others_on_tables};
+pub(in crate::workflow) use workflows::{
+    denied_already, leftover_copy_states, leftover_record, mount_changed, others_on_tables,
+};

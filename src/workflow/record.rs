@@ -40,10 +40,16 @@ pub struct Facts {
     /// The source keyspace and its shards, so that complete can ask them before it has read a stream.
     #[serde(default)]
     pub source: (String, Vec<String>),
+    /// Which making of the source keyspace's record create has read; older versions noted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_created: Option<i64>,
     /// Fingerprint of the arguments of create, so that a second one can be told to be the same.
     pub arguments: String,
     /// All tables of the workflow, in the order chosen.
     pub tables: Vec<String>,
+    /// Those that create left out where it was to bring all of the source; `None` where some were named, and by older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Vec<String>>,
     /// Tables that create makes, for each target shard.
     #[serde(with = "text::by_shard")]
     pub created_tables: Vec<(String, Vec<String>)>,

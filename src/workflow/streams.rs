@@ -284,7 +284,8 @@ pub struct Origin {
 /// The origin that all streams of a workflow share.
 ///
 /// # Errors
-/// Stock's texts for streams that disagree about source keyspace or tables.
+/// Stock's texts for streams that disagree about source keyspace or tables; a like one for streams of several mounts, of
+/// which only one would be asked for its positions.
 pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
     let mut origin: Option<Origin> = None;
     let mismatch = |text: String| Error::precondition("STREAMS_DISAGREE", text, "");
@@ -305,6 +306,10 @@ pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
             Some(known) if known.keyspace != source.keyspace => {
                 let (a, b) = (&known.keyspace, &source.keyspace);
                 return Err(mismatch(format!("source keyspaces are mismatched across streams: {a} vs {b}")));
+            }
+            Some(known) if known.mount != source.external_cluster => {
+                let (a, b) = (&known.mount, &source.external_cluster);
+                return Err(mismatch(format!("source clusters are mismatched across streams: {a} vs {b}")));
             }
             Some(known) if known.tables != tables => {
                 let (a, b) = (known.tables.join(" "), tables.join(" "));

@@ -22,7 +22,7 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::migrate::rows::CopyStates;
 use super::migrate::{Found, copy_states, readiness, recheck};
-use super::preflight::{Finding, Report, check};
+use super::preflight::{self, Finding, Report, check};
 use super::record::Facts;
 use super::streams::{Keyspace, OnShard, Origin};
 use super::{Error, Result, names, way_back};
@@ -110,6 +110,8 @@ impl Evidence<'_> {
             found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, mend));
         }
         found.extend(self.of_streams());
+        found.extend(self.ahead());
+        found.extend(self.mount_changed());
         if let Ok(source) = self.source {
             found.extend(streams::binlogs(self.target, self.rows, source));
             let behind = self.positions().behind;
@@ -143,6 +145,13 @@ impl Evidence<'_> {
         found
     }
 
+    /// Whether the source that was asked is another one than create read, for its mount leads elsewhere, or its keyspace was made
+    /// anew: where that one is tells nothing of what streams have read before.
+    fn mount_changed(&self) -> Option<Finding> {
+        let facts = self.facts.filter(|facts| facts.source.0 == self.origin.keyspace)?;
+        preflight::mount_changed(facts, self.source.as_ref().ok()?.created)
+    }
+
     /// Whether the streams still choose the rows that the target's vschema wants.
     fn vindexes(&self) -> Vec<Finding> {
         let target = match self.vschema {
@@ -154,6 +163,12 @@ impl Evidence<'_> {
         let sources = self.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
         let against = recheck::Against { target, source_keyspace: &self.origin.keyspace, serving };
         recheck::vindexes(sources, &against)
+    }
+
+    /// Streams that have applied what the source has lost. It seems so, too, of one that went on after the source was asked and was then
+    /// turned away by a tablet that lags.
+    pub fn ahead(&self) -> Vec<Finding> {
+        self.positions().ahead
     }
 
     /// Streams that have not reached the position of the source.
@@ -230,7 +245,18 @@ pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Resul
     names::check_workflow(workflow)?;
     let found = Found::read(context, keyspace, workflow).await?;
     let theirs = way_back::told_of_another((keyspace, workflow), &found.rows);
-    judged(context, &found, workflow, theirs).await
+    let known = theirs.into_iter().chain(refusals(&found, workflow)).collect();
+    judged(context, &found, workflow, known).await
+}
+
+/// What complete refuses before it looks at the streams' copies and positions.
+fn refusals(found: &Found, workflow: &str) -> Vec<Finding> {
+    if found.handed_over() {
+        return Vec::new();
+    }
+    let refused = [found.refuse_disagreement(workflow), found.refuse_shared("complete", workflow, false)];
+    let errors = refused.into_iter().filter_map(Result::err);
+    errors.map(|error| Finding::of(&error, format!("workflow {workflow}"))).collect()
 }
 
 /// The same of a way back of this name, as what it is to the source's cluster, which `context` is of: it is completed by its own command, so
@@ -246,11 +272,11 @@ pub(in crate::workflow) async fn of_way_back(
     names::check_keyspace("target", &facts.keyspace)?;
     names::check_workflow(workflow)?;
     let found = Found::read_way_back(context, facts, workflow).await?;
-    judged(context, &found, workflow, None).await
+    judged(context, &found, workflow, Vec::new()).await
 }
 
 /// `known`: what else blocks it.
-async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<Finding>) -> Result<Verdict> {
+async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Finding>) -> Result<Verdict> {
     let target = &found.target.keyspace;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let begun = readiness::has_begun(&found.rows, facts);
@@ -260,6 +286,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<
         shards: readiness::shards(&found.origin, facts),
         tables: found.origin.tables.clone(),
         sizes: false,
+        inventory: true,
         streams: replicas::suspects(target, &found.rows, now()),
         target: target.name.clone(),
         within: SOURCE_TIMEOUT,
@@ -294,6 +321,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Option<
     findings.extend(evidence.catching_up());
     findings.extend(silent);
     findings.extend(unread);
+    findings.extend(tables::added(&found.origin, facts, source.as_ref().ok().and_then(|told| told.inventory.as_ref())));
     findings.extend(of_tables(context, found, &columns).await);
     // what blocks comes first, in the order found
     findings.sort_by_key(|finding| finding.severity);

@@ -79,6 +79,32 @@ async fn a_sequence_that_no_keyspace_has_is_told_by_create_and_the_verdict() {
     assert!(told[0].cause.contains("there is no keyspace main"), "{found:?}");
 }
 
+#[tokio::test]
+async fn the_verdict_tells_tables_that_the_source_got_after_all_were_to_come() {
+    let rig = Rig::start().await;
+    rig.source.fill("left", 1);
+    rig.source.fill("_prices_old", 1);
+    let request =
+        MigrateCreateRequest { exclude_tables: vec!["left".into()], ..Rig::request(&["src1"], TabletType::Primary) };
+    rig.lab.client.clone().migrate_create(request.clone()).await.unwrap();
+    let told = async || {
+        let found = rig.verdict().await.unwrap().findings;
+        found.into_iter().find(|finding| finding.id == "TABLE_ADDED").map(|finding| (finding.subject, finding.cause))
+    };
+    assert_eq!(told().await, None);
+    rig.source.fill("coupons", 1);
+    rig.source.fill("_refunds_old", 1);
+    let (subject, cause) = told().await.unwrap();
+    assert_eq!(subject, "source keyspace commerce");
+    assert!(cause.ends_with("when all of them were to come: coupons"), "{cause}");
+    // who names tables wants no others
+    rig.cancel(false).await.unwrap();
+    let tables = ["customer", "orders"].map(str::to_owned).to_vec();
+    let named = MigrateCreateRequest { all_tables: false, include_tables: tables, exclude_tables: vec![], ..request };
+    rig.lab.client.clone().migrate_create(named).await.unwrap();
+    assert_eq!(told().await, None);
+}
+
 /// These tablets tell no version: only those from 24 on are known to deny nothing but writes.
 #[tokio::test]
 async fn where_tablets_deny_reads_too_create_says_how_to_read() {

@@ -195,6 +195,20 @@ async fn who_insists_does_not_skip_a_copy_and_is_told_of_nothing_when_all_is_pro
     assert_eq!(summary, "Successfully completed the import workflow in the customer keyspace");
 }
 
+/// A source that was restored turns streams away until it has as many transactions again, and what it has written in the place of
+/// the lost ones they pass over then.
+#[tokio::test]
+async fn a_source_that_has_lost_what_streams_have_applied_is_a_reason_to_refuse_until_the_caller_insists() {
+    let message = b"Error: GTIDSet Mismatch: requested source position".to_vec();
+    let rig = rig([Stream { message, ..running(100) }, running(90)], json!({})).await;
+    rig.source[0].set(|c| c.position = position(90));
+    let words =
+        ["customer/-80 stream 1: it has applied transactions that the source's primary does not have: ", ":91-100; "];
+    refused(&rig, complete(&rig, false).await, &words).await;
+    let summary = complete(&rig, true).await.unwrap();
+    assert!(summary.contains("POSITION_AHEAD customer/-80 stream 1: "), "{summary}");
+}
+
 /// The tablets of a target whose source is resharded delete streams, whatever these have left to copy, and leave their copy states.
 #[tokio::test]
 async fn what_a_reshard_of_the_source_left_uncopied_is_not_handed_over() {

@@ -1,9 +1,12 @@
 //! Tables that users have made anew while a cancel was cut off: they stay, and what was the workflow's goes.
 
 use serde_json::json;
+use tonic::Code;
+use vtmigrated::topo::{Expect, Write};
 
 use crate::migrate_rig::Rig;
 use crate::ownership::rows;
+use crate::support::refusal;
 
 const TABLES: [&str; 2] = ["customer", "orders"];
 
@@ -206,4 +209,31 @@ async fn a_table_that_was_made_a_moment_ago_is_told_from_one_that_is_made_after_
     rig.target[0].make_anew("orders", 5);
     rig.cancel(false).await.unwrap();
     assert_eq!((rows(&rig), rig.target[1].tables()), (vec![5], vec![]));
+}
+
+/// Whoever has the lock by then may have ended the workflow, and users may have made its tables anew.
+#[tokio::test]
+async fn a_cancel_that_has_lost_its_lock_takes_no_more_tables() {
+    let tables: Vec<String> = (0..30).map(|number| format!("t{number:02}")).collect();
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let rig = Rig::with(&tables).await;
+    rig.target.iter().for_each(|primary| tables.iter().for_each(|table| primary.fill(table, 0)));
+    rig.copied().await;
+    let permits = rig.target[0].holds("truncate table");
+    let lost = async {
+        rig.target[0].was_asked("truncate table").await;
+        for node in rig.lab.stored().await.into_iter().filter(|node| node.path.contains("/locks/")) {
+            rig.lab.topo.global().write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+        }
+        permits.add_permits(tables.len());
+    };
+    let (answer, ()) = tokio::join!(rig.cancel(false), lost);
+    let (code, text) = refusal(answer);
+    assert!(code == Code::Aborted && text.starts_with("the lock "), "{text}");
+    let emptied = rig.target[0].taken().iter().filter(|call| call.starts_with("truncate table")).count();
+    assert!(emptied <= 4, "{emptied} were emptied without a lock, or before it was lost");
+    rig.target[0].contents().held = None;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&tables).await;
+    assert_eq!(rows(&rig), [0; 60]);
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::topodata::{Tablet, TabletType};
+use vtmigrated_proto::topodata::{Shard, Tablet, TabletType};
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Time;
 
@@ -94,6 +94,7 @@ async fn live_tables_that_happen_to_be_empty_are_not_dropped() {
         let planned = rig.record().await.unwrap();
         let text = rig.cancel(false).await.unwrap();
         assert!(text.contains("left, empty: customer on shard -80: no stream of the workflow is there"), "{text}");
+        assert!(text.contains("(0 tables removed)"), "{text}");
         rig.expect_clean(&TABLES).await;
         rig.lab.put(&paths::workflow_record("customer", "import"), planned.to_string().into_bytes()).await;
     }
@@ -302,8 +303,13 @@ async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {
     assert_eq!(code, Code::FailedPrecondition, "{text}");
     assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
     assert!(text.contains("Workflow --keyspace customer delete --workflow again --keep-data"), "{text}");
-    let (_, text) = refusal(rig.complete().await);
-    assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
+    let dry_run = MoveTablesCompleteRequest { dry_run: true, ..MoveTablesCompleteRequest::default() };
+    for answer in [rig.complete().await, rig.complete_as(dry_run).await.map(|done| done.summary)] {
+        let (_, text) = refusal(answer);
+        assert!(text.contains("another workflow works on its tables: customer (again), orders (again)"), "{text}");
+    }
+    let verdict = rig.verdict().await.unwrap();
+    assert!(!verdict.clear && verdict.findings[0].id == "TABLES_SHARED", "{verdict:?}");
     rig.cancel(true).await.unwrap();
     let record = rig.record().await.unwrap();
     assert_eq!((&record["tables"], &record["handed_over"]), (&json!(TABLES), &json!(false)));
@@ -315,6 +321,32 @@ async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {
     rig.forget_streams();
     rig.clean().await;
     rig.expect_clean(&TABLES).await;
+}
+
+/// What was dropped on a tablet that is no primary any more may be there on the one that took over, whose streams run.
+#[tokio::test]
+async fn cancel_leaves_tables_denied_where_another_primary_has_taken_over_meanwhile() {
+    let rig = Rig::start().await;
+    rig.copied().await;
+    let permits = rig.target[1].holds("drop table");
+    let reparented = async {
+        rig.target[1].was_asked("drop table").await;
+        let shard = vtmigrated::topo::shard::get(rig.lab.topo.global(), "customer", "80-").await.unwrap();
+        let primary_term_start_time = Some(Time { seconds: 1_900_000_000, nanoseconds: 0 });
+        let record = Shard { primary_term_start_time, ..shard.value };
+        rig.lab.put(&paths::shard("customer", "80-"), record.encode_to_vec()).await;
+        permits.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(rig.cancel(false), reparented);
+    let (code, text) = refusal(answer);
+    assert_eq!(code, Code::Aborted, "{text}");
+    assert!(text.contains("shard 80- got another primary meanwhile"), "{text}");
+    assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
+    let record = rig.record().await.unwrap();
+    assert!(record["cancelling"] == true && record["seen_to"].is_null(), "{record}");
+    rig.target[1].contents().held = None;
+    rig.cancel(false).await.unwrap();
+    rig.expect_clean(&[]).await;
 }
 
 /// The streams of the tablet that takes over would go on.

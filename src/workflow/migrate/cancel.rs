@@ -317,7 +317,8 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data
 
 fn summary(found: &Found, arguments: &Arguments, left: &[Kept]) -> String {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
-    let tables = found.origin.tables.len();
+    let staying: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
+    let tables = found.origin.tables.iter().filter(|table| *keep_data || !staying.contains(table)).count();
     let data = if *keep_data { "kept" } else { "removed" };
     let is_anew = |left: &&Kept| matches!(left.reason, Reason::MadeSince | Reason::NotNoted);
     let (anew, empty): (Vec<&Kept>, Vec<&Kept>) = left.iter().partition(is_anew);

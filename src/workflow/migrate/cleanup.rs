@@ -165,12 +165,12 @@ impl Removal<'_> {
             let mark = found.mark_handed_over(workflow, true)?;
             return hand_over(context, lock, target, &traces.denied, mark).await;
         }
-        let mut records = denying(target, &traces.denied);
+        let mut records = as_read(&target.keyspace);
         if traces.secures() {
             // they were changed when tables were secured
             records = with_primaries_kept(context, &records).await?;
         }
-        lift_kept(context, lock, target, (records, self.seen_to()?), &traces.denied).await
+        lift(context, lock, target, (records, self.seen_to()?), &traces.denied, true).await
     }
 
     async fn execute(&self, step: &Step) -> Result<()> {
@@ -182,8 +182,9 @@ impl Removal<'_> {
             Step::MarkCancelling => self.mark_cancelling().await,
             Step::SecureEmpty { tables } => self.secure_empty(tables).await,
             Step::SeeToTables { .. } => self.see_to_tables().await,
-            // the note that all tables were seen to goes with the next write, so that it costs no wave
+            // the note that all tables were seen to, on the primaries that there are, goes with the next write: it costs no wave
             Step::TakeFromVSchema { .. } => {
+                with_primaries_kept(context, &as_read(&target.keyspace)).await?;
                 try_join(async { self.write(self.seen_to()?).await }, self.take_from_vschema()).await.map(drop)
             }
             Step::RebuildServing { .. } => self.rebuild_serving().await,
@@ -266,6 +267,11 @@ impl Removal<'_> {
     }
 }
 
+/// The shards' records as they were read.
+fn as_read(keyspace: &Keyspace) -> Vec<Record<Shard>> {
+    keyspace.shards.iter().map(|shard| shard.record.clone()).collect()
+}
+
 /// The shards' records as they are now.
 async fn read_again(global: &std::sync::Arc<dyn Conn>, keyspace: &Keyspace) -> Result<Vec<Record<Shard>>> {
     Ok(shard::all(global, &keyspace.name).await?)
@@ -283,32 +289,7 @@ pub async fn hand_over(
     denied: &[(String, Vec<String>)],
     also: Vec<Write>,
 ) -> Result<Vec<Missed>> {
-    lift_kept(context, lock, target, (denying(target, denied), also), denied).await
-}
-
-/// The records, as they were read, of the shards that deny some of these tables.
-fn denying(target: &WithReplicas, denied: &[(String, Vec<String>)]) -> Vec<Record<Shard>> {
-    let mut records: Vec<Record<Shard>> = target.keyspace.shards.iter().map(|s| s.record.clone()).collect();
-    records.retain(|record| denied.iter().any(|(name, tables)| name == shard::name(record) && !tables.is_empty()));
-    records
-}
-
-/// As [`lift_from`], while the primaries are those of the records: on others nobody saw the streams stopped.
-async fn lift_kept(
-    context: &Context,
-    lock: &Lock,
-    target: &WithReplicas,
-    (mut records, also): (Vec<Record<Shard>>, Vec<Write>),
-    denied: &[(String, Vec<String>)],
-) -> Result<Vec<Missed>> {
-    let of = |name: &str| record::listed(denied, name);
-    loop {
-        match shard::deny_tables_once(context.topo.global(), &records, Deny::Remove, &of, also.clone(), lock).await? {
-            Some(_) => break,
-            None => records = with_primaries_kept(context, &records).await?,
-        }
-    }
-    refresh::shards(context, target, &|name| !of(name).is_empty()).await
+    lift(context, lock, target, (as_read(&target.keyspace), also), denied, true).await
 }
 
 /// The records as they are now.
@@ -319,7 +300,7 @@ async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Re
         return Ok(fresh);
     };
     let text = format!(
-        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; its tables stay denied",
+        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; its tables stay denied to clients",
         shard::name(changed)
     );
     let help = "run the command again".into();
@@ -334,15 +315,30 @@ pub async fn lift_from(
     context: &Context,
     lock: &Lock,
     target: &WithReplicas,
-    (records, also): (Vec<Record<Shard>>, Vec<Write>),
+    changes: (Vec<Record<Shard>>, Vec<Write>),
     denied: &[(String, Vec<String>)],
+) -> Result<Vec<Missed>> {
+    lift(context, lock, target, changes, denied, false).await
+}
+
+/// The same; `on_same`: only while the primaries are those of these records.
+async fn lift(
+    context: &Context,
+    lock: &Lock,
+    target: &WithReplicas,
+    (mut records, also): (Vec<Record<Shard>>, Vec<Write>),
+    denied: &[(String, Vec<String>)],
+    on_same: bool,
 ) -> Result<Vec<Missed>> {
     let of = |name: &str| record::listed(denied, name);
     let named = |name: &str| !of(name).is_empty();
     let global = context.topo.global();
-    let mut records: Vec<Record<Shard>> = records.into_iter().filter(|record| named(shard::name(record))).collect();
+    records.retain(|record| named(shard::name(record)));
     while shard::deny_tables_once(global, &records, Deny::Remove, &of, also.clone(), lock).await?.is_none() {
-        records = shard::again(global, &records).await?;
+        records = match on_same {
+            true => with_primaries_kept(context, &records).await?,
+            false => shard::again(global, &records).await?,
+        };
     }
     refresh::shards(context, target, &named).await
 }

@@ -80,6 +80,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
     names::check_workflow(workflow)?;
     if *dry_run {
         let found = Found::read(context, keyspace, workflow).await?;
+        refuse(&found, workflow)?;
         let response = dry_run_answer(keyspace, workflow, &found)?;
         if !found.handed_over() && !context.options.allow_unfinished_complete {
             readiness::refuse(context, &found, workflow, *ignore_source).await?;
@@ -354,8 +355,7 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     if (begun || !found.rows.is_empty()) && !found.handed_over() {
         report.extend(readiness::look(context, &found, workflow, *ignore_source).await?);
     }
-    let steps = step::steps(&found, workflow)
-        .and_then(|steps| found.refuse_shared("complete", workflow, found.handed_over()).map(|()| steps));
+    let steps = refuse(&found, workflow).and_then(|()| step::steps(&found, workflow));
     let steps = report.absorb(steps, format!("workflow {keyspace}.{workflow}"))?;
     let steps = steps.filter(|_| report.is_clear() || context.options.allow_unfinished_complete);
     let steps = steps.map(|steps| step::texts(&found, &steps)).unwrap_or_default();

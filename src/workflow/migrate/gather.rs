@@ -17,6 +17,8 @@ use crate::topo::{self, Record, Topo, external_cluster};
 /// A source keyspace as read at one moment: only its serving shards, sorted by key range.
 pub struct Source {
     pub keyspace: Keyspace,
+    /// Which making of the keyspace's record it is, as in [`topo::Node::created`].
+    pub created: i64,
     pub vschema: VSchema,
     /// The serving vschema of each cell that has one.
     pub serving: Vec<SrvVSchema>,
@@ -60,7 +62,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
         Ok::<_, topo::Error>((cells, aliases, serving))
     };
     let known = topo::keyspace::get(topo.global(), keyspace);
-    let (shards, vschema, (cells, aliases, serving), _) =
+    let (shards, vschema, (cells, aliases, serving), Record { created, .. }) =
         match try_join4(shards, vschema, cells_and_serving, known).await {
             Ok(read) => read,
             // the missing keyspace is best named by its missing shards, as stock does
@@ -81,6 +83,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     let loaded = WithReplicas::from_records(keyspace, serving_shards, cells).await?;
     Ok(Source {
         keyspace: loaded.keyspace,
+        created,
         tablets: loaded.tablets,
         aliases,
         vschema: vschema.map(|record| record.value).unwrap_or_default(),

@@ -216,7 +216,11 @@ async fn prove(
     (known, ignore_source, within): (Option<Asked>, bool, Duration),
     lock: &Lock,
 ) -> Result<Ready> {
-    let seen = Seen::read(context, found, workflow, known).await?;
+    let mut seen = Seen::read(context, found, workflow, known).await?;
+    if !seen.evidence(found, workflow).ahead().is_empty() {
+        // it is asked once more, for they may have gone on since it was
+        seen.source = source(context, found, None).await;
+    }
     let first = seen.evidence(found, workflow);
     let (mut all, behind) = (first.judge(), first.behind());
     all.extend(seen.silent.iter().cloned());
@@ -235,7 +239,9 @@ async fn prove(
         thaw::run_on(context, found, workflow, lock).await?;
     }
     let (rows, ignored) = wait(context, found, workflow, &seen, (ignore_source, within)).await?;
-    Ok(Ready { rows, ignored, unchecked })
+    // what is not looked at again
+    let of_source = judged.ignored.into_iter().filter(is_of_another_source);
+    Ok(Ready { rows, ignored: of_source.chain(ignored).collect(), unchecked })
 }
 
 /// Waits until every stream has reached its source's position, and looks at everything again that may change meanwhile.
@@ -296,6 +302,11 @@ async fn stalled(context: &Context, found: &Found, rows: &[OnShard], behind: &[F
 /// True for what time alone may mend.
 fn may_wait(finding: &Finding) -> bool {
     [check::BEHIND.id, check::SOURCE_REPLICA_STALLED.id].contains(&finding.id)
+}
+
+/// True for what says that the source is not what the streams have read any more.
+fn is_of_another_source(finding: &Finding) -> bool {
+    [check::POSITION_AHEAD.id, check::MOUNT_CHANGED.id].contains(&finding.id)
 }
 
 /// Streams that were there when complete was called and are not any more.

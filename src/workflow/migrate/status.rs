@@ -203,6 +203,7 @@ async fn sides(
             shards: readiness::shards(origin, facts),
             tables: tables.clone(),
             sizes: seen.needs_sizes,
+            inventory: false,
             streams: replicas::suspects(target, &seen.rows, verdict::now()),
             target: target.name.clone(),
             within: SOURCE_TIMEOUT,

@@ -75,6 +75,7 @@ checks! {
     FOREIGN_KEYS_DEFERRED Blocks "create" "MySQL does not let deferred secondary keys take a key away that a foreign key needs";
     AUTO_INCREMENT_KEY_DEFERRED Blocks "create" "the same for the only key of an AUTO_INCREMENT column";
     FOREIGN_KEY_PARENT_MISSING Warns "create" "a foreign key points to a table that is neither moved nor there";
+    CASCADE_NOT_STREAMED Warns "create" "a foreign key of the source changes or deletes rows of its own accord, which streams do not see";
     AUTO_INCREMENT_SHARDED Warns "create" "an AUTO_INCREMENT column on several shards needs a sequence";
 
     SEQUENCE_UNKNOWN Warns "create" "the vschema names a sequence that vtgate would not find";
@@ -129,6 +130,8 @@ checks! {
     BINLOG_RISK Warns "complete" "a stream is so far behind that the source will soon purge what it needs";
     SOURCE_UNREACHABLE Blocks "complete" "the source cannot be asked for its position";
     POSITION_UNKNOWN Blocks "complete" "a stream's position cannot be compared with its source's";
+    POSITION_AHEAD Blocks "complete" "a stream has applied transactions that the source has lost, as after a restore from a backup";
+    MOUNT_CHANGED Blocks "complete" "the mount leads to another cluster than when the workflow was created, or the source's keyspace was made anew (create that goes on, too)";
     STOPPED_AFTER_COPY Warns "complete" "a stream stopped after its copy, as it was asked to: later writes of the source are not in it";
     VDIFF_MISMATCH Blocks "complete" "the last VDiff that compared a table found rows that differ";
     VDIFF_NONE Warns "complete" "the rows were never compared";
@@ -141,6 +144,7 @@ checks! {
     TABLE_LOST Blocks "complete" "a table of the workflow is not on a target shard";
     TABLE_NOT_BROUGHT Blocks "complete" "no stream brings a table of the workflow into a target shard";
     TABLE_GONE Warns "complete" "a table of the workflow is not in the source any more";
+    TABLE_ADDED Warns "complete" "the source has got a table since create chose all that there were: no stream brings it (only the verdict asks)";
     SCHEMA_DIFFERS Warns "complete" "columns of source and target differ in type, NULL, collation or number";
     SCHEMA_UNKNOWN Unchecked "complete" "a tablet of the target or of the source did not tell its columns";
     SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema, or vtgate would not find it";

@@ -89,5 +89,31 @@ pub fn parents(tables: &[String], shapes: &Shapes, on_target: &BTreeSet<&str>) -
     found
 }
 
+/// Foreign keys of the source by which its MySQL changes or deletes rows of its own accord. A tablet lets the target's MySQL do the
+/// same, where that has the key, only once its stream has copied all tables: until then it switches foreign keys off (Vitess 22.0.4 and
+/// 24.0.4, `updateFKCheck`). `dropped`: the target's tables get no foreign keys.
+pub fn cascading(tables: &[String], shapes: &Shapes, dropped: bool) -> Vec<Finding> {
+    let moved: BTreeSet<&String> = tables.iter().collect();
+    let mut found = Vec::new();
+    for table in tables {
+        let Some(shape) = shapes.get(table) else { continue };
+        let keys: Vec<&ForeignKey> = shape.foreign_keys.iter().filter(|key| key.cascades()).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let comes = |key: &&ForeignKey| !dropped && key.database.is_none() && moved.contains(&key.parent);
+        let until = if keys.iter().all(comes) { "until the copy is over, " } else { "" };
+        let by: Vec<String> = keys.iter().map(|key| format!("{} ({})", key.parent, key.actions)).collect();
+        let cause = format!(
+            "MySQL changes rows of table {table} with those of {}, and writes that into no binlog before 9.6: {until}the target keeps \
+             them as they were",
+            list(&by.iter().map(String::as_str).collect::<Vec<_>>())
+        );
+        let mend = "compare the rows with VDiff when the copy is over, and repair them";
+        found.push(Finding::new(&check::CASCADE_NOT_STREAMED, format!("table {table}"), cause, mend));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests;

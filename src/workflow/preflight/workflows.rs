@@ -39,6 +39,23 @@ pub fn leftover_record(keyspace: &str, workflow: &str, record: Option<&Stored>, 
     Some(Finding::new(&check::LEFTOVER_RECORD, format!("workflow {keyspace}.{workflow}"), cause, mend))
 }
 
+/// The source of a workflow when it is not the one that its create has read: `created` tells which making of the keyspace's record
+/// there is now, as in [`crate::topo::Node::created`].
+pub fn mount_changed(facts: &Facts, created: Option<i64>) -> Option<Finding> {
+    let (then, now) = (facts.source_created?, created?);
+    if then == now {
+        return None;
+    }
+    let (mount, keyspace) = (&facts.mount, &facts.source.0);
+    let cause = format!(
+        "mount {mount} does not lead to the keyspace {keyspace} that create has read: it is another cluster's, or was deleted \
+         and made anew, and where it is tells nothing of what the streams have read"
+    );
+    let mend = "let the mount lead to where it led then (Mount show, Mount register), or cancel the workflow and create it \
+                again";
+    Some(Finding::new(&check::MOUNT_CHANGED, format!("mount {mount}"), cause, mend))
+}
+
 /// Copy states without a stream.
 pub fn leftover_copy_states(servers: &[Server]) -> Vec<Finding> {
     let orphans = |server: &Server| {

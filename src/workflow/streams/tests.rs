@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
 use vtmigrated_proto::topodata::{CellInfo, KeyRange};
 
 use super::*;
@@ -79,6 +80,26 @@ async fn a_shard_that_is_needed_is_missed_whatever_its_primary_lacks() {
         let ranges: Vec<Option<&KeyRange>> = keyspace.shards.iter().map(TargetShard::range).collect();
         assert!(key_range::partition(ranges).is_ok());
     }
+}
+
+#[test]
+fn streams_of_several_mounts_disagree() {
+    let from = |mount: &str| {
+        let rule = Rule { r#match: "t".into(), ..Rule::default() };
+        let bls = BinlogSource {
+            keyspace: "commerce".into(),
+            shard: "0".into(),
+            external_cluster: mount.into(),
+            filter: Some(Filter { rules: vec![rule], ..Filter::default() }),
+            ..BinlogSource::default()
+        };
+        let stream = Stream { bls: Some(bls), ..Stream::default() };
+        OnShard { shard: 0, found: Found { streams: vec![stream], ..Found::default() } }
+    };
+    let of = |mounts: [&str; 2]| origin("customer", &mounts.map(from).iter().collect::<Vec<_>>());
+    assert_eq!(of(["ext1", "ext1"]).unwrap().mount, "ext1");
+    let text = of(["ext1", "ext2"]).unwrap_err().to_string();
+    assert_eq!(text, "source clusters are mismatched across streams: ext1 vs ext2");
 }
 
 fn primary_since(uid: u32, seconds: Option<i64>) -> Tablet {

@@ -13,7 +13,9 @@ const OF_THE_SOURCE: &[Check] = &[
     check::SOURCE_REPLICA_STALLED,
     check::GTID_PURGED,
     check::POSITION_UNKNOWN,
+    check::POSITION_AHEAD,
     check::SOURCE_UNREACHABLE,
+    check::MOUNT_CHANGED,
 ];
 
 /// Findings after the caller insisted.

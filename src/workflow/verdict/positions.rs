@@ -8,7 +8,7 @@ use super::super::record::Facts;
 use super::super::streams::{Keyspace, OnShard, Origin, is_frozen};
 use super::source::Source;
 use super::streams::{all, shard_of};
-use crate::gtid::Position;
+use crate::gtid::{GtidSet, Position};
 
 /// Where a stream is, against its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Positions {
     pub behind: Vec<Finding>,
     /// Streams that stopped after their copy, as they were asked to.
     pub snapshots: Vec<Finding>,
+    /// Streams that have applied what their source has lost: it blocks.
+    pub ahead: Vec<Finding>,
 }
 
 /// True for a stream that was to stop after its copy, and did. One that complete has stopped for good may have run on before;
@@ -68,6 +70,42 @@ pub fn reach(stream: &Stream, source: &Result<Source, String>, facts: Option<&Fa
     }
 }
 
+/// What source tablets say to a stream that has more than they have (Vitess 22.0.4 and 24.0.4, `uvstreamer.go`).
+const MISMATCH: &[u8] = b"GTIDSet Mismatch";
+
+/// True for a stream that the tablet which it wanted to read from has turned away, for it has more than that.
+pub(super) fn is_turned_away(stream: &Stream) -> bool {
+    stream.message.windows(MISMATCH.len()).any(|part| part == MISMATCH)
+}
+
+/// The transactions that a stream has applied and that its source's primary does not have: the source was restored from a
+/// backup, or failed over and lost them. `None` where nothing tells of any.
+///
+/// What the primary writes itself it may have written since it was asked, unless the stream was turned away: that one stands. Nor
+/// does it tell anything that the primary knows no transaction at all of a server: a replica may have some of its own.
+fn lost(stream: &Stream, source: &Result<Source, String>) -> Option<GtidSet> {
+    let shard = source.as_ref().ok()?.shard(shard_of(stream))?;
+    let lost = Position::stored(&stream.pos).lost_in(shard.position.as_ref().ok()?);
+    let lost = match (&shard.server, is_turned_away(stream)) {
+        (_, true) => lost,
+        (Some(own), false) => lost.without_server(own),
+        (None, false) => return None,
+    };
+    (lost != GtidSet::default()).then_some(lost)
+}
+
+/// The same as a finding.
+fn ahead(subject: &str, stream: &Stream, source: &Result<Source, String>) -> Option<Finding> {
+    let text = format!(
+        "it has applied transactions that the source's primary does not have: {}; the source was restored, or failed over and lost \
+         them, and what it has written in their place the stream passes over",
+        lost(stream, source)?
+    );
+    let mend = "run the command again; if it says the same, do not wait until the stream goes on by itself: cancel the workflow and \
+                create it again";
+    Some(Finding::new(&check::POSITION_AHEAD, subject, text, mend))
+}
+
 impl Positions {
     /// Compares every stream that has begun, those among them that are stopped for good.
     pub fn of(
@@ -87,6 +125,7 @@ impl Positions {
                 // its copy has not begun, which says more
                 continue;
             }
+            found.ahead.extend(ahead(&subject, stream, source));
             match reach {
                 Reach::Reached => {}
                 Reach::Snapshot => {

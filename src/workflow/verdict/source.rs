@@ -3,11 +3,11 @@
 //! The positions decide whether complete may go on, so nothing else may cost them: each thing is asked for with a bound of
 //! its own, and what one shard does not tell is missing of that shard only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{join, join_all, join4};
+use futures::future::{join, join_all, join5, try_join3};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Shard, Tablet, TabletAlias};
 use vtmigrated_proto::vschema::SrvVSchema;
@@ -19,7 +19,8 @@ use super::schema::{self, Columns};
 use crate::context::Context;
 use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
-use crate::topo::{self, Cells, Record, Topo};
+use crate::tablet;
+use crate::topo::{self, Cells, Record, Topo, paths};
 
 /// What is asked of a source.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ pub struct Ask {
     pub tables: Vec<String>,
     /// Whether the sizes of all tables are asked for.
     pub sizes: bool,
+    /// Whether it is asked which tables there are.
+    pub inventory: bool,
     /// Streams that may get nothing: the tablets that they read from are looked at.
     pub streams: Vec<Suspect>,
     /// The keyspace of these streams.
@@ -48,10 +51,14 @@ pub struct Source {
     pub columns: Option<Columns>,
     /// Sizes of all shards together; `None` when they were not asked for or a shard did not tell.
     pub sizes: Option<progress::Sizes>,
+    /// Names of all tables of the first shard; `None` when they were not asked for or it did not tell.
+    pub inventory: Option<BTreeSet<String>>,
     /// Streams that get nothing because of the tablet that they read from.
     pub stalled: Vec<Stalled>,
     /// The serving vschemas of the source's cells, in which its tablets look vindexes up; cells that do not tell are missing.
     pub serving: Vec<SrvVSchema>,
+    /// Which making of the keyspace's record it is, as in [`topo::Node::created`]; `None` where there is none.
+    pub created: Option<i64>,
 }
 
 /// One shard's answers.
@@ -66,11 +73,18 @@ pub struct SourceShard {
     pub purged: Option<GtidSet>,
     /// Seconds for which binlogs are kept; 0: for ever.
     pub keeps: Option<i64>,
+    /// The server under whose UUID the primary writes, if the tablet told.
+    pub server: Option<String>,
 }
+
+/// Without views.
+const INVENTORY: &str = "select /*+ MAX_EXECUTION_TIME(4000) */ table_name from information_schema.tables \
+     where table_schema = database() and table_type = 'BASE TABLE'";
+const MAX_TABLES: u64 = 1_000_000;
 
 /// Works on MySQL 5.7 too, which has no `binlog_expire_logs_seconds`.
 const BINLOGS: &str = "select variable_name, variable_value from performance_schema.global_variables \
-     where variable_name in ('gtid_purged', 'binlog_expire_logs_seconds', 'expire_logs_days')";
+     where variable_name in ('gtid_purged', 'binlog_expire_logs_seconds', 'expire_logs_days', 'server_uuid')";
 
 impl Source {
     /// A shard by its name.
@@ -111,10 +125,10 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
             None => gather::mount(context, &ask.mount).await.map_err(|e| e.to_string())?.value,
         };
         let topo = gather::open(context, &ask.mount, &record).await.map_err(|e| e.to_string())?;
-        let (records, cells) = shards(&topo, ask).await?;
-        Ok((topo, records, cells))
+        let (records, cells, created) = shards(&topo, ask).await?;
+        Ok((topo, records, cells, created))
     };
-    let (topo, records, cells) = bounded(ask.within, topology).await?;
+    let (topo, records, cells, created) = bounded(ask.within, topology).await?;
     let names: Vec<&str> = records.iter().map(topo::shard::name).collect();
     let tablets = tablets(&ask.keyspace, &names, &cells, ask.within);
     let answers = async {
@@ -125,7 +139,7 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
     let (tablets, answers) = join(tablets, answers).await;
     let (mut source, asked) = answers?;
     source.forget_replaced(&asked, &tablets);
-    Ok(source)
+    Ok(Source { created, ..source })
 }
 
 /// What the primaries and the cells say.
@@ -143,6 +157,7 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
             position,
             purged: None,
             keeps: None,
+            server: None,
         };
         told.with(binlogs)
     }));
@@ -159,6 +174,10 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         let total = progress::total(context, &primaries);
         bounded(ask.within, async { total.await.map_err(|e| e.to_string()) }).await.ok()
     };
+    let inventory = async {
+        let first = primaries.first().filter(|_| ask.inventory)?;
+        bounded(ask.within, async { inventory(context, first).await.map_err(|e| e.to_string()) }).await.ok()
+    };
     let serving = serving(&asked.cells, ask.within);
     let replicating = async {
         let shards = positions.await;
@@ -166,7 +185,8 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         let stalled = replicas::look(context, &around, &ask.streams, &shards, ask.within).boxed().await;
         (shards, stalled)
     };
-    let ((mut shards, stalled), columns, sizes, serving) = join4(replicating, columns, sizes, serving).await;
+    let ((mut shards, stalled), columns, sizes, inventory, serving) =
+        join5(replicating, columns, sizes, inventory, serving).await;
     let missing = ask.shards.iter().filter(|name| !asked.shards.iter().any(|shard| shard.name == **name));
     shards.extend(missing.map(|name| SourceShard {
         name: name.clone(),
@@ -175,8 +195,9 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         position: Err(format!("shard {}/{name} is not in the source's topology", ask.keyspace)),
         purged: None,
         keeps: None,
+        server: None,
     }));
-    Source { shards, columns, sizes, stalled, serving }
+    Source { shards, columns, sizes, inventory, stalled, serving, created: None }
 }
 
 /// The tablets of some shards in the cells that tell in time, by shard: two waves. The graph of a cell names its own tablets, so
@@ -213,15 +234,17 @@ async fn bounded<T>(within: Duration, work: impl Future<Output = Result<T, Strin
     }
 }
 
-/// The shards that serve and those that are named: those that serve come first.
-async fn shards(topo: &Topo, ask: &Ask) -> Result<(Vec<Record<Shard>>, Cells), String> {
-    let (mut records, cells) = futures::future::try_join(topo::shard::all(topo.global(), &ask.keyspace), topo.cells())
-        .await
-        .map_err(|e| e.to_string())?;
+/// The shards that serve and those that are named: those that serve come first. Then the cells, and which making of the
+/// keyspace's record it is.
+async fn shards(topo: &Topo, ask: &Ask) -> Result<(Vec<Record<Shard>>, Cells, Option<i64>), String> {
+    let path = paths::keyspace(&ask.keyspace);
+    let keyspace = topo.global().find(&path);
+    let read = try_join3(topo::shard::all(topo.global(), &ask.keyspace), topo.cells(), keyspace).await;
+    let (mut records, cells, keyspace) = read.map_err(|e| e.to_string())?;
     let named = |name: &str| ask.shards.iter().any(|shard| shard == name);
     records.retain(|record| record.value.is_primary_serving || named(topo::shard::name(record)));
     records.sort_by_key(|record| !record.value.is_primary_serving);
-    Ok((records, cells))
+    Ok((records, cells, keyspace.map(|node| node.created)))
 }
 
 /// What a primary has executed.
@@ -267,11 +290,18 @@ async fn binlogs(context: &Context, on: &Tablet, within: Duration) -> Vec<(Strin
     answer.into_iter().filter_map(pair).collect()
 }
 
+/// Names of all tables of a tablet's database.
+async fn inventory(context: &Context, on: &Tablet) -> tablet::Result<BTreeSet<String>> {
+    let answer = context.tablets.read(on, INVENTORY.into(), MAX_TABLES).await?;
+    Ok(rows::texts(&answer).into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+}
+
 impl SourceShard {
     fn with(mut self, binlogs: Vec<(String, String)>) -> Self {
         for (variable, value) in binlogs {
             match variable.as_str() {
                 "gtid_purged" => self.purged = GtidSet::parse(&value).ok(),
+                "server_uuid" => self.server = Some(value),
                 "binlog_expire_logs_seconds" => self.keeps = value.parse().ok(),
                 // of no effect while the one in seconds is set
                 "expire_logs_days" if self.keeps.is_none_or(|seconds| seconds == 0) => {

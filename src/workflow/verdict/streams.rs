@@ -13,7 +13,7 @@ use super::super::preflight::{Finding, check};
 use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard, is_frozen};
 use super::diff::{Diff, Diffs};
-use super::positions::{Reach, is_snapshot, reach};
+use super::positions::{Reach, is_snapshot, is_turned_away, reach};
 use super::source::Source;
 use crate::gtid::{GtidSet, Position};
 use crate::key_range;
@@ -74,7 +74,7 @@ pub fn states(
             }
             _ if frozen => continue,
             State::Running if streams::shown_state(stream, false) == "Error" => {
-                let mend = "mend what the message says; the stream goes on by itself";
+                let mend = if is_turned_away(stream) { TURNED_AWAY } else { BY_ITSELF };
                 Finding::new(&check::ERROR, subject, message, mend)
             }
             // one that has reached its source's position may have nothing to hear
@@ -99,6 +99,12 @@ pub fn states(
     }
     found
 }
+
+/// What helps a stream with an error that it tries again after.
+const BY_ITSELF: &str = "mend what the message says; the stream goes on by itself";
+/// The same of one that has more than the tablet which it wanted to read from.
+const TURNED_AWAY: &str = "where that source tablet only lags, the stream goes on by itself; one whose source was restored from a \
+                           backup must not: cancel the workflow and create it again";
 
 /// What helps a stream that cannot follow its source.
 const ANEW: &str =

@@ -10,10 +10,10 @@ use super::super::migrate::cleanup::journal;
 use super::super::names;
 use super::super::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
 use super::super::record::Facts;
-use super::super::streams::Keyspace;
+use super::super::streams::{Keyspace, Origin};
 use super::schema::Columns;
 use crate::context::Context;
-use crate::sql::{quote, rows};
+use crate::sql::{is_internal, quote, rows};
 use crate::{tablet, vschema};
 
 /// Tables asked for in one statement.
@@ -41,7 +41,7 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
         let others: Vec<&str> =
             tables.iter().filter(|t| denied.contains(*t) && !ours.contains(t)).map(String::as_str).collect();
         if !others.is_empty() {
-            let text = format!("{} had been denied before the workflow was created", names::some(&others, ", "));
+            let text = format!("{} are denied, and not by the workflow's create", names::some(&others, ", "));
             let mend = format!(
                 "if nobody needs that: SetShardTabletControl --denied-tables {} --remove {name} primary",
                 names::argument(&others)
@@ -81,6 +81,19 @@ pub fn unrouted(target: &VSchema, tables: &[String]) -> Vec<Finding> {
         Finding::new(&check::TABLE_UNROUTED, format!("table {table}"), text, "add it with ApplyVSchema")
     };
     unknown.map(finding).collect()
+}
+
+/// Tables that the source has got since create chose all that there were: no stream brings them.
+pub fn added(origin: &Origin, facts: Option<&Facts>, there: Option<&BTreeSet<String>>) -> Option<Finding> {
+    let facts = facts.filter(|facts| facts.source.0 == origin.keyspace)?;
+    let known: BTreeSet<&String> = origin.tables.iter().chain(facts.left_out.as_ref()?).collect();
+    let added: Vec<&String> = there?.iter().filter(|table| !known.contains(table) && !is_internal(table)).collect();
+    if added.is_empty() {
+        return None;
+    }
+    let cause = format!("it has tables that it had not when all of them were to come: {}", names::some(&added, ", "));
+    let mend = "bring those that clients need with a workflow of their own: Migrate create --tables";
+    Some(Finding::new(&check::TABLE_ADDED, format!("source keyspace {}", origin.keyspace), cause, mend))
 }
 
 /// Columns that several shards would count each for itself: table and column.

@@ -73,8 +73,10 @@ fn facts() -> Facts {
         phase: Phase::Created,
         mount: "ext1".into(),
         source: ("commerce".into(), vec!["0".into()]),
+        source_created: None,
         arguments: String::new(),
         tables: vec!["t".into()],
+        left_out: None,
         created_tables: by_shard(&["t"]),
         vschema_tables: Vec::new(),
         denied_tables: by_shard(&["t"]),
@@ -109,6 +111,7 @@ fn source_shard(name: &str, position: u64, purged: u64) -> SourceShard {
         position: Ok(Position::Gtids(set(position))),
         purged: Some(set(purged)),
         keeps: Some(100_000),
+        server: None,
     }
 }
 

@@ -111,7 +111,7 @@ impl Removal<'_> {
         Ok(())
     }
 
-    async fn take(&self, tablet: &Tablet, tables: &Tables) -> tablet::Result<()> {
+    async fn take(&self, tablet: &Tablet, tables: &Tables) -> Result<()> {
         let db = quote::identifier(&db_name(tablet));
         let qualified = |table: &String| format!("{db}.{}", quote::identifier(table));
         let truncates = tables.empty.iter().map(|table| format!("truncate table {}", qualified(table))).collect();
@@ -126,14 +126,17 @@ impl Removal<'_> {
     }
 
     /// Runs statements, some at a time, to their ends; the first error is told.
-    async fn run_all(&self, tablet: &Tablet, queries: Vec<String>) -> tablet::Result<()> {
+    async fn run_all(&self, tablet: &Tablet, queries: Vec<String>) -> Result<()> {
         let runs: Vec<_> = queries.into_iter().map(|query| self.run_sql(tablet, query, false)).collect();
-        let done: Vec<tablet::Result<()>> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+        let done: Vec<Result<()>> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
         done.into_iter().collect()
     }
 
-    async fn run_sql(&self, tablet: &Tablet, query: String, reload: bool) -> tablet::Result<()> {
-        run_sql(self.context, tablet, query, reload).await
+    /// One statement of many, each of which may take minutes: once the lock is gone others may have ended the workflow, and the
+    /// tables be somebody else's.
+    async fn run_sql(&self, tablet: &Tablet, query: String, reload: bool) -> Result<()> {
+        self.lock.check().await?;
+        Ok(run_sql(self.context, tablet, query, reload).await?)
     }
 }
 

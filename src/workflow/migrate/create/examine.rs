@@ -47,6 +47,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
         Some(facts) => {
             let chosen = report.absorb(situation.choose(arguments), keyspace.clone())?;
             report.extend(chosen.and_then(|chosen| rival::other_tables(&arguments.workflow, facts, &chosen.tables)));
+            report.extend(preflight::mount_changed(facts, Some(situation.source.created)));
             Some(plan::Chosen { tables: facts.tables.clone(), internal: Vec::new() })
         }
         None => report.absorb(situation.choose(arguments), keyspace.clone())?,
@@ -195,6 +196,7 @@ impl Looks<'_> {
             report.extend(preflight::leftover_record(&target.name, workflow, record, rows));
         }
         report.extend(preflight::denied_already(target, tables, facts));
+        report.extend(foreign::cascading(tables, &shapes, arguments.drop_foreign_keys));
         if !arguments.drop_foreign_keys {
             report.extend(foreign::parents(tables, &shapes, &on_target));
         }

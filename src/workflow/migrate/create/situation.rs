@@ -188,8 +188,10 @@ impl Situation {
                 arguments.source_keyspace.clone(),
                 self.source.keyspace.shards.iter().map(|shard| shard.name.clone()).collect(),
             ),
+            source_created: Some(self.source.created),
             arguments: arguments.fingerprint(),
             tables: tables.to_vec(),
+            left_out: self.left_out(arguments, tables),
             created_tables,
             vschema_tables: self.vschema_tables(tables, earlier),
             denied_tables,
@@ -210,6 +212,14 @@ impl Situation {
             reigns: Vec::new(),
             sizes: Vec::new(),
         }
+    }
+
+    /// Tables of the source that are not among `tables`, where all were asked for.
+    fn left_out(&self, arguments: &Arguments, tables: &[String]) -> Option<Vec<String>> {
+        let are_all = arguments.all_tables && arguments.include_tables.is_empty();
+        let chosen: BTreeSet<&String> = tables.iter().collect();
+        let others = || self.first_source().keys().filter(|table| !chosen.contains(table)).cloned().collect();
+        are_all.then(others)
     }
 
     /// The facts of an earlier workflow of this name whose streams somebody else has deleted.

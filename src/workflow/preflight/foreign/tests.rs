@@ -72,3 +72,27 @@ fn parents_come_with_their_children() {
     assert!(look(&["c"], &["p"]).is_empty());
     assert_eq!(look(&["c"], &[]), ["FOREIGN_KEY_PARENT_MISSING"]);
 }
+
+#[test]
+fn rows_that_foreign_keys_change_are_told() {
+    let look = |named: &[&str], key: &str, dropped: bool| {
+        let child = format!("{PK},\n  KEY `f` (`a`){key}");
+        let tables: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+        let found = cascading(&tables, &shapes(&[("p", PK), ("c", &child)]), dropped);
+        found.into_iter().map(|finding| (finding.id, finding.subject, finding.cause)).collect::<Vec<_>>()
+    };
+    assert_eq!(look(&["p", "c"], FK, false), []);
+    assert_eq!(look(&["p", "c"], FK, true), []);
+    let cascade = format!("{FK} ON DELETE CASCADE");
+    let told = |named: &[&str], dropped: bool| {
+        let found = look(named, &cascade, dropped);
+        assert_eq!((found.len(), found[0].0, found[0].1.as_str()), (1, "CASCADE_NOT_STREAMED", "table c"));
+        found[0].2.clone()
+    };
+    let cause = "MySQL changes rows of table c with those of p (on delete cascade), and writes that into no binlog before 9.6: ";
+    assert_eq!(told(&["p", "c"], false), format!("{cause}until the copy is over, the target keeps them as they were"));
+    // the target's MySQL never does it
+    for (named, dropped) in [(&["p", "c"][..], true), (&["c"][..], false)] {
+        assert_eq!(told(named, dropped), format!("{cause}the target keeps them as they were"));
+    }
+}

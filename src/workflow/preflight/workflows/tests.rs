@@ -53,8 +53,10 @@ fn facts(phase: Phase, denied: &[&str]) -> Facts {
         phase,
         mount: "ext1".into(),
         source: ("commerce".into(), Vec::new()),
+        source_created: None,
         arguments: String::new(),
         tables: Vec::new(),
+        left_out: None,
         created_tables: Vec::new(),
         vschema_tables: Vec::new(),
         denied_tables: vec![("0".into(), denied.iter().map(|table| (*table).to_owned()).collect())],
@@ -102,6 +104,20 @@ fn leftovers_are_told() {
     let found = leftover_copy_states(&[server(&many.iter().map(String::as_str).collect::<Vec<_>>())]);
     assert!(found[0].mend.ends_with("where vrepl_id not in (select id from _vt.vreplication)"), "{found:?}");
     assert!(found[0].cause.ends_with(", 11, and 3 more"), "{found:?}");
+}
+
+#[test]
+fn a_source_that_is_another_one_than_create_has_read_is_told() {
+    let of = |then: Option<i64>, now: Option<i64>| {
+        mount_changed(&Facts { source_created: then, ..facts(Phase::Created, &[]) }, now)
+    };
+    for (then, now) in [(None, Some(7)), (Some(7), None), (Some(7), Some(7)), (None, None)] {
+        assert_eq!(of(then, now), None);
+    }
+    let found = of(Some(7), Some(8)).unwrap();
+    assert_eq!((found.id, found.subject.as_str()), ("MOUNT_CHANGED", "mount ext1"));
+    let cause = "mount ext1 does not lead to the keyspace commerce that create has read";
+    assert!(found.cause.starts_with(cause), "{found:?}");
 }
 
 #[test]

@@ -71,3 +71,63 @@ fn positions_and_binlogs_of_the_source_are_compared() {
     case.source = Ok(source(100, 100));
     assert_eq!(case.ids(), [("NOT_RUNNING", Severity::Blocks)]);
 }
+
+/// As after a restore from a backup: the primary has a UUID of its own, and less of that of the server before.
+#[test]
+fn streams_that_have_applied_what_the_source_has_lost_block() {
+    const OWN: &str = "65250e20-e60c-11f1-a657-02fc00000001";
+    let at = |position: &str, server: Option<&str>| {
+        let shard = SourceShard {
+            position: Ok(Position::parse(position)),
+            server: server.map(str::to_owned),
+            ..source_shard("0", 1, 1)
+        };
+        Ok(Source { shards: vec![shard], ..Source::default() })
+    };
+    let restored = format!("{SERVER}:1-80,{OWN}:1-5");
+    let goes_on = Stream { pos: format!("{SERVER}:1-100,{OWN}:1-7").into_bytes(), ..stream() };
+    let mut case = Case::of(goes_on.clone());
+    case.rows[1].found.streams[0] = Stream { pos: format!("{SERVER}:1-80,{OWN}:1-5").into_bytes(), ..stream() };
+    case.source = at(&restored, Some(OWN));
+    assert_eq!(case.ids(), [("POSITION_AHEAD", Severity::Blocks)]);
+    let found = &case.judged()[0];
+    assert_eq!(found.subject, "customer/-80 stream 1");
+    assert!(found.cause.contains(&format!(" does not have: {SERVER}:81-100; ")), "{found:?}");
+    assert!(is_of_the_source(found));
+    // it may have written more since it was asked; and of a tablet that does not tell nobody knows what it has written itself
+    case.rows[1].found.streams[0].pos = format!("{SERVER}:1-100,{OWN}:1-5").into_bytes();
+    for (position, server) in [(format!("{SERVER}:1-100,{OWN}:1-5"), Some(OWN)), (restored.clone(), None)] {
+        case.source = at(&position, server);
+        assert_eq!(case.ids(), [], "{position}");
+    }
+    // transactions of a replica that no other server has
+    case.source = at(&format!("{OWN}:1-5"), Some(OWN));
+    case.rows[1].found.streams[0].pos = format!("{OWN}:1-5").into_bytes();
+    assert_eq!(case.ids(), []);
+    // servers that keep their UUIDs, as when their volumes are restored, turn the stream away until they have as much again
+    let message = b"Error: GTIDSet Mismatch: requested source position".to_vec();
+    let turned_away = Stream { pos: format!("{SERVER}:1-100").into_bytes(), message, ..goes_on };
+    let mut case = Case::of(turned_away);
+    case.rows[1].found.streams[0].pos = format!("{SERVER}:1-90").into_bytes();
+    case.source = at(&format!("{SERVER}:1-90"), Some(SERVER));
+    assert_eq!(case.ids(), [("ERROR", Severity::Blocks), ("POSITION_AHEAD", Severity::Blocks)]);
+    assert!(case.judged()[0].mend.contains("one whose source was restored from a backup must not"));
+    // the tablet lagged, and the primary has it all
+    case.source = at(&format!("{SERVER}:1-100"), Some(SERVER));
+    case.rows[1].found.streams[0].pos = format!("{SERVER}:1-100").into_bytes();
+    assert_eq!(case.ids(), [("ERROR", Severity::Blocks)]);
+}
+
+#[test]
+fn the_positions_of_another_cluster_prove_nothing() {
+    let mut case = Case::of(stream());
+    case.facts.source_created = Some(7);
+    case.source.as_mut().unwrap().created = Some(7);
+    assert_eq!(case.ids(), []);
+    case.source.as_mut().unwrap().created = Some(8);
+    assert_eq!(case.ids(), [("MOUNT_CHANGED", Severity::Blocks)]);
+    assert!(is_of_the_source(&case.judged()[0]));
+    // the tables were moved to another keyspace of the source, and the streams follow them
+    case.facts.source.0 = "former".into();
+    assert_eq!(case.ids(), []);
+}

@@ -1,0 +1,64 @@
+//! A mount in use whose cluster has another topology server, or other addresses of it, by now.
+
+use std::collections::BTreeMap;
+
+use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
+
+use super::super::{Error, Result, record};
+use super::{in_use, users};
+use crate::context::Context;
+use crate::topo::{Record, Topo, paths};
+
+/// Lets a mount that is in use lead to where its cluster is by now. Nobody may read from it but workflows whose records tell which making
+/// of the source keyspace's record create has read, and `topo`, which `config` names, has all of these.
+///
+/// # Errors
+/// `taken` where nobody uses the mount; the same with who does where that is not proven; those of the topologies.
+pub(super) async fn follow(
+    context: &Context,
+    name: &str,
+    known: &Record<ExternalVitessCluster>,
+    (config, topo): (TopoConfig, &Topo),
+    taken: Error,
+) -> Result<()> {
+    let users = users::of(context, name).await?;
+    if users.is_empty() {
+        return Err(taken);
+    }
+    if !has_sources(context, name, topo, &users).await? {
+        let help = format!(
+            "a mount in use is changed only to where the keyspaces are that its workflows read; {}",
+            in_use(name, &users).err().map(|error| error.to_string()).unwrap_or_default()
+        );
+        return Err(Error::exists("MOUNT_EXISTS", taken.to_string(), help));
+    }
+    let global = context.topo.global();
+    let value = ExternalVitessCluster { topo_config: Some(config) };
+    global.write_one(known.over(global, "topodata.ExternalVitessCluster", &value)?, None).await?;
+    tracing::info!(vitess.mount = name, "the mount leads to another topology of the same cluster from now on");
+    context.mounts.close(name);
+    context.changes.make();
+    Ok(())
+}
+
+/// True where a topology has every source keyspace that the users of a mount read, as their creates have read it.
+async fn has_sources(context: &Context, name: &str, topo: &Topo, users: &[String]) -> Result<bool> {
+    let records = record::all(context.topo.global()).await?;
+    let mut read: BTreeMap<String, (&str, i64)> = BTreeMap::new();
+    for (keyspace, workflow, facts) in &records {
+        if let Ok(facts) = facts
+            && facts.mount == name
+            && let Some(created) = facts.source_created
+        {
+            read.insert(format!("{keyspace}.{workflow}"), (facts.source.0.as_str(), created));
+        }
+    }
+    for user in users {
+        let Some((source, created)) = read.get(user) else { return Ok(false) };
+        let found = topo.global().find(&paths::keyspace(source)).await?;
+        if found.is_none_or(|node| node.created != *created) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
