@@ -344,6 +344,7 @@ async fn cancel_leaves_tables_denied_where_another_primary_has_taken_over_meanwh
     assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
     let record = rig.record().await.unwrap();
     assert!(record["cancelling"] == true && record["seen_to"].is_null(), "{record}");
+    assert!(rig.target.iter().all(|primary| !primary.streams().is_empty()));
     rig.target[1].contents().held = None;
     rig.cancel(false).await.unwrap();
     rig.expect_clean(&[]).await;
@@ -386,28 +387,5 @@ async fn some_shards_of_a_workflow_are_not_cancelled_alone() {
     assert_eq!(rows(&rig), [10; 4]);
     let shards = SHARDS.map(str::to_owned).to_vec();
     rig.delete(WorkflowDeleteRequest { shards, ..WorkflowDeleteRequest::default() }).await.unwrap();
-    rig.expect_clean(&[]).await;
-}
-
-#[tokio::test]
-async fn a_cancel_lifts_nothing_where_another_primary_came_on_which_nobody_saw_the_streams_stopped() {
-    let rig = Rig::start().await;
-    rig.copied().await;
-    let permits = rig.target[1].holds("drop table");
-    let reparented = async {
-        rig.target[1].was_asked("drop table").await;
-        let mut record = vtmigrated::topo::shard::get(rig.lab.topo.global(), "customer", "80-").await.unwrap().value;
-        record.primary_term_start_time = Some(Time { seconds: 1_900_000_000, nanoseconds: 0 });
-        rig.lab.put(&paths::shard("customer", "80-"), record.encode_to_vec()).await;
-        permits.add_permits(10);
-    };
-    let (answer, ()) = tokio::join!(rig.cancel(false), reparented);
-    let (code, text) = refusal(answer);
-    assert_eq!(code, Code::Aborted, "{text}");
-    assert!(text.contains("shard 80- got another primary meanwhile"), "{text}");
-    assert_eq!(rig.denied().await, [TABLES.map(str::to_owned).to_vec(), TABLES.map(str::to_owned).to_vec()]);
-    assert!(rig.target.iter().all(|primary| !primary.streams().is_empty()));
-    rig.target[1].contents().held = None;
-    rig.cancel(false).await.unwrap();
     rig.expect_clean(&[]).await;
 }

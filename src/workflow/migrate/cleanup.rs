@@ -1,6 +1,7 @@
 //! Taking a workflow away. Every step can be repeated; the rows go last but one, the record last.
 
 pub mod claim;
+mod denied;
 pub mod entries;
 pub mod journal;
 mod made;
@@ -19,18 +20,19 @@ use vtmigrated_proto::tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VDi
 use vtmigrated_proto::topodata::{Shard, Tablet};
 
 use super::super::record::{self, Facts, Stored};
-use super::super::refresh::{self, Missed};
+use super::super::refresh::Missed;
 use super::super::streams::{Keyspace, TargetShard, WithReplicas};
 use super::super::{Error, Result, overrides};
 use super::Found;
 use super::complete::freeze;
 use super::rows;
 use crate::context::Context;
-use crate::error::Code;
 use crate::tablet::{self, db_name};
-use crate::topo::shard::{self, Deny};
+use crate::topo::shard;
 use crate::topo::{self, Conn, Expect, Lock, Record, Write};
 
+use self::denied::{as_read, lift, with_primaries_kept};
+pub use self::denied::{hand_over, lift_from};
 pub use step::Step;
 pub use tables::restore_keys_of;
 
@@ -267,80 +269,9 @@ impl Removal<'_> {
     }
 }
 
-/// The shards' records as they were read.
-fn as_read(keyspace: &Keyspace) -> Vec<Record<Shard>> {
-    keyspace.shards.iter().map(|shard| shard.record.clone()).collect()
-}
-
 /// The shards' records as they are now.
 async fn read_again(global: &std::sync::Arc<dyn Conn>, keyspace: &Keyspace) -> Result<Vec<Record<Shard>>> {
     Ok(shard::all(global, &keyspace.name).await?)
-}
-
-/// Takes denied tables that clients get off the shards' records, with other writes in the transaction that takes the first of
-/// them off, and only while the primaries are those on which the streams were seen to stand.
-///
-/// # Errors
-/// `PRIMARY_CHANGED`, with nothing lifted.
-pub async fn hand_over(
-    context: &Context,
-    lock: &Lock,
-    target: &WithReplicas,
-    denied: &[(String, Vec<String>)],
-    also: Vec<Write>,
-) -> Result<Vec<Missed>> {
-    lift(context, lock, target, (as_read(&target.keyspace), also), denied, true).await
-}
-
-/// The records as they are now.
-async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Result<Vec<Record<Shard>>> {
-    let fresh = shard::again(context.topo.global(), records).await?;
-    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
-    let Some((_, changed)) = records.iter().zip(&fresh).find(|(old, new)| term(old) != term(new)) else {
-        return Ok(fresh);
-    };
-    let text = format!(
-        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; its tables stay denied to clients",
-        shard::name(changed)
-    );
-    let help = "run the command again".into();
-    Err(Error::Refused { code: Code::Aborted, reason: "PRIMARY_CHANGED", text, help })
-}
-
-/// Takes denied tables off the shards' records, with other writes in the transaction that takes the first of them off; then
-/// makes the tablets see it: two waves. Answers the replicas that did not.
-///
-/// The tablets are refreshed even when nothing was left to take off: an earlier try may have ended in between.
-pub async fn lift_from(
-    context: &Context,
-    lock: &Lock,
-    target: &WithReplicas,
-    changes: (Vec<Record<Shard>>, Vec<Write>),
-    denied: &[(String, Vec<String>)],
-) -> Result<Vec<Missed>> {
-    lift(context, lock, target, changes, denied, false).await
-}
-
-/// The same; `on_same`: only while the primaries are those of these records.
-async fn lift(
-    context: &Context,
-    lock: &Lock,
-    target: &WithReplicas,
-    (mut records, also): (Vec<Record<Shard>>, Vec<Write>),
-    denied: &[(String, Vec<String>)],
-    on_same: bool,
-) -> Result<Vec<Missed>> {
-    let of = |name: &str| record::listed(denied, name);
-    let named = |name: &str| !of(name).is_empty();
-    let global = context.topo.global();
-    records.retain(|record| named(shard::name(record)));
-    while shard::deny_tables_once(global, &records, Deny::Remove, &of, also.clone(), lock).await?.is_none() {
-        records = match on_same {
-            true => with_primaries_kept(context, &records).await?,
-            false => shard::again(global, &records).await?,
-        };
-    }
-    refresh::shards(context, target, &named).await
 }
 
 /// Builds the secondary keys that the tablets took from tables and have not given back, for the copy was not finished: only

@@ -1,0 +1,83 @@
+//! Lifting denied tables from the records of shards.
+
+use vtmigrated_proto::topodata::Shard;
+
+use super::super::super::record;
+use super::super::super::refresh::{self, Missed};
+use super::super::super::streams::{Keyspace, WithReplicas};
+use super::super::super::{Error, Result};
+use crate::context::Context;
+use crate::error::Code;
+use crate::topo::shard::{self, Deny};
+use crate::topo::{Lock, Record, Write};
+
+/// The shards' records as they were read.
+pub(super) fn as_read(keyspace: &Keyspace) -> Vec<Record<Shard>> {
+    keyspace.shards.iter().map(|shard| shard.record.clone()).collect()
+}
+
+/// Takes denied tables that clients get off the shards' records, with other writes in the transaction that takes the first of
+/// them off, and only while the primaries are those on which the streams were seen to stand.
+///
+/// # Errors
+/// `PRIMARY_CHANGED`, with nothing lifted.
+pub async fn hand_over(
+    context: &Context,
+    lock: &Lock,
+    target: &WithReplicas,
+    denied: &[(String, Vec<String>)],
+    also: Vec<Write>,
+) -> Result<Vec<Missed>> {
+    lift(context, lock, target, (as_read(&target.keyspace), also), denied, true).await
+}
+
+/// The records as they are now.
+pub(super) async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Result<Vec<Record<Shard>>> {
+    let fresh = shard::again(context.topo.global(), records).await?;
+    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
+    let Some((_, changed)) = records.iter().zip(&fresh).find(|(old, new)| term(old) != term(new)) else {
+        return Ok(fresh);
+    };
+    let text = format!(
+        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; its tables stay denied to clients",
+        shard::name(changed)
+    );
+    let help = "run the command again".into();
+    Err(Error::Refused { code: Code::Aborted, reason: "PRIMARY_CHANGED", text, help })
+}
+
+/// Takes denied tables off the shards' records, with other writes in the transaction that takes the first of them off; then
+/// makes the tablets see it: two waves. Answers the replicas that did not.
+///
+/// The tablets are refreshed even when nothing was left to take off: an earlier try may have ended in between.
+pub async fn lift_from(
+    context: &Context,
+    lock: &Lock,
+    target: &WithReplicas,
+    changes: (Vec<Record<Shard>>, Vec<Write>),
+    denied: &[(String, Vec<String>)],
+) -> Result<Vec<Missed>> {
+    lift(context, lock, target, changes, denied, false).await
+}
+
+/// The same; `on_same`: only while the primaries are those of these records.
+pub(super) async fn lift(
+    context: &Context,
+    lock: &Lock,
+    target: &WithReplicas,
+    (mut records, also): (Vec<Record<Shard>>, Vec<Write>),
+    denied: &[(String, Vec<String>)],
+    on_same: bool,
+) -> Result<Vec<Missed>> {
+    let of = |name: &str| record::listed(denied, name);
+    let named = |name: &str| !of(name).is_empty();
+    let global = context.topo.global();
+    records.retain(|record| named(shard::name(record)));
+    while shard::deny_tables_once(global, &records, Deny::Remove, &of, also.clone(), lock).await?.is_none() {
+        records = match on_same {
+            true => with_primaries_kept(context, &records).await?,
+            false => shard::again(global, &records).await?,
+        };
+    }
+    refresh::shards(context, target, &named).await
+}
