@@ -12,7 +12,7 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard, TabletType};
 use vtmigrated_proto::vtctldata::*;
-use vtmigrated_proto::vtmigrated::Severity;
+use vtmigrated_proto::vtmigrated::{Severity, VerdictRequest};
 use vtmigrated_proto::vttime::Time;
 
 use crate::vdiff_rig::Rig;
@@ -207,6 +207,21 @@ async fn a_source_that_has_lost_what_streams_have_applied_is_a_reason_to_refuse_
     refused(&rig, complete(&rig, false).await, &words).await;
     let summary = complete(&rig, true).await.unwrap();
     assert!(summary.contains("POSITION_AHEAD customer/-80 stream 1: "), "{summary}");
+}
+
+/// They go on after the source was asked, and one of them is turned away then by a tablet that lags.
+#[tokio::test]
+async fn a_source_that_streams_seem_to_be_ahead_of_is_asked_once_more() {
+    let message = b"Error: GTIDSet Mismatch: requested source position".to_vec();
+    let rig = rig([Stream { message, ..running(100) }, running(100)], json!({})).await;
+    let is_asked_early = || rig.source[0].set(|c| (c.position, c.later_position) = (position(90), Some(position(100))));
+    is_asked_early();
+    assert_eq!(dry_run_ids(&rig).await, ["ERROR"]);
+    is_asked_early();
+    let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
+    let told = rig.lab.advisor.clone().verdict(request).await.unwrap().into_inner().findings;
+    let blocking = told.iter().filter(|finding| finding.severity() == Severity::Blocks);
+    assert_eq!(blocking.map(|finding| finding.id.as_str()).collect::<Vec<_>>(), ["ERROR"], "{told:?}");
 }
 
 /// The tablets of a target whose source is resharded delete streams, whatever these have left to copy, and leave their copy states.

@@ -92,7 +92,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// One wave when the source is known, else as many as it takes to ask it.
+    /// One wave when the source is known, else as many as it takes to ask it. It is asked once more where streams seem to have
+    /// applied what it has lost.
     async fn read(context: &Context, found: &Found, workflow: &str, known: Option<Asked>) -> Result<Self> {
         let target = &found.target.keyspace;
         let origin = &found.origin;
@@ -109,10 +110,15 @@ impl Seen {
             diffs,
             verdict::columns_of(context, target, (&found.rows, facts), &origin.tables),
         );
-        let source = source(context, found, known);
-        let (source, on_target) = futures::future::join(source, on_target).await;
+        let (told, on_target) = futures::future::join(source(context, found, known), on_target).await;
         let (states, orphaned, rows, diffs, (columns, silent)) = on_target;
-        Ok(Self { source, states: states?, orphaned: orphaned?, rows: rows?, diffs, columns, silent })
+        let (states, orphaned, rows) = (states?, orphaned?, rows?);
+        let mut seen = Self { source: told, states, orphaned, rows, diffs, columns, silent };
+        if !seen.evidence(found, workflow).ahead().is_empty() {
+            // they may have gone on since it was asked
+            seen.source = Box::pin(source(context, found, None)).await;
+        }
+        Ok(seen)
     }
 
     fn evidence<'a>(&'a self, found: &'a Found, workflow: &'a str) -> Evidence<'a> {
@@ -151,7 +157,7 @@ async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::
 }
 
 /// What the source of a workflow is asked.
-fn asked(found: &Found) -> Ask {
+pub fn asked(found: &Found) -> Ask {
     let origin = &found.origin;
     Ask {
         mount: origin.mount.clone(),
@@ -216,11 +222,7 @@ async fn prove(
     (known, ignore_source, within): (Option<Asked>, bool, Duration),
     lock: &Lock,
 ) -> Result<Ready> {
-    let mut seen = Seen::read(context, found, workflow, known).await?;
-    if !seen.evidence(found, workflow).ahead().is_empty() {
-        // it is asked once more, for they may have gone on since it was
-        seen.source = source(context, found, None).await;
-    }
+    let seen = Seen::read(context, found, workflow, known).await?;
     let first = seen.evidence(found, workflow);
     let (mut all, behind) = (first.judge(), first.behind());
     all.extend(seen.silent.iter().cloned());

@@ -98,11 +98,11 @@ fn lost(stream: &Stream, source: &Result<Source, String>) -> Option<GtidSet> {
 fn ahead(subject: &str, stream: &Stream, source: &Result<Source, String>) -> Option<Finding> {
     let text = format!(
         "it has applied transactions that the source's primary does not have: {}; the source was restored, or failed over and lost \
-         them, and what it has written in their place the stream passes over",
+         them, and what it has written in their place the stream passes over; or a replica that it read from wrote them itself",
         lost(stream, source)?
     );
     let mend = "run the command again; if it says the same, do not wait until the stream goes on by itself: cancel the workflow and \
-                create it again";
+                create it again, with --tablet-types primary where a replica wrote them";
     Some(Finding::new(&check::POSITION_AHEAD, subject, text, mend))
 }
 

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 200;
 /// Whether the tables of the workflow are denied, and by whom. Without a record all of them should be.
 pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for target_shard in target.shards.iter().filter(|s| s.record.value.is_primary_serving) {
+    for target_shard in target.shards.iter().filter(|shard| shard.serves()) {
         let denied = target_shard.denied();
         let name = format!("{}/{}", target.name, target_shard.name);
         let subject = format!("shard {name}");
@@ -52,10 +52,11 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
     found
 }
 
-/// Shards of which a primary since create may not have known that tables are denied.
+/// Shards to which clients are sent and of which a primary since create may not have known that tables are denied.
 pub async fn unaware(context: &Context, target: &Keyspace, facts: Option<&Facts>) -> Vec<Finding> {
     let Some(facts) = facts else { return Vec::new() };
-    let doubtful = target.shards.iter().filter(|shard| facts.may_have_had_unaware_primary(shard));
+    let serving = target.shards.iter().filter(|shard| shard.serves());
+    let doubtful = serving.filter(|shard| facts.may_have_had_unaware_primary(shard));
     let asked = doubtful.map(|shard| async move {
         let text =
             "its primary was not refreshed when writes to the tables were denied, or one since may not have been";

@@ -34,10 +34,8 @@ pub async fn hand_over(
 /// The records as they are now.
 pub(super) async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Result<Vec<Record<Shard>>> {
     let fresh = shard::again(context.topo.global(), records).await?;
-    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
-    let Some((_, changed)) = records.iter().zip(&fresh).find(|(old, new)| term(old) != term(new)) else {
-        return Ok(fresh);
-    };
+    let is_another = |(old, new): &(&Record<Shard>, &Record<Shard>)| !shard::has_same_primary(&old.value, &new.value);
+    let Some((_, changed)) = records.iter().zip(&fresh).find(is_another) else { return Ok(fresh) };
     let text = format!(
         "shard {} got another primary meanwhile, on which nobody saw the streams stopped; its tables stay denied to clients",
         shard::name(changed)
