@@ -7,6 +7,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctl_client::VtctlClient;
+use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
+use vtmigrated_proto::vtmigrated::way_back_client::WayBackClient;
+use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 
 use super::Server;
 use crate::pki::{Pki, flag};
@@ -155,11 +158,17 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
         ..Default::default()
     };
     client.apply_schema(signed(ddl, "audited-admin", "a-hidden")).await.unwrap_err();
+    // of the other services
+    let channel = server.endpoint(None).connect().await.unwrap();
+    let clean = CleanLeftoversRequest { keyspace: "audited".into(), keys: vec!["x".into()] };
+    AdvisorClient::new(channel.clone()).clean_leftovers(signed(clean, "audited-admin", "a-hidden")).await.unwrap_err();
+    let back = WayBackRequest { keyspace: "audited".into(), workflow: "wf".into(), ..Default::default() };
+    WayBackClient::new(channel).complete(signed(back, "audited-reader", "b-hidden")).await.unwrap_err();
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
     let lines: Vec<&str> = text.lines().filter(ours).collect();
     let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
-    assert_eq!(lines.len(), 8, "{text}");
+    assert_eq!(lines.len(), 10, "{text}");
     holds(
         lines[0],
         &["caller=\"audited-admin\"", "127.0.0.1:", "Vtctld/CreateKeyspace", "name=audited", "outcome=\"OK\""],
@@ -174,6 +183,8 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
         holds(lines[line], &[&format!("on=\"{on}\""), "handed on to 127.0.0.1:1", "outcome=\"UNAVAILABLE\""]);
     }
     holds(lines[7], &["Vtctld/ApplySchema"]);
+    holds(lines[8], &["vtmigrated.Advisor/CleanLeftovers", "on=\"keyspace=audited keys=x\"", "outcome=\"NOT_FOUND\""]);
+    holds(lines[9], &["vtmigrated.WayBack/Complete", "caller=\"audited-reader\"", "outcome=\"PERMISSION_DENIED\""]);
     assert!(!text.contains("-hidden"), "{text}");
 }
 
