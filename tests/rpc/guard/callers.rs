@@ -13,6 +13,7 @@ use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 
 use super::Server;
 use crate::pki::{Pki, flag};
+use crate::stock::Stock;
 
 fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
     let mut request = Request::new(message);
@@ -93,6 +94,20 @@ async fn only_the_verified_certificate_names_a_caller() {
     let mut app = server.client(Some(pki.showing("app"))).await;
     let refused = app.get_keyspaces(GetKeyspacesRequest {}).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "client certificate not authorized"));
+}
+
+#[tokio::test]
+async fn passwords_are_for_this_server_and_go_no_further() {
+    let (dir, stock) = (tempfile::tempdir().unwrap(), Stock::start(None).await);
+    let users = r#"[{"Username":"ann","Password":"a-secret"}]"#;
+    let mut flags = guarded(&dir, users, r#"{"callers":{"ann":"admin"}}"#);
+    flags.push(format!("--fallback-vtctld-server={}", stock.address));
+    let server = Server::start(&flags).await;
+    let reparent = EmergencyReparentShardRequest { keyspace: "ks".into(), ..Default::default() };
+    let mut client = server.client(None).await;
+    client.emergency_reparent_shard(signed(reparent, "ann", "a-secret")).await.unwrap();
+    let seen = stock.seen.last();
+    assert!(seen.get("username").is_some() && seen.get("password").is_none(), "{seen:?}");
 }
 
 /// A log kept in memory.
