@@ -61,6 +61,8 @@ mod names;
 mod neighbours;
 #[path = "rpc/other_clusters.rs"]
 mod other_clusters;
+#[path = "rpc/other_types.rs"]
+mod other_types;
 #[path = "rpc/ownership.rs"]
 mod ownership;
 #[path = "rpc/pki.rs"]

@@ -1,14 +1,17 @@
 //! What users bring: definitions, names and vschemas that need a word or a refusal.
 
+use axum::Router;
+use axum::routing::get;
 use prost::Message;
+use tokio::net::TcpListener;
 use tonic::Code;
-use vtmigrated::topo::{paths, vschema};
-use vtmigrated_proto::topodata::TabletType;
+use vtmigrated::topo::{Expect, Write, paths, shard, vschema};
+use vtmigrated_proto::topodata::{Tablet, TabletAlias, TabletType};
 use vtmigrated_proto::vschema::AutoIncrement;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 use vtmigrated_proto::vtmigrated::Severity;
 
-use crate::migrate_rig::Rig;
+use crate::migrate_rig::{Rig, SHARDS};
 use crate::support::refusal;
 
 /// Ids of what a dry run of create finds.
@@ -111,4 +114,41 @@ async fn where_tablets_deny_reads_too_create_says_how_to_read() {
     let answer = Rig::start().await.create().await.unwrap();
     let text = "Until complete the moved tables can be read from replicas only: use customer@replica";
     assert!(answer.contains(text), "{answer}");
+}
+
+/// From now on the target's primaries tell that they are of this version.
+async fn of_version(rig: &Rig, version: &'static str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = i32::from(listener.local_addr().unwrap().port());
+    let page = move || async move { format!(r#"{{"BuildVersion": "{version}"}}"#) };
+    let router = Router::new().route("/debug/vars", get(page));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let cell = rig.lab.cell("zone1").await;
+    for uid in [1000, 1100] {
+        let path = paths::tablet(&TabletAlias { cell: "zone1".into(), uid });
+        let mut record = Tablet::decode(cell.get(&path).await.unwrap().value).unwrap();
+        record.port_map.insert("vt".into(), port);
+        cell.write_one(Write::put(path, record.encode_to_vec(), Expect::Any), None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_versions_of_the_targets_tablets_decide_whether_there_is_a_migration_and_who_may_read_meanwhile() {
+    let rig = Rig::start().await;
+    of_version(&rig, "21.0.5").await;
+    let stored = rig.lab.stored().await;
+    let refused = rig.create().await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("runs Vitess 21.0.5: complete could not freeze its streams"), "{refused}");
+    assert_eq!(rig.lab.stored().await, stored);
+    for (version, reads_pass) in [("22.0.4", false), ("24.0.4", true)] {
+        of_version(&rig, version).await;
+        let answer = rig.create().await.unwrap();
+        assert_eq!(answer.contains("use customer@replica"), !reads_pass, "{version}: {answer}");
+        for name in SHARDS {
+            let controls = shard::get(rig.lab.topo.global(), "customer", name).await.unwrap().value.tablet_controls;
+            assert!(matches!(controls.as_slice(), [control] if control.allow_reads == reads_pass), "{controls:?}");
+        }
+        rig.cancel(false).await.unwrap();
+    }
 }
