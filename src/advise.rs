@@ -14,7 +14,7 @@ use vtmigrated_proto::vtctldata::{
 use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
 use vtmigrated_proto::vtmigrated::*;
 
-use crate::cli::advise::{Advise, Create, Format, OfWorkflow, Operation, Question};
+use crate::cli::advise::{Advise, Create, Format, Operation, Question};
 use crate::error::with_cause;
 
 /// The answer says no.
@@ -139,11 +139,12 @@ async fn ask(advise: &Advise) -> Result<(String, bool), Error> {
 async fn dry_run(client: &mut AdvisorClient<Channel>, operation: &Operation) -> Result<Report, Error> {
     Ok(match operation {
         Operation::Create(create) => client.dry_run_create(create_request(create)?).await?.into_inner(),
-        Operation::Complete(OfWorkflow { target_keyspace, workflow }) => {
+        Operation::Complete { of, ignore_source_keyspace } => {
             let request = MoveTablesCompleteRequest {
-                target_keyspace: target_keyspace.clone(),
-                workflow: workflow.clone(),
+                target_keyspace: of.target_keyspace.clone(),
+                workflow: of.workflow.clone(),
                 dry_run: true,
+                ignore_source_keyspace: *ignore_source_keyspace,
                 ..MoveTablesCompleteRequest::default()
             };
             client.dry_run_complete(request).await?.into_inner()
@@ -183,8 +184,8 @@ fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
         tablet_selection_preference: TabletSelectionPreference::Inorder.into(),
         source_time_zone: create.source_time_zone.clone(),
         on_ddl: create.on_ddl.clone(),
-        defer_secondary_keys: true,
-        auto_start: true,
+        defer_secondary_keys: create.defer_secondary_keys,
+        auto_start: create.auto_start,
         stop_after_copy: create.stop_after_copy,
         ..MigrateCreateRequest::default()
     })
