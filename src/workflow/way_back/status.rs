@@ -50,7 +50,11 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             with_streams(context, names, &facts, known).await
         }
         Phase::Noted => {
-            let mut summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            let mut summary = format!(
+                "complete has begun and has not handed the target over: run it again: Migrate --target-keyspace {} \
+                 --workflow {} complete",
+                names.0, names.1
+            );
             if !facts.source_denied.is_empty() {
                 summary.push_str(
                     "; until then the source's tables are denied to clients, or cancel lets them write there: ",
