@@ -90,8 +90,9 @@ pub(in crate::workflow) async fn locks(
 /// What can be refused without a lock: one wave.
 async fn precheck(context: &Context, arguments: &Arguments) -> Result<Arc<Topo>> {
     let keyspace = &arguments.target_keyspace;
-    let help =
-        format!("make the keyspace if it is not in GetKeyspaces, and give it a vschema: ApplyVSchema {keyspace}");
+    let help = format!(
+        "make the keyspace if it is not in GetKeyspaces, and give it a vschema: ApplyVSchema --vschema-file <file> {keyspace}"
+    );
     let vschema = async {
         topo::vschema::get(context.topo.global(), keyspace).await.map_err(|error| gather::missing(error, help))
     };
