@@ -154,7 +154,7 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
     }
     let told = blocked(facts, findings);
     let clear = told.report.is_clear();
-    let summary = if clear { "prepared: complete will open it".to_owned() } else { told.summary };
+    let summary = if clear { "complete will open it".to_owned() } else { told.summary };
     Told { clear, summary, ..told }
 }
 
