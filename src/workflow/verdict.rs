@@ -33,6 +33,9 @@ use schema::Columns;
 use source::Source;
 pub(in crate::workflow) use tables::denied;
 
+/// What helps where a tablet did not tell.
+pub(in crate::workflow) const ASK_AGAIN: &str = "see that the shard's primary answers, then ask again";
+
 /// The answer to "can this be completed now?".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
@@ -115,7 +118,7 @@ impl Evidence<'_> {
             if self.columns.is_some() && source.columns.is_none() {
                 let subject = format!("source keyspace {}", self.origin.keyspace);
                 let text = "its first shard did not tell the columns of its tables";
-                found.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, text, ""));
+                found.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, text, ASK_AGAIN));
             }
         }
         found.extend(diff::judge(self.workflow, &self.target.name, self.diffs, &self.origin.tables, now()));
@@ -224,7 +227,7 @@ pub async fn columns_of(
             Ok(answer) => columns.push((shard.clone(), answer)),
             Err(error) => {
                 let subject = format!("shard {}/{shard}", target.name);
-                silent.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, error.to_string(), ""));
+                silent.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, error.to_string(), ASK_AGAIN));
             }
         }
     }

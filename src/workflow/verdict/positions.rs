@@ -70,6 +70,10 @@ pub fn reach(stream: &Stream, source: &Result<Source, String>, facts: Option<&Fa
     }
 }
 
+/// What helps where positions are of two kinds.
+const UNCOMPARED: &str = "see gtid_mode of the source's MySQL servers; where it is another one than when the copy began: cancel the \
+                          workflow and create it again";
+
 /// What source tablets say to a stream that has more than they have (Vitess 22.0.4 and 24.0.4, `uvstreamer.go`).
 const MISMATCH: &[u8] = b"GTIDSet Mismatch";
 
@@ -131,7 +135,8 @@ impl Positions {
                 Reach::Snapshot => {
                     let text =
                         "it stopped after its copy, as it was asked to: it has nothing that the source wrote since";
-                    found.snapshots.push(Finding::new(&check::STOPPED_AFTER_COPY, subject, text, ""));
+                    let mend = "nothing, if it is meant so; else cancel the workflow and create it again";
+                    found.snapshots.push(Finding::new(&check::STOPPED_AFTER_COPY, subject, text, mend));
                 }
                 Reach::Behind(wanted, reached) => {
                     let text = format!("it has not reached the position of the source, {wanted}; it is at {reached}");
@@ -139,7 +144,7 @@ impl Positions {
                     found.behind.push(Finding::new(&check::BEHIND, subject, text, mend));
                 }
                 Reach::Unknown(why) => {
-                    found.unknown.push(Finding::new(&check::POSITION_UNKNOWN, subject, why, ""));
+                    found.unknown.push(Finding::new(&check::POSITION_UNKNOWN, subject, why, UNCOMPARED));
                 }
                 Reach::Silent if !silent.contains(&shard_of(stream)) => silent.push(shard_of(stream)),
                 Reach::Silent => {}

@@ -50,7 +50,11 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             with_streams(context, names, &facts, known).await
         }
         Phase::Noted => {
-            let mut summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            let mut summary = format!(
+                "complete has begun and has not handed the target over: run it again: Migrate --target-keyspace {} \
+                 --workflow {} complete",
+                names.0, names.1
+            );
             if !facts.source_denied.is_empty() {
                 summary.push_str(
                     "; until then the source's tables are denied to clients, or cancel lets them write there: ",
@@ -152,7 +156,7 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
     }
     let told = blocked(facts, findings);
     let clear = told.report.is_clear();
-    let summary = if clear { "prepared: complete will open it".to_owned() } else { told.summary };
+    let summary = if clear { "complete will open it".to_owned() } else { told.summary };
     Told { clear, summary, ..told }
 }
 
