@@ -18,6 +18,7 @@ use vtmigrated_proto::vttime::Time;
 use crate::complete::{
     changes, complete, denied, frozen, position, record, refused, rig, running, shard_record, streams,
 };
+use crate::support::Log;
 use crate::vdiff_rig::Rig;
 use crate::vdiff_tablet::Diff;
 
@@ -71,6 +72,31 @@ async fn a_replica_that_has_not_heard_of_the_handover_is_named() {
     assert!(told.ends_with("should it become primary, it refuses clients the tables of the workflow"), "{summary}");
     assert_eq!(lines.next(), Some("when it answers again, run: RefreshState zone2-0000001101"));
     assert_eq!(lines.next(), None);
+}
+
+#[tokio::test]
+async fn what_a_caller_who_insists_has_passed_over_is_in_the_audit_line() {
+    let rig = rig([running(100), running(100)], json!({})).await;
+    rig.source[0].set(|c| c.position.clear());
+    let (log, _logging) = Log::of_thread();
+    refused(&rig, complete(&rig, false).await, &["mysqld is down"]).await;
+    complete(&rig, true).await.unwrap();
+    let text = log.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("vtmigrated::audit")).collect();
+    let of = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    assert_eq!(lines.len(), 2, "{text}");
+    of(lines[0], &["Vtctld/MoveTablesComplete", "workflow=import", "outcome=\"FAILED_PRECONDITION\""]);
+    of(
+        lines[1],
+        &[
+            "Vtctld/MoveTablesComplete",
+            "workflow=import",
+            "outcome=\"OK\"",
+            "ignored as --ignore-source-keyspace asks: ",
+        ],
+    );
+    of(lines[1], &["SOURCE_UNREACHABLE", "mysqld is down"]);
+    assert!(!lines[0].contains("ignored as"), "{text}");
 }
 
 #[tokio::test]

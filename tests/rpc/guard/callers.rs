@@ -1,6 +1,6 @@
 //! Callers and roles.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use tonic::{Code, Request};
 use tracing_subscriber::layer::SubscriberExt;
@@ -10,6 +10,7 @@ use vtmigrated_proto::vtctlservice::vtctl_client::VtctlClient;
 
 use super::Server;
 use crate::pki::{Pki, flag};
+use crate::support::Log;
 
 fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
     let mut request = Request::new(message);
@@ -92,21 +93,6 @@ async fn only_the_verified_certificate_names_a_caller() {
     assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "client certificate not authorized"));
 }
 
-/// A log kept in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The log of the process. Tests beside write into it too.
 fn log() -> &'static Log {
     static LOG: LazyLock<Log> = LazyLock::new(|| {
@@ -155,7 +141,7 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
         ..Default::default()
     };
     client.apply_schema(signed(ddl, "audited-admin", "a-hidden")).await.unwrap_err();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
     let lines: Vec<&str> = text.lines().filter(ours).collect();
     let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
