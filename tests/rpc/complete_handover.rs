@@ -75,6 +75,32 @@ async fn a_replica_that_has_not_heard_of_the_handover_is_named() {
 }
 
 #[tokio::test]
+async fn who_insists_goes_over_a_stream_that_stands_fails_or_is_at_a_place_of_another_kind() {
+    let stream = |state: State, message: &str, pos: String| Stream {
+        state: state.into(),
+        message: message.as_bytes().to_vec(),
+        pos: pos.into_bytes(),
+        ..running(100)
+    };
+    let insist = "MoveTables --workflow import --target-keyspace customer complete --ignore-source-keyspace";
+    for (stream, id, words) in [
+        (stream(State::Stopped, "", position(90)), "NOT_RUNNING", "its state is Stopped"),
+        (stream(State::Running, "Error: Data too long", position(100)), "ERROR", "Data too long"),
+        (stream(State::Running, "", "Newer/7".to_owned()), "POSITION_UNKNOWN", "cannot be compared"),
+    ] {
+        let rig = rig([stream, running(100)], json!({})).await;
+        refused(&rig, complete(&rig, false).await, &[words, insist]).await;
+        let summary = complete(&rig, true).await.unwrap();
+        let ignored = format!("{id} customer/-80 stream 1: ");
+        assert!(
+            summary.contains("ignored as --ignore-source-keyspace asks: ") && summary.contains(&ignored),
+            "{summary}"
+        );
+        assert!(!denied(&rig).await && record(&rig).await.is_none());
+    }
+}
+
+#[tokio::test]
 async fn what_a_caller_who_insists_has_passed_over_is_in_the_audit_line() {
     let rig = rig([running(100), running(100)], json!({})).await;
     rig.source[0].set(|c| c.position.clear());
