@@ -12,6 +12,7 @@ use vtmigrated::topo::paths;
 use vtmigrated_proto::binlogdata::{Rule, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Shard;
+use vtmigrated_proto::vschema::{Keyspace as VSchema, Table, keyspace::TablesEntry};
 use vtmigrated_proto::vtctldata::VDiffResumeRequest;
 use vtmigrated_proto::vttime::Time;
 
@@ -20,6 +21,7 @@ use crate::complete::{
 };
 use crate::support::Log;
 use crate::vdiff_rig::Rig;
+use crate::vdiff_show::{ERROR, log};
 use crate::vdiff_tablet::Diff;
 
 const UUID: &str = "00000000-0000-4000-8000-000000000001";
@@ -189,6 +191,25 @@ async fn a_complete_that_is_repeated_looks_at_the_diffs_again() {
     rig.primaries[0].set(|c| c.found_before = vec![("00000000-0000-4000-8000-000000000000".into(), "orders".into())]);
     refused(&rig, complete(&rig, false).await, &["an earlier VDiff", "found rows that differ in orders"]).await;
     rig.primaries[0].set(|c| c.found_before.clear());
+    complete(&rig, false).await.unwrap();
+}
+
+/// Tablets count the rows that a reference table has in the other shards of its source as extra ones, and end in an error.
+#[tokio::test]
+async fn copies_that_a_reference_table_has_in_shards_of_the_source_keep_no_complete() {
+    let rig = rig([running(100), running(100)], json!({})).await;
+    let report = json!({"TableName": "customer", "ProcessedRows": 12, "MatchingRows": 4, "ExtraRowsSource": 8});
+    let tables = vec![
+        ("customer".into(), "error".into(), report.to_string()),
+        ("orders".into(), "completed".into(), json!({"TableName": "orders"}).to_string()),
+    ];
+    rig.give(&Diff { last_error: ERROR.into(), tables, ..diff("stopped") });
+    rig.primaries.iter().for_each(|primary| primary.set(|c| c.log = log(UUID, ["customer", "orders"])));
+    refused(&rig, complete(&rig, false).await, &["found rows that differ in customer"]).await;
+    let reference = Table { r#type: "reference".into(), ..Table::default() };
+    let tables = vec![TablesEntry { key: "customer".into(), value: Some(reference) }];
+    let source = VSchema { sharded: true, tables, ..VSchema::default() };
+    rig.put_in_source(&paths::vschema("commerce"), source).await;
     complete(&rig, false).await.unwrap();
 }
 
