@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
 use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
-use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::{
     MigrateCreateRequest, MountRegisterRequest, MoveTablesCompleteRequest, WorkflowDeleteRequest,
 };
@@ -164,7 +163,7 @@ async fn dry_run(client: &mut AdvisorClient<Channel>, operation: &Operation) -> 
 /// Types of tablets by their names, as messages have them.
 pub(crate) fn tablet_types(names: &[String]) -> Result<Vec<i32>, Error> {
     let tablet_type = |name: &String| {
-        let known = TabletType::from_str_name(&name.trim().to_uppercase());
+        let known = vtmigrated_proto::tablet_type(name);
         known.map(i32::from).ok_or_else(|| Error::TabletType(name.clone()))
     };
     names.iter().map(tablet_type).collect()

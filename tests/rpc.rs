@@ -95,6 +95,8 @@ mod shadow;
 mod shards;
 #[path = "rpc/source_load.rs"]
 mod source_load;
+#[path = "rpc/source_shards.rs"]
+mod source_shards;
 #[path = "rpc/spare_shards.rs"]
 mod spare_shards;
 #[path = "rpc/stock.rs"]

@@ -297,6 +297,8 @@ async fn a_target_shard_that_lost_a_stream_is_not_handed_over() {
     facts["every_pair"] = json!(true);
     rig.lab.put(&paths::workflow_record("customer", "import"), facts.to_string().into_bytes()).await;
     refused(&rig, complete(&rig, false).await, &["shard customer/-80: it has no stream of the source's 80-"]).await;
+    let summary = complete(&rig, true).await.unwrap();
+    assert!(summary.contains("STREAM_MISSING shard customer/-80: "), "{summary}");
 }
 
 #[tokio::test]

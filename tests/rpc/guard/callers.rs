@@ -1,6 +1,6 @@
 //! Callers and roles.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use tonic::{Code, Request};
 use tracing_subscriber::layer::SubscriberExt;
@@ -14,6 +14,7 @@ use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 use super::Server;
 use crate::pki::{Pki, flag};
 use crate::stock::Stock;
+use crate::support::Log;
 
 fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
     let mut request = Request::new(message);
@@ -110,21 +111,6 @@ async fn passwords_are_for_this_server_and_go_no_further() {
     assert!(seen.get("username").is_some() && seen.get("password").is_none(), "{seen:?}");
 }
 
-/// A log kept in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The log of the process. Tests beside write into it too.
 fn log() -> &'static Log {
     static LOG: LazyLock<Log> = LazyLock::new(|| {
@@ -179,7 +165,7 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
     AdvisorClient::new(channel.clone()).clean_leftovers(signed(clean, "audited-admin", "a-hidden")).await.unwrap_err();
     let back = WayBackRequest { keyspace: "audited".into(), workflow: "wf".into(), ..Default::default() };
     WayBackClient::new(channel).complete(signed(back, "audited-reader", "b-hidden")).await.unwrap_err();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
     let lines: Vec<&str> = text.lines().filter(ours).collect();
     let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
