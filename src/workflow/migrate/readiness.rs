@@ -16,7 +16,7 @@ use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas;
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence, insist, is_of_the_source, overrides};
+use super::super::verdict::{self, Evidence, insist, overrides};
 use super::super::{Error, Result};
 use super::rows::CopyStates;
 use super::{Found, copy_states, thaw};

@@ -1,5 +1,6 @@
 //! What a refusal tells of many streams.
 
+use super::super::super::names;
 use super::*;
 use crate::error::Explain;
 use crate::topo::Cells;
