@@ -2,9 +2,7 @@
 //! them, so that the cut is exact. Where complete fails they have the source again.
 
 use super::super::super::Error;
-use super::super::super::record::listed;
 use super::super::super::refresh::{self, Missed};
-use super::super::examine::Examined;
 use super::super::record::{self, Facts, Phase};
 use super::super::side::{self, Side};
 use super::super::{cancel, kept_out, mirror, plan, quiet};
@@ -57,8 +55,10 @@ impl Opening<'_> {
     /// are taken first, go by themselves.
     pub(super) async fn close(&mut self, lock: &Lock) -> Result<(), String> {
         let Some((mirror, examined)) = &self.ready else { return Ok(()) };
-        let wanted = self.to_deny(examined);
-        let is_open = examined.to_deny().iter().any(|(_, tables)| !tables.is_empty());
+        let open = examined.to_deny();
+        let is_open = open.iter().any(|(_, tables)| !tables.is_empty());
+        // what a former try has noted stays its own
+        let wanted = plan::to_deny(open, &self.facts.source_denied);
         let (context, names, facts, slot) = (self.context, self.names, &mut self.facts, &mut self.lock);
         let back = plan::back(names.1);
         let closing = async {
@@ -87,18 +87,6 @@ impl Opening<'_> {
             tracing::warn!("the source's replicas that were starting were not refreshed: {why}");
             self.missed.clone()
         })
-    }
-
-    /// What is denied in the source: what a former try has noted stays its own.
-    fn to_deny(&self, examined: &Examined) -> Vec<(String, Vec<String>)> {
-        let noted = |shard: &str| listed(&self.facts.source_denied, shard);
-        let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
-            tables.extend(noted(&shard));
-            tables.sort();
-            tables.dedup();
-            (shard, tables)
-        });
-        all.collect()
     }
 
     /// True when it has denied tables of the source to clients, or may have, or an earlier try has.

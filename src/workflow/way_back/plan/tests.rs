@@ -131,6 +131,18 @@ fn streams_that_never_ran_can_be_made_anew() {
 }
 
 #[test]
+fn what_an_earlier_try_has_denied_stays_noted_also_on_shards_that_serve_no_more() {
+    let on = |shard: &str, tables: &[&str]| -> (String, Vec<String>) {
+        (shard.to_owned(), tables.iter().map(|table| (*table).to_owned()).collect())
+    };
+    // a Reshard has split the shard since
+    let now = vec![on("-80", &["b", "a"]), on("80-", &[])];
+    let wanted = [on("-80", &["a", "b"]), on("80-", &["a"]), on("0", &["a", "b"])];
+    assert_eq!(to_deny(now, &[on("0", &["a", "b"]), on("80-", &["a"])]), wanted);
+    assert_eq!(to_deny(vec![on("0", &["a"])], &[]), [on("0", &["a"])]);
+}
+
+#[test]
 fn streams_stand_when_all_are_there_and_none_is_before_what_was_noted() {
     let planned = ["-80".to_owned(), "80-".to_owned()];
     let positions = noted(&["-80", "80-"]);
