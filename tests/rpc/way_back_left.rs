@@ -6,12 +6,14 @@ use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
+use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, Severity, WayBackRequest};
 
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
-use crate::support::{assert_refused, context};
-use crate::way_back::{NAME, copied, give_up, go_back, mount, named, opened, prepare, status, stored};
+use crate::migrate_tablet::MigrateTablet;
+use crate::support::{assert_refused, context, tablet};
+use crate::way_back::{NAME, copied, denied, give_up, go_back, mount, named, opened, prepare, status, stored};
 use crate::way_back_closing::closing;
 
 #[tokio::test]
@@ -63,6 +65,31 @@ async fn one_whose_source_is_gone_for_good_is_forgotten_when_somebody_says_so() 
         assert!(told.summary.contains(text), "{text}: {told:?}");
     }
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+    assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn a_primary_of_the_source_that_is_dead_keeps_no_other_shard_denied() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let primary = |port: u16| tablet("src1", 1200, "commerce", "-80", TabletType::Primary, port);
+    // nobody listens there
+    rig.add_source_tablet(&primary(1)).await;
+    // as a server leaves it that dies when it has denied the source's tables
+    let tables = ["customer", "orders"];
+    rig.set_way_back(json!({"phase": "noted", "source_denied": [[["0", "-80"], tables]]})).await;
+    rig.deny_source(&tables).await;
+    rig.deny_source_on("-80", &tables).await;
+    let refused = give_up(&rig).await.unwrap_err();
+    assert!(refused.message().contains("shard commerce/-80 is left as it is: "), "{refused:?}");
+    assert_eq!(denied(&rig).await, Vec::<String>::new(), "clients have the other one");
+    assert_eq!(rig.source_denied("-80").await, tables);
+    assert_eq!(status(&rig).await.unwrap().phase, "cancelling");
+
+    rig.add_source_tablet(&primary(MigrateTablet::default().start().await)).await;
+    rig.deny_source_on("-80", &tables).await;
+    give_up(&rig).await.unwrap();
+    assert_eq!(rig.source_denied("-80").await, Vec::<String>::new());
     assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
 }
 

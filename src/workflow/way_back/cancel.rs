@@ -158,15 +158,26 @@ async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: boo
     left
 }
 
-/// Ends the streams, then lets clients write to the source's tables.
+/// Ends the streams, then lets clients write to the source's tables, on each shard that it can be done on.
 ///
 /// # Errors
-/// Also that a shard does not answer on which the way back has denied tables, or has streams.
+/// Also that a shard does not answer on which the way back has denied tables, or has streams: that is left as it is, and the others are
+/// not.
 pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
     let source = read(mirror, &facts.keyspace).await?;
-    source.keyspace.refuse_silent_among(|shard| facts.is_on(shard))?;
-    side::delete_streams(mirror, lock, &source, (back, facts)).await?;
-    lift(mirror, lock, &source, &facts.source_denied).await
+    let mut left = side::delete_streams(mirror, lock, &source.keyspace, (back, facts)).await?;
+    left.extend(source.keyspace.silent_among(|shard| facts.is_on(shard)));
+    let is_left = |shard: &String| left.iter().any(|(name, _)| name == shard);
+    let denied = facts.source_denied.iter().filter(|(shard, _)| !is_left(shard));
+    let lifted = lift(mirror, lock, &source, &denied.cloned().collect::<Vec<_>>()).await;
+    let (missed, refused) = match lifted {
+        Ok(missed) => (missed, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let of_shard =
+        |(shard, error): (String, Error)| error.doing(format!("shard {}/{shard} is left as it is", facts.keyspace));
+    let errors = left.into_iter().map(of_shard).chain(refused).collect();
+    Error::several(errors).map_or(Ok(missed), Err)
 }
 
 /// Takes denied tables off a keyspace's shards, as they are now, and makes the tablets see it. Answers the replicas that did

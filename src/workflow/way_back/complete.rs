@@ -235,7 +235,8 @@ impl Going<'_> {
         let source = read(self.mirror, &facts.keyspace).await?;
         let others = denied_by_others(&source.keyspace, facts);
         let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
-        side::delete_streams(self.mirror, self.held, &source, (self.back, facts)).await?;
+        let left = side::delete_streams(self.mirror, self.held, &source.keyspace, (self.back, facts)).await?;
+        Error::all(left.into_iter().map(|(_, error)| Err(error)).collect())?;
         forget_mount(self.mirror, facts, self.held).await?;
         end(self.context, self.names, End::Completed, self.lock).await?;
         Ok((missed, others))
