@@ -181,7 +181,7 @@ pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lo
 }
 
 /// Takes denied tables off a keyspace's shards, as they are now, and makes the tablets see it. Answers the replicas that did
-/// not.
+/// not, also those that may be in cells out of reach.
 pub(super) async fn lift(
     context: &Context,
     lock: &Lock,
@@ -189,7 +189,11 @@ pub(super) async fn lift(
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
     let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
-    cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await
+    let mut missed = cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await?;
+    if denied.iter().any(|(_, tables)| !tables.is_empty()) {
+        missed.extend(Missed::of_cells(&keyspace.keyspace));
+    }
+    Ok(missed)
 }
 
 /// A keyspace with all its tablets, without shards that are [left out](super::super::streams::Keyspace::answering): those keep nobody

@@ -172,7 +172,11 @@ impl Going<'_> {
         // one that was starting when tables were denied has read its shard's record before: nobody waits for these
         let rest = async {
             match closed {
-                Some((target, unaware)) => refresh::rest(self.context, &target, unaware).await,
+                Some((target, unaware)) => {
+                    let mut unaware = refresh::rest(self.context, &target, unaware).await;
+                    unaware.extend(Missed::of_cells(&target.keyspace));
+                    unaware
+                }
                 None => Vec::new(),
             }
         };

@@ -78,15 +78,19 @@ impl Opening<'_> {
     }
 
     /// Refreshes the source's replicas once more that nobody reached when its tables were denied, and those that have come since: one
-    /// that was starting then has read its shard's record before. Answers those that may not know of it still.
+    /// that was starting then has read its shard's record before. Answers those that may not know of it still, also in cells that are
+    /// out of reach.
     pub(super) async fn rest(&self) -> Vec<Missed> {
         let missed = self.missed.clone();
         let (Some((mirror, examined)), true) = (&self.ready, self.denied) else { return missed };
-        let refreshed = async { Ok::<_, Error>(refresh::rest(mirror, &examined.situation.target, missed).await) };
-        bounded(WORKING, refreshed).await.unwrap_or_else(|why| {
+        let source = &examined.situation.target;
+        let refreshed = async { Ok::<_, Error>(refresh::rest(mirror, source, missed).await) };
+        let mut left = bounded(WORKING, refreshed).await.unwrap_or_else(|why| {
             tracing::warn!("the source's replicas that were starting were not refreshed: {why}");
             self.missed.clone()
-        })
+        });
+        left.extend(Missed::of_cells(&source.keyspace));
+        left
     }
 
     /// True when it has denied tables of the source to clients, or may have, or an earlier try has.
