@@ -6,7 +6,7 @@ use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
-use vtmigrated_proto::topodata::TabletType;
+use vtmigrated_proto::topodata::{TabletType, TopoConfig};
 use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, Severity, WayBackRequest};
 
 use crate::faulty_source::Switch;
@@ -204,6 +204,35 @@ async fn the_mount_of_one_that_is_prepared_is_not_told_as_unused() {
     // one of the same name that nobody has prepared
     external_cluster::create(rig.source_topology().await.global(), NAME, config).await.unwrap();
     assert_eq!(unused(&rig).await, ["mount customer.import"]);
+}
+
+#[tokio::test]
+async fn a_mount_that_somebody_else_in_the_source_reads_from_stays_and_is_told() {
+    for goes_back in [true, false] {
+        let (rig, _) = opened().await;
+        rig.source.add_stream("other", 70, "customer", "parts");
+        rig.source.contents().workflows[1].streams[0].bls.as_mut().unwrap().external_cluster = NAME.into();
+        let told = if goes_back { go_back(&rig).await } else { give_up(&rig).await };
+        let text = "; the mount customer.import in the source stays: others read from it: commerce.other; ";
+        assert!(told.as_ref().unwrap().summary.contains(text), "{told:?}");
+        assert!(mount(&rig).await.is_some());
+        assert_eq!(rig.source.streams().len(), 1);
+        assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+    }
+}
+
+#[tokio::test]
+async fn a_mount_that_leads_somewhere_else_by_now_stays_and_is_told() {
+    let (rig, _) = opened().await;
+    let source = rig.source_topology().await;
+    let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
+    external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
+    let elsewhere = TopoConfig { topo_type: "memory".into(), server: "elsewhere".into(), root: "/r".into() };
+    external_cluster::create(source.global(), NAME, elsewhere.clone()).await.unwrap();
+    let told = give_up(&rig).await.unwrap();
+    let text = "; the mount customer.import in the source stays: it leads to another topology now; ";
+    assert!(told.summary.contains(text), "{told:?}");
+    assert_eq!(mount(&rig).await, Some(elsewhere));
 }
 
 #[tokio::test]

@@ -234,14 +234,14 @@ impl Going<'_> {
     }
 
     /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it, and what is told of
-    /// tables that stay denied there.
+    /// tables that stay denied there, and of a mount that stays.
     async fn hand_back(&self, facts: &Facts) -> Result<(Vec<Missed>, String)> {
         let source = read(self.mirror, &facts.keyspace).await?;
-        let others = denied_by_others(&source.keyspace, facts);
+        let mut others = denied_by_others(&source.keyspace, facts);
         let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
         let left = side::delete_streams(self.mirror, self.held, &source.keyspace, (self.back, facts)).await?;
         Error::all(left.into_iter().map(|(_, error)| Err(error)).collect())?;
-        forget_mount(self.mirror, facts, self.held).await?;
+        others.push_str(&forget_mount(self.mirror, facts, self.held).await?);
         end(self.context, self.names, End::Completed, self.lock).await?;
         Ok((missed, others))
     }
