@@ -43,6 +43,14 @@ pub fn mounts(keyspace: &str, workflow: &str) -> [String; 2] {
     [mount(keyspace, workflow), joined(keyspace, workflow)]
 }
 
+/// The keyspace of which a mount of this name may be, where it is one of a way back of a workflow of that name.
+pub fn keyspace_of<'m>(name: &'m str, workflow: &str) -> Option<&'m str> {
+    let joined = name.strip_suffix(workflow)?.strip_suffix('.')?;
+    let after_length = joined.split_once('.').map(|(_, keyspace)| keyspace);
+    let keyspace = after_length.filter(|keyspace| mount(keyspace, workflow) == name).unwrap_or(joined);
+    (!keyspace.is_empty()).then_some(keyspace)
+}
+
 /// The same as older versions have named all of them.
 fn joined(keyspace: &str, workflow: &str) -> String {
     format!("{keyspace}.{workflow}")

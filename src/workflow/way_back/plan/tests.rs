@@ -177,6 +177,17 @@ fn no_two_ways_back_have_one_mount_and_those_of_older_versions_are_known() {
     let all = names.iter().flat_map(|keyspace| names.iter().map(move |workflow| mount(keyspace, workflow)));
     let all: Vec<String> = all.collect();
     assert!(all.iter().all(|name| may_be_mount(name)));
+    for (name, workflow, keyspace) in [
+        ("customer.import", "import", Some("customer")),
+        ("3.a.b.c", "c", Some("a.b")),
+        ("3.a.b.c", "b.c", Some("3.a")),
+        ("7.a.b.c", "c", Some("7.a.b")),
+        ("customer.import", "other", None),
+        (".import", "import", None),
+        ("import", "import", None),
+    ] {
+        assert_eq!(keyspace_of(name, workflow), keyspace, "{name} {workflow}");
+    }
     let different: std::collections::BTreeSet<&String> = all.iter().collect();
     assert_eq!(different.len(), all.len());
 
