@@ -7,6 +7,7 @@ use tonic::Code;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
 use vtmigrated_proto::topodata::{TabletType, TopoConfig};
+use vtmigrated_proto::vtctldata::DeleteKeyspaceRequest;
 use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, Severity, WayBackRequest};
 
 use crate::faulty_source::Switch;
@@ -18,17 +19,23 @@ use crate::way_back_closing::closing;
 
 #[tokio::test]
 async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is_told() {
-    for phase in ["prepared", "open", "closing", "returned"] {
+    for (phase, by_stock) in
+        [("prepared", true), ("open", true), ("open", false), ("closing", true), ("returned", true)]
+    {
         let (rig, before) = copied().await;
         prepare(&rig).await.unwrap();
         if phase != "prepared" {
             rig.complete().await.unwrap();
         }
         rig.set_way_back(json!({"phase": phase})).await;
-        // as a stock vtctld does it, which knows of no records of ours
+        // a stock vtctld knows of no records of ours
         let global = rig.lab.topo.global();
-        for node in global.list(&paths::keyspace_dir("customer")).await.unwrap() {
+        for node in global.list(&paths::keyspace_dir("customer")).await.unwrap().into_iter().filter(|_| by_stock) {
             global.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+        }
+        if !by_stock {
+            let delete = DeleteKeyspaceRequest { keyspace: "customer".into(), recursive: true, force: true };
+            rig.lab.client.clone().delete_keyspace(delete).await.unwrap();
         }
         let request = FindLeftoversRequest { keyspace: "customer".into() };
         let report = rig.lab.advisor.clone().find_leftovers(request).await.unwrap().into_inner();
