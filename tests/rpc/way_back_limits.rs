@@ -77,6 +77,7 @@ async fn servers_whose_binlogs_or_settings_do_not_do() {
         (false, ("log_bin", "OFF"), "BINLOG_OFF"),
         (false, ("gtid_mode", "OFF"), "GTID_OFF"),
         (true, ("super_read_only", "ON"), "WAY_BACK_READ_ONLY"),
+        (true, ("binlog_row_image", "NOBLOB"), "TARGET_ROW_IMAGE"),
     ] {
         let (rig, _) = copied().await;
         let tablets = if on_source { vec![&rig.source] } else { rig.target.iter().collect::<Vec<_>>() };

@@ -104,6 +104,7 @@ fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, c
         report.extend(found.into_iter().filter(|finding| finding.severity == Severity::Blocks));
     }
     report.extend(streaming::binlogs(&asked.servers.source).into_iter().map(whole_rows));
+    report.extend(streaming::row_images(&asked.servers.target));
     report.extend(streaming::answers(asked));
     report.extend(versions("the source", asked.source_versions.iter().cloned()));
     report.extend(versions("the target", asked.target_versions.iter().cloned()));
