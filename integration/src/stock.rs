@@ -69,6 +69,8 @@ pub enum Error {
     NoShard { keyspace: String, shard: String },
     #[error("integration/{0} asks for no version of vitess.io/vitess")]
     NoVersion(&'static str),
+    #[error("STOCK_GENERATIONS={0}: those of source and target are expected, such as 22:24")]
+    NoGenerations(String),
     #[error("setpriv is not on PATH: it starts Vitess's programs as an ordinary user")]
     NoSetpriv,
     #[error("{what}: not within {limit:?}; last seen: {last}")]
@@ -89,17 +91,25 @@ struct Shared {
     _shell: Child,
 }
 
-/// The pair of this test program, started by the first test that asks.
+/// Chooses the generations of [`pair`]: of source and target, such as `22:22`. For runs by hand.
+const GENERATIONS: &str = "STOCK_GENERATIONS";
+/// As `BATCHING_STAYS` tells: tablets of one generation do not read the other's name of that override.
+const WITHOUT_BATCHING: &[&str] = &["--vreplication-experimental-flags=3"];
+
+/// The pair of this test program, started by the first test that asks: both of 24, unless `STOCK_GENERATIONS` names others.
 ///
 /// # Errors
-/// A program does not come up.
+/// A program does not come up; generations that are none.
 pub async fn pair() -> Result<&'static Pair, Error> {
     static SHARED: OnceCell<Shared> = OnceCell::const_new();
     let start = async || {
-        Ok(Shared {
-            _shell: process::remove_folders_at_exit()?,
-            pair: Pair::start(Generation::V24, Generation::V24, &[]).await?,
-        })
+        let (source, target) = match std::env::var(GENERATIONS) {
+            Ok(text) => Generation::two(&text).ok_or(Error::NoGenerations(text))?,
+            Err(_) => (Generation::V24, Generation::V24),
+        };
+        let flags: &[&str] = if source == target { &[] } else { WITHOUT_BATCHING };
+        let shell = process::remove_folders_at_exit()?;
+        Ok(Shared { _shell: shell, pair: Pair::start_with((source, flags), (target, flags)).await? })
     };
     SHARED.get_or_try_init(start).await.map(|shared| &shared.pair)
 }
@@ -110,8 +120,15 @@ impl Pair {
     /// # Errors
     /// A program does not come up.
     pub async fn start(source: Generation, target: Generation, flags: &[&str]) -> Result<Self, Error> {
-        let (source, target) =
-            tokio::try_join!(Cluster::start(source, &[], "zone1", 100), Cluster::start(target, flags, "zone2", 200))?;
+        Self::start_with((source, &[]), (target, flags)).await
+    }
+
+    /// The same with more flags for the tablets of each side.
+    async fn start_with(source: (Generation, &[&str]), target: (Generation, &[&str])) -> Result<Self, Error> {
+        let (source, target) = tokio::try_join!(
+            Cluster::start(source.0, source.1, "zone1", 100),
+            Cluster::start(target.0, target.1, "zone2", 200)
+        )?;
         let address = source.etcd().address();
         let mount = ["Mount", "register", "--name", MOUNT, "--topo-type", "etcd2", "--topo-root", GLOBAL_ROOT];
         target.vtctldclient(&[&mount[..], &["--topo-server", &address]].concat()).await?.expect()?;

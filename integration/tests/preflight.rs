@@ -15,7 +15,7 @@ use integration::{
     life::{Life, MOUNT, WORKFLOW, migrate},
 };
 use mysql_async::prelude::Queryable;
-use tonic::Code;
+use tonic::{Code, Status};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{Layer, layer, prelude::*};
 use vtmigrated::{
@@ -318,6 +318,17 @@ async fn complete_as_planned(life: &Life, context: &Context, arguments: &Argumen
     life.expect_same("commerce", keyspace, &["table1", "table2"]).await.unwrap();
 }
 
+/// What create is refused with while the MySQL of a cluster has a row image.
+async fn refused_beside(life: &Life, cluster: &Cluster, image: &str) -> Status {
+    let mut mysql = cluster.mysqld().unwrap().connect("").await.unwrap();
+    mysql.query_drop(format!("SET GLOBAL binlog_row_image = '{image}'")).await.unwrap();
+    let request = MigrateCreateRequest { include_tables: vec!["table1".into()], ..migrate("commerce", "customer") };
+    let error = life.create(request).await.unwrap_err();
+    mysql.query_drop("SET GLOBAL binlog_row_image = 'FULL'").await.unwrap();
+    mysql.disconnect().await.unwrap();
+    error
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_come_over_as_it_is_is_told() {
     let life = Life::start(
@@ -375,15 +386,14 @@ async fn what_does_not_come_over_as_it_is_is_told() {
     assert!(status.traffic_state.contains("\nWarning AUTO_INCREMENT_SHARDED: column id of table table1"), "{status:?}");
     life.cancel("customer", false).await.unwrap();
 
-    // the server's settings: a binlog that streams cannot read, and one that is purged too early is no matter here
-    let mut mysql = life.source.mysqld().unwrap().connect("").await.unwrap();
-    mysql.query_drop("SET GLOBAL binlog_row_image = 'MINIMAL'").await.unwrap();
-    let mut request = migrate("commerce", "customer");
-    request.include_tables = vec!["table1".into()];
-    let error = life.create(request).await.unwrap_err();
-    let text = "source tablet zone1-0000000100 of commerce/0 has binlog_row_image MINIMAL";
-    assert!(error.code() == Code::FailedPrecondition && error.message().starts_with(text), "{error:?}");
-    mysql.query_drop("SET GLOBAL binlog_row_image = 'FULL'").await.unwrap();
-    mysql.disconnect().await.unwrap();
+    // the servers' settings: a binlog that streams cannot read, one beside which tablets run none; and one that is purged too early is
+    // no matter here
+    for (cluster, image, text) in [
+        (&life.source, "MINIMAL", "source tablet zone1-0000000100 of commerce/0 has binlog_row_image MINIMAL"),
+        (&life.target, "NOBLOB", "noblob binlog_row_image is not supported for Migrate"),
+    ] {
+        let error = refused_beside(&life, cluster, image).await;
+        assert!(error.code() == Code::FailedPrecondition && error.message().starts_with(text), "{error:?}");
+    }
     life.finish().await.unwrap();
 }

@@ -70,7 +70,7 @@ pub async fn set_durability_policy(context: &Context, name: &str, policy: &str) 
 }
 
 /// Deletes a keyspace with its VSchema, its serving graph and the records of its workflows; with `recursive` its shards and their tablets too. With
-/// `force` it goes on without the lock when that cannot be had.
+/// `force` it goes on without the lock when that cannot be had, and where there are ways back, whose records stay.
 pub async fn delete(context: &Context, name: &str, recursive: bool, force: bool) -> Result<()> {
     paths::check_name(name)?;
     let lock = match lock(context, name, "DeleteKeyspace").await {
@@ -140,8 +140,10 @@ async fn delete_locked(
         Ok::<_, Error>(())
     });
     try_join_all(serving).await?;
-    // the records of its workflows go with it: they must not apply to a keyspace of the same name that is made later
+    // the records of its workflows go with it: they must not apply to a keyspace of the same name that is made later. Not those of ways
+    // back: nothing else tells what these have in other clusters, and who cancels them takes it away
     let of_workflows = global.list(&paths::workflow_records(name)).await?.into_iter().map(|node| node.path);
+    let of_workflows = of_workflows.filter(|path| paths::of_way_back(path).is_none());
     let records = [paths::keyspace(name), paths::vschema(name)].into_iter().chain(of_workflows);
     let writes = records.map(|path| Write::delete(path, Expect::Any)).collect();
     global.write(writes, guard).await?;
@@ -156,7 +158,7 @@ async fn refuse_ways_back(context: &Context, name: &str) -> Result<()> {
     let text = format!("keyspace {name} has ways back into other clusters, of workflows: {}", workflows.join(", "));
     let help = format!(
         "take them away first: vtmigrated way-back cancel --target-keyspace {name} --workflow {first}; with Force=true what they have \
-         denied and made there stays"
+         denied and made there stays until that command takes it away, which is to be run before a keyspace of this name is made again"
     );
     Err(Error::precondition("WAY_BACK_EXISTS", text, help))
 }

@@ -75,6 +75,14 @@ pub async fn unregister(context: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Workflows of every keyspace that read from a mount, as `keyspace.workflow`: see [`users::of`].
+///
+/// # Errors
+/// Those of the topology.
+pub(super) async fn used_by(context: &Context, name: &str) -> Result<Vec<String>> {
+    users::of(context, name).await
+}
+
 fn in_use(name: &str, users: &[String]) -> Result<()> {
     if users.is_empty() {
         return Ok(());

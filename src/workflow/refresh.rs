@@ -8,7 +8,7 @@ use vtmigrated_proto::tabletmanagerdata::RefreshStateRequest;
 use vtmigrated_proto::topodata::{Shard, Tablet};
 
 use super::record::{self, Facts, Known};
-use super::streams::WithReplicas;
+use super::streams::{Keyspace, WithReplicas};
 use super::{Error, Result};
 use crate::context::Context;
 use crate::topo::tablet::began;
@@ -28,19 +28,43 @@ pub struct Missed {
     /// When its program started, by its record, in seconds and nanoseconds since the epoch; older tablets do not tell.
     pub started: Option<(i64, i32)>,
     cause: String,
+    /// Whose replicas they are where nobody can name them, for `alias` is their cell, which is out of reach.
+    all_of: Option<String>,
 }
 
 impl Missed {
     fn of(tablet: &Tablet, error: &tablet::Error) -> Self {
         tracing::warn!("a replica was not refreshed: {error}");
         let started = began(tablet.tablet_start_time.as_ref());
-        Self { alias: tablet::alias(tablet), runs: !error.is_not_running(), started, cause: error.to_string() }
+        let (alias, runs) = (tablet::alias(tablet), !error.is_not_running());
+        Self { alias, runs, started, cause: error.to_string(), all_of: None }
+    }
+
+    /// Those that a keyspace may have in cells which were out of reach so far.
+    pub fn of_cells(keyspace: &Keyspace) -> Vec<Self> {
+        let all_of = || Some(keyspace.name.clone());
+        let of = |(alias, why): (String, topo::Error)| Self {
+            alias,
+            runs: true,
+            started: None,
+            cause: why.to_string(),
+            all_of: all_of(),
+        };
+        keyspace.cells.left_out().into_iter().map(of).collect()
     }
 
     /// What is wrong until then, and the way to mend it, as one line for each replica.
     pub fn told(missed: &[Self], until: &str) -> String {
-        let line = |Self { alias, cause, .. }: &Self| {
-            format!("\n{alias} was not refreshed ({cause}): {until}\nwhen it answers again, run: RefreshState {alias}")
+        let line = |Self { alias, cause, all_of, .. }: &Self| match all_of {
+            None => {
+                format!(
+                    "\n{alias} was not refreshed ({cause}): {until}\nwhen it answers again, run: RefreshState {alias}"
+                )
+            }
+            Some(keyspace) => format!(
+                "\na replica of {keyspace} in cell {alias}, should there be one, was not refreshed ({cause}): {until}\nwhen the cell \
+                 answers again, run for each shard: RefreshStateByShard --cells {alias} {keyspace}/<shard>"
+            ),
         };
         missed.iter().map(line).collect()
     }

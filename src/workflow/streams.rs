@@ -181,22 +181,31 @@ impl Keyspace {
     /// # Errors
     /// Those of all shards together.
     pub async fn workflows(&self, context: &Context, names: &[String]) -> Result<Vec<OnShard>> {
+        self.primaries()?;
+        let (found, silent) = self.workflows_told(context, names).await;
+        let errors = silent.into_iter().map(|(_, error)| error).collect();
+        Error::several(errors).map_or(Ok(found), Err)
+    }
+
+    /// The same of the shards whose primaries tell; and the places of the others, each with the reason.
+    pub async fn workflows_told(&self, context: &Context, names: &[String]) -> (Vec<OnShard>, Vec<(usize, Error)>) {
         let request = ReadVReplicationWorkflowsRequest { include_workflows: names.to_vec(), ..Default::default() };
-        let primaries = self.primaries()?;
-        let reads =
-            primaries.iter().map(|(_, tablet)| context.tablets.read_v_replication_workflows(tablet, request.clone()));
-        let mut found = Vec::new();
-        let mut errors = Vec::new();
+        let reads = self.shards.iter().map(|shard| {
+            let request = request.clone();
+            async move { Ok::<_, Error>(context.tablets.read_v_replication_workflows(shard.primary()?, request).await?) }
+        });
+        let reads: Vec<_> = reads.collect();
+        let (mut told, mut silent) = (Vec::new(), Vec::new());
         for (shard, answer) in join_all(reads).await.into_iter().enumerate() {
             match answer {
                 Ok(answer) => {
                     let here = answer.workflows.into_iter().filter(|w| !w.streams.is_empty());
-                    found.extend(here.map(|found| OnShard { shard, found }));
+                    told.extend(here.map(|found| OnShard { shard, found }));
                 }
-                Err(error) => errors.push(error.into()),
+                Err(error) => silent.push((shard, error)),
             }
         }
-        Error::several(errors).map_or(Ok(found), Err)
+        (told, silent)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod complete;
 mod examine;
 pub mod kept_out;
 mod mirror;
+mod namesakes;
 pub mod observe;
 pub mod opening;
 pub mod plan;

@@ -183,14 +183,16 @@ async fn the_records_of_a_keyspaces_workflows_go_with_it() {
 }
 
 #[tokio::test]
-async fn a_keyspace_with_a_way_back_goes_only_by_force() {
+async fn a_keyspace_with_a_way_back_goes_only_by_force_and_leaves_the_record_of_what_that_has_elsewhere() {
     let mut lab = Lab::with_keyspace("ks", &["0"]).await;
     lab.put(&paths::way_back("ks", "import"), b"{}".to_vec()).await;
+    lab.put(&paths::workflow_record("ks", "import"), b"{}".to_vec()).await;
     let delete = |force| DeleteKeyspaceRequest { keyspace: "ks".into(), recursive: true, force };
     let text = "keyspace ks has ways back into other clusters, of workflows: import";
     assert_refused(lab.client.delete_keyspace(delete(false)).await, Code::FailedPrecondition, text);
     lab.client.delete_keyspace(delete(true)).await.unwrap();
-    assert_eq!(lab.topo.global().list(paths::WORKFLOW_RECORDS).await.unwrap(), vec![]);
+    let left = lab.topo.global().list(paths::WORKFLOW_RECORDS).await.unwrap().into_iter().map(|node| node.path);
+    assert_eq!(left.collect::<Vec<_>>(), [paths::way_back("ks", "import")]);
 }
 
 #[tokio::test]

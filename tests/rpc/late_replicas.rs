@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tonic::Code;
+use vtmigrated::topo::{Expect, Write, paths};
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 use vtmigrated_proto::vtctldata::RefreshStateRequest;
 use vtmigrated_proto::vttime::Time;
@@ -199,5 +200,33 @@ async fn a_replica_of_the_target_that_starts_while_somebody_goes_back_is_refresh
         let answer = going.await.unwrap().unwrap().into_inner().summary;
         assert_eq!(names(&answer, "zone1-0000001001"), !is_reached, "{answer}");
         assert_eq!(late.taken(), if is_reached { vec!["RefreshState"] } else { vec![] });
+    }
+}
+
+#[tokio::test]
+async fn replicas_in_cells_that_are_out_of_reach_while_a_way_back_denies_or_lifts_are_named_by_their_cell() {
+    // the record of such a cell leads nowhere
+    let nowhere = |cell: &str| Write::put(paths::cell_info(cell), vec![0xff_u8, 0xff], Expect::Any);
+    let (rig, _) = way_back::copied().await;
+    rig.source_topology().await.global().write_one(nowhere("src9"), None).await.unwrap();
+    way_back::prepare(&rig).await.unwrap();
+    let answer = rig.complete().await.unwrap();
+    for text in [
+        "; the way back is open",
+        "a replica of commerce in cell src9, should there be one, was not refreshed (",
+        "should it become primary, clients can write to tables of the source, and these writes are lost",
+        "RefreshStateByShard --cells src9 commerce/<shard>",
+    ] {
+        assert!(answer.contains(text), "{text}: {answer}");
+    }
+    rig.lab.topo.global().write_one(nowhere("zone9"), None).await.unwrap();
+    let answer = way_back::go_back(&rig).await.unwrap().summary;
+    for (keyspace, cell, until) in [
+        ("commerce", "src9", "it refuses clients the tables of the workflow"),
+        ("customer", "zone9", "clients can write to the tables of the workflow"),
+    ] {
+        let named = format!("a replica of {keyspace} in cell {cell}, should there be one, was not refreshed (");
+        let told = answer.lines().find(|line| line.starts_with(&named));
+        assert!(told.is_some_and(|line| line.ends_with(until)), "{keyspace}: {answer}");
     }
 }

@@ -269,13 +269,26 @@ impl Rig {
         source.global().write_one(Write::put(path, value, Expect::Any), None).await.unwrap();
     }
 
+    /// Denied tables of a shard of the source.
+    pub async fn source_denied(&self, shard: &str) -> Vec<String> {
+        let source = self.source_topology().await;
+        let record = topo::shard::get(source.global(), "commerce", shard).await.unwrap().value;
+        let mut denied = topo::shard::denied(&record);
+        denied.sort();
+        denied
+    }
+
     /// Sets the denied tables of the source's shard.
     pub async fn deny_source(&self, tables: &[&str]) {
+        self.deny_source_on("0", tables).await;
+    }
+
+    /// The same of another one that it has.
+    pub async fn deny_source_on(&self, shard: &str, tables: &[&str]) {
         let source = self.source_topology().await;
-        let mut record = topo::shard::get(source.global(), "commerce", "0").await.unwrap().value;
+        let mut record = topo::shard::get(source.global(), "commerce", shard).await.unwrap().value;
         record.tablet_controls = denying(tables);
-        let write = Write::put(paths::shard("commerce", "0"), record.encode_to_vec(), Expect::Any);
-        source.global().write_one(write, None).await.unwrap();
+        self.put_in_source(&paths::shard("commerce", shard), record.encode_to_vec()).await;
     }
 
     /// The mount leads to another cluster from now on: what it was.

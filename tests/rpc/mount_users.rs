@@ -12,9 +12,10 @@ use crate::migrate_rig::Rig;
 use crate::support::{assert_refused, tablet};
 
 #[tokio::test]
-async fn a_mount_goes_when_a_shard_that_does_not_use_it_is_down() {
+async fn a_mount_goes_when_a_shard_that_does_not_use_it_is_down_and_a_keyspace_is_half_gone() {
     let rig = Rig::start().await;
     let mut lab = rig.lab;
+    lab.put(&paths::vschema("gone"), Vec::new()).await;
     let request = CreateKeyspaceRequest { name: "dead".into(), ..CreateKeyspaceRequest::default() };
     lab.client.create_keyspace(request).await.unwrap();
     let request = CreateShardRequest { keyspace: "dead".into(), shard_name: "0".into(), ..Default::default() };

@@ -1,7 +1,7 @@
 //! The way back over the wire: what is refused, what can be repeated, and what complete tells when it cannot be opened.
 
 use tonic::{Code, Status};
-use vtmigrated::topo::{self, Expect, Write, external_cluster, paths};
+use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated_proto::topodata::TopoConfig;
 use vtmigrated_proto::vtctldata::MountUnregisterRequest;
 use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, Severity, WayBackReport, WayBackRequest};
@@ -49,10 +49,7 @@ pub async fn mount(rig: &Rig) -> Option<TopoConfig> {
 }
 
 pub async fn denied(rig: &Rig) -> Vec<String> {
-    let source = rig.source_topology().await;
-    let mut denied = topo::shard::denied(&topo::shard::get(source.global(), "commerce", "0").await.unwrap().value);
-    denied.sort();
-    denied
+    rig.source_denied("0").await
 }
 
 /// Everything in the source's topology.

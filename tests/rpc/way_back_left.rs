@@ -6,27 +6,36 @@ use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, external_cluster, paths};
 use vtmigrated::workflow::leftovers;
+use vtmigrated_proto::topodata::{TabletType, TopoConfig};
+use vtmigrated_proto::vtctldata::DeleteKeyspaceRequest;
 use vtmigrated_proto::vtmigrated::{FindLeftoversRequest, Severity, WayBackRequest};
 
 use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
-use crate::support::{assert_refused, context};
-use crate::way_back::{NAME, copied, give_up, go_back, mount, named, opened, prepare, status, stored};
+use crate::migrate_tablet::MigrateTablet;
+use crate::support::{assert_refused, context, tablet};
+use crate::way_back::{NAME, copied, denied, give_up, go_back, mount, named, opened, prepare, status, stored};
 use crate::way_back_closing::closing;
 
 #[tokio::test]
 async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is_told() {
-    for phase in ["prepared", "open", "closing", "returned"] {
+    for (phase, by_stock) in
+        [("prepared", true), ("open", true), ("open", false), ("closing", true), ("returned", true)]
+    {
         let (rig, before) = copied().await;
         prepare(&rig).await.unwrap();
         if phase != "prepared" {
             rig.complete().await.unwrap();
         }
         rig.set_way_back(json!({"phase": phase})).await;
-        // as a stock vtctld does it, which knows of no records of ours
+        // a stock vtctld knows of no records of ours
         let global = rig.lab.topo.global();
-        for node in global.list(&paths::keyspace_dir("customer")).await.unwrap() {
+        for node in global.list(&paths::keyspace_dir("customer")).await.unwrap().into_iter().filter(|_| by_stock) {
             global.write_one(Write::delete(node.path, Expect::Any), None).await.unwrap();
+        }
+        if !by_stock {
+            let delete = DeleteKeyspaceRequest { keyspace: "customer".into(), recursive: true, force: true };
+            rig.lab.client.clone().delete_keyspace(delete).await.unwrap();
         }
         let request = FindLeftoversRequest { keyspace: "customer".into() };
         let report = rig.lab.advisor.clone().find_leftovers(request).await.unwrap().into_inner();
@@ -63,6 +72,31 @@ async fn one_whose_source_is_gone_for_good_is_forgotten_when_somebody_says_so() 
         assert!(told.summary.contains(text), "{text}: {told:?}");
     }
     assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()]);
+    assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+}
+
+#[tokio::test]
+async fn a_primary_of_the_source_that_is_dead_keeps_no_other_shard_denied() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let primary = |port: u16| tablet("src1", 1200, "commerce", "-80", TabletType::Primary, port);
+    // nobody listens there
+    rig.add_source_tablet(&primary(1)).await;
+    // as a server leaves it that dies when it has denied the source's tables
+    let tables = ["customer", "orders"];
+    rig.set_way_back(json!({"phase": "noted", "source_denied": [[["0", "-80"], tables]]})).await;
+    rig.deny_source(&tables).await;
+    rig.deny_source_on("-80", &tables).await;
+    let refused = give_up(&rig).await.unwrap_err();
+    assert!(refused.message().contains("shard commerce/-80 is left as it is: "), "{refused:?}");
+    assert_eq!(denied(&rig).await, Vec::<String>::new(), "clients have the other one");
+    assert_eq!(rig.source_denied("-80").await, tables);
+    assert_eq!(status(&rig).await.unwrap().phase, "cancelling");
+
+    rig.add_source_tablet(&primary(MigrateTablet::default().start().await)).await;
+    rig.deny_source_on("-80", &tables).await;
+    give_up(&rig).await.unwrap();
+    assert_eq!(rig.source_denied("-80").await, Vec::<String>::new());
     assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
 }
 
@@ -177,6 +211,35 @@ async fn the_mount_of_one_that_is_prepared_is_not_told_as_unused() {
     // one of the same name that nobody has prepared
     external_cluster::create(rig.source_topology().await.global(), NAME, config).await.unwrap();
     assert_eq!(unused(&rig).await, ["mount customer.import"]);
+}
+
+#[tokio::test]
+async fn a_mount_that_somebody_else_in_the_source_reads_from_stays_and_is_told() {
+    for goes_back in [true, false] {
+        let (rig, _) = opened().await;
+        rig.source.add_stream("other", 70, "customer", "parts");
+        rig.source.contents().workflows[1].streams[0].bls.as_mut().unwrap().external_cluster = NAME.into();
+        let told = if goes_back { go_back(&rig).await } else { give_up(&rig).await };
+        let text = "; the mount customer.import in the source stays: others read from it: commerce.other; ";
+        assert!(told.as_ref().unwrap().summary.contains(text), "{told:?}");
+        assert!(mount(&rig).await.is_some());
+        assert_eq!(rig.source.streams().len(), 1);
+        assert_refused(status(&rig).await, Code::NotFound, "workflow customer.import has no way back");
+    }
+}
+
+#[tokio::test]
+async fn a_mount_that_leads_somewhere_else_by_now_stays_and_is_told() {
+    let (rig, _) = opened().await;
+    let source = rig.source_topology().await;
+    let known = external_cluster::find(source.global(), NAME).await.unwrap().unwrap();
+    external_cluster::delete(source.global(), NAME, known.version).await.unwrap();
+    let elsewhere = TopoConfig { topo_type: "memory".into(), server: "elsewhere".into(), root: "/r".into() };
+    external_cluster::create(source.global(), NAME, elsewhere.clone()).await.unwrap();
+    let told = give_up(&rig).await.unwrap();
+    let text = "; the mount customer.import in the source stays: it leads to another topology now; ";
+    assert!(told.summary.contains(text), "{told:?}");
+    assert_eq!(mount(&rig).await, Some(elsewhere));
 }
 
 #[tokio::test]

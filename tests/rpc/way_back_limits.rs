@@ -1,11 +1,13 @@
 //! What a way back cannot be prepared for: told before anything is written.
 
+use std::sync::Arc;
+
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::Code;
-use vtmigrated::topo::{Expect, Write, paths};
-use vtmigrated_proto::topodata::{Shard, Tablet, TabletAlias, TabletType};
+use vtmigrated::topo::{Expect, Topo, Write, external_cluster, paths};
+use vtmigrated_proto::topodata::{Shard, Tablet, TabletAlias, TabletType, TopoConfig};
 use vtmigrated_proto::vtmigrated::{PrepareWayBackRequest, Severity};
 
 use crate::faulty_source::Switch;
@@ -75,6 +77,7 @@ async fn servers_whose_binlogs_or_settings_do_not_do() {
         (false, ("log_bin", "OFF"), "BINLOG_OFF"),
         (false, ("gtid_mode", "OFF"), "GTID_OFF"),
         (true, ("super_read_only", "ON"), "WAY_BACK_READ_ONLY"),
+        (true, ("binlog_row_image", "NOBLOB"), "TARGET_ROW_IMAGE"),
     ] {
         let (rig, _) = copied().await;
         let tablets = if on_source { vec![&rig.source] } else { rig.target.iter().collect::<Vec<_>>() };
@@ -144,6 +147,38 @@ async fn another_way_back_that_has_its_name_in_the_source() {
     let delete = Write::delete(paths::way_back("parts", "import"), Expect::Any);
     rig.lab.topo.global().write_one(delete, None).await.unwrap();
     prepare(&rig).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_way_back_of_another_cluster_that_has_its_name_in_the_source() {
+    let (rig, _) = copied().await;
+    prepare(&rig).await.unwrap();
+    let mut record = rig.way_back().await.unwrap();
+    give_up(&rig).await.unwrap();
+    // that cluster takes some tables of the same keyspace over
+    let (server, root) = ("third", "/vitess/global");
+    let third = Topo::open(Arc::clone(rig.lab.topo.dialer()), "memory", server, root).await.unwrap();
+    let store = async |value: Vec<u8>| {
+        let write = Write::put(paths::way_back("parts", "import"), value, Expect::Any);
+        third.global().write_one(write, None).await.unwrap();
+    };
+    record["back_mount"] = "parts.import".into();
+    store(record.to_string().into_bytes()).await;
+    let config = TopoConfig { topo_type: "memory".into(), server: server.into(), root: root.into() };
+    external_cluster::create(rig.source_topology().await.global(), "parts.import", config).await.unwrap();
+    let before = stored(&rig).await;
+    let text = "the way back of workflow parts.import of another cluster, mount parts.import, has the name import_back in the source \
+                keyspace commerce already";
+    assert_refused(prepare(&rig).await, Code::AlreadyExists, text);
+    assert_eq!(stored(&rig).await, before);
+
+    record["keyspace"] = "other".into();
+    store(record.to_string().into_bytes()).await;
+    assert_eq!(found(&prepare(&rig).await.unwrap(), "WAY_BACK_NAME_TAKEN"), None, "it leads into another keyspace");
+    give_up(&rig).await.unwrap();
+    store(b"garbage".to_vec()).await;
+    let told = prepare(&rig).await.unwrap();
+    assert_eq!(found(&told, "WAY_BACK_NAME_TAKEN"), Some(Severity::Warns), "{told:?}");
 }
 
 #[tokio::test]

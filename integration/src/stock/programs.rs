@@ -27,6 +27,17 @@ pub enum Generation {
 }
 
 impl Generation {
+    /// Two of them, as `22:24`.
+    pub(super) fn two(text: &str) -> Option<(Self, Self)> {
+        let one = |text: &str| match text {
+            "22" => Some(Self::V22),
+            "24" => Some(Self::V24),
+            _ => None,
+        };
+        let (first, second) = text.split_once(':')?;
+        Some((one(first)?, one(second)?))
+    }
+
     /// The MySQL server beside its tablets, when a test names none: 22 came before the newest.
     pub(super) fn mysql(self) -> Release {
         match self {

@@ -102,8 +102,8 @@ impl<'p> Life<'p> {
         .unwrap();
     }
 
-    /// Stock's own programs show the streams as what they are.
-    async fn expect_shown_by_stock(&self) {
+    /// Stock's own programs show the streams as what they are, stop and start them.
+    async fn expect_run_by_stock(&self) {
         let vtctld = self.pair.source.stock_vtctld().await.unwrap();
         let workflow = ["Workflow", "--keyspace", &self.source.name];
         let shown = [&workflow[..], &["show", "--workflow", "import_back"]].concat();
@@ -111,6 +111,14 @@ impl<'p> Life<'p> {
         assert!(shown.ok() && shown.stdout.contains(r#""workflow_type": "Migrate""#), "{shown}");
         let list = vtctld.vtctldclient(&[&workflow[..], &["list"]].concat()).await.unwrap();
         assert!(list.ok() && list.stdout.contains("import_back"), "{list}");
+        let make = async |action: &str| {
+            let made = [&workflow[..], &[action, "--workflow", "import_back"]].concat();
+            vtctld.vtctldclient(&made).await.unwrap().expect().unwrap();
+        };
+        make("stop").await;
+        let status = self.way_back("status", &[]).await;
+        assert!(!status.ok() && status.stdout.contains("NOT_RUNNING"), "{status}");
+        make("start").await;
     }
 
     /// Names of the mounts in the source's topology.
@@ -208,7 +216,7 @@ async fn there_and_back(life: &Life<'_>, streams: usize, stopped: bool) {
     until_writable(&pair.target, to).await;
     ledger.expect(&life.target, "after the cut").await;
 
-    life.expect_shown_by_stock().await;
+    life.expect_run_by_stock().await;
     // writes go on until going back denies them
     let never = AtomicBool::new(false);
     let writing = ledger.write(&pair.target, to, (200_000, &never));

@@ -255,8 +255,8 @@ async fn without_way_back(context: &Context, found: &Found, arguments: &Argument
     };
     let taken = tokio::time::timeout(WAY_BACK, way_back::cancel::taken_away(context, names, facts.clone(), lock)).await;
     let why = match taken {
-        Ok(Ok(missed)) => {
-            return format!("; its way back is taken away, too{}", Missed::told(&missed, refresh::DENIES_STILL));
+        Ok(Ok((missed, stays))) => {
+            return format!("; its way back is taken away, too{stays}{}", Missed::told(&missed, refresh::DENIES_STILL));
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the source did not answer within {} s", WAY_BACK.as_secs()),

@@ -289,23 +289,29 @@ pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplica
 pub async fn delete_rows(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
     lock.check().await?;
     let keyspace = &target.keyspace.name;
-    each(target.keyspace.shards.iter(), |_, tablet| async move {
-        let query = rows::delete_workflow(&db_name(tablet), workflow);
-        let diffs = VDiffRequest {
-            keyspace: keyspace.clone(),
-            workflow: workflow.to_owned(),
-            action: "delete".into(),
-            action_arg: "all".into(),
-            ..VDiffRequest::default()
-        };
-        let (deleted, diffs) =
-            join(context.tablets.v_replication_exec(tablet, query), context.tablets.v_diff(tablet, diffs)).await;
-        if let Err(error) = diffs {
-            tracing::warn!("the diffs of the workflow were not deleted: {error}");
-        }
-        deleted.map(|_| ())
-    })
-    .await
+    each(target.keyspace.shards.iter(), |_, tablet| delete_rows_on(context, tablet, (keyspace, workflow))).await
+}
+
+/// The same on one primary; the lock was seen to be held.
+pub async fn delete_rows_on(
+    context: &Context,
+    tablet: &Tablet,
+    (keyspace, workflow): (&str, &str),
+) -> tablet::Result<()> {
+    let query = rows::delete_workflow(&db_name(tablet), workflow);
+    let diffs = VDiffRequest {
+        keyspace: keyspace.to_owned(),
+        workflow: workflow.to_owned(),
+        action: "delete".into(),
+        action_arg: "all".into(),
+        ..VDiffRequest::default()
+    };
+    let (deleted, diffs) =
+        join(context.tablets.v_replication_exec(tablet, query), context.tablets.v_diff(tablet, diffs)).await;
+    if let Err(error) = diffs {
+        tracing::warn!("the diffs of the workflow were not deleted: {error}");
+    }
+    deleted.map(|_| ())
 }
 
 /// Changes the state of a workflow and leaves cells and tablet types as they are.

@@ -42,7 +42,11 @@ pub async fn of(context: &Context, mount: &str) -> Result<Vec<String>> {
 }
 
 async fn in_keyspace(context: &Context, name: &str, cells: Cells, mount: &str) -> Result<Vec<String>> {
-    let records = topo::shard::all(context.topo.global(), name).await?;
+    let records = match topo::shard::all(context.topo.global(), name).await {
+        // it is being deleted, or a leftover makes its directory
+        Err(error) if error.is_no_node() => return Ok(Vec::new()),
+        records => records?,
+    };
     let records: Vec<_> = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
     let graphed = Graphed::read(name, records, cells).await?;
     let asked = join_all(graphed.keyspace.shards.iter().map(|shard| on_primary(context, shard, mount))).await;

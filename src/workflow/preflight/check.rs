@@ -103,6 +103,7 @@ checks! {
     BINLOG_NOT_ROW Blocks "create" "a source tablet's binlog_format is not ROW";
     ROW_IMAGE_MINIMAL Blocks "create" "a source tablet's binlog_row_image leaves columns out";
     ROW_IMAGE_NOBLOB Warns "create" "a source tablet's binlog_row_image leaves blobs out";
+    TARGET_ROW_IMAGE Blocks "create" "the MySQL of a target primary has a binlog_row_image with which tablets run no stream of a Migrate";
     GTID_OFF Blocks "create" "a source tablet has no GTIDs, and reads no places in binlogs either";
     BINLOG_RETENTION Warns "create" "the source may purge binlogs before the copy is over (an estimate)";
     SOURCE_NOT_ASKED Unchecked "create" "a source tablet did not answer what the checks ask of it";

@@ -158,6 +158,25 @@ fn binlog(server: &Server, answers: &Answers) -> Option<Finding> {
     bad(&check::GTID_OFF, &format!("has gtid_mode {gtids}, and streams need GTIDs"), "set gtid_mode = ON on its MySQL")
 }
 
+/// Target primaries whose MySQL has a row image with which their tablets end every stream of a Migrate (Vitess 22.0.4 and 24.0.4,
+/// `validateBinlogRowImage`).
+pub fn row_images(target: &[Server]) -> Vec<Finding> {
+    let told = target.iter().filter_map(|server| {
+        let image = server.answers.as_ref().ok()?.variables.get("binlog_row_image")?;
+        Some((server, image.to_lowercase()))
+    });
+    let finding = |(server, image): (&Server, String)| {
+        let why = if image == "noblob" { "for Migrate" } else { "by Vitess VReplication" };
+        let cause = format!(
+            "{image} binlog_row_image is not supported {why}: the MySQL of {}, the primary of {}, has it, and every stream would end",
+            server.alias, server.shard
+        );
+        let mend = "set global binlog_row_image = 'FULL' on its MySQL, and in its my.cnf";
+        Finding::new(&check::TARGET_ROW_IMAGE, format!("tablet {}", server.alias), cause, mend)
+    };
+    told.filter(|(_, image)| image != "full").map(finding).collect()
+}
+
 /// Binlogs that may be purged before a copy of so many bytes is over. An estimate.
 pub fn retention(servers: &[Server], bytes: u64) -> Vec<Finding> {
     let seconds = bytes / COPY_RATE;

@@ -98,8 +98,13 @@ impl Keyspace {
     /// # Errors
     /// The same.
     pub fn refuse_silent_among(&self, is_listed: impl Fn(&str) -> bool) -> Result<()> {
-        let Some((shard, why)) = self.silent.iter().find(|(shard, _)| is_listed(shard)) else { return Ok(()) };
-        Err(Error::of_silent(&self.name, shard, why))
+        self.silent_among(is_listed).next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// These shards, where some were [left out](Self::answering), and what there is to tell of each.
+    pub fn silent_among(&self, is_listed: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, Error)> {
+        let listed = self.silent.iter().filter(move |(shard, _)| is_listed(shard));
+        listed.map(move |(shard, why)| (shard.clone(), Error::of_silent(&self.name, shard, why)))
     }
 
     /// The same unless the workflow has a record: one round trip where a shard was left out.

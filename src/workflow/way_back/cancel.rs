@@ -6,7 +6,7 @@ use super::super::migrate::cleanup;
 use super::super::migrate::locks;
 use super::super::refresh::{self, Missed};
 use super::super::streams::{Graphed, WithReplicas};
-use super::super::{Error, Result};
+use super::super::{Error, Result, mount, names};
 use super::record::{Facts, Phase};
 use super::{Told, check_names, command, end, is_gone, kept_out, mirror, out_of_turn, plan, record, side, stored};
 use crate::context::{Context, End};
@@ -35,7 +35,7 @@ pub async fn cancel(context: &Context, names: (&str, &str), forget_source: bool)
         if forget_source {
             return forgotten(context, names, facts, &lock).await;
         }
-        Ok::<_, Error>((taken_away(context, names, facts, &lock).await?, String::new()))
+        taken_away(context, names, facts, &lock).await
     };
     let cancelled = cancelled.await;
     lock.give_back("a way back").await;
@@ -61,8 +61,14 @@ fn without_target(facts: Facts) -> Facts {
     Facts { phase, target_denied: Vec::new(), ..facts }
 }
 
-/// The same under locks that are held. Answers the replicas that do not know that tables are not denied any more.
-pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<Vec<Missed>> {
+/// The same under locks that are held. Answers the replicas that do not know that tables are not denied any more, and what there is to tell
+/// of a mount that stays.
+pub async fn taken_away(
+    context: &Context,
+    names: (&str, &str),
+    facts: Facts,
+    lock: &Lock,
+) -> Result<(Vec<Missed>, String)> {
     if facts.phase == Phase::Returned {
         let help = format!("the source serves already; finish going back: {}", command("complete", names));
         return Err(out_of_turn(names, &facts, help));
@@ -79,9 +85,10 @@ pub async fn taken_away(context: &Context, names: (&str, &str), facts: Facts, lo
         let mirror = mirror::to_write(context, &facts).await?;
         out_of_source(&mirror, &facts, &plan::back(names.1), touched).await
     };
-    missed.extend(out.await.map_err(|error| silent(names, error))?);
+    let (of_source, stays) = out.await.map_err(|error| silent(names, error))?;
+    missed.extend(of_source);
     end(context, names, End::Cancelled, lock).await?;
-    Ok(missed)
+    Ok((missed, stays))
 }
 
 /// The same without the source. Answers, too, what stays there.
@@ -141,7 +148,7 @@ async fn open_target(context: &Context, keyspace: &str, facts: &Facts, lock: &Lo
 }
 
 /// Takes everything out of the source under its locks; where the keyspace is gone, or was never touched, that is the mount alone.
-async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: bool) -> Result<Vec<Missed>> {
+async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: bool) -> Result<(Vec<Missed>, String)> {
     let streamed = touched && !is_gone(mirror, &facts.keyspace).await?;
     let held = match streamed {
         true => side::lock(mirror, &facts.keyspace, back, ACTION).await?,
@@ -149,8 +156,8 @@ async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: boo
     };
     let left = async {
         let missed = if streamed { leave_source(mirror, facts, back, &held).await? } else { Vec::new() };
-        forget_mount(mirror, facts, &held).await?;
-        Ok::<_, Error>(missed)
+        let stays = forget_mount(mirror, facts, &held).await?;
+        Ok::<_, Error>((missed, stays))
     };
     // clients may be kept from its tables until then
     let left = deadline::within(Some(kept_out::until()), Box::pin(left)).await;
@@ -158,19 +165,30 @@ async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: boo
     left
 }
 
-/// Ends the streams, then lets clients write to the source's tables.
+/// Ends the streams, then lets clients write to the source's tables, on each shard that it can be done on.
 ///
 /// # Errors
-/// Also that a shard does not answer on which the way back has denied tables, or has streams.
+/// Also that a shard does not answer on which the way back has denied tables, or has streams: that is left as it is, and the others are
+/// not.
 pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
     let source = read(mirror, &facts.keyspace).await?;
-    source.keyspace.refuse_silent_among(|shard| facts.is_on(shard))?;
-    side::delete_streams(mirror, lock, &source, (back, facts)).await?;
-    lift(mirror, lock, &source, &facts.source_denied).await
+    let mut left = side::delete_streams(mirror, lock, &source.keyspace, (back, facts)).await?;
+    left.extend(source.keyspace.silent_among(|shard| facts.is_on(shard)));
+    let is_left = |shard: &String| left.iter().any(|(name, _)| name == shard);
+    let denied = facts.source_denied.iter().filter(|(shard, _)| !is_left(shard));
+    let lifted = lift(mirror, lock, &source, &denied.cloned().collect::<Vec<_>>()).await;
+    let (missed, refused) = match lifted {
+        Ok(missed) => (missed, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let of_shard =
+        |(shard, error): (String, Error)| error.doing(format!("shard {}/{shard} is left as it is", facts.keyspace));
+    let errors = left.into_iter().map(of_shard).chain(refused).collect();
+    Error::several(errors).map_or(Ok(missed), Err)
 }
 
 /// Takes denied tables off a keyspace's shards, as they are now, and makes the tablets see it. Answers the replicas that did
-/// not.
+/// not, also those that may be in cells out of reach.
 pub(super) async fn lift(
     context: &Context,
     lock: &Lock,
@@ -178,7 +196,11 @@ pub(super) async fn lift(
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
     let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
-    cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await
+    let mut missed = cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await?;
+    if denied.iter().any(|(_, tables)| !tables.is_empty()) {
+        missed.extend(Missed::of_cells(&keyspace.keyspace));
+    }
+    Ok(missed)
 }
 
 /// A keyspace with all its tablets, without shards that are [left out](super::super::streams::Keyspace::answering): those keep nobody
@@ -191,18 +213,32 @@ pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplic
     Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
 }
 
-/// Unregisters the target in the source's topology, when prepare had registered it and it is the same still. `held` are locks there.
-pub(super) async fn forget_mount(mirror: &Context, facts: &Facts, held: &Lock) -> Result<()> {
-    let global = mirror.topo.global();
-    let Some(known) = external_cluster::find(global, &facts.back_mount).await?.filter(|_| facts.mount_made) else {
-        return Ok(());
+/// Unregisters the target in the source's topology, when prepare had registered it, it is the same still, and nobody else reads from it.
+/// Answers why it stays otherwise, where somebody should know. `held` are locks there.
+pub(super) async fn forget_mount(mirror: &Context, facts: &Facts, held: &Lock) -> Result<String> {
+    let (global, name) = (mirror.topo.global(), &facts.back_mount);
+    let Some(known) = external_cluster::find(global, name).await?.filter(|_| facts.mount_made) else {
+        return Ok(String::new());
+    };
+    let stays = |why: String| {
+        let unregister = format!("Mount unregister --name {name}");
+        format!("; the mount {name} in the source stays: {why}; when nobody needs it, in that cluster: {unregister}")
     };
     if known.value.topo_config.as_ref() != Some(&TopoConfig::from(&facts.target)) {
-        tracing::warn!(vitess.mount = facts.back_mount, "the mount in the source leads somewhere else now and stays");
-        return Ok(());
+        return Ok(stays("it leads to another topology now".to_owned()));
     }
-    match external_cluster::delete_guarded(global, &facts.back_mount, known.version, held).await {
-        Err(error) if error.is_no_node() => Ok(()),
-        other => Ok(other?),
+    match mount::used_by(mirror, name).await {
+        Ok(users) if users.is_empty() => {}
+        Ok(users) => return Ok(stays(format!("others read from it: {}", names::some(&users, ", ")))),
+        // that would be so for ever
+        Err(Error::Topo(error)) if matches!(error.root(), topo::Error::BadData { .. }) => {
+            return Ok(stays(format!("nobody could tell whether others read from it: {error}")));
+        }
+        Err(error) => return Err(error),
     }
+    match external_cluster::delete_guarded(global, name, known.version, held).await {
+        Err(error) if error.is_no_node() => {}
+        other => other?,
+    }
+    Ok(String::new())
 }

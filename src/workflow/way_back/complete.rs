@@ -172,7 +172,11 @@ impl Going<'_> {
         // one that was starting when tables were denied has read its shard's record before: nobody waits for these
         let rest = async {
             match closed {
-                Some((target, unaware)) => refresh::rest(self.context, &target, unaware).await,
+                Some((target, unaware)) => {
+                    let mut unaware = refresh::rest(self.context, &target, unaware).await;
+                    unaware.extend(Missed::of_cells(&target.keyspace));
+                    unaware
+                }
                 None => Vec::new(),
             }
         };
@@ -230,13 +234,14 @@ impl Going<'_> {
     }
 
     /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it, and what is told of
-    /// tables that stay denied there.
+    /// tables that stay denied there, and of a mount that stays.
     async fn hand_back(&self, facts: &Facts) -> Result<(Vec<Missed>, String)> {
         let source = read(self.mirror, &facts.keyspace).await?;
-        let others = denied_by_others(&source.keyspace, facts);
+        let mut others = denied_by_others(&source.keyspace, facts);
         let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
-        side::delete_streams(self.mirror, self.held, &source, (self.back, facts)).await?;
-        forget_mount(self.mirror, facts, self.held).await?;
+        let left = side::delete_streams(self.mirror, self.held, &source.keyspace, (self.back, facts)).await?;
+        Error::all(left.into_iter().map(|(_, error)| Err(error)).collect())?;
+        others.push_str(&forget_mount(self.mirror, facts, self.held).await?);
         end(self.context, self.names, End::Completed, self.lock).await?;
         Ok((missed, others))
     }

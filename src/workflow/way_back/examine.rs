@@ -12,11 +12,10 @@ use super::super::preflight::{
     streaming, tables as table_checks, unstreamed, versions,
 };
 use super::super::record::Phase;
-use super::super::{Error, Result, migrate};
-use super::record::{self, Facts, Known};
-use super::{command, plan, side};
+use super::super::{Result, migrate};
+use super::record::Facts;
+use super::{plan, side};
 use crate::context::Context;
-use crate::topo::paths;
 
 /// What create could be told instead, and prepare could not.
 const INSTEAD: [&str; 4] =
@@ -75,32 +74,6 @@ pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), f
     Ok(Examined { arguments, situation, sources, cells, report })
 }
 
-/// Another way back of this cluster that has the same name in the same source keyspace: while it is there this one cannot be opened.
-pub async fn namesake(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Option<Finding>> {
-    let nodes = context.topo.global().list(paths::WORKFLOW_RECORDS).await?;
-    let is_there = |other: &Facts| {
-        let same = (&other.source, &other.keyspace) == (&facts.source, &facts.keyspace);
-        same && other.phase != record::Phase::Missed
-    };
-    let is_namesake = |(keyspace, workflow, other): &Known| {
-        let is_other = keyspace != names.0 && workflow == names.1;
-        is_other && other.as_ref().is_ok_and(is_there)
-    };
-    let Some((keyspace, workflow, _)) = record::known(&nodes).into_iter().find(is_namesake) else { return Ok(None) };
-    let (back, of) = (plan::back(names.1), (keyspace.as_str(), workflow.as_str()));
-    let text = format!(
-        "the way back of workflow {keyspace}.{workflow} has the name {back} in the source keyspace {} already",
-        facts.keyspace
-    );
-    let help = format!(
-        "end that one first: {}, or {}; or create this workflow under another name",
-        command("complete", of),
-        command("cancel", of)
-    );
-    let taken = Error::exists("WAY_BACK_NAME_TAKEN", text, help);
-    Ok(Some(Finding::of(&taken, format!("workflow {}.{}", names.0, names.1))))
-}
-
 /// A finding of a check that takes the target for the source.
 fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     let cause = format!("on the way back, for which {from} is the source and {to} the target: {}", finding.cause);
@@ -131,6 +104,7 @@ fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, c
         report.extend(found.into_iter().filter(|finding| finding.severity == Severity::Blocks));
     }
     report.extend(streaming::binlogs(&asked.servers.source).into_iter().map(whole_rows));
+    report.extend(streaming::row_images(&asked.servers.target));
     report.extend(streaming::answers(asked));
     report.extend(versions("the source", asked.source_versions.iter().cloned()));
     report.extend(versions("the target", asked.target_versions.iter().cloned()));

@@ -7,6 +7,7 @@ use vtmigrated_proto::topodata::TabletType;
 
 use super::super::migrate::arguments::Arguments;
 use super::super::migrate::plan::Sources;
+use super::super::record::listed;
 use super::record::Facts;
 use crate::gtid::Position;
 use crate::sql::quote;
@@ -40,6 +41,14 @@ pub fn mount(keyspace: &str, workflow: &str) -> String {
 /// The names that it may have: of this version, and of older ones.
 pub fn mounts(keyspace: &str, workflow: &str) -> [String; 2] {
     [mount(keyspace, workflow), joined(keyspace, workflow)]
+}
+
+/// The keyspace of which a mount of this name may be, where it is one of a way back of a workflow of that name.
+pub fn keyspace_of<'m>(name: &'m str, workflow: &str) -> Option<&'m str> {
+    let joined = name.strip_suffix(workflow)?.strip_suffix('.')?;
+    let after_length = joined.split_once('.').map(|(_, keyspace)| keyspace);
+    let keyspace = after_length.filter(|keyspace| mount(keyspace, workflow) == name).unwrap_or(joined);
+    (!keyspace.is_empty()).then_some(keyspace)
 }
 
 /// The same as older versions have named all of them.
@@ -117,6 +126,20 @@ pub fn untouched<'s>(there: impl IntoIterator<Item = &'s Stream>, positions: &[(
 pub fn pairs(sources: &Sources) -> Vec<(String, Vec<String>)> {
     let shards = |sources: &[BinlogSource]| sources.iter().map(|source| source.shard.clone()).collect();
     sources.iter().map(|(shard, sources)| (shard.clone(), shards(sources))).collect()
+}
+
+/// Tables that the way back denies on each source shard: those that nobody denies there `now`, and those that an earlier try has `noted`,
+/// also on shards that serve no more, for their records deny them still.
+pub fn to_deny(now: Vec<(String, Vec<String>)>, noted: &[(String, Vec<String>)]) -> Vec<(String, Vec<String>)> {
+    let mut all = now;
+    for (shard, tables) in &mut all {
+        tables.extend(listed(noted, shard));
+        tables.sort();
+        tables.dedup();
+    }
+    let gone: Vec<_> = noted.iter().filter(|(name, _)| all.iter().all(|(shard, _)| shard != name)).cloned().collect();
+    all.extend(gone);
+    all
 }
 
 /// Whether there is exactly one stream of each of these shards, at or after the position that was noted of it.

@@ -8,10 +8,10 @@ use super::super::migrate::{Found, gather, locks};
 use super::super::preflight::{Finding, Report, check};
 use super::super::streams::{self, Keyspace};
 use super::super::{Error, Result, names, verdict};
-use super::examine::{Examined, examine, migration, namesake};
+use super::examine::{Examined, examine, migration};
 use super::opening::{self, Opening};
 use super::record::{Config, Facts, Phase};
-use super::{Told, check_names, command, complete, mirror, out_of_turn, plan, record, side};
+use super::{Told, check_names, command, complete, mirror, namesakes, out_of_turn, plan, record, side};
 use crate::context::Context;
 use crate::topo::{self, Lock, external_cluster};
 
@@ -178,7 +178,8 @@ async fn look(context: &Context, found: &Found, arguments: &Arguments) -> Result
     let mut examined = Box::pin(examine(context, &mirror, names, &facts)).await?;
     let mut report = Report::default();
     report.extend(migration(found, &arguments.workflow));
-    report.extend(namesake(context, names, &facts).await?);
+    report.extend(namesakes::here(context, names, &facts).await?);
+    report.extend(namesakes::elsewhere(&mirror, names, &facts).await?);
     report.extend(std::mem::take(&mut examined.report.findings));
     report.extend(read_only(&examined));
     let hosts = examined.situation.target.tablets.values().flatten().map(|tablet| tablet.hostname.as_str());

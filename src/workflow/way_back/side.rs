@@ -1,6 +1,7 @@
 //! What a way back does to the source: denied tables, streams, their start, and how each is taken back. Every step can be
 //! repeated.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -11,16 +12,19 @@ use super::super::migrate::readiness;
 use super::super::preflight::{Finding, check};
 use super::super::record::listed;
 use super::super::refresh::{self, Missed};
-use super::super::streams::{self, Keyspace, OnShard, TargetShard, WithReplicas};
+use super::super::streams::{self, Keyspace, OnShard, TargetShard};
 use super::super::{Error, Result, overrides};
 use super::examine::Examined;
 use super::record::{Facts, Phase};
 use super::{command, plan};
 use crate::context::Context;
+use crate::deadline;
 use crate::topo::{Lock, LockRequest, paths};
 
 /// How long a lock of the source is waited for: whoever waits keeps clients from writing.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long the streams of a shard may take to go before the others are given to their clients: less than complete has for all of it.
+const LEAVING: Duration = Duration::from_secs(8);
 
 /// The source, to be written to.
 pub struct Side<'a> {
@@ -76,19 +80,44 @@ pub fn taken(back: &str, facts: &Facts) -> Error {
     Error::exists("WAY_BACK_NAME_TAKEN", text, help)
 }
 
-/// Deletes the streams of the way back and their diffs, and nobody else's of that name.
+/// Shards of the source on which something was not done, and why.
+pub type Left = Vec<(String, Error)>;
+
+/// Deletes the streams of the way back and their diffs, and nobody else's of that name. Answers the shards where they may be still, so that
+/// a primary that is down, or hangs, keeps nobody from the other shards.
+///
+/// # Errors
+/// `WAY_BACK_NAME_TAKEN`; the lock is lost.
 pub async fn delete_streams(
     mirror: &Context,
     lock: &Lock,
-    source: &WithReplicas,
+    source: &Keyspace,
     (back, facts): (&str, &Facts),
-) -> Result<()> {
-    let rows = source.keyspace.workflows(mirror, &[back.to_owned()]).await?;
-    if are_ours(&rows, back, facts)? {
-        return cleanup::delete_rows(mirror, lock, source, back).await;
+) -> Result<Left> {
+    let until = deadline::now() + LEAVING;
+    let (rows, silent) = deadline::within(Some(until), source.workflows_told(mirror, &[back.to_owned()])).await;
+    let asked = source.shards.iter().enumerate();
+    let (mut left, mut told) = (Left::new(), Vec::new());
+    let mut silent: BTreeMap<usize, Error> = silent.into_iter().collect();
+    for (at, shard) in asked {
+        match silent.remove(&at) {
+            Some(error) => left.push((shard.name.clone(), error)),
+            None => told.push(shard),
+        }
     }
-    tracing::warn!(workflow = back, keyspace = facts.keyspace, "streams of somebody else have that name, and stay");
-    Ok(())
+    if !are_ours(&rows, back, facts)? {
+        tracing::warn!(workflow = back, keyspace = facts.keyspace, "streams of somebody else have that name, and stay");
+        return Ok(left);
+    }
+    lock.check().await?;
+    let deleted = told.into_iter().map(|shard| async move {
+        let deleted =
+            async { Ok::<_, Error>(cleanup::delete_rows_on(mirror, shard.primary()?, (&source.name, back)).await?) };
+        Some((shard.name.clone(), deleted.await.err()?))
+    });
+    let deleted = deadline::within(Some(until), join_all(deleted.collect::<Vec<_>>())).await;
+    left.extend(deleted.into_iter().flatten());
+    Ok(left)
 }
 
 impl Side<'_> {

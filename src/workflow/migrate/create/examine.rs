@@ -233,6 +233,7 @@ impl Looks<'_> {
         let sequences = vschema_checks::sequences_left(&arguments.source_keyspace, tables, &situation.source.vschema);
         report.extend(table_checks::staying(&arguments.source_keyspace, &asked.servers.source, &sequences));
         report.extend(streaming::binlogs(&asked.servers.source));
+        report.extend(streaming::row_images(&asked.servers.target));
         report.extend(preflight::leftover_copy_states(&asked.servers.target));
         let of_tables = situation.source_tables.iter().flatten().flat_map(|definitions| {
             tables.iter().filter_map(|table| definitions.get(table)).map(|definition| definition.data_length)

@@ -82,6 +82,22 @@ fn binlogs_have_what_streams_need() {
 }
 
 #[test]
+fn a_target_has_the_row_image_with_which_its_tablets_run_streams() {
+    let found = |image: &str| row_images(&[server(200, &[("binlog_row_image", image)])]);
+    assert!(found("FULL").is_empty() && found("full").is_empty());
+    // what did not tell is told elsewhere
+    assert!(row_images(&[server(200, &[])]).is_empty());
+    for (image, text) in [
+        ("NOBLOB", "noblob binlog_row_image is not supported for Migrate: "),
+        ("MINIMAL", "minimal binlog_row_image is not supported by Vitess VReplication: "),
+    ] {
+        let found = found(image);
+        assert_eq!((found[0].id, found[0].severity), ("TARGET_ROW_IMAGE", Severity::Blocks));
+        assert!(found[0].cause.starts_with(text), "{found:?}");
+    }
+}
+
+#[test]
 fn a_tablet_that_reads_places_in_binlogs_needs_no_gtids() {
     let off: Vec<_> = GOOD.iter().map(|(n, v)| if *n == "gtid_mode" { (*n, "OFF") } else { (*n, *v) }).collect();
     let mut by_place = server(100, &off);

@@ -2,9 +2,7 @@
 //! them, so that the cut is exact. Where complete fails they have the source again.
 
 use super::super::super::Error;
-use super::super::super::record::listed;
 use super::super::super::refresh::{self, Missed};
-use super::super::examine::Examined;
 use super::super::record::{self, Facts, Phase};
 use super::super::side::{self, Side};
 use super::super::{cancel, kept_out, mirror, plan, quiet};
@@ -57,8 +55,10 @@ impl Opening<'_> {
     /// are taken first, go by themselves.
     pub(super) async fn close(&mut self, lock: &Lock) -> Result<(), String> {
         let Some((mirror, examined)) = &self.ready else { return Ok(()) };
-        let wanted = self.to_deny(examined);
-        let is_open = examined.to_deny().iter().any(|(_, tables)| !tables.is_empty());
+        let open = examined.to_deny();
+        let is_open = open.iter().any(|(_, tables)| !tables.is_empty());
+        // what a former try has noted stays its own
+        let wanted = plan::to_deny(open, &self.facts.source_denied);
         let (context, names, facts, slot) = (self.context, self.names, &mut self.facts, &mut self.lock);
         let back = plan::back(names.1);
         let closing = async {
@@ -78,27 +78,19 @@ impl Opening<'_> {
     }
 
     /// Refreshes the source's replicas once more that nobody reached when its tables were denied, and those that have come since: one
-    /// that was starting then has read its shard's record before. Answers those that may not know of it still.
+    /// that was starting then has read its shard's record before. Answers those that may not know of it still, also in cells that are
+    /// out of reach.
     pub(super) async fn rest(&self) -> Vec<Missed> {
         let missed = self.missed.clone();
         let (Some((mirror, examined)), true) = (&self.ready, self.denied) else { return missed };
-        let refreshed = async { Ok::<_, Error>(refresh::rest(mirror, &examined.situation.target, missed).await) };
-        bounded(WORKING, refreshed).await.unwrap_or_else(|why| {
+        let source = &examined.situation.target;
+        let refreshed = async { Ok::<_, Error>(refresh::rest(mirror, source, missed).await) };
+        let mut left = bounded(WORKING, refreshed).await.unwrap_or_else(|why| {
             tracing::warn!("the source's replicas that were starting were not refreshed: {why}");
             self.missed.clone()
-        })
-    }
-
-    /// What is denied in the source: what a former try has noted stays its own.
-    fn to_deny(&self, examined: &Examined) -> Vec<(String, Vec<String>)> {
-        let noted = |shard: &str| listed(&self.facts.source_denied, shard);
-        let all = examined.to_deny().into_iter().map(|(shard, mut tables)| {
-            tables.extend(noted(&shard));
-            tables.sort();
-            tables.dedup();
-            (shard, tables)
         });
-        all.collect()
+        left.extend(Missed::of_cells(&source.keyspace));
+        left
     }
 
     /// True when it has denied tables of the source to clients, or may have, or an earlier try has.

@@ -131,6 +131,18 @@ fn streams_that_never_ran_can_be_made_anew() {
 }
 
 #[test]
+fn what_an_earlier_try_has_denied_stays_noted_also_on_shards_that_serve_no_more() {
+    let on = |shard: &str, tables: &[&str]| -> (String, Vec<String>) {
+        (shard.to_owned(), tables.iter().map(|table| (*table).to_owned()).collect())
+    };
+    // a Reshard has split the shard since
+    let now = vec![on("-80", &["b", "a"]), on("80-", &[])];
+    let wanted = [on("-80", &["a", "b"]), on("80-", &["a"]), on("0", &["a", "b"])];
+    assert_eq!(to_deny(now, &[on("0", &["a", "b"]), on("80-", &["a"])]), wanted);
+    assert_eq!(to_deny(vec![on("0", &["a"])], &[]), [on("0", &["a"])]);
+}
+
+#[test]
 fn streams_stand_when_all_are_there_and_none_is_before_what_was_noted() {
     let planned = ["-80".to_owned(), "80-".to_owned()];
     let positions = noted(&["-80", "80-"]);
@@ -165,6 +177,17 @@ fn no_two_ways_back_have_one_mount_and_those_of_older_versions_are_known() {
     let all = names.iter().flat_map(|keyspace| names.iter().map(move |workflow| mount(keyspace, workflow)));
     let all: Vec<String> = all.collect();
     assert!(all.iter().all(|name| may_be_mount(name)));
+    for (name, workflow, keyspace) in [
+        ("customer.import", "import", Some("customer")),
+        ("3.a.b.c", "c", Some("a.b")),
+        ("3.a.b.c", "b.c", Some("3.a")),
+        ("7.a.b.c", "c", Some("7.a.b")),
+        ("customer.import", "other", None),
+        (".import", "import", None),
+        ("import", "import", None),
+    ] {
+        assert_eq!(keyspace_of(name, workflow), keyspace, "{name} {workflow}");
+    }
     let different: std::collections::BTreeSet<&String> = all.iter().collect();
     assert_eq!(different.len(), all.len());
 

@@ -1,0 +1,114 @@
+//! Other ways back that have the same name in the same source keyspace: while one of them is there this one cannot be opened.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use vtmigrated_proto::topodata::TopoConfig;
+
+use super::super::migrate::gather;
+use super::super::preflight::{Finding, Severity};
+use super::super::{Error, Result};
+use super::record::{self, Facts, Known, Phase};
+use super::{command, plan};
+use crate::context::Context;
+use crate::deadline;
+use crate::topo::{external_cluster, paths};
+
+/// Bound of asking another cluster.
+const READING: Duration = Duration::from_secs(3);
+
+/// One of this cluster, by its records.
+///
+/// # Errors
+/// Those of the topology.
+pub async fn here(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Option<Finding>> {
+    let nodes = context.topo.global().list(paths::WORKFLOW_RECORDS).await?;
+    let is_there = |other: &Facts| {
+        let same = (&other.source, &other.keyspace) == (&facts.source, &facts.keyspace);
+        same && other.phase != Phase::Missed
+    };
+    let is_namesake = |(keyspace, workflow, other): &Known| {
+        let is_other = keyspace != names.0 && workflow == names.1;
+        is_other && other.as_ref().is_ok_and(is_there)
+    };
+    let Some((keyspace, workflow, _)) = record::known(&nodes).into_iter().find(is_namesake) else { return Ok(None) };
+    let (back, of) = (plan::back(names.1), (keyspace.as_str(), workflow.as_str()));
+    let text = format!(
+        "the way back of workflow {keyspace}.{workflow} has the name {back} in the source keyspace {} already",
+        facts.keyspace
+    );
+    let help = format!(
+        "end that one first: {}, or {}; or create this workflow under another name",
+        command("complete", of),
+        command("cancel", of)
+    );
+    let taken = Error::exists("WAY_BACK_NAME_TAKEN", text, help);
+    Ok(Some(Finding::of(&taken, format!("workflow {}.{}", names.0, names.1))))
+}
+
+/// Those of other clusters: the source has a mount for each, whose name tells of which workflow it is, and the cluster that it leads to
+/// tells the rest. One that does not tell is a warning.
+///
+/// # Errors
+/// Those of the source's topology.
+pub async fn elsewhere(mirror: &Context, names: (&str, &str), facts: &Facts) -> Result<Vec<Finding>> {
+    let mounts = external_cluster::names(mirror.topo.global()).await?;
+    let others = mounts.iter().filter(|mount| **mount != facts.back_mount);
+    let others = others.filter_map(|mount| Some((mount.as_str(), plan::keyspace_of(mount, names.1)?)));
+    let asked: Vec<_> = others.map(|(mount, keyspace)| of_mount(mirror, (mount, keyspace), names, facts)).collect();
+    Ok(join_all(asked).await.into_iter().flatten().collect())
+}
+
+async fn of_mount(
+    mirror: &Context,
+    (mount, keyspace): (&str, &str),
+    names: (&str, &str),
+    facts: &Facts,
+) -> Option<Finding> {
+    let reading = async {
+        let known = gather::mount(mirror, mount).await?;
+        // those of this cluster are told by its records
+        if known.value.topo_config == Some(TopoConfig::from(&facts.target)) {
+            return Ok(None);
+        }
+        let topo = gather::open(mirror, mount, &known.value).await?;
+        record::look(topo.global(), keyspace, names.1).await
+    };
+    let kept = match tokio::time::timeout(deadline::remaining(READING), reading).await {
+        Ok(read) => read.map_err(|error| error.to_string()).and_then(Option::transpose),
+        Err(_) => Err("it did not answer in time".to_owned()),
+    };
+    let (back, of) = (plan::back(names.1), (keyspace, names.1));
+    let taken = |text: String, help: String| {
+        Finding::of(&Error::exists("WAY_BACK_NAME_TAKEN", text, help), format!("workflow {}.{}", names.0, names.1))
+    };
+    match kept {
+        Ok(Some(other))
+            if other.keyspace == facts.keyspace && other.back_mount == mount && other.phase != Phase::Missed =>
+        {
+            let text = format!(
+                "the way back of workflow {keyspace}.{} of another cluster, mount {mount}, has the name {back} in the source keyspace {} \
+                 already",
+                names.1, facts.keyspace
+            );
+            let help = format!(
+                "end that one first, in its cluster: {}, or {}; or create this workflow under another name",
+                command("complete", of),
+                command("cancel", of)
+            );
+            Some(taken(text, help))
+        }
+        Ok(_) => None,
+        Err(why) => {
+            let text = format!(
+                "the source has a mount {mount}, as a way back of workflow {keyspace}.{} of another cluster has it, which does not tell \
+                 where that leads ({why}): of two into {} only the first can be opened",
+                names.1, facts.keyspace
+            );
+            let help = format!(
+                "see Mount show --name {mount} in the source's cluster, or create this workflow under another name"
+            );
+            Some(Finding { severity: Severity::Warns, ..taken(text, help) })
+        }
+    }
+}
