@@ -8,7 +8,8 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
-use super::super::{Error, Result, foreign, names, way_back};
+use super::super::{Error, Result, foreign, way_back};
+use super::shared::{self, Known, Others};
 use super::{earlier, status};
 use crate::context::Context;
 use crate::topo::{self, Expect, Record, Write};
@@ -27,7 +28,7 @@ pub struct Found {
     pub unreadable: Option<Unreadable>,
     pub rows: Vec<OnShard>,
     /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
-    others: BTreeMap<String, String>,
+    others: Others,
     pub origin: Origin,
     /// Why the streams are not all of one source and of the same tables; `origin` is what they bring together then.
     disagreement: Option<String>,
@@ -114,8 +115,7 @@ impl Found {
             (origin.keyspace, origin.shards) = stored.facts.source.clone();
             origin.tables.clone_from(&stored.facts.tables);
         }
-        let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
-        let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
+        let others = shared::others(&others);
         Ok(Self {
             target,
             vschema,
@@ -225,12 +225,15 @@ impl Found {
         !self.handed_over() && self.unaware_primary().is_none() && self.target.keyspace.shards.iter().all(stands)
     }
 
+    /// What is known of its tables.
+    fn known(&self) -> Known<'_> {
+        let facts = self.record.as_ref().map(|stored| &stored.facts);
+        Known { target: &self.target.keyspace, rows: &self.rows, facts, origin: &self.origin, others: &self.others }
+    }
+
     /// All tables that the record and the streams name.
     pub fn tables(&self) -> Vec<String> {
-        let mut tables = self.record.as_ref().map(|stored| stored.facts.tables.clone()).unwrap_or_default();
-        let known: BTreeSet<String> = tables.iter().cloned().collect();
-        tables.extend(self.origin.tables.iter().filter(|table| !known.contains(*table)).cloned());
-        tables
+        self.known().tables()
     }
 
     /// Tables that running streams of other workflows bring.
@@ -240,7 +243,7 @@ impl Found {
 
     /// True when a record is about one of the shards as they are now.
     pub fn is_about_some(&self, facts: &Facts) -> bool {
-        self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
+        self.known().is_about_some(facts)
     }
 
     /// Refuses to hand over what streams bring that are not all of one source and of the same tables.
@@ -270,40 +273,12 @@ impl Found {
         Err(Error::precondition("WAY_BACK_OF_ANOTHER", text, told.mend))
     }
 
-    /// Refuses to end a workflow of whose tables others bring some: they would go, or be written to. What its own streams bring,
-    /// too, may be left to them (`leaves_own`) where the data is kept, for there must be a way out, and after the handover.
+    /// Refuses to end a workflow of whose tables others bring some: see [`Known::refuse`].
     ///
     /// # Errors
     /// `TABLES_SHARED`.
     pub fn refuse_shared(&self, doing: &str, workflow: &str, leaves_own: bool) -> Result<()> {
-        let keyspace = &self.target.keyspace.name;
-        let own: BTreeSet<&String> = self.origin.tables.iter().filter(|_| !self.rows.is_empty()).collect();
-        let denied = self.denied_ever().into_iter().flat_map(|(_, tables)| tables);
-        let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
-        let of_others = tables.iter().filter(|table| self.others.contains_key(*table));
-        let shared: Vec<&String> = of_others.filter(|table| !(leaves_own && own.contains(table))).collect();
-        if shared.is_empty() {
-            return Ok(());
-        }
-        let named = |table: &&String| Some(format!("{table} ({})", self.others.get(*table)?));
-        let named: Vec<String> = shared.iter().filter_map(named).collect();
-        let text = format!(
-            "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on its tables: {}",
-            names::some(&named, ", ")
-        );
-        let help = match shared.iter().any(|table| own.contains(table)) {
-            true => format!(
-                "end the other one and keep its tables, then repeat this: Workflow --keyspace {keyspace} delete --workflow \
-                 {} --keep-data",
-                shared
-                    .iter()
-                    .filter(|table| own.contains(**table))
-                    .find_map(|table| self.others.get(*table))
-                    .map_or("", |w| w)
-            ),
-            false => "complete or cancel that one first, then repeat this".to_owned(),
-        };
-        Err(Error::precondition("TABLES_SHARED", text, help))
+        self.known().refuse(doing, workflow, leaves_own)
     }
 
     /// Denied tables that ending the workflow lifts on each shard: those of its record, and those that only its streams name.
@@ -328,16 +303,6 @@ impl Found {
 
     /// Denied tables that the workflow put on each shard.
     fn denied_ever(&self) -> Vec<(String, Vec<String>)> {
-        let shards = self.target.keyspace.shards.iter();
-        match &self.record {
-            Some(Stored { facts, .. }) if self.rows.is_empty() || self.is_about_some(facts) => {
-                let recorded: BTreeSet<&String> = facts.tables.iter().collect();
-                let others = self.origin.tables.iter().filter(|table| !recorded.contains(table));
-                let of = |name: &str| facts.denied_on(name).iter().chain(others.clone()).cloned().collect();
-                let about = shards.filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
-                about.map(|shard| (shard.name.clone(), of(&shard.name))).collect()
-            }
-            _ => shards.map(|shard| (shard.name.clone(), self.origin.tables.clone())).collect(),
-        }
+        self.known().denied_ever()
     }
 }

@@ -31,7 +31,7 @@ use super::arguments::Arguments;
 use super::progress::{Overall, Size, TableState};
 use super::rows::CopyStates;
 use super::sizes::Copying;
-use super::{earlier, readiness};
+use super::{earlier, readiness, shared};
 use crate::context::Context;
 use crate::topo::Node;
 use crate::{topo, vschema};
@@ -71,9 +71,9 @@ pub async fn status(
     }
     let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
     let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
-    let read = Seen::read(context, &target, workflow, !sized);
+    let read = Seen::read_beside(context, &target, workflow, !sized);
     let diffs = async { Ok(diff::read(context, &target, workflow).await) };
-    let (mut seen, diffs, serving) = try_join3(read, diffs, serving).await?;
+    let ((mut seen, others), diffs, serving) = try_join3(read, diffs, serving).await?;
     let unreadable = unreadable.map(|kept| unreadable::refusal(global, (keyspace, workflow), &kept.why));
     if seen.rows.is_empty() {
         if stored.is_none() && unreadable.is_none() {
@@ -103,7 +103,10 @@ pub async fn status(
     };
     let mut weighed = weigh(context, &target, workflow, &seen, &around).await?;
     weighed.findings.extend(unreadable.map(|error| Finding::of(&error, format!("workflow {workflow}"))));
-    weighed.findings.splice(..0, way_back::told_of_another((keyspace, workflow), &seen.rows));
+    let (rows, origin, others) = (&seen.rows, &weighed.origin, &shared::others(&others));
+    let shared = shared::Known { target: &target, rows, facts, origin, others }.finding(workflow);
+    let theirs = way_back::told_of_another((keyspace, workflow), rows);
+    weighed.findings.splice(..0, theirs.into_iter().chain(shared));
     let verdict = verdict::summary(&weighed.findings);
     let vschema = vschema.unwrap_or_default();
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
@@ -280,6 +283,19 @@ impl Seen {
         let rows = target.workflows(context, &names);
         let (rows, copying) = try_join(rows, copies(context, target, workflow, needs_sizes)).await?;
         Ok(Self { rows, copying: Arc::new(copying), needs_sizes })
+    }
+
+    /// The same, and the streams of the keyspace's other workflows.
+    async fn read_beside(
+        context: &Context,
+        target: &Keyspace,
+        workflow: &str,
+        needs_sizes: bool,
+    ) -> Result<(Self, Vec<OnShard>)> {
+        let rows = target.workflows(context, &[]);
+        let (rows, copying) = try_join(rows, copies(context, target, workflow, needs_sizes)).await?;
+        let (rows, others) = rows.into_iter().partition(|row: &OnShard| row.found.workflow == workflow);
+        Ok((Self { rows, copying: Arc::new(copying), needs_sizes }, others))
     }
 
     /// Where the workflow's streams come from.
