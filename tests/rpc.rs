@@ -11,6 +11,8 @@ mod backups;
 mod brought;
 #[path = "rpc/calls.rs"]
 mod calls;
+#[path = "rpc/cancels.rs"]
+mod cancels;
 #[path = "rpc/cells.rs"]
 mod cells;
 #[path = "rpc/complete.rs"]

@@ -156,10 +156,19 @@ impl TabletManager for MigrateTablet {
                 }
                 return Ok(VReplicationExecResponse { result: Some(QueryResult::default()) });
             }
+            let ids_of = |list: &str| -> Vec<i32> {
+                list.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect()
+            };
+            if let Some(rest) = query.strip_prefix("update _vt.vreplication set state = ") {
+                let (state, ids) = rest.split_once(" where id in (").unwrap();
+                let (state, ids) = (State::from_str_name(state.trim_matches('\'')).unwrap(), ids_of(ids));
+                let streams = contents.workflows.iter_mut().flat_map(|workflow| &mut workflow.streams);
+                streams.filter(|stream| ids.contains(&stream.id)).for_each(|stream| stream.state = state.into());
+                return Ok(VReplicationExecResponse { result: Some(QueryResult::default()) });
+            }
             match query.split("where id in (").nth(1) {
                 Some(ids) => {
-                    let ids: Vec<i32> =
-                        ids.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect();
+                    let ids = ids_of(ids);
                     contents.workflows.iter_mut().for_each(|w| w.streams.retain(|s| !ids.contains(&s.id)));
                     contents.workflows.retain(|w| !w.streams.is_empty());
                 }
