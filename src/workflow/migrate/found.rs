@@ -12,6 +12,7 @@ use super::super::{Error, Result, foreign, way_back};
 use super::shared::{self, Known, Others};
 use super::{earlier, status};
 use crate::context::Context;
+use crate::error::Explain;
 use crate::topo::{self, Expect, Record, Write};
 use earlier::Whose;
 
@@ -147,7 +148,9 @@ impl Found {
     /// # Errors
     /// `TOPO_BAD_DATA`, with the command that puts another one in its place.
     pub fn refuse_unread_vschema(&self) -> Result<()> {
-        self.unread_vschema.clone().map_or(Ok(()), |why| Err(why.into()))
+        let Some(why) = &self.unread_vschema else { return Ok(()) };
+        let (code, reason, text, help) = (why.code(), why.reason(), why.to_string(), why.help());
+        Err(Error::Refused { code, reason, text, help })
     }
 
     /// What is told of an end without a record that cannot be read, behind another text; empty when there was none.
