@@ -33,7 +33,7 @@ pub use insist::{insist, is_of_the_source};
 use positions::Positions;
 use schema::Columns;
 use source::Source;
-pub(in crate::workflow) use tables::denied;
+pub(in crate::workflow) use tables::{denied, stay_denied};
 
 /// Bound of what a verdict asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);

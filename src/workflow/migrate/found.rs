@@ -8,7 +8,7 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
-use super::super::{Error, Result, foreign, way_back};
+use super::super::{Error, Result, foreign, names, verdict, way_back};
 use super::shared::{self, Known, Others};
 use super::{earlier, status};
 use crate::context::Context;
@@ -290,6 +290,16 @@ impl Found {
         let mut denied = self.denied_ever();
         denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !self.others.contains_key(table)));
         denied
+    }
+
+    /// Tables of the workflow that stay denied to clients when it ends, in words; empty when there are none. Somebody else denied
+    /// them, as on a shard that a Reshard has made since create. Those that other workflows bring are theirs.
+    pub fn stay_denied(&self) -> String {
+        let brought: Vec<String> =
+            self.origin.tables.iter().filter(|table| !self.others.contains_key(*table)).cloned().collect();
+        let stay = verdict::stay_denied(&self.target.keyspace, &brought, &self.denied());
+        let told = stay.iter().map(|of| format!("{}: {}; {}", of.subject, of.cause, of.mend));
+        names::some(&told.collect::<Vec<_>>(), "; ")
     }
 
     /// Denied tables that the workflow put on each shard and that must stay when it ends, for other workflows' streams bring
