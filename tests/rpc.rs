@@ -67,6 +67,8 @@ mod other_clusters;
 mod ownership;
 #[path = "rpc/pki.rs"]
 mod pki;
+#[path = "rpc/primaries.rs"]
+mod primaries;
 #[path = "rpc/raw_call.rs"]
 mod raw_call;
 #[path = "rpc/reparents.rs"]
