@@ -346,7 +346,7 @@ async fn of_tables(context: &Context, found: &Found, columns: &[(String, Columns
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let mut findings = tables::denied(target, tables, facts);
-    findings.extend(tables::unaware(context, target, facts).await);
+    findings.extend(tables::unaware(target, found.unaware()));
     findings.extend(tables::unrouted(&vschema, tables));
     let missing = tables::without_sequence(&vschema, columns, tables);
     let named = tables::named_sequences(context, target, &vschema, tables);

@@ -9,6 +9,7 @@ use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
 use super::super::{Error, Result, foreign, names, verdict, way_back};
+use super::cleanup::journal;
 use super::shared::{self, Known, Others};
 use super::{earlier, status};
 use crate::context::Context;
@@ -31,6 +32,8 @@ pub struct Found {
     /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
     others: Others,
     pub origin: Origin,
+    /// Shards of which a primary since create may not have known that tables are denied.
+    unaware: Vec<String>,
     /// Why the streams are not all of one source and of the same tables; `origin` is what they bring together then.
     disagreement: Option<String>,
     /// The way back that was prepared for a workflow of this name.
@@ -38,7 +41,8 @@ pub struct Found {
 }
 
 impl Found {
-    /// Reads a workflow: three waves. Its origin is the record's when no stream is left.
+    /// Reads a workflow: three waves, and one more where a shard had another primary since create and a tablet that may not know of
+    /// denied tables. Its origin is the record's when no stream is left.
     ///
     /// # Errors
     /// `RECORD_UNREADABLE`; a workflow that is not there, or not ours; a target that does not answer, or is being reparented.
@@ -99,6 +103,7 @@ impl Found {
             Some(Whose::Earlier(stored)) => (None, Some(stored)),
             None => (None, None),
         };
+        let unaware = journal::unaware_shards(context, record.as_ref().map(|of| &of.facts), &target.keyspace).await;
         if record.is_none() {
             target.keyspace.refuse_silent_among(|shard| back.is_none_or(|facts| facts.is_on(shard)))?;
         }
@@ -127,6 +132,7 @@ impl Found {
             rows,
             others,
             origin,
+            unaware,
             disagreement,
             way_back,
         })
@@ -210,11 +216,14 @@ impl Found {
         record::write((self.target.keyspace.name.as_str(), workflow), &facts, Expect::Any).map(|write| vec![write])
     }
 
-    /// A shard whose primary did not read that tables are denied.
+    /// Shards whose primary did not read that tables are denied, or one since create may not have: clients may have written to them.
+    pub fn unaware(&self) -> &[String] {
+        &self.unaware
+    }
+
+    /// The first of them.
     pub fn unaware_primary(&self) -> Option<&str> {
-        let facts = &self.record.as_ref()?.facts;
-        let mut shards = self.target.keyspace.shards.iter();
-        shards.find(|shard| facts.has_unaware_primary(shard)).map(|shard| shard.name.as_str())
+        self.unaware.first().map(String::as_str)
     }
 
     /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{join, join_all};
+use futures::future::join;
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::migrate::cleanup::journal;
 use super::super::names;
 use super::super::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
 use super::super::record::{Facts, listed};
@@ -65,20 +64,14 @@ fn elsewhere(target: &Keyspace, shard: &TargetShard, tables: &[String], ours: &[
     Some(Finding::new(&check::DENIED_ELSEWHERE, format!("shard {name}"), text, mend))
 }
 
-/// Shards of which a primary since create may not have known that tables are denied.
-pub async fn unaware(context: &Context, target: &Keyspace, facts: Option<&Facts>) -> Vec<Finding> {
-    let Some(facts) = facts else { return Vec::new() };
-    let doubtful = target.shards.iter().filter(|shard| facts.may_have_had_unaware_primary(shard));
-    let asked = doubtful.map(|shard| async move {
-        let text =
-            "its primary was not refreshed when writes to the tables were denied, or one since may not have been";
-        let finding = || {
-            let subject = format!("shard {}/{}", target.name, shard.name);
-            Finding::new(&check::DENIED_MISSING, subject, text, "compare the rows with VDiff")
-        };
-        journal::unaware(context, facts, shard).await.then(finding)
-    });
-    join_all(asked).await.into_iter().flatten().collect()
+/// Shards, by name, of which a primary since create may not have known that tables are denied.
+pub fn unaware(target: &Keyspace, shards: &[String]) -> Vec<Finding> {
+    let text = "its primary was not refreshed when writes to the tables were denied, or one since may not have been";
+    let finding = |shard: &String| {
+        let subject = format!("shard {}/{shard}", target.name);
+        Finding::new(&check::DENIED_MISSING, subject, text, "compare the rows with VDiff")
+    };
+    shards.iter().map(finding).collect()
 }
 
 /// Tables that vtgate would not find.
