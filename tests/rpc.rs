@@ -25,6 +25,8 @@ mod creates;
 mod decoders;
 #[path = "rpc/deletes.rs"]
 mod deletes;
+#[path = "rpc/denials.rs"]
+mod denials;
 #[path = "rpc/docs.rs"]
 mod docs;
 #[path = "rpc/earlier.rs"]

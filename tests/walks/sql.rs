@@ -34,7 +34,7 @@ fn texts(values: &[&str]) -> Vec<String> {
 }
 
 /// What stands between quotes of a kind, in order.
-fn quoted(query: &str, quote: char) -> Vec<String> {
+pub fn quoted(query: &str, quote: char) -> Vec<String> {
     query.split(quote).skip(1).step_by(2).map(str::to_owned).collect()
 }
 

@@ -176,7 +176,7 @@ async fn made_anew(context: &Context, found: &Found) -> Result<Vec<(String, Tabl
     let tables = found.tables();
     let known = Known { target: &found.target.keyspace, rows: &rows, facts: Some(&facts), tables: &tables };
     let only = |(shard, Tables { anew, .. }): (String, Tables)| (shard, Tables { anew, ..Tables::default() });
-    Ok(Claim::read(context, known).await?.tables.into_iter().map(only).collect())
+    Ok(Claim::of_kept(context, known).await?.tables.into_iter().map(only).collect())
 }
 
 fn has_begun(keyspace: &str, workflow: &str) -> Error {

@@ -3,6 +3,7 @@
 mod apply;
 pub(in crate::workflow) mod batching;
 mod checks;
+mod denial;
 mod examine;
 mod resume;
 mod rival;

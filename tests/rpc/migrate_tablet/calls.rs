@@ -2,7 +2,8 @@
 
 use tonic::{Request, Response, Status};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::query::{Field, QueryResult, Type};
+use vtmigrated_proto::query::{ExecuteRequest, ExecuteResponse, Field, QueryResult, Type};
+use vtmigrated_proto::queryservice::query_server::Query;
 use vtmigrated_proto::tabletmanagerdata::*;
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::TabletManager;
 
@@ -235,5 +236,21 @@ impl TabletManager for MigrateTablet {
             return Err(Status::unknown("told to fail: PrimaryPosition"));
         }
         Ok(Response::new(PrimaryPositionResponse { position: self.contents().position.unwrap_or(POSITION).into() }))
+    }
+}
+
+#[tonic::async_trait]
+impl Query for MigrateTablet {
+    /// What it is asked for is denied, unless it is told otherwise.
+    async fn execute(&self, r: Request<ExecuteRequest>) -> Answer<ExecuteResponse> {
+        let query = r.into_inner().query.unwrap_or_default().sql;
+        let contents = self.contents();
+        if contents.fails.iter().any(|text| query.contains(text)) {
+            return Err(Status::unknown(format!("told to fail: {query}")));
+        }
+        match contents.takes_writes {
+            true => Ok(Response::new(ExecuteResponse::default())),
+            false => Err(Status::failed_precondition("disallowed due to rule: enforce denied tables")),
+        }
     }
 }

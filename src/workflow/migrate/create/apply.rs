@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use dashmap::DashMap;
-use futures::future::{join_all, join4};
+use futures::future::{join, join_all, join4};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::ApplySchemaRequest;
 use vtmigrated_proto::topodata::Tablet;
@@ -177,9 +177,12 @@ impl Creation<'_> {
                 self.note_missed(refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?);
                 Ok(())
             }
+            Step::ReloadSchemas { shards } => self.reload_schemas(shards).await,
             Step::RefreshRest { .. } => {
-                self.note_missed(refresh::rest(self.context, &self.situation.target, self.missed()).await);
-                Ok(())
+                let rest = refresh::rest(self.context, &self.situation.target, self.missed());
+                let (missed, denied) = join(rest, self.see_denied(facts)).await;
+                self.note_missed(missed);
+                denied
             }
             Step::SeeEmpty { .. } => {
                 let untouched = |at: usize| !self.situation.has_started(at);
