@@ -184,14 +184,17 @@ class Bench:
     def against_stock(self, lines, bars):
         """Judges ratios: for each call, columns with how they are to be (`<=` or `>=`) and to what."""
         self.say()
-        for kind, (_, ratio) in ratios(lines).items():
+        found = ratios(lines)
+        if not any(ratio for _, ratio in found.values()):
+            self.missed.append("nothing was compared")
+        for kind, (_, ratio) in found.items():
             size = number(ratio.get("KiB/call"))
             if size is not None and not 0.8 <= size <= 1.25:
                 self.say(f"- {kind}: answers have {size:.2f} of the size of stock's, costs are not of the same")
             for column, how, bar in bars.get(kind, bars.get("*", [])):
                 value = number(ratio.get(column))
                 if value is None:
-                    self.say(f"- {kind}, {column}: nothing to compare")
+                    self.judge(f"{kind}, {column}", "nothing to compare", False)
                 else:
                     held = value <= bar if how == "<=" else value >= bar
                     self.judge(f"{kind}, {column}", f"{ratio[column]} of stock's, wanted {how} {bar:.3g}", held)

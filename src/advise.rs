@@ -7,17 +7,23 @@ use std::time::Duration;
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
 use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
-use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::{
     MigrateCreateRequest, MountRegisterRequest, MoveTablesCompleteRequest, WorkflowDeleteRequest,
 };
 use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
 use vtmigrated_proto::vtmigrated::*;
 
-use crate::cli::advise::{Advise, Create, Format, OfWorkflow, Operation, Question};
+use crate::cli::advise::{Advise, Create, Format, Operation, Question};
+use crate::error::with_cause;
 
 /// The answer says no.
 const NO: u8 = 3;
+/// What helps where nobody answers as a server of ours does.
+const NO_ANSWER: &str = "see that --server, or VTMIGRATED_SERVER, names the gRPC port of a vtmigrated that runs, and that the port takes calls \
+                         without TLS; a change that has begun there goes on";
+const OTHER_SERVER: &str = "a stock vtctld answers there: --server, or VTMIGRATED_SERVER, has to name a vtmigrated";
+const NO_PASSWORD: &str = "vtmigrated advise and vtmigrated way-back show neither password nor certificate: what to use instead is in \
+                           docs/security.md, Clients of our own";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +58,31 @@ pub(crate) fn print(answer: Result<(String, bool), Error>) -> ExitCode {
             println!("{text}");
             ExitCode::from(NO)
         }
-        Err(Error::Answered(status)) => {
-            eprintln!("{}", status.message());
-            ExitCode::FAILURE
-        }
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", why(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Why there is no answer, and what to do about it where no server of ours has said that.
+fn why(error: &Error) -> String {
+    let (text, help) = match error {
+        Error::Answered(status) => (with_cause(status.message(), &**status), help(status)),
+        Error::Transport { .. } => (with_cause(&error.to_string(), error), NO_ANSWER),
+        Error::TabletType(_) => (error.to_string(), ""),
+    };
+    if help.is_empty() { text } else { format!("{text}\n{help}") }
+}
+
+fn help(status: &tonic::Status) -> &'static str {
+    // made here, for nothing came that could be read
+    let is_own = std::error::Error::source(status).is_some();
+    match status.code() {
+        tonic::Code::Unauthenticated => NO_PASSWORD,
+        tonic::Code::Unimplemented if status.message().starts_with("unknown service") => OTHER_SERVER,
+        _ if is_own => NO_ANSWER,
+        _ => "",
     }
 }
 
@@ -115,11 +138,12 @@ async fn ask(advise: &Advise) -> Result<(String, bool), Error> {
 async fn dry_run(client: &mut AdvisorClient<Channel>, operation: &Operation) -> Result<Report, Error> {
     Ok(match operation {
         Operation::Create(create) => client.dry_run_create(create_request(create)?).await?.into_inner(),
-        Operation::Complete(OfWorkflow { target_keyspace, workflow }) => {
+        Operation::Complete { of, ignore_source_keyspace } => {
             let request = MoveTablesCompleteRequest {
-                target_keyspace: target_keyspace.clone(),
-                workflow: workflow.clone(),
+                target_keyspace: of.target_keyspace.clone(),
+                workflow: of.workflow.clone(),
                 dry_run: true,
+                ignore_source_keyspace: *ignore_source_keyspace,
                 ..MoveTablesCompleteRequest::default()
             };
             client.dry_run_complete(request).await?.into_inner()
@@ -139,7 +163,7 @@ async fn dry_run(client: &mut AdvisorClient<Channel>, operation: &Operation) -> 
 /// Types of tablets by their names, as messages have them.
 pub(crate) fn tablet_types(names: &[String]) -> Result<Vec<i32>, Error> {
     let tablet_type = |name: &String| {
-        let known = TabletType::from_str_name(&name.trim().to_uppercase());
+        let known = vtmigrated_proto::tablet_type(name);
         known.map(i32::from).ok_or_else(|| Error::TabletType(name.clone()))
     };
     names.iter().map(tablet_type).collect()
@@ -159,8 +183,8 @@ fn create_request(create: &Create) -> Result<MigrateCreateRequest, Error> {
         tablet_selection_preference: TabletSelectionPreference::Inorder.into(),
         source_time_zone: create.source_time_zone.clone(),
         on_ddl: create.on_ddl.clone(),
-        defer_secondary_keys: true,
-        auto_start: true,
+        defer_secondary_keys: create.defer_secondary_keys,
+        auto_start: create.auto_start,
         stop_after_copy: create.stop_after_copy,
         ..MigrateCreateRequest::default()
     })
@@ -251,4 +275,29 @@ fn shown_cleaned(cleaned: &CleanLeftoversResponse, format: Format) -> String {
 /// JSON on several lines.
 pub(crate) fn pretty(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    #[test]
+    fn who_gets_no_answer_is_told_what_to_look_at() {
+        let told = |status: Status| why(&Error::from(status));
+        assert_eq!(told(Status::not_found("no streams\nsee list")), "no streams\nsee list");
+        let stock = "unknown service vtmigrated.Advisor";
+        assert_eq!(told(Status::unimplemented(stock)), format!("{stock}\n{OTHER_SERVER}"));
+        assert_eq!(told(Status::unauthenticated("who?")), format!("who?\n{NO_PASSWORD}"));
+        assert_eq!(told(Status::from_error("broken pipe".into())), format!("broken pipe\n{NO_ANSWER}"));
+    }
+
+    #[tokio::test]
+    async fn a_port_at_which_nothing_listens_is_told_with_its_cause() {
+        let error = channel("127.0.0.1:1", Duration::from_secs(5)).await.unwrap_err();
+        let text = why(&error);
+        assert!(text.starts_with("cannot reach 127.0.0.1:1: ") && text.ends_with(NO_ANSWER), "{text}");
+        assert!(text.contains("refused"), "{text}");
+    }
 }

@@ -53,7 +53,7 @@ const MAX_QUESTION: usize = 64 << 10;
 pub enum Error {
     #[error("cannot open the topology: {0}")]
     Topo(#[from] topo::Error),
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", listen::taken(.source))]
     Listen { address: String, source: std::io::Error },
     #[error("cannot write --pid_file {path}: {source}")]
     PidFile { path: String, source: std::io::Error },

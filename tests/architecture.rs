@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the crate may use of the crate, besides itself.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("advise", &["cli"]),
+    ("advise", &["cli", "error"]),
     ("app", &["*"]),
     ("cli", &["config"]),
     ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),

@@ -65,6 +65,8 @@ mod names;
 mod neighbours;
 #[path = "rpc/other_clusters.rs"]
 mod other_clusters;
+#[path = "rpc/other_types.rs"]
+mod other_types;
 #[path = "rpc/ownership.rs"]
 mod ownership;
 #[path = "rpc/pki.rs"]
@@ -99,6 +101,8 @@ mod shadow;
 mod shards;
 #[path = "rpc/source_load.rs"]
 mod source_load;
+#[path = "rpc/source_shards.rs"]
+mod source_shards;
 #[path = "rpc/spare_shards.rs"]
 mod spare_shards;
 #[path = "rpc/stock.rs"]

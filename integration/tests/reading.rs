@@ -11,7 +11,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use integration::{client::MESSAGE_LIMIT, process, server::Server};
 use prost::Message;
-use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
 use tonic::transport::Endpoint;
 use vtmigrated_proto::{
     vschema::{Keyspace, keyspace::TablesEntry},
@@ -82,6 +86,19 @@ async fn floods(server: &Server, frame: &[u8], count: Arc<AtomicUsize>) {
     }
 }
 
+/// How many clients that flood the server's metrics say it has hung up on.
+async fn counted(server: &Server) -> f64 {
+    let mut stream = TcpStream::connect(server.http_address()).await.unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    let is_wanted =
+        |line: &&str| line.starts_with("vtmigrated_connections_hung_up_total") && line.contains(r#"reason="flood""#);
+    let line = page.lines().find(is_wanted).unwrap_or_else(|| panic!("{page}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_clients_read_a_hundred_megabytes_while_floods_are_hung_up_on() {
     let server = start().await;
@@ -109,5 +126,6 @@ async fn real_clients_read_a_hundred_megabytes_while_floods_are_hung_up_on() {
     for count in &counts {
         assert!(count.load(Ordering::Relaxed) > 0, "each kind is hung up on");
     }
+    assert!(counted(&server).await > 0.0);
     assert!(server.term().await.unwrap().success(), "{}", server.process().log_tail());
 }

@@ -8,6 +8,15 @@
 /// All files as a `google.protobuf.FileDescriptorSet`, before the patches that code generation needs.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// A tablet type by its name, in letters of any case; the older words for two of them, too, as stock's clients take them.
+pub fn tablet_type(name: &str) -> Option<topodata::TabletType> {
+    match name.trim().to_ascii_uppercase().as_str() {
+        "MASTER" => Some(topodata::TabletType::Primary),
+        "BATCH" => Some(topodata::TabletType::Rdonly),
+        name => topodata::TabletType::from_str_name(name),
+    }
+}
+
 pub mod binlogdata {
     tonic::include_proto!("binlogdata");
 }

@@ -24,3 +24,26 @@ pub async fn listen(address: &Address) -> Result<TcpListener, Error> {
     };
     bound.map_err(|source| Error::Listen { address: format!("{host}:{port}"), source })
 }
+
+/// What helps where another program has the port.
+pub(super) fn taken(why: &std::io::Error) -> &'static str {
+    match why.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            ": by another program, such as a stock vtctld; --grpc_port and --port choose others"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told_with_the_flags_that_choose_others() {
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = other.local_addr().unwrap().port();
+        let error = listen(&Address { host: "127.0.0.1".into(), port }).await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot listen on 127.0.0.1:") && error.contains("--grpc_port"), "{error}");
+    }
+}

@@ -1,6 +1,6 @@
 //! `vtmigrated advise …`: asks a running server. Without that word the program is the server.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Asks a vtmigrated what it knows before something is changed.
 #[derive(Clone, Debug, Parser)]
@@ -72,7 +72,13 @@ pub enum Operation {
     /// Migrate create
     Create(Create),
     /// Migrate complete
-    Complete(OfWorkflow),
+    Complete {
+        #[command(flatten)]
+        of: OfWorkflow,
+        /// As of MoveTables complete: without the proof that only the source can give
+        #[arg(long)]
+        ignore_source_keyspace: bool,
+    },
     /// Migrate cancel
     Cancel {
         #[command(flatten)]
@@ -109,6 +115,26 @@ pub struct Create {
     pub on_ddl: String,
     #[arg(long)]
     pub stop_after_copy: bool,
+    /// Build secondary keys when the rows are copied
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    pub defer_secondary_keys: bool,
+    /// Start the streams
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    pub auto_start: bool,
 }
 
 /// One workflow.
@@ -134,5 +160,30 @@ mod tests {
         assert_eq!((advise.server.as_str(), advise.format), ("h:1", Format::Text));
         assert!(matches!(advise.question, Question::Verdict(of) if of.target_keyspace == "customer"));
         assert!(Advise::try_parse_from(["advise", "leftovers", "--only", "x"]).is_err());
+    }
+
+    #[test]
+    fn dry_runs_take_what_their_refusals_advise() {
+        let read = |line: &str| {
+            let words = format!("advise dry-run {line} --target-keyspace customer --workflow import");
+            let words = super::super::parse::normalize(words.split(' ').map(OsString::from));
+            match Advise::try_parse_from(words).unwrap().question {
+                Question::DryRun { operation } => operation,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (flags, wanted) in [
+            ("", (true, true)),
+            (" --defer-secondary-keys=false", (false, true)),
+            (" --defer_secondary_keys --auto-start=false", (true, false)),
+        ] {
+            let line = format!("create --source-keyspace commerce --mount-name ext1 --all-tables{flags}");
+            let Operation::Create(create) = read(&line) else { panic!("{line}") };
+            assert_eq!((create.defer_secondary_keys, create.auto_start), wanted, "{line}");
+        }
+        for (line, insists) in [("complete", false), ("complete --ignore-source-keyspace", true)] {
+            let Operation::Complete { ignore_source_keyspace, .. } = read(line) else { panic!("{line}") };
+            assert_eq!(ignore_source_keyspace, insists);
+        }
     }
 }

@@ -69,6 +69,25 @@ fn what_would_leave_the_server_unprotected_is_refused() {
 }
 
 #[test]
+fn an_authority_alone_switches_tls_on_and_one_that_cannot_be_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let made = rcgen::generate_simple_self_signed(vec!["authority".into()]).unwrap();
+    fs::write(&path, made.cert.pem()).unwrap();
+    let with = |flag: &str| config(&[&format!("--{flag}={}", path.display())]);
+    let etcd = with("topo_etcd_tls_ca").unwrap().topologies.etcd.tls.unwrap();
+    assert!(!etcd.has_identity());
+    assert!(with("topo_zk_tls_ca").unwrap().topologies.zookeeper.tls.is_some());
+    assert!(with("tablet_manager_grpc_ca").unwrap().tablet.tls.is_some());
+    assert!(config(&[]).unwrap().topologies.etcd.tls.is_none());
+    fs::write(&path, "no certificate").unwrap();
+    for flag in ["topo_etcd_tls_ca", "topo_zk_tls_ca", "tablet_manager_grpc_ca"] {
+        let error = with(flag).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("--{flag}, ")) && error.contains("ca.pem"), "{error}");
+    }
+}
+
+#[test]
 fn other_protocols_are_refused() {
     let error = config(&["--tablet_manager_protocol=grpc-oneshot"]).unwrap_err().to_string();
     assert!(error.contains("grpc is the only protocol"), "{error}");

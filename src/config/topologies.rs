@@ -76,7 +76,7 @@ fn session_ttl(text: &str) -> Result<Option<Duration>, Error> {
     if ttl.is_zero() { Err(bad("it must be more than nothing".into())) } else { Ok(Some(ttl)) }
 }
 
-/// Stock's file: an object from cell to `{"acl_token": …}`.
+/// Stock's file: an object from cell to `{"acl_token": …}`. One without any is a mistake, as from Vitess 23 on.
 fn tokens(text: Option<Vec<u8>>) -> Result<BTreeMap<String, Secret>, Error> {
     #[derive(Deserialize)]
     struct Entry {
@@ -89,6 +89,10 @@ fn tokens(text: Option<Vec<u8>>) -> Result<BTreeMap<String, Secret>, Error> {
         flag: "consul_auth_static_file",
         detail: format!("line {}, column {}: not as it should be", e.line(), e.column()),
     })?;
+    if entries.is_empty() {
+        let detail = "Found no credentials in consul_auth_static_file: give each cell its acl_token";
+        return Err(Error::BadValue { flag: "consul_auth_static_file", detail: detail.into() });
+    }
     let entries = entries.into_iter().filter(|(_, entry)| !entry.acl_token.is_empty());
     Ok(entries.map(|(cell, entry)| (cell, Secret::new(entry.acl_token))).collect())
 }
@@ -111,4 +115,23 @@ fn consul_tls() -> Result<Option<Tls>, Error> {
     };
     let bad = |error: crate::files::Error| Error::BadValue { flag: "CONSUL_HTTP_SSL", detail: error.to_string() };
     files.load().map(Some).map_err(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_tokens_has_some_and_its_errors_show_none() {
+        let read = |text: &str| tokens(Some(text.as_bytes().to_vec()));
+        assert!(tokens(None).unwrap().is_empty());
+        let found = read(r#"{"global": {"acl_token": "planted"}, "zone1": {}}"#).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["global"]);
+        let none = read("{}").unwrap_err().to_string();
+        assert!(none.contains("Found no credentials in consul_auth_static_file"), "{none}");
+        for bad in [r#"{"zone1": "planted"}"#, "planted", r#"{"zone1": {"acl_token": planted}}"#, ""] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("line 1, column ") && !error.contains("planted"), "{error}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ use super::{Auth, Caller, Refusal, Result, Role, Roles, Watched};
 pub struct Gate {
     auth: Arc<Auth>,
     roles: Option<Arc<Watched<Roles>>>,
+    /// Whoever calls has shown a certificate that the handshake verified.
+    certified: bool,
 }
 
 /// Why a call is not let through.
@@ -29,11 +31,6 @@ pub enum Denial {
 }
 
 impl Gate {
-    /// Without `roles` everybody who is let in may do everything.
-    pub fn new(auth: Auth, roles: Option<Arc<Watched<Roles>>>) -> Self {
-        Self { auth: Arc::new(auth), roles }
-    }
-
     /// Who calls, if he may do what `needs` a role; `what` is it in the words of the denial.
     ///
     /// # Errors
@@ -45,8 +42,11 @@ impl Gate {
         needs: Role,
         what: &str,
     ) -> std::result::Result<Caller, Denial> {
-        if peer.and_then(|peer| peer.certificate.as_ref()).is_some_and(|shown| !shown.holds()) {
-            return Err(Refusal::Withdrawn.into());
+        match peer.and_then(|peer| peer.certificate.as_ref()) {
+            Some(shown) if !shown.holds() => return Err(Refusal::Withdrawn.into()),
+            // the gRPC port takes no such connection, and the HTTP port, for the sake of probes, does
+            None if self.certified => return Err(Refusal::NoTls.into()),
+            _ => {}
         }
         let caller = self.auth.check(peer, headers)?;
         let Some(roles) = &self.roles else { return Ok(caller) };
@@ -69,13 +69,14 @@ impl Gate {
         }
     }
 
-    /// Reads the files that the options name.
+    /// Reads the files that the options name. Without roles everybody who is let in may do everything.
     ///
     /// # Errors
     /// One that cannot be read or used.
     pub fn load(options: &super::Options) -> Result<Self> {
         let roles = options.roles.clone().map(Roles::load).transpose()?;
-        Ok(Self::new(Auth::load(options.mode.clone())?, roles))
+        let certified = options.tls.ca.is_some() && !options.tls.optional;
+        Ok(Self { auth: Arc::new(Auth::load(options.mode.clone())?), roles, certified })
     }
 }
 

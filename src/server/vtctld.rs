@@ -318,3 +318,42 @@ rpcs! {
         = read(migrate::switch_traffic);
     workflow_update(WorkflowUpdateRequest) -> WorkflowUpdateResponse = change(workflow::update);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::guard::{Answers, Places};
+    use crate::workflow::Error;
+
+    #[tokio::test]
+    async fn a_change_whose_caller_leaves_holds_its_place_to_its_end() {
+        let context = Arc::new(Context::of("memory", "test", "/r").await);
+        let vtctld = Arc::new(Vtctld::new(context, TaskTracker::new()));
+        let (places, connection) = (Places::new(1, usize::MAX), Arc::<Answers>::default());
+        let place = Place::receiving(&connection);
+        assert!(places.take(&place, &connection));
+        let mut request = Request::new(CreateKeyspaceRequest::default());
+        request.extensions_mut().insert(place);
+        let (gate, done) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let (held, told) = (Arc::clone(&gate), Arc::clone(&done));
+        let work = move |_: Arc<Context>, _: CreateKeyspaceRequest| async move {
+            held.notified().await;
+            told.store(true, Ordering::Relaxed);
+            Ok::<_, Error>(CreateKeyspaceResponse::default())
+        };
+        let caller = tokio::spawn(async move { vtctld.change(request, work).await.map(drop) });
+        tokio::task::yield_now().await;
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert!(places.are_taken() && !done.load(Ordering::Relaxed));
+        gate.notify_one();
+        while places.are_taken() {
+            tokio::task::yield_now().await;
+        }
+        assert!(done.load(Ordering::Relaxed));
+    }
+}

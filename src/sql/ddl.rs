@@ -53,11 +53,14 @@ pub fn one_by_one(alter: &str) -> Vec<String> {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
             Token::Comma if depth == 0 => ends.push(lines.offset(token.span.start)),
-            Token::Word(word) if depth == 0 && word.quote_style.is_none() && word.keyword == Keyword::ADD => {
-                // a comma ends each but the last
-                if begins.len() == ends.len() {
-                    begins.push(lines.offset(token.span.start));
-                }
+            // a comma ends each but the last
+            Token::Word(word)
+                if depth == 0
+                    && word.quote_style.is_none()
+                    && word.keyword == Keyword::ADD
+                    && begins.len() == ends.len() =>
+            {
+                begins.push(lines.offset(token.span.start));
             }
             _ => {}
         }

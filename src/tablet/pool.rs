@@ -160,3 +160,20 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::vars;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tablet_is_asked_at_a_host_and_a_port_and_nowhere_else() {
+        let pool = Pool::new(Options::default());
+        for bad in ["169.254.169.254/latest?x=:80", "user@a:1", "a:1#b", "a:1/v1", "a b:1", ":1", ""] {
+            assert_eq!(pool.channel(bad).err().unwrap(), "no host and port", "{bad}");
+            let read = vars::read::<serde_json::Value>(bad, Duration::from_secs(5)).await;
+            assert_eq!(read.err().unwrap().into_text(), "no host and port", "{bad}");
+        }
+        pool.channel("[::1]:1").unwrap();
+    }
+}

@@ -54,5 +54,9 @@ async fn page<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
     if !status.is_success() {
         return Err(Failure::Status(status));
     }
-    serde_json::from_slice(&body).map_err(|error| Failure::Page(error.to_string()))
+    // the parser's own words would quote what may be no tablet's
+    serde_json::from_slice(&body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Failure::Page(format!("{PATH} is not as it should be: line {line}, column {column}"))
+    })
 }

@@ -25,6 +25,7 @@ use super::*;
 
 async fn suite(conn: Arc<dyn Conn>) {
     records(&conn).await;
+    odd_names(&conn).await;
     batches(&conn).await;
     listings(&conn).await;
     locks(&conn).await;
@@ -97,6 +98,29 @@ async fn records(conn: &Arc<dyn Conn>) {
     conn.probe().await.unwrap();
 }
 
+/// Letters that mean something in addresses, or to other systems, mean nothing in a name.
+async fn odd_names(conn: &Arc<dyn Conn>) {
+    conn.create("o/x/Record", b"one".to_vec()).await.unwrap();
+    let odd = ["o/%2e%2e/o", "o/x y+\u{e9}", "o/x#y", "o/x%2fRecord", "o/x;y=&z", "o/x?recurse", "o/x\\..\\y"];
+    for path in odd {
+        assert!(conn.get(path).await.unwrap_err().is_no_node(), "{path}");
+        conn.create(path, path.as_bytes().to_vec()).await.unwrap();
+    }
+    for path in odd {
+        assert_eq!(conn.get(path).await.unwrap().value.as_ref(), path.as_bytes(), "{path}");
+    }
+    let paths = async || {
+        let mut paths: Vec<String> = conn.list("o").await.unwrap().into_iter().map(|node| node.path).collect();
+        paths.sort();
+        paths
+    };
+    let mut all: Vec<&str> = odd.into_iter().chain(["o/x/Record"]).collect();
+    all.sort_unstable();
+    assert_eq!(paths().await, all);
+    conn.write(odd.map(|path| Write::delete(path, Expect::Any)).to_vec(), None).await.unwrap();
+    assert_eq!(paths().await, ["o/x/Record"]);
+}
+
 async fn batches(conn: &Arc<dyn Conn>) {
     conn.create("b/there", b"1".to_vec()).await.unwrap();
     let writes = vec![Write::put("b/new", "n", Expect::Absent), Write::put("b/there", "2", Expect::Absent)];
@@ -137,7 +161,8 @@ async fn locks(conn: &Arc<dyn Conn>) {
     let found = held(conn, "keyspaces/ks").await;
     assert_eq!(found.len(), 1);
     let text = String::from_utf8(found[0].value.to_vec()).unwrap();
-    assert!(text.starts_with("{\n  \"Action\": \"Test\",\n  \"HostName\": \""), "{text}");
+    let host = crate::host::name().unwrap();
+    assert!(text.starts_with(&format!("{{\n  \"Action\": \"Test\",\n  \"HostName\": \"{host}\",\n")), "{text}");
     assert!(text.ends_with("\"Options\": {},\n  \"Status\": \"Running\"\n}"), "{text}");
     let hurried = LockRequest { wait: Duration::from_millis(300), ..request() };
     let waited = conn.lock(hurried.of("keyspaces/ks")).await.err().unwrap();

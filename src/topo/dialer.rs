@@ -185,8 +185,41 @@ impl Dialer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::access::Secret;
+    use super::super::{Expect, LockRequest, Write};
     use super::*;
+    use crate::error::Explain;
+
+    #[tokio::test]
+    async fn no_kind_of_topology_is_asked_for_a_path_that_leads_out() {
+        let dialer = Dialer::new(EtcdOptions::default());
+        let kinds = super::super::KINDS.iter().chain(&["memory"]);
+        for (kind, holder) in kinds.flat_map(|kind| [Holder::Own, Holder::Other].map(|holder| (kind, holder))) {
+            // nobody listens there: what is asked fails in other words
+            let conn = dialer.open_for(&holder, None, kind, "127.0.0.1:1", "/r").await.unwrap();
+            for path in ["../x", "keyspaces/../../x", "keyspaces//x", "/x", "x/", "."] {
+                let lock = LockRequest::new("Test", Duration::from_secs(5)).named(path);
+                let put = Write::put(path, "", Expect::Any);
+                let errors = [
+                    conn.get(path).await.err(),
+                    conn.get_many(vec!["x".into(), path.into()]).await.err(),
+                    conn.list(path).await.err(),
+                    conn.list_dir(path).await.err(),
+                    conn.write(vec![Write::delete(path, Expect::Any)], None).await.err(),
+                    conn.write(vec![Write::put("x", "", Expect::Any), put], None).await.err(),
+                    conn.lock(lock).await.err(),
+                    conn.has_lease(path).await.err(),
+                ];
+                let reasons = errors.map(|error| error.map(|error| error.reason().to_owned()));
+                assert!(
+                    reasons.iter().all(|reason| reason.as_deref() == Some("BAD_NAME")),
+                    "{kind} {path}: {reasons:?}"
+                );
+            }
+        }
+    }
 
     #[cfg(feature = "topo-zk2")]
     #[tokio::test]

@@ -133,6 +133,7 @@ impl Explain for Error {
             Self::Timeout(path) if path.contains("/locks") || path.ends_with("/Lock") => {
                 "somebody else holds this lock: wait until that operation ends, then run the command again".into()
             }
+            Self::Timeout(_) => "see that the topology server answers, then run the command again".into(),
             Self::Unreachable { server, .. } => {
                 format!("check that a topology server answers at {server} from this host")
             }
@@ -176,6 +177,8 @@ mod tests {
         for error in [large, Error::ResourceExhausted(path())] {
             assert!(error.help().contains("--max-request-bytes"), "{}", error.help());
         }
+        let late = Error::Timeout(path()).help();
+        assert!(late.starts_with("see that the topology server answers"), "{late}");
         let other = Error::Backend { path: path(), detail: "no such service".into() };
         assert_eq!((other.code(), other.help().as_str()), (Code::Internal, ""));
     }

@@ -188,6 +188,12 @@ pub async fn again(global: &Arc<dyn Conn>, shards: &[Record<Shard>]) -> Result<V
     Ok(fresh)
 }
 
+/// True when a shard has the primary that it had, which was not another's meanwhile: a primary that is elected again has a term of its own.
+pub fn has_same_primary(before: &Shard, now: &Shard) -> bool {
+    let reign = |shard: &Shard| (shard.primary_alias.clone(), shard.primary_term_start_time);
+    reign(before) == reign(now)
+}
+
 /// The PRIMARY denied tables of a shard.
 pub fn denied(shard: &Shard) -> Vec<String> {
     let primary = shard.tablet_controls.iter().filter(|c| c.tablet_type() == TabletType::Primary);
@@ -246,6 +252,9 @@ fn with_denied(
 
 #[cfg(test)]
 mod tests {
+    use vtmigrated_proto::topodata::TabletAlias;
+    use vtmigrated_proto::vttime::Time;
+
     use super::*;
 
     fn record(shard: &Shard) -> Record<Shard> {
@@ -327,6 +336,18 @@ mod tests {
         };
         let others = deny(&Shard { tablet_controls: vec![others], ..Shard::default() }, Deny::AddForWrites);
         assert_eq!((others.allow_reads, others.denied_tables), (false, strings(&["b", "a"])));
+    }
+
+    #[test]
+    fn a_primary_that_is_elected_again_is_another_one() {
+        let shard = |uid, seconds| Shard {
+            primary_alias: Some(TabletAlias { cell: "zone1".into(), uid }),
+            primary_term_start_time: Some(Time { seconds, nanoseconds: 0 }),
+            ..Shard::default()
+        };
+        assert!(has_same_primary(&shard(1, 5), &Shard { is_primary_serving: true, ..shard(1, 5) }));
+        assert!(!has_same_primary(&shard(1, 5), &shard(1, 7)) && !has_same_primary(&shard(1, 5), &shard(2, 5)));
+        assert!(!has_same_primary(&shard(1, 5), &Shard::default()));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
-use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 
 use super::Pages;
@@ -102,7 +101,7 @@ impl Create {
         };
         let tablet_type = |name: String| {
             let unknown = || Error::invalid("BAD_TABLET_TYPE", format!("unknown tablet type {name}"), "");
-            TabletType::from_str_name(&name.to_uppercase()).map(i32::from).ok_or_else(unknown)
+            vtmigrated_proto::tablet_type(&name).map(i32::from).ok_or_else(unknown)
         };
         let request = MigrateCreateRequest {
             tablet_types: list(types).into_iter().map(tablet_type).collect::<Result<_, Error>>()?,

@@ -47,7 +47,8 @@ fn refuse(gate: &Gate, denial: &Denial) -> Response {
     };
     let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     let status = match denial {
-        Denial::Unknown(Refusal::Withdrawn) => StatusCode::FORBIDDEN,
+        // no password helps
+        Denial::Unknown(Refusal::Withdrawn | Refusal::NoTls) => StatusCode::FORBIDDEN,
         Denial::Unknown(_) if gate.asks_passwords() => StatusCode::UNAUTHORIZED,
         _ => StatusCode::FORBIDDEN,
     };

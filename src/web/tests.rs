@@ -7,7 +7,12 @@ use tower::ServiceExt;
 use super::*;
 
 async fn pages(policy: Policy, kind: &str, root: &str) -> Pages {
-    let context = Context::of(kind, "127.0.0.1:1", root).await;
+    // nobody listens there
+    pages_at(policy, kind, "127.0.0.1:1", root).await
+}
+
+async fn pages_at(policy: Policy, kind: &str, server: &str, root: &str) -> Pages {
+    let context = Context::of(kind, server, root).await;
     let setting = Setting { name: "port".into(), value: "1\n2: 3".into(), origin: "file", has_effect: true };
     let options = Options {
         policy,
@@ -94,6 +99,28 @@ async fn a_server_that_stops_is_not_ready_and_one_without_topology_is_not_health
         let answer = tokio::time::timeout(Duration::from_secs(20), get_page(&cut_off, path)).await.unwrap();
         assert_eq!(answer.0.as_u16(), expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn work_for_api_that_does_not_end_keeps_neither_pages_nor_probes() {
+    // takes connections, and answers nothing
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = silent.local_addr().unwrap().to_string();
+    let router = router(pages_at(Policy::AllowAll, "etcd2", &server, "/r").await);
+    let ask = |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        tokio::spawn(router.clone().oneshot(request))
+    };
+    let working: Vec<_> = (0..8).map(|_| ask("/api/leftovers")).collect();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let busy = ["/api/leftovers", "/api/verdict/ks/wf", "/api/dry-run/cancel/ks/wf"].map(|path| (path, 503));
+    let served = ["/healthz", "/debug/liveness", "/metrics", "/app", "/api/mounts"];
+    for (path, expected) in busy.into_iter().chain(served.map(|path| (path, 200))) {
+        assert_eq!(ask(path).await.unwrap().unwrap().status().as_u16(), expected, "{path}");
+    }
+    assert!(working.iter().all(|asked| !asked.is_finished()));
 }
 
 #[tokio::test]

@@ -268,7 +268,7 @@ async fn of_record(
     };
     let remains = match plan::Remains::read(context, target, facts).await {
         Ok(remains) => remains,
-        Err(error) => return not_read(error.to_string(), String::new()),
+        Err(error) => return not_read(error.to_string(), error.help()),
     };
     let others = Others::of(keyspace, workflow, records, all_rows);
     let vschema = match topo::vschema::look(context.topo.global(), keyspace).await? {
@@ -340,7 +340,7 @@ fn going_back(keyspace: &str, workflow: &str, of: (&str, &str)) -> Leftover {
 
 /// A finding about something that could not be read.
 fn silent(subject: String, why: String) -> Leftover {
-    let finding = Finding::new(&check::NOT_READ, subject, why, "");
+    let finding = Finding::new(&check::NOT_READ, subject, why, verdict::ASK_AGAIN);
     Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None)
 }
 

@@ -17,8 +17,8 @@ const MAX_NAME: usize = 64;
 
 /// Stores a mount after proving that its topology answers and holds a cluster.
 ///
-/// Registering the same mount again is a success; one in use follows its cluster to another topology. Three waves of round trips; tablets are dialled in the last one, for what
-/// they say only warns.
+/// Registering the same mount again is a success; one in use follows its cluster to another topology. Three waves of round trips;
+/// tablets are dialled in the last one, for what they say only warns.
 pub async fn register(context: &Context, name: &str, config: TopoConfig) -> Result<()> {
     check_name(name)?;
     check_config(&config)?;

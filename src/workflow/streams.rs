@@ -288,7 +288,10 @@ pub struct Origin {
 /// which only one would be asked for its positions.
 pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
     let mut origin: Option<Origin> = None;
-    let mismatch = |text: String| Error::precondition("STREAMS_DISAGREE", text, "");
+    let workflow = streams.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
+    let help =
+        format!("somebody has changed its streams, see: Workflow --keyspace {target} show --workflow {workflow}");
+    let mismatch = |text: String| Error::precondition("STREAMS_DISAGREE", text, help.as_str());
     for source in streams.iter().flat_map(|s| &s.found.streams).filter_map(|s| s.bls.as_ref()) {
         let tables = rules::named(source);
         if tables.is_empty() {

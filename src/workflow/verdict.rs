@@ -14,8 +14,6 @@ pub mod source;
 mod streams;
 mod tables;
 
-use std::time::Duration;
-
 use futures::future::{join, join_all, join3, try_join4};
 use serde::Serialize;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
@@ -35,8 +33,8 @@ use schema::Columns;
 use source::Source;
 pub(in crate::workflow) use tables::{denied, stay_denied};
 
-/// Bound of what a verdict asks of the source.
-const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What helps where a tablet did not tell.
+pub(in crate::workflow) const ASK_AGAIN: &str = "see that the shard's primary answers, then ask again";
 
 /// The answer to "can this be completed now?".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,17 +108,17 @@ impl Evidence<'_> {
             found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, mend));
         }
         found.extend(self.of_streams());
-        found.extend(self.ahead());
+        let Positions { ahead, behind, .. } = self.positions();
+        found.extend(ahead);
         found.extend(self.mount_changed());
         if let Ok(source) = self.source {
             found.extend(streams::binlogs(self.target, self.rows, source));
-            let behind = self.positions().behind;
             let is_behind = |subject: &str| behind.iter().any(|finding| finding.subject == subject);
             found.extend(source.stalled.iter().map(|stalled| stalled.finding(is_behind)));
             if self.columns.is_some() && source.columns.is_none() {
                 let subject = format!("source keyspace {}", self.origin.keyspace);
                 let text = "its first shard did not tell the columns of its tables";
-                found.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, text, ""));
+                found.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, text, ASK_AGAIN));
             }
         }
         found.extend(diff::judge(self.workflow, &self.target.name, self.diffs, &self.origin.tables, now()));
@@ -165,10 +163,10 @@ impl Evidence<'_> {
         recheck::vindexes(sources, &against)
     }
 
-    /// Streams that have applied what the source has lost. It seems so, too, of one that went on after the source was asked and was then
-    /// turned away by a tablet that lags.
+    /// Streams that have applied what the source has lost. It seems so, too, of one that went on after the source was asked: where
+    /// streams were read later than that, it is to be asked once more.
     pub fn ahead(&self) -> Vec<Finding> {
-        self.positions().ahead
+        if self.handed_over() { Vec::new() } else { self.positions().ahead }
     }
 
     /// Streams that have not reached the position of the source.
@@ -229,7 +227,7 @@ pub async fn columns_of(
             Ok(answer) => columns.push((shard.clone(), answer)),
             Err(error) => {
                 let subject = format!("shard {}/{shard}", target.name);
-                silent.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, error.to_string(), ""));
+                silent.push(Finding::new(&check::SCHEMA_UNKNOWN, subject, error.to_string(), ASK_AGAIN));
             }
         }
     }
@@ -281,15 +279,9 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Fin
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let begun = readiness::has_begun(&found.rows, facts);
     let ask = source::Ask {
-        mount: found.origin.mount.clone(),
-        keyspace: found.origin.keyspace.clone(),
-        shards: readiness::shards(&found.origin, facts),
-        tables: found.origin.tables.clone(),
-        sizes: false,
-        inventory: true,
+        inventory: facts.is_some_and(|facts| facts.left_out.is_some()),
         streams: replicas::suspects(target, &found.rows, now()),
-        target: target.name.clone(),
-        within: SOURCE_TIMEOUT,
+        ..readiness::asked(found)
     };
     let names = [workflow.to_owned()];
     let columns = columns_of(context, target, (&found.rows, facts), &found.origin.tables);
@@ -317,6 +309,10 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Fin
         earlier: found.earlier.as_ref().map(|stored| &stored.facts),
         vschema: found.judged_vschema(),
     };
+    let again =
+        if evidence.ahead().is_empty() { None } else { Some(Box::pin(source::read(context, &ask, None)).await) };
+    let source = again.as_ref().unwrap_or(&source);
+    let evidence = Evidence { source, ..evidence };
     let mut findings: Vec<Finding> = known.into_iter().chain(evidence.judge()).collect();
     findings.extend(evidence.catching_up());
     findings.extend(silent);

@@ -12,7 +12,7 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard, TabletType};
 use vtmigrated_proto::vtctldata::*;
-use vtmigrated_proto::vtmigrated::Severity;
+use vtmigrated_proto::vtmigrated::{Severity, VerdictRequest};
 use vtmigrated_proto::vttime::Time;
 
 use crate::vdiff_rig::Rig;
@@ -209,6 +209,21 @@ async fn a_source_that_has_lost_what_streams_have_applied_is_a_reason_to_refuse_
     assert!(summary.contains("POSITION_AHEAD customer/-80 stream 1: "), "{summary}");
 }
 
+/// They go on after the source was asked, and one of them is turned away then by a tablet that lags.
+#[tokio::test]
+async fn a_source_that_streams_seem_to_be_ahead_of_is_asked_once_more() {
+    let message = b"Error: GTIDSet Mismatch: requested source position".to_vec();
+    let rig = rig([Stream { message, ..running(100) }, running(100)], json!({})).await;
+    let is_asked_early = || rig.source[0].set(|c| (c.position, c.later_position) = (position(90), Some(position(100))));
+    is_asked_early();
+    assert_eq!(dry_run_ids(&rig).await, ["ERROR"]);
+    is_asked_early();
+    let request = VerdictRequest { keyspace: "customer".into(), workflow: "import".into() };
+    let told = rig.lab.advisor.clone().verdict(request).await.unwrap().into_inner().findings;
+    let blocking = told.iter().filter(|finding| finding.severity() == Severity::Blocks);
+    assert_eq!(blocking.map(|finding| finding.id.as_str()).collect::<Vec<_>>(), ["ERROR"], "{told:?}");
+}
+
 /// The tablets of a target whose source is resharded delete streams, whatever these have left to copy, and leave their copy states.
 #[tokio::test]
 async fn what_a_reshard_of_the_source_left_uncopied_is_not_handed_over() {
@@ -282,6 +297,8 @@ async fn a_target_shard_that_lost_a_stream_is_not_handed_over() {
     facts["every_pair"] = json!(true);
     rig.lab.put(&paths::workflow_record("customer", "import"), facts.to_string().into_bytes()).await;
     refused(&rig, complete(&rig, false).await, &["shard customer/-80: it has no stream of the source's 80-"]).await;
+    let summary = complete(&rig, true).await.unwrap();
+    assert!(summary.contains("STREAM_MISSING shard customer/-80: "), "{summary}");
 }
 
 #[tokio::test]

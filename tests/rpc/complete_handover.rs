@@ -12,14 +12,16 @@ use vtmigrated::topo::{LockRequest, paths};
 use vtmigrated_proto::binlogdata::{Rule, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Shard;
+use vtmigrated_proto::vschema::{Keyspace as VSchema, Table, keyspace::TablesEntry};
 use vtmigrated_proto::vtctldata::{VDiffResumeRequest, WorkflowDeleteRequest};
 use vtmigrated_proto::vttime::Time;
 
 use crate::complete::{
     TABLES, changes, complete, denied, frozen, position, record, refused, rig, running, shard_record, start, streams,
 };
-use crate::support::refusal;
+use crate::support::{Log, refusal};
 use crate::vdiff_rig::Rig;
+use crate::vdiff_show::{ERROR, log};
 use crate::vdiff_tablet::Diff;
 
 const UUID: &str = "00000000-0000-4000-8000-000000000001";
@@ -72,6 +74,57 @@ async fn a_replica_that_has_not_heard_of_the_handover_is_named() {
     assert!(told.ends_with("should it become primary, it refuses clients the tables of the workflow"), "{summary}");
     assert_eq!(lines.next(), Some("when it answers again, run: RefreshState zone2-0000001101"));
     assert_eq!(lines.next(), None);
+}
+
+#[tokio::test]
+async fn who_insists_goes_over_a_stream_that_stands_fails_or_is_at_a_place_of_another_kind() {
+    let stream = |state: State, message: &str, pos: String| Stream {
+        state: state.into(),
+        message: message.as_bytes().to_vec(),
+        pos: pos.into_bytes(),
+        ..running(100)
+    };
+    let insist = "MoveTables --workflow import --target-keyspace customer complete --ignore-source-keyspace";
+    for (stream, id, words) in [
+        (stream(State::Stopped, "", position(90)), "NOT_RUNNING", "its state is Stopped"),
+        (stream(State::Running, "Error: Data too long", position(100)), "ERROR", "Data too long"),
+        (stream(State::Running, "", "Newer/7".to_owned()), "POSITION_UNKNOWN", "cannot be compared"),
+    ] {
+        let rig = rig([stream, running(100)], json!({})).await;
+        refused(&rig, complete(&rig, false).await, &[words, insist]).await;
+        let summary = complete(&rig, true).await.unwrap();
+        let ignored = format!("{id} customer/-80 stream 1: ");
+        assert!(
+            summary.contains("ignored as --ignore-source-keyspace asks: ") && summary.contains(&ignored),
+            "{summary}"
+        );
+        assert!(!denied(&rig).await && record(&rig).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_who_insists_has_passed_over_is_in_the_audit_line() {
+    let rig = rig([running(100), running(100)], json!({})).await;
+    rig.source[0].set(|c| c.position.clear());
+    let (log, _logging) = Log::of_thread();
+    refused(&rig, complete(&rig, false).await, &["mysqld is down"]).await;
+    complete(&rig, true).await.unwrap();
+    let text = log.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("vtmigrated::audit")).collect();
+    let of = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    assert_eq!(lines.len(), 2, "{text}");
+    of(lines[0], &["Vtctld/MoveTablesComplete", "workflow=import", "outcome=\"FAILED_PRECONDITION\""]);
+    of(
+        lines[1],
+        &[
+            "Vtctld/MoveTablesComplete",
+            "workflow=import",
+            "outcome=\"OK\"",
+            "ignored as --ignore-source-keyspace asks: ",
+        ],
+    );
+    of(lines[1], &["SOURCE_UNREACHABLE", "mysqld is down"]);
+    assert!(!lines[0].contains("ignored as"), "{text}");
 }
 
 #[tokio::test]
@@ -138,6 +191,25 @@ async fn a_complete_that_is_repeated_looks_at_the_diffs_again() {
     rig.primaries[0].set(|c| c.found_before = vec![("00000000-0000-4000-8000-000000000000".into(), "orders".into())]);
     refused(&rig, complete(&rig, false).await, &["an earlier VDiff", "found rows that differ in orders"]).await;
     rig.primaries[0].set(|c| c.found_before.clear());
+    complete(&rig, false).await.unwrap();
+}
+
+/// Tablets count the rows that a reference table has in the other shards of its source as extra ones, and end in an error.
+#[tokio::test]
+async fn copies_that_a_reference_table_has_in_shards_of_the_source_keep_no_complete() {
+    let rig = rig([running(100), running(100)], json!({})).await;
+    let report = json!({"TableName": "customer", "ProcessedRows": 12, "MatchingRows": 4, "ExtraRowsSource": 8});
+    let tables = vec![
+        ("customer".into(), "error".into(), report.to_string()),
+        ("orders".into(), "completed".into(), json!({"TableName": "orders"}).to_string()),
+    ];
+    rig.give(&Diff { last_error: ERROR.into(), tables, ..diff("stopped") });
+    rig.primaries.iter().for_each(|primary| primary.set(|c| c.log = log(UUID, ["customer", "orders"])));
+    refused(&rig, complete(&rig, false).await, &["found rows that differ in customer"]).await;
+    let reference = Table { r#type: "reference".into(), ..Table::default() };
+    let tables = vec![TablesEntry { key: "customer".into(), value: Some(reference) }];
+    let source = VSchema { sharded: true, tables, ..VSchema::default() };
+    rig.put_in_source(&paths::vschema("commerce"), source).await;
     complete(&rig, false).await.unwrap();
 }
 

@@ -250,6 +250,25 @@ impl Rig {
         Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap()
     }
 
+    /// Replaces the source's shard by two, each with a primary that has the same tables.
+    pub async fn part_source(&self) -> [MigrateTablet; 2] {
+        let tables = self.source.tables();
+        let parts = [MigrateTablet::default(), MigrateTablet::default()];
+        for ((shard, uid), part) in SHARDS.into_iter().zip([200, 300]).zip(&parts) {
+            tables.iter().for_each(|table| part.fill(table, 10));
+            let port = part.start().await;
+            self.add_source_tablet(&tablet("src1", uid, "commerce", shard, TabletType::Primary, port)).await;
+        }
+        self.put_in_source(&paths::shard("commerce", "0"), Shard::default().encode_to_vec()).await;
+        parts
+    }
+
+    /// Stores a record in the global topology of the source.
+    pub async fn put_in_source(&self, path: &str, value: Vec<u8>) {
+        let source = self.source_topology().await;
+        source.global().write_one(Write::put(path, value, Expect::Any), None).await.unwrap();
+    }
+
     /// Sets the denied tables of the source's shard.
     pub async fn deny_source(&self, tables: &[&str]) {
         let source = self.source_topology().await;
@@ -297,7 +316,7 @@ impl Rig {
 }
 
 /// Registers another cluster in memory as ext1: commerce/0 with a primary in the cell src1.
-async fn mount(lab: &Lab, tables: &[&str]) -> MigrateTablet {
+pub async fn mount(lab: &Lab, tables: &[&str]) -> MigrateTablet {
     let dialer = std::sync::Arc::clone(lab.topo.dialer());
     let topo = Topo::open(dialer, "memory", "source", "/vitess/global").await.unwrap();
     let info = CellInfo { server_address: "source-src1".into(), root: "/vitess/src1".into() };

@@ -65,6 +65,10 @@ pub struct Contents {
     pub diff: Option<VDiffResponse>,
     /// Global variables of its MySQL.
     pub variables: Vec<(&'static str, &'static str)>,
+    /// What its database holds besides tables: kind and name.
+    pub inventory: Vec<(&'static str, &'static str)>,
+    /// Statements that begin with a text are answered with one row.
+    pub told: Vec<(&'static str, Vec<&'static str>)>,
     /// Where its binlogs are, when not at a GTID of the tests'.
     pub position: Option<&'static str>,
     /// Statements under way, and the most that there were.

@@ -8,14 +8,14 @@ mod reflect;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, prost::Message as _};
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, prost::Message as _};
 use tonic::client::Grpc;
 use tonic::{Request, Status};
 use vtmigrated::tablet::raw::Raw;
 
 use crate::support::Lab;
 use fixture::{Fixture, MARK, Records};
-use reflect::{fill, strings};
+use reflect::{Shape, fill, strings};
 
 /// Names that lead out of a record's place: to the records of another keyspace, of another cluster, to a directory.
 const HOSTILE: &[&str] = &[
@@ -34,13 +34,21 @@ const HOSTILE: &[&str] = &[
     "",
 ];
 
+/// Some of them, for more ways of asking.
+const SOME: &[&str] = &["../../keyspaces/victim", "../../../../../../../../other/global/keyspaces/victim/Keyspace", ""];
+
 /// Records that belong to no name: RPCs that are for them write them, whatever strings they carry.
 const SHARED: &[&str] = &["RoutingRules", "Rules", "ShardRoutingRules", "MirrorRules", "SrvVSchema"];
 
+/// All methods but the one of the older commands, which are lines of words.
 fn methods() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(vtmigrated_proto::DESCRIPTORS).unwrap();
-    let services = ["vtctlservice.Vtctld", "vtmigrated.Advisor", "vtmigrated.WayBack"];
-    let services = services.map(|name| pool.get_service_by_name(name).unwrap());
+    let is_served = |service: &ServiceDescriptor| {
+        let is_ours = ["vtctlservice", "vtmigrated"].contains(&service.package_name());
+        is_ours && service.full_name() != "vtctlservice.Vtctl"
+    };
+    let services: Vec<ServiceDescriptor> = pool.services().filter(is_served).collect();
+    assert!(services.len() >= 3, "{services:?}");
     services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 
@@ -96,10 +104,10 @@ async fn a_request_of_hostile_names_changes_and_shows_nothing() {
     let fixture = Fixture::start().await;
     let before = fixture.records().await;
     for method in methods() {
-        for name in HOSTILE {
+        for (name, shape) in HOSTILE.iter().flat_map(|name| [(name, Shape::Full), (name, Shape::Bare)]) {
             let mut message = DynamicMessage::new(method.input());
-            fill(&mut message, &mut |_| (*name).to_owned());
-            let what = format!("{} with {name:?} everywhere", method.full_name());
+            fill(&mut message, shape, &mut |_| (*name).to_owned());
+            let what = format!("{} with {name:?} everywhere ({shape:?})", method.full_name());
             tries(&fixture, &before, (&method, &message), &what, |_| false).await;
         }
     }
@@ -110,12 +118,15 @@ async fn one_hostile_name_among_good_ones_reaches_no_other_record() {
     let fixture = Fixture::start().await;
     let before = fixture.records().await;
     for method in methods() {
-        for field in strings(&method.input()) {
-            for name in HOSTILE {
-                let mut message = DynamicMessage::new(method.input());
-                fill(&mut message, &mut |at| if at == field { (*name).to_owned() } else { Fixture::good(at) });
-                let what = format!("{} with {field} {name:?}", method.full_name());
-                tries(&fixture, &before, (&method, &message), &what, Fixture::is_mine).await;
+        for (shape, names) in [(Shape::Full, HOSTILE), (Shape::Bare, SOME)] {
+            for field in strings(&method.input(), shape) {
+                for name in names {
+                    let mut text = |at: &str| if at == field { (*name).to_owned() } else { Fixture::good(at) };
+                    let mut message = DynamicMessage::new(method.input());
+                    fill(&mut message, shape, &mut text);
+                    let what = format!("{} with {field} {name:?} ({shape:?})", method.full_name());
+                    tries(&fixture, &before, (&method, &message), &what, Fixture::is_mine).await;
+                }
             }
         }
     }
@@ -127,10 +138,12 @@ async fn records_of_hostile_names_lead_to_no_other_record() {
     fixture.plant().await;
     let before = fixture.records().await;
     for method in methods() {
-        let mut message = DynamicMessage::new(method.input());
-        fill(&mut message, &mut Fixture::good);
-        let what = format!("{} where records name others", method.full_name());
-        tries(&fixture, &before, (&method, &message), &what, Fixture::is_mine).await;
+        for shape in [Shape::Full, Shape::Bare] {
+            let mut message = DynamicMessage::new(method.input());
+            fill(&mut message, shape, &mut Fixture::good);
+            let what = format!("{} where records name others ({shape:?})", method.full_name());
+            tries(&fixture, &before, (&method, &message), &what, Fixture::is_mine).await;
+        }
     }
 }
 
@@ -159,6 +172,9 @@ async fn older_commands_with_hostile_names_change_and_show_nothing() {
             let given = |flag: &String| format!("--{flag}={name}");
             let mut lines: Vec<Vec<String>> = (1..4).map(|count| vec![(*name).to_owned(); count]).collect();
             lines.extend(flags.iter().map(|flag| vec![given(flag), (*name).to_owned()]));
+            // a switch, or a value that stands by itself
+            let apart = |flag: &String| vec![format!("--{flag}"), (*name).to_owned(), (*name).to_owned()];
+            lines.extend(flags.iter().map(apart).flat_map(|words| [words[..2].to_vec(), words]));
             for words in ["show", "Show", "cancel", "Unmount"] {
                 lines.push(vec![words.to_owned(), format!("mine.{name}")]);
                 lines.push(vec![format!("{name}.mine"), words.to_owned()]);

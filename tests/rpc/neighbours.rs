@@ -6,10 +6,10 @@ mod breakage;
 mod breaking_cells;
 #[path = "neighbours/broken.rs"]
 mod broken;
-#[path = "neighbours/odd_records.rs"]
-mod odd_records;
 #[path = "neighbours/reshards.rs"]
 mod reshards;
+#[path = "neighbours/stopped_source.rs"]
+mod stopped_source;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,6 @@
 //! The first primary of a shard.
 
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
 use tonic::transport::Server;
@@ -125,11 +126,12 @@ async fn nobody_is_made_primary_who_cannot_be_one() {
     let text = "primary <nil> is not equal to expected alias zone1-0000000002";
     assert_refused(lab.client.planned_reparent_shard(expected).await, Code::FailedPrecondition, text);
     // all tablets must answer
-    lab.add_tablet(&tablet("zone2", 7, "ks", "0", TabletType::Replica, 1)).await;
-    let text = "tablet zone2-0000000007 at 127.0.0.1:1 cannot be reached for GetGlobalStatusVars";
-    let mut hurried = tonic::Request::new(elect(alias(1)));
-    hurried.set_timeout(std::time::Duration::from_secs(2));
-    assert_refused(lab.client.planned_reparent_shard(hurried).await, Code::Unavailable, text);
+    let no_tablet = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = no_tablet.local_addr().unwrap().port();
+    tokio::spawn(async move { while no_tablet.accept().await.is_ok() {} });
+    lab.add_tablet(&tablet("zone2", 7, "ks", "0", TabletType::Replica, port)).await;
+    let text = format!("tablet zone2-0000000007 at 127.0.0.1:{port} cannot be reached for GetGlobalStatusVars");
+    assert_refused(lab.client.planned_reparent_shard(elect(alias(1))).await, Code::Unavailable, &text);
     for name in HOSTILE {
         let request = PlannedReparentShardRequest { shard: (*name).into(), ..elect(None) };
         assert_refused(lab.client.planned_reparent_shard(request).await, Code::InvalidArgument, "");
@@ -244,7 +246,7 @@ async fn init_shard_primary_resets_all_and_makes_the_named_one_primary() {
 async fn tablets_that_were_just_started_are_waited_for() {
     let calls = Calls::default();
     let mut lab = cluster(&calls, "none", &[(TabletType::Replica, Told::default())]).await;
-    for (uid, first) in [(2, false), (3, true)] {
+    for (uid, first) in [(2, true), (3, false)] {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         // nothing listens there yet
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -1,6 +1,7 @@
 //! Shards of the target that a workflow is not about: they are being made beside those that serve, or are left over.
 
 use prost::Message;
+use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{self, paths};
 use vtmigrated_proto::topodata::{Shard, TabletType};
@@ -36,6 +37,10 @@ async fn a_shard_that_does_not_serve_yet_needs_no_tables_for_a_complete() {
     for tablet in [&rig.source, &rig.target[0], &rig.target[1], &spare] {
         tablet.contents().counts_ids = true;
     }
+    // nor does it matter whether its tablets know what is denied on others
+    rig.set_record(json!({"unaware": ["zone1-0000001200"]})).await;
+    let told = rig.verdict().await.unwrap().findings;
+    assert!(told.iter().all(|finding| finding.id != "DENIED_MISSING"), "{told:?}");
     rig.complete().await.unwrap();
     rig.expect_clean(&TABLES).await;
     assert_eq!((rows(&rig), spare.tables()), (vec![10; 4], vec![]));

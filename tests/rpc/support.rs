@@ -1,6 +1,6 @@
 //! A cluster to call: server, client, topology.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message;
@@ -268,4 +268,33 @@ pub fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code,
     let (found, message) = refusal(answer);
     assert!(message.starts_with(text), "{message}");
     assert_eq!(found, code, "{message}");
+}
+
+/// A log kept in memory.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Keeps what is logged on this thread, on which a test's whole runtime is unless it asks for more, until the guard goes.
+    pub fn of_thread() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        (log, tracing::subscriber::set_default(format.finish()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
 }

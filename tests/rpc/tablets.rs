@@ -100,7 +100,8 @@ async fn a_cell_whose_record_leads_nowhere_is_nobody_elses_trouble() {
     assert!(text.contains("/vitess/global/cells/zone8/CellInfo"), "{text}");
     assert!(lab.cell("zone2").await.get("SrvVSchema").await.is_ok());
     let strict = GetTabletsRequest { strict: true, ..GetTabletsRequest::default() };
-    assert!(lab.client.get_tablets(strict).await.unwrap_err().message().contains("zone9"));
+    let text = lab.client.get_tablets(strict).await.unwrap_err().message().to_owned();
+    assert!(text.contains("zone8") || text.contains("zone9"), "{text}");
 }
 
 #[tokio::test]

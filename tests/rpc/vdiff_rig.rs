@@ -90,6 +90,11 @@ impl Rig {
         put(&conn, path, record).await;
     }
 
+    /// Stores a record in the global topology of the source.
+    pub async fn put_in_source(&self, path: &str, record: impl Message) {
+        put(source_topology(&self.lab).await.global(), path.to_owned(), record).await;
+    }
+
     /// Diff actions that the primaries were asked for since the last call.
     pub fn taken(&self) -> Vec<Vec<String>> {
         self.primaries.iter().map(DiffTablet::actions).collect()

@@ -9,7 +9,8 @@ use crate::vdiff::{OTHER, UUID};
 use crate::vdiff_rig::Rig;
 use crate::vdiff_tablet::{Diff, result};
 
-const ERROR: &str = "failed to reconcile extra rows: node doesn't exist: /vitess/global/keyspaces/commerce/VSchema";
+pub const ERROR: &str = "failed to reconcile extra rows: node doesn't exist: /vitess/global/keyspaces/commerce/VSchema";
+
 #[tokio::test]
 async fn show_answers_for_all_shards_or_says_which_does_not() {
     let mut rig = Rig::start().await;
@@ -66,8 +67,8 @@ async fn a_primary_that_is_gone_is_named_with_its_shard() {
     assert!(message.contains("(primary of the target shard customer/90-a0)"), "{message}");
 }
 
-/// The log of a shard: tables t and u; u was compared, t ended in the error.
-fn log(uuid: &str) -> vtmigrated_proto::query::QueryResult {
+/// The log of a shard of two tables: the first one ended in the error, the other one was compared.
+pub fn log(uuid: &str, [failed, compared]: [&str; 2]) -> vtmigrated_proto::query::QueryResult {
     let options = r#"{"core_options":{"auto_retry":true,"max_extra_rows_to_compare":1000}}"#;
     let line = |message: &str, last: i64| {
         vec![uuid.into(), options.into(), message.to_owned(), "1".into(), last.to_string(), "1795309200".into()]
@@ -75,11 +76,11 @@ fn log(uuid: &str) -> vtmigrated_proto::query::QueryResult {
     let table =
         |name: &str| vec![uuid.into(), String::new(), format!("table {name}"), "0".into(), "0".into(), "0".into()];
     let lines = [
-        line("completed: table 'u'", 1),
-        line(&format!("Table t Error: {ERROR}"), 2),
+        line(&format!("completed: table '{compared}'"), 1),
+        line(&format!("Table {failed} Error: {ERROR}"), 2),
         line(&format!("Error: {ERROR}"), 3),
-        table("t"),
-        table("u"),
+        table(failed),
+        table(compared),
     ];
     result(&["vdiff_uuid", "options", "message", "times", "last_id", "at"], &lines)
 }
@@ -98,7 +99,7 @@ async fn a_difference_that_the_tablet_cannot_finish_is_an_answer() {
     };
     rig.primaries[0].set(|c| {
         c.diffs.push(diff("error", ERROR, "error"));
-        c.log = log(&UUID.to_uppercase());
+        c.log = log(&UUID.to_uppercase(), ["t", "u"]);
     });
     rig.primaries[1].set(|c| c.diffs.push(diff("completed", "", "completed")));
     let all = rig.show("all").await.unwrap();

@@ -53,6 +53,8 @@ pub struct Contents {
     pub gone: Vec<String>,
     /// What it has executed; it does not tell when this is empty.
     pub position: String,
+    /// The same from the second question on, where that is another one.
+    pub later_position: Option<String>,
     /// What it says of its own replication; it does not know the call when this is absent.
     pub replication: Option<Result<replicationdata::Status, String>>,
     /// The cells of its workflow.
@@ -241,7 +243,11 @@ impl TabletManager for DiffTablet {
     }
 
     async fn primary_position(&self, _: Request<PrimaryPositionRequest>) -> Answer<PrimaryPositionResponse> {
-        let position = self.0.lock().unwrap().position.clone();
+        let mut contents = self.0.lock().unwrap();
+        let position = contents.position.clone();
+        if let Some(later) = contents.later_position.take() {
+            contents.position = later;
+        }
         if position.is_empty() {
             return Err(Status::unknown("TabletManager.PrimaryPosition: mysqld is down"));
         }

@@ -3,10 +3,10 @@
 use tonic::Code;
 use vtmigrated::topo::{self, paths, wire};
 use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
-use vtmigrated_proto::vschema::{Keyspace, Table, Vindex};
+use vtmigrated_proto::vschema::{AutoIncrement, Keyspace, Table, Vindex};
 use vtmigrated_proto::vtctldata::*;
 
-use crate::support::{HOSTILE, Lab, assert_refused};
+use crate::support::{HOSTILE, Lab, assert_refused, refusal};
 
 fn lookup(params: &[&str]) -> Keyspace {
     let params = params.iter().map(|param| ((*param).to_owned(), "world".to_owned())).collect();
@@ -62,6 +62,20 @@ async fn what_is_not_to_be_stored_is_not() {
     bare.tables.push(TablesEntry { key: "t".into(), value: Some(Table::default()) });
     let text = "BuildKeyspace(ks): missing primary col vindex for table: t\ngive the table column_vindexes";
     assert_refused(lab.client.apply_v_schema(apply(Some(bare), "")).await, Code::InvalidArgument, text);
+    for (column, sequence) in [("", ""), ("id", ""), ("", "ids")] {
+        let half = Some(AutoIncrement { column: column.into(), sequence: sequence.into() });
+        let table = Table { auto_increment: half, ..Table::default() };
+        let tables = vec![TablesEntry { key: "t".into(), value: Some(table) }];
+        for dry_run in [false, true] {
+            let half = Keyspace { tables: tables.clone(), ..Keyspace::default() };
+            let request = ApplyVSchemaRequest { dry_run, ..apply(Some(half), "") };
+            let (code, text) = refusal(lab.client.apply_v_schema(request).await);
+            assert!(
+                code == Code::InvalidArgument && text.contains("auto_increment"),
+                "{column:?} {sequence:?}: {text}"
+            );
+        }
+    }
     let cells = ApplyVSchemaRequest { cells: vec!["zoneX".into()], ..apply(Some(lookup(&[])), "") };
     let refused = lab.client.apply_v_schema(cells).await;
     assert_refused(refused, Code::NotFound, "RebuildSrvVSchema: node doesn't exist: ");

@@ -187,6 +187,18 @@ fn every_alert_is_tried_in_both_directions() {
     assert_eq!(names, silent);
 }
 
+#[test]
+fn the_documents_say_what_to_do_at_every_alert() {
+    let alerts = yaml("docker/prometheus/alerts.yml");
+    let mut names = Vec::new();
+    texts(&alerts["groups"], "alert", &mut names);
+    let pages =
+        ["docs/metrics.md", "docs/way-back.md"].map(|page| fs::read_to_string(repository().join(page)).unwrap());
+    let told = |name: &str| pages.iter().any(|page| page.contains(&format!("\n| {name} | ")));
+    let missing: Vec<_> = names.into_iter().filter(|name| !told(name)).collect();
+    assert!(missing.is_empty(), "in neither table: {missing:?}");
+}
+
 const BEGIN: &str = "<!-- metrics: made by `UPDATE_DOCS=1 cargo test -p integration --test metrics` -->\n";
 const END: &str = "<!-- end of metrics -->\n";
 

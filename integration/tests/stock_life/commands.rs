@@ -66,6 +66,11 @@ async fn a_workflow_is_listed_shown_stopped_started_updated_compared_and_deleted
     run(pair, &of("stop")).await;
     let shown = json_of(pair, &of("show")).await;
     assert_eq!(stream(&shown)["state"], "Stopped", "{shown}");
+    let refused = import.migrate(&["complete"]).await.unwrap();
+    let insist = "MoveTables --workflow import --target-keyspace attic_new complete --ignore-source-keyspace";
+    for words in ["its state is Stopped", insist, "Workflow --keyspace attic_new start --workflow import"] {
+        assert!(!refused.ok() && refused.stderr.contains(words), "{words}: {refused}");
+    }
     run(pair, &of("start")).await;
     import.until_running().await.unwrap();
     // the client sends no update of nothing

@@ -67,6 +67,8 @@ const SUBJECTS: &[&str] = &[
     "keep_data",
     "all_tables",
     "ignore_source_keyspace",
+    "forget_source",
+    "forget_record",
 ];
 
 /// `target_keyspace=customer workflow=import`: the subjects that a request names.
@@ -194,6 +196,7 @@ mod tests {
     use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
     use vtmigrated_proto::topodata::TabletAlias;
     use vtmigrated_proto::vtctldata::*;
+    use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 
     use super::*;
     use crate::guard::{Role, class};
@@ -206,9 +209,13 @@ mod tests {
     fn whatever_a_change_names_is_a_subject() {
         let pool = json::pool().unwrap();
         let mut missing = std::collections::BTreeSet::new();
-        for service in ["vtctlservice.Vtctld", "vtmigrated.Advisor", "vtmigrated.WayBack"] {
-            for method in pool.get_service_by_name(service).unwrap().methods() {
-                if class(&format!("{service}/{}", method.name())) <= Role::Read {
+        let ours = |service: &prost_reflect::ServiceDescriptor| {
+            let is_vtctld = service.full_name() == "vtctlservice.Vtctld";
+            is_vtctld || service.package_name() == "vtmigrated"
+        };
+        for service in pool.services().filter(ours) {
+            for method in service.methods() {
+                if class(&format!("{}/{}", service.full_name(), method.name())) <= Role::Read {
                     continue;
                 }
                 for field in method.input().fields() {
@@ -239,9 +246,12 @@ mod tests {
         let tablets = DeleteTabletsRequest { tablet_aliases: vec![alias(1), alias(2)], ..Default::default() };
         let text = of("vtctlservice.Vtctld/DeleteTablets", &tablets.encode_to_vec());
         assert_eq!(text, "tablet_aliases=zone1-0000000001,zone1-0000000002");
-        let clean =
-            vtmigrated_proto::vtmigrated::CleanLeftoversRequest { keyspace: "ks".into(), keys: vec!["a".into()] };
+        let clean = CleanLeftoversRequest { keyspace: "ks".into(), keys: vec!["a".into()] };
         assert_eq!(of("vtmigrated.Advisor/CleanLeftovers", &clean.encode_to_vec()), "keyspace=ks keys=a");
+        let (keyspace, workflow) = ("ks".into(), "import".into());
+        let forget = WayBackRequest { keyspace, workflow, forget_source: true, forget_record: false };
+        let text = of("vtmigrated.WayBack/Cancel", &forget.encode_to_vec());
+        assert_eq!(text, "keyspace=ks workflow=import forget_source=true");
     }
 
     #[test]

@@ -65,12 +65,10 @@ pub fn alias(text: &str) -> Result<TabletAlias> {
     })
 }
 
-/// A tablet type by its name; the older word for primary, too.
+/// A tablet type by its name; the older words, too.
 pub fn tablet_type(text: &str) -> Result<TabletType> {
-    let name = text.trim().to_ascii_uppercase();
-    let name = if name == "MASTER" { "PRIMARY" } else { &name };
-    let text = || format!("unknown TabletType {}", shown(text));
-    TabletType::from_str_name(name).ok_or_else(|| Error::usage(text(), "such as primary, replica or rdonly"))
+    let unknown = || Error::usage(format!("unknown TabletType {}", shown(text)), "such as primary, replica or rdonly");
+    vtmigrated_proto::tablet_type(text).ok_or_else(unknown)
 }
 
 /// Tablet types as a stream's picker takes them: `in_order:REPLICA,PRIMARY`. True when the order counts.
@@ -110,7 +108,8 @@ mod tests {
     fn tablet_types_may_have_an_order() {
         let types = tablet_types("in_order:REPLICA,primary").unwrap();
         assert_eq!(types, (vec![TabletType::Replica, TabletType::Primary], true));
-        assert_eq!(tablet_types("master").unwrap(), (vec![TabletType::Primary], false));
+        let older = tablet_types("master,batch").unwrap();
+        assert_eq!(older, (vec![TabletType::Primary, TabletType::Rdonly], false));
         assert_eq!(tablet_types("").unwrap(), (vec![], false));
         assert_eq!(tablet_types("leader").unwrap_err().to_string(), "unknown TabletType leader");
     }

@@ -121,6 +121,16 @@ mod tests {
     }
 
     #[test]
+    fn levels_have_the_names_that_vitess_24_takes() {
+        for (name, wanted) in
+            [("debug", Level::DEBUG), ("info", Level::INFO), ("WARN", Level::WARN), ("error", Level::ERROR)]
+        {
+            assert_eq!(level(name).unwrap(), wanted, "{name}");
+        }
+        assert_eq!(level("loud").unwrap_err(), "loud: it must be debug, info, warn or error");
+    }
+
+    #[test]
     fn modules_are_pairs() {
         assert_eq!(modules("a*=2,create=10").unwrap(), [("a*".to_owned(), 2), ("create".to_owned(), 10)]);
         assert!(modules("").unwrap().is_empty());

@@ -249,10 +249,12 @@ impl Http {
         })
     }
 
-    /// Decodes an answer.
+    /// Decodes an answer. The parser's own words would quote it.
     pub(super) fn json<T: DeserializeOwned>(&self, body: &[u8], path: &str) -> Result<T> {
-        serde_json::from_slice(body)
-            .map_err(|e| Error::Backend { path: path.to_owned(), detail: format!("bad answer of Consul: {e}") })
+        serde_json::from_slice(body).map_err(|error| {
+            let detail = format!("bad answer of Consul: line {}, column {}", error.line(), error.column());
+            Error::Backend { path: path.to_owned(), detail }
+        })
     }
 
     fn unreachable(&self, detail: String) -> Error {
@@ -261,7 +263,7 @@ impl Http {
 
     /// The beginning of an answer's text on one line. Some versions quote the token. What answers at an address that only a
     /// request named may be no Consul, and its text not for the caller.
-    fn text(&self, body: &[u8]) -> String {
+    pub(super) fn text(&self, body: &[u8]) -> String {
         if self.stranger {
             return "what it says is not shown: no setting names this server".into();
         }

@@ -122,7 +122,8 @@ pub(super) async fn commit(
     match first {
         // rights are checked operation by operation
         Some(refusal) if refusal.what.contains("ermission denied") => {
-            let detail = format!("{}: {}", crate::topo::error::NOT_ALLOWED, refusal.what);
+            let said = consul.http.text(refusal.what.as_bytes());
+            let detail = format!("{}: {said}", crate::topo::error::NOT_ALLOWED);
             Err(Error::Backend { path: path.to_owned(), detail })
         }
         Some(refusal) => Ok(Outcome::Refused(refusal.op_index)),

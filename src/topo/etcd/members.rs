@@ -184,6 +184,8 @@ impl Members {
             };
             self.leave(at);
             tried += 1;
+            // the next one has a token of its own
+            renewed = false;
             sent |= bad.0 != Bad::NoConnection;
             if !self.goes_on(tried, &bad.0, began, until) {
                 return Err(self.convert(&bad.1, key));

@@ -14,6 +14,8 @@ use crate::topo::paths;
 
 /// A way back that is open for longer is told, in seconds: a week.
 const LONG: i64 = 7 * 24 * 3600;
+/// The commands of which one ends a way back that is open.
+const DECIDE: &str = "complete|cancel";
 /// Bound of asking a mounted cluster for its ways back.
 const READING: Duration = Duration::from_secs(3);
 
@@ -40,7 +42,11 @@ pub fn judge(
             true => trouble(facts, has_record(keyspace, workflow), now)?,
             false => ("its keyspace is gone".to_owned(), "cancel"),
         };
-        let doing = if action == "cancel" { "take it away" } else { "finish it" };
+        let doing = match action {
+            "cancel" => "take it away",
+            DECIDE => "go back, or stay with the target",
+            _ => "finish it",
+        };
         let mend = format!("{doing}: {}", way_back::command(action, names));
         Some(Leftover::new(Finding::new(&check::WAY_BACK_LEFT, subject, cause, mend), None))
     };
@@ -83,7 +89,7 @@ fn trouble(facts: &Facts, has_migration: bool, now: i64) -> Option<(String, &'st
         Phase::Handed => plain("its streams do not run: complete could not open it", "prepare"),
         Phase::Open => {
             let days = (now - facts.since) / (24 * 3600);
-            (now - facts.since > LONG).then(|| (format!("it is open for {days} days"), "cancel"))
+            (now - facts.since > LONG).then(|| (format!("it is open for {days} days"), DECIDE))
         }
         Phase::Closing | Phase::Returned => plain("going back was interrupted", "complete"),
         Phase::Cancelling => plain("its cancel was interrupted", "cancel"),
@@ -119,8 +125,11 @@ mod tests {
         ] {
             assert_eq!((told(phase, true), told(phase, false)), (alive, gone), "{phase}");
         }
-        let old = trouble(&facts("open", now - LONG - 1), false, now).unwrap();
-        assert_eq!(old, ("it is open for 7 days".to_owned(), "cancel"));
+        let known = [("ks".to_owned(), "w".to_owned(), Ok(facts("open", now - LONG - 1)))];
+        let old = &judge(&known, &|_, _| false, &|_| true, now)[0].finding;
+        let mend =
+            "go back, or stay with the target: vtmigrated way-back complete|cancel --target-keyspace ks --workflow w";
+        assert_eq!((old.cause.as_str(), old.mend.as_str()), ("it is open for 7 days", mend));
         let known = [("ks".to_owned(), "w".to_owned(), Err("garbage".to_owned()))];
         let unread = &judge(&known, &|_, _| false, &|_| true, now)[0].finding;
         assert!(unread.id == "NOT_READ" && unread.mend.ends_with("--workflow w --forget-record"), "{unread:?}");

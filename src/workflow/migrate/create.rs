@@ -92,8 +92,9 @@ pub(in crate::workflow) async fn locks(
 /// What can be refused without a lock: one wave.
 async fn precheck(context: &Context, arguments: &Arguments) -> Result<Arc<Topo>> {
     let keyspace = &arguments.target_keyspace;
-    let help =
-        format!("make the keyspace if it is not in GetKeyspaces, and give it a vschema: ApplyVSchema {keyspace}");
+    let help = format!(
+        "make the keyspace if it is not in GetKeyspaces, and give it a vschema: ApplyVSchema --vschema-file <file> {keyspace}"
+    );
     let vschema = async {
         topo::vschema::get(context.topo.global(), keyspace).await.map_err(|error| gather::missing(error, help))
     };
@@ -160,8 +161,8 @@ fn unread(error: Error) -> WorkflowStatusResponse {
     WorkflowStatusResponse { traffic_state, ..WorkflowStatusResponse::default() }
 }
 
-/// The traffic line is the one text of the answer that the stock client prints whatever the number of streams. Each warning
-/// says what to do; of many of one check some are told, and all of them in the log.
+/// The traffic line is the one text of the answer that is free. `vtctldclient Migrate create` prints nothing of it (22.0.4 and 24.0.4): people
+/// have the dry run and the log. Each warning says what to do; of many of one check some are told, and all of them in the log.
 fn with_warnings(mut answer: WorkflowStatusResponse, report: &Report) -> WorkflowStatusResponse {
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for warning in report.warnings() {

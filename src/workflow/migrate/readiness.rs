@@ -1,20 +1,23 @@
 //! Whether complete may go on: what the verdict finds blocking, and the source's position reached.
 
+mod refusal;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join5;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use super::super::preflight::{Finding, Report, Severity, check, shown};
+use self::refusal::refusal;
+use super::super::preflight::{Finding, Report, Severity, check};
 use super::super::record::{self, Facts};
 use super::super::streams::{Keyspace, OnShard, Origin, is_frozen};
 use super::super::verdict::diff::{self, Diffs};
 use super::super::verdict::replicas;
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence, insist, is_of_the_source, overrides};
-use super::super::{Error, Result, names};
+use super::super::verdict::{self, Evidence, insist, overrides};
+use super::super::{Error, Result};
 use super::rows::CopyStates;
 use super::{Found, copy_states, thaw};
 use crate::context::Context;
@@ -92,7 +95,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// One wave when the source is known, else as many as it takes to ask it.
+    /// One wave when the source is known, else as many as it takes to ask it. It is asked once more where streams seem to have
+    /// applied what it has lost.
     async fn read(context: &Context, found: &Found, workflow: &str, known: Option<Asked>) -> Result<Self> {
         let target = &found.target.keyspace;
         let origin = &found.origin;
@@ -109,10 +113,15 @@ impl Seen {
             diffs,
             verdict::columns_of(context, target, (&found.rows, facts), &origin.tables),
         );
-        let source = source(context, found, known);
-        let (source, on_target) = futures::future::join(source, on_target).await;
+        let (told, on_target) = futures::future::join(source(context, found, known), on_target).await;
         let (states, orphaned, rows, diffs, (columns, silent)) = on_target;
-        Ok(Self { source, states: states?, orphaned: orphaned?, rows: rows?, diffs, columns, silent })
+        let (states, orphaned, rows) = (states?, orphaned?, rows?);
+        let mut seen = Self { source: told, states, orphaned, rows, diffs, columns, silent };
+        if !seen.evidence(found, workflow).ahead().is_empty() {
+            // they may have gone on since it was asked
+            seen.source = Box::pin(source(context, found, None)).await;
+        }
+        Ok(seen)
     }
 
     fn evidence<'a>(&'a self, found: &'a Found, workflow: &'a str) -> Evidence<'a> {
@@ -151,7 +160,7 @@ async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::
 }
 
 /// What the source of a workflow is asked.
-fn asked(found: &Found) -> Ask {
+pub fn asked(found: &Found) -> Ask {
     let origin = &found.origin;
     Ask {
         mount: origin.mount.clone(),
@@ -216,11 +225,7 @@ async fn prove(
     (known, ignore_source, within): (Option<Asked>, bool, Duration),
     lock: &Lock,
 ) -> Result<Ready> {
-    let mut seen = Seen::read(context, found, workflow, known).await?;
-    if !seen.evidence(found, workflow).ahead().is_empty() {
-        // it is asked once more, for they may have gone on since it was
-        seen.source = source(context, found, None).await;
-    }
+    let seen = Seen::read(context, found, workflow, known).await?;
     let first = seen.evidence(found, workflow);
     let (mut all, behind) = (first.judge(), first.behind());
     all.extend(seen.silent.iter().cloned());
@@ -354,39 +359,6 @@ async fn refused(
     let is_behind = reasons.iter().any(|finding| finding.id == check::BEHIND.id);
     let unread = if is_behind { overrides::unread(context, target, rows).await } else { Vec::new() };
     refusal(target, workflow, reasons, unread.iter().collect())
-}
-
-/// The refusal for those reasons that block; what is told beside them need not. Of many some are told, the first one whole.
-fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>, beside: Vec<&Finding>) -> Error {
-    let keyspace = &target.name;
-    let reasons: Vec<&Finding> = reasons.into_iter().filter(|f| f.severity == Severity::Blocks).collect();
-    let told: Vec<&Finding> = reasons.iter().chain(&beside).copied().collect();
-    let cause = |(at, f): (usize, &&Finding)| if at == 0 { f.cause.clone() } else { shown(&f.cause) };
-    let texts: Vec<String> = told.iter().enumerate().map(|of| format!("{}: {}", of.1.subject, cause(of))).collect();
-    // the ways out come first: where there is much to tell the end is cut
-    let mut help = Vec::new();
-    if reasons.iter().all(|finding| is_of_the_source(finding)) {
-        help.push(format!(
-            "to hand over without that proof, as when the source is gone: MoveTables --workflow {workflow} --target-keyspace {keyspace} \
-             complete --ignore-source-keyspace"
-        ));
-    }
-    help.push(format!(
-        "to end it all the same and keep the data: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data"
-    ));
-    let mut seen = BTreeSet::new();
-    let with_mend = told.iter().filter(|f| !f.mend.is_empty() && seen.insert((f.id, f.mend.as_str())));
-    help.extend(with_mend.take(names::NAMED).map(|f| format!("{}: {}", f.id, f.mend)));
-    Error::Blocked {
-        reason: "WORKFLOW_NOT_DONE",
-        text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", names::some(&texts, "; ")),
-        help: help.join("\n"),
-        violations: told.iter().take(names::NAMED).map(violation).collect(),
-    }
-}
-
-fn violation(finding: &&Finding) -> (String, String, String) {
-    (finding.id.to_owned(), finding.subject.clone(), shown(&finding.cause))
 }
 
 #[cfg(test)]

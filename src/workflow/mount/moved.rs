@@ -1,6 +1,6 @@
 //! A mount in use whose cluster has another topology server, or other addresses of it, by now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
@@ -41,7 +41,8 @@ pub(super) async fn follow(
     Ok(())
 }
 
-/// True where a topology has every source keyspace that the users of a mount read, as their creates have read it.
+/// True where a topology has every source keyspace that the users of a mount read, as their creates have read it: two round trips,
+/// however many they are.
 async fn has_sources(context: &Context, name: &str, topo: &Topo, users: &[String]) -> Result<bool> {
     let records = record::all(context.topo.global()).await?;
     let mut read: BTreeMap<String, (&str, i64)> = BTreeMap::new();
@@ -53,12 +54,9 @@ async fn has_sources(context: &Context, name: &str, topo: &Topo, users: &[String
             read.insert(format!("{keyspace}.{workflow}"), (facts.source.0.as_str(), created));
         }
     }
-    for user in users {
-        let Some((source, created)) = read.get(user) else { return Ok(false) };
-        let found = topo.global().find(&paths::keyspace(source)).await?;
-        if found.is_none_or(|node| node.created != *created) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let wanted: Option<BTreeSet<(&str, i64)>> = users.iter().map(|user| read.get(user).copied()).collect();
+    let Some(wanted) = wanted else { return Ok(false) };
+    let asked = wanted.iter().map(|(source, _)| paths::keyspace(source)).collect();
+    let found = topo.global().get_many(asked).await?;
+    Ok(found.iter().zip(&wanted).all(|(node, (_, created))| node.as_ref().is_some_and(|node| node.created == *created)))
 }

@@ -18,16 +18,15 @@ pub fn between_shards(
     let Some(((first, known), others)) = shards.split_first() else { return Vec::new() };
     let mut found = Vec::new();
     for table in tables {
-        let Some(here) = known.get(table) else { continue };
+        let Some(here) = known.get(table) else {
+            let having = others.iter().find(|(_, there)| there.contains_key(table));
+            found.extend(having.map(|(shard, _)| missing(table, first, shard)));
+            continue;
+        };
         for (shard, there) in others {
             let subject = format!("table {table}");
             let Some(there) = there.get(table) else {
-                found.push(Finding::new(
-                    &check::TABLE_MISSING_ON_SHARD,
-                    subject,
-                    format!("table {table} not found in source shard {shard}: it is in {first} only"),
-                    "create it there, or leave it out with --exclude-tables",
-                ));
+                found.push(missing(table, shard, first));
                 continue;
             };
             let Difference { lost, other } = Difference::of(&here.schema, &there.schema);
@@ -50,6 +49,16 @@ pub fn between_shards(
         }
     }
     found
+}
+
+/// A table that one shard lacks and another one has.
+fn missing(table: &str, lacking: &str, having: &str) -> Finding {
+    Finding::new(
+        &check::TABLE_MISSING_ON_SHARD,
+        format!("table {table}"),
+        format!("table {table} not found in source shard {lacking}: it is in {having}"),
+        "create it there, or leave it out with --exclude-tables",
+    )
 }
 
 /// How a table of another shard differs from the one that definitions are taken from.

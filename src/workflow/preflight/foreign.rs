@@ -7,6 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use vtmigrated_proto::vschema::Keyspace as VSchema;
+use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
+
 use super::check;
 use super::report::Finding;
 use super::tables::{Shapes, list};
@@ -91,8 +94,12 @@ pub fn parents(tables: &[String], shapes: &Shapes, on_target: &BTreeSet<&str>) -
 
 /// Foreign keys of the source by which its MySQL changes or deletes rows of its own accord. A tablet lets the target's MySQL do the
 /// same, where that has the key, only once its stream has copied all tables: until then it switches foreign keys off (Vitess 22.0.4 and
-/// 24.0.4, `updateFKCheck`). `dropped`: the target's tables get no foreign keys.
-pub fn cascading(tables: &[String], shapes: &Shapes, dropped: bool) -> Vec<Finding> {
+/// 24.0.4, `updateFKCheck`). Where vtgate manages foreign keys it changes the rows itself, which binlogs have. `dropped`: the target's
+/// tables get no foreign keys.
+pub fn cascading(tables: &[String], shapes: &Shapes, source: &VSchema, dropped: bool) -> Vec<Finding> {
+    if source.foreign_key_mode() == ForeignKeyMode::Managed {
+        return Vec::new();
+    }
     let moved: BTreeSet<&String> = tables.iter().collect();
     let mut found = Vec::new();
     for table in tables {

@@ -94,12 +94,15 @@ fn streams_of_several_mounts_disagree() {
             ..BinlogSource::default()
         };
         let stream = Stream { bls: Some(bls), ..Stream::default() };
-        OnShard { shard: 0, found: Found { streams: vec![stream], ..Found::default() } }
+        let found = Found { workflow: "import".into(), streams: vec![stream], ..Found::default() };
+        OnShard { shard: 0, found }
     };
     let of = |mounts: [&str; 2]| origin("customer", &mounts.map(from).iter().collect::<Vec<_>>());
     assert_eq!(of(["ext1", "ext1"]).unwrap().mount, "ext1");
-    let text = of(["ext1", "ext2"]).unwrap_err().to_string();
-    assert_eq!(text, "source clusters are mismatched across streams: ext1 vs ext2");
+    let error = of(["ext1", "ext2"]).unwrap_err();
+    assert_eq!(error.to_string(), "source clusters are mismatched across streams: ext1 vs ext2");
+    let help = crate::error::Explain::help(&error);
+    assert!(help.ends_with("see: Workflow --keyspace customer show --workflow import"), "{help}");
 }
 
 fn primary_since(uid: u32, seconds: Option<i64>) -> Tablet {

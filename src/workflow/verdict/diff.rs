@@ -14,6 +14,7 @@ use super::super::record::Facts;
 use super::super::settle;
 use super::super::streams::{Keyspace, OnShard, Origin};
 use super::super::vdiff_summary::{self, ShardRow, TableReport};
+use super::ASK_AGAIN;
 use crate::context::Context;
 use crate::sql::rows::epoch_seconds;
 use earlier::Mismatch;
@@ -228,7 +229,7 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
     let mut known: Vec<&Diff> = Vec::new();
     for (shard, diff) in diffs {
         match diff {
-            Err(why) => found.push(Finding::new(&check::VDIFF_UNKNOWN, subject(shard), why.clone(), "")),
+            Err(why) => found.push(Finding::new(&check::VDIFF_UNKNOWN, subject(shard), why.clone(), ASK_AGAIN)),
             Ok(None) => unfinished.push(format!("{shard} has none")),
             Ok(Some(diff)) => {
                 known.push(diff);

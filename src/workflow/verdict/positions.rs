@@ -70,6 +70,10 @@ pub fn reach(stream: &Stream, source: &Result<Source, String>, facts: Option<&Fa
     }
 }
 
+/// What helps where positions are of two kinds.
+const UNCOMPARED: &str = "see gtid_mode of the source's MySQL servers; where it is another one than when the copy began: cancel the \
+                          workflow and create it again";
+
 /// What source tablets say to a stream that has more than they have (Vitess 22.0.4 and 24.0.4, `uvstreamer.go`).
 const MISMATCH: &[u8] = b"GTIDSet Mismatch";
 
@@ -98,11 +102,11 @@ fn lost(stream: &Stream, source: &Result<Source, String>) -> Option<GtidSet> {
 fn ahead(subject: &str, stream: &Stream, source: &Result<Source, String>) -> Option<Finding> {
     let text = format!(
         "it has applied transactions that the source's primary does not have: {}; the source was restored, or failed over and lost \
-         them, and what it has written in their place the stream passes over",
+         them, and what it has written in their place the stream passes over; or a replica that it read from wrote them itself",
         lost(stream, source)?
     );
     let mend = "run the command again; if it says the same, do not wait until the stream goes on by itself: cancel the workflow and \
-                create it again";
+                create it again, with --tablet-types primary where a replica wrote them";
     Some(Finding::new(&check::POSITION_AHEAD, subject, text, mend))
 }
 
@@ -131,7 +135,8 @@ impl Positions {
                 Reach::Snapshot => {
                     let text =
                         "it stopped after its copy, as it was asked to: it has nothing that the source wrote since";
-                    found.snapshots.push(Finding::new(&check::STOPPED_AFTER_COPY, subject, text, ""));
+                    let mend = "nothing, if it is meant so; else cancel the workflow and create it again";
+                    found.snapshots.push(Finding::new(&check::STOPPED_AFTER_COPY, subject, text, mend));
                 }
                 Reach::Behind(wanted, reached) => {
                     let text = format!("it has not reached the position of the source, {wanted}; it is at {reached}");
@@ -139,7 +144,7 @@ impl Positions {
                     found.behind.push(Finding::new(&check::BEHIND, subject, text, mend));
                 }
                 Reach::Unknown(why) => {
-                    found.unknown.push(Finding::new(&check::POSITION_UNKNOWN, subject, why, ""));
+                    found.unknown.push(Finding::new(&check::POSITION_UNKNOWN, subject, why, UNCOMPARED));
                 }
                 Reach::Silent if !silent.contains(&shard_of(stream)) => silent.push(shard_of(stream)),
                 Reach::Silent => {}

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 200;
 /// Whether the tables of the workflow are denied, and by whom. Without a record all of them should be.
 pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for target_shard in target.shards.iter().filter(|s| s.record.value.is_primary_serving) {
+    for target_shard in target.shards.iter().filter(|shard| shard.serves()) {
         let denied = target_shard.denied();
         let name = format!("{}/{}", target.name, target_shard.name);
         let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(*t)).map(String::as_str).collect();
@@ -43,7 +43,7 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
 
 /// The tables that stay denied on the shards that serve when those are lifted that are `lifted`, by shard.
 pub fn stay_denied(target: &Keyspace, tables: &[String], lifted: &[(String, Vec<String>)]) -> Vec<Finding> {
-    let serving = target.shards.iter().filter(|shard| shard.record.value.is_primary_serving);
+    let serving = target.shards.iter().filter(|shard| shard.serves());
     serving.filter_map(|shard| elsewhere(target, shard, tables, &listed(lifted, &shard.name))).collect()
 }
 
@@ -64,14 +64,15 @@ fn elsewhere(target: &Keyspace, shard: &TargetShard, tables: &[String], ours: &[
     Some(Finding::new(&check::DENIED_ELSEWHERE, format!("shard {name}"), text, mend))
 }
 
-/// Shards, by name, of which a primary since create may not have known that tables are denied.
+/// Those shards to which clients are sent among some, by name, of which a primary since create may not have known that tables are
+/// denied.
 pub fn unaware(target: &Keyspace, shards: &[String]) -> Vec<Finding> {
     let text = "its primary was not refreshed when writes to the tables were denied, or one since may not have been";
-    let finding = |shard: &String| {
-        let subject = format!("shard {}/{shard}", target.name);
+    let finding = |shard: &TargetShard| {
+        let subject = format!("shard {}/{}", target.name, shard.name);
         Finding::new(&check::DENIED_MISSING, subject, text, "compare the rows with VDiff")
     };
-    shards.iter().map(finding).collect()
+    target.shards.iter().filter(|shard| shard.serves() && shards.contains(&shard.name)).map(finding).collect()
 }
 
 /// Tables that vtgate would not find.

@@ -162,10 +162,10 @@ impl Case {
             earlier: self.earlier.as_ref(),
             vschema: self.vschema.as_ref().map(Option::as_ref),
         };
-        let mut found = evidence.judge();
-        found.extend(evidence.behind());
+        let found = evidence.judge().into_iter().chain(evidence.behind());
         // of the diff there are tests beside it
-        found.retain(|finding| finding.id != "VDIFF_UNKNOWN");
+        let found: Vec<Finding> = found.filter(|finding| finding.id != "VDIFF_UNKNOWN").collect();
+        assert!(found.iter().all(|finding| !finding.mend.is_empty()), "what to do is not told: {found:?}");
         found
     }
 

@@ -56,13 +56,12 @@ pub async fn settle(context: &Context, keyspace: &Keyspace, tables: &[String], l
 pub async fn unchanged(context: &Context, keyspace: &Keyspace, tables: &[String]) -> Result<()> {
     let records: Vec<_> = keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
     let fresh = shard::again(context.topo.global(), &records).await?;
-    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
     let refused = |reason: &'static str, record: &Record<Shard>, what: &str| {
         let text = format!("shard {}/{} {what} meanwhile", keyspace.name, shard::name(record));
         Err(Error::Refused { code: Code::Aborted, reason, text, help: "run the command again".into() })
     };
     for (old, new) in records.iter().zip(&fresh) {
-        if term(old) != term(new) {
+        if !shard::has_same_primary(&old.value, &new.value) {
             return refused("PRIMARY_CHANGED", new, "got another primary");
         }
         let denied: BTreeSet<String> = shard::denied(&new.value).into_iter().collect();

@@ -111,12 +111,12 @@ pub struct Facts {
     /// The same on each target shard, once going back has begun.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::by_shard")]
     pub target_denied: Vec<(String, Vec<String>)>,
-    /// Complete handed the target over and could not deny the source's tables: what clients wrote there until that was done is
-    /// there alone.
+    /// Complete handed the target over and could not deny the source's tables, or somebody has opened them before there were streams:
+    /// what clients wrote there until they were denied is there alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_written: bool,
-    /// Complete handed the target over by a proof that is older than the denial of the source's tables: what clients wrote there in
-    /// between may be there alone.
+    /// Complete handed the target over by a proof that is older than the denial of the source's tables, or without one: what clients
+    /// wrote there last may be there alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inexact: bool,
     /// When it was first prepared, in seconds since the epoch; 0 where older versions did not note it.

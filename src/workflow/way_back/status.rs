@@ -50,7 +50,11 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
             with_streams(context, names, &facts, known).await
         }
         Phase::Noted => {
-            let mut summary = "complete has begun and has not handed the target over: run it again".to_owned();
+            let mut summary = format!(
+                "complete has begun and has not handed the target over: run it again: Migrate --target-keyspace {} \
+                 --workflow {} complete",
+                names.0, names.1
+            );
             if !facts.source_denied.is_empty() {
                 summary.push_str(
                     "; until then the source's tables are denied to clients, or cancel lets them write there: ",
@@ -86,7 +90,8 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
 fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
     let mut found: Vec<Finding> = observe::told(names, facts, false).into_iter().collect();
     if facts.both_written {
-        let cause = "complete could not deny the source's tables: what clients write there stays there alone";
+        let cause = "the source's tables were open to clients when these had the target, or are still: what is written there stays \
+                     there alone";
         let mend = format!("stop the clients of the source, and deny them: {}", command("prepare", names));
         found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend));
     } else {
@@ -97,7 +102,8 @@ fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
 
 /// What there is to tell of one that was opened late, or whose source clients were kept from late.
 fn written(names: (&str, &str), facts: &Facts) -> Option<Finding> {
-    let cause = "complete could not deny the source's tables in time: what clients wrote there then may be there alone";
+    let cause = "the source's tables were denied to clients late, or complete was told to go on without a proof: what clients wrote \
+                 there last may be there alone";
     let mend = format!("compare the rows before you go back: {} --wait", vdiff_command("create", names));
     (facts.both_written || facts.inexact).then(|| about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend))
 }
@@ -150,7 +156,7 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
     }
     let told = blocked(facts, findings);
     let clear = told.report.is_clear();
-    let summary = if clear { "prepared: complete will open it".to_owned() } else { told.summary };
+    let summary = if clear { "complete will open it".to_owned() } else { told.summary };
     Told { clear, summary, ..told }
 }
 

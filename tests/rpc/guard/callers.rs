@@ -1,15 +1,20 @@
 //! Callers and roles.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use tonic::{Code, Request};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtctlservice::vtctl_client::VtctlClient;
+use vtmigrated_proto::vtmigrated::advisor_client::AdvisorClient;
+use vtmigrated_proto::vtmigrated::way_back_client::WayBackClient;
+use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 
 use super::Server;
 use crate::pki::{Pki, flag};
+use crate::stock::Stock;
+use crate::support::Log;
 
 fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
     let mut request = Request::new(message);
@@ -92,19 +97,18 @@ async fn only_the_verified_certificate_names_a_caller() {
     assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "client certificate not authorized"));
 }
 
-/// A log kept in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+#[tokio::test]
+async fn passwords_are_for_this_server_and_go_no_further() {
+    let (dir, stock) = (tempfile::tempdir().unwrap(), Stock::start(None).await);
+    let users = r#"[{"Username":"ann","Password":"a-secret"}]"#;
+    let mut flags = guarded(&dir, users, r#"{"callers":{"ann":"admin"}}"#);
+    flags.push(format!("--fallback-vtctld-server={}", stock.address));
+    let server = Server::start(&flags).await;
+    let reparent = EmergencyReparentShardRequest { keyspace: "ks".into(), ..Default::default() };
+    let mut client = server.client(None).await;
+    client.emergency_reparent_shard(signed(reparent, "ann", "a-secret")).await.unwrap();
+    let seen = stock.seen.last();
+    assert!(seen.get("username").is_some() && seen.get("password").is_none(), "{seen:?}");
 }
 
 /// The log of the process. Tests beside write into it too.
@@ -155,11 +159,17 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
         ..Default::default()
     };
     client.apply_schema(signed(ddl, "audited-admin", "a-hidden")).await.unwrap_err();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    // of the other services
+    let channel = server.endpoint(None).connect().await.unwrap();
+    let clean = CleanLeftoversRequest { keyspace: "audited".into(), keys: vec!["x".into()] };
+    AdvisorClient::new(channel.clone()).clean_leftovers(signed(clean, "audited-admin", "a-hidden")).await.unwrap_err();
+    let back = WayBackRequest { keyspace: "audited".into(), workflow: "wf".into(), ..Default::default() };
+    WayBackClient::new(channel).complete(signed(back, "audited-reader", "b-hidden")).await.unwrap_err();
+    let text = log.text();
     let ours = |line: &&str| line.contains("vtmigrated::audit") && line.contains("audited-");
     let lines: Vec<&str> = text.lines().filter(ours).collect();
     let holds = |line: &str, parts: &[&str]| assert!(parts.iter().all(|part| line.contains(part)), "{line}");
-    assert_eq!(lines.len(), 8, "{text}");
+    assert_eq!(lines.len(), 10, "{text}");
     holds(
         lines[0],
         &["caller=\"audited-admin\"", "127.0.0.1:", "Vtctld/CreateKeyspace", "name=audited", "outcome=\"OK\""],
@@ -174,6 +184,8 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
         holds(lines[line], &[&format!("on=\"{on}\""), "handed on to 127.0.0.1:1", "outcome=\"UNAVAILABLE\""]);
     }
     holds(lines[7], &["Vtctld/ApplySchema"]);
+    holds(lines[8], &["vtmigrated.Advisor/CleanLeftovers", "on=\"keyspace=audited keys=x\"", "outcome=\"NOT_FOUND\""]);
+    holds(lines[9], &["vtmigrated.WayBack/Complete", "caller=\"audited-reader\"", "outcome=\"PERMISSION_DENIED\""]);
     assert!(!text.contains("-hidden"), "{text}");
 }
 

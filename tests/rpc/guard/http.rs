@@ -56,6 +56,16 @@ async fn plain(server: &Server, path: &str, user: Option<&str>) -> (u16, String)
     ask(TcpStream::connect(("127.0.0.1", server.http)).await.unwrap(), path, user).await
 }
 
+/// The same over TLS, showing a certificate.
+async fn over_tls(server: &Server, pki: &Pki, shown: &str, path: &str, user: Option<&str>) -> (u16, String) {
+    let identity = Some((pki.path(&format!("{shown}.pem")), pki.path(&format!("{shown}.key"))));
+    let files = Files { ca: Some(pki.path("ca.pem")), identity, server_name: None };
+    let config = ClientConfig::clone(&files.load().unwrap().config());
+    let stream = TcpStream::connect(("127.0.0.1", server.http)).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    ask(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap(), path, user).await
+}
+
 fn users(dir: &tempfile::TempDir) -> Vec<String> {
     let users = r#"[{"Username":"rob","Password":"secret"},{"Username":"eve","Password":"secret"}]"#;
     guarded(dir, users, r#"{"callers":{"rob":"read"}}"#)
@@ -102,22 +112,39 @@ async fn certificates_open_pages_over_tls() {
     let mut flags = vec![flag("grpc_ca", pki.path("ca.pem")), "--grpc_auth_mode=mtls".into()];
     flags.push("--grpc_auth_mtls_allowed_substrings=CN=ops".into());
     let server = Server::start(&[pki.flags(), flags].concat()).await;
-    let over_tls = async |name: &str, path: &str| {
-        let identity = Some((pki.path(&format!("{name}.pem")), pki.path(&format!("{name}.key"))));
-        let files = Files { ca: Some(pki.path("ca.pem")), identity, server_name: None };
-        let config = ClientConfig::clone(&files.load().unwrap().config());
-        let stream = TcpStream::connect(("127.0.0.1", server.http)).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        ask(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap(), path, None).await
-    };
     for path in ["/app", "/debug/status", "/api/mounts"] {
-        assert_eq!(over_tls("ops", path).await.0, 200, "{path}");
-        assert_eq!(over_tls("guest", path).await.0, 403, "{path}");
+        assert_eq!(over_tls(&server, &pki, "ops", path, None).await.0, 200, "{path}");
+        assert_eq!(over_tls(&server, &pki, "guest", path, None).await.0, 403, "{path}");
         let (status, text) = plain(&server, path, None).await;
         assert_eq!(status, 403, "{path}");
         assert!(text.contains("Access denied: not connected via TLS"), "{text}");
     }
     assert_eq!(plain(&server, "/readyz", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn pages_ask_for_the_certificate_that_every_call_must_show() {
+    let pki = Pki::new();
+    for (name, serial) in [("server", 1), ("anyone", 2)] {
+        pki.issue(name, serial);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let certified = [pki.flags(), vec![flag("grpc_ca", pki.path("ca.pem"))]].concat();
+    let open = Server::start(&certified).await;
+    let signed = Server::start(&[certified.clone(), users(&dir)].concat()).await;
+    for (server, user) in [(&open, None), (&signed, Some("rob"))] {
+        for path in ["/app", "/debug/status", "/api/mounts"] {
+            let (status, text) = plain(server, path, user).await;
+            assert_eq!(status, 403, "{path}");
+            assert!(text.contains("Access denied: not connected via TLS"), "{text}");
+            assert_eq!(over_tls(server, &pki, "anyone", path, user).await.0, 200, "{path}");
+        }
+        assert_eq!(plain(server, "/readyz", None).await.0, 200);
+    }
+    assert_eq!(over_tls(&signed, &pki, "anyone", "/app", None).await.0, 401);
+    // calls are open to clients without TLS, and so are pages
+    let optional = Server::start(&[certified, vec!["--grpc_enable_optional_tls".into()]].concat()).await;
+    assert_eq!(plain(&optional, "/app", None).await.0, 200);
 }
 
 #[tokio::test]

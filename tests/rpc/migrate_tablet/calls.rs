@@ -126,7 +126,9 @@ impl TabletManager for MigrateTablet {
         self.perform(format!("Update {}", state.as_str_name()), move |contents| {
             let slowly = contents.starts_slowly && state == State::Running;
             let named = contents.workflows.iter_mut().filter(|workflow| workflow.workflow == request.workflow);
+            let mut rows_affected = 0;
             for stream in named.flat_map(|workflow| &mut workflow.streams) {
+                rows_affected += 1;
                 stream.state = state.into();
                 if state == State::Running && !slowly || stream.message == STARTING.as_bytes() {
                     stream.pos = POSITION.into();
@@ -137,7 +139,8 @@ impl TabletManager for MigrateTablet {
                     None => vec![],
                 };
             }
-            Ok(UpdateVReplicationWorkflowResponse::default())
+            let result = QueryResult { rows_affected, ..QueryResult::default() };
+            Ok(UpdateVReplicationWorkflowResponse { result: Some(result) })
         })
         .await
     }

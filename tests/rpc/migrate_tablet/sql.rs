@@ -34,7 +34,9 @@ pub fn bounded(rows: &[Vec<String>], most: u64) -> Result<Option<QueryResult>, S
 
 impl Contents {
     pub fn dba(&mut self, query: &str) -> Result<Option<QueryResult>, Status> {
-        if let Some(list) = query.strip_prefix("drop table if exists ") {
+        if let Some((_, row)) = self.told.iter().find(|(begins, _)| query.starts_with(begins)) {
+            return Ok(answer(vec![row.iter().map(|cell| (*cell).to_owned()).collect()]));
+        } else if let Some(list) = query.strip_prefix("drop table if exists ") {
             listed(list).iter().for_each(|table| self.drop_table(table));
         } else if let Some(table) = query.strip_prefix("truncate table ") {
             // as an engine does it that makes the table anew
@@ -68,8 +70,10 @@ impl Contents {
             let row = |(table, sql): &(String, String)| vec![table.clone(), format!(r#"{{"type":1,"task":"{sql}"}}"#)];
             return Ok(answer(self.actions.iter().map(row).collect()));
         } else if query.contains("performance_schema.global_variables") {
-            let row = |(name, value): &(&str, &str)| vec!["variable".into(), (*name).into(), (*value).into()];
-            return Ok(Some(result(&["a", "b", "c"], &self.variables.iter().map(row).collect::<Vec<_>>())));
+            let variables = self.variables.iter().map(|(name, value)| ["variable", *name, *value]);
+            let others = self.inventory.iter().map(|(kind, name)| [*kind, *name, ""]);
+            let rows: Vec<Vec<String>> = variables.chain(others).map(|row| row.map(str::to_owned).to_vec()).collect();
+            return Ok(Some(result(&["a", "b", "c"], &rows)));
         } else if query == "select workflow, source from _vt.vreplication" {
             let row = |w: &ReadVReplicationWorkflowResponse| {
                 let cluster = w.streams[0].bls.as_ref().unwrap().external_cluster.clone();

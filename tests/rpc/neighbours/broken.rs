@@ -75,6 +75,9 @@ async fn a_cancel_beside_routing_rules_that_cannot_be_decoded_names_two_ways_out
             // the other rules are broken still
             rig.cancel(false).await.unwrap();
             rig.expect_clean(&[]).await;
+            let line = rig.create().await.unwrap();
+            let words = "the record of the shard routing rules was left out: bad topology data at ";
+            assert!(line.contains(words), "{line}");
         }
     }
 }

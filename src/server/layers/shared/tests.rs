@@ -268,3 +268,34 @@ async fn callers_that_ask_again_and_again_share_most_reads() {
     let begun = begun.load(Ordering::Relaxed);
     assert!(begun <= 16 * 10 / 4, "{begun}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_panics_is_told_to_all_of_its_callers_and_keeps_nobody_from_the_next() {
+    let (layer, begun, permits) =
+        (SharedLayer::new(1 << 20), Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(0)));
+    let (reads, gate) = (Arc::clone(&layer.reads), Arc::clone(&permits));
+    let service = layer.layer(tower::service_fn(move |_: Request| {
+        let (number, gate) = (begun.fetch_add(1, Ordering::Relaxed), Arc::clone(&gate));
+        async move {
+            gate.acquire().await.unwrap().forget();
+            assert_ne!(number, 1, "the second one is to panic");
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }
+    }));
+    let call = || tokio::spawn(service.clone().oneshot(request(READ, "a")));
+    let code = |answer: &Response| answer.headers().get("grpc-status").map(|code| code.to_str().unwrap().to_owned());
+    let first = call();
+    tokio::task::yield_now().await;
+    let others = [call(), call()];
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    permits.add_permits(2);
+    assert_eq!(code(&first.await.unwrap().unwrap()), None);
+    for other in others {
+        assert_eq!(code(&other.await.unwrap().unwrap()).as_deref(), Some("13"));
+    }
+    assert!(reads.lines.is_empty());
+    permits.add_permits(1);
+    assert_eq!(code(&call().await.unwrap().unwrap()), None);
+}

@@ -44,6 +44,11 @@ impl One {
         users.role_add("root").await.unwrap();
         users.user_grant_role("root", "root").await.unwrap();
         users.auth_enable().await.unwrap();
+        self.signed_in().await
+    }
+
+    /// A connection that has name and password.
+    async fn signed_in(&self) -> Arc<dyn Conn> {
         let user = Some(("root".to_owned(), Secret::new("planted")));
         let access = Access { user, ..Access::default() };
         crate::topo::etcd::open(&self.member.address, "/test/root", access).await.unwrap()
@@ -109,6 +114,21 @@ async fn renewed(signed: bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_expire_are_renewed() {
     tokio::join!(renewed(false), renewed(true));
+}
+
+/// A server that only remembers its tokens knows none of them after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_that_forgets_tokens_is_not_noticed() {
+    let mut server = One::start(false, |dir| tokens(false, 600, dir)).await;
+    let conn = server.ask_for_users().await;
+    conn.create("a/Record", b"1".to_vec()).await.unwrap();
+    server.member.stop();
+    server.member.restart();
+    until_probed(&server.signed_in().await).await;
+    assert_eq!(conn.get("a/Record").await.unwrap().value.as_ref(), b"1");
+    let lock = conn.lock(request().named("l")).await.unwrap();
+    conn.write_one(Write::put("b", "1", Expect::Any), Some(&lock)).await.unwrap();
+    lock.release().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

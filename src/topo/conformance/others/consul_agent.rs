@@ -196,3 +196,42 @@ async fn consul_tokens_are_shown_to_their_server_and_nowhere_else() {
     }
     logged.hides("planted");
 }
+
+/// A server that answers everybody the same.
+async fn saying(status: &'static str, body: &'static str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {
+                stream.write_all(answer.as_bytes()).await.ok();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_a_server_says_that_no_setting_names_is_not_repeated() {
+    let text = r#""planted-mark""#;
+    let refusal = r#"{"Errors": [{"OpIndex": 0, "What": "Permission denied: planted-mark"}]}"#;
+    let answers = ["200 OK", "400 Bad Request", "403 Forbidden", "413 Payload Too Large", "500 Internal Server Error"];
+    for (status, body) in answers.map(|status| (status, text)).into_iter().chain([("409 Conflict", refusal)]) {
+        let address = saying(status, body).await;
+        let conn = Dialer::new(EtcdOptions::default()).open("consul", &address, "r").await.unwrap();
+        let errors = [
+            conn.get("a").await.unwrap_err(),
+            conn.list("a").await.unwrap_err(),
+            conn.list_dir("a").await.unwrap_err(),
+            conn.create("a", vec![]).await.unwrap_err(),
+        ];
+        for error in errors {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("planted"), "{status}: {shown}");
+        }
+    }
+}

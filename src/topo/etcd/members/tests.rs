@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -28,12 +29,32 @@ fn a_silent_member_gets_all_the_time_only_when_it_is_alone() {
     assert_eq!(patience(3, 7, Duration::from_millis(300)), Duration::from_millis(300));
 }
 
+/// Code and text of a refusal.
+type Refusal = (&'static str, &'static str);
+
 /// How a member answers.
 #[derive(Clone, Default)]
 struct Fake {
     /// How long a listing takes it; without it, nothing is ever answered.
     lists_in: Option<Duration>,
     listings: Arc<AtomicU32>,
+    /// What it says to the next listings instead.
+    says: Arc<std::sync::Mutex<VecDeque<Refusal>>>,
+    /// Tokens that it has given.
+    tokens: Arc<AtomicU32>,
+}
+
+/// A message behind its length, and that all is well.
+fn answer(message: &'static [u8]) -> Response {
+    let mut status = HeaderMap::new();
+    status.insert("grpc-status", HeaderValue::from_static("0"));
+    let body = Full::new(Bytes::from_static(message)).with_trailers(async move { Some(Ok(status)) });
+    Response::builder().header("content-type", "application/grpc").body(Body::new(body)).unwrap()
+}
+
+fn refusal((code, text): Refusal) -> Response {
+    let head = Response::builder().header("content-type", "application/grpc");
+    head.header("grpc-status", code).header("grpc-message", text).body(Body::empty()).unwrap()
 }
 
 /// A range of keys, of which none is there.
@@ -41,17 +62,22 @@ async fn range(State(fake): State<Fake>, request: Bytes) -> Response {
     // a message behind its length: the first field is the key
     if !request.get(5..).is_some_and(|message| message.starts_with(&[0x0a, 1, 0])) {
         fake.listings.fetch_add(1, Ordering::SeqCst);
-        match fake.lists_in {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => pending().await,
+        let said = fake.says.lock().unwrap().pop_front();
+        match (said, fake.lists_in) {
+            (Some(said), _) => return refusal(said),
+            (None, Some(wait)) => tokio::time::sleep(wait).await,
+            (None, None) => pending().await,
         }
     } else if fake.lists_in.is_none() {
         pending::<()>().await;
     }
-    let mut status = HeaderMap::new();
-    status.insert("grpc-status", HeaderValue::from_static("0"));
-    let nothing = Full::new(Bytes::from_static(&[0; 5])).with_trailers(async move { Some(Ok(status)) });
-    Response::builder().header("content-type", "application/grpc").body(Body::new(nothing)).unwrap()
+    answer(&[0; 5])
+}
+
+/// A message with one field, the token.
+async fn authenticate(State(fake): State<Fake>) -> Response {
+    fake.tokens.fetch_add(1, Ordering::SeqCst);
+    answer(&[0, 0, 0, 0, 3, 0x12, 1, b't'])
 }
 
 impl Fake {
@@ -59,7 +85,8 @@ impl Fake {
     async fn start(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let router = Router::new().route("/etcdserverpb.KV/Range", post(range)).with_state(self.clone());
+        let router = Router::new().route("/etcdserverpb.KV/Range", post(range));
+        let router = router.route("/etcdserverpb.Auth/Authenticate", post(authenticate)).with_state(self.clone());
         let server = tonic::transport::Server::builder().add_routes(Routes::from(router));
         tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
         address
@@ -90,4 +117,25 @@ async fn a_member_that_answers_nothing_is_left() {
         assert!(conn.list("cells").await.unwrap().is_empty());
     }
     assert_eq!((silent.listings(), well.listings()), (1, 2));
+}
+
+/// Each member has given a token, and a change of users makes all of them stale.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_token_is_renewed_at_every_member_that_one_call_comes_to() {
+    const STALE: Refusal = ("3", "etcdserver: revision of auth store is old");
+    const LEADERLESS: Refusal = ("14", "etcdserver: no leader");
+    let well = || Fake { lists_in: Some(Duration::ZERO), ..Fake::default() };
+    let members = [well(), well()];
+    let addresses = format!("{},{}", members[0].start().await, members[1].start().await);
+    let user = Some(("root".to_owned(), Secret::new("planted")));
+    let conn = open(&addresses, "/test/root", Access { user, ..Access::default() }).await.unwrap();
+    let says = |at: usize, refusals: &[Refusal]| members[at].says.lock().unwrap().extend(refusals);
+    // the first call signs in at both, and the second member is asked from then on
+    says(0, &[LEADERLESS]);
+    assert!(conn.list("cells").await.unwrap().is_empty());
+    says(1, &[STALE, LEADERLESS]);
+    says(0, &[STALE]);
+    assert!(conn.list("cells").await.unwrap().is_empty());
+    assert_eq!(members.each_ref().map(|member| member.tokens.load(Ordering::SeqCst)), [2, 2]);
+    assert_eq!(members.each_ref().map(Fake::listings), [3, 3]);
 }

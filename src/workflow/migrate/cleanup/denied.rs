@@ -48,10 +48,8 @@ pub async fn with_primaries_kept(
     but: &str,
 ) -> Result<Vec<Record<Shard>>> {
     let fresh = shard::again(context.topo.global(), records).await?;
-    let term = |record: &Record<Shard>| (record.value.primary_alias.clone(), record.value.primary_term_start_time);
-    let Some((_, changed)) = records.iter().zip(&fresh).find(|(old, new)| term(old) != term(new)) else {
-        return Ok(fresh);
-    };
+    let is_another = |(old, new): &(&Record<Shard>, &Record<Shard>)| !shard::has_same_primary(&old.value, &new.value);
+    let Some((_, changed)) = records.iter().zip(&fresh).find(is_another) else { return Ok(fresh) };
     let text = format!("shard {} got another primary meanwhile, {but}", shard::name(changed));
     let help = "run the command again".into();
     Err(Error::Refused { code: Code::Aborted, reason: "PRIMARY_CHANGED", text, help })

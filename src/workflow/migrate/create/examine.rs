@@ -196,7 +196,7 @@ impl Looks<'_> {
             report.extend(preflight::leftover_record(&target.name, workflow, record, rows));
         }
         report.extend(preflight::denied_already(target, tables, facts));
-        report.extend(foreign::cascading(tables, &shapes, arguments.drop_foreign_keys));
+        report.extend(foreign::cascading(tables, &shapes, &situation.source.vschema, arguments.drop_foreign_keys));
         if !arguments.drop_foreign_keys {
             report.extend(foreign::parents(tables, &shapes, &on_target));
         }

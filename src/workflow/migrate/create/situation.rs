@@ -100,8 +100,10 @@ impl Situation {
         facts
     }
 
+    /// The tables to move, of those that any source shard has: one that another lacks is refused later, not passed over.
     pub fn choose(&self, arguments: &Arguments) -> Result<plan::Chosen> {
-        let there: Vec<String> = self.first_source().keys().cloned().collect();
+        let there: BTreeSet<&String> = self.source_tables.iter().flatten().flat_map(BTreeMap::keys).collect();
+        let there: Vec<String> = there.into_iter().cloned().collect();
         let inventories = self.asked.servers.source.iter().filter_map(|server| server.answers.as_ref().ok());
         let views = inventories.flat_map(|answers| &answers.inventory).filter(|(kind, _)| kind == "view");
         plan::choose_tables(&plan::Choice {

@@ -1,5 +1,6 @@
 //! What a refusal tells of many streams.
 
+use super::super::super::names;
 use super::*;
 use crate::error::Explain;
 use crate::topo::Cells;
@@ -37,7 +38,7 @@ fn the_first_reason_is_told_whole() {
     assert!(text.contains("customer/0 stream 1: 1x") && text.ends_with("x."), "{text}");
     let (text, help) = (refused(&[long(1), long(2)]).to_string(), refused(&[long(1), long(2)]).help());
     assert!(text.contains("x.; customer/0 stream 2: 2x") && text.ends_with("x…"), "{text}");
-    assert!(help.ends_with(" --keep-data\nERROR: mend 1\nERROR: mend 2"), "{help}");
+    assert!(help.starts_with("ERROR: mend 1\nwithout") && help.ends_with(" --keep-data\nERROR: mend 2"), "{help}");
 }
 
 #[test]
@@ -47,13 +48,27 @@ fn the_ways_out_are_told_however_much_else_there_is() {
     // so much of a help is told whatever else there is
     let told = &help[..512];
     for way_out in [
-        "to hand over without that proof, as when the source is gone: MoveTables --workflow import --target-keyspace customer \
-         complete --ignore-source-keyspace\n",
-        "to end it all the same and keep the data: Workflow --keyspace customer delete --workflow import --keep-data\n",
+        "without that proof, as when the source is gone for good (rows may be missing): MoveTables --workflow import \
+         --target-keyspace customer complete --ignore-source-keyspace\n",
+        "to end it as it is (rows may be missing): Workflow --keyspace customer delete --workflow import --keep-data\n",
     ] {
         assert!(told.contains(way_out), "{told}");
     }
+}
+
+#[test]
+fn what_mends_it_is_told_before_what_loses_rows() {
     let of_the_target = Finding::new(&check::COPYING, "stream 1", "copying is not over", "wait");
     let help = refused(&[of_the_target]).help();
-    assert!(!help.contains("--ignore-source-keyspace") && help.ends_with(" --keep-data\nCOPYING: wait"), "{help}");
+    assert!(help.starts_with("COPYING: wait\nto end it as it is (rows may be missing): "), "{help}");
+    assert!(!help.contains("--ignore-source-keyspace") && help.ends_with(" --keep-data"), "{help}");
+    let mend = |length: usize| {
+        let help = refused(&[Finding::new(&check::BEHIND, "stream 1", "it is behind", "m".repeat(length))]).help();
+        (help.starts_with("BEHIND: mm"), help[..help.len().min(512)].contains(" --keep-data"))
+    };
+    // however long the mend, the ways out are in what is told whatever else there is
+    assert!((1..512).all(|length| mend(length).1), "a way out is cut");
+    assert_eq!((mend(150).0, mend(400).0), (true, false));
+    let unknown = Finding::new(&check::POSITION_UNKNOWN, "stream 1", "nobody can tell", "");
+    assert!(refused(&[unknown]).help().starts_with("without that proof"));
 }

@@ -42,6 +42,11 @@ fn tables_are_on_every_source_shard_with_one_definition() {
         assert_eq!(ids(&found), wanted.iter().map(|check| check.id).collect::<Vec<_>>(), "{found:?}");
         assert!(found.iter().all(|f| f.severity == Severity::Blocks && f.subject == "table t"));
     }
+    let (first, second) = (definitions(&[("t", PLAIN)]), definitions(&[("t", PLAIN), ("u", PLAIN)]));
+    let shards = [("commerce/-80".to_owned(), &first), ("commerce/80-".to_owned(), &second)];
+    let found = between_shards(&names(&["nosuch", "t", "u"]), &shards, &|_| true);
+    let told: Vec<&str> = found.iter().map(|finding| finding.cause.as_str()).collect();
+    assert_eq!(told, ["table u not found in source shard commerce/-80: it is in commerce/80-"]);
 }
 
 #[test]
