@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::preflight::Finding;
 use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard, Origin};
-use super::super::{Error, Result, names};
+use super::super::{Error, Result, names, way_back};
 
 /// Tables that running streams of other workflows bring, with the workflow.
 pub type Others = BTreeMap<String, String>;
@@ -102,4 +102,18 @@ impl Known<'_> {
         let error = self.refuse("complete", workflow, false).err()?;
         Some(Finding::of(&error, format!("workflow {workflow}")))
     }
+}
+
+/// What others have to do with a workflow that speaks against completing it: it is the way back of another cluster's, or they work on its
+/// tables.
+pub fn of_neighbours(
+    (target, workflow): (&Keyspace, &str),
+    rows: &[OnShard],
+    facts: Option<&Facts>,
+    (origin, others): (&Origin, &[OnShard]),
+) -> Vec<Finding> {
+    let theirs = way_back::told_of_another((&target.name, workflow), rows);
+    let others = self::others(others);
+    let shared = Known { target, rows, facts, origin, others: &others }.finding(workflow);
+    theirs.into_iter().chain(shared).collect()
 }
