@@ -3,6 +3,7 @@
 pub mod as_sent;
 mod build_version;
 mod connection;
+mod denial;
 mod error;
 mod health;
 mod log_stream;

@@ -1,5 +1,6 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
+mod denial;
 mod error;
 pub mod foreign;
 pub mod leftovers;

@@ -11,6 +11,8 @@ mod backups;
 mod brought;
 #[path = "rpc/calls.rs"]
 mod calls;
+#[path = "rpc/cancels.rs"]
+mod cancels;
 #[path = "rpc/cells.rs"]
 mod cells;
 #[path = "rpc/complete.rs"]
@@ -23,6 +25,8 @@ mod creates;
 mod decoders;
 #[path = "rpc/deletes.rs"]
 mod deletes;
+#[path = "rpc/denials.rs"]
+mod denials;
 #[path = "rpc/docs.rs"]
 mod docs;
 #[path = "rpc/earlier.rs"]
@@ -67,6 +71,8 @@ mod other_types;
 mod ownership;
 #[path = "rpc/pki.rs"]
 mod pki;
+#[path = "rpc/primaries.rs"]
+mod primaries;
 #[path = "rpc/raw_call.rs"]
 mod raw_call;
 #[path = "rpc/reparents.rs"]

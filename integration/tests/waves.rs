@@ -271,7 +271,7 @@ async fn the_depth_is_within_the_bars_and_does_not_grow() {
         ("show", 3),
         ("vdiff create", 9),
         ("vdiff show", 3),
-        ("cancel", 14),
+        ("cancel", 15),
         ("complete", 16),
         ("create over tables", 19),
     ];

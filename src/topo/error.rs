@@ -73,6 +73,11 @@ impl Error {
         matches!(self.root(), Self::BadVersion(_) | Self::NodeExists(_))
     }
 
+    /// True when a record is there and cannot be decoded.
+    pub fn is_bad_data(&self) -> bool {
+        matches!(self.root(), Self::BadData { .. })
+    }
+
     /// True when the topology could not be asked at all.
     pub fn is_unreachable(&self) -> bool {
         matches!(self.root(), Self::Unreachable { .. } | Self::Timeout(_))

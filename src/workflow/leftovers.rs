@@ -97,10 +97,21 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
     });
     let mut found = Vec::new();
     let mut mounts: BTreeSet<String> = BTreeSet::new();
-    for look in join_all(looks).await {
-        let look = look?;
-        found.extend(look.found);
-        mounts.extend(look.mounts);
+    let mut unread: Vec<String> = Vec::new();
+    for (name, look) in keyspaces.iter().filter(|name| wanted(name)).zip(join_all(looks).await) {
+        match look {
+            Ok(look) => {
+                found.extend(look.found);
+                mounts.extend(look.mounts);
+            }
+            // one keyspace says nothing of the others
+            Err(Error::Topo(why)) if keyspace.is_empty() && why.is_bad_data() => {
+                found.push(not_read(name, &why));
+                unread.push(name.clone());
+            }
+            Err(Error::Topo(gone)) if keyspace.is_empty() && gone.is_no_node() => {}
+            Err(error) => return Err(error),
+        }
     }
     for (of, workflow, facts) in records.iter().filter(|(of, _, _)| wanted(of)) {
         if !keyspaces.contains(of) {
@@ -117,13 +128,18 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
     let is_there = |of: &str| keyspaces.iter().any(|name| name == of);
     found.extend(ways_back::judge(&ways_back, &has_record, &is_there, verdict::now()));
     if keyspace.is_empty() {
-        found.extend(unused(context, &mounts).await?);
+        found.extend(unused(context, &mounts, &unread).await?);
     }
     Ok(found)
 }
 
-/// Mounts that no workflow reads from, besides these.
-async fn unused(context: &Context, used: &BTreeSet<String>) -> Result<Vec<Leftover>> {
+/// A keyspace that a record keeps from being looked at.
+fn not_read(keyspace: &str, why: &topo::Error) -> Leftover {
+    Leftover::new(Finding::new(&check::NOT_READ, format!("keyspace {keyspace}"), why.to_string(), why.help()), None)
+}
+
+/// Mounts that no workflow reads from, besides these; `unread` are keyspaces of which nobody knows what they read from.
+async fn unused(context: &Context, used: &BTreeSet<String>, unread: &[String]) -> Result<Vec<Leftover>> {
     let names = topo::external_cluster::names(context.topo.global()).await?;
     let idle: Vec<String> = names.into_iter().filter(|name| !used.contains(name)).collect();
     let asked: Vec<_> = idle.iter().map(|name| ways_back::need(context, name)).collect();
@@ -133,6 +149,11 @@ async fn unused(context: &Context, used: &BTreeSet<String>) -> Result<Vec<Leftov
         let finding = |cause: &str| Finding::new(&check::MOUNT_UNUSED, format!("mount {name}"), cause, mend);
         match needed {
             Ok(true) => None,
+            Ok(false) if !unread.is_empty() => {
+                let unread = names::some(unread, ", ");
+                let cause = format!("no workflow is seen to read from it, and these keyspaces were not read: {unread}");
+                Some(Leftover::new(Finding { severity: Severity::Unchecked, ..finding(&cause) }, None))
+            }
             Ok(false) => Some(Leftover::new(finding("no workflow reads from it"), None)),
             Err(why) => {
                 let cause =

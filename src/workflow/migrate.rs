@@ -18,6 +18,7 @@ pub(in crate::workflow) mod readiness;
 pub mod recheck;
 pub mod rows;
 mod served;
+mod shared;
 mod sizes;
 pub mod status;
 pub mod thaw;

@@ -1,17 +1,25 @@
 //! WorkflowUpdate: start, stop and change the streams of a workflow on all shards.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures::future::join_all;
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 use vtmigrated_proto::tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest};
 use vtmigrated_proto::topodata::TabletAlias;
 
+use super::leftovers::locks;
 use super::migrate::thaw;
-use super::streams::Keyspace;
+use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names, overrides};
 use crate::context::Context;
-use crate::topo;
+use crate::topo::{self, Lock, LockRequest, paths};
+
+/// The name of the lock of a change; stock takes none.
+const ACTION: &str = "WorkflowUpdate";
+/// That of a tablet that sets a diff up (Vitess 22.0.4 and 24.0.4), and how long that is waited for.
+const DIFF_ACTION: &str = "vdiff";
+const DIFF_WAIT: Duration = Duration::from_secs(5);
 
 /// Forwards the change to every primary in parallel; answers the rows that changed on each, ascending by alias.
 ///
@@ -28,17 +36,72 @@ pub async fn update(
     names::check_workflow(&request.workflow)?;
     let loaded = load(context, keyspace, &request.shards).await?;
     loaded.refuse_unrecorded(context, &request.workflow).await?;
-    if request.state == Some(State::Running.into()) {
-        let rows = loaded.workflows(context, std::slice::from_ref(&request.workflow)).await?;
-        if thaw::is_wanted(&rows) {
-            thaw::start(context, keyspace, &request.workflow).await?;
-        }
+    let rows = loaded.workflows(context, std::slice::from_ref(&request.workflow)).await;
+    let migrates = |row: &OnShard| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
+    let is_ours = rows.as_ref().map_or(true, |rows| rows.iter().any(migrates));
+    if request.state == Some(State::Running.into()) && thaw::is_wanted(&rows?) {
+        thaw::start(context, keyspace, &request.workflow).await?;
     }
     if request.tablet_selection_preference.is_none() {
         request.tablet_selection_preference = Some(TabletSelectionPreference::Unknown.into());
     }
-    let overrides = overrides_of(context, &loaded, &request).await?;
+    let lock = if is_ours { lock(context, keyspace, &request.workflow).await? } else { None };
+    let sent = send(context, &loaded, &request, lock.as_ref()).await;
+    if let Some(lock) = lock {
+        lock.give_back("update").await;
+    }
+    let mut changed = sent?;
+    context.changes.make();
+    if changed.is_empty() {
+        let text = format!("the {} workflow does not exist in the {keyspace} keyspace", request.workflow);
+        return Err(Error::not_found("WORKFLOW_UNKNOWN", text, format!("see Workflow --keyspace {keyspace} list")));
+    }
+    changed.sort_by(|a, b| (&a.0.cell, a.0.uid).cmp(&(&b.0.cell, b.0.uid)));
+    Ok(changed)
+}
+
+/// Takes the lock of a workflow, so that no complete and no cancel is at work on its streams: a tablet writes the state that a stream
+/// had when it read it, and might start one that was just stopped for good (Vitess 22.0.4 and 24.0.4, `UpdateVReplicationWorkflow`).
+///
+/// `None` where a tablet holds it that sets a diff up, which complete and cancel wait for, too: when it finds no tablet to read from it
+/// holds it for ever, and this may be what helps.
+async fn lock(context: &Context, keyspace: &str, workflow: &str) -> Result<Option<Lock>> {
+    let global = context.topo.global();
+    let dir = paths::workflow_lock(keyspace, workflow);
+    let failed =
+        |error: topo::Error| Error::Topo(error).doing(format!("failed to lock the {keyspace}/{workflow} workflow"));
+    let all = context.options.lock_timeout;
+    let first = all.min(DIFF_WAIT);
+    for wait in [first, all.saturating_sub(first)] {
+        let request = LockRequest { wait, ..context.lock_request(ACTION) };
+        match global.lock(request.named(dir.clone())).await {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(error) if !matches!(error.root(), topo::Error::Timeout(_)) => return Err(failed(error)),
+            Err(error) if wait != first => return Err(failed(error)),
+            Err(_) => {}
+        }
+        let keys = global.list(&dir).await?;
+        let holder = keys.iter().min_by_key(|key| key.created);
+        if holder.is_some_and(|key| locks::action(&key.value).as_deref() == Some(DIFF_ACTION)) {
+            tracing::warn!(workflow, keyspace, "its streams are changed while a diff is set up");
+            return Ok(None);
+        }
+    }
+    Err(failed(topo::Error::Timeout(format!("{dir}/locks"))))
+}
+
+/// Sends the change to every primary in parallel; answers the rows that changed on each.
+async fn send(
+    context: &Context,
+    loaded: &Keyspace,
+    request: &UpdateVReplicationWorkflowRequest,
+    lock: Option<&Lock>,
+) -> Result<Vec<(TabletAlias, u64)>> {
+    let overrides = overrides_of(context, loaded, request).await?;
     let primaries = loaded.primaries()?;
+    if let Some(lock) = lock {
+        lock.check().await?;
+    }
     let calls = primaries.iter().zip(overrides).map(|((_, tablet), config_overrides)| {
         let request = UpdateVReplicationWorkflowRequest { config_overrides, ..request.clone() };
         context.tablets.update_v_replication_workflow(tablet, request)
@@ -54,22 +117,13 @@ pub async fn update(
             Err(error) => errors.push(Error::from(error)),
         }
     }
-    if let Some(error) = Error::several(errors) {
-        return Err(error);
-    }
-    context.changes.make();
-    if changed.is_empty() {
-        let text = format!("the {} workflow does not exist in the {keyspace} keyspace", request.workflow);
-        return Err(Error::not_found("WORKFLOW_UNKNOWN", text, format!("see Workflow --keyspace {keyspace} list")));
-    }
-    changed.sort_by(|a, b| (&a.0.cell, a.0.uid).cmp(&(&b.0.cell, b.0.uid)));
-    Ok(changed)
+    Error::several(errors).map_or(Ok(changed), Err)
 }
 
 async fn load(context: &Context, keyspace: &str, shards: &[String]) -> Result<Keyspace> {
     let mut loaded = Keyspace::read(context, keyspace).await.map_err(|error| match error {
         Error::Topo(inner) if inner.is_no_node() => {
-            let path = format!("{}/", context.topo.global().full(&topo::paths::shards_dir(keyspace)));
+            let path = format!("{}/", context.topo.global().full(&paths::shards_dir(keyspace)));
             Error::Topo(topo::Error::NoNode(path)).doing(format!("{keyspace} keyspace does not exist"))
         }
         other => other,

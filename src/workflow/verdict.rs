@@ -31,7 +31,7 @@ pub use insist::{insist, is_of_the_source};
 use positions::Positions;
 use schema::Columns;
 use source::Source;
-pub(in crate::workflow) use tables::denied;
+pub(in crate::workflow) use tables::{denied, stay_denied};
 
 /// What helps where a tablet did not tell.
 pub(in crate::workflow) const ASK_AGAIN: &str = "see that the shard's primary answers, then ask again";
@@ -342,7 +342,7 @@ async fn of_tables(context: &Context, found: &Found, columns: &[(String, Columns
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let mut findings = tables::denied(target, tables, facts);
-    findings.extend(tables::unaware(context, target, facts).await);
+    findings.extend(tables::unaware(target, found.unaware()));
     findings.extend(tables::unrouted(&vschema, tables));
     let missing = tables::without_sequence(&vschema, columns, tables);
     let named = tables::named_sequences(context, target, &vschema, tables);

@@ -97,7 +97,7 @@ async fn dry_run(rig: &Rig, insists: bool) -> Result<String, Status> {
     Ok(answer.dry_run_results.join("\n"))
 }
 
-async fn start(rig: &Rig) -> Result<(), Status> {
+pub async fn start(rig: &Rig) -> Result<(), Status> {
     let tablet_request = UpdateVReplicationWorkflowRequest {
         workflow: "import".into(),
         cells: vec!["NULL".into()],

@@ -8,18 +8,18 @@ use prost::Message;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tonic::Code;
-use vtmigrated::topo::paths;
+use vtmigrated::topo::{LockRequest, paths};
 use vtmigrated_proto::binlogdata::{Rule, VReplicationWorkflowState as State};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Shard;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, Table, keyspace::TablesEntry};
-use vtmigrated_proto::vtctldata::VDiffResumeRequest;
+use vtmigrated_proto::vtctldata::{VDiffResumeRequest, WorkflowDeleteRequest};
 use vtmigrated_proto::vttime::Time;
 
 use crate::complete::{
-    changes, complete, denied, frozen, position, record, refused, rig, running, shard_record, streams,
+    TABLES, changes, complete, denied, frozen, position, record, refused, rig, running, shard_record, start, streams,
 };
-use crate::support::Log;
+use crate::support::{Log, refusal};
 use crate::vdiff_rig::Rig;
 use crate::vdiff_show::{ERROR, log};
 use crate::vdiff_tablet::Diff;
@@ -238,4 +238,49 @@ async fn what_is_left_of_a_complete_goes_also_beside_a_later_workflow_on_its_tab
     assert!(denied(&rig).await, "the later workflow's");
     assert_eq!(streams(&rig.primaries[0])[0].pos, position(90).into_bytes());
     assert!(changes(&rig).concat().is_empty());
+}
+
+/// As when somebody has denied them by hand on a shard that a Reshard made after create.
+#[tokio::test]
+async fn tables_that_complete_leaves_denied_are_told_with_the_command_that_lifts_it() {
+    for keep_data in [false, true] {
+        let rig = rig([running(100), running(100)], json!({"denied_tables": [["-80", TABLES]]})).await;
+        let summary = if keep_data {
+            let (keyspace, workflow) = ("customer".into(), "import".into());
+            let request = WorkflowDeleteRequest { keyspace, workflow, keep_data, ..WorkflowDeleteRequest::default() };
+            rig.lab.client.clone().workflow_delete(request).await.unwrap().into_inner().summary
+        } else {
+            complete(&rig, false).await.unwrap()
+        };
+        let told = "; tables stay denied to clients: shard customer/80-: customer, orders are denied, and not by the workflow's \
+                    create; if nobody needs that: SetShardTabletControl --denied-tables customer,orders --remove customer/80- \
+                    primary";
+        assert!(summary.contains(told) && !summary.contains("shard customer/-80"), "{summary}");
+        let denied = async |shard: &str| vtmigrated::topo::shard::denied(&shard_record(&rig, shard).await);
+        assert_eq!((denied("-80").await, denied("80-").await), (vec![], TABLES.map(str::to_owned).to_vec()));
+    }
+}
+
+/// A tablet writes the state that a stream had when it read it: beside complete that may start one that was stopped for good. A diff that
+/// finds no tablet to read from is set up for ever.
+#[tokio::test]
+async fn an_update_of_streams_waits_for_a_complete_and_not_for_a_diff_that_is_set_up() {
+    let rig = rig([running(100), running(100)], json!({})).await;
+    for (action, goes_on) in [("MoveTablesComplete", false), ("vdiff", true)] {
+        let lock = LockRequest::new(action, Duration::from_secs(30));
+        let lock = lock.named(paths::workflow_lock("customer", "import"));
+        let lock = rig.lab.topo.global().lock(lock).await.unwrap();
+        let updated = start(&rig).await;
+        lock.release().await.unwrap();
+        let told = changes(&rig).concat();
+        if goes_on {
+            updated.unwrap();
+            assert_eq!(told, vec![(Some(State::Running), None::<String>); 2]);
+        } else {
+            let (code, text) = refusal(updated);
+            assert_eq!(code, Code::DeadlineExceeded, "{text}");
+            assert!(text.starts_with("failed to lock the customer/import workflow: "), "{text}");
+            assert!(told.is_empty(), "{told:?}");
+        }
+    }
 }

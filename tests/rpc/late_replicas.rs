@@ -3,8 +3,11 @@
 use serde_json::json;
 use tonic::Code;
 use vtmigrated::topo::{Expect, Write, paths};
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
-use vtmigrated_proto::vtctldata::RefreshStateRequest;
+use vtmigrated_proto::vtctldata::{RefreshStateRequest, WorkflowUpdateRequest};
+use vtmigrated_proto::vtmigrated::PrepareWayBackRequest;
 use vtmigrated_proto::vttime::Time;
 
 use crate::migrate_rig::Rig;
@@ -152,8 +155,32 @@ async fn a_replica_that_was_not_refreshed_and_may_have_been_primary_since_denied
             rig.expect_clean(&[]).await;
         } else {
             refuses_to_drop(&rig).await;
+            goes_nowhere(&rig).await;
         }
     }
+}
+
+/// Clients may have written: the rows do not come back, and no stream goes on over them.
+async fn goes_nowhere(rig: &Rig) {
+    let request = PrepareWayBackRequest { dry_run: true, ..way_back::wanted() };
+    let told = way_back::prepare_as(rig, request).await.unwrap();
+    assert!(way_back::found(&told, "WAY_BACK_TARGET_WRITTEN").is_some(), "{told:?}");
+    rig.set_record(json!({"phase": "creating"})).await;
+    let (_, text) = refusal(rig.create().await);
+    let begins = "writes to customer on shard customer/-80 are not denied by its primary, or by one since";
+    assert!(text.starts_with(begins), "{text}");
+    rig.set_record(json!({"phase": "created", "completing": true})).await;
+    rig.target.iter().for_each(MigrateTablet::freeze);
+    let tablet_request = UpdateVReplicationWorkflowRequest {
+        workflow: "import".into(),
+        state: Some(State::Running.into()),
+        ..UpdateVReplicationWorkflowRequest::default()
+    };
+    let request = WorkflowUpdateRequest { keyspace: "customer".into(), tablet_request: Some(tablet_request) };
+    let (_, text) = refusal(rig.lab.client.clone().workflow_update(request).await);
+    let begins =
+        "cannot start a workflow when it is frozen: the primary of shard customer/-80, or one since create, did not";
+    assert!(text.starts_with(begins), "{text}");
 }
 
 /// Whether an answer names a replica that may not know of denied tables.

@@ -16,6 +16,7 @@ use tonic::{Response, Status};
 use vtmigrated_proto::binlogdata::{
     BinlogSource, Filter, Rule, VReplicationWorkflowState as State, VReplicationWorkflowType,
 };
+use vtmigrated_proto::queryservice::query_server::QueryServer;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::tabletmanagerdata::{ReadVReplicationWorkflowResponse, VDiffRequest, VDiffResponse};
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::TabletManagerServer;
@@ -82,6 +83,8 @@ pub struct Contents {
     pub counts_ids: bool,
     /// The tablets that its shard's reparents made primary, the last first.
     pub journal: Vec<&'static str>,
+    /// Clients can write to its tables, whatever its shard's record denies.
+    pub takes_writes: bool,
     /// A table that somebody drops before the tablet looks for rows.
     pub dropped_before_look: Option<&'static str>,
     /// For each question for its schema whether it was for definitions only.
@@ -98,7 +101,9 @@ impl MigrateTablet {
     pub async fn start(&self) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let router = tonic::transport::Server::builder().add_service(TabletManagerServer::new(self.clone()));
+        let router = tonic::transport::Server::builder()
+            .add_service(TabletManagerServer::new(self.clone()))
+            .add_service(QueryServer::new(self.clone()));
         tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         port
     }

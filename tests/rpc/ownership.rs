@@ -310,6 +310,8 @@ async fn of_two_workflows_on_the_same_tables_one_ends_with_kept_data_first() {
     }
     let verdict = rig.verdict().await.unwrap();
     assert!(!verdict.clear && verdict.findings[0].id == "TABLES_SHARED", "{verdict:?}");
+    let line = rig.status().await.unwrap().traffic_state;
+    assert!(line.contains("Complete: NO-GO (tables shared, "), "{line}");
     rig.cancel(true).await.unwrap();
     let record = rig.record().await.unwrap();
     assert_eq!((&record["tables"], &record["handed_over"]), (&json!(TABLES), &json!(false)));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use vtmigrated::gtid::GtidSet;
 use vtmigrated::sql::rows;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
 use vtmigrated_proto::query::{Field, QueryResult};
 use vtmigrated_proto::tabletmanagerdata::{VDiffRequest, VDiffResponse};
 
@@ -33,7 +34,7 @@ fn texts(values: &[&str]) -> Vec<String> {
 }
 
 /// What stands between quotes of a kind, in order.
-fn quoted(query: &str, quote: char) -> Vec<String> {
+pub fn quoted(query: &str, quote: char) -> Vec<String> {
     query.split(quote).skip(1).step_by(2).map(str::to_owned).collect()
 }
 
@@ -78,12 +79,24 @@ pub fn run(state: &mut State, shard: &mut Shard, name: &Name, query: &str) -> Re
     if let Some(rest) = query.trim().strip_prefix("update _vt.vreplication set pos = ") {
         return give_position(state, shard, rest);
     }
+    if let Some(rest) = query.trim().strip_prefix("update _vt.vreplication set state = ") {
+        return set_state(shard, rest);
+    }
     // no transaction is under way between two calls
     if lower.starts_with("lock tables") {
         return Ok(QueryResult::default());
     }
     state.violate(format!("the model does not know the statement: {query}"));
     Err("unknown statement".to_owned())
+}
+
+/// Starts or stops streams by id.
+fn set_state(shard: &mut Shard, rest: &str) -> Result<QueryResult, String> {
+    let (state, ids) = rest.split_once(" where id in (").ok_or("no ids")?;
+    let state = StreamState::from_str_name(state.trim_matches('\'')).ok_or("no state")?;
+    let ids: Vec<i32> = ids.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect();
+    ids.iter().for_each(|id| shard.set_state(*id, state));
+    Ok(QueryResult { rows_affected: ids.len() as u64, ..QueryResult::default() })
 }
 
 /// Drops or empties a table: no row of a client may go, and no table of a user's.
@@ -268,7 +281,7 @@ impl State {
         if reached.contains(&wanted) {
             return Ok(true);
         }
-        if stream.state == vtmigrated_proto::binlogdata::VReplicationWorkflowState::Stopped {
+        if stream.state == StreamState::Stopped {
             let (at, message) = (&stream.position, &stream.message);
             return Err(format!(
                 "replication has stopped at {at} before reaching position {position}, message: {message}"

@@ -14,7 +14,9 @@ use tower::Service;
 use tower::util::BoxCloneSyncService;
 use vtmigrated::tablet::InProcess;
 use vtmigrated::topo::shard;
-use vtmigrated_proto::query::{QueryResult, RealtimeStats, StreamHealthRequest, StreamHealthResponse};
+use vtmigrated_proto::query::{
+    ExecuteRequest, ExecuteResponse, QueryResult, RealtimeStats, StreamHealthRequest, StreamHealthResponse,
+};
 use vtmigrated_proto::queryservice::query_server::{Query, QueryServer};
 use vtmigrated_proto::tabletmanagerdata::*;
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::{TabletManager, TabletManagerServer};
@@ -284,6 +286,16 @@ impl TabletManager for Light {
 
 #[tonic::async_trait]
 impl Query for Light {
+    async fn execute(&self, r: Request<ExecuteRequest>) -> Answer<ExecuteResponse> {
+        let query = r.into_inner().query.unwrap_or_default().sql;
+        let state = self.world.state();
+        let denied = state.seats.get(&self.uid).map(|seat| &seat.denied);
+        match sql::quoted(&query, '`').first().is_some_and(|table| denied.is_some_and(|of| of.contains(table))) {
+            true => Err(Status::failed_precondition("disallowed due to rule: enforce denied tables")),
+            false => Ok(Response::new(ExecuteResponse::default())),
+        }
+    }
+
     async fn stream_health(
         &self,
         _: Request<StreamHealthRequest>,

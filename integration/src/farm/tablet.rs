@@ -167,6 +167,16 @@ impl Tablet {
         Ok(health.encode_to_vec().into())
     }
 
+    /// Answers a client's statement: the tables of a migration are denied.
+    ///
+    /// # Errors
+    /// Always.
+    pub async fn execute(&self) -> Result<Bytes, Status> {
+        self.calls.count("Execute");
+        let fault = self.fault("Execute").await;
+        Err(fault.unwrap_or_else(|| Status::failed_precondition("disallowed due to rule: enforce denied tables")))
+    }
+
     /// Runs something on what is behind it.
     pub(super) fn on<T>(&self, run: impl FnOnce(&mut Contents, SystemTime) -> T) -> T {
         let (mut contents, now) = (self.contents(), self.now());

@@ -44,6 +44,7 @@ impl Service<http::Request<Body>> for Serving {
                 None if path == "/queryservice.Query/StreamHealth" => {
                     grpc.server_streaming(Health(tablet), request).await
                 }
+                None if path == "/queryservice.Query/Execute" => grpc.unary(Statement(tablet), request).await,
                 None => Status::unimplemented(format!("a light tablet has no {path}")).into_http(),
             })
         })
@@ -77,5 +78,18 @@ impl ServerStreamingService<Bytes> for Health {
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
         let tablet = Arc::clone(&self.0);
         Box::pin(async move { tablet.health().await.map(|health| Response::new(tokio_stream::once(Ok(health)))) })
+    }
+}
+
+/// A statement of a client.
+struct Statement(Arc<Tablet>);
+
+impl UnaryService<Bytes> for Statement {
+    type Response = Bytes;
+    type Future = Boxed<Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+        let tablet = Arc::clone(&self.0);
+        Box::pin(async move { tablet.execute().await.map(Response::new) })
     }
 }

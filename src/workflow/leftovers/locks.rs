@@ -37,6 +37,12 @@ pub async fn judge<'n>(context: &Context, nodes: impl Iterator<Item = &'n Node>)
     Ok(found)
 }
 
+/// What a lock is held for: stock's JSON.
+pub fn action(value: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(value).ok()?;
+    Some(json.get("Action")?.as_str()?.to_owned())
+}
+
 /// Who holds a lock, and since when (epoch seconds): stock's JSON.
 pub fn told(value: &[u8]) -> (String, Option<i64>) {
     let json: serde_json::Value = serde_json::from_slice(value).unwrap_or_default();
@@ -54,5 +60,6 @@ mod tests {
         let value = br#"{"Action":"VDiff","HostName":"h","UserName":"u","Time":"2026-11-23T10:00:00+01:00"}"#;
         assert_eq!(told(value), ("VDiff of u on h".into(), Some(1_795_424_400)));
         assert_eq!(told(b"x"), ("? of ? on ?".into(), None));
+        assert_eq!((action(value).as_deref(), action(b"x")), (Some("VDiff"), None));
     }
 }

@@ -176,7 +176,7 @@ async fn made_anew(context: &Context, found: &Found) -> Result<Vec<(String, Tabl
     let tables = found.tables();
     let known = Known { target: &found.target.keyspace, rows: &rows, facts: Some(&facts), tables: &tables };
     let only = |(shard, Tables { anew, .. }): (String, Tables)| (shard, Tables { anew, ..Tables::default() });
-    Ok(Claim::read(context, known).await?.tables.into_iter().map(only).collect())
+    Ok(Claim::of_kept(context, known).await?.tables.into_iter().map(only).collect())
 }
 
 fn has_begun(keyspace: &str, workflow: &str) -> Error {
@@ -237,7 +237,9 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
         deleted: found.rows.iter().any(|row| row.shard == at),
     };
     let passed_over = passed_over(&found, &rules, arguments);
-    let summary = format!("{}{passed_over}{way_back}{missed}", summary(&found, arguments, &left));
+    let denied = if arguments.keep_data { found.stay_denied() } else { String::new() };
+    let denied = if denied.is_empty() { denied } else { format!("; tables stay denied to clients: {denied}") };
+    let summary = format!("{}{passed_over}{denied}{way_back}{missed}", summary(&found, arguments, &left));
     Ok(WorkflowDeleteResponse { summary, details: shards.map(detail).collect() })
 }
 

@@ -14,7 +14,7 @@ mod tables;
 
 use std::collections::BTreeSet;
 
-use futures::future::{join, join_all, try_join};
+use futures::future::{join, join_all};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VDiffRequest};
 use vtmigrated_proto::topodata::{Shard, Tablet};
@@ -31,8 +31,8 @@ use crate::tablet::{self, db_name};
 use crate::topo::shard;
 use crate::topo::{self, Conn, Expect, Lock, Record, Write};
 
-use self::denied::{as_read, lift, with_primaries_kept};
-pub use self::denied::{hand_over, lift_from};
+use self::denied::{NOT_DELETED, NOT_STOPPED, lift};
+pub use self::denied::{NOT_MADE, as_read, hand_over, lift_from, with_primaries_kept};
 pub use step::Step;
 pub use tables::restore_keys_of;
 
@@ -170,7 +170,7 @@ impl Removal<'_> {
         let mut records = as_read(&target.keyspace);
         if traces.secures() {
             // they were changed when tables were secured
-            records = with_primaries_kept(context, &records).await?;
+            records = with_primaries_kept(context, &records, NOT_STOPPED).await?;
         }
         lift(context, lock, target, (records, self.seen_to()?), &traces.denied, true).await
     }
@@ -184,15 +184,15 @@ impl Removal<'_> {
             Step::MarkCancelling => self.mark_cancelling().await,
             Step::SecureEmpty { tables } => self.secure_empty(tables).await,
             Step::SeeToTables { .. } => self.see_to_tables().await,
-            // the note that all tables were seen to, on the primaries that there are, goes with the next write: it costs no wave
+            // that all tables were seen to is noted where they are lifted: another primary may have them still
             Step::TakeFromVSchema { .. } => {
-                with_primaries_kept(context, &as_read(&target.keyspace)).await?;
-                try_join(async { self.write(self.seen_to()?).await }, self.take_from_vschema()).await.map(drop)
+                with_primaries_kept(context, &as_read(&target.keyspace), NOT_STOPPED).await?;
+                self.take_from_vschema().await
             }
             Step::RebuildServing { .. } => self.rebuild_serving().await,
             Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
             Step::DeleteStreams { .. } => {
-                delete_rows(context, lock, target, workflow).await?;
+                delete_streams(context, lock, target, workflow).await?;
                 replaced::forget(context, lock, found, workflow, true).await
             }
             Step::ReduceRecord { denied, .. } => self.reduce_record(denied.clone()).await,
@@ -312,6 +312,17 @@ pub async fn delete_rows_on(
         tracing::warn!("the diffs of the workflow were not deleted: {error}");
     }
     deleted.map(|_| ())
+}
+
+/// The same, and sees that the shards have the primaries still on which that is done: another one may have the streams.
+///
+/// # Errors
+/// `PRIMARY_CHANGED`, and those of the tablets.
+pub async fn delete_streams(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
+    let records = as_read(&target.keyspace);
+    let kept = with_primaries_kept(context, &records, NOT_DELETED);
+    let (deleted, kept) = join(delete_rows(context, lock, target, workflow), kept).await;
+    Error::all(vec![deleted, kept.map(drop)])
 }
 
 /// Changes the state of a workflow and leaves cells and tablet types as they are.

@@ -47,6 +47,8 @@ struct Told {
     ignored: Vec<Finding>,
     unchecked: Vec<Finding>,
     missed: Vec<Missed>,
+    /// Tables that stay denied to clients, in words.
+    denied: String,
     /// Diffs under way that were stopped, for they start streams again.
     diffs: Vec<String>,
     /// What became of the way back; empty when none was prepared.
@@ -121,6 +123,7 @@ impl Told {
             ("ignored as --ignore-source-keyspace asks", texts(&self.ignored)),
             ("not looked at, for nobody told", texts(&self.unchecked)),
             ("stopped a VDiff that would have gone on", self.diffs.join(", ")),
+            ("tables stay denied to clients", self.denied.clone()),
         ] {
             if !text.is_empty() {
                 remarks.push(format!("{begins}: {text}"));
@@ -182,7 +185,7 @@ async fn complete_locked(
     if let Err(error) = refuse(&found, workflow) {
         return Err(opening::left_denied(context, (keyspace, workflow), error).await);
     }
-    let mut told = Told::default();
+    let mut told = Told { denied: found.stay_denied(), ..Told::default() };
     let mut opening = match found.to_open() {
         Some(facts) => Some(Box::pin(Opening::begin(context, (keyspace, workflow), facts, Some(&found), lock)).await),
         None => None,
@@ -332,7 +335,7 @@ async fn execute(
             if context.options.allow_unfinished_complete {
                 cleanup::give_keys_back(context, lock, target, workflow).await?;
             }
-            cleanup::delete_rows(context, lock, target, workflow).await?;
+            cleanup::delete_streams(context, lock, target, workflow).await?;
             cleanup::replaced::forget(context, lock, found, workflow, false).await
         }
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,

@@ -3,6 +3,7 @@
 mod apply;
 pub(in crate::workflow) mod batching;
 mod checks;
+mod denial;
 mod examine;
 mod resume;
 mod rival;
@@ -18,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dashmap::DashMap;
-use futures::future::{join, try_join};
+use futures::future::{join3, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
 use super::super::preflight::{DryRun, Report, left_out, passed_over};
@@ -27,6 +28,7 @@ use super::super::{Error, Result, names};
 use super::arguments::Arguments;
 use super::{CREATE_ACTION, gather, status};
 use crate::context::Context;
+use crate::error::Explain;
 use crate::topo::{self, Lock, Topo, paths};
 use examine::Examined;
 use situation::Situation;
@@ -125,13 +127,18 @@ async fn create_locked(
     creation.run(facts).await?;
     let answer = status::of_created(context, arguments, &situation.target.keyspace);
     // stock may have looked before our streams were there, and inserted its own after they were
-    let (answer, rival) = join(answer, creation.no_rival()).await;
+    let (answer, rival, kept) = join3(answer, creation.no_rival(), creation.has_its_primaries()).await;
     match rival {
         Err(error) if rival::is_rival(&error) => return Err(creation.take_back(facts, error).await),
         Err(error) => tracing::warn!("nobody could tell whether streams of the same name were added: {error}"),
         Ok(_) => {}
     }
     let mut answer = answer.unwrap_or_else(unread);
+    if let Err(error) = kept {
+        let mend =
+            "see with Migrate status whether its streams are there and run; if not, cancel it and create it again";
+        answer.traffic_state.push_str(&format!("\nWarning {}: {error}; {mend}", error.reason()));
+    }
     answer.traffic_state.push_str(&batching::reads_text(situation));
     answer.traffic_state.push_str(&Missed::told(&creation.missed(), refresh::DENIES_NOT_YET));
     answer.traffic_state.push_str(&passed_over(&situation.target.keyspace.cells));

@@ -8,9 +8,12 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 use super::super::record::unreadable::{self, Unreadable};
 use super::super::record::{self, Facts, Stored};
 use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
-use super::super::{Error, Result, foreign, names, way_back};
+use super::super::{Error, Result, foreign, names, verdict, way_back};
+use super::cleanup::journal;
+use super::shared::{self, Known, Others};
 use super::{earlier, status};
 use crate::context::Context;
+use crate::error::Explain;
 use crate::topo::{self, Expect, Record, Write};
 use earlier::Whose;
 
@@ -27,8 +30,10 @@ pub struct Found {
     pub unreadable: Option<Unreadable>,
     pub rows: Vec<OnShard>,
     /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
-    others: BTreeMap<String, String>,
+    others: Others,
     pub origin: Origin,
+    /// Shards of which a primary since create may not have known that tables are denied.
+    unaware: Vec<String>,
     /// Why the streams are not all of one source and of the same tables; `origin` is what they bring together then.
     disagreement: Option<String>,
     /// The way back that was prepared for a workflow of this name.
@@ -36,7 +41,8 @@ pub struct Found {
 }
 
 impl Found {
-    /// Reads a workflow: three waves. Its origin is the record's when no stream is left.
+    /// Reads a workflow: three waves, and one more where a shard had another primary since create and a tablet that may not know of
+    /// denied tables. Its origin is the record's when no stream is left.
     ///
     /// # Errors
     /// `RECORD_UNREADABLE`; a workflow that is not there, or not ours; a target that does not answer, or is being reparented.
@@ -97,6 +103,7 @@ impl Found {
             Some(Whose::Earlier(stored)) => (None, Some(stored)),
             None => (None, None),
         };
+        let unaware = journal::unaware_shards(context, record.as_ref().map(|of| &of.facts), &target.keyspace).await;
         if record.is_none() {
             target.keyspace.refuse_silent_among(|shard| back.is_none_or(|facts| facts.is_on(shard)))?;
         }
@@ -114,8 +121,7 @@ impl Found {
             (origin.keyspace, origin.shards) = stored.facts.source.clone();
             origin.tables.clone_from(&stored.facts.tables);
         }
-        let running = streams::brought(&others).filter(|(_, _, stream)| !streams::is_frozen(stream));
-        let others = running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect();
+        let others = shared::others(&others);
         Ok(Self {
             target,
             vschema,
@@ -126,6 +132,7 @@ impl Found {
             rows,
             others,
             origin,
+            unaware,
             disagreement,
             way_back,
         })
@@ -147,7 +154,9 @@ impl Found {
     /// # Errors
     /// `TOPO_BAD_DATA`, with the command that puts another one in its place.
     pub fn refuse_unread_vschema(&self) -> Result<()> {
-        self.unread_vschema.clone().map_or(Ok(()), |why| Err(why.into()))
+        let Some(why) = &self.unread_vschema else { return Ok(()) };
+        let (code, reason, text, help) = (why.code(), why.reason(), why.to_string(), why.help());
+        Err(Error::Refused { code, reason, text, help })
     }
 
     /// What is told of an end without a record that cannot be read, behind another text; empty when there was none.
@@ -207,11 +216,14 @@ impl Found {
         record::write((self.target.keyspace.name.as_str(), workflow), &facts, Expect::Any).map(|write| vec![write])
     }
 
-    /// A shard whose primary did not read that tables are denied.
+    /// Shards whose primary did not read that tables are denied, or one since create may not have: clients may have written to them.
+    pub fn unaware(&self) -> &[String] {
+        &self.unaware
+    }
+
+    /// The first of them.
     pub fn unaware_primary(&self) -> Option<&str> {
-        let facts = &self.record.as_ref()?.facts;
-        let mut shards = self.target.keyspace.shards.iter();
-        shards.find(|shard| facts.has_unaware_primary(shard)).map(|shard| shard.name.as_str())
+        self.unaware.first().map(String::as_str)
     }
 
     /// True when clients cannot have written to the target, so that streams that complete has stopped may run on: what the
@@ -225,12 +237,15 @@ impl Found {
         !self.handed_over() && self.unaware_primary().is_none() && self.target.keyspace.shards.iter().all(stands)
     }
 
+    /// What is known of its tables.
+    fn known(&self) -> Known<'_> {
+        let facts = self.record.as_ref().map(|stored| &stored.facts);
+        Known { target: &self.target.keyspace, rows: &self.rows, facts, origin: &self.origin, others: &self.others }
+    }
+
     /// All tables that the record and the streams name.
     pub fn tables(&self) -> Vec<String> {
-        let mut tables = self.record.as_ref().map(|stored| stored.facts.tables.clone()).unwrap_or_default();
-        let known: BTreeSet<String> = tables.iter().cloned().collect();
-        tables.extend(self.origin.tables.iter().filter(|table| !known.contains(*table)).cloned());
-        tables
+        self.known().tables()
     }
 
     /// Tables that running streams of other workflows bring.
@@ -240,7 +255,7 @@ impl Found {
 
     /// True when a record is about one of the shards as they are now.
     pub fn is_about_some(&self, facts: &Facts) -> bool {
-        self.target.keyspace.shards.iter().any(|shard| facts.may_be_about(&shard.name, shard.record.created))
+        self.known().is_about_some(facts)
     }
 
     /// Refuses to hand over what streams bring that are not all of one source and of the same tables.
@@ -270,40 +285,12 @@ impl Found {
         Err(Error::precondition("WAY_BACK_OF_ANOTHER", text, told.mend))
     }
 
-    /// Refuses to end a workflow of whose tables others bring some: they would go, or be written to. What its own streams bring,
-    /// too, may be left to them (`leaves_own`) where the data is kept, for there must be a way out, and after the handover.
+    /// Refuses to end a workflow of whose tables others bring some: see [`Known::refuse`].
     ///
     /// # Errors
     /// `TABLES_SHARED`.
     pub fn refuse_shared(&self, doing: &str, workflow: &str, leaves_own: bool) -> Result<()> {
-        let keyspace = &self.target.keyspace.name;
-        let own: BTreeSet<&String> = self.origin.tables.iter().filter(|_| !self.rows.is_empty()).collect();
-        let denied = self.denied_ever().into_iter().flat_map(|(_, tables)| tables);
-        let tables: BTreeSet<String> = self.tables().into_iter().chain(denied).collect();
-        let of_others = tables.iter().filter(|table| self.others.contains_key(*table));
-        let shared: Vec<&String> = of_others.filter(|table| !(leaves_own && own.contains(table))).collect();
-        if shared.is_empty() {
-            return Ok(());
-        }
-        let named = |table: &&String| Some(format!("{table} ({})", self.others.get(*table)?));
-        let named: Vec<String> = shared.iter().filter_map(named).collect();
-        let text = format!(
-            "cannot {doing} workflow {workflow} in keyspace {keyspace}: another workflow works on its tables: {}",
-            names::some(&named, ", ")
-        );
-        let help = match shared.iter().any(|table| own.contains(table)) {
-            true => format!(
-                "end the other one and keep its tables, then repeat this: Workflow --keyspace {keyspace} delete --workflow \
-                 {} --keep-data",
-                shared
-                    .iter()
-                    .filter(|table| own.contains(**table))
-                    .find_map(|table| self.others.get(*table))
-                    .map_or("", |w| w)
-            ),
-            false => "complete or cancel that one first, then repeat this".to_owned(),
-        };
-        Err(Error::precondition("TABLES_SHARED", text, help))
+        self.known().refuse(doing, workflow, leaves_own)
     }
 
     /// Denied tables that ending the workflow lifts on each shard: those of its record, and those that only its streams name.
@@ -312,6 +299,16 @@ impl Found {
         let mut denied = self.denied_ever();
         denied.iter_mut().for_each(|(_, tables)| tables.retain(|table| !self.others.contains_key(table)));
         denied
+    }
+
+    /// Tables of the workflow that stay denied to clients when it ends, in words; empty when there are none. Somebody else denied
+    /// them, as on a shard that a Reshard has made since create. Those that other workflows bring are theirs.
+    pub fn stay_denied(&self) -> String {
+        let brought: Vec<String> =
+            self.origin.tables.iter().filter(|table| !self.others.contains_key(*table)).cloned().collect();
+        let stay = verdict::stay_denied(&self.target.keyspace, &brought, &self.denied());
+        let told = stay.iter().map(|of| format!("{}: {}; {}", of.subject, of.cause, of.mend));
+        names::some(&told.collect::<Vec<_>>(), "; ")
     }
 
     /// Denied tables that the workflow put on each shard and that must stay when it ends, for other workflows' streams bring
@@ -328,16 +325,6 @@ impl Found {
 
     /// Denied tables that the workflow put on each shard.
     fn denied_ever(&self) -> Vec<(String, Vec<String>)> {
-        let shards = self.target.keyspace.shards.iter();
-        match &self.record {
-            Some(Stored { facts, .. }) if self.rows.is_empty() || self.is_about_some(facts) => {
-                let recorded: BTreeSet<&String> = facts.tables.iter().collect();
-                let others = self.origin.tables.iter().filter(|table| !recorded.contains(table));
-                let of = |name: &str| facts.denied_on(name).iter().chain(others.clone()).cloned().collect();
-                let about = shards.filter(|shard| facts.may_be_about(&shard.name, shard.record.created));
-                about.map(|shard| (shard.name.clone(), of(&shard.name))).collect()
-            }
-            _ => shards.map(|shard| (shard.name.clone(), self.origin.tables.clone())).collect(),
-        }
+        self.known().denied_ever()
     }
 }

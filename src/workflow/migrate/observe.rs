@@ -1,7 +1,7 @@
 //! What watchers see of a keyspace's migrations: the reads of status, with what several workflows share read once. A way back is
 //! looked at as the migration that it is to its source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::{join_all, try_join3, try_join4};
@@ -17,6 +17,7 @@ use super::super::verdict::diff::{self, Diffs};
 use super::super::way_back;
 use super::super::{Error, Result, verdict};
 use super::progress::{Overall, TableState};
+use super::shared::{self, Others};
 use super::status::{self, Around, Seen, Told};
 use super::{earlier, readiness};
 use crate::context::Context;
@@ -147,20 +148,48 @@ pub async fn keyspace(
     columns: bool,
 ) -> Result<Vec<(String, Result<Observed>)>> {
     let target = Keyspace::read(context, name).await?;
-    let workflows = by_name(target.workflows(context, &[]).await?);
+    let rows = target.workflows(context, &[]).await?;
+    let others = of_others(&rows);
+    let workflows = by_name(rows);
     let mut observed = unborn(context, name, common, &workflows);
-    let theirs = |(workflow, rows): (&String, &Vec<OnShard>)| {
-        Some((workflow.clone(), way_back::told_of_another((name, workflow), rows)?))
+    let known = |(workflow, rows): (&String, &Vec<OnShard>)| {
+        let theirs = way_back::told_of_another((name, workflow), rows);
+        let shared = told_of_shared(&target, common, (workflow, rows), &others);
+        let told: Vec<Finding> = theirs.into_iter().chain(shared).collect();
+        (workflow.clone(), told)
     };
-    let mut theirs: BTreeMap<String, Finding> = workflows.iter().filter_map(theirs).collect();
+    let mut known: BTreeMap<String, Vec<Finding>> = workflows.iter().map(known).collect();
     observed.extend(migrations(context, &target, workflows, common, (columns, true)).await?);
     for (workflow, seen) in &mut observed {
-        if let (Ok(seen), Some(finding)) = (seen, theirs.remove(workflow.as_str())) {
-            seen.findings.insert(0, finding);
+        if let (Ok(seen), Some(known)) = (seen, known.remove(workflow.as_str())) {
+            seen.findings.splice(..0, known);
         }
     }
     observed.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(observed)
+}
+
+/// For each workflow of a keyspace the tables that running streams of others bring; none where it is alone.
+fn of_others(rows: &[OnShard]) -> BTreeMap<String, Others> {
+    let names: BTreeSet<&String> = rows.iter().map(|row| &row.found.workflow).collect();
+    if names.len() < 2 {
+        return BTreeMap::new();
+    }
+    let of = |name: &String| shared::others(rows.iter().filter(|row| row.found.workflow != *name));
+    names.into_iter().map(|name| (name.clone(), of(name))).collect()
+}
+
+/// That others work on the tables of a workflow.
+fn told_of_shared(
+    target: &Keyspace,
+    common: &Common,
+    (workflow, rows): (&str, &[OnShard]),
+    others: &BTreeMap<String, Others>,
+) -> Option<Finding> {
+    let others = others.get(workflow)?;
+    let origin = streams::union(&rows.iter().collect::<Vec<_>>());
+    let facts = common.facts(&target.name, workflow).and_then(|facts| earlier::of(facts, target, rows));
+    shared::Known { target, rows, facts: facts.as_deref(), origin: &origin, others }.finding(workflow)
 }
 
 /// Workflows of type Migrate, by name.

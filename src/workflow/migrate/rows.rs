@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::query::QueryResult;
 
 use crate::sql::{quote, rows};
@@ -73,6 +74,12 @@ pub fn delete_workflow(db_name: &str, workflow: &str) -> String {
 /// Deletes streams by id.
 pub fn delete_streams(ids: &[i64]) -> String {
     format!("delete from _vt.vreplication where id in ({})", quote::ids(ids))
+}
+
+/// Starts or stops streams by id, and leaves others of their workflow as they are (Vitess 22.0.4 and 24.0.4, as a VDiff does it).
+pub fn set_state(ids: &[i64], state: State) -> String {
+    let state = quote::literal(state.as_str_name());
+    format!("update _vt.vreplication set state = {state} where id in ({})", quote::ids(ids))
 }
 
 /// Reads what the tablet still has to do to the tables of a workflow (secondary keys that it dropped for the copy).
@@ -177,6 +184,8 @@ mod tests {
         assert_eq!(forget_keys("it's"), "delete from _vt.post_copy_action where table_name = 'it\\'s'");
         assert!(pending_actions_of(&[1, 2]).ends_with(" where pca.vrepl_id in (1, 2)"));
         assert_eq!(delete_streams(&[1, 2]), "delete from _vt.vreplication where id in (1, 2)");
+        let stopped = "update _vt.vreplication set state = 'Stopped' where id in (1, 2)";
+        assert_eq!(set_state(&[1, 2], State::Stopped), stopped);
     }
 
     #[test]

@@ -26,12 +26,12 @@ use super::super::verdict::replicas::{self, Stalled};
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, overrides};
-use super::super::{Error, Result, foreign, names, way_back};
+use super::super::{Error, Result, foreign, names};
 use super::arguments::Arguments;
 use super::progress::{Overall, Size, TableState};
 use super::rows::CopyStates;
 use super::sizes::Copying;
-use super::{earlier, readiness};
+use super::{earlier, readiness, shared};
 use crate::context::Context;
 use crate::topo::Node;
 use crate::{topo, vschema};
@@ -64,16 +64,12 @@ pub async fn status(
         async { Ok(readable(record::look(global, keyspace, workflow).await)) },
     )
     .await?;
-    if let Some(unknown) = shards.iter().find(|name| !target.shards.iter().any(|s| s.name == **name)) {
-        target.refuse_silent()?;
-        let text = format!("shard {unknown} not found in keyspace {keyspace}");
-        return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
-    }
+    check_shards(&target, shards)?;
     let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
     let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
-    let read = Seen::read(context, &target, workflow, !sized);
+    let read = Seen::read_beside(context, &target, workflow, !sized);
     let diffs = async { Ok(diff::read(context, &target, workflow).await) };
-    let (mut seen, diffs, serving) = try_join3(read, diffs, serving).await?;
+    let ((mut seen, others), diffs, serving) = try_join3(read, diffs, serving).await?;
     let unreadable = unreadable.map(|kept| unreadable::refusal(global, (keyspace, workflow), &kept.why));
     if seen.rows.is_empty() {
         if stored.is_none() && unreadable.is_none() {
@@ -103,7 +99,8 @@ pub async fn status(
     };
     let mut weighed = weigh(context, &target, workflow, &seen, &around).await?;
     weighed.findings.extend(unreadable.map(|error| Finding::of(&error, format!("workflow {workflow}"))));
-    weighed.findings.splice(..0, way_back::told_of_another((keyspace, workflow), &seen.rows));
+    let first = shared::of_neighbours((&target, workflow), &seen.rows, facts, (&weighed.origin, &others));
+    weighed.findings.splice(..0, first);
     let verdict = verdict::summary(&weighed.findings);
     let vschema = vschema.unwrap_or_default();
     let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
@@ -111,6 +108,16 @@ pub async fn status(
     let mut answer = seen.answer(&target, &weighed.origin, &told, &line);
     overrides::tell(&weighed.findings, &mut answer);
     Ok(answer)
+}
+
+/// Refuses names of shards that the keyspace does not have.
+fn check_shards(target: &Keyspace, shards: &[String]) -> Result<()> {
+    let Some(unknown) = shards.iter().find(|name| !target.shards.iter().any(|s| s.name == **name)) else {
+        return Ok(());
+    };
+    target.refuse_silent()?;
+    let (keyspace, text) = (&target.name, format!("shard {unknown} not found in keyspace {}", target.name));
+    Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")))
 }
 
 /// What was left out, for the traffic line; empty when all could be reached.
@@ -280,6 +287,19 @@ impl Seen {
         let rows = target.workflows(context, &names);
         let (rows, copying) = try_join(rows, copies(context, target, workflow, needs_sizes)).await?;
         Ok(Self { rows, copying: Arc::new(copying), needs_sizes })
+    }
+
+    /// The same, and the streams of the keyspace's other workflows.
+    async fn read_beside(
+        context: &Context,
+        target: &Keyspace,
+        workflow: &str,
+        needs_sizes: bool,
+    ) -> Result<(Self, Vec<OnShard>)> {
+        let rows = target.workflows(context, &[]);
+        let (rows, copying) = try_join(rows, copies(context, target, workflow, needs_sizes)).await?;
+        let (rows, others) = rows.into_iter().partition(|row: &OnShard| row.found.workflow == workflow);
+        Ok((Self { rows, copying: Arc::new(copying), needs_sizes }, others))
     }
 
     /// Where the workflow's streams come from.

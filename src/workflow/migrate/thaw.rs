@@ -62,11 +62,10 @@ async fn start_locked(context: &Context, keyspace: &str, workflow: &str, lock: &
     let mut found = Found::read(context, keyspace, workflow).await?;
     if let Some(shard) = found.unaware_primary().filter(|_| !found.handed_over()) {
         let text = format!(
-            "cannot start a workflow when it is frozen: the primary of shard {keyspace}/{shard} did not read that its tables are \
-             denied, and clients may have written to them"
+            "cannot start a workflow when it is frozen: the primary of shard {keyspace}/{shard}, or one since create, did not read that \
+             its tables are denied, and clients may have written to them"
         );
-        let help = "make another tablet of the shard its primary (PlannedReparentShard), then repeat this; or end the workflow and \
-                    keep its tables with Workflow delete --keep-data";
+        let help = "repeat its complete; or end the workflow and keep its tables with Workflow delete --keep-data";
         return Err(Error::precondition("PRIMARY_UNAWARE", text, help));
     }
     if !found.may_run_on() {

@@ -113,6 +113,17 @@ impl Report {
         self.findings.extend(findings);
     }
 
+    /// Takes in what blocks, unless it is told already.
+    fn tell(&mut self, error: &Error, subject: &str) {
+        let finding = Finding::of(error, subject);
+        let is_same = |known: &Finding| {
+            (known.severity, known.id, &known.cause) == (finding.severity, finding.id, &finding.cause)
+        };
+        if !self.findings.iter().any(is_same) {
+            self.findings.push(finding);
+        }
+    }
+
     /// Takes a refusal in as a finding; other errors are those of the operation.
     ///
     /// # Errors
@@ -122,9 +133,9 @@ impl Report {
         let subject = subject.into();
         match result {
             Ok(value) => return Ok(Some(value)),
-            Err(error) if is_refusal(&error) => self.findings.push(Finding::of(&error, subject)),
+            Err(error) if is_refusal(&error) => self.tell(&error, &subject),
             Err(Error::Several(errors)) if errors.iter().all(is_refusal) => {
-                self.findings.extend(errors.iter().map(|error| Finding::of(error, subject.clone())));
+                errors.iter().for_each(|error| self.tell(error, &subject));
             }
             Err(error) => return Err(error),
         }

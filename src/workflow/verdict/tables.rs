@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{join, join_all};
+use futures::future::join;
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::migrate::cleanup::journal;
 use super::super::names;
 use super::super::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
-use super::super::record::Facts;
-use super::super::streams::{Keyspace, Origin};
+use super::super::record::{Facts, listed};
+use super::super::streams::{Keyspace, Origin, TargetShard};
 use super::schema::Columns;
 use crate::context::Context;
 use crate::sql::{is_internal, quote, rows};
@@ -25,7 +24,6 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
     for target_shard in target.shards.iter().filter(|shard| shard.serves()) {
         let denied = target_shard.denied();
         let name = format!("{}/{}", target.name, target_shard.name);
-        let subject = format!("shard {name}");
         let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(*t)).map(String::as_str).collect();
         if !missing.is_empty() {
             let text = format!("writes to {} were not denied", names::some(&missing, ", "));
@@ -34,39 +32,47 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
                  then takes what clients have written meanwhile for the workflow's)",
                 names::argument(&missing)
             );
-            found.push(Finding::new(&check::DENIED_MISSING, subject.clone(), text, mend));
+            found.push(Finding::new(&check::DENIED_MISSING, format!("shard {name}"), text, mend));
         }
-        let Some(facts) = facts else { continue };
-        let ours: BTreeSet<&String> = facts.denied_on(&target_shard.name).iter().collect();
-        let others: Vec<&str> =
-            tables.iter().filter(|t| denied.contains(*t) && !ours.contains(t)).map(String::as_str).collect();
-        if !others.is_empty() {
-            let text = format!("{} are denied, and not by the workflow's create", names::some(&others, ", "));
-            let mend = format!(
-                "if nobody needs that: SetShardTabletControl --denied-tables {} --remove {name} primary",
-                names::argument(&others)
-            );
-            found.push(Finding::new(&check::DENIED_ELSEWHERE, subject, text, mend));
-        }
+        found.extend(
+            facts.and_then(|facts| elsewhere(target, target_shard, tables, facts.denied_on(&target_shard.name))),
+        );
     }
     found
 }
 
-/// Shards to which clients are sent and of which a primary since create may not have known that tables are denied.
-pub async fn unaware(context: &Context, target: &Keyspace, facts: Option<&Facts>) -> Vec<Finding> {
-    let Some(facts) = facts else { return Vec::new() };
+/// The tables that stay denied on the shards that serve when those are lifted that are `lifted`, by shard.
+pub fn stay_denied(target: &Keyspace, tables: &[String], lifted: &[(String, Vec<String>)]) -> Vec<Finding> {
     let serving = target.shards.iter().filter(|shard| shard.serves());
-    let doubtful = serving.filter(|shard| facts.may_have_had_unaware_primary(shard));
-    let asked = doubtful.map(|shard| async move {
-        let text =
-            "its primary was not refreshed when writes to the tables were denied, or one since may not have been";
-        let finding = || {
-            let subject = format!("shard {}/{}", target.name, shard.name);
-            Finding::new(&check::DENIED_MISSING, subject, text, "compare the rows with VDiff")
-        };
-        journal::unaware(context, facts, shard).await.then(finding)
-    });
-    join_all(asked).await.into_iter().flatten().collect()
+    serving.filter_map(|shard| elsewhere(target, shard, tables, &listed(lifted, &shard.name))).collect()
+}
+
+/// Those of some tables that a shard denies and that are not among the workflow's own.
+fn elsewhere(target: &Keyspace, shard: &TargetShard, tables: &[String], ours: &[String]) -> Option<Finding> {
+    let (denied, ours) = (shard.denied(), ours.iter().collect::<BTreeSet<_>>());
+    let others = tables.iter().filter(|table| denied.contains(*table) && !ours.contains(table));
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let name = format!("{}/{}", target.name, shard.name);
+    let text = format!("{} are denied, and not by the workflow's create", names::some(&others, ", "));
+    let mend = format!(
+        "if nobody needs that: SetShardTabletControl --denied-tables {} --remove {name} primary",
+        names::argument(&others)
+    );
+    Some(Finding::new(&check::DENIED_ELSEWHERE, format!("shard {name}"), text, mend))
+}
+
+/// Those shards to which clients are sent among some, by name, of which a primary since create may not have known that tables are
+/// denied.
+pub fn unaware(target: &Keyspace, shards: &[String]) -> Vec<Finding> {
+    let text = "its primary was not refreshed when writes to the tables were denied, or one since may not have been";
+    let finding = |shard: &TargetShard| {
+        let subject = format!("shard {}/{}", target.name, shard.name);
+        Finding::new(&check::DENIED_MISSING, subject, text, "compare the rows with VDiff")
+    };
+    target.shards.iter().filter(|shard| shard.serves() && shards.contains(&shard.name)).map(finding).collect()
 }
 
 /// Tables that vtgate would not find.

@@ -167,8 +167,9 @@ pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
         Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
     };
     let unaware = found.unaware_primary().map(|shard| {
-        let cause = "its primary did not read that the tables are denied: what clients may have written to it would not come back";
-        let mend = "make another tablet of the shard its primary (PlannedReparentShard), and compare the rows with VDiff";
+        let cause = "its primary, or one since create, did not read that the tables are denied: what clients may have written to it would \
+                     not come back";
+        let mend = "compare the rows with VDiff; to have a way back all the same, cancel the migration and create it again";
         let subject = format!("shard {}/{shard}", target.name);
         Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
     });

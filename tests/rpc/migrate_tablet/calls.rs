@@ -2,7 +2,8 @@
 
 use tonic::{Request, Response, Status};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::query::{Field, QueryResult, Type};
+use vtmigrated_proto::query::{ExecuteRequest, ExecuteResponse, Field, QueryResult, Type};
+use vtmigrated_proto::queryservice::query_server::Query;
 use vtmigrated_proto::tabletmanagerdata::*;
 use vtmigrated_proto::tabletmanagerservice::tablet_manager_server::TabletManager;
 
@@ -159,10 +160,19 @@ impl TabletManager for MigrateTablet {
                 }
                 return Ok(VReplicationExecResponse { result: Some(QueryResult::default()) });
             }
+            let ids_of = |list: &str| -> Vec<i32> {
+                list.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect()
+            };
+            if let Some(rest) = query.strip_prefix("update _vt.vreplication set state = ") {
+                let (state, ids) = rest.split_once(" where id in (").unwrap();
+                let (state, ids) = (State::from_str_name(state.trim_matches('\'')).unwrap(), ids_of(ids));
+                let streams = contents.workflows.iter_mut().flat_map(|workflow| &mut workflow.streams);
+                streams.filter(|stream| ids.contains(&stream.id)).for_each(|stream| stream.state = state.into());
+                return Ok(VReplicationExecResponse { result: Some(QueryResult::default()) });
+            }
             match query.split("where id in (").nth(1) {
                 Some(ids) => {
-                    let ids: Vec<i32> =
-                        ids.trim_end_matches(')').split(',').filter_map(|id| id.trim().parse().ok()).collect();
+                    let ids = ids_of(ids);
                     contents.workflows.iter_mut().for_each(|w| w.streams.retain(|s| !ids.contains(&s.id)));
                     contents.workflows.retain(|w| !w.streams.is_empty());
                 }
@@ -229,5 +239,21 @@ impl TabletManager for MigrateTablet {
             return Err(Status::unknown("told to fail: PrimaryPosition"));
         }
         Ok(Response::new(PrimaryPositionResponse { position: self.contents().position.unwrap_or(POSITION).into() }))
+    }
+}
+
+#[tonic::async_trait]
+impl Query for MigrateTablet {
+    /// What it is asked for is denied, unless it is told otherwise.
+    async fn execute(&self, r: Request<ExecuteRequest>) -> Answer<ExecuteResponse> {
+        let query = r.into_inner().query.unwrap_or_default().sql;
+        let contents = self.contents();
+        if contents.fails.iter().any(|text| query.contains(text)) {
+            return Err(Status::unknown(format!("told to fail: {query}")));
+        }
+        match contents.takes_writes {
+            true => Ok(Response::new(ExecuteResponse::default())),
+            false => Err(Status::failed_precondition("disallowed due to rule: enforce denied tables")),
+        }
     }
 }

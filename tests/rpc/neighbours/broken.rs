@@ -3,6 +3,7 @@
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use vtmigrated::watch;
+use vtmigrated_proto::vtmigrated::FindLeftoversRequest;
 
 use super::*;
 use crate::ownership::rows;
@@ -100,6 +101,11 @@ async fn a_vschema_that_cannot_be_decoded_keeps_a_workflow_from_completing_and_n
     let (code, text) = refusal(rig.complete().await);
     assert!(code == Code::DataLoss && text.contains("customer/VSchema") && text.ends_with(mend), "{text}");
     assert_eq!(rig.lab.stored().await, before);
+    let (workflow, target_keyspace) = ("import".to_owned(), "customer".to_owned());
+    let request = MoveTablesCompleteRequest { workflow, target_keyspace, ..Default::default() };
+    let report = rig.lab.advisor.clone().dry_run_complete(request).await.unwrap().into_inner();
+    let told = report.findings.iter().filter(|finding| finding.id == "TOPO_BAD_DATA").count();
+    assert!(told == 1 && !report.clear, "{report:?}");
     rig.set_record(json!({"phase": "creating"})).await;
     let found = rig.leftovers().await;
     assert!(found.iter().any(|(id, cause)| id == "NOT_READ" && cause.contains("customer/VSchema")), "{found:?}");
@@ -128,4 +134,24 @@ async fn watchers_see_migrations_beside_rules_and_a_vschema_that_cannot_be_decod
     assert!(import.stale.is_none() && !import.go, "{import:?}");
     assert!(import.traffic.contains("Writes Unknown: bad topology data at "), "{import:?}");
     assert!(import.findings.iter().any(|finding| finding.subject == "keyspace customer"), "{import:?}");
+}
+
+#[tokio::test]
+async fn leftovers_of_other_keyspaces_are_told_beside_a_shard_record_that_cannot_be_decoded() {
+    let rig = Rig::start().await;
+    rig.create().await.unwrap();
+    rig.forget_streams();
+    rig.lab.put(&paths::keyspace("other"), Vec::new()).await;
+    rig.lab.put(&paths::shard("other", "0"), GARBAGE.to_vec()).await;
+    let find = async |keyspace: &str| {
+        let request = FindLeftoversRequest { keyspace: keyspace.to_owned() };
+        rig.lab.advisor.clone().find_leftovers(request).await
+    };
+    let found = find("").await.unwrap().into_inner().findings;
+    let of =
+        |id: &str| found.iter().filter(|found| found.id == id).map(|found| found.subject.clone()).collect::<Vec<_>>();
+    assert_eq!(of("NOT_READ"), ["keyspace other"], "{found:?}");
+    assert_eq!(of("RECORD_WITHOUT_STREAMS"), ["workflow customer.import"], "{found:?}");
+    let refused = find("other").await.unwrap_err();
+    assert!(refused.code() == Code::DataLoss && refused.message().contains("other/shards/0/Shard"), "{refused}");
 }

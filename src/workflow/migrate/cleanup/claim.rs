@@ -6,6 +6,7 @@ use std::fmt;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 
+use super::super::super::denial;
 use super::super::super::record::Facts;
 use super::super::super::record::made_at::Noted;
 use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
@@ -71,17 +72,32 @@ impl Held {
 }
 
 impl Claim {
-    /// Judges, and looks at those tables that must be looked at: no round trip, or two waves. One more where a shard had another
-    /// primary since create, and a tablet that may not know of denied tables.
+    /// Judges, and looks at those tables that must be looked at: one wave where streams have copied, and two more, or none. Another one
+    /// where a shard had another primary since create, and a tablet that may not know of denied tables.
+    ///
+    /// # Errors
+    /// A tablet that has to tell what is in its tables, or whether it denies them, and does not.
+    pub async fn read(context: &Context, known: Known<'_>) -> Result<Self> {
+        Self::judge(context, known, true).await
+    }
+
+    /// The same for whoever takes no table away: that the shards' records deny them is enough.
     ///
     /// # Errors
     /// A tablet that has to tell what is in its tables and does not.
-    pub async fn read(context: &Context, known: Known<'_>) -> Result<Self> {
+    pub async fn of_kept(context: &Context, known: Known<'_>) -> Result<Self> {
+        Self::judge(context, known, false).await
+    }
+
+    async fn judge(context: &Context, known: Known<'_>, asks: bool) -> Result<Self> {
         let mut shards: Vec<OfShard<'_>> = OfShard::all(known);
         if let Some(facts) = known.facts {
             let doubtful = shards.iter_mut().filter(|of| of.unaware);
             let asked = doubtful.map(|of| async move { of.unaware = journal::unaware(context, facts, of.shard).await });
             join_all(asked).await;
+        }
+        if asks {
+            Error::all(join_all(shards.iter_mut().map(|of| of.see_denied(context, known.tables))).await)?;
         }
         let looks = shards.iter().map(|of| async move {
             let asked = of.to_look_at(known.tables);
@@ -140,6 +156,8 @@ struct OfShard<'a> {
     denied: BTreeSet<String>,
     /// True when the primary, or one since create, may not have read that.
     unaware: bool,
+    /// True when the primary lets clients write all the same.
+    open: bool,
     /// What a cancel that was cut off has noted of them; it may have dropped some.
     noted: Option<Noted<'a>>,
     /// Tables that the record says create makes, and those that it says create denies.
@@ -178,6 +196,7 @@ impl<'a> OfShard<'a> {
             streams: of_tables,
             denied: shard.denied(),
             unaware: known.facts.is_some_and(|facts| facts.may_have_had_unaware_primary(shard)),
+            open: false,
             noted: known.facts.filter(|facts| facts.cancelling).map(|facts| facts.noted_on(&shard.name)),
             made: known.facts.map(|facts| facts.created_on(&shard.name).iter().collect()),
             planned: known.facts.map(|facts| facts.denied_on(&shard.name).iter().collect()).unwrap_or_default(),
@@ -191,6 +210,7 @@ impl<'a> OfShard<'a> {
             stream: self.streams.get(table).copied().unwrap_or(Stream::None),
             denied: match (self.denied.contains(table), self.planned.contains(table)) {
                 (true, _) if self.unaware => Denied::Unaware,
+                (true, _) if self.open => Denied::NotInForce,
                 (true, true) => Denied::Ours,
                 (true, false) => Denied::Others,
                 (false, _) => Denied::No,
@@ -200,6 +220,27 @@ impl<'a> OfShard<'a> {
             rows,
             since: self.noted.as_ref().map(|noted| noted.compare(table, made)),
         }
+    }
+
+    /// Asks the primary whether it denies what streams have copied into, as its shard's record says. No client is sent to a shard that
+    /// does not serve.
+    async fn see_denied(&mut self, context: &Context, tables: &[String]) -> Result<()> {
+        let is_copied = |table: &&String| {
+            let known = self.evidence(table, Rows::Unseen, None);
+            known.stream == Stream::Copying && matches!(known.denied, Denied::Ours | Denied::Others)
+        };
+        let mut copied: Vec<&String> = tables.iter().filter(is_copied).collect();
+        if copied.is_empty() || !self.shard.serves() {
+            return Ok(());
+        }
+        // what create denied it denied together
+        copied.sort_by_key(|table| !self.planned.contains(*table));
+        let is_in_force = denial::is_in_force(context, self.shard.primary()?, copied).await.map_err(|error| {
+            let doing = format!("failed to see whether clients are denied the tables on shard {}", self.shard.name);
+            Error::from(error).doing(doing)
+        })?;
+        self.open = !is_in_force;
+        Ok(())
     }
 
     fn unseen(&self, table: &String) -> Fate {

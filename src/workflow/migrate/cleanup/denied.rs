@@ -11,8 +11,15 @@ use crate::error::Code;
 use crate::topo::shard::{self, Deny};
 use crate::topo::{Lock, Record, Write};
 
+/// What is not so on another primary that a shard has got meanwhile, while something was ended.
+pub const NOT_STOPPED: &str = "on which nobody saw the streams stopped; its tables stay denied to clients";
+/// The same after clients got the tables.
+pub const NOT_DELETED: &str = "on which nobody deleted the streams";
+/// The same while a workflow was made.
+pub const NOT_MADE: &str = "on which nobody made the tables and streams";
+
 /// The shards' records as they were read.
-pub(super) fn as_read(keyspace: &Keyspace) -> Vec<Record<Shard>> {
+pub fn as_read(keyspace: &Keyspace) -> Vec<Record<Shard>> {
     keyspace.shards.iter().map(|shard| shard.record.clone()).collect()
 }
 
@@ -31,15 +38,19 @@ pub async fn hand_over(
     lift(context, lock, target, (as_read(&target.keyspace), also), denied, true).await
 }
 
-/// The records as they are now.
-pub(super) async fn with_primaries_kept(context: &Context, records: &[Record<Shard>]) -> Result<Vec<Record<Shard>>> {
+/// The records as they are now, when all shards have the primaries still that these name. `but` is what is not so on another one.
+///
+/// # Errors
+/// `PRIMARY_CHANGED`, and those of the topology.
+pub async fn with_primaries_kept(
+    context: &Context,
+    records: &[Record<Shard>],
+    but: &str,
+) -> Result<Vec<Record<Shard>>> {
     let fresh = shard::again(context.topo.global(), records).await?;
     let is_another = |(old, new): &(&Record<Shard>, &Record<Shard>)| !shard::has_same_primary(&old.value, &new.value);
     let Some((_, changed)) = records.iter().zip(&fresh).find(is_another) else { return Ok(fresh) };
-    let text = format!(
-        "shard {} got another primary meanwhile, on which nobody saw the streams stopped; its tables stay denied to clients",
-        shard::name(changed)
-    );
+    let text = format!("shard {} got another primary meanwhile, {but}", shard::name(changed));
     let help = "run the command again".into();
     Err(Error::Refused { code: Code::Aborted, reason: "PRIMARY_CHANGED", text, help })
 }
@@ -73,7 +84,7 @@ pub(super) async fn lift(
     records.retain(|record| named(shard::name(record)));
     while shard::deny_tables_once(global, &records, Deny::Remove, &of, also.clone(), lock).await?.is_none() {
         records = match on_same {
-            true => with_primaries_kept(context, &records).await?,
+            true => with_primaries_kept(context, &records, NOT_STOPPED).await?,
             false => shard::again(global, &records).await?,
         };
     }

@@ -1,9 +1,10 @@
 //! The primaries that a shard had, as its reparents are noted in its own MySQL.
 
+use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 
 use super::super::super::record::Facts;
-use super::super::super::streams::TargetShard;
+use super::super::super::streams::{Keyspace, TargetShard};
 use crate::context::Context;
 use crate::sql::rows;
 use crate::tablet;
@@ -34,6 +35,14 @@ pub async fn unaware(context: &Context, facts: &Facts, shard: &TargetShard) -> b
             true
         }
     }
+}
+
+/// The names of the shards of which that is so.
+pub async fn unaware_shards(context: &Context, facts: Option<&Facts>, target: &Keyspace) -> Vec<String> {
+    let Some(facts) = facts else { return Vec::new() };
+    let doubtful = target.shards.iter().filter(|shard| facts.may_have_had_unaware_primary(shard));
+    let asked = doubtful.map(|shard| async move { unaware(context, facts, shard).await.then(|| shard.name.clone()) });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// The tablets that reparents made primary, the last first.

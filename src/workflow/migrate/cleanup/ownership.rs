@@ -47,6 +47,8 @@ pub enum Denied {
     Others,
     /// The shard's record denies it, and its primary, or one since create, is not known to have read that.
     Unaware,
+    /// The shard's record denies it, and its primary lets clients write all the same.
+    NotInForce,
 }
 
 /// What is in the table.
@@ -101,6 +103,8 @@ pub enum Reason {
     NotDenied,
     /// The primary, or one since create, denies nothing, whatever the shard's record says.
     PrimaryUnaware,
+    /// The primary says so itself.
+    NotInForce,
     /// Nobody could tell what is in it.
     NotSeen,
     HandedOver,
@@ -121,6 +125,9 @@ impl fmt::Display for Reason {
             Self::PrimaryUnaware => {
                 "its shard's primary was not refreshed when writes to it were denied, or one since may not have been, so that clients \
                  may have written"
+            }
+            Self::NotInForce => {
+                "its shard's record denies writes to it, but its primary lets them pass, so that clients may have written"
             }
             Self::NotSeen => "nobody could tell what is in it",
             Self::HandedOver => "complete has handed it over",
@@ -172,7 +179,11 @@ fn by_streams(known: &Evidence) -> Fate {
 
 /// Why clients can write a table.
 fn writable(denied: Denied) -> Reason {
-    if denied == Denied::Unaware { Reason::PrimaryUnaware } else { Reason::NotDenied }
+    match denied {
+        Denied::Unaware => Reason::PrimaryUnaware,
+        Denied::NotInForce => Reason::NotInForce,
+        _ => Reason::NotDenied,
+    }
 }
 
 /// An empty table that create made.
@@ -182,7 +193,7 @@ fn of_empty(known: &Evidence, stream: Stream) -> Fate {
         // the record says what create had made when it was interrupted
         (Denied::Ours, Stream::None) if known.record == Record::Creating => Fate::DropEmpty,
         (_, Stream::None) => Fate::Leave(Reason::NoStream),
-        (Denied::No | Denied::Unaware, _) => Fate::Leave(writable(known.denied)),
+        (Denied::No | Denied::Unaware | Denied::NotInForce, _) => Fate::Leave(writable(known.denied)),
     }
 }
 

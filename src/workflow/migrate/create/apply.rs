@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use dashmap::DashMap;
-use futures::future::{join_all, join3};
+use futures::future::{join, join_all, join4};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::ApplySchemaRequest;
 use vtmigrated_proto::topodata::Tablet;
@@ -78,8 +78,11 @@ impl Creation<'_> {
             let measured = async { if number == 0 { self.measure(&facts).await } else { facts.sizes.clone() } };
             let mounted = async { if number == 0 { self.is_mounted().await } else { Ok(()) } };
             let staged = self.stage_after(before, stage, &next, &version);
-            let (sizes, done, mounted) = join3(measured, staged, mounted).await;
-            if let Err(error) = Error::all(vec![done, mounted]) {
+            // as late as it may be gone back on
+            let is_last = rest.get(number + 1).is_some_and(|stage| stage.contains(&Step::MarkWhole));
+            let kept = async { if is_last { self.has_its_primaries().await } else { Ok(()) } };
+            let (sizes, done, mounted, kept) = join4(measured, staged, mounted, kept).await;
+            if let Err(error) = Error::all(vec![done, mounted, kept]) {
                 return Err(self.failed(&facts, error).await);
             }
             facts = Facts { sizes, ..next };
@@ -119,6 +122,16 @@ impl Creation<'_> {
     /// it has taken a mount away, so one of the two notices the other.
     async fn is_mounted(&self) -> Result<()> {
         gather::mount(self.context, &self.arguments.mount).await.map(|_| ())
+    }
+
+    /// Sees that the shards have the primaries still on which this create works: a tablet that another one has replaced may answer all
+    /// the same.
+    ///
+    /// # Errors
+    /// `PRIMARY_CHANGED`, and those of the topology.
+    pub async fn has_its_primaries(&self) -> Result<()> {
+        let records = cleanup::as_read(&self.situation.target.keyspace);
+        cleanup::with_primaries_kept(self.context, &records, cleanup::NOT_MADE).await.map(drop)
     }
 
     /// What the copy is measured against; the record gets it when the workflow is whole.
@@ -164,9 +177,12 @@ impl Creation<'_> {
                 self.note_missed(refresh::shards(self.context, &self.situation.target, &|_: &str| true).await?);
                 Ok(())
             }
+            Step::ReloadSchemas { shards } => self.reload_schemas(shards).await,
             Step::RefreshRest { .. } => {
-                self.note_missed(refresh::rest(self.context, &self.situation.target, self.missed()).await);
-                Ok(())
+                let rest = refresh::rest(self.context, &self.situation.target, self.missed());
+                let (missed, denied) = join(rest, self.see_denied(facts)).await;
+                self.note_missed(missed);
+                denied
             }
             Step::SeeEmpty { .. } => {
                 let untouched = |at: usize| !self.situation.has_started(at);

@@ -94,9 +94,9 @@ impl Situation {
         let started = self.target.keyspace.shards.iter().enumerate().filter(|(at, _)| self.has_started(*at));
         started.into_iter().find_map(|(_, shard)| {
             let ours = facts.denied_on(&shard.name);
-            let unaware = ours.first().filter(|_| facts.has_unaware_primary(shard));
+            let unaware = ours.first().filter(|_| self.unaware.contains(&shard.name));
             let (table, why) = match unaware {
-                Some(table) => (table, "by its primary, which was not refreshed when they were"),
+                Some(table) => (table, "by its primary, or by one since, which was not refreshed when they were"),
                 None => (shard.first_not_denied(ours)?, "any more"),
             };
             Some((shard.name.clone(), table.clone(), why))

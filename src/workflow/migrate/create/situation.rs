@@ -14,6 +14,7 @@ use super::super::super::record::{self, Facts, Phase, Stored};
 use super::super::super::streams::{self, Keyspace, OnShard, WithReplicas, has_copied};
 use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
+use super::super::cleanup::journal;
 use super::super::gather::{self, Source};
 use super::super::{picking, plan};
 use super::resume::Left;
@@ -38,10 +39,12 @@ pub struct Situation {
     pub target_tables: Vec<Definitions>,
     /// What tablets said for the checks.
     pub asked: Asked,
+    /// Target shards of which a primary since an interrupted create may not have known that it denied tables.
+    pub unaware: Vec<String>,
 }
 
 impl Situation {
-    /// Reads both clusters: four waves of round trips.
+    /// Reads both clusters: four waves of round trips, and one more where that of an interrupted create's primaries has to be asked for.
     pub async fn read(context: &Context, arguments: &Arguments, mount: &Topo) -> Result<Self> {
         let keyspace = &arguments.target_keyspace;
         let target = async {
@@ -72,7 +75,9 @@ impl Situation {
         let (tablets, asked) = join(tablets, asked).await;
         let (rows, source_tables, target_tables) = tablets?;
         let (rows, others) = rows.into_iter().partition(|row| row.found.workflow == arguments.workflow);
-        Ok(Self { target, target_vschema, source, record, rows, others, source_tables, target_tables, asked })
+        let facts = record.as_ref().map(|stored| &stored.facts).filter(|facts| facts.phase == Phase::Creating);
+        let unaware = journal::unaware_shards(context, facts, &target.keyspace).await;
+        Ok(Self { target, target_vschema, source, record, rows, others, source_tables, target_tables, asked, unaware })
     }
 
     /// The definition of a table in the first source shard.

@@ -23,6 +23,10 @@ pub enum Step {
         shard: String,
         tables: Vec<String>,
     },
+    /// Of primaries that have all tables already, and may not know some of them.
+    ReloadSchemas {
+        shards: Vec<String>,
+    },
     /// All shards in one transaction.
     DenyTables {
         shards: Vec<(String, Vec<String>)>,
@@ -39,7 +43,8 @@ pub enum Step {
     RefreshTablets {
         shards: Vec<String>,
     },
-    /// Replicas that have come since the clusters were read, and those that were not reached.
+    /// Replicas that have come since the clusters were read, and those that were not reached. Beside it the primaries are asked whether
+    /// they deny the tables.
     RefreshRest {
         shards: Vec<String>,
     },
@@ -59,7 +64,10 @@ pub enum Step {
 impl Step {
     /// True when the step changes something without proving the lock itself.
     pub fn needs_lock(&self) -> bool {
-        let reads = matches!(self, Self::RefreshTablets { .. } | Self::RefreshRest { .. } | Self::SeeEmpty { .. });
+        let reads = matches!(
+            self,
+            Self::ReloadSchemas { .. } | Self::RefreshTablets { .. } | Self::RefreshRest { .. } | Self::SeeEmpty { .. }
+        );
         !self.proves_lock() && !reads
     }
 
@@ -115,12 +123,18 @@ pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sourc
 fn made(situation: &Situation, facts: &Facts) -> Vec<Step> {
     let target = &situation.target.keyspace;
     let mut made: Vec<Step> = Vec::new();
+    let mut whole: Vec<String> = Vec::new();
     for (shard, there) in target.shards.iter().zip(&situation.target_tables) {
         let missing = facts.created_on(&shard.name).iter().filter(|table| !there.contains_key(*table));
         let tables: Vec<String> = missing.cloned().collect();
-        if !tables.is_empty() {
+        if tables.is_empty() {
+            whole.push(shard.name.clone());
+        } else {
             made.push(Step::CreateTables { shard: shard.name.clone(), tables });
         }
+    }
+    if !whole.is_empty() {
+        made.push(Step::ReloadSchemas { shards: whole });
     }
     let denied: Vec<(String, Vec<String>)> =
         facts.denied_tables.iter().filter(|(_, tables)| !tables.is_empty()).cloned().collect();
@@ -152,6 +166,9 @@ impl fmt::Display for Step {
             Self::WriteRecord { keyspace, workflow } => write!(f, "Write the record of workflow {keyspace}.{workflow}"),
             Self::ClaimTables => f.write_str("Note in the record which tables were made"),
             Self::CreateTables { shard, tables } => write!(f, "Create tables on shard {shard}: {}", listed(tables)),
+            Self::ReloadSchemas { shards } => {
+                write!(f, "Make the primaries read their schemas again on shards: {}", listed(shards))
+            }
             Self::DenyTables { shards } => {
                 write!(f, "Deny writes of clients to the tables on shards: {}", names::by_shard(shards))
             }
@@ -165,7 +182,12 @@ impl fmt::Display for Step {
             }
             Self::RefreshTablets { shards } => write!(f, "Refresh the tablets of shards: {}", listed(shards)),
             Self::RefreshRest { shards } => {
-                write!(f, "Refresh replicas that have come since, or did not answer, of shards: {}", listed(shards))
+                write!(
+                    f,
+                    "Refresh replicas that have come since, or did not answer, and see that primaries deny the tables, of \
+                     shards: {}",
+                    listed(shards)
+                )
             }
             Self::SeeEmpty { shards } => {
                 write!(f, "See that the tables are empty still on shards: {}", listed(shards))

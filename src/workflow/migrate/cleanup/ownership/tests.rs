@@ -3,7 +3,7 @@ use super::*;
 const RECORDS: [Record; 6] =
     [Record::None, Record::OfAnotherShard, Record::Creating, Record::Created, Record::HandedOver, Record::SeenTo];
 const STREAMS: [Stream; 3] = [Stream::None, Stream::Idle, Stream::Copying];
-const DENIED: [Denied; 4] = [Denied::No, Denied::Ours, Denied::Others, Denied::Unaware];
+const DENIED: [Denied; 5] = [Denied::No, Denied::Ours, Denied::Others, Denied::Unaware, Denied::NotInForce];
 const ROWS: [Rows; 4] = [Rows::Unseen, Rows::Gone, Rows::Empty, Rows::Filled];
 const SINCE: [Option<Since>; 4] = [None, Some(Since::Same), Some(Since::Another), Some(Since::Unclear)];
 
@@ -21,7 +21,7 @@ fn all() -> Vec<Evidence> {
             }
         }
     }
-    assert_eq!(all.len(), 6 * 3 * 4 * 2 * 4 * 4);
+    assert_eq!(all.len(), 6 * 3 * 5 * 2 * 4 * 4);
     all
 }
 
@@ -142,4 +142,7 @@ fn reasons_say_what_is_missing() {
     let unaware = Evidence { denied: Denied::Unaware, ..live };
     assert_eq!(fate(&unaware), Fate::Keep(Reason::PrimaryUnaware));
     assert_eq!(fate(&Evidence { rows: Rows::Empty, ..unaware }), Fate::Leave(Reason::PrimaryUnaware));
+    let open = Evidence { denied: Denied::NotInForce, ..live };
+    assert_eq!(fate(&open), Fate::Keep(Reason::NotInForce));
+    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..open }), Fate::Leave(Reason::NotInForce));
 }
