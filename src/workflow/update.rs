@@ -131,11 +131,7 @@ async fn load(context: &Context, keyspace: &str, shards: &[String]) -> Result<Ke
     if loaded.shards.is_empty() {
         return Err(Error::not_found("NO_SHARDS", format!("no shards found in keyspace {keyspace}"), ""));
     }
-    if let Some(unknown) = shards.iter().find(|name| !loaded.shards.iter().any(|s| s.name == **name)) {
-        loaded.refuse_silent()?;
-        let text = format!("shard {unknown} not found in keyspace {keyspace}");
-        return Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")));
-    }
+    loaded.check_shards(shards)?;
     loaded.shards.retain(|s| shards.is_empty() || shards.contains(&s.name));
     Ok(loaded)
 }

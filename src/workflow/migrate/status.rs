@@ -64,7 +64,7 @@ pub async fn status(
         async { Ok(readable(record::look(global, keyspace, workflow).await)) },
     )
     .await?;
-    check_shards(&target, shards)?;
+    target.check_shards(shards)?;
     let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
     let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
     let read = Seen::read_beside(context, &target, workflow, !sized);
@@ -108,16 +108,6 @@ pub async fn status(
     let mut answer = seen.answer(&target, &weighed.origin, &told, &line);
     overrides::tell(&weighed.findings, &mut answer);
     Ok(answer)
-}
-
-/// Refuses names of shards that the keyspace does not have.
-fn check_shards(target: &Keyspace, shards: &[String]) -> Result<()> {
-    let Some(unknown) = shards.iter().find(|name| !target.shards.iter().any(|s| s.name == **name)) else {
-        return Ok(());
-    };
-    target.refuse_silent()?;
-    let (keyspace, text) = (&target.name, format!("shard {unknown} not found in keyspace {}", target.name));
-    Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {keyspace}")))
 }
 
 /// What was left out, for the traffic line; empty when all could be reached.

@@ -85,6 +85,19 @@ impl Keyspace {
         Ok(self)
     }
 
+    /// Refuses names of shards that the keyspace does not have.
+    ///
+    /// # Errors
+    /// The first such name.
+    pub fn check_shards(&self, shards: &[String]) -> Result<()> {
+        let Some(unknown) = shards.iter().find(|name| !self.shards.iter().any(|shard| shard.name == **name)) else {
+            return Ok(());
+        };
+        self.refuse_silent()?;
+        let text = format!("shard {unknown} not found in keyspace {}", self.name);
+        Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {}", self.name)))
+    }
+
     /// Refuses where a shard was [left out](Self::answering): for a workflow without a record, of which streams may be on it.
     ///
     /// # Errors
