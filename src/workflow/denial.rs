@@ -20,11 +20,7 @@ fn write(table: &str) -> String {
 ///
 /// # Errors
 /// A primary that does not tell, such as one that does not serve.
-pub async fn is_in_force<'t>(
-    context: &Context,
-    on: &Tablet,
-    tables: impl IntoIterator<Item = &'t String>,
-) -> tablet::Result<bool> {
+pub async fn is_in_force(context: &Context, on: &Tablet, tables: &[&String]) -> tablet::Result<bool> {
     for table in tables {
         match context.tablets.denies(on, write(table)).await {
             Err(error) if error.is_missing_table() => {}

@@ -26,7 +26,7 @@ use super::super::verdict::replicas::{self, Stalled};
 use super::super::verdict::schema::Columns;
 use super::super::verdict::source::{self, Ask, Source};
 use super::super::verdict::{self, Evidence, overrides};
-use super::super::{Error, Result, foreign, names};
+use super::super::{Result, foreign, names};
 use super::arguments::Arguments;
 use super::progress::{Overall, Size, TableState};
 use super::rows::CopyStates;

@@ -235,7 +235,7 @@ impl<'a> OfShard<'a> {
         }
         // what create denied it denied together
         copied.sort_by_key(|table| !self.planned.contains(*table));
-        let is_in_force = denial::is_in_force(context, self.shard.primary()?, copied).await.map_err(|error| {
+        let is_in_force = denial::is_in_force(context, self.shard.primary()?, &copied).await.map_err(|error| {
             let doing = format!("failed to see whether clients are denied the tables on shard {}", self.shard.name);
             Error::from(error).doing(doing)
         })?;

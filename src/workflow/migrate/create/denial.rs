@@ -30,8 +30,8 @@ impl Creation<'_> {
     /// `DENIAL_NOT_IN_FORCE`.
     pub async fn see_denied(&self, facts: &Facts) -> Result<()> {
         let asked = self.situation.target.keyspace.shards.iter().map(|shard| async move {
-            let tables = facts.denied_on(&shard.name).iter().chain(&facts.tables);
-            match denial::is_in_force(self.context, shard.primary()?, tables).await {
+            let tables: Vec<&String> = facts.denied_on(&shard.name).iter().chain(&facts.tables).collect();
+            match denial::is_in_force(self.context, shard.primary()?, &tables).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(self.not_in_force(shard)),
                 Err(error) => {
