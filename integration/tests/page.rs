@@ -33,7 +33,7 @@ const TABLES: [(&str, u32); 8] = [
 const SOURCE: [&str; 2] = ["-80", "80-"];
 const TARGET: [&str; 4] = ["-40", "40-80", "80-c0", "c0-"];
 /// Between two packets of rows: the copy takes some seconds.
-const ROW_PAUSE: Duration = Duration::from_millis(200);
+const ROW_PAUSE: Duration = Duration::from_millis(600);
 
 /// Tables whose rows are odd on the first source shard and even on the second one.
 fn schema(shard: usize) -> String {
@@ -156,7 +156,7 @@ async fn copying(browser: &Browser, root: &str, life: &Life) {
     browser.until_text("#head h1", WORKFLOW).await;
     browser.until("document.querySelectorAll('#streams path.stream').length === 8").await;
     browser.until("document.querySelectorAll('#tables tbody tr').length === 8").await;
-    browser.until("document.querySelector('#tables .num[data-label=Rate]').innerText.includes('rows/s')").await;
+    browser.until("document.querySelector('#tables .num[data-label=Rate]')?.innerText.includes('rows/s')").await;
     pictures(browser, ["copying-light", "copying-dark", "copying-phone"]).await;
     let before = browser.value("document.querySelector('#head progress').value").await.as_f64().unwrap();
     assert!(before < 100.0);

@@ -353,7 +353,8 @@ pub(super) fn failure(alias: String, address: String, method: &'static str, stat
         tonic::Code::Unavailable => {
             return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
         }
-        tonic::Code::Unknown if std::error::Error::source(status).is_some() => {
+        // what a tablet sends has no cause: this is of the connection, so that nobody knows whether the tablet acted
+        _ if std::error::Error::source(status).is_some() => {
             return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
         }
         tonic::Code::InvalidArgument => Code::InvalidArgument,

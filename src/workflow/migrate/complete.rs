@@ -359,7 +359,9 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
         report.extend(readiness::look(context, &found, workflow, *ignore_source).await?);
     }
     let steps = refuse(&found, workflow).and_then(|()| step::steps(&found, workflow));
+    let known = report.findings.len();
     let steps = report.absorb(steps, format!("workflow {keyspace}.{workflow}"))?;
+    report.forget_retold(known);
     let steps = steps.filter(|_| report.is_clear() || context.options.allow_unfinished_complete);
     let steps = steps.map(|steps| step::texts(&found, &steps)).unwrap_or_default();
     let verdict = if steps.is_empty() { "refused".to_owned() } else { format!("{} steps", steps.len()) };

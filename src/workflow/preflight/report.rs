@@ -113,15 +113,15 @@ impl Report {
         self.findings.extend(findings);
     }
 
-    /// Takes in what blocks, unless it is told already.
-    fn tell(&mut self, error: &Error, subject: &str) {
-        let finding = Finding::of(error, subject);
-        let is_same = |known: &Finding| {
-            (known.severity, known.id, &known.cause) == (finding.severity, finding.id, &finding.cause)
+    /// Leaves out findings behind the first `known` ones that those tell already, about whatever.
+    pub fn forget_retold(&mut self, known: usize) {
+        let (before, since) = self.findings.split_at(known.min(self.findings.len()));
+        let is_new = |found: &&Finding| {
+            !before.iter().any(|of| (of.severity, of.id, &of.cause) == (found.severity, found.id, &found.cause))
         };
-        if !self.findings.iter().any(is_same) {
-            self.findings.push(finding);
-        }
+        let since: Vec<Finding> = since.iter().filter(is_new).cloned().collect();
+        self.findings.truncate(known);
+        self.findings.extend(since);
     }
 
     /// Takes a refusal in as a finding; other errors are those of the operation.
@@ -133,9 +133,9 @@ impl Report {
         let subject = subject.into();
         match result {
             Ok(value) => return Ok(Some(value)),
-            Err(error) if is_refusal(&error) => self.tell(&error, &subject),
+            Err(error) if is_refusal(&error) => self.findings.push(Finding::of(&error, subject)),
             Err(Error::Several(errors)) if errors.iter().all(is_refusal) => {
-                errors.iter().for_each(|error| self.tell(error, &subject));
+                self.findings.extend(errors.iter().map(|error| Finding::of(error, subject.clone())));
             }
             Err(error) => return Err(error),
         }
@@ -244,6 +244,8 @@ mod tests {
         assert_eq!(report.absorb::<()>(Err(refusal()), "b").unwrap(), None);
         assert_eq!(report.absorb::<()>(Err(Error::Several(vec![refusal(), refusal()])), "c").unwrap(), None);
         assert_eq!(report.findings.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["b", "c", "c"]);
+        report.forget_retold(1);
+        assert_eq!(report.findings.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["b"]);
         let failure = || Error::Topo(crate::topo::Error::Timeout("x".into()));
         report.absorb::<()>(Err(Error::Several(vec![refusal(), failure()])), "d").unwrap_err();
         report.absorb::<()>(Err(failure()), "e").unwrap_err();
