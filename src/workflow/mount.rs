@@ -3,6 +3,7 @@
 mod moved;
 mod users;
 
+pub(super) use self::users::of as used_by;
 use futures::future::join;
 use vtmigrated_proto::topodata::TopoConfig;
 
@@ -73,14 +74,6 @@ pub async fn unregister(context: &Context, name: &str) -> Result<()> {
     context.mounts.close(name);
     context.changes.make();
     Ok(())
-}
-
-/// Workflows of every keyspace that read from a mount, as `keyspace.workflow`: see [`users::of`].
-///
-/// # Errors
-/// Those of the topology.
-pub(super) async fn used_by(context: &Context, name: &str) -> Result<Vec<String>> {
-    users::of(context, name).await
 }
 
 fn in_use(name: &str, users: &[String]) -> Result<()> {

@@ -85,6 +85,12 @@ impl Keyspace {
         Ok(self)
     }
 
+    /// Those of some tables to which clients can write, by shard.
+    pub fn writable(&self, tables: &[String]) -> Vec<(String, Vec<String>)> {
+        let on = self.shards.iter().zip(self.not_denied(tables)).filter(|(shard, _)| shard.serves());
+        on.map(|(_, open)| open).filter(|(_, tables)| !tables.is_empty()).collect()
+    }
+
     /// Refuses names of shards that the keyspace does not have.
     ///
     /// # Errors

@@ -231,7 +231,7 @@ pub(super) async fn forget_mount(mirror: &Context, facts: &Facts, held: &Lock) -
         Ok(users) if users.is_empty() => {}
         Ok(users) => return Ok(stays(format!("others read from it: {}", names::some(&users, ", ")))),
         // that would be so for ever
-        Err(Error::Topo(error)) if matches!(error.root(), topo::Error::BadData { .. }) => {
+        Err(Error::Topo(error)) if error.is_bad_data() => {
             return Ok(stays(format!("nobody could tell whether others read from it: {error}")));
         }
         Err(error) => return Err(error),

@@ -210,7 +210,7 @@ impl Going<'_> {
         let (target, source) = deadline::within(Some(deadline::now() + LOOKING), Box::pin(looked)).await;
         // a target that says nothing keeps nobody from the source, which is asked again
         let (Ok(target), Ok(source)) = (target, source) else { return Ok(String::new()) };
-        let (target, source) = (writable(target, facts), writable(source, facts));
+        let (target, source) = (writable(&target.keyspace, facts), writable(&source.keyspace, facts));
         if target.is_empty() {
             return Ok(String::new());
         }
@@ -361,10 +361,8 @@ pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held
 }
 
 /// Shards of a side on which clients can write to tables of the way back.
-fn writable(side: WithReplicas, facts: &Facts) -> Vec<String> {
-    let keyspace = side.serving().keyspace;
-    let open = keyspace.not_denied(&facts.tables).into_iter().filter(|(_, tables)| !tables.is_empty());
-    open.map(|(shard, _)| format!("{}/{shard}", keyspace.name)).collect()
+fn writable(side: &Keyspace, facts: &Facts) -> Vec<String> {
+    side.writable(&facts.tables).into_iter().map(|(shard, _)| format!("{}/{shard}", side.name)).collect()
 }
 
 /// What is told of tables of the source that somebody else has denied there: the way back does not lift that.

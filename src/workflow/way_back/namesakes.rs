@@ -32,18 +32,26 @@ pub async fn here(context: &Context, names: (&str, &str), facts: &Facts) -> Resu
         is_other && other.as_ref().is_ok_and(is_there)
     };
     let Some((keyspace, workflow, _)) = record::known(&nodes).into_iter().find(is_namesake) else { return Ok(None) };
-    let (back, of) = (plan::back(names.1), (keyspace.as_str(), workflow.as_str()));
-    let text = format!(
-        "the way back of workflow {keyspace}.{workflow} has the name {back} in the source keyspace {} already",
-        facts.keyspace
-    );
-    let help = format!(
-        "end that one first: {}, or {}; or create this workflow under another name",
-        command("complete", of),
-        command("cancel", of)
-    );
-    let taken = Error::exists("WAY_BACK_NAME_TAKEN", text, help);
-    Ok(Some(Finding::of(&taken, format!("workflow {}.{}", names.0, names.1))))
+    let of = (keyspace.as_str(), workflow.as_str());
+    Ok(Some(taken(names, has_name("", of, facts), end_that("", of))))
+}
+
+/// What is told of another one, `of` a workflow, and where that is.
+fn has_name(of_cluster: &str, of: (&str, &str), facts: &Facts) -> String {
+    let (back, source) = (plan::back(of.1), &facts.keyspace);
+    format!(
+        "the way back of workflow {}.{}{of_cluster} has the name {back} in the source keyspace {source} already",
+        of.0, of.1
+    )
+}
+
+fn end_that(there: &str, of: (&str, &str)) -> String {
+    let (complete, cancel) = (command("complete", of), command("cancel", of));
+    format!("end that one first{there}: {complete}, or {cancel}; or create this workflow under another name")
+}
+
+fn taken(names: (&str, &str), text: String, help: String) -> Finding {
+    Finding::of(&Error::exists("WAY_BACK_NAME_TAKEN", text, help), format!("workflow {}.{}", names.0, names.1))
 }
 
 /// Those of other clusters: the source has a mount for each, whose name tells of which workflow it is, and the cluster that it leads to
@@ -78,25 +86,13 @@ async fn of_mount(
         Ok(read) => read.map_err(|error| error.to_string()).and_then(Option::transpose),
         Err(_) => Err("it did not answer in time".to_owned()),
     };
-    let (back, of) = (plan::back(names.1), (keyspace, names.1));
-    let taken = |text: String, help: String| {
-        Finding::of(&Error::exists("WAY_BACK_NAME_TAKEN", text, help), format!("workflow {}.{}", names.0, names.1))
-    };
+    let of = (keyspace, names.1);
     match kept {
         Ok(Some(other))
             if other.keyspace == facts.keyspace && other.back_mount == mount && other.phase != Phase::Missed =>
         {
-            let text = format!(
-                "the way back of workflow {keyspace}.{} of another cluster, mount {mount}, has the name {back} in the source keyspace {} \
-                 already",
-                names.1, facts.keyspace
-            );
-            let help = format!(
-                "end that one first, in its cluster: {}, or {}; or create this workflow under another name",
-                command("complete", of),
-                command("cancel", of)
-            );
-            Some(taken(text, help))
+            let text = has_name(&format!(" of another cluster, mount {mount},"), of, facts);
+            Some(taken(names, text, end_that(", in its cluster", of)))
         }
         Ok(_) => None,
         Err(why) => {
@@ -108,7 +104,7 @@ async fn of_mount(
             let help = format!(
                 "see Mount show --name {mount} in the source's cluster, or create this workflow under another name"
             );
-            Some(Finding { severity: Severity::Warns, ..taken(text, help) })
+            Some(Finding { severity: Severity::Warns, ..taken(names, text, help) })
         }
     }
 }

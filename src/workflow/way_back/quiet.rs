@@ -7,6 +7,7 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::topodata::Shard;
 
+use super::super::migrate::cleanup;
 use super::super::streams::Keyspace;
 use super::super::{Error, Result};
 use super::plan;
@@ -54,7 +55,7 @@ pub async fn settle(context: &Context, keyspace: &Keyspace, tables: &[String], l
 /// # Errors
 /// `PRIMARY_CHANGED`, `WRITES_NOT_DENIED`.
 pub async fn unchanged(context: &Context, keyspace: &Keyspace, tables: &[String]) -> Result<()> {
-    let records: Vec<_> = keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
+    let records = cleanup::as_read(keyspace);
     let fresh = shard::again(context.topo.global(), &records).await?;
     let refused = |reason: &'static str, record: &Record<Shard>, what: &str| {
         let text = format!("shard {}/{} {what} meanwhile", keyspace.name, shard::name(record));

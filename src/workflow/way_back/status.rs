@@ -1,6 +1,5 @@
 //! Where a way back stands, and whether going back would be refused now. Only reads.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::{join, try_join};
@@ -242,9 +241,6 @@ async fn unregistered(mirror: &Context, names: (&str, &str), facts: &Facts) -> O
 
 /// Tables of the source that clients can write to, although they have the target.
 fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Finding> {
-    let serving: BTreeSet<&str> = source.shards.iter().filter(|s| s.serves()).map(|s| s.name.as_str()).collect();
-    let bare = source.not_denied(&facts.tables).into_iter();
-    let bare = bare.filter(|(shard, tables)| serving.contains(shard.as_str()) && !tables.is_empty());
     let finding = |(shard, tables): (String, Vec<String>)| {
         let shard = format!("{}/{shard}", source.name);
         let cause = format!(
@@ -267,7 +263,7 @@ fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Findin
         };
         Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITABLE, format!("shard {shard}"), cause, mend) }
     };
-    bare.map(finding).collect()
+    source.writable(&facts.tables).into_iter().map(finding).collect()
 }
 
 fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
