@@ -42,13 +42,9 @@ impl Missed {
 
     /// Those that a keyspace may have in cells which were out of reach so far.
     pub fn of_cells(keyspace: &Keyspace) -> Vec<Self> {
-        let all_of = || Some(keyspace.name.clone());
-        let of = |(alias, why): (String, topo::Error)| Self {
-            alias,
-            runs: true,
-            started: None,
-            cause: why.to_string(),
-            all_of: all_of(),
+        let of = |(alias, why): (String, topo::Error)| {
+            let (cause, all_of) = (why.to_string(), Some(keyspace.name.clone()));
+            Self { alias, runs: true, started: None, cause, all_of }
         };
         keyspace.cells.left_out().into_iter().map(of).collect()
     }

@@ -90,9 +90,8 @@ impl Facts {
     /// True for a tablet that clients may have written to if it was primary of such a shard.
     pub fn is_suspect(&self, shard: &TargetShard, alias: &str) -> bool {
         let cell = alias.rsplit_once('-').map_or("", |(cell, _)| cell);
-        let of_cell = |reign: &Reign| reign.unaware == cell && !self.aware.iter().any(|aware| aware == alias);
         let mut over = self.over(&shard.name, &shard.record.value);
-        over.any(|reign| reign.unaware == alias || of_cell(reign))
+        over.any(|reign| self.is_meant(&reign.unaware, alias, cell))
     }
 
     fn over<'f>(&'f self, shard: &'f str, record: &'f Shard) -> impl Iterator<Item = &'f Reign> {
@@ -105,8 +104,12 @@ impl Facts {
     }
 
     fn is_unaware(&self, alias: &str, cell: &str) -> bool {
-        let of_cell = |unaware: &String| unaware == cell && !self.aware.iter().any(|aware| aware == alias);
-        self.unaware.iter().any(|unaware| unaware == alias || of_cell(unaware))
+        self.unaware.iter().any(|unaware| self.is_meant(unaware, alias, cell))
+    }
+
+    /// True when a name of who is not known to know is a tablet's, or that of its cell and the tablet is not known to know.
+    fn is_meant(&self, name: &str, alias: &str, cell: &str) -> bool {
+        name == alias || name == cell && !self.aware.iter().any(|aware| aware == alias)
     }
 
     /// Notes that a tablet has read the record of its shard, which is this. What it let clients write if it was primary meanwhile is
