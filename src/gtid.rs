@@ -212,9 +212,9 @@ impl GtidSet {
 fn without(intervals: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut left = Vec::new();
     for (start, end) in intervals {
-        // the first number that is not accounted for; none when that would be past the greatest
-        let mut next = Some(*start);
-        for (first, last) in others.iter().filter(|(first, last)| last >= start && first <= end) {
+        let mut next = Some(*start); // not accounted for; none when that would be past the greatest
+        let near = others.iter().skip(others.partition_point(|of| of.1 < *start)).take_while(|of| of.0 <= *end);
+        for (first, last) in near {
             if let Some(from) = next.filter(|from| from < first) {
                 left.push((from, first - 1));
             }
