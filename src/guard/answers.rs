@@ -10,7 +10,6 @@ mod passed;
 mod received;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -48,27 +47,8 @@ pub struct Answers {
     taken: [AtomicUsize; 2],
 }
 
-/// By numbers that are given here, one after the other. Each call looks its own up ten times.
-type Numbered<T> = HashMap<u64, T, BuildHasherDefault<Spread>>;
-
-/// Spreads such numbers.
-#[derive(Debug, Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // by the golden ratio: every bit of the product is used, and neighbours are far from each other
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
+/// By numbers that are given here. Each call looks its own up ten times.
+type Numbered<T> = HashMap<u64, T, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
 struct Open {
