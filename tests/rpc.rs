@@ -53,6 +53,8 @@ mod made_anew;
 mod many_rows;
 #[path = "rpc/many_tablets.rs"]
 mod many_tablets;
+#[path = "rpc/meddled.rs"]
+mod meddled;
 #[path = "rpc/migrate_rig.rs"]
 mod migrate_rig;
 #[path = "rpc/migrate_tablet.rs"]

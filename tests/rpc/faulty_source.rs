@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use vtmigrated::context::Options;
-use vtmigrated::server::router::Router;
-use vtmigrated::topo::{Conn, Dialer, Error, EtcdOptions, Lock, LockRequest, Node, Result as TopoResult, Write};
+use vtmigrated::topo::{Conn, Error, Lock, LockRequest, Result as TopoResult, Write};
 
-use crate::migrate_rig::{Rig, SHARDS};
-use crate::support::Lab;
+use crate::meddled::{self, Meddle};
+use crate::migrate_rig::Rig;
 
 const WORKS: u8 = 0;
 const IS_READ_ONLY: u8 = 1;
@@ -21,18 +19,7 @@ pub struct Switch(Arc<AtomicU8>);
 impl Switch {
     /// A migration's two clusters, with a source that does as the switch says. It works at first.
     pub async fn rig(&self) -> Rig {
-        let switch = self.clone();
-        let wrap = move |conn: Arc<dyn Conn>| -> Arc<dyn Conn> {
-            if !conn.endpoint().1.starts_with("source") {
-                return conn;
-            }
-            Arc::new(Faulty { conn, switch: switch.clone() })
-        };
-        let dialer = Dialer::new(EtcdOptions::default()).wrapping(Arc::new(wrap));
-        let tablets = vtmigrated::tablet::Options::default();
-        let lab = Lab::wired(Router::default(), Options::default(), dialer, tablets).await;
-        let lab = lab.and_cells().await.and_keyspace("customer", &SHARDS).await;
-        Rig::on(lab, &["customer", "orders"]).await
+        meddled::rig(self.clone(), |server| server.starts_with("source")).await
     }
 
     pub fn works(&self) {
@@ -47,15 +34,15 @@ impl Switch {
         self.0.store(IS_DEAD, Ordering::SeqCst);
     }
 
-    fn reads(&self) -> TopoResult<()> {
+    fn answers(&self) -> TopoResult<()> {
         if self.0.load(Ordering::SeqCst) != IS_DEAD {
             return Ok(());
         }
         Err(Error::Unreachable { kind: "memory".into(), server: "source".into(), detail: "told to be dead".into() })
     }
 
-    fn writes(&self, path: &str) -> TopoResult<()> {
-        self.reads()?;
+    fn takes_writes(&self, path: &str) -> TopoResult<()> {
+        self.answers()?;
         if self.0.load(Ordering::SeqCst) == WORKS {
             return Ok(());
         }
@@ -63,66 +50,22 @@ impl Switch {
     }
 }
 
-struct Faulty {
-    conn: Arc<dyn Conn>,
-    switch: Switch,
-}
-
 #[tonic::async_trait]
-impl Conn for Faulty {
-    fn endpoint(&self) -> (&str, &str, &str) {
-        self.conn.endpoint()
+impl Meddle for Switch {
+    async fn reads(&self, _: &Arc<dyn Conn>) -> TopoResult<()> {
+        self.answers()
     }
 
-    async fn get(&self, path: &str) -> TopoResult<Node> {
-        self.switch.reads()?;
-        self.conn.get(path).await
+    async fn locks(&self, _: &Arc<dyn Conn>, request: &LockRequest) -> TopoResult<()> {
+        self.takes_writes(request.dirs.first().map_or("", |dir| dir.dir.as_str()))
     }
 
-    async fn get_many(&self, paths: Vec<String>) -> TopoResult<Vec<Option<Node>>> {
-        self.switch.reads()?;
-        self.conn.get_many(paths).await
-    }
-
-    async fn list(&self, dir: &str) -> TopoResult<Vec<Node>> {
-        self.switch.reads()?;
-        self.conn.list(dir).await
-    }
-
-    async fn list_dir(&self, dir: &str) -> TopoResult<Vec<String>> {
-        self.switch.reads()?;
-        self.conn.list_dir(dir).await
-    }
-
-    async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> TopoResult<Vec<i64>> {
+    async fn write(&self, conn: &Arc<dyn Conn>, writes: Vec<Write>, guard: Option<&Lock>) -> TopoResult<Vec<i64>> {
         let path = match writes.first() {
             Some(Write::Put { path, .. } | Write::Delete { path, .. }) => path.clone(),
             None => String::new(),
         };
-        self.switch.writes(&path)?;
-        self.conn.write(writes, guard).await
-    }
-
-    async fn lock(&self, request: LockRequest) -> TopoResult<Lock> {
-        self.switch.writes(request.dirs.first().map_or("", |dir| dir.dir.as_str()))?;
-        self.conn.lock(request).await
-    }
-
-    async fn has_lease(&self, path: &str) -> TopoResult<bool> {
-        self.switch.reads()?;
-        self.conn.has_lease(path).await
-    }
-
-    fn is_mounted(&self) -> bool {
-        self.conn.is_mounted()
-    }
-
-    fn names_tablet(&self, address: &str) {
-        self.conn.names_tablet(address);
-    }
-
-    async fn probe(&self) -> TopoResult<()> {
-        self.switch.reads()?;
-        self.conn.probe().await
+        self.takes_writes(&path)?;
+        conn.write(writes, guard).await
     }
 }

@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prost::Message;
 use serde_json::json;
 use tonic::Code;
-use vtmigrated::context::Options;
-use vtmigrated::server::router::Router;
-use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Lock, LockRequest, Node, Result, Write, paths};
+use vtmigrated::topo::{Conn, Expect, Lock, Result, Write, paths};
 use vtmigrated_proto::topodata::Shard;
 use vtmigrated_proto::vschema::keyspace::TablesEntry;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, Table};
 use vtmigrated_proto::vttime::Time;
 
-use crate::migrate_rig::{Rig, SHARDS};
+use crate::meddled::{self, Meddle};
+use crate::migrate_rig::Rig;
 use crate::ownership::rows;
-use crate::support::{Lab, refusal};
+use crate::support::refusal;
 
 const TABLES: [&str; 2] = ["customer", "orders"];
 
@@ -85,54 +84,20 @@ async fn a_workflow_ends_when_its_streams_are_deleted_on_the_primaries_that_ther
     }
 }
 
-/// A connection to a topology in which another primary takes over right after the VSchema was written, once that was asked for.
-struct Reparents {
-    conn: Arc<dyn Conn>,
-    asked: Arc<AtomicBool>,
-}
+/// Another primary takes over right after the VSchema was written, once that was asked for.
+#[derive(Clone)]
+struct Reparents(Arc<AtomicBool>);
 
 #[tonic::async_trait]
-impl Conn for Reparents {
-    fn endpoint(&self) -> (&str, &str, &str) {
-        self.conn.endpoint()
-    }
-
-    async fn get(&self, path: &str) -> Result<Node> {
-        self.conn.get(path).await
-    }
-
-    async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>> {
-        self.conn.get_many(paths).await
-    }
-
-    async fn list(&self, dir: &str) -> Result<Vec<Node>> {
-        self.conn.list(dir).await
-    }
-
-    async fn list_dir(&self, dir: &str) -> Result<Vec<String>> {
-        self.conn.list_dir(dir).await
-    }
-
-    async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> Result<Vec<i64>> {
+impl Meddle for Reparents {
+    async fn write(&self, conn: &Arc<dyn Conn>, writes: Vec<Write>, guard: Option<&Lock>) -> Result<Vec<i64>> {
         let vschema = paths::vschema("customer");
         let is_meant = writes.iter().any(|write| matches!(write, Write::Put { path, .. } if *path == vschema));
-        let written = self.conn.write(writes, guard).await?;
-        if is_meant && self.asked.swap(false, Ordering::SeqCst) {
-            self.conn.write(vec![taken_over(&self.conn).await], None).await?;
+        let written = conn.write(writes, guard).await?;
+        if is_meant && self.0.swap(false, Ordering::SeqCst) {
+            conn.write(vec![taken_over(conn).await], None).await?;
         }
         Ok(written)
-    }
-
-    async fn lock(&self, request: LockRequest) -> Result<Lock> {
-        self.conn.lock(request).await
-    }
-
-    async fn has_lease(&self, path: &str) -> Result<bool> {
-        self.conn.has_lease(path).await
-    }
-
-    async fn probe(&self) -> Result<()> {
-        self.conn.probe().await
     }
 }
 
@@ -140,12 +105,7 @@ impl Conn for Reparents {
 #[tokio::test]
 async fn tables_are_not_noted_as_seen_to_before_their_denial_is_lifted_where_another_primary_takes_over() {
     let asked = Arc::new(AtomicBool::new(false));
-    let of_wrap = Arc::clone(&asked);
-    let wrap =
-        move |conn: Arc<dyn Conn>| -> Arc<dyn Conn> { Arc::new(Reparents { conn, asked: Arc::clone(&of_wrap) }) };
-    let dialer = Dialer::new(EtcdOptions::default()).wrapping(Arc::new(wrap));
-    let lab = Lab::wired(Router::default(), Options::default(), dialer, vtmigrated::tablet::Options::default()).await;
-    let rig = Rig::on(lab.and_cells().await.and_keyspace("customer", &SHARDS).await, &TABLES).await;
+    let rig = meddled::rig(Reparents(Arc::clone(&asked)), |_| true).await;
     rig.copied().await;
     let entry = |name: &str| TablesEntry { key: name.into(), value: Some(Table::default()) };
     let vschema = VSchema { tables: TABLES.map(entry).to_vec(), ..VSchema::default() };

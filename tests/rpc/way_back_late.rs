@@ -3,12 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use tonic::Code;
-use vtmigrated::context::Options;
-use vtmigrated::server::router::Router;
-use vtmigrated::topo::{Conn, Dialer, Error, EtcdOptions, Lock, LockRequest, Node, Result as TopoResult, Write, paths};
+use vtmigrated::topo::{Conn, Error, Lock, Result as TopoResult, Write, paths};
 
-use crate::migrate_rig::{Rig, SHARDS};
-use crate::support::Lab;
+use crate::meddled::{self, Meddle};
+use crate::migrate_rig::Rig;
 use crate::way_back::{denied, go_back, prepare, status};
 
 /// The next write of a phase: it arrives when a later one of the phase open is done.
@@ -23,18 +21,7 @@ struct Late {
 impl Late {
     /// A migration's two clusters, everything copied, with a topology of the target in which writes may be late.
     async fn rig(&self) -> Rig {
-        let late = self.clone();
-        let wrap = move |conn: Arc<dyn Conn>| -> Arc<dyn Conn> {
-            if conn.endpoint().1 != "test" {
-                return conn;
-            }
-            Arc::new(WithLate { conn, late: late.clone() })
-        };
-        let dialer = Dialer::new(EtcdOptions::default()).wrapping(Arc::new(wrap));
-        let tablets = vtmigrated::tablet::Options::default();
-        let lab = Lab::wired(Router::default(), Options::default(), dialer, tablets).await;
-        let lab = lab.and_cells().await.and_keyspace("customer", &SHARDS).await;
-        let rig = Rig::on(lab, &["customer", "orders"]).await;
+        let rig = meddled::rig(self.clone(), |server| server == "test").await;
         rig.copied().await;
         rig
     }
@@ -71,69 +58,24 @@ fn phase(write: &Write) -> Option<String> {
     Some(facts["phase"].as_str().unwrap().to_owned())
 }
 
-struct WithLate {
-    conn: Arc<dyn Conn>,
-    late: Late,
-}
-
 #[tonic::async_trait]
-impl Conn for WithLate {
-    fn endpoint(&self) -> (&str, &str, &str) {
-        self.conn.endpoint()
-    }
-
-    async fn get(&self, path: &str) -> TopoResult<Node> {
-        self.conn.get(path).await
-    }
-
-    async fn get_many(&self, paths: Vec<String>) -> TopoResult<Vec<Option<Node>>> {
-        self.conn.get_many(paths).await
-    }
-
-    async fn list(&self, dir: &str) -> TopoResult<Vec<Node>> {
-        self.conn.list(dir).await
-    }
-
-    async fn list_dir(&self, dir: &str) -> TopoResult<Vec<String>> {
-        self.conn.list_dir(dir).await
-    }
-
-    async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> TopoResult<Vec<i64>> {
+impl Meddle for Late {
+    async fn write(&self, conn: &Arc<dyn Conn>, writes: Vec<Write>, guard: Option<&Lock>) -> TopoResult<Vec<i64>> {
         let Some(phase) = writes.first().filter(|_| writes.len() == 1).and_then(phase) else {
-            return self.conn.write(writes, guard).await;
+            return conn.write(writes, guard).await;
         };
-        if !self.late.keep(&writes[0], &phase) {
+        if !self.keep(&writes[0], &phase) {
             return Err(Error::Timeout("told to be late".into()));
         }
-        let answer = self.conn.write(writes, guard).await;
+        let answer = conn.write(writes, guard).await;
         if phase == "open" && answer.is_ok() {
-            let late = self.late.under_way.lock().unwrap().take();
+            let late = self.under_way.lock().unwrap().take();
             if let Some(late) = late {
-                let arrived = self.conn.write(vec![late], guard).await.map(drop);
-                *self.late.arrived.lock().unwrap() = Some(arrived);
+                let arrived = conn.write(vec![late], guard).await.map(drop);
+                *self.arrived.lock().unwrap() = Some(arrived);
             }
         }
         answer
-    }
-
-    async fn lock(&self, request: LockRequest) -> TopoResult<Lock> {
-        self.conn.lock(request).await
-    }
-
-    async fn has_lease(&self, path: &str) -> TopoResult<bool> {
-        self.conn.has_lease(path).await
-    }
-
-    fn is_mounted(&self) -> bool {
-        self.conn.is_mounted()
-    }
-
-    fn names_tablet(&self, address: &str) {
-        self.conn.names_tablet(address);
-    }
-
-    async fn probe(&self) -> TopoResult<()> {
-        self.conn.probe().await
     }
 }
 

@@ -8,6 +8,7 @@ use vtmigrated::topo::{Expect, srv_vschema};
 use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
 
 use super::*;
+use crate::meddled::{self, Meddle};
 
 pub const TABLES: [&str; 2] = ["customer", "orders"];
 /// The cells of the target.
@@ -33,23 +34,18 @@ pub enum Broken {
 pub const ALL: [Broken; 6] =
     [Broken::Dead, Broken::Silent, Broken::Foreign, Broken::Full, Broken::Nowhere, Broken::Garbled];
 
-/// By the address of the server.
-type Breakage = Arc<Mutex<BTreeMap<String, Broken>>>;
+/// How servers are broken, by their addresses.
+#[derive(Clone)]
+struct Breakage(Arc<Mutex<BTreeMap<String, Broken>>>);
 
-/// A connection to a server that may be broken.
-struct Breakable {
-    conn: Arc<dyn Conn>,
-    breakage: Breakage,
-}
-
-impl Breakable {
-    fn broken(&self) -> Option<Broken> {
-        self.breakage.lock().unwrap().get(self.conn.endpoint().1).copied()
+impl Breakage {
+    fn of(&self, conn: &Arc<dyn Conn>) -> Option<Broken> {
+        self.0.lock().unwrap().get(conn.endpoint().1).copied()
     }
 
-    async fn answers(&self, writes: bool) -> TopoResult<()> {
-        let (kind, server, root) = self.conn.endpoint();
-        match self.broken() {
+    async fn answers(&self, conn: &Arc<dyn Conn>, writes: bool) -> TopoResult<()> {
+        let (kind, server, root) = conn.endpoint();
+        match self.of(conn) {
             None => Ok(()),
             Some(Broken::Full) if !writes => Ok(()),
             Some(Broken::Full) => Err(Error::ResourceExhausted(format!("{root}: database space exceeded"))),
@@ -66,53 +62,26 @@ impl Breakable {
 }
 
 #[tonic::async_trait]
-impl Conn for Breakable {
-    fn endpoint(&self) -> (&str, &str, &str) {
-        self.conn.endpoint()
+impl Meddle for Breakage {
+    async fn reads(&self, conn: &Arc<dyn Conn>) -> TopoResult<()> {
+        self.answers(conn, false).await
     }
 
-    async fn get(&self, path: &str) -> TopoResult<Node> {
-        self.answers(false).await?;
-        self.conn.get(path).await
+    async fn locks(&self, conn: &Arc<dyn Conn>, _: &LockRequest) -> TopoResult<()> {
+        self.answers(conn, true).await
     }
 
-    async fn get_many(&self, paths: Vec<String>) -> TopoResult<Vec<Option<Node>>> {
-        self.answers(false).await?;
-        self.conn.get_many(paths).await
-    }
-
-    async fn list(&self, dir: &str) -> TopoResult<Vec<Node>> {
-        self.answers(false).await?;
-        self.conn.list(dir).await
-    }
-
-    async fn list_dir(&self, dir: &str) -> TopoResult<Vec<String>> {
-        self.answers(false).await?;
-        self.conn.list_dir(dir).await
-    }
-
-    async fn write(&self, writes: Vec<Write>, guard: Option<&Lock>) -> TopoResult<Vec<i64>> {
-        self.answers(true).await?;
-        self.conn.write(writes, guard).await
-    }
-
-    async fn lock(&self, request: LockRequest) -> TopoResult<Lock> {
-        self.answers(true).await?;
-        self.conn.lock(request).await
-    }
-
-    async fn has_lease(&self, path: &str) -> TopoResult<bool> {
-        self.answers(false).await?;
-        self.conn.has_lease(path).await
-    }
-
-    async fn probe(&self) -> TopoResult<()> {
+    async fn probes(&self, conn: &Arc<dyn Conn>) -> TopoResult<()> {
         // so that a test takes no second longer
-        if self.broken() == Some(Broken::Silent) {
+        if self.of(conn) == Some(Broken::Silent) {
             return Err(Error::Timeout("silent".into()));
         }
-        self.answers(false).await?;
-        self.conn.probe().await
+        self.answers(conn, false).await
+    }
+
+    async fn write(&self, conn: &Arc<dyn Conn>, writes: Vec<Write>, guard: Option<&Lock>) -> TopoResult<Vec<i64>> {
+        self.answers(conn, true).await?;
+        conn.write(writes, guard).await
     }
 }
 
@@ -124,13 +93,8 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
-        let breakage: Breakage = Arc::new(Mutex::new([(String::new(), Broken::Nowhere)].into()));
-        let shared = Arc::clone(&breakage);
-        let wrap =
-            move |conn: Arc<dyn Conn>| -> Arc<dyn Conn> { Arc::new(Breakable { conn, breakage: Arc::clone(&shared) }) };
-        let dialer = Dialer::new(EtcdOptions::default()).wrapping(Arc::new(wrap));
-        let lab = Lab::wired(Router::default(), Options::default(), dialer, Default::default()).await;
-        let rig = Rig::on(lab.and_cells().await.and_keyspace("customer", &SHARDS).await, &TABLES).await;
+        let breakage = Breakage(Arc::new(Mutex::new([(String::new(), Broken::Nowhere)].into())));
+        let rig = meddled::rig(breakage.clone(), |_| true).await;
         let world = Self { rig, breakage };
         world.set("src2", None).await;
         world
@@ -146,7 +110,7 @@ impl World {
         let source = self.rig.source_topology().await;
         let global = if of_source { source.global() } else { self.rig.lab.topo.global() };
         global.write_one(Write::put(paths::cell_info(cell), record, Expect::Any), None).await.unwrap();
-        let mut breakage = self.breakage.lock().unwrap();
+        let mut breakage = self.breakage.0.lock().unwrap();
         breakage.remove(&server);
         breakage.extend(broken.map(|broken| (server, broken)));
     }
