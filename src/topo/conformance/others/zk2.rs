@@ -82,6 +82,13 @@ async fn zookeeper_over_tls_with_credentials_of_the_mount() {
         dialer.open_for(&holder, None, "zk2", &server.secure_address, "/tls").await.unwrap()
     };
     let conn = open("ext1").await;
+    // the first handshake of a Java server that has just started may take longer than a client waits
+    for _ in 0..100 {
+        if conn.probe().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     conn.create("a/b", b"over tls".to_vec()).await.unwrap();
     assert_eq!(conn.get("a/b").await.unwrap().value.as_ref(), b"over tls");
     conn.lock(request().named("l")).await.unwrap().release().await.unwrap();
