@@ -1,10 +1,11 @@
-//! What the answers of all shards say together: pure, for the verdict, HTTP and the older command service. The stock
-//! client folds the same answers by itself.
+//! What the answers of all shards say together: pure, for the verdict, HTTP, the older command service and the
+//! demonstration. The stock client folds the same answers by itself.
 //!
 //! Where stock's folding depends on the order of a map, calls an empty diff started, or an absent one completed, this one
 //! does not: the gravest state of a table wins, a diff without rows is pending, no answer is unknown.
 
 mod listing;
+mod text;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use vtmigrated_proto::vtctldata::VDiffShowResponse;
 
 pub use listing::{Listing, listings};
+pub use text::{eta, text};
 
 use crate::sql::rows::epoch_seconds;
 pub use crate::workflow::vdiff_summary::{ShardRow, State, TableReport, rows};

@@ -257,7 +257,7 @@ impl Call {
             true => {
                 print::pretty(&output::json(&self.keyspace, &self.workflow, summary, tables.then_some(answer)), b"\t")
             }
-            false => output::text(&self.keyspace, &self.workflow, summary, tables),
+            false => report::text(&self.keyspace, &self.workflow, summary, tables),
         });
     }
 
