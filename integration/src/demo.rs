@@ -6,19 +6,22 @@
 //! # Layout
 //! - what is printed and how: [`screen`], [`json`]
 //! - the rows of the source, and who goes on writing them: [`data`], [`writer`]
-//! - the steps: [`commands`], [`progress`], [`compare`]; all of it together: [`life`]
+//! - the steps: [`commands`], [`progress`], [`diff`], [`verdict`], [`compare`]; all of it together: [`life`]
 
 pub mod commands;
 pub mod compare;
 pub mod data;
+pub mod diff;
 pub mod json;
 pub mod life;
 pub mod progress;
 pub mod screen;
+pub mod verdict;
 pub mod writer;
 
 use crate::{
     cluster::{self, Cluster},
+    mysqld::Release,
     server::{self, Server},
 };
 
@@ -45,6 +48,8 @@ pub enum Error {
     Missing(&'static str),
     #[error("nothing has moved for {seconds} s: {last}")]
     Stuck { seconds: u64, last: String },
+    #[error("the verdict is not GO: complete would be refused")]
+    NotGo,
     #[error("a write through the target was taken while the tables were still being copied")]
     NotDenied,
     #[error("the row that was written through the target is not there")]
@@ -73,12 +78,19 @@ impl Lab {
     /// # Errors
     /// A program is missing or does not come up.
     pub async fn start() -> Result<Self, Error> {
+        let mysql = Release::installed();
         let (source, target) = tokio::try_join!(
-            Cluster::new(SOURCE_CELL).keyspace(SOURCE, &["0"]).replicas(1).start(),
-            Cluster::new(TARGET_CELL).keyspace(TARGET, &TARGET_SHARDS).first_uid(200).start(),
+            Cluster::new(SOURCE_CELL).mysql(mysql).keyspace(SOURCE, &["0"]).replicas(1).start(),
+            Cluster::new(TARGET_CELL).mysql(mysql).keyspace(TARGET, &TARGET_SHARDS).first_uid(200).start(),
         )?;
         let server = Server::start(&target.topo_flags()).await?;
         Ok(Self { source, target, server })
+    }
+
+    /// The page of the migration, which our server serves while it runs.
+    #[must_use]
+    pub fn page(&self) -> String {
+        format!("http://localhost:{}/app/{TARGET}/{}", self.server.http_address().port(), commands::WORKFLOW)
     }
 
     /// Where everything can be reached, one a line.
@@ -88,7 +100,7 @@ impl Lab {
     pub fn addresses(&self) -> Result<Vec<String>, Error> {
         let mut lines = vec![
             format!("vtmigrated       gRPC localhost:{}", self.server.grpc_address().port()),
-            format!("                 HTTP http://localhost:{}/debug/health", self.server.http_address().port()),
+            format!("                 status page http://localhost:{}/", self.server.http_address().port()),
         ];
         for (name, keyspace, cluster) in [("source", SOURCE, &self.source), ("target", TARGET, &self.target)] {
             lines.push(format!("{name} etcd      {}", cluster.etcd().address()));

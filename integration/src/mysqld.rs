@@ -43,6 +43,14 @@ impl Release {
             Self::V9 => ("-9", "mysql-9/bin/mysqld"),
         }
     }
+
+    /// The newest that is here: the demonstration needs one only, and takes whichever there is.
+    #[must_use]
+    pub fn installed() -> Self {
+        let (suffix, program) = Self::V9.files();
+        let files = [format!("template{suffix}/.ready"), format!("my{suffix}.cnf"), program.to_owned()];
+        if files.iter().all(|file| process::installed(file).is_ok()) { Self::V9 } else { Self::V8 }
+    }
 }
 
 /// A running `mysqld` with row binlogs and GTIDs. `root` has no password. Dropping it kills the server and removes its data.

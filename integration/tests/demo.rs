@@ -9,15 +9,86 @@ use integration::{
         data::{self, Sizes},
     },
 };
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::Command,
+};
+
+/// The demonstration with few rows, and more arguments.
+fn demonstration(more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_integration-demo"));
+    command.args(["--rows", "500"]).args(more).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// The lines of the last summary, from its title on.
+fn summary(text: &str) -> Vec<&str> {
+    text.split("\n== Summary\n").last().unwrap_or_default().lines().collect()
+}
+
+fn expect_good_summary(text: &str) {
+    let lines = summary(text);
+    let told = |label: &str| {
+        let line = lines.iter().find_map(|line| line.strip_prefix(label));
+        line.unwrap_or_else(|| panic!("no {label} in {text}")).trim()
+    };
+    let diff = told("VDiff:");
+    assert!(diff.starts_with("completed, ") && diff.ends_with(" rows compared, no difference"), "{diff}");
+    assert_eq!((told("verdict:"), told("differences:")), ("GO", "none"), "{text}");
+}
 
 #[tokio::test]
 async fn the_demonstration_ends_without_differences() {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_integration-demo"));
-    let output = command.args(["--rows", "500"]).stdin(Stdio::null()).output().await.unwrap();
+    let output = demonstration(&[]).output().await.unwrap();
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{text}{errors}");
+    expect_good_summary(&text);
     assert_eq!(text.lines().last(), Some("differences:     none"), "{text}{errors}");
     assert!(!text.contains('\x1b'), "escape sequences without a terminal: {text}");
+    // each step comes after the one that it needs, with what its client answers
+    let mut rest = &*text;
+    for step in [
+        " Migrate --workflow import --target-keyspace customer create ",
+        " VDiff --workflow import --target-keyspace customer create --wait ",
+        " VDiff --workflow import --target-keyspace customer show last --verbose\n",
+        "\nVDiff Summary for customer.import (",
+        "\nState:        completed\n",
+        "\nHasMismatch:  false\n",
+        "\nTable corder:\n",
+        "$ vtmigrated advise verdict --server localhost:",
+        "\nGO\n",
+        "last VDiff: equal, ",
+        " Migrate --workflow import --target-keyspace customer complete\n",
+    ] {
+        let (_, after) =
+            rest.split_once(step).unwrap_or_else(|| panic!("no {step:?} where it belongs: {text}{errors}"));
+        // lines end where the next ones begin
+        rest = &text[text.len() - after.len() - usize::from(step.ends_with('\n'))..];
+    }
+}
+
+#[tokio::test]
+async fn a_demonstration_that_is_kept_serves_its_page_until_it_is_interrupted() {
+    let mut child = demonstration(&["--keep"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut text = String::new();
+    let page = loop {
+        let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended: {text}"));
+        if let Some(page) = line.strip_prefix("status page:     ") {
+            break page.to_owned();
+        }
+        text.push_str(&format!("{line}\n"));
+    };
+    expect_good_summary(&text);
+    let (host, path) = page.strip_prefix("http://").and_then(|page| page.split_once('/')).unwrap();
+    let (status, body) = vtmigrated::fetch::page(host, host, &format!("/{path}"), 1 << 20).await.unwrap();
+    assert_eq!(status, 200, "{page}");
+    assert!(String::from_utf8_lossy(&body).contains("customer"), "{page}");
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    lines.into_inner().read_to_string(&mut text).await.unwrap();
+    assert!(child.wait().await.unwrap().success(), "{text}");
 }
 
 #[tokio::test]

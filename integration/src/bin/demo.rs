@@ -70,12 +70,18 @@ async fn demonstrate(args: &Args, begin: Instant) -> Result<ExitCode, Error> {
     };
     let took = begin.elapsed();
     if args.keep && !matches!(outcome, Outcome::Stopped) {
+        screen.step("Everything runs on")?;
+        for line in lab.addresses()? {
+            screen.answer(&line)?;
+        }
         match &outcome {
-            Outcome::Done(summary) => summary.print(&mut screen, took)?,
+            Outcome::Done(summary) => summary.print(&mut screen, took, Some(&lab.page()))?,
             Outcome::Failed(error) => eprintln!("demo: ERROR: {error}"),
             Outcome::Stopped => {}
         }
-        keep(&lab, &mut screen, &mut stop).await?;
+        screen.note("Ctrl-C ends everything and removes it")?;
+        stop.wait().await;
+        screen.note("ending everything")?;
     }
     match &mut outcome {
         Outcome::Stopped => {
@@ -91,21 +97,12 @@ async fn demonstrate(args: &Args, begin: Instant) -> Result<ExitCode, Error> {
         Outcome::Done(summary) => {
             let removed = lab.remove().await;
             if !args.keep {
-                summary.print(&mut screen, took)?;
+                summary.print(&mut screen, took, None)?;
             }
             removed?;
             Ok(if summary.same() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
-}
-
-async fn keep(lab: &Lab, screen: &mut Screen, stop: &mut Stop) -> Result<(), Error> {
-    screen.step("Everything runs on until Ctrl-C")?;
-    for line in lab.addresses()? {
-        screen.answer(&line)?;
-    }
-    stop.wait().await;
-    Ok(screen.note("ending everything")?)
 }
 
 fn stopped() -> Result<ExitCode, Error> {

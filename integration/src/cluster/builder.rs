@@ -7,7 +7,7 @@ use vtmigrated_proto::topodata::TabletType;
 use super::{Cluster, Error, Shard, member::Member, topology};
 use crate::{
     etcd::Etcd,
-    mysqld::Mysqld,
+    mysqld::{Mysqld, Release},
     tablet::{engine::Tuning, generation::Generation, options::Options},
 };
 
@@ -22,6 +22,7 @@ pub struct Builder {
     tuning: Tuning,
     generation: Generation,
     tablets: bool,
+    mysql: Release,
     small_letters: bool,
 }
 
@@ -46,6 +47,7 @@ impl Builder {
             tuning,
             generation: Generation::default(),
             tablets: true,
+            mysql: Release::default(),
             small_letters: false,
         }
     }
@@ -99,6 +101,13 @@ impl Builder {
         self
     }
 
+    /// The MySQL that the tablets run on, instead of 8.0.
+    #[must_use]
+    pub fn mysql(mut self, release: Release) -> Self {
+        self.mysql = release;
+        self
+    }
+
     /// MySQL spells the names of tables in small letters, whoever makes them.
     #[must_use]
     pub fn small_letters(mut self) -> Self {
@@ -121,7 +130,7 @@ impl Builder {
         let etcd = Etcd::start().await?;
         let mysqld = match (self.tablets, self.small_letters) {
             (false, _) => None,
-            (true, false) => Some(Mysqld::start().await?),
+            (true, false) => Some(Mysqld::start_release(self.mysql).await?),
             (true, true) => Some(Mysqld::start_in_small_letters().await?),
         };
         let mut client = etcd.connect().await?;

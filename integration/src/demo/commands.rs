@@ -26,7 +26,7 @@ pub const WORKFLOW: &str = "import";
 
 /// Our client of the server, which says what the stock client would be told.
 pub struct Commands {
-    client: Vtctld,
+    pub(super) client: Vtctld,
     prefix: String,
 }
 
@@ -168,7 +168,7 @@ impl Commands {
         Ok(screen.answer(&response.summary)?)
     }
 
-    fn typed(&self, screen: &mut Screen, arguments: &str) -> Result<(), Error> {
+    pub(super) fn typed(&self, screen: &mut Screen, arguments: &str) -> Result<(), Error> {
         Ok(screen.command(&format!("{} {arguments}", self.prefix))?)
     }
 }

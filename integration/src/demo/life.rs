@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use vtmigrated::vdiff::report::Summary as Diff;
+
 use super::{
     Error, Lab, SOURCE, TARGET,
     commands::Commands,
     compare::{self, Compared},
     data::{self, Sizes, TABLES},
-    progress,
+    diff, progress,
     screen::{Screen, thousands},
+    verdict,
     writer::{Writer, Written, in_range},
 };
 use crate::{
@@ -23,6 +26,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// What came out.
 pub struct Summary {
     pub tables: Vec<Compared>,
+    pub diff: Diff,
+    /// Its first line.
+    pub verdict: String,
     pub written: Written,
     /// Rows on the source when the copy began.
     pub rows: u64,
@@ -61,9 +67,13 @@ pub async fn run(lab: &Lab, screen: &mut Screen, rows: u64) -> Result<Summary, E
     commands.type_status(screen)?;
     progress::follow(screen, &mut commands, &writer).await?;
     let copying = begin.elapsed();
+    screen.step("Compare all rows with VDiff while the application goes on writing")?;
+    let diff = diff::run(screen, &mut commands).await?;
     screen.step("Follow the source")?;
     let written = follow_on(lab, screen, &mut commands, writer).await?;
 
+    screen.step("Ask whether complete would be accepted")?;
+    let verdict = verdict::ask(screen, &lab.server).await?;
     screen.step("Hand the tables over")?;
     commands.complete(screen).await?;
     let migration = begin.elapsed();
@@ -75,7 +85,7 @@ pub async fn run(lab: &Lab, screen: &mut Screen, rows: u64) -> Result<Summary, E
     for table in &tables {
         screen.answer(&compared(table))?;
     }
-    Ok(Summary { tables, written, rows: total, copying, migration })
+    Ok(Summary { tables, diff, verdict, written, rows: total, copying, migration })
 }
 
 /// Lets the writer go on for a while after the copy, shows that the target refuses writes meanwhile, and stops the writer.
@@ -154,14 +164,14 @@ impl Summary {
     /// True when both sides have the same rows.
     #[must_use]
     pub fn same(&self) -> bool {
-        self.tables.iter().all(|table| table.differences.is_empty())
+        !self.diff.has_mismatch && self.tables.iter().all(|table| table.differences.is_empty())
     }
 
-    /// The last lines of the demonstration; `took` is the whole of it.
+    /// The last lines of the demonstration; `took` is the whole of it, `page` is told if it is still there.
     ///
     /// # Errors
     /// The output is closed.
-    pub fn print(&self, screen: &mut Screen, took: Duration) -> Result<(), Error> {
+    pub fn print(&self, screen: &mut Screen, took: Duration, page: Option<&str>) -> Result<(), Error> {
         let rows: usize = self.tables.iter().map(|table| table.rows).sum();
         let rate = u128::from(self.rows) * 1000 / self.copying.as_millis().max(1);
         let rate = thousands(u64::try_from(rate).unwrap_or(u64::MAX));
@@ -172,7 +182,15 @@ impl Summary {
             self.copying.as_secs_f64()
         ))?;
         screen.answer(&format!("written besides: {}", self.written))?;
-        screen.answer(&format!("rows compared:   {}", thousands(rows as u64)))?;
+        let compared = u64::try_from(self.diff.rows_compared).unwrap_or_default();
+        screen.answer(&format!(
+            "VDiff:           {}, {} rows compared, {}",
+            self.diff.state.as_str(),
+            thousands(compared),
+            diff::outcome(&self.diff)
+        ))?;
+        screen.answer(&format!("verdict:         {}", self.verdict))?;
+        screen.answer(&format!("rows compared:   {}, one by one, after complete", thousands(rows as u64)))?;
         screen.answer(&format!(
             "time:            {:.1} s from create to the end of complete, {:.1} s in all",
             self.migration.as_secs_f64(),
@@ -181,6 +199,10 @@ impl Summary {
         let different: Vec<&str> =
             self.tables.iter().filter(|table| !table.differences.is_empty()).map(|table| table.table).collect();
         let text = if different.is_empty() { "none".to_owned() } else { format!("in {}", different.join(", ")) };
-        Ok(screen.result(self.same(), &format!("differences:     {text}"))?)
+        screen.result(self.same(), &format!("differences:     {text}"))?;
+        if let Some(page) = page {
+            screen.answer(&format!("status page:     {page}"))?;
+        }
+        Ok(())
     }
 }
