@@ -147,6 +147,12 @@ impl Facts {
         Some(noted.iter().any(|(name, ids)| name == shard && ids.contains(&stream)))
     }
 
+    /// The first of the streams that were noted on a shard.
+    pub fn oldest_on(&self, shard: &str) -> Option<i32> {
+        let noted = self.streams.iter().flatten().filter(|(name, _)| name == shard);
+        noted.flat_map(|(_, ids)| ids.iter().copied()).min()
+    }
+
     /// The streams that were noted, and those that there are now: of those that were replaced meanwhile rows may be left that name
     /// them by their ids only.
     pub fn noted_with(&self, now: Listed) -> Listed {

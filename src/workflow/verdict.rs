@@ -47,6 +47,9 @@ pub struct Verdict {
     pub summary: String,
     /// What the last VDiff found, in one sentence.
     pub vdiff: String,
+    /// When it began, if it found [both sides equal](diff::equal_since).
+    #[serde(skip)]
+    pub equal_since: Option<i64>,
     pub report: Report,
 }
 
@@ -332,6 +335,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Fin
             summary(&report.findings)
         },
         vdiff: diff::sentence(&diffs, now()),
+        equal_since: diff::equal_since(&diffs, &found.origin.tables),
         report,
     })
 }

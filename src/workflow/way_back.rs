@@ -6,6 +6,7 @@
 
 pub mod cancel;
 pub mod complete;
+mod exact;
 mod examine;
 pub mod kept_out;
 mod mirror;

@@ -40,8 +40,8 @@ async fn the_proof_of_a_half_copy_is_not_cleaned_while_the_workflow_is_there() {
     let (_, text) = refusal(rig.complete().await);
     assert!(text.contains("customer/-80 stream 1: its copy was not over when it was replaced"), "{text}");
     // what another workflow has left is cleaned beside it
-    rig.target[0].contents().copying.push((5, "customer".into()));
-    rig.target[1].contents().copying = vec![(5, "customer".into())];
+    rig.target[0].contents().copying.push((5, "another".into()));
+    rig.target[1].contents().copying = vec![(5, "another".into())];
     rig.clean().await;
     assert_eq!(left(&rig), 2);
     rig.forget_streams();
@@ -53,12 +53,12 @@ async fn the_proof_of_a_half_copy_is_not_cleaned_while_the_workflow_is_there() {
 async fn cancel_leaves_nothing_of_streams_that_were_replaced_and_gives_their_keys_back() {
     for keep_data in [false, true] {
         let rig = replaced().await;
-        // of an earlier workflow
-        rig.target[0].contents().copying.push((5, "customer".into()));
+        // of another workflow
+        rig.target[0].contents().copying.push((5, "another".into()));
         rig.target[0].contents().actions = vec![("orders".into(), "alter table orders add key by_id (id)".into())];
         rig.cancel(keep_data).await.unwrap();
         rig.expect_clean(if keep_data { &["customer", "orders"] } else { &[] }).await;
-        assert_eq!(rig.target[0].contents().copying, [(5, "customer".to_owned())]);
+        assert_eq!(rig.target[0].contents().copying, [(5, "another".to_owned())]);
         let calls = rig.target[0].taken();
         let forgets = |table: &str| {
             let text = format!("delete from _vt.{table} where vrepl_id in (1) and vrepl_id not in");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use tonic::Code;
+use vtmigrated::context::Options;
 use vtmigrated::topo::{self, Expect, Write, paths};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::topodata::TabletType;
@@ -15,6 +16,7 @@ use crate::faulty_source::Switch;
 use crate::migrate_rig::Rig;
 use crate::support::tablet;
 use crate::way_back::{copied, denied, found, give_up, go_back, prepare, status, stored};
+use crate::way_back_vdiff::{compared, equal_now};
 
 /// A position that streams have not reached.
 const LATER: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-200";
@@ -144,10 +146,7 @@ async fn transactions_of_the_source_that_cannot_be_waited_for_are_told() {
     }
     let record = rig.way_back().await.unwrap();
     assert_eq!((record.get("inexact"), record.get("both_written")), (Some(&serde_json::json!(true)), None));
-    let told = status(&rig).await.unwrap();
-    assert!(told.clear, "{told:?}");
-    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns), "{told:?}");
-    go_back(&rig).await.unwrap();
+    only_goes_back_once_rows_are_equal(&rig).await;
     assert_eq!(stored(&rig).await, before);
 }
 
@@ -167,9 +166,41 @@ async fn a_cut_that_is_not_proven_for_its_caller_insists_is_told_to_be_inexact()
         assert!(summary.contains(text), "{text}: {summary}");
     }
     rig.source.contents().fails.clear();
-    assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns));
-    go_back(&rig).await.unwrap();
+    only_goes_back_once_rows_are_equal(&rig).await;
     assert_eq!(stored(&rig).await, before);
+}
+
+/// What clients of the target change in rows that the source had deleted would be lost.
+async fn only_goes_back_once_rows_are_equal(rig: &Rig) {
+    // none, and one of before
+    for _ in 0..2 {
+        let told = status(rig).await.unwrap();
+        assert_eq!((told.clear, found(&told, "WAY_BACK_BOTH_WRITTEN")), (false, Some(Severity::Blocks)), "{told:?}");
+        let refused = go_back(rig).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+        let begins =
+            "cannot go back with workflow customer.import: clients could write to the source after the target had";
+        assert!(refused.message().starts_with(begins), "{refused:?}");
+        assert_eq!(rig.denied().await, [Vec::<String>::new(), Vec::new()], "the target serves on");
+        compared(&rig.source, "completed", 0);
+    }
+    equal_now(&rig.source);
+    let told = status(rig).await.unwrap();
+    assert_eq!((told.clear, found(&told, "WAY_BACK_BOTH_WRITTEN")), (true, None), "{told:?}");
+    go_back(rig).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_goes_on_without_proofs_only_warns_of_a_cut_that_was_not_exact() {
+    let options = Options { allow_unfinished_complete: true, ..Options::default() };
+    let rig = Rig::with_options(&["customer", "orders"], options).await;
+    rig.copied().await;
+    prepare(&rig).await.unwrap();
+    let summary = rig.complete().await.unwrap();
+    assert!(summary.contains("; THE CUT WAS NOT EXACT"), "{summary}");
+    let told = status(&rig).await.unwrap();
+    assert_eq!((told.clear, found(&told, "WAY_BACK_BOTH_WRITTEN")), (true, Some(Severity::Warns)), "{told:?}");
+    go_back(&rig).await.unwrap();
 }
 
 #[tokio::test]
@@ -191,9 +222,7 @@ async fn a_source_whose_topology_takes_no_writes_just_now_makes_no_complete_fail
     assert_eq!(found(&status(&rig).await.unwrap(), "WAY_BACK_BOTH_WRITABLE"), Some(Severity::Blocks));
     switch.works();
     prepare(&rig).await.unwrap();
-    let told = status(&rig).await.unwrap();
-    assert_eq!(found(&told, "WAY_BACK_BOTH_WRITTEN"), Some(Severity::Warns), "{told:?}");
-    go_back(&rig).await.unwrap();
+    only_goes_back_once_rows_are_equal(&rig).await;
 }
 
 #[tokio::test]

@@ -51,6 +51,16 @@ fn on_source(action: &str) -> [String; 3] {
 
 /// Lets a primary show a diff with a state and so many rows of one table that differ.
 pub fn compared(primary: &MigrateTablet, state: &str, differing: u64) {
+    compared_at("2026-11-22 01:00:00", primary, state, differing);
+}
+
+/// Lets a primary show a diff that began just now and found nothing.
+pub fn equal_now(primary: &MigrateTablet) {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    compared_at(&now, primary, "completed", 0);
+}
+
+fn compared_at(at: &str, primary: &MigrateTablet, state: &str, differing: u64) {
     let report = format!(
         r#"{{"TableName":"customer","ProcessedRows":10,"MatchingRows":{},"MismatchedRows":{differing},"ExtraRowsSource":{differing}}}"#,
         10 - differing
@@ -58,8 +68,7 @@ pub fn compared(primary: &MigrateTablet, state: &str, differing: u64) {
     let mismatch = u8::from(differing > 0).to_string();
     let rows = ["customer", "orders"].map(|table| {
         let (mismatch, report) = if table == "customer" { (mismatch.as_str(), report.as_str()) } else { ("0", "") };
-        let (at, end) = ("2026-11-22 01:00:00", "2026-11-22 01:00:10");
-        [state, "", table, UUID, state, "10", at, "10", end, mismatch, report].map(str::to_owned).to_vec()
+        [state, "", table, UUID, state, "10", at, "10", at, mismatch, report].map(str::to_owned).to_vec()
     });
     let output = Some(result(&SUMMARY, &rows));
     primary.contents().diff = Some(VDiffResponse { vdiff_uuid: UUID.into(), output, ..VDiffResponse::default() });

@@ -185,6 +185,29 @@ fn what_a_reshard_of_the_source_left_uncopied_is_not_handed_over() {
     }
 }
 
+/// Of streams that stock has made when those of our create were gone, whose record is there still.
+#[test]
+fn what_a_reshard_left_uncopied_of_streams_that_no_record_lists_is_not_handed_over() {
+    for setup in [PLAIN, SHARDED] {
+        for end in [Complete, CompleteIgnoringSource, Cancel, CancelKeepingData] {
+            let mut refused = 0;
+            for moment in 0..3 {
+                let gone = [Our(Create, None), UserDropsTables(3), StreamDeleted(0), StreamDeleted(0)];
+                let steps = [&gone[..], &[StockCreate, Wait(moment), ReshardSource, Wait(20), Our(end, None)]].concat();
+                let walked = run(setup, &steps);
+                assert!(walked.violations.is_empty(), "{setup:?}: {:#?}\n{:#?}", walked.violations, walked.told);
+                assert!(walked.done.contains_key("StockCreate done"), "{:#?}", walked.told);
+                refused += u32::from(!walked.done.contains_key(&format!("{end:?} done")));
+            }
+            let hands_over = matches!(end, Complete | CompleteIgnoringSource);
+            assert!(
+                refused > 0 || !hands_over || setup.source_sharded,
+                "{setup:?}: no stream was replaced while it copied"
+            );
+        }
+    }
+}
+
 /// Only the record tells whose denied tables are.
 #[test]
 fn the_cleaner_keeps_a_record_whose_denied_tables_another_workflow_works_on() {

@@ -149,7 +149,7 @@ impl Server {
                 mount::register(context, MOUNT, TopoConfig { topo_type, server, root }).await
             }
             Op::Clean => leftovers::clean(context, TARGET, &[]).await.map(drop),
-            Op::WayBackPrepare | Op::WayBackStatus | Op::WayBackComplete | Op::WayBackCancel => {
+            Op::WayBackPrepare | Op::WayBackStatus | Op::WayBackComplete | Op::WayBackCancel | Op::WayBackVDiff => {
                 way_back::run(context, op, &workflow).await
             }
             Op::DeleteKeyspace => Ok(()),

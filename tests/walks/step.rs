@@ -32,6 +32,8 @@ pub enum Op {
     WayBackStatus,
     WayBackComplete,
     WayBackCancel,
+    /// Of the rows on the way back.
+    WayBackVDiff,
 }
 
 /// What somebody writes into a stream's row as its position. None is ahead of what the stream has applied: that would be a lie

@@ -133,3 +133,30 @@ fn clients_are_not_kept_from_both_sides_for_as_long_as_somebody_hangs() {
 fn what_clients_of_the_source_were_told_while_complete_ran_is_there() {
     holds_at_each(3, &prepared(), Complete, Upset::SourceWrites, &[Writes(3), Wait(9), Our(WayBackComplete, None)]);
 }
+
+/// Complete went on without a stream that had failed, and the source had deleted a row by then: a client of the target changes it, which
+/// changes nothing in the source.
+#[test]
+fn nobody_goes_back_after_a_cut_that_was_not_exact_until_a_diff_has_found_both_sides_equal() {
+    let before = [Our(Create, None), Wait(30), StreamFails(0), Our(WayBackPrepare, None)];
+    let cut = |writes: &[Step]| [&before, writes, &[Our(CompleteIgnoringSource, None)]].concat();
+    let goes_back = |setup: Setup, steps: &[Step]| {
+        let walked = run(setup, steps);
+        assert!(walked.violations.is_empty(), "{setup:?}: {:#?}\n{:#?}", walked.violations, walked.told);
+        assert!(walked.done.contains_key("CompleteIgnoringSource done"), "{setup:?}: {:#?}", walked.told);
+        walked.done.contains_key("WayBackComplete done")
+    };
+    for setup in setups() {
+        let (equal, differ) = (cut(&[]), cut(&[Writes(3)]));
+        let changed = [&differ[..], &[Writes(1), Wait(9), Our(WayBackComplete, None)]].concat();
+        let compared = [&changed[..], &[Our(WayBackVDiff, None), Our(WayBackComplete, None)]].concat();
+        assert!(!goes_back(setup, &changed) && !goes_back(setup, &compared), "{setup:?}");
+        let equal = [&equal[..], &[Writes(4), Wait(9), Our(WayBackVDiff, None)]].concat();
+        assert!(
+            goes_back(setup, &[&equal[..], &[Writes(3), Wait(9), Our(WayBackComplete, None)]].concat()),
+            "{setup:?}"
+        );
+        holds_in(setup, (0..).step_by(8), &differ, WayBackComplete, Upset::ClientWrites, &[]);
+        holds_in(setup, (0..).step_by(8), &equal, WayBackComplete, Upset::ClientWrites, &[Our(WayBackComplete, None)]);
+    }
+}

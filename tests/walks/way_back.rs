@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 
 use vtmigrated::context::Context;
 use vtmigrated::topo::{paths, shard};
+use vtmigrated::vdiff::create as vdiff;
 use vtmigrated::workflow::way_back::record::{self, Facts, Phase};
+use vtmigrated::workflow::way_back::reversed::{Reversed, reversed};
 use vtmigrated::workflow::way_back::{cancel, complete, prepare, status};
 use vtmigrated::workflow::{Error, record as migration};
 use vtmigrated_proto::query::QueryResult;
+use vtmigrated_proto::vtctldata::VDiffCreateRequest;
 
 use crate::check::Before;
 use crate::data::{Name, Shard, covers, place};
@@ -44,6 +47,13 @@ pub async fn run(context: &Context, op: Op, workflow: &str) -> Result<(), Error>
         }
         Op::WayBackComplete => complete::complete(context, names).await.map(drop),
         Op::WayBackCancel => cancel::cancel(context, names, false).await.map(drop),
+        Op::WayBackVDiff => {
+            let Reversed { mirror, keyspace, workflow, shards } = reversed(context, names, true).await?;
+            let request = VDiffCreateRequest { target_keyspace: keyspace, workflow, ..VDiffCreateRequest::default() };
+            let mut arguments = vdiff::Arguments::try_from(request)?;
+            arguments.known = Some(shards);
+            vdiff::create(&mirror, &arguments).await.map(drop)
+        }
         _ => status::status(context, names).await.map(drop),
     }
 }
@@ -70,6 +80,7 @@ impl Op {
             Self::WayBackPrepare
                 | Self::WayBackComplete
                 | Self::WayBackCancel
+                | Self::WayBackVDiff
                 | Self::Complete
                 | Self::CompleteIgnoringSource
                 | Self::Cancel
@@ -354,7 +365,7 @@ impl Walker {
         let ways: [&[Op]; 8] = [
             &[Op::WayBackComplete],
             &[Op::Complete],
-            &[Op::WayBackPrepare, Op::WayBackComplete],
+            &[Op::WayBackPrepare, Op::WayBackVDiff, Op::WayBackComplete],
             &[Op::Cancel],
             &[Op::WayBackCancel],
             &[Op::Start, Op::Complete],

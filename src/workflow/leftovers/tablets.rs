@@ -139,7 +139,8 @@ impl Seen {
         let on_shard = |row: &&&OnShard| target.shards.get(row.shard).is_some_and(|found| found.name == shard);
         let present: Vec<&Stream> = rows.iter().filter(on_shard).flat_map(|row| &row.found.streams).collect();
         let noted = Noted { facts: own.as_deref(), earlier: record.filter(|_| own.is_none()), tables: &tables };
-        !replaced::left((shard, workflow), &present, orphaned, noted).is_empty()
+        let shard = target.shards.iter().find(|found| found.name == shard);
+        shard.is_some_and(|shard| !replaced::left((shard, workflow), &present, orphaned, noted).is_empty())
     }
 
     /// The orphans of all tablets, and the shards that were not asked. `records` are those of the keyspace.

@@ -182,6 +182,8 @@ pub struct Ready {
     pub ignored: Vec<Finding>,
     /// What nobody told.
     pub unchecked: Vec<Finding>,
+    /// When the last VDiff began, if it found [both sides equal](diff::equal_since).
+    pub equal_since: Option<i64>,
 }
 
 /// Proves that nothing blocks, and that everything is applied up to the position that the source had in this call.
@@ -237,8 +239,9 @@ async fn prove(
     }
     report.log("Migrate complete");
     let unchecked = report.findings.iter().filter(|f| f.severity == Severity::Unchecked).cloned().collect();
+    let equal_since = diff::equal_since(&seen.diffs, &found.origin.tables);
     if report.is_clear() && behind.is_empty() {
-        return Ok(Ready { rows: seen.rows, ignored: judged.ignored, unchecked });
+        return Ok(Ready { rows: seen.rows, ignored: judged.ignored, unchecked, equal_since });
     }
     if !behind.is_empty() && any_frozen(&seen.rows) && found.may_run_on() {
         thaw::run_on(context, found, workflow, lock).await?;
@@ -246,7 +249,7 @@ async fn prove(
     let (rows, ignored) = wait(context, found, workflow, &seen, (ignore_source, within)).await?;
     // what is not looked at again
     let of_source = judged.ignored.into_iter().filter(is_of_another_source);
-    Ok(Ready { rows, ignored: of_source.chain(ignored).collect(), unchecked })
+    Ok(Ready { rows, ignored: of_source.chain(ignored).collect(), unchecked, equal_since })
 }
 
 /// Waits until every stream has reached its source's position, and looks at everything again that may change meanwhile.

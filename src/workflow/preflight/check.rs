@@ -174,7 +174,7 @@ checks! {
     WAY_BACK_MISSED Blocks "way back" "the target was handed over and its positions were not noted before: there is no way back";
     WAY_BACK_BOTH_WRITABLE Blocks "way back" "clients may write to the source and to the target (a warning once the way back is open)";
     WAY_BACK_STANDS Warns "way back" "streams of an open way back were stopped for going back, which was given up: prepare lets them run on";
-    WAY_BACK_BOTH_WRITTEN Warns "way back" "clients could write to the source after complete had read it for the last time, or had handed the target over, or complete was told to go on without that: those rows are there alone";
+    WAY_BACK_BOTH_WRITTEN Blocks "way back" "clients could write to the source after complete had read it for the last time, or had handed the target over, or complete was told to go on without that, and no VDiff has found since that both sides have the same rows (a warning with `--allow-unfinished-complete`)";
 
     CREATE_INTERRUPTED Warns "leftovers" "a create was interrupted (cleaned when the tables that it made are empty)";
     COMPLETE_INTERRUPTED Warns "leftovers" "a complete was interrupted: repeating it finishes the job";

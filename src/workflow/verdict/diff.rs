@@ -189,6 +189,10 @@ impl Diff {
         found
     }
 
+    fn has_compared(&self, table: &str) -> bool {
+        self.tables.iter().any(|of| of.name == table && of.state == "completed")
+    }
+
     /// Rows compared and rows to compare; estimates, the first never more than the second.
     pub fn progress(&self) -> (i64, i64) {
         let table = |t: &DiffTable| {
@@ -286,6 +290,17 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
         ));
     }
     found
+}
+
+/// When the last diff began, where it has compared all of these tables on all shards, and nothing differs.
+pub fn equal_since(diffs: &Diffs, tables: &[String]) -> Option<i64> {
+    let begun = |diff: &Diff| {
+        let is_whole = diff.state == "completed" && tables.iter().all(|table| diff.has_compared(table));
+        let is_equal = diff.mismatches().is_empty() && diff.found_before(tables).is_empty();
+        diff.started.filter(|_| is_whole && is_equal)
+    };
+    let begun: Option<Vec<i64>> = diffs.iter().map(|(_, diff)| begun(diff.as_ref().ok()?.as_ref()?)).collect();
+    begun?.into_iter().min()
 }
 
 /// One sentence about the last diff, for people.

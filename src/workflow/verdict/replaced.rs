@@ -40,10 +40,11 @@ pub struct Left<'o> {
 
 /// What a workflow's streams had left to copy that are gone from a shard. `present` are the streams that it has there.
 ///
-/// Those that its record lists are its own. Those that an earlier record lists, or, without a list, that name a table of its, are
-/// so where a stream goes on that has copied nothing itself.
+/// Those that its record lists are its own. Those that an earlier record lists are so where a stream has come later that has copied
+/// nothing itself, as are those that name a table of its and that no record lists: but for what is older than all streams that a record
+/// lists, for tablets number streams in the order in which they are made.
 pub fn left<'o>(
-    (shard, workflow): (&str, &str),
+    (shard, workflow): (&TargetShard, &str),
     present: &[&Stream],
     orphaned: &'o CopyStates,
     noted: Noted<'_>,
@@ -54,13 +55,18 @@ pub fn left<'o>(
     // streams of a way back begin so
     let goes_on =
         |stream: &&Stream| streams::may_have_taken_over(stream) && way_back::plan::whose(stream, workflow).is_none();
-    let took_over = present.iter().any(goes_on);
+    let newest = present.iter().filter(|stream| goes_on(stream)).map(|stream| i64::from(stream.id)).max();
+    let took_over = |id: i64| newest.is_some_and(|newest| newest > id);
     let tables: BTreeSet<&str> = noted.tables.iter().map(String::as_str).collect();
-    let lists = |facts: Option<&Facts>, id: i64| facts?.lists(shard, i32::try_from(id).ok()?);
+    let lists = |facts: Option<&Facts>, id: i64| facts?.lists(&shard.name, i32::try_from(id).ok()?);
+    let record = noted.facts.or(noted.earlier).filter(|facts| facts.may_be_about(&shard.name, shard.record.created));
+    let oldest = record.and_then(|facts| facts.oldest_on(&shard.name));
+    let is_older = |id: i64| oldest.is_some_and(|oldest| id < i64::from(oldest));
     let is_own = |id: i64, left: &[(String, String)]| match (lists(noted.facts, id), lists(noted.earlier, id)) {
-        (Some(is_listed), _) => is_listed,
-        (None, Some(is_listed)) => is_listed && took_over,
-        (None, None) => took_over && left.iter().any(|(table, _)| tables.contains(table.as_str())),
+        (Some(true), _) => true,
+        (_, Some(true)) => took_over(id),
+        // a record says nothing of streams that were made after it
+        _ => took_over(id) && !is_older(id) && left.iter().any(|(table, _)| tables.contains(table.as_str())),
     };
     let own = orphaned.iter().filter(|(id, left)| is_own(**id, left));
     let told = |(id, left): (&i64, &'o Vec<(String, String)>)| Left {
@@ -78,7 +84,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (at, (shard, orphaned)) in target.shards.iter().zip(orphaned).enumerate() {
         let present: Vec<&Stream> = streams::on(rows, at).collect();
-        for left in left((shard.name.as_str(), workflow), &present, orphaned, noted) {
+        for left in left((shard, workflow), &present, orphaned, noted) {
             let subject = format!("{}/{} stream {}", target.name, shard.name, left.id);
             let tables = names::some(&left.tables, ", ");
             let or = match left.is_listed {

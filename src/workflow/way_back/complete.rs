@@ -15,7 +15,8 @@ use super::super::{Error, Result, names};
 use super::cancel::{forget_mount, lift, read};
 use super::record::{Facts, Phase};
 use super::{
-    Told, check_names, command, end, kept_out, mirror, out_of_turn, plan, quiet, record, side, stored, unfinished,
+    Told, check_names, command, end, exact, kept_out, mirror, out_of_turn, plan, quiet, record, side, stored,
+    unfinished,
 };
 use crate::context::{Context, End};
 use crate::deadline;
@@ -260,7 +261,7 @@ impl Going<'_> {
         found.refuse_shared("complete", self.back, false)?;
         if facts.phase == Phase::Open {
             // while clients write still: what would fail fails here
-            self.ready(&mut found, false).await?;
+            self.ready(&mut found, facts, false).await?;
         }
         let target = read(self.context, self.names.0).await?.serving();
         target.refuse_reparents()?;
@@ -287,7 +288,7 @@ impl Going<'_> {
         let mut returned = Facts { phase: Phase::Returned, ..facts.clone() };
         let proven = async {
             let unaware = self.quieten(&target, &facts).await?;
-            self.ready(&mut found, true).await?;
+            self.ready(&mut found, &facts, true).await?;
             Box::pin(freeze::freeze(self.mirror, &found, self.back, self.held)).await?;
             quiet::unchanged(self.mirror, &found.target.keyspace, &[]).await?;
             quiet::unchanged(self.context, &target.keyspace, &facts.tables).await.map(|()| unaware)
@@ -306,15 +307,17 @@ impl Going<'_> {
         record::put(self.context.topo.global(), self.names, facts, self.lock).await
     }
 
-    /// Waits until every stream is at the position that the target has now, a shorter time where the target is denied to clients.
-    async fn ready(&self, found: &mut Found, is_denied: bool) -> Result<()> {
+    /// Waits until every stream is at the position that the target has now, a shorter time where the target is denied to clients, and
+    /// proves that both sides had the same rows where the cut was not exact.
+    async fn ready(&self, found: &mut Found, facts: &Facts, is_denied: bool) -> Result<()> {
         let (mirror, back, held) = (self.mirror, self.back, self.held);
         let ready = match is_denied {
             false => Box::pin(readiness::check(mirror, found, back, (None, false), held)).await,
             true => Box::pin(readiness::check_denied(mirror, found, back, false, held)).await,
         };
-        found.rows = ready.map_err(|error| self.not_ready(error))?.rows;
-        Ok(())
+        let ready = ready.map_err(|error| self.not_ready(error))?;
+        found.rows = ready.rows;
+        exact::refuse(self.context, self.names, facts, ready.equal_since)
     }
 
     fn not_ready(&self, error: Error) -> Error {

@@ -11,8 +11,9 @@ use super::super::Result;
 use super::super::migrate::observe::{self, Common, Observed, Workflows};
 use super::super::preflight::{Finding, check};
 use super::super::streams::Keyspace;
+use super::super::verdict::diff;
 use super::record::{Config, Facts, Known, Phase};
-use super::{command, mirror, not_ended, plan, side, status};
+use super::{command, exact, mirror, not_ended, plan, side, status};
 use crate::context::Context;
 use crate::topo::{Node, paths};
 
@@ -48,6 +49,15 @@ impl WayBack {
         let record = ExternalVitessCluster { topo_config: Some(TopoConfig::from(&self.facts.target)) };
         let (path, value) = (paths::external_cluster(&self.facts.back_mount), record.encode_to_vec().into());
         Node { path, value, version: 0, created: 0 }
+    }
+
+    /// The same with what was not proven of an open one.
+    fn judged(&self, context: &Context, mut seen: Observed) -> Observed {
+        let names = (self.keyspace.as_str(), self.workflow.as_str());
+        let equal_since = diff::equal_since(&seen.diffs, &self.facts.tables);
+        let unproven = exact::unproven(context, names, &self.facts, equal_since);
+        seen.findings.extend(unproven.filter(|_| self.facts.phase == Phase::Open));
+        seen
     }
 
     /// What speaks against going back, that its streams do not tell themselves.
@@ -102,7 +112,8 @@ pub async fn look(
     let mut told = Vec::with_capacity(group.len());
     for (one, found) in group.iter().zip(found) {
         let is_whole = source.refuse_silent_among(|shard| one.facts.is_on(shard));
-        told.push((one.names(), is_whole.and_then(|()| joined(one, seen.remove(&one.back()), found))));
+        let seen = is_whole.and_then(|()| joined(one, seen.remove(&one.back()), found));
+        told.push((one.names(), seen.map(|seen| one.judged(context, seen))));
     }
     Ok(told)
 }

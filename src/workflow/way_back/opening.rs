@@ -217,7 +217,8 @@ impl<'a> Opening<'a> {
     /// The record of one whose streams run now, or why they do not; none where there are none to be started.
     async fn started(&self, lock: &Lock) -> Option<std::result::Result<Facts, String>> {
         let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return None };
-        let mut facts = Facts { phase: Phase::Open, pairs: plan::pairs(&examined.sources), ..self.facts.clone() };
+        let (pairs, opened) = (plan::pairs(&examined.sources), verdict::now());
+        let mut facts = Facts { phase: Phase::Open, pairs, opened, ..self.facts.clone() };
         let starting = async {
             Side { mirror, examined, lock: held }.start(&facts).await?;
             record::put(self.context.topo.global(), self.names, &mut facts, lock).await?;

@@ -256,6 +256,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         inexact: false,
         prepared,
         since: 0,
+        opened: 0,
         why: String::new(),
         version: None,
     })

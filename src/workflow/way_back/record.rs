@@ -125,6 +125,9 @@ pub struct Facts {
     /// When complete handed the target over, in seconds since the epoch; 0 before.
     #[serde(default)]
     pub since: i64,
+    /// When its streams were started first, in seconds since the epoch; 0 before, and where older versions did not note it.
+    #[serde(default)]
+    pub opened: i64,
     /// Why it was missed; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,

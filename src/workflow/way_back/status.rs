@@ -13,7 +13,7 @@ use super::super::{Error, Result, names, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
 use super::{
-    StreamTold, Told, check_names, command, is_gone, mirror, observe, opening, plan, side, stored, unfinished,
+    StreamTold, Told, check_names, command, exact, is_gone, mirror, observe, opening, plan, side, stored, unfinished,
     vdiff_command,
 };
 use crate::context::Context;
@@ -41,12 +41,11 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
     let told = match facts.phase {
         Phase::Prepared => prepared(context, names, &facts).await,
         Phase::Missed => blocked(&facts, observe::told(names, &facts, false).into_iter().collect()),
-        Phase::Handed => with_streams(context, names, &facts, not_open(names, &facts)).await,
+        Phase::Handed => with_streams(context, names, &facts, not_open(context, names, &facts)).await,
         Phase::Open => {
             let unfinished = unfinished(context, names).await?.is_some();
             let told = observe::told(names, &facts, unfinished);
-            let known = told.into_iter().chain(written(names, &facts)).collect();
-            with_streams(context, names, &facts, known).await
+            with_streams(context, names, &facts, told.into_iter().collect()).await
         }
         Phase::Noted => {
             let mut summary = format!(
@@ -86,7 +85,7 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
 }
 
 /// What there is to tell of one that complete could not open.
-fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
+fn not_open(context: &Context, names: (&str, &str), facts: &Facts) -> Vec<Finding> {
     let mut found: Vec<Finding> = observe::told(names, facts, false).into_iter().collect();
     if facts.both_written {
         let cause = "the source's tables were open to clients when these had the target, or are still: what is written there stays \
@@ -94,17 +93,9 @@ fn not_open(names: (&str, &str), facts: &Facts) -> Vec<Finding> {
         let mend = format!("stop the clients of the source, and deny them: {}", command("prepare", names));
         found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend));
     } else {
-        found.extend(written(names, facts));
+        found.extend(exact::unproven(context, names, facts, None));
     }
     found
-}
-
-/// What there is to tell of one that was opened late, or whose source clients were kept from late.
-fn written(names: (&str, &str), facts: &Facts) -> Option<Finding> {
-    let cause = "the source's tables were denied to clients late, or complete was told to go on without a proof: what clients wrote \
-                 there last may be there alone";
-    let mend = format!("compare the rows before you go back: {} --wait", vdiff_command("create", names));
-    (facts.both_written || facts.inexact).then(|| about(&check::WAY_BACK_BOTH_WRITTEN, names, cause, &mend))
 }
 
 fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> Finding {
@@ -162,7 +153,11 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
 /// What the source's cluster says, after what is known already; a source that says nothing is a finding.
 async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, mut known: Vec<Finding>) -> Told {
     let seen = told_by(facts, seen(context, names, facts)).await;
-    let Seen { found, streams, vdiff } = seen.unwrap_or_else(|silent| Seen { found: vec![silent], ..Seen::default() });
+    let seen = seen.unwrap_or_else(|silent| Seen { found: vec![silent], ..Seen::default() });
+    let Seen { found, streams, vdiff, equal_since } = seen;
+    if facts.phase == Phase::Open {
+        known.extend(exact::unproven(context, names, facts, equal_since));
+    }
     known.extend(found);
     let told = blocked(facts, known);
     Told { clear: told.report.is_clear(), streams, vdiff, ..told }
@@ -174,6 +169,7 @@ struct Seen {
     found: Vec<Finding>,
     streams: Vec<StreamTold>,
     vdiff: String,
+    equal_since: Option<i64>,
 }
 
 /// The verdict of the Migrate that the way back is in the source's cluster, and its streams.
@@ -193,7 +189,7 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
             let other = |finding: &Finding| finding.id != check::DENIED_MISSING.id;
             let findings = judged.report.findings.into_iter().filter(other);
             seen.found.extend(findings.map(|finding| Finding { mend: here(&finding.mend, names, facts), ..finding }));
-            seen.vdiff = judged.vdiff;
+            (seen.vdiff, seen.equal_since) = (judged.vdiff, judged.equal_since);
         }
         Err(error) => seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
     }

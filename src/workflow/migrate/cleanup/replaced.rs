@@ -31,7 +31,8 @@ pub fn gone(found: &Found, shard: &TargetShard) -> Vec<i64> {
 }
 
 /// Deletes what such streams have left, once those are gone that [`Found`] has: one wave, and none where no stream was replaced. What
-/// no record lists is what the verdict takes for the workflow's, and costs a wave to be found. The notes of keys go with it where
+/// no record lists is what the verdict takes for the workflow's, and costs a wave to be found: none where a record lists all streams
+/// that there are, and none of its is gone. The notes of keys go with it where
 /// the workflow had streams and keys were given back. Streams that copied when [`Found`] was read may have been replaced before
 /// they were stopped; for them, too, it is one wave.
 ///
@@ -44,20 +45,21 @@ pub async fn forget(
     workflow: &str,
     keys_given_back: bool,
 ) -> Result<()> {
-    let is_listed = record(found).is_some_and(|facts| facts.streams.is_some());
     let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
         let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
-        let mut ids = match is_listed {
-            true => gone(found, shard),
-            false => unlisted(context, found, (shard, workflow), &had).await?,
-        };
+        let mut ids: BTreeSet<i64> = gone(found, shard).into_iter().collect();
+        let is_listed =
+            |stream: &&Stream| record(found).is_some_and(|facts| facts.lists(&shard.name, stream.id) == Some(true));
+        if !ids.is_empty() || !had.iter().all(is_listed) {
+            ids.extend(unlisted(context, found, (shard, workflow), &had).await?);
+        }
         if keys_given_back {
             let copied = had.iter().filter(|stream| stream.state != i32::from(State::Running));
             ids.extend(copied.map(|stream| i64::from(stream.id)));
         }
         let tables = ["copy_state", "post_copy_action"];
         let tables = if keys_given_back && !had.is_empty() { tables.to_vec() } else { tables[..1].to_vec() };
-        Ok::<_, Error>((shard, ids, tables))
+        Ok::<_, Error>((shard, ids.into_iter().collect::<Vec<_>>(), tables))
     });
     let mut deletes = Vec::new();
     for answer in join_all(asked).await {
@@ -86,12 +88,13 @@ async fn unlisted(
     (shard, workflow): (&TargetShard, &str),
     had: &[&Stream],
 ) -> Result<Vec<i64>> {
-    if had.is_empty() {
+    if !had.iter().any(|stream| streams::may_have_taken_over(stream)) {
         return Ok(Vec::new());
     }
     let orphaned = copy_states::orphaned(context, shard.primary()?).await?;
     let tables = found.tables();
-    let noted = Noted { facts: record(found), earlier: None, tables: &tables };
-    let left = replaced::left((shard.name.as_str(), workflow), had, &orphaned, noted);
+    let [facts, earlier] = [&found.record, &found.earlier].map(|stored| stored.as_ref().map(|stored| &stored.facts));
+    let noted = Noted { facts, earlier, tables: &tables };
+    let left = replaced::left((shard, workflow), had, &orphaned, noted);
     Ok(left.into_iter().map(|left| left.id).collect())
 }

@@ -31,6 +31,32 @@ fn an_equal_diff_of_all_shards_is_no_finding() {
 }
 
 #[test]
+fn both_sides_are_equal_where_all_shards_have_compared_all_tables_and_found_nothing() {
+    let since = |other: Result<Option<Diff>, String>| {
+        let first = Diff { started: Some(NOW - 50), ..diff("completed") };
+        equal_since(&vec![("-80".into(), Ok(Some(first))), ("80-".into(), other)], &["t".into()])
+    };
+    let completed = || diff("completed");
+    assert_eq!(since(Ok(Some(completed()))), Some(NOW - 100), "the first of them");
+    let differs = DiffTable { mismatch: true, ..table("t", "completed", 100, 100) };
+    let before = Mismatch { uuid: "v".into(), table: "t".into() };
+    let uncompared = DiffTable { state: "started".into(), ..differs.clone() };
+    for not_equal in [
+        Diff { tables: vec![differs], ..completed() },
+        Diff { tables: vec![uncompared], earlier: vec![before], ..completed() },
+        Diff { tables: vec![table("t", "stopped", 100, 50)], ..completed() },
+        Diff { tables: vec![table("u", "completed", 100, 100)], ..completed() },
+        Diff { started: None, ..completed() },
+        diff("stopped"),
+        diff("started"),
+    ] {
+        assert_eq!(since(Ok(Some(not_equal.clone()))), None, "{not_equal:?}");
+    }
+    assert_eq!((since(Ok(None)), since(Err("down".into()))), (None, None));
+    assert_eq!(equal_since(&Vec::new(), &["t".into()]), None);
+}
+
+#[test]
 fn none_one_shard_and_silence_are_told_apart() {
     assert_eq!(ids(&[Ok(None), Ok(None)]), ["VDIFF_NONE"]);
     assert_eq!(ids(&[Ok(Some(diff("completed"))), Ok(None)]), ["VDIFF_UNFINISHED"]);

@@ -47,6 +47,25 @@ fn what_an_earlier_record_lists_or_nobody_blocks_where_a_stream_copied_nothing_i
     }
 }
 
+/// The streams that a record lists are gone, and somebody has made others: the numbers of streams grow.
+#[test]
+fn what_is_younger_than_the_streams_of_a_record_blocks_where_a_younger_one_copied_nothing_itself() {
+    let with = |id: i32, rows_copied: i64, table: &str| {
+        let mut case = Case::of(Stream { id, rows_copied, ..stream() });
+        case.orphaned[0].insert(3, vec![(table.into(), String::new())]);
+        case
+    };
+    for (id, rows_copied, table, is_replaced) in
+        [(5, 0, "t", true), (5, 4, "t", false), (5, 0, "u", false), (2, 0, "t", false)]
+    {
+        let case = || with(id, rows_copied, table);
+        for later in [Case { facts: listing(1), ..case() }, Case { earlier: Some(listing(1)), ..case() }] {
+            assert_eq!(blocks(&later), is_replaced, "{id} {rows_copied} {table}");
+        }
+        assert!(!blocks(&Case { facts: listing(4), ..case() }), "{id} {rows_copied} {table}");
+    }
+}
+
 #[test]
 fn what_may_be_an_earlier_workflows_is_told_with_the_statement_that_takes_it_away() {
     for doubtful in [case(0, "t"), Case { earlier: Some(listing(1)), ..case(0, "u") }] {

@@ -72,7 +72,7 @@ impl Opening<'_> {
         let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         format!(
             "; THE CUT WAS NOT EXACT{why}: what clients of {keyspace} of {mount} wrote while complete ran may be there alone: compare the \
-             rows: {} --wait",
+             rows before you go back: {} --wait",
             vdiff_command("create", self.names)
         )
     }

@@ -234,6 +234,7 @@ fn the_way_back_is_a_migrate_in_the_other_direction() {
         inexact: false,
         prepared: 0,
         since: 0,
+        opened: 0,
         why: String::new(),
     };
     let asked = arguments("customer", "import", &facts);

@@ -1,0 +1,51 @@
+//! What going back has to prove where the cut was not exact. The source may lack rows of the target then: what clients change in them
+//! changes nothing there, and no stream tells.
+
+use super::super::preflight::{Finding, Severity, check};
+use super::super::{Error, Result};
+use super::record::Facts;
+use super::{command, vdiff_command};
+use crate::context::Context;
+
+/// What blocks going back until a VDiff has found both sides equal since clients have one of them only, or warns where the server was
+/// told to go on without proofs. `equal_since` is when the last VDiff began, if it [found that](super::super::verdict::diff::equal_since).
+pub(super) fn unproven(
+    context: &Context,
+    names: (&str, &str),
+    facts: &Facts,
+    equal_since: Option<i64>,
+) -> Option<Finding> {
+    // older versions did not note when it was opened
+    let one_sided = facts.opened.max(facts.since);
+    let is_exact = !facts.both_written && !facts.inexact;
+    if is_exact || equal_since.is_some_and(|since| since >= one_sided) {
+        return None;
+    }
+    let cause = "clients could write to the source after the target had read it for the last time, and no VDiff has found since that both \
+                 have the same rows: going back would lose what clients of the target have changed in rows that the source lacks";
+    let mend = format!(
+        "compare the rows, and mend those that differ, before you go back: {} --wait; or stay with the target: {}",
+        vdiff_command("create", names),
+        command("cancel", names)
+    );
+    let subject = format!("workflow {}.{}", names.0, names.1);
+    let severity = if context.options.allow_unfinished_complete { Severity::Warns } else { Severity::Blocks };
+    Some(Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITTEN, subject, cause, mend) })
+}
+
+/// The same as a refusal.
+///
+/// # Errors
+/// `WAY_BACK_BOTH_WRITTEN`.
+pub(super) fn refuse(context: &Context, names: (&str, &str), facts: &Facts, equal_since: Option<i64>) -> Result<()> {
+    match unproven(context, names, facts, equal_since) {
+        Some(Finding { severity: Severity::Blocks, id, cause, mend, .. }) => {
+            let text = format!("cannot go back with workflow {}.{}: {cause}", names.0, names.1);
+            Err(Error::precondition(id, text, mend))
+        }
+        warned => {
+            warned.into_iter().for_each(|finding| tracing::warn!(check = finding.id, "{}", finding.cause));
+            Ok(())
+        }
+    }
+}
