@@ -15,6 +15,8 @@ mod answers;
 mod check;
 #[path = "walks/data.rs"]
 mod data;
+#[path = "walks/deleted.rs"]
+mod deleted;
 #[path = "walks/found.rs"]
 mod found;
 #[path = "walks/hands.rs"]
