@@ -19,6 +19,8 @@ mod data;
 mod deleted;
 #[path = "walks/found.rs"]
 mod found;
+#[path = "walks/frozen.rs"]
+mod frozen;
 #[path = "walks/hands.rs"]
 mod hands;
 #[path = "walks/kept_out.rs"]
