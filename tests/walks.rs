@@ -15,8 +15,12 @@ mod answers;
 mod check;
 #[path = "walks/data.rs"]
 mod data;
+#[path = "walks/deleted.rs"]
+mod deleted;
 #[path = "walks/found.rs"]
 mod found;
+#[path = "walks/frozen.rs"]
+mod frozen;
 #[path = "walks/hands.rs"]
 mod hands;
 #[path = "walks/kept_out.rs"]

@@ -30,7 +30,11 @@ impl World {
         self.put(keyspace, &paths::shard(keyspace, shard), &record).await;
         let cell = self.cell(keyspace).await;
         for (uid, kind, term) in [(primary, TabletType::Primary, term), (other(primary), TabletType::Replica, None)] {
-            put(&cell, &paths::tablet(&alias(uid)), &tablet(uid, keyspace, shard, kind, term)).await;
+            let path = paths::tablet(&alias(uid));
+            // a tablet whose record is gone ends, and makes none anew (Vitess 22.0.4 and 24.0.4, `publishStateLocked`)
+            if cell.get(&path).await.is_ok() {
+                put(&cell, &path, &tablet(uid, keyspace, shard, kind, term)).await;
+            }
         }
     }
 

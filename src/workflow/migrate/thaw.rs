@@ -2,7 +2,7 @@
 
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 
-use super::super::record::{self, Facts, Stored};
+use super::super::record::{self, Facts, Stored, unreadable};
 use super::super::streams::OnShard;
 use super::super::{Error, Result, overrides};
 use super::cleanup::{self, state_change};
@@ -50,7 +50,8 @@ fn is_frozen(row: &OnShard) -> bool {
 /// Lets a Migrate run on that an interrupted complete has left stopped, under the locks that complete takes.
 ///
 /// # Errors
-/// Refused with the tablets' text when the tables were handed over: clients may have written to them.
+/// Refused with the tablets' text when the tables were handed over: clients may have written to them. `TABLES_SHARED` when another workflow
+/// writes to them.
 pub async fn start(context: &Context, keyspace: &str, workflow: &str) -> Result<()> {
     let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
     let started = start_locked(context, keyspace, workflow, &lock).await;
@@ -74,5 +75,15 @@ async fn start_locked(context: &Context, keyspace: &str, workflow: &str, lock: &
         let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
         return Err(Error::precondition("COMPLETE_HAS_BEGUN", text, help));
     }
-    if is_wanted(&found.rows) { run_on(context, &mut found, workflow, lock).await } else { Ok(()) }
+    if !is_wanted(&found.rows) {
+        return Ok(());
+    }
+    if let Err(shared) = found.refuse_shared("start", workflow, false) {
+        let help = format!(
+            "complete or cancel the other one first; or end this one and leave its tables to the other: {}",
+            unreadable::way_out((keyspace, workflow))
+        );
+        return Err(Error::precondition("TABLES_SHARED", shared.to_string(), help));
+    }
+    run_on(context, &mut found, workflow, lock).await
 }

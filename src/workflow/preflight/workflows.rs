@@ -2,30 +2,54 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
+
 use super::super::names;
 use super::super::record::{Facts, Phase, Stored};
-use super::super::streams::{Keyspace, OnShard, brought, is_frozen};
+use super::super::streams::{Keyspace, OnShard, TargetShard, brought, is_frozen};
 use super::check;
 use super::report::Finding;
 use super::servers::Server;
 
-/// Streams of other workflows that write one of the tables on the target. Those that are stopped for good write no more.
+/// Streams of other workflows that write one of the tables on the target. Those that are stopped for good write no more, but those of a
+/// Migrate may run on as long as clients are denied the table.
 pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
     let mut found: BTreeMap<(String, String), Finding> = BTreeMap::new();
-    let brought = brought(rows.iter().filter(|row| row.found.workflow != workflow));
     let tables: BTreeSet<&String> = tables.iter().collect();
-    let written = brought.filter(|(table, _, stream)| !is_frozen(stream) && tables.contains(table));
-    for (table, name, _) in written {
-        let keyspace = &target.name;
-        let cause = format!("table {table} of keyspace {keyspace} is written by the streams of workflow {name}");
-        let mend = format!(
-            "end that workflow first: Workflow --keyspace {keyspace} show --workflow {name}; or leave the table out with \
-             --exclude-tables"
-        );
-        let finding = Finding::new(&check::TABLE_IN_OTHER_WORKFLOW, format!("table {table}"), cause, mend);
-        found.entry((table, name.to_owned())).or_insert(finding);
+    for row in rows.iter().filter(|row| row.found.workflow != workflow) {
+        let is_migrate = row.found.workflow_type() == VReplicationWorkflowType::Migrate;
+        let shard = target.shards.get(row.shard).filter(|_| is_migrate);
+        let denied = shard.map(TargetShard::denied).unwrap_or_default();
+        for (table, name, stream) in brought([row]).filter(|(table, _, _)| tables.contains(table)) {
+            let frozen = is_frozen(stream);
+            if !frozen || denied.contains(&table) {
+                let finding = in_other_workflow(&target.name, &table, name, frozen);
+                found.entry((table, name.to_owned())).or_insert(finding);
+            }
+        }
     }
     found.into_values().collect()
+}
+
+fn in_other_workflow(keyspace: &str, table: &str, name: &str, frozen: bool) -> Finding {
+    let (cause, mend) = match frozen {
+        true => (
+            format!(
+                "table {table} of keyspace {keyspace} is brought by workflow {name}, whose streams were stopped for good and may run on \
+                 while clients are denied the table"
+            ),
+            format!(
+                "finish that workflow, or end it and keep its tables: Migrate --target-keyspace {keyspace} --workflow {name} complete, \
+                 Workflow --keyspace {keyspace} delete --workflow {name} --keep-data"
+            ),
+        ),
+        false => (
+            format!("table {table} of keyspace {keyspace} is written by the streams of workflow {name}"),
+            format!("end that workflow first: Workflow --keyspace {keyspace} show --workflow {name}"),
+        ),
+    };
+    let mend = format!("{mend}; or leave the table out with --exclude-tables");
+    Finding::new(&check::TABLE_IN_OTHER_WORKFLOW, format!("table {table}"), cause, mend)
 }
 
 /// A record of this name that no stream belongs to.

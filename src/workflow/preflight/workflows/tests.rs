@@ -48,6 +48,25 @@ fn one_workflow_writes_a_table() {
     assert_eq!(found[0].cause, "table t of keyspace customer is written by the streams of workflow other");
 }
 
+/// Nobody lets those of other kinds run on, nor those whose tables clients have.
+#[test]
+fn streams_of_a_migrate_that_were_stopped_for_good_may_run_on() {
+    let tables = ["t".to_owned()];
+    let frozen = |kind: VReplicationWorkflowType, message: &str| {
+        let row = row("stands", "t", message);
+        OnShard { found: ReadVReplicationWorkflowResponse { workflow_type: kind.into(), ..row.found }, ..row }
+    };
+    let look = |denied: &[&str], row: OnShard| others_on_tables(&target(denied), &[row], "import", &tables);
+    let found = look(&["t"], frozen(VReplicationWorkflowType::Migrate, "FROZEN"));
+    assert_eq!(found.len(), 1);
+    let cause = "table t of keyspace customer is brought by workflow stands, whose streams were stopped for good and may run on";
+    assert!(found[0].cause.starts_with(cause), "{found:?}");
+    assert!(found[0].mend.contains("delete --workflow stands --keep-data; or leave the table out"), "{found:?}");
+    assert!(look(&["u"], frozen(VReplicationWorkflowType::Migrate, "FROZEN")).is_empty());
+    assert!(look(&["t"], frozen(VReplicationWorkflowType::MoveTables, "FROZEN")).is_empty());
+    assert_eq!(look(&[], frozen(VReplicationWorkflowType::MoveTables, "")).len(), 1);
+}
+
 fn facts(phase: Phase, denied: &[&str]) -> Facts {
     Facts {
         phase,
