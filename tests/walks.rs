@@ -15,6 +15,8 @@ mod answers;
 mod check;
 #[path = "walks/data.rs"]
 mod data;
+#[path = "walks/ends_again.rs"]
+mod ends_again;
 #[path = "walks/found.rs"]
 mod found;
 #[path = "walks/hands.rs"]

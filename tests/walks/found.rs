@@ -21,14 +21,14 @@ pub const PLAIN: Setup = Setup {
 pub const SHARDED: Setup = Setup { source_sharded: true, target_sharded: true, ..PLAIN };
 
 #[track_caller]
-fn holds(setup: Setup, steps: &[Step]) {
+pub fn holds(setup: Setup, steps: &[Step]) {
     let walked = run(setup, steps);
     assert!(walked.violations.is_empty(), "{:#?}\n{:#?}", walked.violations, walked.told);
 }
 
 /// The same with `upset` at every call that `op` makes, which comes after `before`.
 #[track_caller]
-fn holds_at_every_call(setup: Setup, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
+pub fn holds_at_every_call(setup: Setup, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
     for call in 0.. {
         let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
         let walked = run(setup, &steps);

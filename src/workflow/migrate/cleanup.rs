@@ -1,5 +1,6 @@
 //! Taking a workflow away. Every step can be repeated; the rows go last but one, the record last.
 
+pub mod adopt;
 pub mod claim;
 mod denied;
 pub mod entries;
@@ -115,7 +116,8 @@ impl Traces {
         steps
     }
 
-    fn takes_tables(&self) -> bool {
+    /// True when a table goes, or stays for it was made anew.
+    pub fn takes_tables(&self) -> bool {
         self.tables.iter().any(|(_, tables)| *tables != Tables::default())
     }
 

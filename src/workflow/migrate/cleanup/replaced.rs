@@ -8,7 +8,7 @@ use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::super::super::record::Facts;
-use super::super::super::streams::{self, TargetShard};
+use super::super::super::streams::{self, Listed, TargetShard};
 use super::super::super::verdict::replaced::{self, Noted};
 use super::super::super::{Error, Result};
 use super::super::{Found, copy_states, rows};
@@ -44,13 +44,9 @@ pub async fn forget(
     workflow: &str,
     keys_given_back: bool,
 ) -> Result<()> {
-    let is_listed = record(found).is_some_and(|facts| facts.streams.is_some());
     let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
         let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
-        let mut ids = match is_listed {
-            true => gone(found, shard),
-            false => unlisted(context, found, (shard, workflow), &had).await?,
-        };
+        let mut ids = on(context, found, (shard, workflow), &had).await?;
         if keys_given_back {
             let copied = had.iter().filter(|stream| stream.state != i32::from(State::Running));
             ids.extend(copied.map(|stream| i64::from(stream.id)));
@@ -77,6 +73,33 @@ pub async fn forget(
         Ok::<_, Error>(())
     });
     Error::all(join_all(calls).await)
+}
+
+/// Streams of the workflow that are gone from each shard and have left something: what [`forget`] deletes, one wave or none.
+///
+/// # Errors
+/// The tablets'.
+pub async fn all(context: &Context, found: &Found, workflow: &str) -> Result<Listed> {
+    let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
+        let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
+        let ids = on(context, found, (shard, workflow), &had).await?;
+        let ids: Vec<i32> = ids.into_iter().filter_map(|id| i32::try_from(id).ok()).collect();
+        Ok::<_, Error>((shard.name.clone(), ids))
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+/// The same on one shard, on which the workflow has the streams `had`.
+async fn on(
+    context: &Context,
+    found: &Found,
+    (shard, workflow): (&TargetShard, &str),
+    had: &[&Stream],
+) -> Result<Vec<i64>> {
+    match record(found).is_some_and(|facts| facts.streams.is_some()) {
+        true => Ok(gone(found, shard)),
+        false => unlisted(context, found, (shard, workflow), had).await,
+    }
 }
 
 /// Streams that are gone and no record lists, which the verdict takes for the workflow's. `had` are those that it had on the shard.
