@@ -67,3 +67,17 @@ fn a_cut_off_cancel_of_what_stock_made_says_nothing_of_what_it_makes_later() {
         assert!(made > 1, "{made}");
     }
 }
+
+#[test]
+fn diffs_are_gone_when_an_end_says_that_it_is_done() {
+    for begins in [Our(Create, None), StockCreate] {
+        let before = [begins, Wait(30), Our(VDiff, None)];
+        let walked = run(PLAIN, &before);
+        assert_eq!(walked.done.get("VDiff done"), Some(&1), "{:#?}", walked.told);
+        for end in [Cancel, Complete, CancelKeepingData] {
+            for (setup, upset) in [(PLAIN, Upset::FailBefore), (SHARDED, Upset::Hangs)] {
+                holds_at_every_call(setup, &before, end, upset, &[Our(end, None)]);
+            }
+        }
+    }
+}
