@@ -17,6 +17,8 @@ mod check;
 mod data;
 #[path = "walks/deleted.rs"]
 mod deleted;
+#[path = "walks/ends_again.rs"]
+mod ends_again;
 #[path = "walks/found.rs"]
 mod found;
 #[path = "walks/frozen.rs"]

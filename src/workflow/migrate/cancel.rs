@@ -17,7 +17,7 @@ use super::super::{Error, Result, names, way_back};
 use super::cleanup::claim::{Claim, Kept, Known};
 use super::cleanup::ownership::Reason;
 use super::cleanup::quiet::{quieten, restart};
-use super::cleanup::{Removal, Tables, Traces, entries};
+use super::cleanup::{Removal, Tables, Traces, adopt, entries};
 use super::create::locks;
 use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
@@ -130,7 +130,10 @@ async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Argum
     let known = Known { target, rows: &rows, facts, tables: &tables };
     let claim = Claim::read(context, known).await?;
     if claim.kept.is_empty() {
-        let traces = traces(found, claim.tables, &claim.left, false);
+        let mut traces = traces(found, claim.tables, &claim.left, false);
+        if traces.takes_tables() {
+            traces.mark = traces.mark.or(adopt::adopted(context, found, workflow).await?);
+        }
         return Ok(Planned { traces, left: claim.left });
     }
     let completing = readiness::has_begun(&found.rows, facts);

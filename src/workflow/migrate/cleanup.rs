@@ -1,6 +1,8 @@
 //! Taking a workflow away. Every step can be repeated; the rows go last but one, the record last.
 
+pub mod adopt;
 pub mod claim;
+mod delete;
 mod denied;
 pub mod entries;
 pub mod journal;
@@ -14,9 +16,9 @@ mod tables;
 
 use std::collections::BTreeSet;
 
-use futures::future::{join, join_all};
+use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
-use vtmigrated_proto::tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VDiffRequest};
+use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
 use vtmigrated_proto::topodata::{Shard, Tablet};
 
 use super::super::record::{self, Facts, Stored};
@@ -25,14 +27,14 @@ use super::super::streams::{Keyspace, TargetShard, WithReplicas};
 use super::super::{Error, Result, overrides};
 use super::Found;
 use super::complete::freeze;
-use super::rows;
 use crate::context::Context;
-use crate::tablet::{self, db_name};
+use crate::tablet;
 use crate::topo::shard;
 use crate::topo::{self, Conn, Expect, Lock, Record, Write};
 
-use self::denied::{NOT_DELETED, NOT_STOPPED, lift};
+pub use self::delete::{delete_rows, delete_rows_on, delete_streams};
 pub use self::denied::{NOT_MADE, as_read, hand_over, lift_from, with_primaries_kept};
+use self::denied::{NOT_STOPPED, lift};
 pub use step::Step;
 pub use tables::restore_keys_of;
 
@@ -115,7 +117,8 @@ impl Traces {
         steps
     }
 
-    fn takes_tables(&self) -> bool {
+    /// True when a table goes, or stays for it was made anew.
+    pub fn takes_tables(&self) -> bool {
         self.tables.iter().any(|(_, tables)| *tables != Tables::default())
     }
 
@@ -192,7 +195,7 @@ impl Removal<'_> {
             Step::RebuildServing { .. } => self.rebuild_serving().await,
             Step::LiftDenied { .. } => self.lift_denied().await.map(drop),
             Step::DeleteStreams { .. } => {
-                delete_streams(context, lock, target, workflow).await?;
+                delete_streams(context, lock, found, workflow).await?;
                 replaced::forget(context, lock, found, workflow, true).await
             }
             Step::ReduceRecord { denied, .. } => self.reduce_record(denied.clone()).await,
@@ -283,46 +286,6 @@ pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplica
         tables::restore_keys(context, primary, workflow).await
     });
     Error::all(join_all(given).await)
-}
-
-/// Deletes the streams of a workflow and its diffs on every shard: one wave.
-pub async fn delete_rows(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
-    lock.check().await?;
-    let keyspace = &target.keyspace.name;
-    each(target.keyspace.shards.iter(), |_, tablet| delete_rows_on(context, tablet, (keyspace, workflow))).await
-}
-
-/// The same on one primary; the lock was seen to be held.
-pub async fn delete_rows_on(
-    context: &Context,
-    tablet: &Tablet,
-    (keyspace, workflow): (&str, &str),
-) -> tablet::Result<()> {
-    let query = rows::delete_workflow(&db_name(tablet), workflow);
-    let diffs = VDiffRequest {
-        keyspace: keyspace.to_owned(),
-        workflow: workflow.to_owned(),
-        action: "delete".into(),
-        action_arg: "all".into(),
-        ..VDiffRequest::default()
-    };
-    let (deleted, diffs) =
-        join(context.tablets.v_replication_exec(tablet, query), context.tablets.v_diff(tablet, diffs)).await;
-    if let Err(error) = diffs {
-        tracing::warn!("the diffs of the workflow were not deleted: {error}");
-    }
-    deleted.map(|_| ())
-}
-
-/// The same, and sees that the shards have the primaries still on which that is done: another one may have the streams.
-///
-/// # Errors
-/// `PRIMARY_CHANGED`, and those of the tablets.
-pub async fn delete_streams(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
-    let records = as_read(&target.keyspace);
-    let kept = with_primaries_kept(context, &records, NOT_DELETED);
-    let (deleted, kept) = join(delete_rows(context, lock, target, workflow), kept).await;
-    Error::all(vec![deleted, kept.map(drop)])
 }
 
 /// Changes the state of a workflow and leaves cells and tablet types as they are.

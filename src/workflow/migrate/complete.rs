@@ -335,7 +335,7 @@ async fn execute(
             if context.options.allow_unfinished_complete {
                 cleanup::give_keys_back(context, lock, target, workflow).await?;
             }
-            cleanup::delete_streams(context, lock, target, workflow).await?;
+            cleanup::delete_streams(context, lock, found, workflow).await?;
             cleanup::replaced::forget(context, lock, found, workflow, false).await
         }
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,

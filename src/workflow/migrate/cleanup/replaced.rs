@@ -8,7 +8,7 @@ use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::super::super::record::Facts;
-use super::super::super::streams::{self, TargetShard};
+use super::super::super::streams::{self, Listed, TargetShard};
 use super::super::super::verdict::replaced::{self, Noted};
 use super::super::super::{Error, Result};
 use super::super::{Found, copy_states, rows};
@@ -47,12 +47,7 @@ pub async fn forget(
 ) -> Result<()> {
     let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
         let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
-        let mut ids: BTreeSet<i64> = gone(found, shard).into_iter().collect();
-        let is_listed =
-            |stream: &&Stream| record(found).is_some_and(|facts| facts.lists(&shard.name, stream.id) == Some(true));
-        if !ids.is_empty() || !had.iter().all(is_listed) {
-            ids.extend(unlisted(context, found, (shard, workflow), &had).await?);
-        }
+        let mut ids = on(context, found, (shard, workflow), &had).await?;
         if keys_given_back {
             let copied = had.iter().filter(|stream| stream.state != i32::from(State::Running));
             ids.extend(copied.map(|stream| i64::from(stream.id)));
@@ -79,6 +74,36 @@ pub async fn forget(
         Ok::<_, Error>(())
     });
     Error::all(join_all(calls).await)
+}
+
+/// Streams of the workflow that are gone from each shard and have left something: what [`forget`] deletes, one wave or none.
+///
+/// # Errors
+/// The tablets'.
+pub async fn all(context: &Context, found: &Found, workflow: &str) -> Result<Listed> {
+    let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
+        let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
+        let ids = on(context, found, (shard, workflow), &had).await?;
+        let ids: Vec<i32> = ids.into_iter().filter_map(|id| i32::try_from(id).ok()).collect();
+        Ok::<_, Error>((shard.name.clone(), ids))
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+/// The same on one shard, on which the workflow has the streams `had`.
+async fn on(
+    context: &Context,
+    found: &Found,
+    (shard, workflow): (&TargetShard, &str),
+    had: &[&Stream],
+) -> Result<BTreeSet<i64>> {
+    let mut ids: BTreeSet<i64> = gone(found, shard).into_iter().collect();
+    let is_listed =
+        |stream: &&Stream| record(found).is_some_and(|facts| facts.lists(&shard.name, stream.id) == Some(true));
+    if !ids.is_empty() || !had.iter().all(is_listed) {
+        ids.extend(unlisted(context, found, (shard, workflow), had).await?);
+    }
+    Ok(ids)
 }
 
 /// Streams that are gone and no record lists, which the verdict takes for the workflow's. `had` are those that it had on the shard.

@@ -1,0 +1,60 @@
+//! The record that cancel writes of a workflow that has none, for stock made it, before it takes tables away. Whoever comes when that
+//! was cut off tells by it that a cancel has begun, and the workflow's tables from those that somebody has made since.
+
+use super::super::super::Result;
+use super::super::super::record::{self, Facts, Phase, Stored};
+use super::super::super::streams::{self, TargetShard};
+use super::super::Found;
+use super::replaced;
+use crate::context::Context;
+
+/// The record to be written; none where there is one already, or that of an earlier workflow, which has to stay. It says of the
+/// workflow what cancel takes for granted without one: one wave, or none.
+///
+/// # Errors
+/// The tablets'.
+pub async fn adopted(context: &Context, found: &Found, workflow: &str) -> Result<Option<Stored>> {
+    if found.record.is_some() || found.unreadable.is_some() || found.rows.is_empty() || found.keeps_earlier() {
+        return Ok(None);
+    }
+    let target = &found.target.keyspace;
+    let concerned = target.concerned(&found.rows, None);
+    let on = |of: &dyn Fn(&TargetShard) -> Vec<String>| {
+        concerned.iter().map(|(_, shard)| (shard.name.clone(), of(shard))).collect::<Vec<_>>()
+    };
+    let tables = found.tables();
+    let denied = found.denied();
+    let mut facts = Facts {
+        phase: Phase::Created,
+        mount: found.origin.mount.clone(),
+        source: (found.origin.keyspace.clone(), found.origin.shards.clone()),
+        source_created: None,
+        arguments: String::new(),
+        left_out: None,
+        created_tables: on(&|_| tables.clone()),
+        vschema_tables: tables.clone(),
+        denied_tables: on(&|shard| record::listed(&denied, &shard.name)),
+        tables,
+        shards: concerned.iter().map(|(_, shard)| (shard.name.clone(), shard.record.created)).collect(),
+        taken_back: false,
+        cancelling: false,
+        made_at: Vec::new(),
+        seen_to: Vec::new(),
+        completing: false,
+        snapshot: false,
+        handed_over: false,
+        keeping: false,
+        streams: found.earlier.as_ref().and_then(|earlier| earlier.facts.streams.clone()),
+        every_pair: false,
+        unaware: Vec::new(),
+        aware: Vec::new(),
+        starting: Vec::new(),
+        reigns: Vec::new(),
+        sizes: Vec::new(),
+    };
+    for listed in [streams::list(target, &found.rows), replaced::all(context, found, workflow).await?] {
+        facts.streams = Some(facts.noted_with(listed));
+    }
+    let version = found.earlier.as_ref().map_or(record::NONE, |earlier| earlier.version);
+    Ok(Some(Stored { facts, version }))
+}
