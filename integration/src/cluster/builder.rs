@@ -2,14 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use integration_tablet::{Generation, Options, Tuning};
 use vtmigrated_proto::topodata::TabletType;
 
 use super::{Cluster, Error, Shard, member::Member, topology};
-use crate::{
-    etcd::Etcd,
-    mysqld::Mysqld,
-    tablet::{engine::Tuning, generation::Generation, options::Options},
-};
+use crate::{etcd::Etcd, mysqld::Mysqld};
 
 /// What a cluster will consist of.
 #[derive(Clone)]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use integration_tablet::vindex::KeyRange;
+
 use super::{
     Error, Lab, SOURCE, TARGET,
     commands::Commands,
@@ -11,10 +13,7 @@ use super::{
     screen::{Screen, thousands},
     writer::{Writer, Written, in_range},
 };
-use crate::{
-    cluster::{self, member::Member, topology::GLOBAL_ROOT},
-    tablet::vindex::KeyRange,
-};
+use crate::cluster::{self, member::Member, topology::GLOBAL_ROOT};
 
 /// Statements that the writer still makes when copying is over.
 const WHILE_RUNNING: u64 = 500;
