@@ -199,11 +199,32 @@ fn long_functions(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
+/// The regex of the product has no tables of Unicode, that of the tests has them, for others ask for it: a pattern that needs them
+/// matches nothing where it matters.
+#[test]
+fn patterns_need_no_tables_of_unicode() {
+    let mut wrong = Vec::new();
+    let files = sources(&root().join("src")).into_iter().map(|path| (fs::read_to_string(&path).unwrap(), path));
+    for (text, path) in files.filter(|(text, _)| text.contains("regex::Regex")) {
+        let product = text.lines().take_while(|line| *line != "#[cfg(test)]");
+        let lines = product.zip(1..).filter(|(line, _)| needs_unicode(line));
+        wrong.extend(lines.map(|(line, number)| format!("{}:{number}: {}", path.display(), line.trim())));
+    }
+    assert!(wrong.is_empty(), "say (?-u), or which characters:\n{}", wrong.join("\n"));
+}
+
+/// True for a line with a class or a flag of a pattern that means all of Unicode.
+fn needs_unicode(line: &str) -> bool {
+    let asks = ["\\d", "\\D", "\\s", "\\S", "\\w", "\\W", "\\b", "\\B", "\\p", "\\P", "(?i"];
+    asks.iter().any(|asked| line.contains(asked)) && !line.contains("-u")
+}
+
 #[test]
 fn the_checks_themselves_see_what_they_look_for() {
     assert_eq!(first_level("a, b::{c, d}, e};"), ["a", "b", "e"]);
     let long = format!("fn f() {{\n{}}}\n", "    x();\n".repeat(MAX_FUNCTION));
     assert_eq!(long_functions(&long), [(1, MAX_FUNCTION + 2)]);
+    assert!(needs_unicode(r"errno (\d+)") && !needs_unicode(r"(?-u)\butf8") && !needs_unicode("[0-9]"));
 }
 
 #[test]

@@ -15,7 +15,6 @@ use crate::{
     etcd::{self, Etcd},
     mysqld::{self, Mysqld},
     process,
-    tablet::run,
 };
 use member::Member;
 
@@ -45,7 +44,7 @@ pub enum Error {
     #[error("this cluster was started without tablets")]
     NoTablets,
     #[error(transparent)]
-    Tablet(#[from] run::Error),
+    Tablet(#[from] integration_tablet::Error),
     #[error("tablet: {0}")]
     Transport(#[from] tonic::transport::Error),
     #[error("tablet: {0}")]

@@ -43,7 +43,7 @@ pub enum Error {
     #[error("JSON: {0}")]
     Json(String),
     #[error("vindex: {0}")]
-    Vindex(#[from] crate::tablet::vindex::Error),
+    Vindex(#[from] integration_tablet::vindex::Error),
     #[error("{0} is not in the answer")]
     Missing(&'static str),
     #[error("nothing has moved for {seconds} s: {last}")]

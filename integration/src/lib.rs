@@ -1,4 +1,4 @@
-//! Test clusters, the tablet that stands in for vttablet, and the demonstration.
+//! Test clusters, programs of the tests, and the demonstration.
 
 #![recursion_limit = "256"] // the layout of a whole call, one future in the other, is deeper than the usual 128
 
@@ -16,6 +16,5 @@ pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod stock;
-pub mod tablet;
 pub mod writer;
 pub mod zookeeper;

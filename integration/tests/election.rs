@@ -4,13 +4,8 @@
 
 use std::time::Duration;
 
-use integration::{
-    client::Vtctld,
-    cluster::Cluster,
-    mysqld::Mysqld,
-    server::Server,
-    tablet::{options::Options, run::Tablet},
-};
+use integration::{client::Vtctld, cluster::Cluster, mysqld::Mysqld, server::Server};
+use integration_tablet::{Options, Tablet};
 use mysql_async::prelude::Queryable;
 use tokio::net::TcpListener;
 use tonic::Code;

@@ -5,8 +5,8 @@
 use integration::{
     cluster::{Builder, Cluster},
     life::{Life, SOURCE_VSCHEMA, TARGET_VSCHEMA, WORKFLOW, change, migrate, streams, until},
-    tablet::generation::Generation::{self, V22, V23, V24},
 };
+use integration_tablet::Generation::{self, V22, V23, V24};
 use vtmigrated_proto::{
     binlogdata::VReplicationWorkflowState as State, tabletmanagerdata::UpdateVReplicationWorkflowRequest,
     vtctldata::MoveTablesCompleteRequest,

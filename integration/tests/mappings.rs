@@ -6,8 +6,8 @@
 use integration::{
     cluster::{Builder, Cluster},
     life::{Life, migrate},
-    tablet::vindex::Vindex,
 };
+use integration_tablet::vindex::Vindex;
 use mysql_async::prelude::Queryable;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 

@@ -63,7 +63,7 @@ impl Error {
 /// Number and state of MySQL's error in a tablet's text.
 pub(super) fn mysql_of(message: &str) -> Option<(u16, &str)> {
     static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
-    let pattern = PATTERN.get_or_init(|| Regex::new(r"\(errno (\d+)\) \(sqlstate ([0-9A-Z]{5})\)").ok());
+    let pattern = PATTERN.get_or_init(|| Regex::new(r"\(errno ([0-9]+)\) \(sqlstate ([0-9A-Z]{5})\)").ok());
     let found = pattern.as_ref()?.captures(message)?;
     Some((found.get(1)?.as_str().parse().ok()?, found.get(2)?.as_str()))
 }

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use integration_tablet::{Generation, Options, Tuning};
 use vtmigrated_proto::topodata::TabletType;
 
 use super::{Cluster, Error, Shard, member::Member, topology};
 use crate::{
     etcd::Etcd,
     mysqld::{Mysqld, Release},
-    tablet::{engine::Tuning, generation::Generation, options::Options},
 };
 
 /// What a cluster will consist of.

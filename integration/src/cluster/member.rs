@@ -1,5 +1,6 @@
 //! One tablet of a cluster: it can be killed and started again where it was.
 
+use integration_tablet::{Generation, Options, Tablet, Tuning};
 use tokio::sync::Mutex;
 use vtmigrated_proto::{
     query::{BoundQuery, ExecuteRequest, QueryResult, Target},
@@ -7,16 +8,7 @@ use vtmigrated_proto::{
 };
 
 use super::Error;
-use crate::{
-    client,
-    ports::Port,
-    tablet::{
-        engine::Tuning,
-        generation::Generation,
-        options::Options,
-        run::{self, Tablet},
-    },
-};
+use crate::{client, ports::Port};
 
 /// A tablet with what it is started with. It keeps its port.
 pub struct Member {
@@ -30,7 +22,7 @@ pub struct Member {
 impl Member {
     /// Starts a tablet on a free port.
     pub(super) async fn start(options: Options, tuning: Tuning) -> Result<Self, Error> {
-        let port = Port::free().map_err(run::Error::from)?;
+        let port = Port::free().map_err(integration_tablet::Error::from)?;
         let generation = Mutex::new(options.generation);
         let member = Self { options, tuning, port, generation, running: Mutex::new(None) };
         member.restart().await?;
@@ -121,7 +113,8 @@ impl Member {
     /// MySQL or the topology does not answer.
     pub async fn restart(&self) -> Result<(), Error> {
         self.kill().await;
-        let listener = tokio::net::TcpListener::bind(self.port.address()).await.map_err(run::Error::from)?;
+        let listener =
+            tokio::net::TcpListener::bind(self.port.address()).await.map_err(integration_tablet::Error::from)?;
         let options = Options { generation: *self.generation.lock().await, ..self.options.clone() };
         let tablet = Tablet::start_tuned(options, self.tuning.clone(), listener).await?;
         *self.running.lock().await = Some(tablet);

@@ -1,14 +1,13 @@
 //! Both sides row by row.
 
+use integration_tablet::vindex::KeyRange;
+
 use super::{
     Error, SOURCE, TARGET,
     data::{SHARDING_COLUMN, TABLES, Table},
     writer::in_range,
 };
-use crate::{
-    cluster::{self, Cluster, Rows, Shard},
-    tablet::vindex::KeyRange,
-};
+use crate::cluster::{self, Cluster, Rows, Shard};
 
 /// One table on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]

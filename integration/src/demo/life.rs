@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use integration_tablet::vindex::KeyRange;
 use vtmigrated::vdiff::report::Summary as Diff;
 
 use super::{
@@ -14,10 +15,7 @@ use super::{
     verdict,
     writer::{Writer, Written, in_range},
 };
-use crate::{
-    cluster::{self, member::Member, topology::GLOBAL_ROOT},
-    tablet::vindex::KeyRange,
-};
+use crate::cluster::{self, member::Member, topology::GLOBAL_ROOT};
 
 /// Statements that the writer still makes when copying is over.
 const WHILE_RUNNING: u64 = 500;

@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
+use integration_tablet::vindex::{KeyRange, Vindex};
 use mysql_async::{Conn, prelude::Queryable};
 
 use super::{Error, data::Sizes};
-use crate::{
-    cluster::Shard,
-    tablet::vindex::{KeyRange, Vindex},
-    writer,
-};
+use crate::{cluster::Shard, writer};
 
 /// Between two statements.
 const PAUSE: Duration = Duration::from_millis(3);

@@ -1,6 +1,6 @@
 //! Row streams: order, resuming, keys, filters, snapshots.
 
-use integration::tablet::{gtid::GtidSet, value};
+use integration_tablet::{GtidSet, value};
 use tonic::Code;
 use vtmigrated_proto::query::Row;
 

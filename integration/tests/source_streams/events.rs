@@ -1,6 +1,6 @@
 //! Event streams: what follows what, positions, filters, schema changes.
 
-use integration::tablet::gtid::GtidSet;
+use integration_tablet::GtidSet;
 use tonic::Code;
 use vtmigrated_proto::binlogdata::VEventType::{Begin, Commit, Ddl, Field, Gtid, Heartbeat, Other, Row};
 
@@ -103,8 +103,7 @@ async fn positions_decide_where_a_stream_starts() {
     let text = "could not decode position: parse error: unknown GTIDSet flavor \"\"".to_owned();
     assert_eq!(refused("nonsense").await, (Code::Internal, text));
     let executed = source.position().await;
-    let mut ahead = GtidSet::parse(&executed).expect("a position");
-    ahead.union(&GtidSet::parse("00000000-0000-0000-0000-000000000001:1-3").expect("a set"));
+    let ahead = GtidSet::parse(&format!("{executed},00000000-0000-0000-0000-000000000001:1-3")).expect("a position");
     let text = format!(
         "GTIDSet Mismatch: requested source position:{}, current target vrep position: {executed}",
         ahead.position()

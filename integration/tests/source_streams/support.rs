@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use integration::{
-    mysqld::Mysqld,
-    tablet::{options::Options, query_service::QueryService, shared::Shared, value},
-};
+use integration::mysqld::Mysqld;
+use integration_tablet::{Options, QueryService, Shared, value};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{

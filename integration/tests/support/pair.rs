@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use integration::{
     client::TabletManager as Manager,
     cluster::{Cluster, member::Member},
-    tablet::engine::Tuning,
 };
+use integration_tablet::Tuning;
 use mysql_async::prelude::{FromRow, Queryable};
 use tokio::time::sleep;
 use vtmigrated::topo::{Dialer, EtcdOptions, Expect, Topo, Write, external_cluster, paths};

@@ -85,7 +85,7 @@ async fn on_primary(context: &Context, shard: &TargetShard, mount: &str) -> Resu
 async fn on_replica(context: &Context, on: &Tablet, mount: &str) -> tablet::Result<Vec<String>> {
     let query = "select workflow, source from _vt.vreplication".to_owned();
     let answer = context.tablets.read(on, query, 100_000).await?;
-    let pattern = Regex::new(&format!("external_cluster:\\s*\"{}\"", regex::escape(mount)));
+    let pattern = Regex::new(&format!("external_cluster:(?-u:\\s)*\"{}\"", regex::escape(mount)));
     let using = |row: Vec<Option<String>>| {
         let mut row = row.into_iter().flatten();
         let (workflow, source) = (row.next()?, row.next()?);
