@@ -168,11 +168,11 @@ async fn drain(
     Ok(())
 }
 
-/// The table of RPCs, and where it hands on to.
+/// The table of RPCs, and where it forwards to.
 fn router(config: &Config, shadow: &Arc<Counts>) -> Result<Router, Error> {
     let fallback = match config.fallback.clone() {
         Some(options) => {
-            tracing::info!(server.address = options.address, "what is not served here is handed on");
+            tracing::info!(server.address = options.address, "what is not served here is forwarded");
             Some(Arc::new(Fallback::new(options, Arc::clone(shadow))?))
         }
         None => None,

@@ -1,4 +1,4 @@
-//! Settings of handing on.
+//! Settings of the fallback.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Which RPCs this program serves itself, which on a condition, and which it hands on.
+//! Which RPCs this program serves itself, which on a condition, and which it forwards.
 
 use std::collections::BTreeSet;
 
@@ -127,7 +127,7 @@ pub const NATIVE: &[&str] = &[
     "WorkflowUpdate",
 ];
 
-/// Those of them that are served here on a condition, which the request shows; every other case is handed on. Without a
+/// Those of them that are served here on a condition, which the request shows; every other case is forwarded. Without a
 /// fallback it is refused.
 pub const CONDITIONAL: &[(&str, &str)] = &[
     ("ApplySchema", "direct DDL, and what alter vitess_migration does but for throttling"),
@@ -174,21 +174,21 @@ const SHAREABLE: &[&str] = &[
 /// Those of them that ask all tablets of a keyspace, or for all records of a kind.
 const LARGE: [&str; 3] = ["GetKeyspaces", "GetWorkflows", "WorkflowStatus"];
 
-/// The way that an RPC goes.
+/// Where an RPC is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Route {
     Native,
-    /// Native when this holds, else handed on.
+    /// Native when this holds, else forwarded.
     Conditional(&'static str),
-    HandedOn,
+    Forwarded,
 }
 
-impl std::fmt::Display for Way {
+impl std::fmt::Display for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Native => write!(f, "native"),
-            Self::Conditional(condition) => write!(f, "native: {condition}; else handed on"),
-            Self::HandedOn => write!(f, "handed on"),
+            Self::Conditional(condition) => write!(f, "native: {condition}; else forwarded"),
+            Self::Forwarded => write!(f, "forwarded"),
         }
     }
 }
@@ -198,12 +198,12 @@ pub fn is_native(rpc: &str) -> bool {
     NATIVE.binary_search(&rpc).is_ok()
 }
 
-/// The way of an RPC of `vtctlservice.Vtctld`; RPCs of newer versions are handed on.
-pub fn way(rpc: &str) -> Way {
+/// The route of an RPC of `vtctlservice.Vtctld`; RPCs of newer versions are forwarded.
+pub fn route(rpc: &str) -> Route {
     match CONDITIONAL.iter().find(|(name, _)| *name == rpc) {
-        Some((_, condition)) => Way::Conditional(condition),
-        None if is_native(rpc) => Way::Native,
-        None => Way::HandedOn,
+        Some((_, condition)) => Route::Conditional(condition),
+        None if is_native(rpc) => Route::Native,
+        None => Route::Forwarded,
     }
 }
 
@@ -227,17 +227,17 @@ pub fn shareable(rpc: &str) -> Option<Shareable> {
     SHAREABLE.get(at).map(|&rpc| Shareable { rpc, is_large: LARGE.contains(&rpc) })
 }
 
-/// All RPCs of `vtctlservice.Vtctld` with their ways, as rows of a Markdown table.
+/// All RPCs of `vtctlservice.Vtctld` with their routes, as rows of a Markdown table.
 pub fn table() -> String {
     let pool = crate::topo::json::pool();
     let service = pool.and_then(|pool| pool.get_service_by_name("vtctlservice.Vtctld"));
     let rpcs: BTreeSet<String> = service.iter().flat_map(|s| s.methods()).map(|m| m.name().to_owned()).collect();
-    let mut table = String::from("| RPC | way |\n|---|---|\n");
+    let mut table = String::from("| RPC | route |\n|---|---|\n");
     for rpc in rpcs {
-        table.push_str(&format!("| {rpc} | {} |\n", way(&rpc)));
+        table.push_str(&format!("| {rpc} | {} |\n", route(&rpc)));
     }
     table
-        .push_str("| ExecuteVtctlCommand (service Vtctl) | native: the commands that `help` lists; else handed on |\n");
+        .push_str("| ExecuteVtctlCommand (service Vtctl) | native: the commands that `help` lists; else forwarded |\n");
     table
 }
 
@@ -248,10 +248,10 @@ mod tests {
     #[test]
     fn the_tables_are_sorted_and_name_rpcs() {
         assert!(NATIVE.is_sorted() && shadowable().is_sorted() && CONDITIONAL.is_sorted());
-        assert_eq!(way("MountShow"), Way::Native);
-        assert_eq!(way("MoveTablesComplete"), Way::Conditional("workflows of type Migrate"));
-        assert_eq!(way("EmergencyReparentShard"), Way::HandedOn);
-        assert_eq!(way("RpcOfTheFuture"), Way::HandedOn);
+        assert_eq!(route("MountShow"), Route::Native);
+        assert_eq!(route("MoveTablesComplete"), Route::Conditional("workflows of type Migrate"));
+        assert_eq!(route("EmergencyReparentShard"), Route::Forwarded);
+        assert_eq!(route("RpcOfTheFuture"), Route::Forwarded);
         let all = table();
         let conditional = CONDITIONAL.iter().map(|(name, _)| name);
         for rpc in NATIVE.iter().chain(conditional) {

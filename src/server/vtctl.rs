@@ -78,7 +78,7 @@ impl Service for Vtctl {
             drop(place);
         };
         self.tasks.spawn(work.in_current_span());
-        // a failure before the first line answers the call itself, so that it can be handed on
+        // a failure before the first line answers the call itself, so that it can be forwarded
         let first = events.recv().await.transpose()?;
         let rest = UnboundedReceiverStream::new(events);
         Ok(Response::new(stream::iter(first.map(Ok)).chain(rest).boxed()))

@@ -8,7 +8,7 @@ const BEGIN: &str = "<!-- rpcs: begin; made by `UPDATE_DOCS=1 cargo test --test 
 const END: &str = "<!-- rpcs: end -->";
 
 #[test]
-fn the_documents_list_the_way_of_every_rpc() {
+fn the_documents_list_the_route_of_every_rpc() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rpcs.md");
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();

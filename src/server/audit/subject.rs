@@ -75,7 +75,7 @@ const SUBJECTS: &[&str] = &[
 pub(super) fn of(rpc: &str, request: &[u8]) -> String {
     if rpc == COMMANDS {
         let read = ExecuteVtctlCommandRequest::decode(request).unwrap_or_default();
-        return read.args.split_first().map(|(name, words)| handed_on(name, words)).unwrap_or_default();
+        return read.args.split_first().map(|(name, words)| forwarded(name, words)).unwrap_or_default();
     }
     let (service, name) = rpc.rsplit_once('/').unwrap_or_default();
     let Some(pool) = json::pool() else { return String::new() };
@@ -125,7 +125,7 @@ pub(super) fn command(name: &str, words: &[String]) -> String {
 }
 
 /// The same of a command whose flags are not known here: a word after a flag may be its value, which may be anything.
-fn handed_on(name: &str, words: &[String]) -> String {
+fn forwarded(name: &str, words: &[String]) -> String {
     let mut shown = Vec::new();
     let mut flag: Option<&str> = None;
     for word in words {
