@@ -11,9 +11,9 @@ use tonic::body::Body;
 
 use crate::error::Explain;
 use crate::guard::listen::Peer;
-use crate::guard::{Caller, Role, class};
+use crate::guard::{Caller, Role};
 use crate::server::layers::call::Rpc;
-use crate::server::status;
+use crate::server::{rpcs, status};
 use crate::telemetry::grpc_code;
 
 /// Log target of the lines.
@@ -90,7 +90,7 @@ impl Entry {
     /// message, and answers the same request.
     pub async fn forwarded(request: http::Request<Body>, to: &str) -> (http::Request<Body>, Option<Self>) {
         let rpc = request.uri().path().trim_start_matches('/').to_owned();
-        if class(&rpc) <= Role::Read {
+        if rpcs::role(&rpc) <= Role::Read {
             return (request, None);
         }
         let (request, message) = overheard::begin(request).await;

@@ -12,7 +12,7 @@ use tower::{Layer, Service, ServiceExt};
 use super::audit::Offered;
 use super::collected::{self, collected};
 use super::fallback::Fallback;
-use super::routes::{self, Route};
+use super::rpcs::{self, Route};
 use super::status::FORWARD;
 
 type Request = http::Request<Body>;
@@ -102,12 +102,10 @@ where
 /// RPC and route of a path of the vtctld's services; other services are served as they are.
 fn route(path: &str, hidden: &[&str]) -> Option<(String, Route)> {
     let (service, rpc) = path.strip_prefix('/')?.split_once('/')?;
-    match service {
-        hid if hidden.contains(&hid) => None,
-        "vtctlservice.Vtctld" => Some((rpc.to_owned(), routes::route(rpc))),
-        "vtctlservice.Vtctl" => Some((rpc.to_owned(), Route::Conditional("commands that are known"))),
-        _ => None,
+    if hidden.contains(&service) {
+        return None;
     }
+    Some((rpc.to_owned(), rpcs::route_in(service, rpc)?))
 }
 
 fn not_served(rpc: &str) -> Status {

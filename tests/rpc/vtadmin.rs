@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vtmigrated::server::routes::{Route, route};
+use vtmigrated::server::rpcs::{Route, route};
 
 /// The RPCs behind VTAdmin's pages, by page (read from its API, 22.0.3).
 const PAGES: &[(&str, &[&str])] = &[

@@ -199,7 +199,8 @@ mod tests {
     use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 
     use super::*;
-    use crate::guard::{Role, class};
+    use crate::guard::Role;
+    use crate::server::rpcs::role;
 
     /// Fields whose names end like names of something, and are none.
     const NO_SUBJECTS: &[&str] =
@@ -215,7 +216,7 @@ mod tests {
         };
         for service in pool.services().filter(ours) {
             for method in service.methods() {
-                if class(&format!("{}/{}", service.full_name(), method.name())) <= Role::Read {
+                if role(&format!("{}/{}", service.full_name(), method.name())) <= Role::Read {
                     continue;
                 }
                 for field in method.input().fields() {
