@@ -4,10 +4,14 @@
 //! map entries whose value is a message must carry that value even when it is empty, and stream positions and messages
 //! may hold bytes that are not UTF-8. The sources of streams that are only passed on become bytes, too.
 //! `descriptors.bin` is written before the patch: it is the contract.
+//!
+//! Services that are served here get a list of their RPCs besides (`vtctld_rpcs` and so on), so that a table of them can
+//! forget none.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
+use prost_build::{Config, Method, Service, ServiceGenerator};
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,9 +25,78 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), set.encode_to_vec())?;
     patch(&mut set);
-    let configured = tonic_prost_build::configure().generate_default_stubs(true);
-    configured.bytes(".vtctldata.Workflow.Stream.binlog_source").compile_fds(set)?;
+    let tonic = tonic_prost_build::configure().generate_default_stubs(true).service_generator();
+    let mut config = Config::new();
+    config.bytes([".vtctldata.Workflow.Stream.binlog_source"]).service_generator(Box::new(Services(tonic)));
+    config.compile_fds(set)?;
     Ok(())
+}
+
+/// Packages whose services are served.
+const SERVED: &[&str] = &["vtctlservice", "vtmigrated"];
+
+/// What tonic makes of a service, and the list of its RPCs.
+struct Services(Box<dyn ServiceGenerator>);
+
+impl ServiceGenerator for Services {
+    fn generate(&mut self, service: Service, code: &mut String) {
+        let list = SERVED.contains(&service.package.as_str()).then(|| rpcs(&service));
+        self.0.generate(service, code);
+        code.push_str(&list.unwrap_or_default());
+    }
+}
+
+fn rpcs(service: &Service) -> String {
+    let mut methods: Vec<&Method> = service.methods.iter().collect();
+    methods.sort_by(|a, b| a.proto_name.cmp(&b.proto_name));
+    let each = |line: fn(&Method) -> String| methods.iter().map(|method| line(method)).collect::<String>();
+    let variants = each(|method| format!("{},", method.proto_name));
+    let all = each(|method| format!("Self::{},", method.proto_name));
+    let names = each(|Method { proto_name, .. }| format!("Self::{proto_name} => \"{proto_name}\","));
+    let requests = each(|method| format!("pub type {} = super::super::{};", method.proto_name, method.input_type));
+    let responses = each(|method| {
+        let message = format!("super::super::{}", method.output_type);
+        match method.server_streaming {
+            true => format!("pub type {} = tonic::codegen::BoxStream<{message}>;", method.proto_name),
+            false => format!("pub type {} = {message};", method.proto_name),
+        }
+    });
+    let (service_name, module) = (format!("{}.{}", service.package, service.proto_name), snake(&service.name));
+    format!(
+        "/// The RPCs of `{service_name}`.
+pub mod {module}_rpcs {{
+    /// One of them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Rpc {{ {variants} }}
+    impl Rpc {{
+        pub const SERVICE: &'static str = \"{service_name}\";
+        /// Ascending by name.
+        pub const ALL: &'static [Self] = &[{all}];
+        pub fn name(self) -> &'static str {{ match self {{ {names} }} }}
+        pub fn named(name: &str) -> Option<Self> {{
+            let at = Self::ALL.binary_search_by(|rpc| rpc.name().cmp(name)).ok()?;
+            Some(Self::ALL[at])
+        }}
+    }}
+    /// What each takes.
+    pub mod requests {{ {requests} }}
+    /// What each answers.
+    pub mod responses {{ {responses} }}
+}}
+"
+    )
+}
+
+/// `way_back` for `WayBack`.
+fn snake(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
 }
 
 fn patch(set: &mut FileDescriptorSet) {

@@ -35,7 +35,7 @@ use crate::server::layers::shared::SharedLayer;
 use crate::server::layers::straight::StraightLayer;
 use crate::server::router::Router;
 use crate::server::whole::Whole;
-use crate::server::{Advisor, Vtctl, Vtctld, WayBack};
+use crate::server::{Advisor, Calls, Vtctl, Vtctld, WayBack};
 use crate::telemetry::shadow::Counts;
 use crate::topo::access::Holder;
 use crate::topo::external_cluster::Mounts;
@@ -168,11 +168,11 @@ async fn drain(
     Ok(())
 }
 
-/// The table of RPCs, and where it hands on to.
+/// The table of RPCs, and where it forwards to.
 fn router(config: &Config, shadow: &Arc<Counts>) -> Result<Router, Error> {
     let fallback = match config.fallback.clone() {
         Some(options) => {
-            tracing::info!(server.address = options.address, "what is not served here is handed on");
+            tracing::info!(server.address = options.address, "what is not served here is forwarded");
             Some(Arc::new(Fallback::new(options, Arc::clone(shadow))?))
         }
         None => None,
@@ -197,9 +197,10 @@ async fn services(
         .add_service(health.max_decoding_message_size(MAX_QUESTION))
         .add_service(described().build_v1()?.max_decoding_message_size(MAX_QUESTION))
         .add_service(described().build_v1alpha()?.max_decoding_message_size(MAX_QUESTION));
+    let calls = Calls::new(Arc::clone(context), tasks.clone());
     let mut vtctld = None;
     if config.server.services.vtctld {
-        let service = VtctldServer::new(Vtctld::new(Arc::clone(context), tasks.clone()))
+        let service = VtctldServer::new(Vtctld::new(calls.clone()))
             .max_decoding_message_size(config.server.max_message)
             .max_encoding_message_size(config.server.max_message)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -207,17 +208,17 @@ async fn services(
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
         reporter.set_serving::<VtctldServer<Vtctld>>().await;
-        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(context), tasks.clone())))
+        let advisor = AdvisorServer::new(Advisor::new(calls.clone()))
             .max_decoding_message_size(config.server.max_message)
             .max_encoding_message_size(config.server.max_message);
-        let way_back = WayBackServer::new(WayBack::new(Vtctld::new(Arc::clone(context), tasks.clone())))
+        let way_back = WayBackServer::new(WayBack::new(calls.clone()))
             .max_decoding_message_size(config.server.max_message)
             .max_encoding_message_size(config.server.max_message);
         services.add_service(service.clone()).add_service(advisor).add_service(way_back);
         vtctld = Some(service);
     }
     if config.server.services.vtctl {
-        let service = VtctlServer::new(Vtctl::new(Arc::clone(context), tasks.clone()))
+        let service = VtctlServer::new(Vtctl::new(calls))
             .max_decoding_message_size(config.server.max_message)
             .max_encoding_message_size(config.server.max_message)
             .accept_compressed(CompressionEncoding::Gzip)

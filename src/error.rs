@@ -48,9 +48,9 @@ pub trait Explain: std::error::Error {
         matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Aborted)
     }
 
-    /// True when a stock vtctld serves this case: with `--fallback-vtctld-server` the call is handed on to it. Only before
+    /// True when a stock vtctld serves this case: with `--fallback-vtctld-server` the call is forwarded to it. Only before
     /// the first side effect.
-    fn handed_on(&self) -> bool {
+    fn is_forwarded(&self) -> bool {
         false
     }
 

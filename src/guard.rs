@@ -23,4 +23,4 @@ pub use auth::{Auth, Caller, Mode, Refusal};
 pub use gate::{Denial, Gate};
 pub use options::Options;
 pub use places::{Place, Places};
-pub use roles::{Role, Roles, class};
+pub use roles::{Role, Roles};

@@ -1,4 +1,4 @@
-//! Flags of handing on.
+//! Flags of the fallback.
 
 use clap::Args;
 
@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Flags that stock does not have")]
 pub struct FallbackArgs {
-    /// Address (host:port) of a stock vtctld of the same cluster, which RPCs that are not served here are handed on to
+    /// Address (host:port) of a stock vtctld of the same cluster, which RPCs that are not served here are forwarded to
     #[arg(long, default_value = "", value_name = "ADDRESS")]
     pub fallback_vtctld_server: String,
     /// Authorities that its certificate is checked against
@@ -24,7 +24,7 @@ pub struct FallbackArgs {
     /// JSON file {"Username": …, "Password": …} shown to it in place of the caller's
     #[arg(long, default_value = "", value_name = "FILE")]
     pub fallback_vtctld_static_client_creds: String,
-    /// RPCs that are handed on although they are served here
+    /// RPCs that are forwarded although they are served here
     #[arg(long, value_delimiter = ',', value_name = "RPCS")]
     pub fallback_rpcs: Vec<String>,
     /// RPCs that read, answered here and asked there too, to log and count differences; all for every such RPC

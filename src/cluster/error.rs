@@ -42,7 +42,7 @@ impl Error {
         Self::Refused { code, reason, text: text.into(), help: help.into() }
     }
 
-    /// A case that is handed on when a fallback is named.
+    /// A case that is forwarded when a fallback is named.
     pub fn not_served(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self::NotServed { reason, text: text.into(), help: help.into() }
     }
@@ -97,8 +97,8 @@ impl Explain for Error {
         }
     }
 
-    fn handed_on(&self) -> bool {
-        matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::handed_on)
+    fn is_forwarded(&self) -> bool {
+        matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::is_forwarded)
     }
 }
 

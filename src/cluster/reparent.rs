@@ -1,7 +1,7 @@
 //! Making a tablet the first primary of its shard.
 //!
 //! Moving the primary of a shard that has one is not done here: [`first_election`] says so before anything is done, and
-//! the caller can hand the call on ([`NOT_FIRST_ELECTION`]).
+//! the caller can forward the call ([`NOT_FIRST_ELECTION`]).
 
 mod elect;
 mod init;

@@ -1,4 +1,4 @@
-//! Settings of handing on.
+//! Settings of the fallback.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::Error;
 use super::parts::client_tls;
 use crate::cli::FallbackArgs;
 use crate::server::fallback::{Credentials, Options};
-use crate::server::routes;
+use crate::server::rpcs::{is_native, natives, shadowable};
 
 /// The form of stock's `--grpc_auth_static_client_creds` file.
 #[derive(Deserialize)]
@@ -59,10 +59,10 @@ pub(super) fn options(args: FallbackArgs, max_message: usize) -> Result<Option<O
     let credentials = (!fallback_vtctld_static_client_creds.is_empty())
         .then(|| credentials(Path::new(&fallback_vtctld_static_client_creds)))
         .transpose()?;
-    let rpcs = names("fallback-rpcs", fallback_rpcs, routes::is_native)?;
+    let rpcs = names("fallback-rpcs", fallback_rpcs, is_native)?;
     let shadow = match shadow_rpcs.as_slice() {
-        [all] if all == "all" => routes::shadowable().filter(|rpc| !rpcs.contains(*rpc)).map(str::to_owned).collect(),
-        _ => names("shadow-rpcs", shadow_rpcs, |rpc| routes::shadowable().any(|known| known == rpc))?,
+        [all] if all == "all" => shadowable().filter(|rpc| !rpcs.contains(*rpc)).map(str::to_owned).collect(),
+        _ => names("shadow-rpcs", shadow_rpcs, |rpc| shadowable().any(|known| known == rpc))?,
     };
     if let Some(both) = rpcs.intersection(&shadow).next() {
         let detail = format!("{both} is in --fallback-rpcs, too");
@@ -76,9 +76,9 @@ fn names(flag: &'static str, typed: Vec<String>, fits: impl Fn(&str) -> bool) ->
     let mut found = BTreeSet::new();
     for name in typed {
         let name = name.trim();
-        let known = routes::NATIVE.iter().find(|rpc| rpc.eq_ignore_ascii_case(name)).filter(|rpc| fits(rpc));
+        let known = natives().find(|rpc| rpc.eq_ignore_ascii_case(name)).filter(|rpc| fits(rpc));
         match known {
-            Some(rpc) => found.insert((*rpc).to_owned()),
+            Some(rpc) => found.insert(rpc.to_owned()),
             None => {
                 let kind = if flag == "shadow-rpcs" {
                     "an RPC that is served here and only reads"

@@ -2,70 +2,23 @@
 
 use std::sync::Arc;
 
-use tonic::Request;
 use vtmigrated_proto::topodata::TopoConfig;
 use vtmigrated_proto::vtctldata::*;
-use vtmigrated_proto::vtmigrated::advisor_server::Advisor as Service;
 use vtmigrated_proto::vtmigrated::*;
 
-use super::Vtctld;
-use super::vtctld::Answer;
 use crate::context::Context;
 use crate::workflow::migrate::{arguments, cancel};
 use crate::workflow::preflight::{self, Severity as Found};
 use crate::workflow::{Result, leftovers, verdict};
 
-/// The service. Its calls run as those of the vtctld.
-pub struct Advisor {
-    calls: Vtctld,
-}
-
-impl Advisor {
-    /// `calls` runs them.
-    pub fn new(calls: Vtctld) -> Self {
-        Self { calls }
-    }
-}
-
-#[tonic::async_trait]
-impl Service for Advisor {
-    async fn clean_leftovers(&self, r: Request<CleanLeftoversRequest>) -> Answer<CleanLeftoversResponse> {
-        self.calls.change(r, clean).await
-    }
-
-    async fn dry_run_cancel(&self, r: Request<WorkflowDeleteRequest>) -> Answer<Report> {
-        self.calls.read(r, dry_cancel).await
-    }
-
-    async fn dry_run_complete(&self, r: Request<MoveTablesCompleteRequest>) -> Answer<Report> {
-        self.calls.read(r, dry_complete).await
-    }
-
-    async fn dry_run_create(&self, r: Request<MigrateCreateRequest>) -> Answer<Report> {
-        self.calls.read(r, dry_create).await
-    }
-
-    async fn preflight_mount(&self, r: Request<MountRegisterRequest>) -> Answer<Report> {
-        self.calls.read(r, mount).await
-    }
-
-    async fn find_leftovers(&self, r: Request<FindLeftoversRequest>) -> Answer<Report> {
-        self.calls.read(r, leftovers).await
-    }
-
-    async fn verdict(&self, r: Request<VerdictRequest>) -> Answer<Report> {
-        self.calls.read(r, judge).await
-    }
-}
-
-async fn clean(context: Arc<Context>, request: CleanLeftoversRequest) -> Result<CleanLeftoversResponse> {
+pub async fn clean(context: Arc<Context>, request: CleanLeftoversRequest) -> Result<CleanLeftoversResponse> {
     let cleaned = leftovers::clean(&context, &request.keyspace, &request.keys).await?;
     let leftover =
         |leftovers::Cleaned { key, kept }: leftovers::Cleaned| clean_leftovers_response::Leftover { key, kept };
     Ok(CleanLeftoversResponse { leftovers: cleaned.into_iter().map(leftover).collect() })
 }
 
-async fn leftovers(context: &Context, request: FindLeftoversRequest) -> Result<Report> {
+pub async fn leftovers(context: &Context, request: FindLeftoversRequest) -> Result<Report> {
     let found = leftovers::find(context, &request.keyspace).await?;
     let summary = leftovers::summary(&found);
     let encode = |leftover: leftovers::Leftover| Finding { cleanable: leftover.cleanable, ..encode(leftover.finding) };
@@ -77,21 +30,21 @@ async fn leftovers(context: &Context, request: FindLeftoversRequest) -> Result<R
     })
 }
 
-async fn dry_cancel(context: &Context, request: WorkflowDeleteRequest) -> Result<Report> {
+pub async fn dry_cancel(context: &Context, request: WorkflowDeleteRequest) -> Result<Report> {
     let WorkflowDeleteRequest { keyspace, workflow, keep_data, shards, .. } = request;
     Ok(dry(preflight::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data, shards }).await))
 }
 
-async fn dry_complete(context: &Context, request: MoveTablesCompleteRequest) -> Result<Report> {
+pub async fn dry_complete(context: &Context, request: MoveTablesCompleteRequest) -> Result<Report> {
     Ok(dry(preflight::complete(context, &super::migrate::complete_arguments(request)).await))
 }
 
-async fn dry_create(context: &Context, request: MigrateCreateRequest) -> Result<Report> {
+pub async fn dry_create(context: &Context, request: MigrateCreateRequest) -> Result<Report> {
     let arguments = arguments::Arguments::try_from(request)?;
     Ok(dry(preflight::create(context, &arguments).await))
 }
 
-async fn mount(context: &Context, request: MountRegisterRequest) -> Result<Report> {
+pub async fn mount(context: &Context, request: MountRegisterRequest) -> Result<Report> {
     let report = match (request.topo_type.as_str(), request.topo_server.as_str()) {
         // one that is registered already
         ("", "") => preflight::mounted(context, &request.name).await,
@@ -109,7 +62,7 @@ fn dry(run: preflight::DryRun) -> Report {
     Report { clear, summary: run.summary, findings, steps: run.steps, vdiff: String::new() }
 }
 
-async fn judge(context: &Context, request: VerdictRequest) -> Result<Report> {
+pub async fn judge(context: &Context, request: VerdictRequest) -> Result<Report> {
     let verdict = verdict::verdict(context, &request.keyspace, &request.workflow).await?;
     let findings = verdict.report.findings.into_iter().map(encode).collect();
     Ok(Report { clear: verdict.go, summary: verdict.summary, findings, steps: Vec::new(), vdiff: verdict.vdiff })

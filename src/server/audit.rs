@@ -11,9 +11,9 @@ use tonic::body::Body;
 
 use crate::error::Explain;
 use crate::guard::listen::Peer;
-use crate::guard::{Caller, Role, class};
+use crate::guard::{Caller, Role};
 use crate::server::layers::call::Rpc;
-use crate::server::status;
+use crate::server::{rpcs, status};
 use crate::telemetry::grpc_code;
 
 /// Log target of the lines.
@@ -46,7 +46,7 @@ pub struct Entry {
     finished: bool,
 }
 
-/// In the extensions of a request that is handed on when it is answered as not served here.
+/// In the extensions of a request that is forwarded when it is answered as not served here.
 #[derive(Clone, Copy, Debug)]
 pub struct Offered;
 
@@ -88,15 +88,15 @@ impl Entry {
 
     /// The same for a call that a stock vtctld at `to` answers; `None` for reads. It waits for the beginning of the request's
     /// message, and answers the same request.
-    pub async fn handed_on(request: http::Request<Body>, to: &str) -> (http::Request<Body>, Option<Self>) {
+    pub async fn forwarded(request: http::Request<Body>, to: &str) -> (http::Request<Body>, Option<Self>) {
         let rpc = request.uri().path().trim_start_matches('/').to_owned();
-        if class(&rpc) <= Role::Read {
+        if rpcs::role(&rpc) <= Role::Read {
             return (request, None);
         }
         let (request, message) = overheard::begin(request).await;
         let (extensions, on) = (request.extensions(), subject::of(&rpc, &message));
         let line = Self::new(extensions.get(), extensions.get(), rpc, on);
-        *line.remark.lock().unwrap_or_else(PoisonError::into_inner) = format!("handed on to {to}");
+        *line.remark.lock().unwrap_or_else(PoisonError::into_inner) = format!("forwarded to {to}");
         (request, Some(line))
     }
 
@@ -130,7 +130,7 @@ impl Entry {
     /// Writes the line, unless somebody else is to answer.
     pub fn end<R, E: Explain>(mut self, done: &Result<R, E>) {
         match done {
-            Err(error) if self.offered && error.handed_on() => self.finished = true,
+            Err(error) if self.offered && error.is_forwarded() => self.finished = true,
             Err(error) => self.end_with(status::grpc(error.code())),
             Ok(_) => self.end_with(tonic::Code::Ok),
         }

@@ -1,4 +1,4 @@
-//! Handing calls on, byte for byte, to a stock vtctld of the same cluster.
+//! Forwards calls, byte for byte, to a stock vtctld of the same cluster.
 //!
 //! Nothing is decoded but what a change is about, for its line in the audit log: compression that caller and fallback agree on, messages of any size, metadata and deadline pass as
 //! they are, both ways; the context of a trace is that of this program's span when there are traces, else the caller's. A
@@ -31,8 +31,8 @@ use crate::tls::Tls;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Trailers with long error texts and details, in bytes.
 const MAX_HEADERS: u32 = 1 << 20;
-/// Metadata of calls that were handed on: they are not handed on again.
-const HANDED_ON: &str = "vtmigrated-handed-on";
+/// Metadata of calls that were forwarded: they are not forwarded again.
+const FORWARDED: &str = "vtmigrated-forwarded";
 
 /// User and password that the fallback is shown, as stock clients show them.
 #[derive(Clone)]
@@ -68,11 +68,11 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// In place of the caller's.
     pub credentials: Option<Credentials>,
-    /// RPCs that are handed on although they are served here.
+    /// RPCs that are forwarded although they are served here.
     pub rpcs: BTreeSet<String>,
     /// RPCs that are asked in both places.
     pub shadow: BTreeSet<String>,
-    /// Bytes of a request that has to be looked at before it is handed on.
+    /// Bytes of a request that has to be looked at before it is forwarded.
     pub max_message: usize,
 }
 
@@ -125,7 +125,7 @@ impl Fallback {
         self.shadow.as_ref()
     }
 
-    /// Largest request that is kept in memory to be handed on.
+    /// Largest request that is kept in memory to be forwarded.
     pub fn max_message(&self) -> usize {
         self.options.max_message
     }
@@ -133,8 +133,8 @@ impl Fallback {
     /// The fallback's answer, or UNAVAILABLE with its address.
     pub async fn forward(&self, request: http::Request<Body>) -> http::Response<Body> {
         let path = request.uri().path().trim_start_matches('/').to_owned();
-        tracing::debug!(rpc.method = path, server.address = self.options.address, "handed on");
-        let (request, line) = Entry::handed_on(request, &self.options.address).await;
+        tracing::debug!(rpc.method = path, server.address = self.options.address, "forwarded");
+        let (request, line) = Entry::forwarded(request, &self.options.address).await;
         match self.send(request).await {
             Ok(response) => {
                 let line = match (line, Status::from_header_map(response.headers())) {
@@ -151,7 +151,7 @@ impl Fallback {
                 if let Some(line) = line {
                     line.end_with(status.code());
                 }
-                tracing::warn!(rpc.method = path, "not handed on: {}", status.message());
+                tracing::warn!(rpc.method = path, "not forwarded: {}", status.message());
                 status.into_http()
             }
         }
@@ -160,9 +160,9 @@ impl Fallback {
     async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path();
-        if parts.headers.contains_key(HANDED_ON) {
+        if parts.headers.contains_key(FORWARDED) {
             let rpc = path.trim_start_matches('/');
-            let text = format!("{rpc} was handed on already: --fallback-vtctld-server leads back to vtmigrated");
+            let text = format!("{rpc} was forwarded already: --fallback-vtctld-server leads back to vtmigrated");
             return Err(Status::failed_precondition(text));
         }
         // the channel puts scheme and address in front
@@ -170,7 +170,7 @@ impl Fallback {
         parts.version = http::Version::HTTP_2;
         parts.extensions.clear();
         parts.headers.insert(TE, HeaderValue::from_static("trailers"));
-        parts.headers.insert(HANDED_ON, HeaderValue::from_static("1"));
+        parts.headers.insert(FORWARDED, HeaderValue::from_static("1"));
         traces::inject(&mut parts.headers);
         if let Some(credentials) = &self.options.credentials {
             parts.headers.insert("username", credentials.username.clone());

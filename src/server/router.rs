@@ -1,4 +1,4 @@
-//! Sends each call its way: to the service, to the fallback, or to both.
+//! Sends each call along its route: to the service, to the fallback, or to both.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use tower::{Layer, Service, ServiceExt};
 use super::audit::Offered;
 use super::collected::{self, collected};
 use super::fallback::Fallback;
-use super::routes::{self, Way};
-use super::status::HAND_ON;
+use super::rpcs::{self, Route};
+use super::status::FORWARD;
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
@@ -25,7 +25,7 @@ pub struct Router {
     hidden: Vec<&'static str>,
 }
 
-/// Services behind the table of ways.
+/// Services behind the table of RPCs.
 #[derive(Clone, Debug)]
 pub struct Routed<S> {
     inner: S,
@@ -68,23 +68,23 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Some((rpc, way)) = way(request.uri().path(), &self.hidden) else {
+        let Some((rpc, route)) = route(request.uri().path(), &self.hidden) else {
             return Either::Left(self.inner.call(request));
         };
         let Some(fallback) = self.fallback.clone() else {
-            return match way {
-                Way::Native => Either::Left(self.inner.call(request)),
-                Way::Conditional(_) => {
+            return match route {
+                Route::Native => Either::Left(self.inner.call(request)),
+                Route::Conditional(_) => {
                     let answer = self.inner.call(request);
                     Either::Right(Box::pin(async move { Ok(without_mark(answer.await?)) }))
                 }
-                Way::HandedOn => Either::Right(Box::pin(std::future::ready(Ok(not_served(&rpc).into_http())))),
+                Route::Forwarded => Either::Right(Box::pin(std::future::ready(Ok(not_served(&rpc).into_http())))),
             };
         };
-        if way == Way::HandedOn || fallback.takes(&rpc) {
+        if route == Route::Forwarded || fallback.takes(&rpc) {
             return Either::Right(Box::pin(async move { Ok(fallback.forward(request).await) }));
         }
-        if way != Way::Native {
+        if route != Route::Native {
             let inner = self.inner.clone();
             return Either::Right(Box::pin(async move { offer(inner, &fallback, request).await }));
         }
@@ -99,30 +99,28 @@ where
     }
 }
 
-/// RPC and way of a path of the vtctld services; other services are none of the table's.
-fn way(path: &str, hidden: &[&str]) -> Option<(String, Way)> {
+/// RPC and route of a path of the vtctld's services; other services are served as they are.
+fn route(path: &str, hidden: &[&str]) -> Option<(String, Route)> {
     let (service, rpc) = path.strip_prefix('/')?.split_once('/')?;
-    match service {
-        hid if hidden.contains(&hid) => None,
-        "vtctlservice.Vtctld" => Some((rpc.to_owned(), routes::way(rpc))),
-        "vtctlservice.Vtctl" => Some((rpc.to_owned(), Way::Conditional("commands that are known"))),
-        _ => None,
+    if hidden.contains(&service) {
+        return None;
     }
+    Some((rpc.to_owned(), rpcs::route_in(service, rpc)?))
 }
 
 fn not_served(rpc: &str) -> Status {
     let shown: String = rpc.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
     Status::unimplemented(format!(
-        "vtctlservice.Vtctld/{shown} is not served by vtmigrated: name a stock vtctld of the same cluster with --fallback-vtctld-server, which it is then handed on to"
+        "vtctlservice.Vtctld/{shown} is not served by vtmigrated: name a stock vtctld of the same cluster with --fallback-vtctld-server, which it is then forwarded to"
     ))
 }
 
 fn without_mark(mut response: Response) -> Response {
-    response.headers_mut().remove(HAND_ON);
+    response.headers_mut().remove(FORWARD);
     response
 }
 
-/// Asks the service first; hands the same request on when the service says that the case is not its own.
+/// Asks the service first; forwards the same request when the service says that the case is not its own.
 async fn offer<S>(inner: S, fallback: &Fallback, request: Request) -> Result<Response, Infallible>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
@@ -135,7 +133,7 @@ where
     };
     let again = || Request::from_parts(parts.clone(), collected::body(whole.clone()));
     let response = inner.oneshot(again()).await?;
-    if response.headers().contains_key(HAND_ON) {
+    if response.headers().contains_key(FORWARD) {
         return Ok(fallback.forward(again()).await);
     }
     Ok(response)
@@ -147,12 +145,12 @@ mod tests {
 
     #[test]
     fn only_the_vtctld_services_are_looked_up() {
-        assert_eq!(way("/vtctlservice.Vtctld/GetVSchema", &[]).map(|(_, way)| way), Some(Way::Native));
-        assert_eq!(way("/vtctlservice.Vtctld/GetBackups", &[]).map(|(_, way)| way), Some(Way::HandedOn));
-        assert!(way("/vtctlservice.Vtctl/ExecuteVtctlCommand", &[]).is_some());
+        assert_eq!(route("/vtctlservice.Vtctld/GetVSchema", &[]).map(|(_, route)| route), Some(Route::Native));
+        assert_eq!(route("/vtctlservice.Vtctld/GetBackups", &[]).map(|(_, route)| route), Some(Route::Forwarded));
+        assert!(route("/vtctlservice.Vtctl/ExecuteVtctlCommand", &[]).is_some());
         for other in ["/grpc.health.v1.Health/Check", "/", "", "/vtctlservice.Vtctld"] {
-            assert_eq!(way(other, &[]), None, "{other}");
+            assert_eq!(route(other, &[]), None, "{other}");
         }
-        assert_eq!(way("/vtctlservice.Vtctld/GetBackups", &["vtctlservice.Vtctld"]), None);
+        assert_eq!(route("/vtctlservice.Vtctld/GetBackups", &["vtctlservice.Vtctld"]), None);
     }
 }

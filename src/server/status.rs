@@ -21,7 +21,7 @@ const MIN_HELP: usize = 512;
 const MIN_VIOLATION: usize = 128;
 
 /// Trailer by which a handler tells the router that this call is for the fallback. It never leaves the program.
-pub(super) const HAND_ON: &str = "vtmigrated-hand-on";
+pub(super) const FORWARD: &str = "vtmigrated-forward";
 
 /// What stands in the way: its id, what it is about, and a text.
 type Violation = (String, String, String);
@@ -37,8 +37,8 @@ type Shorten = fn(&mut Told, usize);
 /// Text and details together are never longer than clients take: what does not fit is cut, and texts say so.
 pub fn status(error: &dyn Explain) -> Status {
     let mut status = Told::of(error).fitting().status();
-    if error.handed_on() {
-        status.metadata_mut().insert(HAND_ON, MetadataValue::from_static("1"));
+    if error.is_forwarded() {
+        status.metadata_mut().insert(FORWARD, MetadataValue::from_static("1"));
     }
     status
 }

@@ -30,59 +30,39 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use tracing::Instrument;
 use vtmigrated_proto::vtctldata::ExecuteVtctlCommandRequest;
-use vtmigrated_proto::vtctlservice::vtctl_server::Vtctl as Service;
 
 use self::console::{Console, Sent};
 use self::error::Error;
 use super::audit::Who;
+use super::calls::{Answer, Calls};
 use super::status::logged;
-use crate::context::Context;
 use crate::deadline;
 use crate::guard::Place;
 
 /// Result of a command.
 type Result<T> = std::result::Result<T, Error>;
 
-/// The service. Commands run on `tasks`: those that change something are finished even when their caller goes away.
-pub struct Vtctl {
-    context: Arc<Context>,
-    tasks: TaskTracker,
-}
-
-impl Vtctl {
-    /// `tasks` is closed and waited for by whoever stops the program.
-    pub fn new(context: Arc<Context>, tasks: TaskTracker) -> Self {
-        Self { context, tasks }
-    }
-}
-
-#[tonic::async_trait]
-impl Service for Vtctl {
-    async fn execute_vtctl_command(
-        &self,
-        request: Request<ExecuteVtctlCommandRequest>,
-    ) -> std::result::Result<Response<BoxStream<'static, Sent>>, Status> {
-        let (who, place) = (Who::of(&request), Place::of(request.extensions()));
-        let ExecuteVtctlCommandRequest { args, action_timeout } = request.into_inner();
-        let (sender, mut events) = mpsc::unbounded_channel();
-        let console = Console::new(sender, until(action_timeout));
-        let context = Arc::clone(&self.context);
-        let work = async move {
-            if let Err(error) = commands::run(context, &console, &who, args).await {
-                console.fail(logged(&error));
-            }
-            drop(place);
-        };
-        self.tasks.spawn(work.in_current_span());
-        // a failure before the first line answers the call itself, so that it can be handed on
-        let first = events.recv().await.transpose()?;
-        let rest = UnboundedReceiverStream::new(events);
-        Ok(Response::new(stream::iter(first.map(Ok)).chain(rest).boxed()))
-    }
+/// Runs a command as a task: one that changes something is finished even when its caller goes away.
+pub async fn execute(calls: &Calls, request: Request<ExecuteVtctlCommandRequest>) -> Answer<BoxStream<'static, Sent>> {
+    let (who, place) = (Who::of(&request), Place::of(request.extensions()));
+    let ExecuteVtctlCommandRequest { args, action_timeout } = request.into_inner();
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let console = Console::new(sender, until(action_timeout));
+    let context = Arc::clone(&calls.context);
+    let work = async move {
+        if let Err(error) = commands::run(context, &console, &who, args).await {
+            console.fail(logged(&error));
+        }
+        drop(place);
+    };
+    calls.tasks.spawn(work.in_current_span());
+    // a failure before the first line answers the call itself, so that it can be forwarded
+    let first = events.recv().await.transpose()?;
+    let rest = UnboundedReceiverStream::new(events);
+    Ok(Response::new(stream::iter(first.map(Ok)).chain(rest).boxed()))
 }
 
 /// When the client stops waiting: by its deadline or its `--action_timeout`, in nanoseconds.

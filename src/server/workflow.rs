@@ -27,7 +27,7 @@ pub async fn status(context: &Context, request: WorkflowStatusRequest) -> Result
     status::status(context, &request.keyspace, &request.workflow, &request.shards).await
 }
 
-/// Never succeeds: a Migrate takes no more tables, and all else is handed on.
+/// Never succeeds: a Migrate takes no more tables, and all else is forwarded.
 pub async fn add_tables(context: &Context, request: WorkflowAddTablesRequest) -> Result<WorkflowAddTablesResponse> {
     about::workflow(&request.keyspace, &request.workflow);
     foreign::add_tables(context, &request.keyspace, &request.workflow).await?;

@@ -140,10 +140,10 @@ impl Explain for Error {
         }
     }
 
-    fn handed_on(&self) -> bool {
+    fn is_forwarded(&self) -> bool {
         match self {
             Self::NotServed { .. } => true,
-            Self::While { inner, .. } => inner.handed_on(),
+            Self::While { inner, .. } => inner.is_forwarded(),
             _ => false,
         }
     }

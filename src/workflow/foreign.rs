@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::Code;
 use crate::topo;
 
-/// Hands a workflow on whose type is none of ours.
+/// Leaves a workflow to the fallback whose type is none of ours.
 ///
 /// # Errors
 /// [`Error::NotServed`] naming the type.
@@ -30,7 +30,7 @@ fn not_served(keyspace: &str, workflow: &str, kind: VReplicationWorkflowType) ->
     Error::NotServed { code: Code::Unimplemented, reason: "WORKFLOW_TYPE", text, help: help.to_owned() }
 }
 
-/// Adding tables: refused for a Migrate, handed on for all else. Three waves.
+/// Adding tables: refused for a Migrate, forwarded for all else. Three waves.
 ///
 /// # Errors
 /// Always.
@@ -67,6 +67,6 @@ mod tests {
         let rows = [row(VReplicationWorkflowType::Migrate), row(VReplicationWorkflowType::Reshard)];
         let error = check("ks", "w", &rows).unwrap_err();
         assert_eq!(error.to_string(), "workflow w in keyspace ks is a Reshard, which vtmigrated does not serve");
-        assert!(error.handed_on() && error.code() == Code::Unimplemented);
+        assert!(error.is_forwarded() && error.code() == Code::Unimplemented);
     }
 }

@@ -34,7 +34,7 @@ pub fn options(address: &str) -> Options {
     }
 }
 
-/// The same for a server that hands on backups, too.
+/// The same for a server that forwards backups, too.
 fn with_backups(address: &str) -> Options {
     Options { rpcs: BTreeSet::from(["Backup".to_owned()]), ..options(address) }
 }
@@ -170,7 +170,7 @@ async fn without_a_fallback_the_rpc_and_the_flag_are_named() {
     let status = lab.client.apply_schema(request).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("--fallback-vtctld-server"), "{status:?}");
-    assert!(status.metadata().get("vtmigrated-hand-on").is_none(), "{status:?}");
+    assert!(status.metadata().get("vtmigrated-forward").is_none(), "{status:?}");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn a_dead_fallback_is_unavailable_and_a_revived_one_is_found() {
 }
 
 #[tokio::test]
-async fn cases_that_are_not_ours_are_handed_on_with_the_same_request() {
+async fn cases_that_are_not_ours_are_forwarded_with_the_same_request() {
     let stock = Stock::start(None).await;
     let mut lab = lab(options(&stock.address)).await;
     let ddl = |strategy: &str| ApplySchemaRequest {
@@ -244,13 +244,13 @@ async fn chosen_rpcs_go_there_although_they_are_served_here() {
 }
 
 #[tokio::test]
-async fn a_call_is_handed_on_once() {
+async fn a_call_is_forwarded_once() {
     // a fallback that has a fallback, as it would be if an address led back
     let stock = Stock::start(None).await;
     let second = lab(options(&stock.address)).await;
     let mut request = Request::new(reparent("ks"));
-    request.metadata_mut().insert("vtmigrated-handed-on", "1".parse().unwrap());
-    let text = "vtctlservice.Vtctld/EmergencyReparentShard was handed on already: --fallback-vtctld-server leads back";
+    request.metadata_mut().insert("vtmigrated-forwarded", "1".parse().unwrap());
+    let text = "vtctlservice.Vtctld/EmergencyReparentShard was forwarded already: --fallback-vtctld-server leads back";
     assert_refused(second.client.clone().emergency_reparent_shard(request).await, Code::FailedPrecondition, text);
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost_reflect::DescriptorPool;
 use tonic::client::Grpc;
 use tonic::{Code, Request};
-use vtmigrated::server::routes::{NATIVE, is_native};
+use vtmigrated::server::rpcs::{is_native, natives};
 use vtmigrated::tablet::raw::Raw;
 
 use crate::support::Lab;
@@ -15,7 +15,7 @@ async fn every_rpc_of_the_table_is_served_and_no_other() {
     let pool = DescriptorPool::decode(vtmigrated_proto::DESCRIPTORS).unwrap();
     let service = pool.get_service_by_name("vtctlservice.Vtctld").unwrap();
     let names: Vec<String> = service.methods().map(|method| method.name().to_owned()).collect();
-    assert!(NATIVE.iter().all(|rpc| names.iter().any(|name| name == rpc)));
+    assert!(natives().all(|rpc| names.iter().any(|name| name == rpc)));
     for name in &names {
         let path = format!("/vtctlservice.Vtctld/{name}").parse().unwrap();
         let mut client = Grpc::new(lab.channel.clone());

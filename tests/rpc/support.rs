@@ -17,7 +17,7 @@ use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::layers::compression::CompressionLayer;
 use vtmigrated::server::router::Router;
 use vtmigrated::server::whole::Whole;
-use vtmigrated::server::{Advisor, Vtctl, Vtctld, WayBack};
+use vtmigrated::server::{Advisor, Calls, Vtctl, Vtctld, WayBack};
 use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::access::Holder;
 use vtmigrated::topo::external_cluster::Mounts;
@@ -84,15 +84,15 @@ impl Lab {
             changes: Changes::default(),
         };
         let stop = CancellationToken::new();
-        let (context, tasks) = (Arc::new(context), TaskTracker::new());
-        let service = VtctldServer::new(Vtctld::new(Arc::clone(&context), tasks.clone()))
+        let calls = Calls::new(Arc::new(context), TaskTracker::new());
+        let service = VtctldServer::new(Vtctld::new(calls.clone()))
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd);
-        let advisor = AdvisorServer::new(Advisor::new(Vtctld::new(Arc::clone(&context), tasks.clone())));
-        let way_back = WayBackServer::new(WayBack::new(Vtctld::new(Arc::clone(&context), tasks.clone())));
-        let legacy = VtctlServer::new(Vtctl::new(context, tasks));
+        let advisor = AdvisorServer::new(Advisor::new(calls.clone()));
+        let way_back = WayBackServer::new(WayBack::new(calls.clone()));
+        let legacy = VtctlServer::new(Vtctl::new(calls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let compression = CompressionLayer::new(MESSAGE);

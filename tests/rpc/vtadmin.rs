@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vtmigrated::server::routes::{Way, way};
+use vtmigrated::server::rpcs::{Route, route};
 
 /// The RPCs behind VTAdmin's pages, by page (read from its API, 22.0.3).
 const PAGES: &[(&str, &[&str])] = &[
@@ -78,25 +78,25 @@ const ON_A_CONDITION: &[&str] = &[
     "WorkflowSwitchTraffic",
 ];
 
-/// Pages and buttons for what is handed on: failovers, lists of backups, other workflows.
-const HANDED_ON: &[&str] =
+/// Pages and buttons for what is forwarded: failovers, lists of backups, other workflows.
+const FORWARDED: &[&str] =
     &["EmergencyReparentShard", "GetBackups", "MaterializeCreate", "MoveTablesCreate", "ReshardCreate"];
 
 #[test]
 fn pages_of_vtadmin_are_served_here() {
     for (page, rpcs) in PAGES {
         for rpc in *rpcs {
-            assert_eq!(way(rpc), Way::Native, "{page}: {rpc}");
+            assert_eq!(route(rpc), Route::Native, "{page}: {rpc}");
         }
     }
     for rpc in ON_A_CONDITION {
-        assert!(matches!(way(rpc), Way::Conditional(_)), "{rpc}");
+        assert!(matches!(route(rpc), Route::Conditional(_)), "{rpc}");
     }
-    for rpc in HANDED_ON {
-        assert_eq!(way(rpc), Way::HandedOn, "{rpc}");
+    for rpc in FORWARDED {
+        assert_eq!(route(rpc), Route::Forwarded, "{rpc}");
     }
     let pages = PAGES.iter().flat_map(|(_, rpcs)| rpcs.iter());
-    let all: Vec<&&str> = pages.chain(ON_A_CONDITION).chain(HANDED_ON).collect();
+    let all: Vec<&&str> = pages.chain(ON_A_CONDITION).chain(FORWARDED).collect();
     assert_eq!(all.len(), all.iter().collect::<BTreeSet<_>>().len());
     assert_eq!(all.len(), 62, "calls of VTAdmin 22.0.3");
 }

@@ -1,5 +1,5 @@
 //! Starts programs for a client that is not written in Rust, and prints one line of JSON with their addresses when all serve:
-//! a server that keeps its topology in memory; one that hands on to a port where the client itself serves; two clusters, the source with rows; a server on the target's topology.
+//! a server that keeps its topology in memory; one that forwards to a port where the client itself serves; two clusters, the source with rows; a server on the target's topology.
 //! They end when the standard input is closed; then it fails if something was left that must not be.
 
 use std::{error::Error, io};

@@ -1,6 +1,6 @@
-//! What passing a call through costs: the same call to a vtctld directly, and through a server that hands it on, in turn.
+//! What passing a call through costs: the same call to a vtctld directly, and through a server that forwards it, in turn.
 //!
-//! `integration-passing [calls]`. The vtctld is a second vtmigrated; `GetKeyspaces` is handed on to it by `--fallback-rpcs`.
+//! `integration-passing [calls]`. The vtctld is a second vtmigrated; `GetKeyspaces` is forwarded to it by `--fallback-rpcs`.
 
 use std::{
     env,

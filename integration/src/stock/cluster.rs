@@ -73,7 +73,7 @@ impl Cluster {
         Ok(Server::start_with_points(&flags, points).await?)
     }
 
-    /// One more server of ours on this cluster's topology, which hands on to a stock vtctld what it does not serve.
+    /// One more server of ours on this cluster's topology, which forwards to a stock vtctld what it does not serve.
     ///
     /// # Errors
     /// It does not come up.

@@ -125,11 +125,11 @@ async fn backups(both: &Both, keyspace: &Keyspace) {
     // where backups are kept only a stock vtctld is told
     let list = ["GetBackups", shard];
     let (before, stock) = tokio::join!(both.cluster.server_before(&both.stock), both.stock.vtctldclient(&list));
-    let handed_on = both.cluster.vtctldclient_at(&before.unwrap(), &list).await.unwrap();
+    let forwarded = both.cluster.vtctldclient_at(&before.unwrap(), &list).await.unwrap();
     let stock = stock.unwrap();
     let words = "no registered implementation of BackupStorage";
     assert!(!stock.ok() && stock.stderr.contains(words), "{stock}");
-    assert!(!handed_on.ok() && handed_on.stderr.contains(words), "{handed_on}");
+    assert!(!forwarded.ok() && forwarded.stderr.contains(words), "{forwarded}");
 }
 
 /// Online schema changes: started by a stock vtctld behind ours, everything after that is ours.

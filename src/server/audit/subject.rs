@@ -75,7 +75,7 @@ const SUBJECTS: &[&str] = &[
 pub(super) fn of(rpc: &str, request: &[u8]) -> String {
     if rpc == COMMANDS {
         let read = ExecuteVtctlCommandRequest::decode(request).unwrap_or_default();
-        return read.args.split_first().map(|(name, words)| handed_on(name, words)).unwrap_or_default();
+        return read.args.split_first().map(|(name, words)| forwarded(name, words)).unwrap_or_default();
     }
     let (service, name) = rpc.rsplit_once('/').unwrap_or_default();
     let Some(pool) = json::pool() else { return String::new() };
@@ -125,7 +125,7 @@ pub(super) fn command(name: &str, words: &[String]) -> String {
 }
 
 /// The same of a command whose flags are not known here: a word after a flag may be its value, which may be anything.
-fn handed_on(name: &str, words: &[String]) -> String {
+fn forwarded(name: &str, words: &[String]) -> String {
     let mut shown = Vec::new();
     let mut flag: Option<&str> = None;
     for word in words {
@@ -199,7 +199,8 @@ mod tests {
     use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 
     use super::*;
-    use crate::guard::{Role, class};
+    use crate::guard::Role;
+    use crate::server::rpcs::role;
 
     /// Fields whose names end like names of something, and are none.
     const NO_SUBJECTS: &[&str] =
@@ -215,7 +216,7 @@ mod tests {
         };
         for service in pool.services().filter(ours) {
             for method in service.methods() {
-                if class(&format!("{}/{}", service.full_name(), method.name())) <= Role::Read {
+                if role(&format!("{}/{}", service.full_name(), method.name())) <= Role::Read {
                     continue;
                 }
                 for field in method.input().fields() {

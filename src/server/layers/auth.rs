@@ -9,8 +9,8 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::guard::listen::Peer;
-use crate::guard::{Caller, Denial, Gate, Role, class};
-use crate::server::audit;
+use crate::guard::{Caller, Denial, Gate, Role};
+use crate::server::{audit, rpcs};
 
 /// Checks every call.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl AuthLayer {
     /// Who calls, if he may.
     fn admit<R>(&self, request: &http::Request<R>) -> Result<Caller, Status> {
         let rpc = request.uri().path().trim_start_matches('/');
-        let needs = class(rpc);
+        let needs = rpcs::role(rpc);
         if needs == Role::None {
             return Ok(Caller::default());
         }

@@ -31,7 +31,7 @@ use tracing::Instrument;
 use crate::deadline;
 use crate::guard::Caller;
 use crate::server::collected::{self, collected};
-use crate::server::routes::{self, Shareable};
+use crate::server::rpcs::{self, Shareable};
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
@@ -133,7 +133,7 @@ where
 /// The read that a request asks for, if callers may share the answer. Other methods than that of gRPC may have other answers.
 fn shareable(request: &Request) -> Option<Shareable> {
     let rpc = request.uri().path().strip_prefix("/vtctlservice.Vtctld/")?;
-    routes::shareable(rpc).filter(|_| request.method() == Method::POST)
+    rpcs::shareable(rpc).filter(|_| request.method() == Method::POST)
 }
 
 /// What makes reads the same.

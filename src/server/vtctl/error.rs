@@ -30,10 +30,10 @@ impl Error {
         Self::Usage { text: text.into(), help: help.into() }
     }
 
-    /// What is handed on when a fallback is named.
+    /// What is forwarded when a fallback is named.
     pub fn not_served(text: impl Into<String>) -> Self {
         let help = "see help for what is served here; name a stock vtctld of the same cluster with \
-                    --fallback-vtctld-server, which everything else is then handed on to";
+                    --fallback-vtctld-server, which everything else is then forwarded to";
         Self::NotServed { text: text.into(), help: help.into() }
     }
 
@@ -76,8 +76,8 @@ impl Explain for Error {
         }
     }
 
-    fn handed_on(&self) -> bool {
-        matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::handed_on)
+    fn is_forwarded(&self) -> bool {
+        matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::is_forwarded)
     }
 
     fn violations(&self) -> Vec<(String, String, String)> {

@@ -115,7 +115,7 @@ fn a_call_is_a_part_of_its_callers_trace_and_hands_it_on() {
 }
 
 #[test]
-fn what_is_not_sampled_is_handed_on_and_logged_but_not_sent() {
+fn what_is_not_sampled_is_passed_on_and_logged_but_not_sent() {
     let mut sent = HeaderMap::new();
     let mut logged = None;
     let spans = traced("unsampled", || {

@@ -176,12 +176,12 @@ async fn changes_and_refusals_leave_a_line_without_secrets() {
     );
     holds(lines[1], &["caller=\"audited-admin\"", "outcome=\"ALREADY_EXISTS\""]);
     holds(lines[2], &["caller=\"audited-reader\"", "outcome=\"PERMISSION_DENIED\""]);
-    let handed_on = ["Vtctld/EmergencyReparentShard", "on=\"keyspace=audited shard=-80\"", "handed on to 127.0.0.1:1"];
-    holds(lines[3], &handed_on);
+    let forwarded = ["Vtctld/EmergencyReparentShard", "on=\"keyspace=audited shard=-80\"", "forwarded to 127.0.0.1:1"];
+    holds(lines[3], &forwarded);
     holds(lines[3], &["outcome=\"UNAVAILABLE\""]);
     holds(lines[4], &["Vtctl/ExecuteVtctlCommand", "on=\"DeleteKeyspace audited\"", "outcome=\"OK\""]);
     for (line, on) in [(5, "Backup zone1-100"), (6, "Workflow audited.wf tags"), (7, "keyspace=audited")] {
-        holds(lines[line], &[&format!("on=\"{on}\""), "handed on to 127.0.0.1:1", "outcome=\"UNAVAILABLE\""]);
+        holds(lines[line], &[&format!("on=\"{on}\""), "forwarded to 127.0.0.1:1", "outcome=\"UNAVAILABLE\""]);
     }
     holds(lines[7], &["Vtctld/ApplySchema"]);
     holds(lines[8], &["vtmigrated.Advisor/CleanLeftovers", "on=\"keyspace=audited keys=x\"", "outcome=\"NOT_FOUND\""]);

@@ -5,7 +5,7 @@ use prost_reflect::DescriptorPool;
 use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
-use vtmigrated::guard::class;
+use vtmigrated::server::rpcs::role;
 use vtmigrated::tablet::raw::Raw;
 
 use super::Server;
@@ -37,8 +37,8 @@ fn the_table_names_every_method_and_no_other() {
     methods.sort();
     let named: Vec<&str> = table().map(|(method, _)| method).collect();
     assert_eq!(named, methods, "say in roles.txt who may call a new method");
-    for (method, role) in table().chain(OTHERS) {
-        assert_eq!(class(method).word(), role, "{method}");
+    for (method, needs) in table().chain(OTHERS) {
+        assert_eq!(role(method).word(), needs, "{method}");
     }
     for unknown in [
         "vtctlservice.Vtctld/RpcOfTheFuture",
@@ -48,7 +48,7 @@ fn the_table_names_every_method_and_no_other() {
         "vtctlservice.Vtctl/X",
         "grpc.reflected.v1.X/Y",
     ] {
-        assert_eq!(class(unknown).word(), "admin", "{unknown}");
+        assert_eq!(role(unknown).word(), "admin", "{unknown}");
     }
 }
 

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import vtctldata.Vtctldata;
 import vtctlservice.VtctldGrpc;
 
-/** Every RPC of the official service goes the way that the table in docs/rpcs.md says. */
+/** Every RPC of the official service takes the route that the table in docs/rpcs.md says. */
 class EveryRpcTest {
   /** What no request, however empty, may be answered with. */
   private static final EnumSet<Status.Code> FAULTS = EnumSet.of(
@@ -32,14 +32,14 @@ class EveryRpcTest {
 
   @Test
   void theTableNamesEveryRpc() throws Exception {
-    var ways = Way.table();
+    var routes = Route.table();
     var names = METHODS.stream().map(MethodDescriptor::getBareMethodName).collect(Collectors.toCollection(TreeSet::new));
-    assertEquals(names, ways.keySet());
+    assertEquals(names, routes.keySet());
   }
 
   @Test
   void withoutAFallbackTheRestIsUnimplemented() throws Exception {
-    var ways = Way.table();
+    var routes = Route.table();
     var vtctld = new Vtctld("memory");
     var faults = new ArrayList<String>();
     for (MethodDescriptor<?, ?> method : METHODS) {
@@ -50,9 +50,9 @@ class EveryRpcTest {
         faults.add(line);
       }
       boolean unimplemented = answer.status().getCode() == Status.Code.UNIMPLEMENTED;
-      switch (ways.get(name)) {
+      switch (routes.get(name)) {
         case NATIVE -> check(faults, !unimplemented, line);
-        case HANDED_ON -> check(faults, unimplemented, line);
+        case FORWARDED -> check(faults, unimplemented, line);
         case CONDITIONAL -> { }
       }
       if (unimplemented) {
@@ -67,8 +67,8 @@ class EveryRpcTest {
   }
 
   @Test
-  void withAFallbackTheRestIsHandedOn() throws Exception {
-    var ways = Way.table();
+  void withAFallbackTheRestIsForwarded() throws Exception {
+    var routes = Route.table();
     var address = Settings.lab().getAsJsonObject("fallback").get("grpc").getAsString();
     var vtctld = new Vtctld("front");
     var faults = new ArrayList<String>();
@@ -79,9 +79,9 @@ class EveryRpcTest {
         var line = name + ": " + answer;
         check(faults, answer.status().getCode() != Status.Code.UNIMPLEMENTED, line);
         boolean there = stock.called().contains(name);
-        switch (ways.get(name)) {
+        switch (routes.get(name)) {
           case NATIVE -> check(faults, !there, line);
-          case HANDED_ON -> {
+          case FORWARDED -> {
             int messages = method.getType() == MethodType.UNARY ? 1 : 2;
             check(faults, there && answer.status().isOk() && answer.messages() == messages, line);
           }
