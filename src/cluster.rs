@@ -6,7 +6,6 @@
 pub mod backup;
 pub mod cell;
 pub mod durability;
-mod error;
 pub mod graph;
 pub mod keyspace;
 pub mod path;
@@ -30,13 +29,11 @@ pub mod vtorc;
 
 use std::time::SystemTime;
 
-pub use error::Error;
 use futures::stream::{self, StreamExt};
 use vtmigrated_proto::topodata::TabletAlias;
 use vtmigrated_proto::vttime::Time;
 
-/// Result of an operation on the cluster.
-pub type Result<T> = std::result::Result<T, Error>;
+pub use crate::failure::{Error, Result};
 
 /// The answers of all calls in their order, so many calls at a time, or all failures.
 async fn all<T, E>(calls: Vec<impl Future<Output = std::result::Result<T, E>>>, at_once: usize) -> Result<Vec<T>>

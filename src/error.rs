@@ -1,34 +1,15 @@
 //! What every error of this program can be asked: its code, whether trying again helps, and what to do next.
 //!
-//! Each module has its own error enum whose `Display` is the text that the client sees. [`Explain`] is the one road from
-//! there to a gRPC status (`server/status.rs`).
+//! Each module has its own error enum whose `Display` is the text that the client sees; the operations share one
+//! (`failure.rs`). [`Explain`] is the one road from there to a gRPC status (`server/status.rs`).
 
-use std::fmt;
+pub mod check;
+mod code;
+mod reason;
 
-/// Meaning of a failure, in the terms of gRPC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Code {
-    Cancelled,
-    Unknown,
-    InvalidArgument,
-    DeadlineExceeded,
-    NotFound,
-    AlreadyExists,
-    PermissionDenied,
-    ResourceExhausted,
-    FailedPrecondition,
-    Aborted,
-    Unimplemented,
-    Internal,
-    Unavailable,
-    DataLoss,
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
+pub use check::{CHECKS, Check, Severity};
+pub use code::Code;
+pub use reason::{REASONS, Reason};
 
 /// Questions that are independent of an error's text.
 pub trait Explain: std::error::Error {
@@ -36,7 +17,7 @@ pub trait Explain: std::error::Error {
     fn code(&self) -> Code;
 
     /// A stable word in capitals for programs, such as `TOPO_NODE_MISSING`.
-    fn reason(&self) -> &'static str;
+    fn reason(&self) -> Reason;
 
     /// What the user can do next, as one sentence or a command; empty when the text says it all.
     fn help(&self) -> String {
@@ -54,10 +35,19 @@ pub trait Explain: std::error::Error {
         false
     }
 
-    /// Ids of what stands in the way, for `PreconditionFailure` details: (type, subject, description).
-    fn violations(&self) -> Vec<(String, String, String)> {
+    /// What stands in the way, for `PreconditionFailure` details.
+    fn violations(&self) -> Vec<Violation> {
         Vec::new()
     }
+}
+
+/// One thing that stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub reason: Reason,
+    /// What it is about: `shard customer/-80`, `table corder`.
+    pub subject: String,
+    pub text: String,
 }
 
 /// An error's text followed by its innermost cause, which carries what the operating system said.

@@ -16,6 +16,7 @@ pub mod context;
 pub mod deadline;
 pub mod error;
 pub mod failpoint;
+pub mod failure;
 pub mod fetch;
 pub mod files;
 pub mod gtid;

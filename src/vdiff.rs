@@ -24,9 +24,11 @@ use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse as Fou
 use vtmigrated_proto::topodata::Tablet;
 
 use crate::context::Context;
+use crate::error::Reason;
+use crate::failure::{Error, Result};
 use crate::workflow::migrate::status;
+use crate::workflow::names;
 use crate::workflow::streams::{self, Keyspace, OnShard};
-use crate::workflow::{Error, Result, names};
 
 /// A target shard that the workflow has streams on.
 #[derive(Clone, Debug)]
@@ -106,7 +108,7 @@ fn refuse_frozen(keyspace: &str, workflow: &str, targets: &[Target]) -> Result<(
         "finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete; or, while its tables are denied, \
          let it run on first: Workflow --keyspace {keyspace} start --workflow {workflow}"
     );
-    Err(Error::precondition("FROZEN", text, help))
+    Err(Error::precondition(Reason::FROZEN, text, help))
 }
 
 /// All answers, or the failures of all shards together.

@@ -1,7 +1,6 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
 mod denial;
-mod error;
 pub mod foreign;
 pub mod leftovers;
 pub mod migrate;
@@ -20,7 +19,4 @@ pub mod vdiff_summary;
 pub mod verdict;
 pub mod way_back;
 
-pub use error::Error;
-
-/// Result of a workflow operation.
-pub type Result<T> = std::result::Result<T, Error>;
+pub use crate::failure::{Error, Result};

@@ -2,20 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use vtmigrated::error::{CHECKS, REASONS};
 
 /// What a module of the crate may use of the crate, besides itself.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("advise", &["cli", "error"]),
     ("app", &["*"]),
     ("cli", &["config"]),
-    ("cluster", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
+    ("cluster", &["context", "deadline", "error", "failure", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
     ("config", &["cli", "context", "files", "guard", "server", "tablet", "telemetry", "tls", "topo", "watch", "web"]),
     ("context", &["tablet", "topo"]),
     ("deadline", &[]),
     ("error", &[]),
     ("failpoint", &[]),
+    ("failure", &["error", "tablet", "topo", "vschema"]),
     ("fetch", &[]),
     ("files", &[]),
     ("gtid", &[]),
@@ -32,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "context",
             "deadline",
             "error",
+            "failure",
             "guard",
             "snappy",
             "tablet",
@@ -49,7 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["host"]),
     ("tls", &["files"]),
     ("topo", &["deadline", "error", "failpoint", "host", "key_range", "telemetry", "tls"]),
-    ("vdiff", &["context", "deadline", "error", "sql", "tablet", "topo", "workflow"]),
+    ("vdiff", &["context", "deadline", "error", "failure", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range", "sql"]),
     ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
     ("way_back", &["advise", "cli"]),
@@ -69,7 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "workflow",
         ],
     ),
-    ("workflow", &["context", "deadline", "error", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
+    ("workflow", &["context", "deadline", "error", "failure", "gtid", "key_range", "sql", "tablet", "topo", "vschema"]),
 ];
 const MAX_FILE: usize = 500;
 const MAX_FUNCTION: usize = 80;
@@ -249,4 +254,23 @@ fn the_tests_of_the_threat_table_are_there() {
         }
         assert!(named > 0, "{row:?}");
     }
+}
+
+#[test]
+fn every_reason_is_told_somewhere() {
+    let src = root().join("src");
+    let lists = [src.join("error/check.rs"), src.join("error/reason.rs")];
+    let code: String = sources(&src)
+        .into_iter()
+        .filter(|path| !lists.contains(path) && !path.ends_with("tests.rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let named: BTreeSet<&str> = ["Reason::", "check::"]
+        .iter()
+        .flat_map(|of| code.match_indices(of).map(|(at, of)| &code[at + of.len()..]))
+        .map(|rest| &rest[..rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len())])
+        .collect();
+    let known = CHECKS.iter().map(|check| check.id).chain(REASONS.iter().copied());
+    let idle: Vec<_> = known.filter(|reason| !named.contains(reason.as_str())).collect();
+    assert!(idle.is_empty(), "nothing is refused or found with {idle:?}");
 }

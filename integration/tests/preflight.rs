@@ -63,7 +63,7 @@ async fn dry(context: &Context, request: &MigrateCreateRequest) -> DryRun {
 }
 
 fn ids(run: &DryRun, severity: Severity) -> Vec<&'static str> {
-    run.report.findings.iter().filter(|f| f.severity == severity).map(|f| f.id).collect()
+    run.report.findings.iter().filter(|f| f.severity == severity).map(|f| f.id.as_str()).collect()
 }
 
 async fn everything(life: &Life) -> (Snapshot, Snapshot) {
@@ -306,7 +306,7 @@ async fn complete_as_planned(life: &Life, context: &Context, arguments: &Argumen
         planned = preflight::complete(context, &ending).await;
     }
     // rows that were never compared are worth a word, and nothing else is
-    let found: Vec<&str> = planned.report.findings.iter().map(|finding| finding.id).collect();
+    let found: Vec<&str> = planned.report.findings.iter().map(|finding| finding.id.as_str()).collect();
     assert_eq!(found, ["VDIFF_NONE"], "{planned:?}");
     expect_topology_unchanged(life, &running, "the dry run of complete").await;
     let shown = complete::complete(context, &complete::Arguments { dry_run: true, ..ending.clone() }).await.unwrap();

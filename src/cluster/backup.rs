@@ -9,6 +9,7 @@ use vtmigrated_proto::vttime::Time;
 
 use super::{Error, Result, replication, tablet};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::tablet::LogStream;
 
 /// Files at a time when a request names no number: the stock client's own. Tablets with none would wait for ever.
@@ -40,7 +41,7 @@ pub async fn of_tablet(
              backup command with --allow_primary",
             crate::tablet::alias(&tablet)
         );
-        return Err(Error::precondition("IS_PRIMARY", text, ""));
+        return Err(Error::precondition(Reason::IS_PRIMARY, text, ""));
     }
     follow(context.tablets.backup(&tablet, how).await?, &tablet, log).await
 }
@@ -72,7 +73,7 @@ pub async fn restore(
 ) -> Result<()> {
     let to_time = how.restore_to_timestamp.as_ref().is_some_and(is_time);
     if to_time && !how.restore_to_pos.is_empty() {
-        return Err(Error::invalid("--restore-to-pos and --restore-to-timestamp are mutually exclusive"));
+        return Err(Error::bad_argument("--restore-to-pos and --restore-to-timestamp are mutually exclusive"));
     }
     let stays = how.dry_run || to_time || !how.restore_to_pos.is_empty();
     let tablet = tablet::get(context, alias).await?;
@@ -82,7 +83,7 @@ pub async fn restore(
              this, restart vttablet in replica mode",
             crate::tablet::alias(&tablet)
         );
-        return Err(Error::precondition("IS_PRIMARY", text, ""));
+        return Err(Error::precondition(Reason::IS_PRIMARY, text, ""));
     }
     follow(context.tablets.restore_from_backup(&tablet, how).await?, &tablet, log).await?;
     if stays || context.options.disable_active_reparents {
@@ -100,11 +101,13 @@ fn checked(mut how: manager::BackupRequest) -> Result<manager::BackupRequest> {
     let first = how.init_sql.iter().filter(|sql| !sql.queries.is_empty());
     for sql in first {
         if sql.tablet_types.is_empty() {
-            return Err(Error::invalid("backup init SQL queries provided but no tablet types on which to run them"));
+            return Err(Error::bad_argument(
+                "backup init SQL queries provided but no tablet types on which to run them",
+            ));
         }
         if sql.timeout.as_ref().is_none_or(|timeout| timeout.seconds == 0 && timeout.nanos == 0) {
             let text = "backup init SQL queries provided but no timeout provided -- this is dangerous and not allowed";
-            return Err(Error::invalid(text));
+            return Err(Error::bad_argument(text));
         }
     }
     Ok(how)
@@ -147,7 +150,7 @@ async fn pick(context: &Context, keyspace: &str, name: &str, allow_primary: bool
         let text = format!("no tablet available for backup{why}");
         let help =
             format!("a REPLICA, RDONLY or SPARE tablet of {keyspace}/{name} must replicate, or --allow-primary be set");
-        Error::precondition("NO_TABLET", text, help)
+        Error::precondition(Reason::NO_TABLET, text, help)
     })
 }
 

@@ -5,6 +5,7 @@ use vtmigrated_proto::topodata::{CellInfo, CellsAlias};
 
 use super::{Error, Result};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, Expect, cell, srv_keyspace};
 
 /// Longest cell or alias name, in bytes.
@@ -18,18 +19,18 @@ const MAX_VALUE: usize = 4096;
 /// Bad names, with the texts of other object names.
 pub fn check_name(name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::invalid("cell field is required: empty name"));
+        return Err(Error::bad_argument("cell field is required: empty name"));
     }
     if name.len() > MAX_NAME {
         let head: String = name.chars().take(MAX_NAME).collect();
-        return Err(Error::invalid(format!("name {head} is too long")));
+        return Err(Error::bad_argument(format!("name {head} is too long")));
     }
     if name == "global" {
-        return Err(Error::invalid("the name global stands for the global topology and is no cell"));
+        return Err(Error::bad_argument("the name global stands for the global topology and is no cell"));
     }
     match name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
-        Some(c) => Err(Error::invalid(format!("invalid character {c} in name {name}"))),
-        None if name.starts_with('.') => Err(Error::invalid(format!("invalid character . in name {name}"))),
+        Some(c) => Err(Error::bad_argument(format!("invalid character {c} in name {name}"))),
+        None if name.starts_with('.') => Err(Error::bad_argument(format!("invalid character . in name {name}"))),
         None => Ok(()),
     }
 }
@@ -47,7 +48,7 @@ pub async fn add(context: &Context, name: &str, info: Option<CellInfo>, sent: Op
     check_name(name)?;
     let info = info.unwrap_or_default();
     if info.root.is_empty() {
-        return Err(Error::precondition("BAD_CELL", "CellInfo.Root must be non-empty", ""));
+        return Err(Error::precondition(Reason::BAD_CELL, "CellInfo.Root must be non-empty", ""));
     }
     check_info(&info)?;
     Ok(cell::create(context.topo.global(), name, &info, sent.as_ref()).await?)
@@ -86,7 +87,7 @@ pub async fn delete(context: &Context, name: &str, force: bool) -> Result<()> {
                 "cell {name} has serving keyspaces. Before deleting, delete keyspace with DeleteKeyspace, or use -force to \
                  continue anyway."
             );
-            Err(Error::precondition("CELL_IN_USE", text, format!("serving there: {}", names.join(", "))))
+            Err(Error::precondition(Reason::CELL_IN_USE, text, format!("serving there: {}", names.join(", "))))
         }
         Err(error) if !force => {
             let doing = "can't list SrvKeyspace entries in the cell; use -force flag to continue anyway (e.g. if cell-local \
@@ -135,7 +136,7 @@ pub async fn delete_alias(context: &Context, name: &str) -> Result<()> {
 /// A cell may be in one alias only.
 async fn checked_alias(context: &Context, name: &str, cells: Vec<String>) -> Result<CellsAlias> {
     check_name(name)?;
-    let bad = |why: String| Error::invalid(format!("cells alias {name} is not valid: {why}"));
+    let bad = |why: String| Error::bad_argument(format!("cells alias {name} is not valid: {why}"));
     if cells.is_empty() {
         return Err(bad("it has no cells".into()));
     }
@@ -152,7 +153,7 @@ fn check_info(info: &CellInfo) -> Result<()> {
     for value in [&info.server_address, &info.root] {
         if value.len() > MAX_VALUE || value.chars().any(char::is_control) {
             let text = "bad cell: server address and root are single lines of at most 4096 bytes";
-            return Err(Error::invalid(text));
+            return Err(Error::bad_argument(text));
         }
     }
     Ok(())

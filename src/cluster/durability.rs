@@ -3,6 +3,7 @@
 use vtmigrated_proto::topodata::{Keyspace, Tablet, TabletType};
 
 use super::{Error, Result};
+use crate::error::Reason;
 
 /// A policy of Vitess 22.0.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Durability {
         let name = if keyspace.durability_policy.is_empty() { "none" } else { &keyspace.durability_policy };
         Self::parse(name).ok_or_else(|| {
             let help = "set another one: SetKeyspaceDurabilityPolicy --durability-policy <policy> <keyspace>";
-            Error::precondition("DURABILITY_POLICY", format!("durability policy {name} not found"), help)
+            Error::precondition(Reason::DURABILITY_POLICY, format!("durability policy {name} not found"), help)
         })
     }
 

@@ -8,7 +8,7 @@ use vtmigrated_proto::vschema;
 use super::durability::Durability;
 use super::{Error, Result, shard_delete};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::topo::{self, Expect, Lock, Write, keyspace, paths, srv_vschema};
 
 /// A keyspace to be made.
@@ -118,7 +118,7 @@ async fn delete_locked(
     if !shards.is_empty() && !recursive {
         let text =
             format!("keyspace {name} still has {} shards; use Recursive=true or remove them manually", shards.len());
-        return Err(Error::precondition("KEYSPACE_HAS_SHARDS", text, format!("shards: {}", shards.join(", "))));
+        return Err(Error::precondition(Reason::KEYSPACE_HAS_SHARDS, text, format!("shards: {}", shards.join(", "))));
     }
     if topo::Record::<Keyspace>::find(global, &paths::keyspace(name)).await?.is_none() && shards.is_empty() {
         return Err(topo::Error::NoNode(global.full(&paths::keyspace(name))).into());
@@ -160,7 +160,7 @@ async fn refuse_ways_back(context: &Context, name: &str) -> Result<()> {
         "take them away first: vtmigrated way-back cancel --target-keyspace {name} --workflow {first}; with Force=true what they have \
          denied and made there stays until that command takes it away, which is to be run before a keyspace of this name is made again"
     );
-    Err(Error::precondition("WAY_BACK_EXISTS", text, help))
+    Err(Error::precondition(Reason::WAY_BACK_EXISTS, text, help))
 }
 
 fn check(new: &New) -> Result<()> {
@@ -169,13 +169,13 @@ fn check(new: &New) -> Result<()> {
     match KeyspaceType::try_from(record.keyspace_type) {
         Ok(KeyspaceType::Normal) => {}
         Ok(KeyspaceType::Snapshot) if record.base_keyspace.is_empty() => {
-            return Err(Error::invalid("BaseKeyspace is required for SNAPSHOT keyspaces"));
+            return Err(Error::bad_argument("BaseKeyspace is required for SNAPSHOT keyspaces"));
         }
         Ok(KeyspaceType::Snapshot) if record.snapshot_time.is_none() => {
-            return Err(Error::invalid("SnapshotTime is required for SNAPSHOT keyspaces"));
+            return Err(Error::bad_argument("SnapshotTime is required for SNAPSHOT keyspaces"));
         }
         Ok(KeyspaceType::Snapshot) => {}
-        Err(_) => return Err(Error::invalid(format!("unknown keyspace type {}", record.keyspace_type))),
+        Err(_) => return Err(Error::bad_argument(format!("unknown keyspace type {}", record.keyspace_type))),
     }
     if !record.base_keyspace.is_empty() {
         paths::check_name(&record.base_keyspace).map_err(|error| error.wrap("BaseKeyspace"))?;
@@ -196,7 +196,7 @@ fn check_policy(policy: &str) -> Result<()> {
     let shown: String = policy.chars().take(64).collect();
     let text = format!("durability policy <{shown}> is not a valid policy. Please register it as a policy first");
     let help = format!("policies: {}", Durability::NAMES.join(", "));
-    Err(Error::refused(Code::InvalidArgument, "DURABILITY_POLICY", text, help))
+    Err(Error::refused(Code::InvalidArgument, Reason::DURABILITY_POLICY, text, help))
 }
 
 /// Gives a snapshot keyspace its base's VSchema, to be routed to only when named. Without a base an empty one.

@@ -9,7 +9,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::{Error, Result, cell};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::topo::{self, Conn, paths};
 
 /// Longest path, in bytes.
@@ -57,7 +57,12 @@ pub async fn get(context: &Context, path: &str, version: i64, as_json: bool) -> 
     };
     if version != 0 && version != node.version {
         let text = format!("version {version} of {path} is not stored any more: its version is {}", node.version);
-        return Err(Error::refused(Code::NotFound, "TOPO_VERSION", text, "leave --version away to read it as it is"));
+        return Err(Error::refused(
+            Code::NotFound,
+            Reason::TOPO_VERSION,
+            text,
+            "leave --version away to read it as it is",
+        ));
     }
     let data = decode(relative, &node.value, as_json)
         .map_err(|error| error.doing(format!("error decoding file content for cell {path}")))?;
@@ -68,7 +73,7 @@ pub async fn get(context: &Context, path: &str, version: i64, as_json: bool) -> 
 fn split(path: &str) -> Result<(&str, String)> {
     let bad = || {
         let shown: String = path.chars().take(256).collect();
-        Error::invalid(format!("invalid path: {}", shown.escape_debug()))
+        Error::bad_argument(format!("invalid path: {}", shown.escape_debug()))
     };
     let hostile = path.len() > MAX_PATH || path.chars().any(char::is_control) || path.split('/').any(|p| p == "..");
     let rest = path.strip_prefix('/').filter(|_| !hostile).ok_or_else(bad)?;
@@ -114,7 +119,7 @@ pub fn decode(path: &str, value: &Bytes, as_json: bool) -> Result<String> {
     let Some(descriptor) = message(path).and_then(descriptor) else {
         if as_json {
             let name = path.rsplit('/').next().unwrap_or_default();
-            return Err(Error::invalid(format!("unknown topo protobuf type for {name}")));
+            return Err(Error::bad_argument(format!("unknown topo protobuf type for {name}")));
         }
         return Ok(String::from_utf8_lossy(value).into_owned());
     };

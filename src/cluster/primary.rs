@@ -5,6 +5,7 @@ use vtmigrated_proto::topodata::{Keyspace, Shard, Tablet, TabletAlias};
 
 use super::{Error, Result};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, Cells, Record, paths, shard, tablet};
 
 /// The primaries of all shards of a keyspace, ascending by shard. Shards that neither serve nor have a primary are left
@@ -58,7 +59,7 @@ fn alias(shard: &Shard) -> Option<TabletAlias> {
 
 fn no_primary(keyspace: &str, name: &str) -> Error {
     let text = format!("no primary tablet for shard {keyspace}/{name}");
-    Error::precondition("NO_PRIMARY", text, "elect one with PlannedReparentShard")
+    Error::precondition(Reason::NO_PRIMARY, text, "elect one with PlannedReparentShard")
 }
 
 async fn tablets(cells: &Cells, aliases: &[TabletAlias]) -> Result<Vec<Tablet>> {

@@ -94,7 +94,7 @@ async fn one_shard(context: &Context, keyspace: &str, name: &str, reload: &Reloa
 }
 
 async fn call(context: &Context, tablet: &Tablet, reload: &Reload, turns: &Semaphore) -> Result<()> {
-    let _turn = turns.acquire().await.map_err(|error| Error::invalid(error.to_string()))?;
+    let _turn = turns.acquire().await.map_err(|error| Error::bad_argument(error.to_string()))?;
     let waits = tablet.r#type() != TabletType::Primary;
     let wait_position = if waits { reload.wait_position.clone() } else { String::new() };
     context.tablets.reload_schema(tablet, ReloadSchemaRequest { wait_position }).await?;

@@ -1,7 +1,7 @@
 //! Making a tablet the first primary of its shard.
 //!
 //! Moving the primary of a shard that has one is not done here: [`first_election`] says so before anything is done, and
-//! the caller can forward the call ([`NOT_FIRST_ELECTION`]).
+//! the caller can forward the call ([`Reason::NOT_FIRST_ELECTION`]).
 
 mod elect;
 mod init;
@@ -19,10 +19,9 @@ use super::durability::Durability;
 use super::keyspace::finish;
 use super::{Error, Result, shard, tablet};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{Lock, keyspace as keyspaces, paths, shard as shards};
 
-/// Reason of the refusal of shards that have, or had, a primary. Nothing was done then, and no lock was taken.
-pub const NOT_FIRST_ELECTION: &str = "NOT_FIRST_ELECTION";
 /// Waiting time for replicas when the request has none.
 pub const WAIT_REPLICAS: Duration = Duration::from_secs(30);
 /// Time for tablets to answer before the first of them is made primary, as stock's flag `--remote_operation_timeout` has it.
@@ -74,7 +73,7 @@ pub async fn first_election(context: &Context, wanted: &Wanted) -> Result<bool> 
 /// writes the shard's record, as in stock. Done again with the same tablet it mends replicas that could not follow.
 ///
 /// # Errors
-/// Refused with [`NOT_FIRST_ELECTION`] before anything is done: shards that have a primary. All tablets must answer.
+/// Refused with [`Reason::NOT_FIRST_ELECTION`] before anything is done: shards that have a primary. All tablets must answer.
 pub async fn planned(context: &Context, wanted: &Wanted) -> Result<Elected> {
     if !first_election(context, wanted).await? {
         return Err(not_first());
@@ -110,7 +109,7 @@ fn not_first() -> Error {
     let text =
         "vtctlservice.Vtctld/PlannedReparentShard is served by vtmigrated for shards that never had a primary only";
     let help = "name a stock vtctld of the same cluster with --fallback-vtctld-server, or send this command to it";
-    Error::not_served(NOT_FIRST_ELECTION, text, help)
+    Error::not_served(Reason::NOT_FIRST_ELECTION, text, help)
 }
 
 async fn planned_locked(context: &Context, wanted: &Wanted, lock: &Lock) -> Result<Elected> {
@@ -120,7 +119,7 @@ async fn planned_locked(context: &Context, wanted: &Wanted, lock: &Lock) -> Resu
     {
         let found = state.record.primary_alias.as_ref().map_or_else(|| "<nil>".to_owned(), paths::alias_text);
         let text = format!("primary {found} is not equal to expected alias {}", paths::alias_text(expected));
-        return Err(Error::precondition("EXPECTED_PRIMARY", text, ""));
+        return Err(Error::precondition(Reason::EXPECTED_PRIMARY, text, ""));
     }
     let pools = reach(context, &state.tablets).await?;
     let mut events = journal::Events::default();
@@ -130,7 +129,7 @@ async fn planned_locked(context: &Context, wanted: &Wanted, lock: &Lock) -> Resu
     if !state.durability.can_write(&primary, &state.tablets) {
         let text = format!("primary-elect tablet {name} won't be able to make forward progress on promotion");
         let help = "the keyspace's durability policy wants acknowledgements that no other tablet of the shard can give";
-        return Err(Error::precondition("DURABILITY_POLICY", text, help));
+        return Err(Error::precondition(Reason::DURABILITY_POLICY, text, help));
     }
     held(lock).await?;
     let wait = wanted.wait_replicas.unwrap_or(WAIT_REPLICAS);
@@ -194,7 +193,7 @@ fn check(wanted: &Wanted) -> Result<()> {
     shards::parse_name(&wanted.shard)?;
     if let Some(alias) = wanted.new.as_ref().filter(|_| wanted.new == wanted.avoid) {
         let text = format!("primary-elect tablet {} is the same as the tablet to avoid", paths::alias_text(alias));
-        return Err(Error::precondition("AVOIDED", text, ""));
+        return Err(Error::precondition(Reason::AVOIDED, text, ""));
     }
     Ok(())
 }

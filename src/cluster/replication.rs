@@ -10,11 +10,8 @@ use vtmigrated_proto::topodata::{Shard, Tablet, TabletAlias, TabletType};
 use super::durability::Durability;
 use super::{Error, Result, shown, tablet};
 use crate::context::Context;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason};
 use crate::topo::{keyspace, paths, shard};
-
-/// Reason of errors: there is nobody to replicate from.
-const NO_PRIMARY: &str = "NO_PRIMARY";
 
 /// A tablet before and after its type was changed.
 #[derive(Clone, Debug)]
@@ -46,7 +43,7 @@ pub struct NewPrimary {
 /// Refused: other changes, and shards without a primary.
 pub async fn change_type(context: &Context, alias: &TabletAlias, wanted: i32, dry_run: bool) -> Result<TypeChange> {
     let Ok(wanted) = TabletType::try_from(wanted) else {
-        return Err(Error::invalid(format!("unknown tablet type {wanted}")));
+        return Err(Error::bad_argument(format!("unknown tablet type {wanted}")));
     };
     let before = tablet::get(context, alias).await?;
     if !is_trivial(before.r#type(), wanted) {
@@ -54,7 +51,11 @@ pub async fn change_type(context: &Context, alias: &TabletAlias, wanted: i32, dr
         let alias = shown(alias);
         let text =
             format!("tablet {alias} type change {old} -> {new} is not an allowed transition for ChangeTabletType");
-        return Err(Error::precondition("TYPE_CHANGE", text, "to make a tablet primary use PlannedReparentShard"));
+        return Err(Error::precondition(
+            Reason::TYPE_CHANGE,
+            text,
+            "to make a tablet primary use PlannedReparentShard",
+        ));
     }
     let expected = Tablet { r#type: wanted.into(), ..before.clone() };
     if dry_run {
@@ -93,7 +94,7 @@ pub async fn reparent(context: &Context, alias: &TabletAlias) -> Result<(Tablet,
     let source = Source::of(context, &tablet, "potential replica").await?;
     if source.primary.alias.as_ref() == Some(alias) {
         let text = format!("cannot ReparentTablet current shard primary ({}) onto itself", paths::alias_text(alias));
-        return Err(Error::precondition("IS_PRIMARY", text, ""));
+        return Err(Error::precondition(Reason::IS_PRIMARY, text, ""));
     }
     source.set_on(context, &tablet).await?;
     Ok((tablet, source.shard.primary_alias))
@@ -106,7 +107,7 @@ pub(super) async fn follow_primary(context: &Context, alias: &TabletAlias) -> Re
     match Source::of(context, &tablet, "potential replica").await {
         Ok(source) if source.primary.alias.as_ref() == Some(alias) => Ok(()),
         Ok(source) => source.set_on(context, &tablet).await,
-        Err(error) if error.reason() == NO_PRIMARY || error.code() == Code::NotFound => {
+        Err(error) if error.reason() == Reason::NO_PRIMARY || error.code() == Code::NotFound => {
             tracing::warn!(vitess.tablet.alias = paths::alias_text(alias), "nothing to replicate from: {error}");
             Ok(())
         }
@@ -208,20 +209,20 @@ impl Source {
         let shard = shard.value;
         let Some(alias) = shard.primary_alias.clone().filter(|alias| !alias.cell.is_empty()) else {
             let text = format!("no primary tablet for shard {keyspace}/{name}");
-            return Err(Error::precondition(NO_PRIMARY, text, "elect one with PlannedReparentShard"));
+            return Err(Error::precondition(Reason::NO_PRIMARY, text, "elect one with PlannedReparentShard"));
         };
         let primary_text = paths::alias_text(&alias);
         let doing = || format!("cannot lookup primary tablet {primary_text} for shard {keyspace}/{name}");
         let primary = tablet::get(context, &alias).await.map_err(|error| error.doing(doing()))?;
         if primary.r#type() != TabletType::Primary {
             let text = format!("TopologyServer has incosistent state for shard primary {primary_text}");
-            return Err(Error::precondition(NO_PRIMARY, text, "its record is of another type: see GetTablet"));
+            return Err(Error::precondition(Reason::NO_PRIMARY, text, "its record is of another type: see GetTablet"));
         }
         if primary.keyspace != *keyspace || primary.shard != *name {
             let replica = crate::tablet::alias(follower);
             let text =
                 format!("primary {primary_text} and {role} {replica} not in same keypace shard ({keyspace}/{name})");
-            return Err(Error::precondition(NO_PRIMARY, text, ""));
+            return Err(Error::precondition(Reason::NO_PRIMARY, text, ""));
         }
         Ok(Self { shard, primary, durability: Durability::of(&keyspace_record.value)? })
     }

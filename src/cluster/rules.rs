@@ -135,7 +135,7 @@ impl Rebuild {
 fn check<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<()> {
     for name in names {
         if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
-            return Err(Error::invalid("bad routing rule: its names are single lines of 1 to 1024 bytes"));
+            return Err(Error::bad_argument("bad routing rule: its names are single lines of 1 to 1024 bytes"));
         }
     }
     Ok(())

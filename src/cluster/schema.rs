@@ -24,6 +24,7 @@ use super::keyspace::{finish, lock};
 use super::reload::{self, Reload};
 use super::{Error, Result, tablet};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::tablet::GetSchema;
 use crate::topo::{Lock, paths};
 
@@ -91,7 +92,7 @@ pub async fn get(context: &Context, alias: &TabletAlias, what: GetSchema, detail
 /// Everything that can be told beforehand is told before the first statement runs. Online strategies are refused.
 pub async fn apply(context: &Context, change: Change) -> Result<HashMap<String, u64>> {
     if change.statements.is_empty() {
-        return Err(Error::precondition("NO_SQL", "Sql must be a non-empty array", ""));
+        return Err(Error::precondition(Reason::NO_SQL, "Sql must be a non-empty array", ""));
     }
     let strategy = Strategy::parse(&change.ddl_strategy)?;
     let statements = statement::check_all(&change.statements)?;
@@ -101,13 +102,13 @@ pub async fn apply(context: &Context, change: Change) -> Result<HashMap<String, 
     paths::check_name(&change.keyspace)?;
     if !change.uuids.is_empty() && change.uuids.len() != statements.len() {
         let text = format!("provided {} UUIDs do not match number of DDLs {}", change.uuids.len(), statements.len());
-        return Err(Error::invalid(text));
+        return Err(Error::bad_argument(text));
     }
     let primaries = primaries(context, &change.keyspace).await?;
     if let Some(statement) = statements.iter().find(|statement| !statement.is_ddl && primaries.len() != 1) {
         let shown: String = statement.sql.chars().take(SHOWN).collect();
         let text = format!("non-ddl statements can only be executed for single shard keyspaces: {shown}");
-        return Err(Error::precondition("NOT_DDL", text, ""));
+        return Err(Error::precondition(Reason::NOT_DDL, text, ""));
     }
     let batches = statement::batches(&statements, &strategy, change.batch_size)?;
     let lock = locked(context, &change.keyspace).await?;

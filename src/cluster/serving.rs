@@ -12,6 +12,7 @@ use vtmigrated_proto::vschema::SrvVSchema;
 use super::keyspace::{finish, lock};
 use super::{Error, Result, cell};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::key_range;
 use crate::topo::{self, Cells, Expect, Lock, Record, Write, keyspace, paths, shard, srv_keyspace, srv_vschema, wire};
 
@@ -86,7 +87,7 @@ pub async fn vschemas(context: &Context, cells: &[String]) -> Result<Vec<(String
 /// Removes the SrvVSchema of one cell.
 pub async fn delete_vschema(context: &Context, cell: &str) -> Result<()> {
     if cell.is_empty() {
-        return Err(Error::invalid("cell must be non-empty"));
+        return Err(Error::bad_argument("cell must be non-empty"));
     }
     cell::check_name(cell)?;
     Ok(context.topo.cell(cell).await?.remove(paths::SRV_VSCHEMA).await?)
@@ -107,13 +108,13 @@ pub async fn set_query_service(
     if shard.tablet_controls.iter().any(|control| !control.denied_tables.is_empty()) {
         let text =
             format!("cannot safely alter DisableQueryService as DeniedTables is set for shard {keyspace}/{name}");
-        return Err(Error::precondition("DENIED_TABLES", text, "remove the denied tables first"));
+        return Err(Error::precondition(Reason::DENIED_TABLES, text, "remove the denied tables first"));
     }
     let mut controls = shard.tablet_controls.iter();
     if !change.disable && controls.any(|control| control.tablet_type() == change.tablet_type && control.frozen) {
         let text =
             format!("migrate has gone past the point of no return, cannot re-enable serving for {keyspace}/{name}");
-        return Err(Error::precondition("FROZEN", text, ""));
+        return Err(Error::precondition(Reason::FROZEN, text, ""));
     }
     let cells = cell::select(context, cells).await?;
     lock.check().await?;
@@ -184,7 +185,7 @@ async fn rebuild_locked(
                 "can't rebuild serving keyspace while a migration is on going. TabletControls is set for partition {}",
                 partition.served_type().as_str_name()
             );
-            return Err(Error::precondition("QUERY_SERVICE_DISABLED", text, ""));
+            return Err(Error::precondition(Reason::QUERY_SERVICE_DISABLED, text, ""));
         }
     }
     let graph = graph(&record.value, &shards);
@@ -235,7 +236,7 @@ fn with_throttler(graph: &SrvKeyspace, old: Option<&Record<SrvKeyspace>>) -> Srv
 /// The ranges of a partition must cover everything, each following the other.
 fn check_partition(cell: &str, partition: &KeyspacePartition) -> Result<()> {
     let tablet_type = partition.served_type().as_str_name();
-    let bad = |text: String| Error::precondition("SHARD_RANGES", text, "see FindAllShardsInKeyspace");
+    let bad = |text: String| Error::precondition(Reason::SHARD_RANGES, text, "see FindAllShardsInKeyspace");
     let shards = &partition.shard_references;
     if shards.first().and_then(|shard| shard.key_range.as_ref()).is_some_and(|range| !range.start.is_empty()) {
         return Err(bad(format!("keyspace partition for {tablet_type} in cell {cell} does not start with min key")));

@@ -113,11 +113,11 @@ pub async fn set_primary_serving(context: &Context, keyspace: &str, name: &str, 
 /// Adds or removes denied tables, or switches the query service of a tablet type, under the keyspace's lock.
 pub async fn set_tablet_control(context: &Context, keyspace: &str, name: &str, control: Control) -> Result<Shard> {
     let Ok(tablet_type) = TabletType::try_from(control.tablet_type) else {
-        return Err(Error::invalid(format!("unknown tablet type {}", control.tablet_type)));
+        return Err(Error::bad_argument(format!("unknown tablet type {}", control.tablet_type)));
     };
     for table in &control.denied_tables {
         if table.is_empty() || table.len() > 1024 || table.chars().any(char::is_control) {
-            return Err(Error::invalid("denied tables are single lines of 1 to 1024 bytes"));
+            return Err(Error::bad_argument("denied tables are single lines of 1 to 1024 bytes"));
         }
     }
     cell::check_names(&control.cells)?;
@@ -231,7 +231,7 @@ async fn update_from(
 fn update_denied_tables(shard: &mut Shard, name: &str, tablet_type: TabletType, control: &Control) -> Result<()> {
     let (cells, tables) = (&control.cells, &control.denied_tables);
     if tablet_type == TabletType::Primary && !cells.is_empty() {
-        return Err(Error::invalid("you cannot specify cells for a primary's tablet control"));
+        return Err(Error::bad_argument("you cannot specify cells for a primary's tablet control"));
     }
     let Some(at) = shard.tablet_controls.iter().position(|control| control.tablet_type() == tablet_type) else {
         if !control.remove {
@@ -262,7 +262,7 @@ fn update_denied_tables(shard: &mut Shard, name: &str, tablet_type: TabletType, 
             old.cells.is_empty()
         }
         (_, false) if old.denied_tables != *tables => {
-            return Err(Error::invalid(format!(
+            return Err(Error::bad_argument(format!(
                 "trying to use two different sets of denied tables for shard {name}: {} and {}",
                 super::listed(&old.denied_tables),
                 super::listed(tables)

@@ -11,6 +11,7 @@ use vtmigrated_proto::topodata::{Shard, ShardReplication, SrvKeyspace};
 use super::keyspace::{finish, lock};
 use super::{Error, Result, cell, shard as shards};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, Conn, Expect, Lock, Record, Write, paths, shard, srv_keyspace, wire};
 
 /// Field number of `partitions` in a SrvKeyspace.
@@ -93,7 +94,7 @@ async fn look(
 ) -> Result<Vec<Write>> {
     let name = shard::name(record);
     let Removal { keyspace, cell, recursive, force } = removal;
-    let refused = |text: String, help: &str| Err(Error::precondition("CELL_IN_USE", text, help));
+    let refused = |text: String, help: &str| Err(Error::precondition(Reason::CELL_IN_USE, text, help));
     if !serving.partitions.iter().flat_map(|partition| &partition.shard_references).any(|shard| shard.name == name) {
         return Err(not_serving(removal, name));
     }
@@ -124,7 +125,7 @@ async fn look(
 
 fn not_serving(Removal { keyspace, cell, .. }: Removal<'_>, name: &str) -> Error {
     let text = format!("shard {keyspace}/{name} does not have serving cell {cell}");
-    Error::precondition("CELL_NOT_SERVING", text, "")
+    Error::precondition(Reason::CELL_NOT_SERVING, text, "")
 }
 
 async fn delete(conn: &Arc<dyn Conn>, lock: &Lock, writes: Vec<Write>) -> Result<()> {

@@ -6,6 +6,7 @@ use vtmigrated_proto::topodata::{Shard, ShardReplication, Tablet};
 use super::keyspace::finish;
 use super::{Error, Result};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, Cells, Conn, Expect, Lock, Record, Write, paths, shard, srv_keyspace, tablet};
 
 /// How far a deletion may go.
@@ -62,14 +63,14 @@ async fn delete_locked(
         let text = format!(
             "shard {keyspace}/{name} is still serving; cannot delete it; use EvenIfServing = true to delete anyway"
         );
-        return Err(Error::precondition("SHARD_SERVING", text, ""));
+        return Err(Error::precondition(Reason::SHARD_SERVING, text, ""));
     }
     if let Some((cell, _, found)) = tablets.iter().find(|(_, _, found)| !found.is_empty() && !options.recursive) {
         let text = format!(
             "Shard {keyspace}/{name} still hase {} tablets in cell {cell}; use Recursive = true or remove them manually",
             found.len()
         );
-        return Err(Error::precondition("SHARD_HAS_TABLETS", text, format!("tablets: {}", found.join(", "))));
+        return Err(Error::precondition(Reason::SHARD_HAS_TABLETS, text, format!("tablets: {}", found.join(", "))));
     }
     if let Some(lock) = guard {
         lock.check().await?;

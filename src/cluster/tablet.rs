@@ -49,7 +49,7 @@ pub struct Statement {
 /// # Errors
 /// Refused when it is not there, or names no cell.
 pub fn alias(alias: Option<TabletAlias>) -> Result<TabletAlias> {
-    let alias = alias.ok_or_else(|| Error::invalid("a tablet alias is required"))?;
+    let alias = alias.ok_or_else(|| Error::bad_argument("a tablet alias is required"))?;
     cell::check_name(&alias.cell)?;
     Ok(alias)
 }
@@ -63,7 +63,7 @@ pub async fn get(context: &Context, alias: &TabletAlias) -> Result<Tablet> {
 /// Tablets, ascending by alias. A primary that is not the latest one of its shard is of type `UNKNOWN`.
 pub async fn list(context: &Context, filter: Filter) -> Result<Vec<Tablet>> {
     let Ok(wanted) = TabletType::try_from(filter.tablet_type) else {
-        return Err(Error::invalid(format!("unknown tablet type {}", filter.tablet_type)));
+        return Err(Error::bad_argument(format!("unknown tablet type {}", filter.tablet_type)));
     };
     let of_type = |tablet: &Tablet| wanted == TabletType::Unknown || tablet.r#type() == wanted;
     let mut tablets = if !filter.aliases.is_empty() {
@@ -154,7 +154,7 @@ pub async fn refresh_state_by_shard(
 ) -> Result<Refreshed> {
     for (value, what) in [(keyspace, "keyspace"), (name, "shard")] {
         if value.is_empty() {
-            return Err(Error::invalid(format!("RefreshStateByShard requires a {what}")));
+            return Err(Error::bad_argument(format!("RefreshStateByShard requires a {what}")));
         }
     }
     let (tablets, partial) = of_shard(context, keyspace, name, cells)
@@ -212,9 +212,9 @@ pub async fn fetch_as_dba(context: &Context, alias: &TabletAlias, statement: Sta
 
 pub(super) fn max_rows(statement: &Statement) -> Result<u64> {
     if statement.query.trim().is_empty() {
-        return Err(Error::invalid("the query is empty"));
+        return Err(Error::bad_argument("the query is empty"));
     }
-    u64::try_from(statement.max_rows).map_err(|_| Error::invalid("max_rows is negative"))
+    u64::try_from(statement.max_rows).map_err(|_| Error::bad_argument("max_rows is negative"))
 }
 
 /// The primary, if it is in one of the cells, and what the cells' replication graphs name.

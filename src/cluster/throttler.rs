@@ -12,7 +12,7 @@ use vtmigrated_proto::vttime::Time;
 use super::keyspace::{finish, lock};
 use super::{Error, Result, now, tablet};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::topo::{self, Conn, Lock, keyspace, paths, srv_keyspace, wire};
 
 /// Metrics of Vitess 22.0.3.
@@ -110,27 +110,27 @@ async fn write_serving(conn: &Arc<dyn Conn>, name: &str, change: &Change) -> Res
 
 fn check_change(change: &Change) -> Result<()> {
     if change.enable && change.disable {
-        return Err(Error::invalid("--enable and --disable are mutually exclusive"));
+        return Err(Error::bad_argument("--enable and --disable are mutually exclusive"));
     }
     let rule = change.throttled_app.as_ref();
     let texts =
         [&change.metric, &change.app].into_iter().chain(&change.custom_query).chain(rule.map(|rule| &rule.name));
     if texts.into_iter().chain(&change.app_metrics).any(|text| text.len() > MAX_TEXT) {
-        return Err(Error::invalid("bad throttler setting: names and queries are at most 4096 bytes"));
+        return Err(Error::bad_argument("bad throttler setting: names and queries are at most 4096 bytes"));
     }
     if !change.threshold.is_finite() || rule.is_some_and(|rule| !rule.ratio.is_finite()) {
-        return Err(Error::invalid("bad throttler setting: thresholds and ratios are finite numbers"));
+        return Err(Error::bad_argument("bad throttler setting: thresholds and ratios are finite numbers"));
     }
     if !change.metric.is_empty() && !METRICS.contains(&change.metric.as_str()) {
         let help = format!("metrics: {}", METRICS.join(", "));
         let text = format!("unknown metric name: {}", change.metric);
-        return Err(Error::refused(Code::InvalidArgument, "METRIC", text, help));
+        return Err(Error::refused(Code::InvalidArgument, Reason::METRIC, text, help));
     }
     let mut seen = Vec::new();
     for name in &change.app_metrics {
-        let metric = metric(name).ok_or_else(|| Error::invalid(format!("invalid metric name: {name}")))?;
+        let metric = metric(name).ok_or_else(|| Error::bad_argument(format!("invalid metric name: {name}")))?;
         if seen.contains(&metric) {
-            return Err(Error::invalid(format!("duplicate metric name: {metric}")));
+            return Err(Error::bad_argument(format!("duplicate metric name: {metric}")));
         }
         seen.push(metric);
     }

@@ -119,7 +119,7 @@ fn parse(dtid: &str) -> Result<(&str, &str)> {
 }
 
 fn bad(what: &str, dtid: &str) -> Error {
-    Error::invalid(format!("invalid {what} in dtid: {}", shown(dtid)))
+    Error::bad_argument(format!("invalid {what} in dtid: {}", shown(dtid)))
 }
 
 fn shown(dtid: &str) -> String {

@@ -47,7 +47,7 @@ pub async fn apply(context: &Context, change: Change) -> Result<Changed> {
         false => error.wrap(format!("GetKeyspace({name})")),
     })?;
     if change.vschema.is_some() != change.sql.is_empty() {
-        return Err(Error::invalid("must pass exactly one of req.VSchema and req.Sql"));
+        return Err(Error::bad_argument("must pass exactly one of req.VSchema and req.Sql"));
     }
     let changed = loop {
         let old = match change.vschema {

@@ -76,7 +76,7 @@ pub(super) fn encode(finding: preflight::Finding) -> Finding {
         Found::Unchecked => Severity::Unchecked,
     };
     Finding {
-        id: finding.id.to_owned(),
+        id: finding.id.to_string(),
         severity: severity.into(),
         subject: finding.subject,
         cause: finding.cause,

@@ -13,7 +13,7 @@ use crate::error::Explain;
 use crate::guard::listen::Peer;
 use crate::guard::{Caller, Role};
 use crate::server::layers::call::Rpc;
-use crate::server::{rpcs, status};
+use crate::server::rpcs;
 use crate::telemetry::grpc_code;
 
 /// Log target of the lines.
@@ -131,7 +131,7 @@ impl Entry {
     pub fn end<R, E: Explain>(mut self, done: &Result<R, E>) {
         match done {
             Err(error) if self.offered && error.is_forwarded() => self.finished = true,
-            Err(error) => self.end_with(status::grpc(error.code())),
+            Err(error) => self.end_with(error.code().grpc()),
             Ok(_) => self.end_with(tonic::Code::Ok),
         }
     }

@@ -6,7 +6,7 @@ use vtmigrated_proto::vtctldata::*;
 
 use super::{about, audit};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::workflow::migrate::{arguments, complete, create};
 use crate::workflow::{Error, Result};
 
@@ -48,5 +48,5 @@ pub async fn mirror_traffic(_: &Context, _: WorkflowMirrorTrafficRequest) -> Res
 fn no_traffic<R>(action: &str) -> Result<R> {
     let text = format!("invalid action for Migrate workflow: {action}");
     let help = "a Migrate ends with complete; for other workflows name a stock vtctld with --fallback-vtctld-server";
-    Err(Error::NotServed { code: Code::InvalidArgument, reason: "NO_TRAFFIC", text, help: help.to_owned() })
+    Err(Error::NotServed { code: Code::InvalidArgument, reason: Reason::NO_TRAFFIC, text, help: help.to_owned() })
 }

@@ -70,5 +70,5 @@ pub async fn positions(
 
 /// An alias that has a text of its own when it is not there.
 fn required(found: Option<TabletAlias>, text: &str) -> Result<TabletAlias, Error> {
-    alias(Some(found.ok_or_else(|| Error::invalid(text))?))
+    alias(Some(found.ok_or_else(|| Error::bad_argument(text))?))
 }

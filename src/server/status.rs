@@ -6,7 +6,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, PreconditionViolation, StatusExt};
 
-use crate::error::{Code, Explain};
+use crate::error::{Explain, Reason, Violation};
 
 /// Longest error text, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -22,9 +22,6 @@ const MIN_VIOLATION: usize = 128;
 
 /// Trailer by which a handler tells the router that this call is for the fallback. It never leaves the program.
 pub(super) const FORWARD: &str = "vtmigrated-forward";
-
-/// What stands in the way: its id, what it is about, and a text.
-type Violation = (String, String, String);
 
 /// Leaves so much of something that is told.
 type Shorten = fn(&mut Told, usize);
@@ -47,7 +44,7 @@ pub fn status(error: &dyn Explain) -> Status {
 #[derive(Clone)]
 struct Told {
     code: GrpcCode,
-    reason: &'static str,
+    reason: Reason,
     text: String,
     help: String,
     violations: Vec<Violation>,
@@ -56,7 +53,7 @@ struct Told {
 impl Told {
     fn of(error: &dyn Explain) -> Self {
         let mut told = Self {
-            code: grpc(error.code()),
+            code: error.code().grpc(),
             reason: error.reason(),
             text: error.to_string(),
             help: error.help(),
@@ -70,12 +67,12 @@ impl Told {
     fn status(&self) -> Status {
         let mut text = self.text.clone();
         let mut details = ErrorDetails::new();
-        details.set_error_info(self.reason, "vtmigrated", HashMap::new());
+        details.set_error_info(self.reason.as_str(), "vtmigrated", HashMap::new());
         if !self.help.is_empty() {
             text = format!("{text}\n{}", self.help);
             details.add_help_link(self.help.clone(), "");
         }
-        let violation = |(kind, subject, text): &Violation| PreconditionViolation::new(kind, subject, text);
+        let violation = |v: &Violation| PreconditionViolation::new(v.reason.as_str(), &v.subject, &v.text);
         let violations: Vec<PreconditionViolation> = self.violations.iter().map(violation).collect();
         if !violations.is_empty() {
             details.set_precondition_failure(violations);
@@ -88,9 +85,9 @@ impl Told {
         let steps: [(usize, usize, Shorten); 4] = [
             (1, self.violations.len(), |told, most| told.violations.truncate(most)),
             (MIN_VIOLATION, MAX_HELP, |told, most| {
-                for (_, subject, text) in &mut told.violations {
-                    cut(subject, most);
-                    cut(text, most);
+                for violation in &mut told.violations {
+                    cut(&mut violation.subject, most);
+                    cut(&mut violation.text, most);
                 }
             }),
             (MIN_HELP, MAX_HELP, |told, most| cut(&mut told.help, most)),
@@ -162,28 +159,8 @@ fn headed(mut text: String) -> String {
 
 /// The same, told in the log.
 pub fn logged(error: &dyn Explain) -> Status {
-    tracing::warn!(error.code = %error.code(), error.reason = error.reason(), detail = %error, "call failed");
+    tracing::warn!(error.code = %error.code(), error.reason = error.reason().as_str(), detail = %error, "call failed");
     status(error)
-}
-
-/// The same code on the wire.
-pub(super) fn grpc(code: Code) -> GrpcCode {
-    match code {
-        Code::Cancelled => GrpcCode::Cancelled,
-        Code::Unknown => GrpcCode::Unknown,
-        Code::InvalidArgument => GrpcCode::InvalidArgument,
-        Code::DeadlineExceeded => GrpcCode::DeadlineExceeded,
-        Code::NotFound => GrpcCode::NotFound,
-        Code::AlreadyExists => GrpcCode::AlreadyExists,
-        Code::PermissionDenied => GrpcCode::PermissionDenied,
-        Code::ResourceExhausted => GrpcCode::ResourceExhausted,
-        Code::FailedPrecondition => GrpcCode::FailedPrecondition,
-        Code::Aborted => GrpcCode::Aborted,
-        Code::Unimplemented => GrpcCode::Unimplemented,
-        Code::Internal => GrpcCode::Internal,
-        Code::Unavailable => GrpcCode::Unavailable,
-        Code::DataLoss => GrpcCode::DataLoss,
-    }
 }
 
 #[cfg(test)]
@@ -193,9 +170,9 @@ mod tests {
 
     #[test]
     fn long_texts_and_long_helps_are_cut() {
-        let short = status(&Error::precondition("X", "y".repeat(1000), "é".repeat(200)));
+        let short = status(&Error::precondition(Reason::BAD_ARGUMENT, "y".repeat(1000), "é".repeat(200)));
         assert!(!short.message().contains("[truncated]"));
-        let long = status(&Error::precondition("X", "y".repeat(MAX_TEXT + 1), "é".repeat(MAX_HELP)));
+        let long = status(&Error::precondition(Reason::BAD_ARGUMENT, "y".repeat(MAX_TEXT + 1), "é".repeat(MAX_HELP)));
         assert_eq!(long.message().matches(" [truncated]").count(), 2);
         assert_eq!(long.message().chars().filter(|c| *c == 'é').count(), MIN_HELP / 2);
         let details = long.get_error_details();
@@ -205,9 +182,13 @@ mod tests {
 
     /// A refusal of these lengths, in some unit, for so many streams.
     fn refusal(unit: &str, text: usize, help: usize, streams: usize) -> crate::workflow::Error {
-        let violation = |id: usize| ("COPYING".to_owned(), format!("customer/{id:02x} stream {id}"), unit.repeat(100));
+        let violation = |id: usize| Violation {
+            reason: Reason::COPYING,
+            subject: format!("customer/{id:02x} stream {id}"),
+            text: unit.repeat(100),
+        };
         crate::workflow::Error::Blocked {
-            reason: "WORKFLOW_NOT_DONE",
+            reason: Reason::WORKFLOW_NOT_DONE,
             text: format!("cannot complete workflow import: {}", unit.repeat(text)),
             help: format!("COPYING: {}", unit.repeat(help)),
             violations: (0..streams).map(violation).collect(),
@@ -274,9 +255,9 @@ mod tests {
         ] {
             assert_eq!(headed(text.to_owned()), shown);
         }
-        let refused = status(&Error::precondition("X", "it is not so:", "make it so"));
+        let refused = status(&Error::precondition(Reason::BAD_ARGUMENT, "it is not so:", "make it so"));
         assert_eq!(refused.message(), "it is not so: make it so");
-        let refused = status(&Error::precondition("X", "it is not so", "make it so"));
+        let refused = status(&Error::precondition(Reason::BAD_ARGUMENT, "it is not so", "make it so"));
         assert_eq!(refused.message(), "it is not so\nmake it so");
     }
 }

@@ -36,7 +36,7 @@ pub async fn ping(context: &Context, request: PingTabletRequest) -> Result<PingT
 
 pub async fn refresh_state(context: Arc<Context>, request: RefreshStateRequest) -> Result<RefreshStateResponse, Error> {
     let Some(found) = request.tablet_alias else {
-        return Err(Error::invalid("RefreshState requires a tablet alias"));
+        return Err(Error::bad_argument("RefreshState requires a tablet alias"));
     };
     let wanted = alias(Some(found))?;
     let known = refresh::known(&context).await;
@@ -155,7 +155,7 @@ pub async fn version(context: &Context, request: GetVersionRequest) -> Result<Ge
 
 pub async fn set_writable(context: Arc<Context>, request: SetWritableRequest) -> Result<SetWritableResponse, Error> {
     let Some(found) = request.tablet_alias else {
-        return Err(Error::invalid("SetWritable.TabletAlias is required"));
+        return Err(Error::bad_argument("SetWritable.TabletAlias is required"));
     };
     tablet::set_writable(&context, &alias(Some(found))?, request.writable).await?;
     Ok(SetWritableResponse {})

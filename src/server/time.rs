@@ -13,7 +13,7 @@ use crate::cluster::Error;
 pub fn duration(value: Option<vttime::Duration>) -> Result<Option<Duration>, Error> {
     let Some(value) = value else { return Ok(None) };
     let shown = format!("seconds:{} nanos:{}", value.seconds, value.nanos);
-    let bad = || Error::invalid(format!("duration: {shown} is out of range for time.Duration"));
+    let bad = || Error::bad_argument(format!("duration: {shown} is out of range for time.Duration"));
     let seconds = u64::try_from(value.seconds).map_err(|_| bad())?;
     let nanos = u64::try_from(value.nanos).map_err(|_| bad())?;
     let found = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos)).ok_or_else(bad)?;

@@ -7,6 +7,7 @@ use vtmigrated_proto::vtctldata::*;
 
 use super::about;
 use crate::context::Context;
+use crate::error::Reason;
 use crate::workflow::migrate::{cancel, status};
 use crate::workflow::{Error, Result, foreign, show, update};
 
@@ -44,7 +45,7 @@ pub async fn delete(context: Arc<Context>, request: WorkflowDeleteRequest) -> Re
 pub async fn update(context: Arc<Context>, request: WorkflowUpdateRequest) -> Result<WorkflowUpdateResponse> {
     let keyspace = request.keyspace;
     let Some(change) = request.tablet_request else {
-        return Err(Error::invalid("NO_CHANGE", "no tablet_request is given", ""));
+        return Err(Error::invalid(Reason::NO_CHANGE, "no tablet_request is given", ""));
     };
     let workflow = change.workflow.clone();
     about::workflow(&keyspace, &workflow);

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason};
 
 /// Why a tablet call failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -43,9 +43,59 @@ impl Error {
         matches!(self.mysql(), Some((1146 | 1051, _)))
     }
 
+    /// True when MySQL said that a table is there already (error 1050).
+    pub fn is_existing_table(&self) -> bool {
+        matches!(self.mysql(), Some((1050, _)))
+    }
+
+    /// True when it is this table of which MySQL said that.
+    pub fn says_exists(&self, table: &str) -> bool {
+        self.says(&format!("Table '{table}' already exists"))
+    }
+
+    /// True when MySQL said that a key of that name is there already (error 1061).
+    pub fn is_duplicate_key(&self) -> bool {
+        matches!(self.mysql(), Some((1061, _)))
+    }
+
+    /// True when MySQL said that a column of a key is not there (error 1072).
+    pub fn is_missing_key_column(&self) -> bool {
+        matches!(self.mysql(), Some((1072, _)))
+    }
+
+    /// True when MySQL said no, whatever its reason.
+    pub fn is_of_mysql(&self) -> bool {
+        self.mysql().is_some()
+    }
+
     /// True when MySQL said that it replicates from nobody (Vitess's own error 100).
     pub fn is_no_replica(&self) -> bool {
         matches!(self.mysql(), Some((100, _)))
+    }
+
+    /// True when the tablet says that it has no such diff. The text decides: of diffs tablets answer UNKNOWN for everything (Vitess
+    /// 22.0.3).
+    pub fn is_unknown_vdiff(&self) -> bool {
+        self.says("no vdiff found for UUID") || (self.says("vdiff with UUID") && self.says("not found on tablet"))
+    }
+
+    /// True when the tablet says that it has the diff already.
+    pub fn is_known_vdiff(&self) -> bool {
+        self.says("already exists on tablet")
+    }
+
+    /// True when the tablet says that the diff is neither stopped nor completed.
+    pub fn is_unresumable_vdiff(&self) -> bool {
+        self.says("no completed or stopped vdiff found for UUID")
+    }
+
+    /// True when the tablet does not run diffs, or does not yet.
+    pub fn is_closed_vdiff_engine(&self) -> bool {
+        self.says("vdiff engine is")
+    }
+
+    fn says(&self, text: &str) -> bool {
+        self.to_string().contains(text)
     }
 
     /// True when nothing listens at the tablet's address, or it has none any more: it does not run, and reads its records when
@@ -86,11 +136,11 @@ impl Explain for Error {
         }
     }
 
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> Reason {
         match self {
-            Self::Answered { .. } => "TABLET_ERROR",
-            Self::Unreachable { .. } => "TABLET_UNREACHABLE",
-            Self::Slow { .. } => "TABLET_SLOW",
+            Self::Answered { .. } => Reason::TABLET_ERROR,
+            Self::Unreachable { .. } => Reason::TABLET_UNREACHABLE,
+            Self::Slow { .. } => Reason::TABLET_SLOW,
         }
     }
 

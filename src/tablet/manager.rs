@@ -357,20 +357,7 @@ pub(super) fn failure(alias: String, address: String, method: &'static str, stat
         _ if std::error::Error::source(status).is_some() => {
             return Error::Unreachable { alias, address, method, detail: with_cause(status.message(), status) };
         }
-        tonic::Code::InvalidArgument => Code::InvalidArgument,
-        tonic::Code::NotFound => Code::NotFound,
-        tonic::Code::FailedPrecondition => Code::FailedPrecondition,
-        tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => Code::PermissionDenied,
-        tonic::Code::ResourceExhausted => Code::ResourceExhausted,
-        tonic::Code::Unimplemented => Code::Unimplemented,
-        tonic::Code::DeadlineExceeded => Code::DeadlineExceeded,
-        tonic::Code::AlreadyExists => Code::AlreadyExists,
-        tonic::Code::Aborted => Code::Aborted,
-        tonic::Code::Cancelled => Code::Cancelled,
-        tonic::Code::Internal => Code::Internal,
-        tonic::Code::OutOfRange => Code::InvalidArgument,
-        tonic::Code::DataLoss => Code::DataLoss,
-        _ => Code::Unknown,
+        code => Code::of_grpc(code),
     };
     Error::Answered { alias, method, code, message }
 }

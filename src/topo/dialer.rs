@@ -212,7 +212,7 @@ mod tests {
                     conn.lock(lock).await.err(),
                     conn.has_lease(path).await.err(),
                 ];
-                let reasons = errors.map(|error| error.map(|error| error.reason().to_owned()));
+                let reasons = errors.map(|error| error.map(|error| error.reason().to_string()));
                 assert!(
                     reasons.iter().all(|reason| reason.as_deref() == Some("BAD_NAME")),
                     "{kind} {path}: {reasons:?}"

@@ -1,6 +1,6 @@
 //! Topology errors, with the texts of Vitess 22.0.3.
 
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason};
 
 /// Beginning of a detail: the server does not let this program in.
 pub(crate) const NOT_ALLOWED: &str = "not allowed";
@@ -105,24 +105,24 @@ impl Explain for Error {
         }
     }
 
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> Reason {
         match self.root() {
-            Self::NodeExists(_) => "TOPO_NODE_EXISTS",
-            Self::NoNode(_) => "TOPO_NODE_MISSING",
-            Self::BadVersion(_) => "TOPO_CONFLICT",
-            Self::Timeout(_) => "TOPO_TIMEOUT",
-            Self::Interrupted(_) => "TOPO_INTERRUPTED",
-            Self::ResourceExhausted(_) => "TOPO_EXHAUSTED",
-            Self::PartialResult(_) => "TOPO_PARTIAL",
-            Self::NoImplementation(_) | Self::Unsupported(_) => "TOPO_TYPE",
-            Self::Unreachable { .. } => "TOPO_UNREACHABLE",
-            Self::LockLost(_) => "TOPO_LOCK_LOST",
-            Self::NotEmpty(_) => "TOPO_NOT_EMPTY",
-            Self::WrongServer { .. } => "MOUNT_SETTINGS",
-            Self::ReadOnly(_) => "MOUNT_READ_ONLY",
-            Self::BadData { .. } => "TOPO_BAD_DATA",
-            Self::BadName(_) => "BAD_NAME",
-            Self::Backend { .. } | Self::Wrapped { .. } => "TOPO_BACKEND",
+            Self::NodeExists(_) => Reason::TOPO_NODE_EXISTS,
+            Self::NoNode(_) => Reason::TOPO_NODE_MISSING,
+            Self::BadVersion(_) => Reason::TOPO_CONFLICT,
+            Self::Timeout(_) => Reason::TOPO_TIMEOUT,
+            Self::Interrupted(_) => Reason::TOPO_INTERRUPTED,
+            Self::ResourceExhausted(_) => Reason::TOPO_EXHAUSTED,
+            Self::PartialResult(_) => Reason::TOPO_PARTIAL,
+            Self::NoImplementation(_) | Self::Unsupported(_) => Reason::TOPO_TYPE,
+            Self::Unreachable { .. } => Reason::TOPO_UNREACHABLE,
+            Self::LockLost(_) => Reason::TOPO_LOCK_LOST,
+            Self::NotEmpty(_) => Reason::TOPO_NOT_EMPTY,
+            Self::WrongServer { .. } => Reason::MOUNT_SETTINGS,
+            Self::ReadOnly(_) => Reason::MOUNT_READ_ONLY,
+            Self::BadData { .. } => Reason::TOPO_BAD_DATA,
+            Self::BadName(_) => Reason::BAD_NAME,
+            Self::Backend { .. } | Self::Wrapped { .. } => Reason::TOPO_BACKEND,
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
         let path = || "/vitess/global/keyspaces/customer/shards/-80/Shard".to_owned();
         let detail = "etcdserver: request is too large".to_owned();
         let large = Error::Backend { path: path(), detail }.wrap("UpdateShardFields");
-        assert_eq!((large.code(), large.reason()), (Code::ResourceExhausted, "TOPO_BACKEND"));
+        assert_eq!((large.code(), large.reason().as_str()), (Code::ResourceExhausted, "TOPO_BACKEND"));
         assert!(large.to_string().ends_with("/Shard: etcdserver: request is too large"), "{large}");
         for error in [large, Error::ResourceExhausted(path())] {
             assert!(error.help().contains("--max-request-bytes"), "{}", error.help());

@@ -67,7 +67,7 @@ impl Measured {
         metrics::topology_operation(operation, &self.cell, start.elapsed(), result.is_err());
         match &result {
             // that there is nothing is an answer
-            Err(error) if !error.is_no_node() => told.failed(error.reason()),
+            Err(error) if !error.is_no_node() => told.failed(error.reason().as_str()),
             _ => {}
         }
         result

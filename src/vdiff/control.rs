@@ -3,9 +3,10 @@
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::{Target, Whose, error, report, uuids};
+use super::{Target, Whose, report, uuids};
 use crate::context::Context;
-use crate::workflow::{Error, Result};
+use crate::error::Reason;
+use crate::failure::{Error, Result};
 
 /// Which diff, on which shards.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +78,7 @@ pub async fn delete(context: &Context, whose: Whose<'_>, argument: &str) -> Resu
     let answers = join_all(calls).await;
     let some = answers.iter().any(|answer| answer.is_ok());
     let answers = answers.into_iter().map(|answer| match answer {
-        Err(error) if some && error::is_missing(&error) => Ok(()),
+        Err(error) if some && error.is_unknown_vdiff() => Ok(()),
         answer => answer.map(drop),
     });
     super::all(keyspace, &targets, answers).map(drop)
@@ -103,7 +104,7 @@ async fn having(context: &Context, which: &Which) -> Result<Vec<Having>> {
     let answers = join_all(calls).await;
     let some = answers.iter().any(|answer| answer.is_ok());
     let answers = answers.into_iter().map(|answer| match answer {
-        Err(error) if some && error::is_missing(&error) => Ok(None),
+        Err(error) if some && error.is_unknown_vdiff() => Ok(None),
         answer => answer.map(Some),
     });
     let answers = super::all(&which.keyspace, &targets, answers)?;
@@ -123,7 +124,7 @@ fn chosen(targets: Vec<Target>, which: &Which) -> Result<Vec<Target>> {
         let shown: String = unknown.chars().take(64).filter(|c| !c.is_control()).collect();
         let text = format!("specified target shard {shown} not a valid target for workflow {}", which.workflow);
         let names: Vec<&str> = targets.iter().map(|t| t.shard.as_str()).collect();
-        return Err(Error::invalid("SHARD_UNKNOWN", text, format!("its target shards are {}", names.join(", "))));
+        return Err(Error::invalid(Reason::SHARD_UNKNOWN, text, format!("its target shards are {}", names.join(", "))));
     }
     Ok(targets.into_iter().filter(|t| which.shards.is_empty() || which.shards.contains(&t.shard)).collect())
 }

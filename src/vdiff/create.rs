@@ -10,14 +10,17 @@ use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 
 pub use super::options::Arguments;
 use super::picking::{self, Side};
-use super::{Target, Whose, error, missing};
+use super::{Target, Whose, missing};
 use crate::context::Context;
+use crate::error::{Reason, Violation};
+use crate::failure::{Error, Result};
+use crate::tablet;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Node};
 use crate::workflow::migrate::rows::CopyStates;
 use crate::workflow::migrate::{copy_states, gather};
+use crate::workflow::names;
 use crate::workflow::streams::{self, Graphed, OnShard, Origin};
-use crate::workflow::{Error, Result, names};
 
 /// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
 ///
@@ -133,16 +136,16 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
         };
         let subject = format!("{keyspace}/{} stream {}", target.shard, stream.id);
         let why = if message.is_empty() { shown.to_owned() } else { format!("{shown}: {message}") };
-        violations.push(("STREAM_STATE".to_owned(), subject, why));
+        violations.push(Violation { reason: Reason::STREAM_STATE, subject, text: why });
     }
     if violations.is_empty() {
         return Ok(());
     }
-    let list: Vec<String> = violations.iter().map(|(_, subject, why)| format!("{subject} is {why}")).collect();
+    let list: Vec<String> = violations.iter().map(|v| format!("{} is {}", v.subject, v.text)).collect();
     violations.truncate(names::NAMED);
     let list = names::some(&list, "; ");
     let text = format!("not all streams are running in workflow {keyspace}.{workflow}: {list}");
-    Err(Error::Blocked { reason: "STREAMS_NOT_RUNNING", text, help: help.to_owned(), violations })
+    Err(Error::Blocked { reason: Reason::STREAMS_NOT_RUNNING, text, help: help.to_owned(), violations })
 }
 
 /// A tablet that finds none of the tables would try again for ever.
@@ -155,7 +158,7 @@ fn check_tables(arguments: &Arguments, origin: &Origin) -> Result<()> {
         "no tables found to diff: {table} is no table of workflow {}.{}",
         arguments.keyspace, arguments.workflow
     );
-    Err(Error::not_found("TABLE_UNKNOWN", text, format!("its tables are {}", names::some(&origin.tables, ", "))))
+    Err(Error::not_found(Reason::TABLE_UNKNOWN, text, format!("its tables are {}", names::some(&origin.tables, ", "))))
 }
 
 /// Makes the diff, stopped, on all shards in parallel; what was made is deleted when one fails.
@@ -167,7 +170,7 @@ async fn make(context: &Context, arguments: &Arguments, targets: &[Target], opti
     };
     let calls = targets.iter().map(|target| context.tablets.v_diff(&target.primary, request(Some(options.clone()))));
     let answers = join_all(calls).await;
-    let was_there = answers.iter().any(|a| a.as_ref().is_err_and(error::is_there));
+    let was_there = answers.iter().any(|a| a.as_ref().is_err_and(tablet::Error::is_known_vdiff));
     let mut made = Vec::new();
     for (target, answer) in targets.iter().zip(&answers) {
         match answer {
@@ -192,7 +195,7 @@ async fn start(context: &Context, arguments: &Arguments, targets: &[Target]) -> 
     };
     let calls = targets.iter().map(|target| context.tablets.v_diff(&target.primary, request.clone()));
     let answers = join_all(calls).await.into_iter().map(|answer| match answer {
-        Err(error) if error::is_not_resumable(&error) => Ok(()),
+        Err(error) if error.is_unresumable_vdiff() => Ok(()),
         answer => answer.map(drop),
     });
     match super::all(&arguments.keyspace, targets, answers) {
@@ -209,7 +212,7 @@ async fn take_back(context: &Context, arguments: &Arguments, made: &[Target], er
     };
     let calls = made.iter().map(|target| context.tablets.v_diff(&target.primary, request.clone()));
     let answers = join_all(calls).await.into_iter().map(|answer| match answer {
-        Err(error) if error::is_missing(&error) => Ok(()),
+        Err(error) if error.is_unknown_vdiff() => Ok(()),
         answer => answer.map(drop),
     });
     match super::all(&arguments.keyspace, made, answers) {

@@ -1,46 +1,28 @@
-//! What the refusals of tablets mean. They answer UNKNOWN for everything (Vitess 22.0.3), so the text decides.
+//! What the refusals of tablets mean.
 
-use crate::error::Code;
+use crate::error::{Code, Reason};
+use crate::failure::Error;
 use crate::tablet;
-use crate::workflow::Error;
-
-/// True when the tablet says that it has no such diff.
-pub fn is_missing(error: &tablet::Error) -> bool {
-    let text = error.to_string();
-    text.contains("no vdiff found for UUID")
-        || (text.contains("vdiff with UUID") && text.contains("not found on tablet"))
-}
-
-/// True when the tablet says that it has the diff already.
-pub fn is_there(error: &tablet::Error) -> bool {
-    error.to_string().contains("already exists on tablet")
-}
-
-/// True when the tablet says that the diff is neither stopped nor completed.
-pub fn is_not_resumable(error: &tablet::Error) -> bool {
-    error.to_string().contains("no completed or stopped vdiff found for UUID")
-}
 
 /// The failure of one shard's primary. Its own text comes first; a tablet that gave no answer is told with its shard.
 pub fn on_shard(keyspace: &str, shard: &str, error: tablet::Error) -> Error {
-    let text = error.to_string();
-    let refused = |code, reason, help: &str| Error::Refused { code, reason, text: text.clone(), help: help.to_owned() };
-    if is_there(&error) {
+    let refused = |code, reason, help: &str| Error::refused(code, reason, error.to_string(), help);
+    if error.is_known_vdiff() {
         let help = "see VDiff show with this UUID; when its create was interrupted: VDiff delete it, then create again";
-        return refused(Code::AlreadyExists, "VDIFF_EXISTS", help);
+        return refused(Code::AlreadyExists, Reason::VDIFF_EXISTS, help);
     }
-    if is_missing(&error) {
+    if error.is_unknown_vdiff() {
         let help = "see VDiff show all; one that only some shards have was not created to its end: VDiff delete it";
-        return refused(Code::NotFound, "VDIFF_UNKNOWN", help);
+        return refused(Code::NotFound, Reason::VDIFF_UNKNOWN, help);
     }
-    if is_not_resumable(&error) {
+    if error.is_unresumable_vdiff() {
         let help = "it runs already, or stands in an error: see VDiff show; a failed one that does not go on by itself is \
                     deleted and created again";
-        return refused(Code::FailedPrecondition, "VDIFF_NOT_STOPPED", help);
+        return refused(Code::FailedPrecondition, Reason::VDIFF_NOT_STOPPED, help);
     }
-    if text.contains("vdiff engine is") {
+    if error.is_closed_vdiff_engine() {
         let help = format!("the primary of {keyspace}/{shard} is just being made one: run the command again");
-        return refused(Code::Unavailable, "VDIFF_ENGINE_CLOSED", &help);
+        return refused(Code::Unavailable, Reason::VDIFF_ENGINE_CLOSED, &help);
     }
     if error.is_silent() {
         return Error::of_silent(keyspace, shard, &error);

@@ -11,11 +11,13 @@ use vtmigrated_proto::topodata::{Tablet, TabletType};
 
 use super::picking::Side;
 use crate::context::Context;
+use crate::error::Reason;
+use crate::failure::{Error, Result};
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::names;
 use crate::workflow::preflight::few;
 use crate::workflow::streams::{self, OnShard};
-use crate::workflow::{Error, Result, names};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 500;
@@ -80,7 +82,7 @@ pub async fn check(
     } else {
         format!("compare the rest: --tables {}", names::argument(&rest))
     };
-    Err(Error::precondition("SOURCE_TABLE_MISSING", text, help))
+    Err(Error::precondition(Reason::SOURCE_TABLE_MISSING, text, help))
 }
 
 /// Those of some tables that a tablet's database has.

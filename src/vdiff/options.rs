@@ -8,8 +8,9 @@ use vtmigrated_proto::vtctldata::VDiffCreateRequest;
 use vtmigrated_proto::vttime::Duration;
 
 use super::{Whose, uuids};
+use crate::error::Reason;
+use crate::failure::{Error, Result};
 use crate::workflow::preflight::streaming;
-use crate::workflow::{Error, Result};
 
 /// Seconds that a position is waited for when the request says nothing.
 const WAIT_SECONDS: i64 = 30;
@@ -86,7 +87,7 @@ impl TryFrom<VDiffCreateRequest> for Arguments {
                 Ok(kind) if kind != TabletType::Unknown => tablet_types.push(kind),
                 _ => {
                     let text = format!("invalid tablet type passed {number}");
-                    return Err(Error::invalid("BAD_TABLET_TYPE", text, "use primary, replica or rdonly"));
+                    return Err(Error::invalid(Reason::BAD_TABLET_TYPE, text, "use primary, replica or rdonly"));
                 }
             }
         }
@@ -125,14 +126,14 @@ impl TryFrom<VDiffCreateRequest> for Arguments {
 }
 
 fn not_negative(text: &str, value: i64) -> Result<()> {
-    if value < 0 { Err(Error::invalid("BAD_NUMBER", text, "")) } else { Ok(()) }
+    if value < 0 { Err(Error::invalid(Reason::BAD_NUMBER, text, "")) } else { Ok(()) }
 }
 
 /// Whole seconds, parts of one count as one; 0 when absent.
 fn seconds(flag: &str, duration: Option<Duration>) -> Result<i64> {
     let duration = duration.unwrap_or_default();
     if duration.seconds < 0 || duration.nanos < 0 {
-        return Err(Error::invalid("BAD_DURATION", format!("{flag} must not be a negative value"), ""));
+        return Err(Error::invalid(Reason::BAD_DURATION, format!("{flag} must not be a negative value"), ""));
     }
     Ok(duration.seconds.saturating_add(i64::from(duration.nanos > 0)))
 }
@@ -143,7 +144,7 @@ fn list(what: &str, names: Vec<String>) -> Result<Vec<String>> {
     crate::workflow::names::check_list(what, &names)?;
     if let Some(bad) = names.iter().find(|name| name.contains(',')) {
         let help = "give one name in each element; a table with a comma in its name is compared when no table is named";
-        return Err(Error::invalid("BAD_NAME", format!("bad {what} name {bad:?}"), help));
+        return Err(Error::invalid(Reason::BAD_NAME, format!("bad {what} name {bad:?}"), help));
     }
     Ok(names)
 }

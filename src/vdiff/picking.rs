@@ -12,7 +12,8 @@ use vtmigrated_proto::topodata::{Tablet, TabletType};
 
 use super::options::Arguments;
 use crate::context::Context;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason};
+use crate::failure::{Error, Result};
 use crate::tablet::{self, alias};
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, paths};
@@ -20,7 +21,6 @@ use crate::workflow::migrate::picking::{Candidates, Lack};
 use crate::workflow::preflight::Report;
 use crate::workflow::preflight::streaming::{cell, is_one_of, name};
 use crate::workflow::streams::{Origin, WithReplicas};
-use crate::workflow::{Error, Result};
 
 /// Bound of a health check.
 const HEALTH: Duration = Duration::from_secs(5);
@@ -166,7 +166,7 @@ impl Side {
             if here.is_empty() {
                 let cells = if given.is_empty() { "all".to_owned() } else { given.join(",") };
                 let lack = Lack {
-                    reason: "NO_TABLET_TO_COMPARE",
+                    reason: Reason::NO_TABLET_TO_COMPARE,
                     purpose: "compare rows from",
                     side: self.which,
                     types,
@@ -194,7 +194,11 @@ impl Choice<'_> {
             self.shard,
             why.join("; ")
         );
-        Error::precondition("NO_HEALTHY_TABLET", text, "mend these tablets, or take other ones with --tablet-types")
+        Error::precondition(
+            Reason::NO_HEALTHY_TABLET,
+            text,
+            "mend these tablets, or take other ones with --tablet-types",
+        )
     }
 }
 

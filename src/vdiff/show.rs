@@ -11,9 +11,10 @@ use vtmigrated_proto::vtctldata::v_diff_show_response::TabletResponsesEntry;
 
 use super::{Target, Whose, control, uuids};
 use crate::context::Context;
+use crate::error::Reason;
+use crate::failure::{Error, Result};
 use crate::workflow::settle::{self, Facts};
 use crate::workflow::streams::{self, Keyspace, OnShard};
-use crate::workflow::{Error, Result};
 use crate::{sql, tablet};
 
 /// The argument of show that asks for all diffs.
@@ -115,7 +116,7 @@ fn check_same(targets: &[Target], answers: &[Answer]) -> Result<()> {
     let list: Vec<String> = targets.iter().zip(answers).map(shown).collect();
     let text = format!("the last vdiff is not the same on all shards: {}", list.join(", "));
     let help = "show one by its UUID; delete those that only some shards have with VDiff delete";
-    Err(Error::precondition("VDIFF_NOT_EVERYWHERE", text, help))
+    Err(Error::precondition(Reason::VDIFF_NOT_EVERYWHERE, text, help))
 }
 
 /// Settles what the tablets cannot finish, and stops it there.

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::workflow::{Error, Result};
+use crate::error::Reason;
+use crate::failure::{Error, Result};
 
 /// The canonical spelling: lower case with hyphens. Tablets store what they get and compare it letter by letter when they
 /// stop a diff (Vitess 22.0.3), so no other spelling leaves this program.
@@ -18,7 +19,7 @@ pub fn canonical(typed: &str) -> Result<String> {
             length => format!("invalid UUID length: {length}"),
         };
         let help = "give 36 characters such as 5d52e12b-1f43-4b7c-9c46-0d2f5f9a7d10, or none for a new one";
-        Error::invalid("BAD_UUID", format!("invalid UUID provided: {shown}: {why}"), help)
+        Error::invalid(Reason::BAD_UUID, format!("invalid UUID provided: {shown}: {why}"), help)
     })
 }
 
@@ -39,7 +40,7 @@ pub fn argument(typed: &str, words: &[&str]) -> Result<String> {
     canonical(typed).map_err(|_| {
         let shown: String = typed.chars().take(64).filter(|c| !c.is_control()).collect();
         let help = format!("use {} or a valid UUID", words.join(", "));
-        Error::invalid("BAD_ARGUMENT", format!("action argument {shown} not supported"), help)
+        Error::invalid(Reason::BAD_ARGUMENT, format!("action argument {shown} not supported"), help)
     })
 }
 

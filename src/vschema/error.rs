@@ -1,6 +1,6 @@
 //! What can be wrong with a VSchema or a statement that changes one, in the words of Vitess 22.0.3.
 
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason};
 
 /// Why a VSchema or an `alter vschema` statement is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,12 +86,12 @@ impl Explain for Error {
         }
     }
 
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> Reason {
         match self {
-            Self::Parse { .. } | Self::NotVSchemaDdl(_) => "VSCHEMA_SYNTAX",
-            Self::Ddl { .. } | Self::Exists(_) | Self::Missing(_) | Self::Refused(_) => "VSCHEMA_STATEMENT",
-            Self::UnknownParams(_) => "VINDEX_UNKNOWN_PARAMS",
-            _ => "VSCHEMA_INVALID",
+            Self::Parse { .. } | Self::NotVSchemaDdl(_) => Reason::VSCHEMA_SYNTAX,
+            Self::Ddl { .. } | Self::Exists(_) | Self::Missing(_) | Self::Refused(_) => Reason::VSCHEMA_STATEMENT,
+            Self::UnknownParams(_) => Reason::VINDEX_UNKNOWN_PARAMS,
+            _ => Reason::VSCHEMA_INVALID,
         }
     }
 

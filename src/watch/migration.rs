@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::history::{Memory, seconds_left};
 use super::snapshot::{Copy, Migration, Problem, Stage, Stream, Table, TableStage, VDiff};
+use crate::error::Reason;
 use crate::vdiff::report::State;
 use crate::workflow::migrate::observe::{self, Observed, ObservedStream};
 use crate::workflow::migrate::progress::TableState;
@@ -16,7 +17,7 @@ const MESSAGE: usize = 2000;
 pub(super) const MOST: usize = 200;
 
 /// Findings about one stream that are no trouble.
-const NO_TROUBLE: &[&str] = &["COPYING", "CATCHING_UP", "PAUSED_FOR_VDIFF"];
+const NO_TROUBLE: &[Reason] = &[Reason::COPYING, Reason::CATCHING_UP, Reason::PAUSED_FOR_VDIFF];
 
 /// The migration as it is now. `now` is in milliseconds.
 pub fn build(
@@ -110,13 +111,13 @@ pub(super) fn streams(
     let build = |stream: &ObservedStream| {
         let subject = format!("{keyspace}/{} stream {}", stream.shard, stream.id);
         let known = trouble.get(subject.as_str()).map(|finding| Problem {
-            reason: finding.id.to_owned(),
+            reason: finding.id.to_string(),
             cause: finding.cause.clone(),
             mend: finding.mend.clone(),
         });
         // a stream that copies may be in trouble too
         let told = || Problem {
-            reason: "ERROR".into(),
+            reason: Reason::ERROR.to_string(),
             cause: stream.message.chars().take(MESSAGE).collect(),
             mend: "mend what the message says; the stream goes on by itself".into(),
         };

@@ -7,6 +7,7 @@ use vtmigrated_proto::topodata::ExternalVitessCluster;
 
 use super::snapshot::{Mount, Problem};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, keyspace};
 
 /// Bound of what is asked of it.
@@ -32,7 +33,7 @@ pub async fn look(context: &Context, name: String, record: ExternalVitessCluster
             (mount.cells, mount.keyspaces) = (cells, keyspaces);
             if mount.cells.is_empty() && mount.keyspaces.is_empty() {
                 mount.problem = Some(Problem {
-                    reason: "MOUNT_ROOT_MISSING".into(),
+                    reason: Reason::MOUNT_ROOT_MISSING.to_string(),
                     cause: format!("the root {} holds neither keyspaces nor cells", mount.root),
                     mend: "check --topo-root: unregister the mount and register it again".into(),
                 });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 pub use way_back::{BackStage, WayBack};
 
-use crate::error::Explain;
+use crate::error::{Explain, Reason};
 use crate::workflow;
 use crate::workflow::preflight::Finding;
 
@@ -61,13 +61,13 @@ pub struct Problem {
 impl Problem {
     /// An error as a problem.
     pub fn of(error: &dyn Explain) -> Self {
-        Self { reason: error.reason().to_owned(), cause: error.to_string(), mend: error.help() }
+        Self { reason: error.reason().to_string(), cause: error.to_string(), mend: error.help() }
     }
 
     /// Nothing was answered in time.
     pub fn late(seconds: u64) -> Self {
         Self {
-            reason: "DEADLINE".into(),
+            reason: Reason::DEADLINE.to_string(),
             cause: format!("no answer within {seconds} s"),
             mend: "check that the topology and the tablets answer; the next round tries again".into(),
         }

@@ -11,6 +11,7 @@ use super::Options;
 use super::snapshot::*;
 use super::state::State;
 use crate::context::{Changes, Context, End};
+use crate::error::Reason;
 use crate::topo::{Dialer, EtcdOptions, Topo, Wrap, paths};
 use crate::workflow::migrate::observe::{Observed, ObservedStream};
 use crate::workflow::migrate::progress::{Size, TableState};
@@ -151,7 +152,7 @@ fn what_cannot_be_read_stays_and_is_marked() {
     let back = rig.round(one(Ok(observed(600, false))));
     assert!(back.problem.is_none() && back.keyspaces.is_empty() && back.migrations[0].stale.is_none());
     // one workflow of several that cannot be told
-    let odd = rig.round(one(Err(Error::precondition("STREAMS_DISAGREE", "no", ""))));
+    let odd = rig.round(one(Err(Error::precondition(Reason::STREAMS_DISAGREE, "no", ""))));
     assert_eq!(odd.migrations[0].stale.as_ref().unwrap().reason, "STREAMS_DISAGREE");
     assert_eq!(odd.migrations[0].tables.len(), 1);
     // a keyspace that is gone

@@ -8,6 +8,7 @@ use super::migration::{self, MOST};
 use super::snapshot::{BackStage, Copy, Migration, Problem, Stage, WayBack};
 use super::state::REMEMBERED;
 use crate::context::{Changes, End};
+use crate::error::Reason;
 use crate::workflow::Result;
 use crate::workflow::migrate::observe::{self, Observed};
 use crate::workflow::preflight::{Finding, Severity};
@@ -68,7 +69,7 @@ impl WaysBack {
                     known.recorded(facts, now);
                 }
                 Err(why) => known.stale(&Problem {
-                    reason: "NOT_READ".into(),
+                    reason: Reason::NOT_READ.to_string(),
                     cause: format!("its record cannot be read: {why}"),
                     mend: format!("take it away: {}", unread::command((keyspace, workflow))),
                 }),

@@ -13,7 +13,7 @@ use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 
 use super::Pages;
-use crate::error::{Code, Explain};
+use crate::error::{Explain, Reason};
 use crate::workflow::migrate::{arguments, cancel, complete};
 use crate::workflow::{Error, leftovers, preflight, verdict};
 
@@ -100,7 +100,7 @@ impl Create {
             None => (TabletSelectionPreference::Any, self.tablet_types.as_str()),
         };
         let tablet_type = |name: String| {
-            let unknown = || Error::invalid("BAD_TABLET_TYPE", format!("unknown tablet type {name}"), "");
+            let unknown = || Error::invalid(Reason::BAD_TABLET_TYPE, format!("unknown tablet type {name}"), "");
             vtmigrated_proto::tablet_type(&name).map(i32::from).ok_or_else(unknown)
         };
         let request = MigrateCreateRequest {
@@ -174,22 +174,8 @@ fn answer<T: Serialize>(result: Result<T, Error>) -> Response {
         },
         Err(error) => {
             let body = json!({ "error": error.to_string(), "reason": error.reason(), "help": error.help() });
-            (http(error.code()), body)
+            (error.code().http(), body)
         }
     };
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
-fn http(code: Code) -> StatusCode {
-    match code {
-        Code::InvalidArgument => StatusCode::BAD_REQUEST,
-        Code::NotFound => StatusCode::NOT_FOUND,
-        Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => StatusCode::CONFLICT,
-        Code::PermissionDenied => StatusCode::FORBIDDEN,
-        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
-        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }

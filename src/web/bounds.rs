@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::deadline;
+use crate::error::Reason;
 
 /// Requests that are worked on at once.
 const AT_ONCE: usize = 8;
@@ -36,19 +37,19 @@ impl Default for Bounds {
 pub async fn keep(State(Bounds { places, limit }): State<Bounds>, request: Request, next: Next) -> Response {
     let Ok(_place) = places.try_acquire() else {
         let text = format!("the server works on as many requests of /api as it may ({AT_ONCE}): try again later");
-        return failure(StatusCode::SERVICE_UNAVAILABLE, &text, "BUSY");
+        return failure(StatusCode::SERVICE_UNAVAILABLE, &text, Reason::BUSY);
     };
     let work = deadline::scope(Some(Instant::now() + limit), next.run(request));
     match tokio::time::timeout(limit + GRACE, work).await {
         Ok(response) => response,
         Err(_) => {
             let text = format!("no answer within {} s", limit.as_secs());
-            failure(StatusCode::GATEWAY_TIMEOUT, &text, "DEADLINE_EXCEEDED")
+            failure(StatusCode::GATEWAY_TIMEOUT, &text, Reason::DEADLINE_EXCEEDED)
         }
     }
 }
 
-fn failure(status: StatusCode, text: &str, reason: &str) -> Response {
+fn failure(status: StatusCode, text: &str, reason: Reason) -> Response {
     let body = json!({ "error": text, "reason": reason, "help": "" });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

@@ -7,7 +7,7 @@ use super::migrate::status;
 use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::Reason;
 use crate::topo;
 
 /// Leaves a workflow to the fallback whose type is none of ours.
@@ -27,7 +27,7 @@ fn not_served(keyspace: &str, workflow: &str, kind: VReplicationWorkflowType) ->
     let kind = kind.as_str_name();
     let text = format!("workflow {workflow} in keyspace {keyspace} is a {kind}, which vtmigrated does not serve");
     let help = "name a stock vtctld of the same cluster with --fallback-vtctld-server, or send this command to it";
-    Error::NotServed { code: Code::Unimplemented, reason: "WORKFLOW_TYPE", text, help: help.to_owned() }
+    Error::not_served(Reason::WORKFLOW_TYPE, text, help)
 }
 
 /// Adding tables: refused for a Migrate, forwarded for all else. Three waves.
@@ -47,7 +47,11 @@ pub async fn add_tables(context: &Context, keyspace: &str, workflow: &str) -> Re
         return Err(status::missing(keyspace, workflow, false));
     }
     let text = format!("cannot add tables for workflow type {}", VReplicationWorkflowType::Migrate.as_str_name());
-    Err(Error::precondition("WORKFLOW_TYPE", text, "make another Migrate workflow for the tables that are missing"))
+    Err(Error::precondition(
+        Reason::WORKFLOW_TYPE,
+        text,
+        "make another Migrate workflow for the tables that are missing",
+    ))
 }
 
 #[cfg(test)]
@@ -55,7 +59,7 @@ mod tests {
     use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse;
 
     use super::*;
-    use crate::error::Explain;
+    use crate::error::{Code, Explain};
 
     #[test]
     fn only_a_migrate_is_ours() {

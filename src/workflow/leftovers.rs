@@ -24,7 +24,7 @@ use super::record::{self, Facts, Known};
 use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names, verdict, way_back};
 use crate::context::Context;
-use crate::error::Explain;
+use crate::error::{Explain, Reason};
 use crate::topo::{self, Cells, paths};
 pub use clean::{Cleaned, clean};
 use plan::Plan;
@@ -89,7 +89,7 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
     let mut kept = records.iter().map(|(of, _, _)| of).chain(ways_back.iter().map(|(of, _, _)| of));
     if !keyspace.is_empty() && !keyspaces.iter().any(wanted) && !kept.any(wanted) {
         let text = format!("keyspace {keyspace} does not exist");
-        return Err(Error::not_found("KEYSPACE_UNKNOWN", text, "see GetKeyspaces"));
+        return Err(Error::not_found(Reason::KEYSPACE_UNKNOWN, text, "see GetKeyspaces"));
     }
     let looks = keyspaces.iter().filter(|name| wanted(name)).map(|name| {
         let of: Vec<&Known> = records.iter().filter(|(keyspace, _, _)| keyspace == name).collect();

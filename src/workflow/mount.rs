@@ -11,6 +11,7 @@ use super::preflight::{Report, probe};
 use super::record::{self, unreadable};
 use super::{Error, Result};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, external_cluster, paths};
 
 /// Longest mount name.
@@ -92,7 +93,7 @@ fn in_use(name: &str, users: &[String]) -> Result<()> {
         );
     }
     let text = format!("mount {name} is in use by: {}", users.join(", "));
-    Err(Error::precondition("MOUNT_IN_USE", text, help))
+    Err(Error::precondition(Reason::MOUNT_IN_USE, text, help))
 }
 
 /// What is stored about a mount.
@@ -113,7 +114,7 @@ pub async fn list(context: &Context) -> Result<Vec<String>> {
 fn unknown(name: &str) -> Error {
     let shown: String = name.chars().take(MAX_NAME).collect();
     Error::not_found(
-        "MOUNT_UNKNOWN",
+        Reason::MOUNT_UNKNOWN,
         format!("there is no vitess cluster named {shown}"),
         "see Mount list for those that are",
     )
@@ -125,13 +126,17 @@ fn same_or_taken(name: &str, known: &TopoConfig, config: &TopoConfig) -> Result<
     }
     let TopoConfig { topo_type, server, root } = known;
     let text = format!("mount {name} is already registered ({topo_type} {server} {root})");
-    Err(Error::exists("MOUNT_EXISTS", text, format!("unregister it first: Mount unregister --name {name}")))
+    Err(Error::exists(Reason::MOUNT_EXISTS, text, format!("unregister it first: Mount unregister --name {name}")))
 }
 
 fn check_name(name: &str) -> Result<()> {
     let bad = |why: &str| {
         let shown: String = name.chars().take(MAX_NAME).filter(|c| !c.is_control()).collect();
-        Error::invalid("BAD_NAME", format!("bad mount name {shown:?}: {why}"), "use letters, digits, '-', '_' and '.'")
+        Error::invalid(
+            Reason::BAD_NAME,
+            format!("bad mount name {shown:?}: {why}"),
+            "use letters, digits, '-', '_' and '.'",
+        )
     };
     if name.is_empty() {
         return Err(bad("it is empty"));
@@ -147,7 +152,7 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn check_config(config: &TopoConfig) -> Result<()> {
-    let bad = |what: &str| Error::invalid("BAD_MOUNT", format!("bad mount: {what}"), "");
+    let bad = |what: &str| Error::invalid(Reason::BAD_MOUNT, format!("bad mount: {what}"), "");
     if config.server.trim().is_empty() {
         return Err(bad("the topology server is empty; give --topo-server host:port"));
     }

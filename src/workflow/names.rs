@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use super::{Error, Result};
+use crate::error::Reason;
 use crate::topo::paths;
 
 /// Longest name of a new workflow.
@@ -16,7 +17,7 @@ pub fn check_new_workflow(name: &str) -> Result<()> {
     }
     let shown: String = name.chars().take(MAX_WORKFLOW).filter(|c| !c.is_control()).collect();
     let text = format!("bad workflow name {shown:?}");
-    Err(Error::invalid("BAD_NAME", text, "use 1 to 64 letters, digits, '-' and '_'"))
+    Err(Error::invalid(Reason::BAD_NAME, text, "use 1 to 64 letters, digits, '-' and '_'"))
 }
 
 /// Checks the name of a workflow that may be there already, made by stock: anything that is safe in a topology path.
@@ -26,7 +27,7 @@ pub fn check_workflow(name: &str) -> Result<()> {
         return Ok(());
     }
     let shown: String = name.chars().take(MAX_WORKFLOW).filter(|c| !c.is_control()).collect();
-    Err(Error::invalid("BAD_NAME", format!("bad workflow name {shown:?}"), "name the workflow with --workflow"))
+    Err(Error::invalid(Reason::BAD_NAME, format!("bad workflow name {shown:?}"), "name the workflow with --workflow"))
 }
 
 /// Checks the name of a keyspace.
@@ -44,7 +45,7 @@ pub fn check_list(what: &str, names: &[String]) -> Result<()> {
     let Some(bad) = names.iter().find(bad) else { return Ok(()) };
     let shown: String = bad.chars().take(MAX_IDENTIFIER).filter(|c| !c.is_control()).collect();
     let text = format!("bad {what} name {shown:?}");
-    Err(Error::invalid("BAD_NAME", text, "give one name of 1 to 64 characters in each element"))
+    Err(Error::invalid(Reason::BAD_NAME, text, "give one name of 1 to 64 characters in each element"))
 }
 
 /// Most things that one sentence names.

@@ -4,7 +4,6 @@
 //! themselves run the same checks: what blocks here is what they refuse, with the same words.
 
 mod cells;
-pub mod check;
 pub mod definitions;
 pub mod foreign;
 pub mod gather;
@@ -22,10 +21,11 @@ pub mod unstreamed;
 pub mod vschema;
 mod workflows;
 
-pub use check::{CHECKS, Check};
 pub use mount::{examine as mount, mounted};
 pub use report::{DryRun, Finding, Report, Severity};
 pub use runs::{cancel, complete, create};
+
+pub use crate::error::check;
 
 pub(in crate::workflow) use cells::{aliases_left_out, left_out, passed_over, told};
 pub(in crate::workflow) use keyspaces::{same_keyspace, without_primary};

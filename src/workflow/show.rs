@@ -18,6 +18,7 @@ use super::migrate::rows::{self, CopyStates};
 use super::streams::{self, Keyspace, TargetShard};
 use super::{Error, Result, names};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::gtid::Position;
 use crate::sql::rows as sql_rows;
 use crate::tablet::as_sent;
@@ -48,18 +49,22 @@ struct Beside {
     logs: Option<std::result::Result<BTreeMap<i64, Vec<Log>>, String>>,
 }
 
+/// That a shard has no primary, as stock says it here.
+fn in_words_of_show(keyspace: &Keyspace, error: Error) -> Error {
+    match (error, keyspace.shards.iter().find(|shard| shard.primary().is_err())) {
+        (Error::Refused { code, reason: reason @ Reason::SHARD_WITHOUT_PRIMARY, help, .. }, Some(shard)) => {
+            let text = format!("no primary found for shard {}/{}", keyspace.name, shard.name);
+            Error::Refused { code, reason, help, text }
+        }
+        (other, _) => other,
+    }
+}
+
 /// The workflows of a keyspace, ascending by name; three waves of round trips.
 pub async fn workflows(context: &Context, query: &Query) -> Result<Vec<Workflow>> {
     names::check_keyspace("target", &query.keyspace)?;
     let keyspace = load(context, query).await?;
-    let primaries = keyspace.primaries().map_err(|error| match error {
-        Error::Refused { code, reason: reason @ "SHARD_WITHOUT_PRIMARY", help, text } => {
-            let shard = text.rsplit(' ').next().unwrap_or_default().to_owned();
-            let text = format!("no primary found for shard {}/{shard}", query.keyspace);
-            Error::Refused { code, reason, help, text }
-        }
-        other => other,
-    })?;
+    let primaries = keyspace.primaries().map_err(|error| in_words_of_show(&keyspace, error))?;
     let asked = primaries.iter().map(|(_, tablet)| ask(context, tablet, query));
     let mut found = Vec::new();
     let mut errors = Vec::new();
@@ -91,14 +96,14 @@ async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
     let (mut shards, cells) = try_join(shards, async { Ok(context.topo.cells().await?) }).await?;
     if shards.is_empty() {
         let text = format!("no shards found in keyspace {}", query.keyspace);
-        return Err(Error::not_found("NO_SHARDS", text, "create one with CreateShard"));
+        return Err(Error::not_found(Reason::NO_SHARDS, text, "create one with CreateShard"));
     }
     if !query.shards.is_empty() {
         let known = |name: &&String| shards.iter().any(|s| topo::shard::name(s) == name.as_str());
         if let Some(unknown) = query.shards.iter().find(|name| !known(name)) {
             let text = format!("shard {unknown} not found in keyspace {}", query.keyspace);
             return Err(Error::not_found(
-                "SHARD_UNKNOWN",
+                Reason::SHARD_UNKNOWN,
                 text,
                 format!("see FindAllShardsInKeyspace {}", query.keyspace),
             ));

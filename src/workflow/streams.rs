@@ -17,6 +17,7 @@ use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias, TabletTyp
 
 use super::{Error, Result};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::tablet;
 use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
@@ -90,7 +91,7 @@ impl TargetShard {
         let help = format!(
             "run the command again when that has ended; if {later} is gone for good: DeleteTablets --allow-primary {later}"
         );
-        Some(Error::precondition("PRIMARY_CHANGES", text, help))
+        Some(Error::precondition(Reason::PRIMARY_CHANGES, text, help))
     }
 
     /// The primary.
@@ -101,7 +102,7 @@ impl TargetShard {
         if let Some(tablet) = self.primary.as_ref().filter(|tablet| tablet::is_shut_down(tablet)) {
             let (alias, shard) = (tablet::alias(tablet), &tablet.shard);
             return Err(Error::precondition(
-                "PRIMARY_SHUT_DOWN",
+                Reason::PRIMARY_SHUT_DOWN,
                 format!("tablet is shutdown: {alias}, the primary of shard {}/{shard}", tablet.keyspace),
                 format!("start it again, or elect another primary: EmergencyReparentShard {}/{shard}", tablet.keyspace),
             ));
@@ -115,7 +116,7 @@ impl TargetShard {
                 Error::Topo(why.clone().wrap(format!("the primary of shard {} {what}", self.name)))
             }
             (Some(alias), None) => Error::precondition(
-                "PRIMARY_WITHOUT_RECORD",
+                Reason::PRIMARY_WITHOUT_RECORD,
                 format!(
                     "{}: the record of the primary of shard {}",
                     topo::Error::NoNode(self.missing.clone()),
@@ -124,7 +125,7 @@ impl TargetShard {
                 format!("start the tablet {}, or elect another primary", paths::alias_text(alias)),
             ),
             (None, _) => Error::precondition(
-                "SHARD_WITHOUT_PRIMARY",
+                Reason::SHARD_WITHOUT_PRIMARY,
                 format!("shard has no primary: {}", self.name),
                 "elect one with PlannedReparentShard, then run the command again",
             ),
@@ -300,7 +301,7 @@ pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
     let workflow = streams.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
     let help =
         format!("somebody has changed its streams, see: Workflow --keyspace {target} show --workflow {workflow}");
-    let mismatch = |text: String| Error::precondition("STREAMS_DISAGREE", text, help.as_str());
+    let mismatch = |text: String| Error::precondition(Reason::STREAMS_DISAGREE, text, help.as_str());
     for source in streams.iter().flat_map(|s| &s.found.streams).filter_map(|s| s.bls.as_ref()) {
         let tables = rules::named(source);
         if tables.is_empty() {

@@ -13,6 +13,7 @@ use super::migrate::thaw;
 use super::streams::{Keyspace, OnShard};
 use super::{Error, Result, names, overrides};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, Lock, LockRequest, paths};
 
 /// The name of the lock of a change; stock takes none.
@@ -54,7 +55,11 @@ pub async fn update(
     context.changes.make();
     if changed.is_empty() {
         let text = format!("the {} workflow does not exist in the {keyspace} keyspace", request.workflow);
-        return Err(Error::not_found("WORKFLOW_UNKNOWN", text, format!("see Workflow --keyspace {keyspace} list")));
+        return Err(Error::not_found(
+            Reason::WORKFLOW_UNKNOWN,
+            text,
+            format!("see Workflow --keyspace {keyspace} list"),
+        ));
     }
     changed.sort_by(|a, b| (&a.0.cell, a.0.uid).cmp(&(&b.0.cell, b.0.uid)));
     Ok(changed)
@@ -129,7 +134,7 @@ async fn load(context: &Context, keyspace: &str, shards: &[String]) -> Result<Ke
         other => other,
     })?;
     if loaded.shards.is_empty() {
-        return Err(Error::not_found("NO_SHARDS", format!("no shards found in keyspace {keyspace}"), ""));
+        return Err(Error::not_found(Reason::NO_SHARDS, format!("no shards found in keyspace {keyspace}"), ""));
     }
     loaded.check_shards(shards)?;
     loaded.shards.retain(|s| shards.is_empty() || shards.contains(&s.name));

@@ -205,7 +205,7 @@ pub fn summary(findings: &[Finding]) -> String {
 }
 
 fn word(finding: &Finding) -> String {
-    finding.id.to_lowercase().replace('_', " ")
+    finding.id.as_str().to_lowercase().replace('_', " ")
 }
 
 /// Seconds since the epoch.

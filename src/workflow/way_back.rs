@@ -26,6 +26,7 @@ use super::preflight::{Finding, Report, check};
 use super::streams::OnShard;
 use super::{Error, Result};
 use crate::context::End;
+use crate::error::Reason;
 use crate::topo::{self, Lock};
 use record::{Facts, Phase};
 
@@ -88,7 +89,7 @@ pub(super) fn told_of_another((keyspace, workflow): (&str, &str), rows: &[OnShar
 /// There is no way back of this name.
 fn unknown(names: (&str, &str)) -> Error {
     let text = format!("workflow {}.{} has no way back", names.0, names.1);
-    Error::not_found("WAY_BACK_UNKNOWN", text, format!("before complete: {}", command("prepare", names)))
+    Error::not_found(Reason::WAY_BACK_UNKNOWN, text, format!("before complete: {}", command("prepare", names)))
 }
 
 /// Refuses what a way back in this phase does not allow.
@@ -98,7 +99,7 @@ fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
         Phase::Missed => format!("workflow {keyspace}.{workflow} has no way back any more: {}", facts.missed()),
         phase => format!("the way back of workflow {keyspace}.{workflow} is {}", phase.word()),
     };
-    Error::precondition("WAY_BACK_PHASE", text, help)
+    Error::precondition(Reason::WAY_BACK_PHASE, text, help)
 }
 
 /// The record of a way back.
@@ -129,7 +130,7 @@ async fn unfinished(context: &crate::context::Context, names: (&str, &str)) -> R
 fn not_ended((keyspace, workflow): (&str, &str)) -> Error {
     let text = format!("cannot go back with workflow {keyspace}.{workflow}: its complete has not ended");
     let help = format!("finish it: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
-    Error::precondition("COMPLETE_HAS_BEGUN", text, help)
+    Error::precondition(Reason::COMPLETE_HAS_BEGUN, text, help)
 }
 
 /// Checks the names of a request.

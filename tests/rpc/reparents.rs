@@ -187,7 +187,7 @@ async fn a_shard_that_has_or_had_a_primary_is_left_alone() {
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(status.message().starts_with("vtctlservice.Vtctld/PlannedReparentShard "), "{}", status.message());
         let info = status.get_details_error_info().unwrap();
-        assert_eq!(info.reason, vtmigrated::cluster::reparent::NOT_FIRST_ELECTION);
+        assert_eq!(info.reason, vtmigrated::error::Reason::NOT_FIRST_ELECTION.as_str());
     }
     // nobody is primary now, but somebody was
     let mut lab = cluster(&calls, "none", &[(TabletType::Replica, Told::default())]).await;

@@ -78,7 +78,7 @@ async fn what_is_wrong_with_its_streams_is_told() {
     until(&mut seen, "open", |known| known.go).await;
     let lost = rig.source.contents().workflows[0].streams.pop().unwrap();
     let told = until(&mut seen, "a stream that is gone", |known| !known.go).await;
-    let ids: Vec<_> = told.ways_back[0].findings.iter().map(|finding| finding.id).collect();
+    let ids: Vec<_> = told.ways_back[0].findings.iter().map(|finding| finding.id.as_str()).collect();
     assert!(ids.contains(&"WAY_BACK_STREAMS"), "{ids:?}");
     rig.source.contents().workflows[0].streams.push(lost);
     until(&mut seen, "all streams again", |known| known.go).await;

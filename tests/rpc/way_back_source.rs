@@ -52,7 +52,10 @@ async fn it_is_no_go_to_a_server_of_the_source_that_would_refuse_to_complete_it(
     let told = verdict::verdict(&source, "commerce", "import_back").await.unwrap();
     assert!(!told.go && told.summary.starts_with("NO-GO (way back of another, "), "{told:?}");
     let of_another = &told.report.findings[0];
-    assert_eq!((of_another.id, of_another.subject.as_str()), ("WAY_BACK_OF_ANOTHER", "workflow commerce.import_back"));
+    assert_eq!(
+        (of_another.id.as_str(), of_another.subject.as_str()),
+        ("WAY_BACK_OF_ANOTHER", "workflow commerce.import_back")
+    );
     let command = "vtmigrated way-back complete --target-keyspace customer --workflow import";
     assert!(of_another.mend.contains(command), "{of_another:?}");
 

@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn tables_whose_rows_differ_are_named() {
         let table = |has_mismatch| TableSummary { has_mismatch, ..TableSummary::default() };
-        let mut summary = Summary::default();
-        summary.tables = [("corder".to_owned(), table(false)), ("product".to_owned(), table(false))].into();
+        let tables = [("corder".to_owned(), table(false)), ("product".to_owned(), table(false))].into();
+        let mut summary = Summary { tables, ..Summary::default() };
         assert_eq!(outcome(&summary), "no difference");
         summary.tables.insert("corder".to_owned(), table(true));
         summary.has_mismatch = true;

@@ -30,7 +30,8 @@ async fn into_small_letters() {
     life.source.run("commerce", MIXED).await.unwrap();
     let mut request = migrate("commerce", "customer");
     let refused = dry(&context(&life).await, &request).await;
-    let blocking: Vec<_> = refused.report.blocking().map(|finding| (finding.id, finding.subject.as_str())).collect();
+    let blocking: Vec<_> =
+        refused.report.blocking().map(|finding| (finding.id.as_str(), finding.subject.as_str())).collect();
     assert_eq!(blocking, [("LETTER_CASE", "table Big")], "{refused:?}");
     let error = life.create(request.clone()).await.unwrap_err();
     let text = "has lower_case_table_names=1 and would spell these tables in small letters";

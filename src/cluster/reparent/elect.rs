@@ -11,6 +11,7 @@ use super::{State, WAIT_REPLICAS, Wanted};
 use crate::cluster::durability::Promotion;
 use crate::cluster::{Error, Result};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::gtid::GtidSet;
 
 /// A tablet that may become primary, and what speaks for it.
@@ -85,7 +86,7 @@ pub(super) async fn elect(
     }
     best.map(|best| best.tablet.clone()).ok_or_else(|| {
         let text = format!("cannot find a tablet to reparent to{reasons}");
-        Error::precondition("NO_CANDIDATE", text, "")
+        Error::precondition(Reason::NO_CANDIDATE, text, "")
     })
 }
 
@@ -111,7 +112,7 @@ async fn ask(context: &Context, tablet: &Tablet, wait: Duration) -> Result<Answe
     let position = GtidSet::parse(position).map_err(|detail| {
         let name = crate::tablet::alias(tablet);
         Error::precondition(
-            "POSITION",
+            Reason::POSITION,
             format!("cannot decode replica position {position} for tablet {name}: {detail}"),
             "",
         )

@@ -12,6 +12,7 @@ use super::{State, WAIT_REPLICAS, held, refresh};
 use crate::cluster::keyspace::finish;
 use crate::cluster::{Error, Result, shard};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::sql::quote;
 use crate::topo::{Lock, paths, shard as shards};
 
@@ -34,7 +35,7 @@ pub struct Init {
 pub async fn init_shard_primary(context: &Context, init: &Init) -> Result<Vec<Event>> {
     for (value, what) in [(&init.keyspace, "keyspace"), (&init.shard, "shard")] {
         if value.is_empty() {
-            return Err(Error::invalid(format!("{what} field is required")));
+            return Err(Error::bad_argument(format!("{what} field is required")));
         }
     }
     paths::check_name(&init.keyspace)?;
@@ -50,7 +51,7 @@ async fn init_locked(context: &Context, init: &Init, lock: &Lock) -> Result<Vec<
     let name = paths::alias_text(&init.primary);
     let Some(primary) = state.tablets.iter().find(|tablet| tablet.alias.as_ref() == Some(&init.primary)) else {
         let text = format!("primary-elect tablet {name} is not in the shard");
-        return Err(Error::precondition("NOT_IN_SHARD", text, ""));
+        return Err(Error::precondition(Reason::NOT_IN_SHARD, text, ""));
     };
     let mut events = Events::default();
     check(init, &state, &mut events)?;
@@ -101,7 +102,11 @@ fn check(init: &Init, state: &State, events: &mut Events) -> Result<()> {
             (true, true) => events.warn(format!("{text}, proceeding anyway as -force was used")),
             (true, false) => {
                 let help = "a shard that never had a primary gets one with PlannedReparentShard";
-                return Err(Error::precondition("NOT_PRIMARY", format!("{text}, use -force to proceed anyway"), help));
+                return Err(Error::precondition(
+                    Reason::NOT_PRIMARY,
+                    format!("{text}, use -force to proceed anyway"),
+                    help,
+                ));
             }
         }
     }

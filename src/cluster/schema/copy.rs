@@ -11,7 +11,7 @@ use crate::cluster::reload::{self, Reload};
 use crate::cluster::validate::schema_diff::diff;
 use crate::cluster::{Error, Result, shown, tablet};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::sql::{is_internal, quote};
 use crate::tablet::GetSchema;
 use crate::topo::{paths, shard};
@@ -52,7 +52,7 @@ pub async fn copy(context: &Context, copy: &Copy) -> Result<()> {
             "no primary in shard record {keyspace}/{name}. Consider running 'vtctl InitShardPrimary' in case of a new shard \
              or reparenting the shard to fix the topology data"
         );
-        return Err(Error::precondition("NO_PRIMARY", text, "elect one with PlannedReparentShard"));
+        return Err(Error::precondition(Reason::NO_PRIMARY, text, "elect one with PlannedReparentShard"));
     };
     let doing = "CopySchemaShard failed because schemas could not be compared initially";
     let tablets = try_join(named(context, &copy.source), named(context, &primary)).await;
@@ -82,7 +82,7 @@ pub async fn copy(context: &Context, copy: &Copy) -> Result<()> {
             "CopySchemaShard was not successful because the schemas between the two tablets {from} and {to} differ: {}",
             super::super::listed(&diffs)
         );
-        return Err(Error::refused(Code::FailedPrecondition, "SCHEMAS_DIFFER", text, ""));
+        return Err(Error::refused(Code::FailedPrecondition, Reason::SCHEMAS_DIFFER, text, ""));
     }
     reload_all(context, copy, position).await;
     Ok(())

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cluster::Error;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason};
 
 /// What came out, as stock prints it.
 #[derive(Default, Serialize)]
@@ -64,6 +64,6 @@ impl<'a> Outcome<'a> {
         }
         let json = serde_json::to_string(self).unwrap_or_default();
         let text = format!("schema change failed, ExecuteResult: {json}");
-        Some(Error::refused(self.code.unwrap_or(Code::Internal), "SCHEMA_CHANGE_FAILED", text, ""))
+        Some(Error::refused(self.code.unwrap_or(Code::Internal), Reason::SCHEMA_CHANGE_FAILED, text, ""))
     }
 }

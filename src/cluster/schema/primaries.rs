@@ -4,6 +4,7 @@ use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 
 use crate::cluster::{Error, Result};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, paths, shard};
 
 /// The primary of each shard: three round trips.
@@ -13,15 +14,14 @@ pub(in crate::cluster) async fn primaries(context: &Context, keyspace: &str) -> 
     let mut aliases = Vec::with_capacity(shards.len());
     for record in &shards {
         let name = shard::name(record);
-        let alias =
-            record.value.primary_alias.clone().filter(|alias| !alias.cell.is_empty()).ok_or_else(|| {
-                Error::precondition("NO_PRIMARY", format!("shard: {name} does not have a primary"), "")
-            })?;
+        let alias = record.value.primary_alias.clone().filter(|alias| !alias.cell.is_empty()).ok_or_else(|| {
+            Error::precondition(Reason::NO_PRIMARY, format!("shard: {name} does not have a primary"), "")
+        })?;
         aliases.push((name, alias));
     }
     if aliases.is_empty() {
         let text = format!("keyspace: {keyspace} does not contain any primary tablets");
-        return Err(Error::precondition("NO_PRIMARY", text, ""));
+        return Err(Error::precondition(Reason::NO_PRIMARY, text, ""));
     }
     let cells = context.topo.cells().await?;
     let wanted: Vec<TabletAlias> = aliases.iter().map(|(_, alias)| alias.clone()).collect();

@@ -6,6 +6,7 @@ use sqlparser::dialect::MySqlDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::{Error, Result, SHOWN};
+use crate::error::Reason;
 
 /// Options that stock knows; those that matter to direct changes are fields of [`Strategy`].
 const OPTIONS: &[&str] = &[
@@ -66,10 +67,10 @@ impl Strategy {
             "vitess" | "online" | "mysql" => {
                 let text = format!("ddl strategy {name} is not served by vtmigrated: schema changes are direct ones");
                 let help = "use --ddl-strategy direct, or name a stock vtctld with --fallback-vtctld-server";
-                return Err(Error::not_served("DDL_STRATEGY", text, help));
+                return Err(Error::not_served(Reason::DDL_STRATEGY, text, help));
             }
             _ => {
-                return Err(Error::invalid(format!(
+                return Err(Error::bad_argument(format!(
                     "invalid DdlStrategy: {shown}: Unknown online DDL strategy: '{shown}'"
                 )));
             }
@@ -83,7 +84,7 @@ impl Strategy {
                 _ => {
                     let option: String = option.chars().take(64).collect();
                     let text = format!("invalid DdlStrategy: invalid flags for direct strategy: {option}");
-                    return Err(Error::invalid(text));
+                    return Err(Error::bad_argument(text));
                 }
             }
         }
@@ -116,7 +117,7 @@ pub(super) fn batches(statements: &[Statement], strategy: &Strategy, batch_size:
     };
     if !statements.iter().all(|statement| statement.creates) {
         let text = "--batch-size only allowed when all queries are CREATE TABLE|VIEW";
-        return Err(Error::invalid(text));
+        return Err(Error::bad_argument(text));
     }
     // a statement may end with a comment
     let joined = texts.chunks(size).map(|chunk| chunk.join(";\n"));
@@ -125,7 +126,7 @@ pub(super) fn batches(statements: &[Statement], strategy: &Strategy, batch_size:
 
 fn check(sql: &str) -> Result<Statement> {
     let shown: String = sql.chars().take(SHOWN).collect();
-    let bad = |why: String| Error::invalid(format!("failed to parse sql: {shown}, got error: {why}"));
+    let bad = |why: String| Error::bad_argument(format!("failed to parse sql: {shown}, got error: {why}"));
     let dialect = MySqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql).tokenize().map_err(|error| bad(error.to_string()))?;
     let mut tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
@@ -154,7 +155,7 @@ fn check(sql: &str) -> Result<Statement> {
         } else {
             "send this command to a stock vtctld of the same cluster"
         };
-        return Err(Error::not_served("DDL_STRATEGY", text, help));
+        return Err(Error::not_served(Reason::DDL_STRATEGY, text, help));
     }
     if first == "alter" && second == "vschema" {
         return Err(bad("use ApplyVSchema for alter vschema".into()));

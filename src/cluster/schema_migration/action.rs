@@ -109,13 +109,13 @@ impl Action {
             let sql = format!("alter vitess_migration {word} all");
             if self == Self::Retry {
                 let text = format!("failed to parse sql: {sql}, got error: schema changes are retried one by one");
-                return Err(Error::invalid(text));
+                return Err(Error::bad_argument(text));
             }
             return Ok(sql);
         }
         if !is_uuid(uuid) {
             let shown: String = uuid.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(Error::invalid(format!("{shown} is not a valid UUID")));
+            return Err(Error::bad_argument(format!("{shown} is not a valid UUID")));
         }
         Ok(format!("alter vitess_migration {} {word}", quote::literal(uuid)))
     }

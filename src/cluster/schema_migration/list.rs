@@ -66,7 +66,7 @@ fn query(filter: &Filter) -> Result<String> {
     let order = match QueryOrdering::try_from(filter.order) {
         Ok(QueryOrdering::Descending) => "desc",
         Ok(_) => "asc",
-        Err(_) => return Err(Error::invalid(format!("unknown ordering {}", filter.order))),
+        Err(_) => return Err(Error::bad_argument(format!("unknown ordering {}", filter.order))),
     };
     let limit = match (filter.skip, filter.limit) {
         (0, 0) => String::new(),
@@ -82,7 +82,7 @@ fn condition(filter: &Filter) -> Result<String> {
     if !uuid.is_empty() {
         if !is_uuid(uuid) {
             let shown: String = uuid.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(Error::invalid(format!("{shown} is not a valid UUID")));
+            return Err(Error::bad_argument(format!("{shown} is not a valid UUID")));
         }
         return Ok(format!("migration_uuid={}", quote::literal(uuid)));
     }
@@ -90,7 +90,7 @@ fn condition(filter: &Filter) -> Result<String> {
         return Ok(format!("migration_context={}", quote::literal(migration_context)));
     }
     match (Status::try_from(*status), recent) {
-        (Err(_), _) => Err(Error::invalid(format!("unknown status {status} of a schema migration"))),
+        (Err(_), _) => Err(Error::bad_argument(format!("unknown status {status} of a schema migration"))),
         (Ok(Status::Unknown), None) => Ok("migration_uuid like '%'".to_owned()),
         (Ok(Status::Unknown), Some(recent)) => {
             Ok(format!("requested_timestamp > now() - interval {:.0} second", recent.as_secs_f64()))

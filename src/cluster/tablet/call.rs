@@ -11,6 +11,7 @@ use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 use super::{Statement, get, max_rows};
 use crate::cluster::{Error, Result, shown};
 use crate::context::Context;
+use crate::error::Reason;
 
 /// Longest time that a tablet may be asked to sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -62,13 +63,13 @@ pub async fn hook(
     alias: Option<TabletAlias>,
     hook: Option<manager::ExecuteHookRequest>,
 ) -> Result<manager::ExecuteHookResponse> {
-    let hook = hook.ok_or_else(|| Error::invalid("TabletHookRequest cannot be nil"))?;
+    let hook = hook.ok_or_else(|| Error::bad_argument("TabletHookRequest cannot be nil"))?;
     if hook.name.contains('/') {
         let text = format!("hook name cannot contain a '/'; was {}", hook.name);
-        return Err(Error::precondition("HOOK_NAME", text, ""));
+        return Err(Error::precondition(Reason::HOOK_NAME, text, ""));
     }
     if hook.name.is_empty() || hook.name.starts_with('.') {
-        return Err(Error::invalid("hook name must be that of a program in the tablet's vthook folder"));
+        return Err(Error::bad_argument("hook name must be that of a program in the tablet's vthook folder"));
     }
     let tablet = get(context, &super::alias(alias)?).await?;
     Ok(context.tablets.execute_hook(&tablet, hook).await?)
@@ -89,7 +90,7 @@ pub async fn set_writable(context: &Context, alias: &TabletAlias, writable: bool
 pub async fn sleep(context: &Context, alias: &TabletAlias, time: Option<Duration>) -> Result<()> {
     let time = time.unwrap_or(Duration::from_secs(15));
     if time > LONGEST_SLEEP {
-        return Err(Error::invalid("the time to sleep is at most an hour"));
+        return Err(Error::bad_argument("the time to sleep is at most an hour"));
     }
     let tablet = get(context, alias).await?;
     let duration = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);

@@ -8,6 +8,7 @@ use vtmigrated_proto::topodata::{Shard, ShardReplication, Tablet, TabletAlias, T
 use crate::cluster::keyspace::finish;
 use crate::cluster::{Error, Result, now, shard};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, Cells, Expect, Record, Write, paths, tablet};
 
 /// Deletes tablets' records and their entries in the replication graphs. All are looked at before the first is deleted.
@@ -37,7 +38,7 @@ pub async fn delete(context: &Context, aliases: &[TabletAlias], allow_primary: b
         if is_primary && !allow_primary {
             let alias = crate::tablet::alias(tablet);
             let text = format!("cannot delete tablet {alias} as it is a primary, pass AllowPrimary = true");
-            return Err(Error::precondition("IS_PRIMARY", text, ""));
+            return Err(Error::precondition(Reason::IS_PRIMARY, text, ""));
         }
         let cell = tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default();
         if is_primary {

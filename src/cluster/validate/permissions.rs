@@ -8,7 +8,7 @@ use vtmigrated_proto::tabletmanagerdata::Permissions;
 use super::fleet::{Fleet, records};
 use crate::cluster::{Error, Result, shown, tablet};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::topo::paths;
 
 /// Compares the tablets of the named shards, or of all, with the primary of the first.
@@ -22,11 +22,11 @@ pub async fn permissions(context: &Context, keyspace: &str, names: &[String]) ->
     let fleet = Fleet::read(&cells, keyspace, shards).await;
     let Some(first) = fleet.shards.first() else {
         let text = format!("no shards found in keyspace {keyspace}");
-        return Err(Error::precondition("NO_SHARDS", text, ""));
+        return Err(Error::precondition(Reason::NO_SHARDS, text, ""));
     };
     let Some(primary) = first.primary() else {
         let text = format!("no primary tablet in shard {}", first.full_name());
-        return Err(Error::precondition("NO_PRIMARY", text, "elect one with PlannedReparentShard"));
+        return Err(Error::precondition(Reason::NO_PRIMARY, text, "elect one with PlannedReparentShard"));
     };
     let fleet = &fleet;
     let calls = fleet.shards.iter().flat_map(|view| &view.aliases).map(|alias| {
@@ -60,7 +60,7 @@ pub async fn permissions(context: &Context, keyspace: &str, names: &[String]) ->
                 errors.extend(
                     found
                         .into_iter()
-                        .map(|text| Error::refused(Code::FailedPrecondition, "PERMISSIONS_DIFFER", text, "")),
+                        .map(|text| Error::refused(Code::FailedPrecondition, Reason::PERMISSIONS_DIFFER, text, "")),
                 );
             }
             Err(error) => errors.push(error),

@@ -9,6 +9,7 @@ use super::Report;
 use super::fleet::{Fleet, View, listing_failed, records};
 use crate::cluster::{Error, Result, shown, tablet};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{Cells, paths, shard as shards};
 
 /// Versions by alias.
@@ -27,7 +28,7 @@ pub async fn version_shard(context: &Context, keyspace: &str, name: &str) -> Res
     let fleet = Fleet::read(&cells, keyspace, vec![(name.to_owned(), record.value)]).await;
     let Some(view) = fleet.shards.first() else { return Ok(Vec::new()) };
     let Some(primary) = view.primary() else {
-        return Err(Error::precondition("NO_PRIMARY", format!("no primary in shard {keyspace}/{name}"), ""));
+        return Err(Error::precondition(Reason::NO_PRIMARY, format!("no primary in shard {keyspace}/{name}"), ""));
     };
     if let Some(error) = &view.partial {
         return Err(error.clone().wrap(format!("FindAllTabletAliasesInShard({keyspace}, {name}) failed")).into());

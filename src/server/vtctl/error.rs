@@ -1,86 +1,68 @@
 //! Failures of commands.
 
 use super::flags;
-use crate::error::{Code, Explain};
-use crate::{cluster, topo, workflow};
+use crate::error::{Code, Explain, Reason, Violation};
+use crate::{failure, topo};
 
 /// Why a command failed. Where stock has a text, ours begins with it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Cluster(#[from] cluster::Error),
-    #[error(transparent)]
-    Workflow(#[from] workflow::Error),
+    Failure(#[from] failure::Error),
     #[error(transparent)]
     Flags(#[from] flags::Error),
-    /// Arguments that cannot be served.
-    #[error("{text}")]
-    Usage { text: String, help: String },
-    /// A command, or an action of one, that is left to stock vtctlds.
-    #[error("{text}")]
-    NotServed { text: String, help: String },
-    /// Something happened that the client should know of as a failure.
-    #[error("{text}")]
-    Failed { code: Code, reason: &'static str, text: String, help: String },
 }
 
 impl Error {
     /// Arguments that cannot be served.
     pub fn usage(text: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::Usage { text: text.into(), help: help.into() }
+        failure::Error::invalid(Reason::BAD_ARGUMENT, text, help).into()
     }
 
-    /// What is forwarded when a fallback is named.
+    /// A command, or an action of one, that is forwarded when a fallback is named.
     pub fn not_served(text: impl Into<String>) -> Self {
         let help = "see help for what is served here; name a stock vtctld of the same cluster with \
                     --fallback-vtctld-server, which everything else is then forwarded to";
-        Self::NotServed { text: text.into(), help: help.into() }
+        failure::Error::not_served(Reason::COMMAND_NOT_SERVED, text, help).into()
     }
 
-    fn explained(&self) -> Option<&dyn Explain> {
+    /// Something happened that the client should know of as a failure.
+    pub fn failed(code: Code, reason: Reason, text: impl Into<String>, help: impl Into<String>) -> Self {
+        failure::Error::refused(code, reason, text, help).into()
+    }
+
+    fn failure(&self) -> Option<&failure::Error> {
         match self {
-            Self::Cluster(error) => Some(error),
-            Self::Workflow(error) => Some(error),
-            _ => None,
+            Self::Failure(error) => Some(error),
+            Self::Flags(_) => None,
         }
     }
 }
 
 impl From<topo::Error> for Error {
     fn from(error: topo::Error) -> Self {
-        Self::Cluster(error.into())
+        Self::Failure(error.into())
     }
 }
 
 impl Explain for Error {
     fn code(&self) -> Code {
-        match self {
-            Self::NotServed { .. } => Code::Unimplemented,
-            Self::Failed { code, .. } => *code,
-            other => other.explained().map_or(Code::InvalidArgument, Explain::code),
-        }
+        self.failure().map_or(Code::InvalidArgument, Explain::code)
     }
 
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::NotServed { .. } => "COMMAND_NOT_SERVED",
-            Self::Failed { reason, .. } => reason,
-            other => other.explained().map_or("BAD_ARGUMENT", Explain::reason),
-        }
+    fn reason(&self) -> Reason {
+        self.failure().map_or(Reason::BAD_ARGUMENT, Explain::reason)
     }
 
     fn help(&self) -> String {
-        match self {
-            Self::Usage { help, .. } | Self::NotServed { help, .. } | Self::Failed { help, .. } => help.clone(),
-            other => other.explained().map(Explain::help).unwrap_or_default(),
-        }
+        self.failure().map(Explain::help).unwrap_or_default()
     }
 
     fn is_forwarded(&self) -> bool {
-        matches!(self, Self::NotServed { .. }) || self.explained().is_some_and(Explain::is_forwarded)
+        self.failure().is_some_and(Explain::is_forwarded)
     }
 
-    fn violations(&self) -> Vec<(String, String, String)> {
-        self.explained().map(Explain::violations).unwrap_or_default()
+    fn violations(&self) -> Vec<Violation> {
+        self.failure().map(Explain::violations).unwrap_or_default()
     }
 }

@@ -13,7 +13,7 @@ use super::flags::{Flag, Kind, Parsed, flag};
 use super::streams::{Shown, existing};
 use super::{Error, Result};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::server::{migrate as rpc, workflow as workflow_rpc};
 use crate::workflow::traffic::Traffic;
 
@@ -207,8 +207,8 @@ impl Call {
                     self.console.print(line);
                 }
                 let help = format!("see Workflow {}.{} show", self.keyspace, self.workflow);
-                let text = "errors starting workflow".into();
-                return Err(Error::Failed { code: Code::FailedPrecondition, reason: "STREAM_ERROR", text, help });
+                let text = "errors starting workflow";
+                return Err(Error::failed(Code::FailedPrecondition, Reason::STREAM_ERROR, text, help));
             }
             let begun = |state: &str| matches!(state, "Running" | "Copying" | "Stopped");
             let started = streams.iter().filter(|(_, s)| !s.position.is_empty() && begun(&s.state)).count();
@@ -233,8 +233,8 @@ impl Call {
              Check the status using the 'Workflow {keyspace}.{workflow} show' client command for details.\n"
         ));
         let help = format!("it goes on by itself: see Workflow {keyspace}.{workflow} show");
-        let text = "timed out waiting for workflow to start".into();
-        Error::Failed { code: Code::DeadlineExceeded, reason: "NOT_STARTED", text, help }
+        let text = "timed out waiting for workflow to start";
+        Error::failed(Code::DeadlineExceeded, Reason::NOT_STARTED, text, help)
     }
 
     async fn complete(&self) -> Result<()> {

@@ -10,7 +10,7 @@ use super::console::Console;
 use super::flags::Parsed;
 use super::{Error, Result, print};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::server::serving as rpc;
 
 pub const COMMANDS: &[Command] = &[
@@ -54,7 +54,7 @@ async fn keyspace(context: Arc<Context>, console: Console, args: Parsed) -> Resu
     let Some(served) = served.filter(|served| !served.partitions.is_empty()) else {
         let text = format!("missing keyspace {keyspace:?} in cell {cell:?}");
         let help = format!("RebuildKeyspaceGraph {keyspace}");
-        return Err(Error::Failed { code: Code::NotFound, reason: "NOT_SERVED", text, help });
+        return Err(Error::failed(Code::NotFound, Reason::NOT_SERVED, text, help));
     };
     console.print(print::record("topodata.SrvKeyspace", &served));
     Ok(())

@@ -13,6 +13,7 @@ use vtmigrated_proto::vttime::Time;
 
 use super::{Error, Result, print};
 use crate::context::Context;
+use crate::error::{Explain, Reason};
 use crate::topo::json::Ordered;
 use crate::topo::paths;
 use crate::workflow::streams::{FROZEN, Keyspace};
@@ -57,7 +58,7 @@ impl Shown {
             None => {
                 let text = format!("no streams found for workflow {name} in keyspace {keyspace}");
                 let help = format!("see Workflow {keyspace} listall");
-                Err(workflow::Error::not_found("WORKFLOW_UNKNOWN", text, help).into())
+                Err(workflow::Error::not_found(Reason::WORKFLOW_UNKNOWN, text, help).into())
             }
         }
     }
@@ -178,9 +179,8 @@ impl Shown {
 
 /// `workflow <keyspace>.<workflow> does not exist`, where the operation itself says that nothing is there.
 pub fn existing<T>(result: workflow::Result<T>, keyspace: &str, name: &str) -> Result<T> {
-    use crate::error::Explain;
     result.map_err(|error| match error.reason() {
-        "WORKFLOW_UNKNOWN" => Error::from(error.doing(format!("workflow {keyspace}.{name} does not exist"))),
+        Reason::WORKFLOW_UNKNOWN => Error::from(error.doing(format!("workflow {keyspace}.{name} does not exist"))),
         _ => error.into(),
     })
 }

@@ -55,7 +55,7 @@ fn halves_of_an_auto_increment_are_refused() {
     for (column, sequence) in [("", ""), ("id", ""), ("", "seq")] {
         let error = refusal(true, with(column, sequence));
         assert_eq!(error.to_string(), "auto_increment of table t needs both a column and a sequence");
-        assert_eq!((error.code(), error.reason()), (Code::InvalidArgument, "VSCHEMA_INVALID"));
+        assert_eq!((error.code(), error.reason().as_str()), (Code::InvalidArgument, "VSCHEMA_INVALID"));
         assert_eq!(refusal(false, Table { column_vindexes: vec![], ..with(column, sequence) }), error);
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::super::snapshot::Snapshot;
 use super::super::state::State;
 use super::*;
+use crate::error::Reason;
 use crate::workflow::Error;
 use crate::workflow::migrate::observe::ObservedStream;
 use crate::workflow::preflight::check;
@@ -124,7 +125,7 @@ fn what_its_record_and_its_streams_say_stands_in_one_verdict() {
     let mut rig = Rig::new();
     let missed = rig.round(record("missed"));
     assert_eq!(
-        (only(&missed).verdict.as_str(), only(&missed).findings[0].id),
+        (only(&missed).verdict.as_str(), only(&missed).findings[0].id.as_str()),
         ("NO-GO (way back missed, 1 reason)", "WAY_BACK_MISSED")
     );
     let handed = rig.round(record("handed"));
@@ -150,7 +151,7 @@ fn what_cannot_be_read_stays_and_is_marked() {
     let problem = Problem::late(15);
     let stale = rig.read(Err(problem.clone()));
     assert_eq!((only(&stale).stale.as_ref(), only(&stale).streams.len()), (Some(&problem), 1));
-    let told = Error::not_found("MOUNT_UNKNOWN", "no vitess cluster found with name ext1", "");
+    let told = Error::not_found(Reason::MOUNT_UNKNOWN, "no vitess cluster found with name ext1", "");
     let stale = rig.read(Ok(Err(told)));
     assert_eq!(only(&stale).stale.as_ref().map(|problem| problem.reason.as_str()), Some("MOUNT_UNKNOWN"));
     let garbage = ("customer".to_owned(), "import".to_owned(), Err("garbage".to_owned()));

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::migration::find;
+use crate::error::Reason;
 use crate::watch::{Migration, Snapshot, TableStage, WayBack};
 use crate::web::Pages;
 
@@ -49,7 +50,7 @@ pub async fn migration(
         None => {
             let text = format!("no migration {workflow} in keyspace {keyspace} was seen");
             let help = "see /api/migrations for those that were";
-            let body = json!({ "error": text, "reason": "WORKFLOW_UNKNOWN", "help": help });
+            let body = json!({ "error": text, "reason": Reason::WORKFLOW_UNKNOWN, "help": help });
             (StatusCode::NOT_FOUND, answer(&body)).into_response()
         }
     }

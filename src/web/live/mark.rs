@@ -120,7 +120,7 @@ fn finding(finding: &Finding) -> Markup {
         Severity::Warns => Tone::Warn,
         Severity::Unchecked => Tone::Quiet,
     };
-    let reason = finding.id.to_owned();
+    let reason = finding.id.to_string();
     problem(&finding.subject, &Problem { reason, cause: finding.cause.clone(), mend: finding.mend.clone() }, tone)
 }
 

@@ -13,6 +13,7 @@ use super::super::{Error, Result, way_back};
 use super::plan::{Plan, Remains, have_copied};
 use super::{Action, Known, Leftover, find, tablets, unreadable};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{Expect, Lock, Write, paths};
 
 /// The name of the cleaner's locks.
@@ -109,7 +110,7 @@ pub fn changed() -> Error {
     let text = "it has changed since it was looked at";
     Error::Refused {
         code: crate::error::Code::Aborted,
-        reason: "LEFTOVER_CHANGED",
+        reason: Reason::LEFTOVER_CHANGED,
         text: text.into(),
         help: "look again".into(),
     }

@@ -6,6 +6,7 @@ use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 
 use super::super::{Error, names};
+use crate::error::Reason;
 
 /// What create was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl TryFrom<MigrateCreateRequest> for Arguments {
         names::check_keyspace("target", &request.target_keyspace)?;
         if request.mount_name.is_empty() {
             let help = "name a mount with --mount-name; to move tables inside one cluster use MoveTables";
-            return Err(Error::invalid("NO_MOUNT", "no mount name is given", help));
+            return Err(Error::invalid(Reason::NO_MOUNT, "no mount name is given", help));
         }
         let mut tablet_types = Vec::new();
         for number in &request.tablet_types {
@@ -52,7 +53,7 @@ impl TryFrom<MigrateCreateRequest> for Arguments {
                 Ok(kind @ (TabletType::Primary | TabletType::Replica | TabletType::Rdonly)) => tablet_types.push(kind),
                 _ => {
                     let text = format!("invalid tablet type passed {}", type_name(*number));
-                    return Err(Error::invalid("BAD_TABLET_TYPE", text, "use primary, replica or rdonly"));
+                    return Err(Error::invalid(Reason::BAD_TABLET_TYPE, text, "use primary, replica or rdonly"));
                 }
             }
         }
@@ -61,7 +62,11 @@ impl TryFrom<MigrateCreateRequest> for Arguments {
             names::check_list("cell or table", list)?;
         }
         if let Some(bad) = request.cells.iter().find(|cell| cell.contains(',')) {
-            return Err(Error::invalid("BAD_NAME", format!("bad cell name {bad:?}"), "give one name in each element"));
+            return Err(Error::invalid(
+                Reason::BAD_NAME,
+                format!("bad cell name {bad:?}"),
+                "give one name in each element",
+            ));
         }
         let zone = &request.source_time_zone;
         if zone.len() > 64
@@ -69,7 +74,7 @@ impl TryFrom<MigrateCreateRequest> for Arguments {
         {
             let shown: String = zone.chars().take(64).filter(|c| !c.is_control()).collect();
             return Err(Error::invalid(
-                "BAD_TIME_ZONE",
+                Reason::BAD_TIME_ZONE,
                 format!("bad source time zone {shown:?}"),
                 "such as US/Pacific or +02:00",
             ));
@@ -114,7 +119,7 @@ pub(in crate::workflow) fn on_ddl(text: &str) -> Result<OnDdlAction, Error> {
         _ => {
             let shown: String = text.chars().take(32).filter(|c| !c.is_control()).collect();
             Err(Error::invalid(
-                "BAD_ON_DDL",
+                Reason::BAD_ON_DDL,
                 format!("invalid on-ddl value: {shown}"),
                 "use IGNORE, STOP, EXEC or EXEC_IGNORE",
             ))

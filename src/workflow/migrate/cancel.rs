@@ -15,13 +15,13 @@ use super::super::traffic::{self, Rules};
 use super::super::way_back::record::Phase;
 use super::super::{Error, Result, names, way_back};
 use super::cleanup::claim::{Claim, Kept, Known};
-use super::cleanup::ownership::Reason;
+use super::cleanup::ownership::Doubt;
 use super::cleanup::quiet::{quieten, restart};
 use super::cleanup::{Removal, Tables, Traces, adopt, entries};
 use super::create::locks;
 use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason, Violation};
 use crate::topo::{self, Lock};
 
 /// How long the source may take to let a way back go.
@@ -112,7 +112,7 @@ async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Argum
     if !shards.is_empty() && target.shards.iter().any(|shard| !shards.contains(&shard.name)) {
         let text = format!("cannot delete workflow {workflow} in keyspace {keyspace} on some of its shards");
         let help = "the rest would be half a workflow: leave --shards out";
-        return Err(Error::invalid("SHARDS_OF_WORKFLOW", text, help));
+        return Err(Error::invalid(Reason::SHARDS_OF_WORKFLOW, text, help));
     }
     refuse_switched(found, rules, arguments)?;
     found.refuse_shared("delete", workflow, *keep_data)?;
@@ -147,7 +147,7 @@ fn refuse_switched(found: &Found, rules: &Rules, arguments: &Arguments) -> Resul
         Ok(true) => {
             let text = "cannot delete workflow because you have already switched write traffic";
             let help = "see GetRoutingRules; take the rules of its tables out with ApplyRoutingRules, or complete it";
-            Err(Error::precondition("WRITES_SWITCHED", text, help))
+            Err(Error::precondition(Reason::WRITES_SWITCHED, text, help))
         }
         Err(why) if !*keep_data => {
             let text = format!(
@@ -158,7 +158,7 @@ fn refuse_switched(found: &Found, rules: &Rules, arguments: &Arguments) -> Resul
                 why.help(),
                 unreadable::way_out((keyspace, workflow))
             );
-            Err(Error::Refused { code: Code::DataLoss, reason: "RULES_UNREADABLE", text, help })
+            Err(Error::Refused { code: Code::DataLoss, reason: Reason::RULES_UNREADABLE, text, help })
         }
         _ => Ok(()),
     }
@@ -187,7 +187,7 @@ fn has_begun(keyspace: &str, workflow: &str) -> Error {
         "cannot delete workflow {workflow} in keyspace {keyspace}: its complete has begun, and the tables may hold new rows"
     );
     let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
-    Error::precondition("COMPLETE_HAS_BEGUN", text, help)
+    Error::precondition(Reason::COMPLETE_HAS_BEGUN, text, help)
 }
 
 fn keeps_data(keyspace: &str, workflow: &str) -> Error {
@@ -195,7 +195,7 @@ fn keeps_data(keyspace: &str, workflow: &str) -> Error {
         "cannot delete workflow {workflow} in keyspace {keyspace}: its delete with --keep-data has begun, and clients have its tables"
     );
     let help = format!("repeat that: {}", unreadable::way_out((keyspace, workflow)));
-    Error::precondition("DELETE_HAS_BEGUN", text, help)
+    Error::precondition(Reason::DELETE_HAS_BEGUN, text, help)
 }
 
 fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
@@ -211,10 +211,10 @@ fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, ke
     );
     let violation = |kept: &Kept| {
         let subject = format!("table {} on shard {keyspace}/{}", kept.table, kept.shard);
-        ("TABLES_NOT_OWNED".to_owned(), subject, kept.reason.to_string())
+        Violation { reason: Reason::TABLES_NOT_OWNED, subject, text: kept.reason.to_string() }
     };
     let violations = kept.iter().take(names::NAMED).map(violation).collect();
-    Error::Blocked { reason: "TABLES_NOT_OWNED", text, help, violations }
+    Error::Blocked { reason: Reason::TABLES_NOT_OWNED, text, help, violations }
 }
 
 async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<WorkflowDeleteResponse> {
@@ -325,7 +325,7 @@ fn summary(found: &Found, arguments: &Arguments, left: &[Kept]) -> String {
     let staying: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
     let tables = found.origin.tables.iter().filter(|table| *keep_data || !staying.contains(table)).count();
     let data = if *keep_data { "kept" } else { "removed" };
-    let is_anew = |left: &&Kept| matches!(left.reason, Reason::MadeSince | Reason::NotNoted);
+    let is_anew = |left: &&Kept| matches!(left.reason, Doubt::MadeSince | Doubt::NotNoted);
     let (anew, empty): (Vec<&Kept>, Vec<&Kept>) = left.iter().partition(is_anew);
     let left = [("left, empty", empty), ("left", anew)].map(|(what, tables)| match tables.is_empty() {
         true => String::new(),

@@ -381,13 +381,14 @@ fn dry_run_answer(keyspace: &str, workflow: &str, found: &Found) -> Result<MoveT
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     #[test]
     fn only_what_cannot_be_done_later_counts_as_not_done() {
         let place = || "x".to_owned();
         let not_done = [topo::Error::BadVersion(place()), topo::Error::NoNode(place()), topo::Error::LockLost(place())];
         assert!(not_done.into_iter().all(|error| nothing_written(&Error::Topo(error.wrap("a shard")))));
-        assert!(nothing_written(&Error::precondition("PRIMARY_CHANGED", "another primary", "")));
+        assert!(nothing_written(&Error::precondition(Reason::PRIMARY_CHANGED, "another primary", "")));
         assert!(!nothing_written(&Error::Topo(topo::Error::Timeout(place()))));
         let lost = topo::Error::Backend { path: place(), detail: "connection reset".into() };
         assert!(!nothing_written(&Error::Topo(lost)));

@@ -28,7 +28,7 @@ use super::super::{Error, Result, names};
 use super::arguments::Arguments;
 use super::{CREATE_ACTION, gather, status};
 use crate::context::Context;
-use crate::error::Explain;
+use crate::error::{Explain, Reason};
 use crate::topo::{self, Lock, Topo, paths};
 use examine::Examined;
 use situation::Situation;
@@ -157,14 +157,14 @@ fn with_late_cells(report: &Report, situation: &Situation) -> Report {
 /// The answer of a create that has done its work, when its status cannot be read.
 fn unread(error: Error) -> WorkflowStatusResponse {
     let traffic_state =
-        format!("The workflow is created. Warning STATUS_NOT_READ: its status could not be read: {error}");
+        format!("The workflow is created. Warning {}: its status could not be read: {error}", Reason::STATUS_NOT_READ);
     WorkflowStatusResponse { traffic_state, ..WorkflowStatusResponse::default() }
 }
 
 /// The traffic line is the one text of the answer that is free. `vtctldclient Migrate create` prints nothing of it (22.0.4 and 24.0.4): people
 /// have the dry run and the log. Each warning says what to do; of many of one check some are told, and all of them in the log.
 fn with_warnings(mut answer: WorkflowStatusResponse, report: &Report) -> WorkflowStatusResponse {
-    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut times: BTreeMap<Reason, usize> = BTreeMap::new();
     for warning in report.warnings() {
         let times = times.entry(warning.id).or_default();
         *times += 1;

@@ -10,6 +10,7 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, Table, Vindex
 use super::super::{Error, Result};
 use super::plan::{Input, ShardRange};
 use super::served::{Served, can_be_qualified, computes, function, same};
+use crate::error::Reason;
 use crate::sql::quote;
 use crate::{key_range, vschema};
 
@@ -57,7 +58,7 @@ impl<'a> Vindexes<'a> {
     fn missing(&self, name: &str, table: &str) -> Error {
         let text = format!("vindex {name} not found for table {table}");
         let help = format!("mend the vschema: ApplyVSchema --vschema-file <file> {}", self.target_keyspace);
-        Error::precondition("VINDEX_MISSING", text, help)
+        Error::precondition(Reason::VINDEX_MISSING, text, help)
     }
 
     fn unknown(&self, name: &str, wanted: &Vindex, table: &str) -> Error {
@@ -80,7 +81,7 @@ impl<'a> Vindexes<'a> {
                  --vschema-file <file> {keyspace}"
             )
         };
-        Error::precondition("VINDEX_UNKNOWN_AT_SOURCE", text, help)
+        Error::precondition(Reason::VINDEX_UNKNOWN_AT_SOURCE, text, help)
     }
 }
 
@@ -171,7 +172,7 @@ fn cheapest<'t>(vindexes: &Vindexes<'_>, listed: &'t [ColumnVindex], table: &str
             return vindexes.missing(&unknown.name, table);
         }
         let text = format!("could not find a vindex to compute keyspace id for table {table}");
-        Error::precondition("NO_USABLE_VINDEX", text, "its primary vindex must be a unique functional one")
+        Error::precondition(Reason::NO_USABLE_VINDEX, text, "its primary vindex must be a unique functional one")
     })
 }
 
@@ -189,7 +190,7 @@ fn without_vindex(table: &str) -> Error {
     let help = format!(
         "give it one with ApplyVSchema: alter vschema on {table} add vindex <vindex>(<column>), or make it a reference table"
     );
-    Error::precondition("TABLE_WITHOUT_VINDEX", text, help)
+    Error::precondition(Reason::TABLE_WITHOUT_VINDEX, text, help)
 }
 
 /// The vschema with one more vindex, as JSON that `ApplyVSchema --vschema` reads.

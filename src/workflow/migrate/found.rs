@@ -13,7 +13,7 @@ use super::cleanup::journal;
 use super::shared::{self, Known, Others};
 use super::{earlier, status};
 use crate::context::Context;
-use crate::error::Explain;
+use crate::error::{Explain, Reason};
 use crate::topo::{self, Expect, Record, Write};
 use earlier::Whose;
 
@@ -155,8 +155,7 @@ impl Found {
     /// `TOPO_BAD_DATA`, with the command that puts another one in its place.
     pub fn refuse_unread_vschema(&self) -> Result<()> {
         let Some(why) = &self.unread_vschema else { return Ok(()) };
-        let (code, reason, text, help) = (why.code(), why.reason(), why.to_string(), why.help());
-        Err(Error::Refused { code, reason, text, help })
+        Err(Error::refused(why.code(), why.reason(), why.to_string(), why.help()))
     }
 
     /// What is told of an end without a record that cannot be read, behind another text; empty when there was none.
@@ -270,7 +269,7 @@ impl Found {
              Migrate --target-keyspace {keyspace} --workflow {workflow} cancel, or end it and keep its tables: Workflow \
              --keyspace {keyspace} delete --workflow {workflow} --keep-data"
         );
-        Err(Error::precondition("STREAMS_DISAGREE", text.clone(), help))
+        Err(Error::precondition(Reason::STREAMS_DISAGREE, text.clone(), help))
     }
 
     /// Refuses to end the way back of another cluster's migration as if it were a migration itself: what is in its tables was there
@@ -282,7 +281,7 @@ impl Found {
         let names = (self.target.keyspace.name.as_str(), workflow);
         let Some(told) = way_back::told_of_another(names, &self.rows) else { return Ok(()) };
         let text = format!("cannot {doing} workflow {workflow} in keyspace {}: {}", names.0, told.cause);
-        Err(Error::precondition("WAY_BACK_OF_ANOTHER", text, told.mend))
+        Err(Error::precondition(Reason::WAY_BACK_OF_ANOTHER, text, told.mend))
     }
 
     /// Refuses to end a workflow of whose tables others bring some: see [`Known::refuse`].

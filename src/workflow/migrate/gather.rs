@@ -11,6 +11,7 @@ use super::super::streams::{Keyspace, WithReplicas};
 use super::super::{Error, Result};
 use super::plan::ShardRange;
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, external_cluster};
 
@@ -38,7 +39,7 @@ pub async fn mount(context: &Context, name: &str) -> Result<Record<ExternalVites
 /// There is no mount of this name.
 pub fn unknown(name: &str) -> Error {
     Error::not_found(
-        "MOUNT_UNKNOWN",
+        Reason::MOUNT_UNKNOWN,
         format!("no vitess cluster found with name {name}"),
         "see Mount list, or register it with Mount register",
     )
@@ -78,7 +79,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
     let serving_shards = topo::shard::serving(shards);
     if serving_shards.is_empty() {
         let text = format!("{keyspace} has no serving shards");
-        return Err(Error::precondition("NO_SERVING_SHARDS", text, "its shards need a primary that serves"));
+        return Err(Error::precondition(Reason::NO_SERVING_SHARDS, text, "its shards need a primary that serves"));
     }
     let loaded = WithReplicas::from_records(keyspace, serving_shards, cells).await?;
     Ok(Source {
@@ -93,7 +94,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
 
 /// A record that is not there, with what to do about it; other errors stay as they are.
 pub fn missing(error: topo::Error, help: impl Into<String>) -> Error {
-    if error.is_no_node() { Error::not_found("TOPO_NODE_MISSING", error.to_string(), help) } else { error.into() }
+    if error.is_no_node() { Error::not_found(Reason::TOPO_NODE_MISSING, error.to_string(), help) } else { error.into() }
 }
 
 /// Names and ranges of a keyspace's shards, in their order.

@@ -11,6 +11,7 @@ use vtmigrated_proto::topodata::{Tablet, TabletType};
 use super::super::preflight::streaming::{SERVING_TYPES, cell, is_one_of, name, names};
 use super::super::{Error, Result};
 use super::arguments::Arguments;
+use crate::error::Reason;
 use crate::tablet;
 use crate::topo::cell::Aliases;
 
@@ -52,7 +53,7 @@ pub fn cells(
                 ),
                 cells => format!("use --cells {}", cells.join(",")),
             };
-            return Err(Error::not_found("CELL_UNKNOWN", text, help));
+            return Err(Error::not_found(Reason::CELL_UNKNOWN, text, help));
         }
     }
     if arguments.tablet_types == [TabletType::Primary] {
@@ -80,7 +81,7 @@ pub fn cells(
         let looked: Vec<&str> = looked.into_iter().collect();
         let cells = format!("{} of the source", if looked.is_empty() { "none".to_owned() } else { looked.join(",") });
         let lack = Lack {
-            reason: "NO_SOURCE_TABLET",
+            reason: Reason::NO_SOURCE_TABLET,
             purpose: "stream from",
             side: "source",
             types: &arguments.tablet_types,
@@ -94,7 +95,7 @@ pub fn cells(
 
 /// What was looked for in a shard that has no such tablet, and how the refusal speaks of it.
 pub(crate) struct Lack<'a> {
-    pub reason: &'static str,
+    pub reason: Reason,
     /// What a tablet is looked for to do.
     pub purpose: &'static str,
     /// `source` or `target`.

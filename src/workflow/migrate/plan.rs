@@ -8,6 +8,7 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, T
 
 use super::super::{Error, Result, names, streams};
 use super::filters::{self, Vindexes};
+use crate::error::Reason;
 pub use crate::sql::is_internal;
 use crate::{key_range, vschema};
 
@@ -69,7 +70,7 @@ pub fn choose_tables(choice: &Choice<'_>) -> Result<Chosen> {
     let known: BTreeSet<&str> = there.iter().map(String::as_str).collect();
     let nothing = || {
         Error::precondition(
-            "NO_TABLES",
+            Reason::NO_TABLES,
             "no tables to move",
             "give --all-tables, or --tables with names that --exclude-tables leaves",
         )
@@ -103,7 +104,7 @@ impl Choice<'_> {
                 names::some(&internal, ", ")
             );
             let help = "leave them out of --tables, or rename them in the source (RENAME TABLE) first";
-            return Err(Error::precondition("TABLE_INTERNAL", text, help));
+            return Err(Error::precondition(Reason::TABLE_INTERNAL, text, help));
         }
         let (views, missing): (Vec<&str>, Vec<&str>) =
             named().filter(|t| !known.contains(t)).partition(|t| self.views.contains(t));
@@ -114,7 +115,7 @@ impl Choice<'_> {
         let text =
             format!("table(s) not found in source keyspace {keyspace}: {views}: only tables come over, no views");
         let help = "leave views out of --tables, and make them on the target with ApplySchema";
-        Err(Error::precondition("TABLE_IS_VIEW", text, help))
+        Err(Error::precondition(Reason::TABLE_IS_VIEW, text, help))
     }
 
     fn check_missing(&self, missing: Vec<&str>) -> Result<()> {
@@ -123,7 +124,7 @@ impl Choice<'_> {
         }
         let text = format!("table(s) not found in source keyspace {}: {}", self.keyspace, names::some(&missing, ","));
         let help = "names are literal and case-sensitive; see GetSchema of the source";
-        Err(Error::precondition("TABLE_MISSING", text, help))
+        Err(Error::precondition(Reason::TABLE_MISSING, text, help))
     }
 }
 
@@ -182,7 +183,7 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
     if let Err(why) = key_range::partition(input.target_shards.iter().map(|s| s.range.as_ref())) {
         let text = format!("the serving shards of keyspace {keyspace} do not cover every row once: {why}");
         let help = format!("see FindAllShardsInKeyspace {keyspace}");
-        found.push((format!("keyspace {keyspace}"), Error::precondition("SHARDS_NOT_A_PARTITION", text, help)));
+        found.push((format!("keyspace {keyspace}"), Error::precondition(Reason::SHARDS_NOT_A_PARTITION, text, help)));
     }
     if !input.target_vschema.sharded {
         found.extend(unsharded(input).map(|error| (format!("keyspace {keyspace}"), error)));
@@ -197,7 +198,7 @@ pub fn problems(input: &Input<'_>) -> Vec<(String, Error)> {
         let Some(entry) = known.get(table.as_str()) else {
             let text = format!("table {table} not found in vschema for keyspace {keyspace}");
             let help = format!("add it with its primary vindex: ApplyVSchema --vschema-file <file> {keyspace}");
-            found.push((format!("table {table}"), Error::precondition("TABLE_NOT_IN_VSCHEMA", text, help)));
+            found.push((format!("table {table}"), Error::precondition(Reason::TABLE_NOT_IN_VSCHEMA, text, help)));
             continue;
         };
         if !needs_predicate(input, Some(entry)) {
@@ -273,7 +274,7 @@ fn unsharded(input: &Input<'_>) -> Option<Error> {
     let help = format!(
         "give it a sharded vschema with a primary vindex for each table first: ApplyVSchema --vschema-file <file> {keyspace}"
     );
-    Some(Error::precondition("VSCHEMA_NOT_SHARDED", text, help))
+    Some(Error::precondition(Reason::VSCHEMA_NOT_SHARDED, text, help))
 }
 
 /// Stock's rule for "the same row may live in differing ranges on both sides", in which case every source shard feeds

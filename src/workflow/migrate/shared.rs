@@ -6,6 +6,7 @@ use super::super::preflight::Finding;
 use super::super::record::Facts;
 use super::super::streams::{self, Keyspace, OnShard, Origin};
 use super::super::{Error, Result, names, way_back};
+use crate::error::Reason;
 
 /// Tables that running streams of other workflows bring, with the workflow.
 pub type Others = BTreeMap<String, String>;
@@ -91,7 +92,7 @@ impl Known<'_> {
             ),
             false => "complete or cancel that one first, then repeat this".to_owned(),
         };
-        Err(Error::precondition("TABLES_SHARED", text, help))
+        Err(Error::precondition(Reason::TABLES_SHARED, text, help))
     }
 
     /// The same as what speaks against completing the workflow, unless it has handed its tables over.

@@ -8,6 +8,7 @@ use super::super::{Error, Result, overrides};
 use super::cleanup::{self, state_change};
 use super::{COMPLETE_ACTION, Found, locks, readiness};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::Lock;
 
 /// Starts the streams that complete stopped for good, and takes its mark out of the record. Their tables must still be
@@ -67,13 +68,13 @@ async fn start_locked(context: &Context, keyspace: &str, workflow: &str, lock: &
              its tables are denied, and clients may have written to them"
         );
         let help = "repeat its complete; or end the workflow and keep its tables with Workflow delete --keep-data";
-        return Err(Error::precondition("PRIMARY_UNAWARE", text, help));
+        return Err(Error::precondition(Reason::PRIMARY_UNAWARE, text, help));
     }
     if !found.may_run_on() {
         let text = "cannot start a workflow when it is frozen: clients may have written to the tables, for they are not \
                     denied any more";
         let help = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
-        return Err(Error::precondition("COMPLETE_HAS_BEGUN", text, help));
+        return Err(Error::precondition(Reason::COMPLETE_HAS_BEGUN, text, help));
     }
     if !is_wanted(&found.rows) {
         return Ok(());
@@ -83,7 +84,7 @@ async fn start_locked(context: &Context, keyspace: &str, workflow: &str, lock: &
             "complete or cancel the other one first; or end this one and leave its tables to the other: {}",
             unreadable::way_out((keyspace, workflow))
         );
-        return Err(Error::precondition("TABLES_SHARED", shared.to_string(), help));
+        return Err(Error::precondition(Reason::TABLES_SHARED, shared.to_string(), help));
     }
     run_on(context, &mut found, workflow, lock).await
 }

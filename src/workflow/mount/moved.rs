@@ -7,6 +7,7 @@ use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 use super::super::{Error, Result, record};
 use super::{in_use, users};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{Record, Topo, paths};
 
 /// Lets a mount that is in use lead to where its cluster is by now. Nobody may read from it but workflows whose records tell which making
@@ -30,7 +31,7 @@ pub(super) async fn follow(
             "a mount in use is changed only to where the keyspaces are that its workflows read; {}",
             in_use(name, &users).err().map(|error| error.to_string()).unwrap_or_default()
         );
-        return Err(Error::exists("MOUNT_EXISTS", taken.to_string(), help));
+        return Err(Error::exists(Reason::MOUNT_EXISTS, taken.to_string(), help));
     }
     let global = context.topo.global();
     let value = ExternalVitessCluster { topo_config: Some(config) };

@@ -71,7 +71,10 @@ mod tests {
         assert!(without_primary(&keyspace("customer", Some(1))).is_empty());
         let mut lost = keyspace("customer", None);
         let found = without_primary(&lost);
-        assert_eq!((found[0].id, found[0].code), ("PRIMARY_WITHOUT_RECORD", crate::error::Code::FailedPrecondition));
+        assert_eq!(
+            (found[0].id.as_str(), found[0].code),
+            ("PRIMARY_WITHOUT_RECORD", crate::error::Code::FailedPrecondition)
+        );
         assert!(
             found[0].cause.starts_with("node doesn't exist: /vitess/zone1/tablets/zone1-0000000100/Tablet"),
             "{found:?}"

@@ -6,26 +6,14 @@ use serde::Serialize;
 
 use super::super::names::NAMED;
 use super::super::{Error, Result};
-use super::check::Check;
-use crate::error::{Code, Explain};
-
-/// What a finding means for the operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The operation is refused.
-    Blocks,
-    /// The operation goes on; somebody should know.
-    Warns,
-    /// Nobody could tell: a tablet did not say, or cannot be asked.
-    Unchecked,
-}
+pub use crate::error::Severity;
+use crate::error::{Check, Code, Explain, Reason, Violation};
 
 /// One thing that a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Id of the check, such as `TABLE_NOT_IN_VSCHEMA`: stable over versions.
-    pub id: &'static str,
+    pub id: Reason,
     pub severity: Severity,
     /// What it is about: `keyspace customer`, `shard customer/-80`, `table corder`, `tablet zone1-0000000100`.
     pub subject: String,
@@ -61,6 +49,11 @@ impl Finding {
             mend: error.help(),
             code: error.code(),
         }
+    }
+
+    /// The same in the details of a refusal that names several.
+    pub fn violation(&self) -> Violation {
+        Violation { reason: self.id, subject: self.subject.clone(), text: shown(&self.cause) }
     }
 
     fn error(&self) -> Error {
@@ -164,8 +157,7 @@ impl Report {
         if rest.len() >= NAMED {
             write!(text, "\nand {} more", rest.len() + 1 - NAMED).ok();
         }
-        let violation = |f: &&Finding| (f.id.to_owned(), f.subject.clone(), shown(&f.cause));
-        let violations = blocking.iter().take(NAMED).map(violation).collect();
+        let violations = blocking.iter().take(NAMED).map(|finding| finding.violation()).collect();
         Err(Error::Blocked { reason: first.id, text, help, violations })
     }
 
@@ -174,8 +166,8 @@ impl Report {
         for Finding { id, severity, subject, cause, mend, .. } in &self.findings {
             match severity {
                 Severity::Blocks => {}
-                Severity::Warns => tracing::warn!(operation, check = id, subject, mend, "{cause}"),
-                Severity::Unchecked => tracing::info!(operation, check = id, subject, "not checked: {cause}"),
+                Severity::Warns => tracing::warn!(operation, check = id.as_str(), subject, mend, "{cause}"),
+                Severity::Unchecked => tracing::info!(operation, check = id.as_str(), subject, "not checked: {cause}"),
             }
         }
     }
@@ -203,8 +195,8 @@ pub fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check;
     use super::*;
+    use crate::error::check;
 
     fn finding(check: &Check, subject: &str) -> Finding {
         Finding::new(check, subject, format!("{subject} is bad"), format!("mend {subject}"))
@@ -222,13 +214,13 @@ mod tests {
         let mut lone = finding(&check::CELL_UNKNOWN, "cell mars");
         lone.code = Code::NotFound;
         let error = Report { findings: vec![lone.clone()] }.refuse().unwrap_err();
-        assert_eq!((error.code(), error.reason()), (Code::NotFound, "CELL_UNKNOWN"));
+        assert_eq!((error.code(), error.reason().as_str()), (Code::NotFound, "CELL_UNKNOWN"));
         assert_eq!((error.to_string().as_str(), error.help().as_str()), ("cell mars is bad", "mend cell mars"));
 
         let tables = (0..40).map(|n| finding(&check::TABLE_NOT_IN_VSCHEMA, &format!("table t{n} {}", "x".repeat(500))));
         let report = Report { findings: std::iter::once(lone).chain(tables).collect() };
         let error = report.refuse().unwrap_err();
-        assert_eq!((error.code(), error.reason()), (Code::FailedPrecondition, "CELL_UNKNOWN"));
+        assert_eq!((error.code(), error.reason().as_str()), (Code::FailedPrecondition, "CELL_UNKNOWN"));
         let text = error.to_string();
         assert!(text.starts_with("cell mars is bad\nalso TABLE_NOT_IN_VSCHEMA (table t0"), "{text}");
         assert!(text.ends_with("\nand 29 more"), "{text}");
@@ -238,7 +230,7 @@ mod tests {
 
     #[test]
     fn refusals_of_several_shards_are_taken_in_and_failures_are_not() {
-        let refusal = || Error::precondition("TIME_ZONE_UNKNOWN", "no such zone", "load it");
+        let refusal = || Error::precondition(Reason::TIME_ZONE_UNKNOWN, "no such zone", "load it");
         let mut report = Report::default();
         assert_eq!(report.absorb(Ok(7), "a").unwrap(), Some(7));
         assert_eq!(report.absorb::<()>(Err(refusal()), "b").unwrap(), None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::streams::{Keyspace, TargetShard};
 use super::super::{Error, names};
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::topo::{self, Conn, paths};
 
 /// What stands behind the name of a workflow whose record cannot be read, where workflows are listed.
@@ -33,7 +33,7 @@ pub fn refusal(global: &Arc<dyn Conn>, names: (&str, &str), why: &str) -> Error 
         "if a newer version wrote this record, let that go on; else end the workflow and keep its tables: {}",
         way_out(names)
     );
-    Error::Refused { code: Code::DataLoss, reason: "RECORD_UNREADABLE", text, help }
+    Error::Refused { code: Code::DataLoss, reason: Reason::RECORD_UNREADABLE, text, help }
 }
 
 /// The denied tables of shards that are not `known` to be somebody's, and the commands that lift them, to be put behind another

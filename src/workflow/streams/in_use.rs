@@ -9,6 +9,7 @@ use vtmigrated_proto::topodata::KeyRange;
 use super::super::{Error, Result, record};
 use super::{Graphed, Keyspace, TargetShard, WithReplicas};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::paths;
 use crate::{deadline, key_range, tablet};
 
@@ -101,7 +102,7 @@ impl Keyspace {
         };
         self.refuse_silent()?;
         let text = format!("shard {unknown} not found in keyspace {}", self.name);
-        Err(Error::not_found("SHARD_UNKNOWN", text, format!("see FindAllShardsInKeyspace {}", self.name)))
+        Err(Error::not_found(Reason::SHARD_UNKNOWN, text, format!("see FindAllShardsInKeyspace {}", self.name)))
     }
 
     /// Refuses where a shard was [left out](Self::answering): for a workflow without a record, of which streams may be on it.

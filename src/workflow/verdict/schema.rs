@@ -174,7 +174,7 @@ mod tests {
     fn ids(source: &[Column], target: &[Column]) -> Vec<(&'static str, String)> {
         let source = Columns::from([("t".to_owned(), source.to_vec())]);
         let shards = ["-80", "80-"].map(|shard| (shard.to_owned(), Columns::from([("t".to_owned(), target.to_vec())])));
-        drift(&source, &shards, &["t".to_owned()]).into_iter().map(|f| (f.id, f.cause)).collect()
+        drift(&source, &shards, &["t".to_owned()]).into_iter().map(|f| (f.id.as_str(), f.cause)).collect()
     }
 
     #[test]

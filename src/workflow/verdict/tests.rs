@@ -170,7 +170,7 @@ impl Case {
     }
 
     fn ids(&self) -> Vec<(&'static str, Severity)> {
-        self.judged().into_iter().map(|finding| (finding.id, finding.severity)).collect()
+        self.judged().into_iter().map(|finding| (finding.id.as_str(), finding.severity)).collect()
     }
 }
 
@@ -350,7 +350,7 @@ fn who_insists_goes_on_without_the_proof_of_the_source_and_of_nothing_else() {
     let mut case = Case::of(Stream { message: b"connection error".to_vec(), ..stream() });
     case.source = Err("gone".into());
     case.facts.phase = Phase::Creating;
-    let ids = |findings: &[Finding]| findings.iter().map(|f| (f.id, f.severity)).collect::<Vec<_>>();
+    let ids = |findings: &[Finding]| findings.iter().map(|f| (f.id.as_str(), f.severity)).collect::<Vec<_>>();
     let insisted = insist::insist(case.judged(), true);
     assert_eq!(
         ids(&insisted.findings),
@@ -385,7 +385,7 @@ fn routing_and_sequences_matter_on_sharded_targets_only() {
     assert!(tables::unrouted(&vschema(false, false), &tables).is_empty());
     let unrouted = tables::unrouted(&vschema(true, false), &tables);
     assert_eq!(
-        unrouted.iter().map(|f| (f.id, f.subject.as_str())).collect::<Vec<_>>(),
+        unrouted.iter().map(|f| (f.id.as_str(), f.subject.as_str())).collect::<Vec<_>>(),
         [("TABLE_UNROUTED", "table u")]
     );
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::context::{Context, End};
 use crate::deadline;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason};
 use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
 
@@ -128,12 +128,12 @@ async fn open_again(
             Some(going) => Box::pin(going.run_on(&facts)).await,
             None => {
                 let text = "the streams of the way back were not looked at";
-                Err(Error::precondition("WAY_BACK_STREAMS", text, command("status", names)))
+                Err(Error::precondition(Reason::WAY_BACK_STREAMS, text, command("status", names)))
             }
         }
     };
     let Err(undo) = opened.await else { return error };
-    tracing::error!(reason = undo.reason(), "going back was not taken back whole: {undo}");
+    tracing::error!(reason = undo.reason().as_str(), "going back was not taken back whole: {undo}");
     let what = match facts.phase {
         Phase::Open => "clients write to the target, and the streams of the way back may stand",
         _ => "clients may not be able to write to the target's tables",
@@ -231,7 +231,7 @@ impl Going<'_> {
             command("complete", self.names),
             command("cancel", self.names)
         );
-        Err(Error::Refused { code: Code::Aborted, reason: "WRITES_NOT_DENIED", text, help })
+        Err(Error::Refused { code: Code::Aborted, reason: Reason::WRITES_NOT_DENIED, text, help })
     }
 
     /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it, and what is told of
@@ -323,7 +323,7 @@ impl Going<'_> {
     fn not_ready(&self, error: Error) -> Error {
         let Error::Blocked { text, violations, .. } = error else { return error };
         let causes: Vec<String> =
-            violations.iter().map(|(id, subject, cause)| format!("{id} ({subject}): {cause}")).collect();
+            violations.iter().map(|v| format!("{} ({}): {}", v.reason, v.subject, v.text)).collect();
         let causes = if causes.is_empty() { text } else { names::some(&causes, "; ") };
         let text = format!("cannot go back with workflow {}.{}: {causes}", self.names.0, self.names.1);
         let help = format!(
@@ -331,7 +331,7 @@ impl Going<'_> {
             command("status", self.names),
             command("cancel", self.names)
         );
-        Error::Blocked { reason: "WAY_BACK_NOT_READY", text, help, violations }
+        Error::Blocked { reason: Reason::WAY_BACK_NOT_READY, text, help, violations }
     }
 
     /// Denies clients' writes to the target's tables, and waits for transactions that had begun before. Answers the replicas that
@@ -354,7 +354,7 @@ impl Going<'_> {
 pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held: &Lock) -> Result<()> {
     let mut found = match Found::read_way_back(mirror, facts, back).await {
         // there are none
-        Err(error) if error.reason() == "WORKFLOW_UNKNOWN" => return Ok(()),
+        Err(error) if error.reason() == Reason::WORKFLOW_UNKNOWN => return Ok(()),
         found => found?,
     };
     if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {

@@ -44,7 +44,7 @@ pub(super) fn refuse(context: &Context, names: (&str, &str), facts: &Facts, equa
             Err(Error::precondition(id, text, mend))
         }
         warned => {
-            warned.into_iter().for_each(|finding| tracing::warn!(check = finding.id, "{}", finding.cause));
+            warned.into_iter().for_each(|finding| tracing::warn!(check = finding.id.as_str(), "{}", finding.cause));
             Ok(())
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Error, Result};
 use crate::deadline;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 
 /// Bound of it, but for the write that decides: nobody could tell whether one that was given up is done.
 const MOST: Duration = Duration::from_secs(120);
@@ -33,7 +33,7 @@ pub fn check(until: Option<Instant>) -> Result<()> {
     }
     let help =
         "see which tablets and topology servers of both clusters answer slowly, and run the command again".into();
-    Err(Error::Refused { code: Code::DeadlineExceeded, reason: "KEPT_OUT_TOO_LONG", text: told(), help })
+    Err(Error::Refused { code: Code::DeadlineExceeded, reason: Reason::KEPT_OUT_TOO_LONG, text: told(), help })
 }
 
 fn is_over(until: Option<Instant>) -> bool {
@@ -53,14 +53,14 @@ mod tests {
     async fn what_takes_too_long_is_given_up_and_says_so() {
         let slow = || async {
             tokio::time::sleep(deadline::remaining(MOST * 2 / 3)).await;
-            Err::<(), _>(Error::precondition("SLOW", "no answer", "ask again"))
+            Err::<(), _>(Error::precondition(Reason::TABLET_SLOW, "no answer", "ask again"))
         };
         let end = until();
         let error = within(Some(end), slow()).await.unwrap_err();
         assert_eq!((error.to_string().as_str(), check(Some(end)).is_ok()), ("no answer", true));
         let error = within(Some(end), slow()).await.unwrap_err();
         assert_eq!(error.to_string(), "clients could write to neither side for 120 s: no answer");
-        assert_eq!((error.reason(), error.help().as_str()), ("SLOW", "ask again"));
+        assert_eq!((error.reason().as_str(), error.help().as_str()), ("TABLET_SLOW", "ask again"));
         assert_eq!(check(Some(end)).unwrap_err().reason(), "KEPT_OUT_TOO_LONG");
         // where nobody is kept out there is time
         let error = within(None, slow()).await.unwrap_err();

@@ -9,6 +9,7 @@ use super::super::migrate::gather;
 use super::super::{Error, Result};
 use super::record::{Config, Facts};
 use crate::context::{Changes, Context};
+use crate::error::Reason;
 use crate::topo::external_cluster::{self, Mounts};
 use crate::topo::{Record, Topo};
 
@@ -49,7 +50,7 @@ pub async fn is_known(mirror: &Context, facts: &Facts) -> Result<bool> {
     let text = format!("the source has another mount {name} now, which leads to another topology than this cluster's");
     let help =
         format!("unregister it in the source's cluster, and run the command again: Mount unregister --name {name}");
-    Err(Error::precondition("MOUNT_CHANGED", text, help))
+    Err(Error::precondition(Reason::MOUNT_CHANGED, text, help))
 }
 
 /// Looks whether the mount leads where it did when the way back was prepared; one that cannot be read proves nothing.
@@ -70,7 +71,7 @@ fn check(facts: &Facts, now: Option<Config>) -> Result<()> {
     let Facts { mount, source: Config { topo_type, server, root }, .. } = facts;
     let text =
         format!("mount {mount} is not the one that the way back was prepared with ({topo_type} {server} {root})");
-    Err(Error::precondition("MOUNT_CHANGED", text, format!("unregister it, and {}", as_it_was(facts))))
+    Err(Error::precondition(Reason::MOUNT_CHANGED, text, format!("unregister it, and {}", as_it_was(facts))))
 }
 
 /// The record of the source's mount.
@@ -82,7 +83,7 @@ async fn mount(context: &Context, facts: &Facts) -> Result<Record<ExternalVitess
 /// The source's mount is gone: nobody else knows any more where it led.
 pub fn unknown(facts: &Facts) -> Error {
     let text = format!("no vitess cluster found with name {}", facts.mount);
-    Error::not_found("MOUNT_UNKNOWN", text, as_it_was(facts))
+    Error::not_found(Reason::MOUNT_UNKNOWN, text, as_it_was(facts))
 }
 
 fn as_it_was(facts: &Facts) -> String {

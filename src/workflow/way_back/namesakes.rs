@@ -12,6 +12,7 @@ use super::record::{self, Facts, Known, Phase};
 use super::{command, plan};
 use crate::context::Context;
 use crate::deadline;
+use crate::error::Reason;
 use crate::topo::{external_cluster, paths};
 
 /// Bound of asking another cluster.
@@ -51,7 +52,7 @@ fn end_that(there: &str, of: (&str, &str)) -> String {
 }
 
 fn taken(names: (&str, &str), text: String, help: String) -> Finding {
-    Finding::of(&Error::exists("WAY_BACK_NAME_TAKEN", text, help), format!("workflow {}.{}", names.0, names.1))
+    Finding::of(&Error::exists(Reason::WAY_BACK_NAME_TAKEN, text, help), format!("workflow {}.{}", names.0, names.1))
 }
 
 /// Those of other clusters: the source has a mount for each, whose name tells of which workflow it is, and the cluster that it leads to

@@ -19,6 +19,7 @@ use super::side::{self, Side};
 use super::{kept_out, mirror, plan, record};
 use crate::context::Context;
 use crate::deadline;
+use crate::error::Reason;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
 pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided};
@@ -316,7 +317,7 @@ async fn positions(context: &Context, target: &Keyspace) -> Result<Vec<(String, 
             Position::Gtids(set) if set != crate::gtid::GtidSet::default() => Ok((shard.name.clone(), answer.position)),
             _ => {
                 let text = format!("the primary of shard {}/{} tells no GTIDs", target.name, shard.name);
-                Err(Error::precondition("GTID_OFF", text, "set gtid_mode = ON on its MySQL"))
+                Err(Error::precondition(Reason::GTID_OFF, text, "set gtid_mode = ON on its MySQL"))
             }
         }
     });

@@ -13,6 +13,7 @@ use super::opening::{self, Opening};
 use super::record::{Config, Facts, Phase};
 use super::{Told, check_names, command, complete, mirror, namesakes, out_of_turn, plan, record, side};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::topo::{self, Lock, external_cluster};
 
 /// The name under which locks are taken.
@@ -137,7 +138,7 @@ fn other(names: (&str, &str), stored: &Facts) -> Error {
          ({topo_type} {server} {root})",
         names.0, names.1
     );
-    Error::exists("WAY_BACK_EXISTS", text, format!("take it away first: {}", command("cancel", names)))
+    Error::exists(Reason::WAY_BACK_EXISTS, text, format!("take it away first: {}", command("cancel", names)))
 }
 
 /// The source did not take the mount: without it the record is of nothing, unless an earlier prepare had made it.
@@ -164,7 +165,7 @@ fn taken(name: &str, theirs: &TopoConfig) -> Error {
     let TopoConfig { topo_type, server, root } = theirs;
     let text = format!("the source has a mount {name} already, of another topology ({topo_type} {server} {root})");
     Error::exists(
-        "MOUNT_EXISTS",
+        Reason::MOUNT_EXISTS,
         text,
         format!("unregister it in the source's cluster: Mount unregister --name {name}"),
     )
@@ -229,7 +230,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
     let known = kept.filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
         let text = "bad topology server: a host and a port are expected, or several with commas between them";
-        return Err(Error::invalid("BAD_ADDRESS", text, "name the address with --topo-server"));
+        return Err(Error::invalid(Reason::BAD_ADDRESS, text, "name the address with --topo-server"));
     }
     let mut zones = found.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
     Ok(Facts {
@@ -360,7 +361,7 @@ async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock
     opening.end().await;
     if let Some(why) = opening.trouble() {
         let text = format!("the way back of workflow {}.{} could not be opened: {why}", names.0, names.1);
-        return Err(Error::precondition("WAY_BACK_NOT_OPEN", text, "mend that, and run the command again"));
+        return Err(Error::precondition(Reason::WAY_BACK_NOT_OPEN, text, "mend that, and run the command again"));
     }
     let summary = format!("the way back of workflow {}.{} is open{}", names.0, names.1, opening.missed());
     Ok(Told { phase: Phase::Open.word(), clear: true, summary, ..Told::default() })
@@ -371,7 +372,7 @@ async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock
 fn unfinished(names: (&str, &str)) -> Error {
     let text = format!("the way back of workflow {}.{} is not opened: its complete has not ended", names.0, names.1);
     let help = format!("finish it: Migrate --target-keyspace {} --workflow {} complete", names.0, names.1);
-    Error::precondition("WAY_BACK_NOT_OPEN", text, help)
+    Error::precondition(Reason::WAY_BACK_NOT_OPEN, text, help)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::super::{Error, Result};
 use super::plan;
 use crate::context::Context;
 use crate::deadline;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::tablet::db_name;
 use crate::topo::{Lock, Record, shard};
 
@@ -57,17 +57,17 @@ pub async fn settle(context: &Context, keyspace: &Keyspace, tables: &[String], l
 pub async fn unchanged(context: &Context, keyspace: &Keyspace, tables: &[String]) -> Result<()> {
     let records = cleanup::as_read(keyspace);
     let fresh = shard::again(context.topo.global(), &records).await?;
-    let refused = |reason: &'static str, record: &Record<Shard>, what: &str| {
+    let refused = |reason: Reason, record: &Record<Shard>, what: &str| {
         let text = format!("shard {}/{} {what} meanwhile", keyspace.name, shard::name(record));
         Err(Error::Refused { code: Code::Aborted, reason, text, help: "run the command again".into() })
     };
     for (old, new) in records.iter().zip(&fresh) {
         if !shard::has_same_primary(&old.value, &new.value) {
-            return refused("PRIMARY_CHANGED", new, "got another primary");
+            return refused(Reason::PRIMARY_CHANGED, new, "got another primary");
         }
         let denied: BTreeSet<String> = shard::denied(&new.value).into_iter().collect();
         if tables.iter().any(|table| !denied.contains(table)) {
-            return refused("WRITES_NOT_DENIED", new, "was opened to clients");
+            return refused(Reason::WRITES_NOT_DENIED, new, "was opened to clients");
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::super::{Error, Result};
 use super::record::Phase;
 use super::{check_names, command, mirror, out_of_turn, plan, stored};
 use crate::context::Context;
-use crate::error::Explain;
+use crate::error::{Explain, Reason};
 
 /// The workflow that a way back is in the source's cluster.
 pub struct Reversed {
@@ -35,13 +35,13 @@ pub async fn reversed(context: &Context, names: (&str, &str), to_compare: bool) 
 /// An error of such a workflow, with commands for the way back where its own would end it in the source's cluster.
 pub fn explained(names: (&str, &str), error: Error) -> Error {
     let help = match error.reason() {
-        "FROZEN" => format!(
+        Reason::FROZEN => format!(
             "its streams were stopped for going back: run that again: {}; or let them run on: {}; or stay with the target: {}",
             command("complete", names),
             command("prepare", names),
             command("cancel", names)
         ),
-        "WORKFLOW_UNKNOWN" => format!("see {}", command("status", names)),
+        Reason::WORKFLOW_UNKNOWN => format!("see {}", command("status", names)),
         _ => return error,
     };
     Error::Refused { code: error.code(), reason: error.reason(), text: error.to_string(), help }

@@ -19,6 +19,7 @@ use super::record::{Facts, Phase};
 use super::{command, plan};
 use crate::context::Context;
 use crate::deadline;
+use crate::error::Reason;
 use crate::topo::{Lock, LockRequest, paths};
 
 /// How long a lock of the source is waited for: whoever waits keeps clients from writing.
@@ -77,7 +78,7 @@ pub fn taken(back: &str, facts: &Facts) -> Error {
     let keyspace = &facts.keyspace;
     let text = format!("the source keyspace {keyspace} has a workflow {back} that is none of this way back's");
     let help = format!("end it in the source's cluster first: Workflow --keyspace {keyspace} show --workflow {back}");
-    Error::exists("WAY_BACK_NAME_TAKEN", text, help)
+    Error::exists(Reason::WAY_BACK_NAME_TAKEN, text, help)
 }
 
 /// Shards of the source on which something was not done, and why.
@@ -185,7 +186,7 @@ impl Side<'_> {
         let streams: Vec<_> = streams::on(there, at).collect();
         let unplaced = plan::unplaced(&streams, &facts.positions).map_err(|of| {
             let text = format!("no position was noted of shard {of}");
-            Error::precondition("WAY_BACK_POSITION", text, "take the way back away: way-back cancel")
+            Error::precondition(Reason::WAY_BACK_POSITION, text, "take the way back away: way-back cancel")
         })?;
         let calls = unplaced.into_iter().map(|(id, position)| async move {
             let query = plan::place(id, position);
@@ -224,7 +225,7 @@ pub fn stand(source: &Keyspace, rows: &[OnShard], facts: &Facts) -> Result<()> {
         let text = format!("the way back does not stand: shard {}/{shard}: {why}", source.name);
         let help = "see Workflow show in the source's cluster; without that stream changes of the target are lost there: way-back \
                     cancel takes the way back away";
-        Error::precondition("WAY_BACK_STREAMS", text, help)
+        Error::precondition(Reason::WAY_BACK_STREAMS, text, help)
     };
     if let Some((gone, _)) = facts.pairs.iter().find(|(name, _)| !source.shards.iter().any(|s| s.name == *name)) {
         return Err(bad(gone, "it is not there any more".to_owned()));

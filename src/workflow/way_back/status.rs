@@ -18,7 +18,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::deadline;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::gtid::Position;
 
 /// Longest position shown, in characters.
@@ -227,7 +227,11 @@ async fn unregistered(mirror: &Context, names: (&str, &str), facts: &Facts) -> O
         Ok(true) => return None,
         Ok(false) => {
             let text = format!("the source has no mount {mount} any more: streams end when tablets restart");
-            Error::precondition("MOUNT_UNKNOWN", text, format!("register it again: {}", command("prepare", names)))
+            Error::precondition(
+                Reason::MOUNT_UNKNOWN,
+                text,
+                format!("register it again: {}", command("prepare", names)),
+            )
         }
         Err(error) => error,
     };

@@ -3,7 +3,7 @@
 use super::super::{Error, Result};
 use super::{Told, cancel, check_names, command as of, end, is_gone, plan, record, unknown};
 use crate::context::{Context, End};
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::topo::Lock;
 
 /// The name under which locks are taken.
@@ -18,7 +18,7 @@ pub fn command(names: (&str, &str)) -> String {
 pub(super) fn error(names: (&str, &str), why: &str) -> Error {
     let text = format!("the record of the way back of workflow {}.{} cannot be read: {why}", names.0, names.1);
     let help = format!("ask a server of the version that wrote it; if there is none, take it away: {}", command(names));
-    Error::Refused { code: Code::DataLoss, reason: "WAY_BACK_UNREAD", text, help }
+    Error::Refused { code: Code::DataLoss, reason: Reason::WAY_BACK_UNREAD, text, help }
 }
 
 /// Deletes a record that cannot be read. Nothing else is changed on either side: the answer tells what may have been left there.
@@ -43,7 +43,7 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
             let phase = facts.phase.word();
             let text =
                 format!("the record of the way back of workflow {keyspace}.{workflow} can be read: it is {phase}");
-            return Err(Error::precondition("WAY_BACK_READABLE", text, format!("see {}", of("status", names))));
+            return Err(Error::precondition(Reason::WAY_BACK_READABLE, text, format!("see {}", of("status", names))));
         }
         Some(Err(why)) => why,
     };

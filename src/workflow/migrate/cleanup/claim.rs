@@ -12,7 +12,7 @@ use super::super::super::record::made_at::Noted;
 use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
 use super::super::super::{Error, Result};
 use super::super::create::{Which, with_rows};
-use super::ownership::{self, Denied, Evidence, Fate, Reason, Record, Rows, Stream};
+use super::ownership::{self, Denied, Doubt, Evidence, Fate, Record, Rows, Stream};
 use super::{Tables, journal, made};
 use crate::context::Context;
 
@@ -35,7 +35,7 @@ pub struct Known<'a> {
 pub struct Kept {
     pub table: String,
     pub shard: String,
-    pub reason: Reason,
+    pub reason: Doubt,
 }
 
 impl fmt::Display for Kept {
@@ -271,9 +271,9 @@ impl<'a> OfShard<'a> {
                 Fate::Drop => of_shard.drop.push(table.clone()),
                 Fate::DropEmpty => of_shard.drop_empty.push(table.clone()),
                 Fate::Empty => of_shard.empty.push(table.clone()),
-                Fate::Look => claim.kept.push(self.kept(table, Reason::NotSeen)),
+                Fate::Look => claim.kept.push(self.kept(table, Doubt::NotSeen)),
                 Fate::Leave(reason) => {
-                    if reason == Reason::MadeSince {
+                    if reason == Doubt::MadeSince {
                         of_shard.anew.push(table.clone());
                     }
                     claim.left.push(self.kept(table, reason));
@@ -284,7 +284,7 @@ impl<'a> OfShard<'a> {
         claim.tables.push((self.shard.name.clone(), of_shard));
     }
 
-    fn kept(&self, table: &str, reason: Reason) -> Kept {
+    fn kept(&self, table: &str, reason: Doubt) -> Kept {
         Kept { table: table.to_owned(), shard: self.shard.name.clone(), reason }
     }
 }

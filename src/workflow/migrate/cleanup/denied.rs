@@ -7,7 +7,7 @@ use super::super::super::refresh::{self, Missed};
 use super::super::super::streams::{Keyspace, WithReplicas};
 use super::super::super::{Error, Result};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::topo::shard::{self, Deny};
 use crate::topo::{Lock, Record, Write};
 
@@ -52,7 +52,7 @@ pub async fn with_primaries_kept(
     let Some((_, changed)) = records.iter().zip(&fresh).find(is_another) else { return Ok(fresh) };
     let text = format!("shard {} got another primary meanwhile, {but}", shard::name(changed));
     let help = "run the command again".into();
-    Err(Error::Refused { code: Code::Aborted, reason: "PRIMARY_CHANGED", text, help })
+    Err(Error::Refused { code: Code::Aborted, reason: Reason::PRIMARY_CHANGED, text, help })
 }
 
 /// Takes denied tables off the shards' records, with other writes in the transaction that takes the first of them off; then

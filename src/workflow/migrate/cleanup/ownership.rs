@@ -88,13 +88,13 @@ pub enum Fate {
     /// It must be looked at before anything can be said.
     Look,
     /// Nothing proves whose it is, and it keeps nobody from ending the workflow: it stays, and nothing is lost.
-    Leave(Reason),
-    Keep(Reason),
+    Leave(Doubt),
+    Keep(Doubt),
 }
 
 /// Why a table stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub enum Doubt {
     /// No stream of the workflow is on the shard.
     NoStream,
     /// The streams have copied nothing, and there are rows.
@@ -116,7 +116,7 @@ pub enum Reason {
     Shared,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoStream => "no stream of the workflow is there",
@@ -148,15 +148,15 @@ pub fn fate(known: &Evidence) -> Fate {
     match (known.rows, known.since) {
         (Rows::Gone, _) => Fate::Nothing,
         _ if known.record == Record::SeenTo => Fate::Nothing,
-        _ if known.record == Record::HandedOver => Fate::Keep(Reason::HandedOver),
+        _ if known.record == Record::HandedOver => Fate::Keep(Doubt::HandedOver),
         (Rows::Unseen, Some(_)) => Fate::Look,
         (_, None | Some(Since::Same)) => by_streams(known),
         // to empty it may have been to make it anew: it is as it is to be, but for keys
         (Rows::Empty, Some(_)) if !known.made && known.stream != Stream::None => Fate::Nothing,
         // or create has made it, and could not note that
-        (Rows::Empty, Some(_)) if !known.made => Fate::Leave(Reason::NoStream),
-        (_, Some(Since::Another)) => Fate::Leave(Reason::MadeSince),
-        (_, Some(Since::Unclear)) => Fate::Leave(Reason::NotNoted),
+        (Rows::Empty, Some(_)) if !known.made => Fate::Leave(Doubt::NoStream),
+        (_, Some(Since::Another)) => Fate::Leave(Doubt::MadeSince),
+        (_, Some(Since::Unclear)) => Fate::Leave(Doubt::NotNoted),
     }
 }
 
@@ -168,21 +168,21 @@ fn by_streams(known: &Evidence) -> Fate {
         (_, Stream::Copying) if denied && known.made => Fate::Drop,
         (_, Stream::Copying) if denied => Fate::Empty,
         (Rows::Unseen, _) => Fate::Look,
-        (Rows::Empty, Stream::None) if !known.made => Fate::Leave(Reason::NoStream),
+        (Rows::Empty, Stream::None) if !known.made => Fate::Leave(Doubt::NoStream),
         (Rows::Empty, _) if !known.made => Fate::Nothing,
         (Rows::Empty, stream) => of_empty(known, stream),
-        (Rows::Filled, Stream::None) => Fate::Keep(Reason::NoStream),
-        (Rows::Filled, Stream::Idle) => Fate::Keep(Reason::NotCopied),
+        (Rows::Filled, Stream::None) => Fate::Keep(Doubt::NoStream),
+        (Rows::Filled, Stream::Idle) => Fate::Keep(Doubt::NotCopied),
         (Rows::Filled, Stream::Copying) => Fate::Keep(writable(known.denied)),
     }
 }
 
 /// Why clients can write a table.
-fn writable(denied: Denied) -> Reason {
+fn writable(denied: Denied) -> Doubt {
     match denied {
-        Denied::Unaware => Reason::PrimaryUnaware,
-        Denied::NotInForce => Reason::NotInForce,
-        _ => Reason::NotDenied,
+        Denied::Unaware => Doubt::PrimaryUnaware,
+        Denied::NotInForce => Doubt::NotInForce,
+        _ => Doubt::NotDenied,
     }
 }
 
@@ -192,7 +192,7 @@ fn of_empty(known: &Evidence, stream: Stream) -> Fate {
         (Denied::Ours | Denied::Others, Stream::Idle | Stream::Copying) => Fate::DropEmpty,
         // the record says what create had made when it was interrupted
         (Denied::Ours, Stream::None) if known.record == Record::Creating => Fate::DropEmpty,
-        (_, Stream::None) => Fate::Leave(Reason::NoStream),
+        (_, Stream::None) => Fate::Leave(Doubt::NoStream),
         (Denied::No | Denied::Unaware | Denied::NotInForce, _) => Fate::Leave(writable(known.denied)),
     }
 }

@@ -13,7 +13,7 @@ use super::super::create::Which;
 use super::super::rows;
 use super::{Removal, Tables, claim, lift_from, read_again, replaced};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::sql::{ddl, quote};
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
@@ -58,7 +58,7 @@ impl Removal<'_> {
         lift_from(context, lock, target, (records, Vec::new()), &added).await?;
         let text = format!("somebody has written to tables that were empty: {}", names::some(&filled, ", "));
         let help = "look at these rows; run the command again, which then says what can be done".into();
-        Err(Error::Refused { code: Code::Aborted, reason: "TABLES_FILLED", text, help })
+        Err(Error::Refused { code: Code::Aborted, reason: Reason::TABLES_FILLED, text, help })
     }
 
     /// Empties, drops, and gives keys back, in this order: keys are built on empty tables in no time. Where it fails on some
@@ -194,20 +194,15 @@ async fn restore(context: &Context, tablet: &Tablet, (table, sql): Owed, gone: G
 /// it has added none.
 async fn add(context: &Context, tablet: &Tablet, (table, sql): (&str, &str), gone: Gone) -> Result<bool> {
     let Err(error) = run_sql(context, tablet, sql.to_owned(), false).await else { return Ok(true) };
-    match error.mysql().map(|(number, _)| number) {
-        // 1061: a key is there already
-        Some(1061) => {
-            tracing::info!(table, "a secondary key was restored before: {error}");
-            Ok(false)
-        }
-        // 1072: a column is not there
-        Some(1072) if gone == Gone::Left => {
-            tracing::warn!(table, "a secondary key that was taken for the copy cannot be given back: {error}");
-            Ok(false)
-        }
-        Some(_) => Err(not_built(tablet, table, &error)),
-        None => Err(error.into()),
+    if error.is_duplicate_key() {
+        tracing::info!(table, "a secondary key was restored before: {error}");
+        return Ok(false);
     }
+    if error.is_missing_key_column() && gone == Gone::Left {
+        tracing::warn!(table, "a secondary key that was taken for the copy cannot be given back: {error}");
+        return Ok(false);
+    }
+    Err(if error.is_of_mysql() { not_built(tablet, table, &error) } else { error.into() })
 }
 
 /// What is said of a key that MySQL does not build: the ways out are the operator's.
@@ -219,7 +214,7 @@ fn not_built(tablet: &Tablet, table: &str, error: &tablet::Error) -> Error {
          without the keys of that table: ExecuteFetchAsDBA {alias} \"{}\", and run it again",
         rows::forget_keys(table)
     );
-    Error::precondition("KEY_NOT_BUILT", text, help)
+    Error::precondition(Reason::KEY_NOT_BUILT, text, help)
 }
 
 /// One statement as administrator; a table that is not there is none to care about.

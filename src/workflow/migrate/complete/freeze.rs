@@ -11,7 +11,7 @@ use super::super::cleanup::{self, state_change};
 use super::super::{readiness, rows};
 use super::Found;
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, Reason};
 use crate::sql;
 use crate::topo::Lock;
 
@@ -54,7 +54,7 @@ fn stand(rows: &[OnShard], known: &[OnShard]) -> Result<()> {
         return Ok(());
     }
     let text = if same { "a stream did not stay stopped" } else { "streams came or went meanwhile" }.to_owned();
-    Err(Error::Refused { code: Code::Aborted, reason: "NOT_FROZEN", text, help: "run the command again".into() })
+    Err(Error::Refused { code: Code::Aborted, reason: Reason::NOT_FROZEN, text, help: "run the command again".into() })
 }
 
 async fn stop(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<()> {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::super::super::{Error, Result, names, way_back};
 use super::super::Found;
 use super::super::{readiness, status};
+use crate::error::Reason;
 use crate::tablet;
 
 /// A side effect of complete. The texts are stock's where stock has the step.
@@ -60,7 +61,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
              tables, copied or not"
         );
         let help = format!("repeat that: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data");
-        return Err(Error::precondition("DELETE_HAS_BEGUN", text, help));
+        return Err(Error::precondition(Reason::DELETE_HAS_BEGUN, text, help));
     }
     let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if found.rows.is_empty() && !completing {

@@ -21,6 +21,7 @@ use super::checks;
 use super::situation::Situation;
 use super::step::{self, Step};
 use crate::context::Context;
+use crate::error::Reason;
 use crate::sql::ddl;
 use crate::tablet;
 use crate::topo::{self, Lock};
@@ -230,13 +231,12 @@ impl Creation<'_> {
     /// Those of the tables that statements have made of which one failed: the others come after it.
     async fn made_before(&self, on: &Tablet, tables: &[String], error: &tablet::Error) -> Vec<String> {
         // a tablet that says nothing may still be at work; what is no error of MySQL's came before the first statement
-        if error.is_silent() || error.mysql().is_none() {
+        if !error.is_of_mysql() {
             return Vec::new();
         }
-        let text = error.to_string();
-        // 1050: the table is there, and not by create's doing
-        if matches!(error.mysql(), Some((1050, _))) {
-            let failed = tables.iter().position(|table| text.contains(&format!("Table '{table}' already exists")));
+        // the table is there, and not by create's doing
+        if error.is_existing_table() {
+            let failed = tables.iter().position(|table| error.says_exists(table));
             return tables.iter().take(failed.unwrap_or_default()).cloned().collect();
         }
         let held = match claim::look(self.context, on, tables).await {
@@ -253,7 +253,11 @@ impl Creation<'_> {
     fn definition(&self, table: &str) -> Result<String> {
         let Some(found) = self.situation.source_table(table).filter(|t| !t.schema.is_empty()) else {
             let text = format!("source table {table} does not exist");
-            return Err(Error::precondition("TABLE_MISSING", text, "it was there a moment ago: run the command again"));
+            return Err(Error::precondition(
+                Reason::TABLE_MISSING,
+                text,
+                "it was there a moment ago: run the command again",
+            ));
         };
         if !self.arguments.drop_foreign_keys {
             return Ok(found.schema.clone());
@@ -261,7 +265,7 @@ impl Creation<'_> {
         ddl::without_foreign_keys(&found.schema).map_err(|detail| {
             let text = format!("cannot take the foreign keys out of table {table}: {detail}");
             Error::precondition(
-                "DDL_UNREADABLE",
+                Reason::DDL_UNREADABLE,
                 text,
                 "create the table on the target by hand, then run the command again",
             )

@@ -13,6 +13,7 @@ use super::super::arguments::Arguments;
 use super::super::cleanup::claim;
 use super::situation::Situation;
 use crate::context::Context;
+use crate::error::Reason;
 use crate::sql::{quote, rows};
 use crate::tablet::{self, db_name};
 
@@ -66,7 +67,7 @@ async fn are_empty(
         names::some(&full, ", ")
     );
     let help = "a migration fills empty tables: empty or drop them, or leave them out with --exclude-tables";
-    Err(Error::precondition("TARGET_NOT_EMPTY", text, help))
+    Err(Error::precondition(Reason::TARGET_NOT_EMPTY, text, help))
 }
 
 /// The rows that a look for rows sees.
@@ -155,7 +156,7 @@ pub async fn time_zone(context: &Context, situation: &Situation, arguments: &Arg
             crate::tablet::alias(tablet)
         );
         let help = "load them there with: mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql mysql";
-        Err(Error::precondition("TIME_ZONE_UNKNOWN", text, help))
+        Err(Error::precondition(Reason::TIME_ZONE_UNKNOWN, text, help))
     });
     Error::all(join_all(asked).await)
 }

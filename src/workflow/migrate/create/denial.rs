@@ -7,6 +7,7 @@ use super::super::super::record::Facts;
 use super::super::super::streams::TargetShard;
 use super::super::super::{Error, Result, denial};
 use super::apply::Creation;
+use crate::error::Reason;
 
 impl Creation<'_> {
     /// Makes primaries read their schemas again: they deny no table that they do not know yet. One that cannot is told by
@@ -49,6 +50,6 @@ impl Creation<'_> {
             self.arguments.target_keyspace, shard.name
         );
         let help = "see its log; restart it, or make another tablet the primary (PlannedReparentShard), then run the command again";
-        Error::precondition("DENIAL_NOT_IN_FORCE", text, help)
+        Error::precondition(Reason::DENIAL_NOT_IN_FORCE, text, help)
     }
 }

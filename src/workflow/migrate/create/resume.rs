@@ -8,6 +8,7 @@ use super::super::super::{Error, Result};
 use super::super::arguments::Arguments;
 use super::super::earlier;
 use super::situation::Situation;
+use crate::error::Reason;
 
 impl Situation {
     /// The facts of an interrupted create that this one goes on with; `None` for a fresh one.
@@ -25,7 +26,7 @@ impl Situation {
                     "workflow {workflow} already exists in keyspace {keyspace}: a create with other arguments was interrupted"
                 );
                 Err(Error::exists(
-                    "WORKFLOW_EXISTS",
+                    Reason::WORKFLOW_EXISTS,
                     text,
                     format!("repeat it with the same arguments, or take it back with: {cancel}"),
                 ))
@@ -41,7 +42,7 @@ impl Situation {
                 let mut lines: Vec<String> = self.rows.iter().map(line).collect();
                 lines.sort();
                 Err(Error::exists(
-                    "WORKFLOW_EXISTS",
+                    Reason::WORKFLOW_EXISTS,
                     lines.join("\n"),
                     format!("choose another name, or end it with: {cancel}"),
                 ))
@@ -58,13 +59,17 @@ impl Situation {
                 ),
                 false => format!("a cancel of workflow {workflow} in keyspace {keyspace} was interrupted"),
             };
-            return Err(Error::precondition("CREATE_HALF_TAKEN_BACK", text, format!("finish that with: {cancel}")));
+            return Err(Error::precondition(
+                Reason::CREATE_HALF_TAKEN_BACK,
+                text,
+                format!("finish that with: {cancel}"),
+            ));
         }
         if !self.is_about_all(facts) {
             let text = format!(
                 "the shards of keyspace {keyspace} are not those that an interrupted create of workflow {workflow} worked on"
             );
-            return Err(Error::precondition("SHARDS_CHANGED", text, format!("take it back with: {cancel}")));
+            return Err(Error::precondition(Reason::SHARDS_CHANGED, text, format!("take it back with: {cancel}")));
         }
         if let Some((shard, table, why)) = self.written_meanwhile(facts) {
             let text = format!(
@@ -75,7 +80,7 @@ impl Situation {
                 "look at its rows; to end the workflow and keep its tables: Workflow --keyspace {keyspace} delete \
                  --workflow {workflow} --keep-data"
             );
-            return Err(Error::precondition("WRITES_NOT_DENIED", text, help));
+            return Err(Error::precondition(Reason::WRITES_NOT_DENIED, text, help));
         }
         Ok(())
     }

@@ -11,14 +11,12 @@ use super::super::super::{Error, Result, names};
 use super::super::{cleanup, plan, rows};
 use super::apply::Creation;
 use super::situation::Situation;
-
-/// Reason of the refusal.
-const RIVAL: &str = "WORKFLOW_RIVAL";
+use crate::error::Reason;
 
 /// True for an error that says so.
 pub fn is_rival(error: &Error) -> bool {
     match error {
-        Error::Refused { reason, .. } => *reason == RIVAL,
+        Error::Refused { reason, .. } => *reason == Reason::WORKFLOW_RIVAL,
         Error::Several(errors) => errors.iter().any(is_rival),
         _ => false,
     }
@@ -56,7 +54,7 @@ impl Creation<'_> {
     /// the streams that there are.
     ///
     /// # Errors
-    /// [`RIVAL`].
+    /// [`Reason::WORKFLOW_RIVAL`].
     pub async fn no_rival(&self) -> Result<Listed> {
         let keyspace = &self.situation.target.keyspace;
         let rows = keyspace.workflows(self.context, std::slice::from_ref(&self.arguments.workflow)).await?;
@@ -85,7 +83,7 @@ impl Creation<'_> {
         let text = format!(
             "workflow {workflow} already exists in keyspace {keyspace}: somebody else created it at the same moment"
         );
-        Err(Error::exists(RIVAL, text, "choose another name, or wait until that create has ended"))
+        Err(Error::exists(Reason::WORKFLOW_RIVAL, text, "choose another name, or wait until that create has ended"))
     }
 }
 

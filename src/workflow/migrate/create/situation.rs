@@ -19,6 +19,7 @@ use super::super::gather::{self, Source};
 use super::super::{picking, plan};
 use super::resume::Left;
 use crate::context::Context;
+use crate::error::Reason;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Record, Topo};
 use crate::vschema;
@@ -53,7 +54,11 @@ impl Situation {
             let serving = topo::shard::serving(shards.clone());
             if serving.is_empty() {
                 let text = format!("{keyspace} has no serving shards");
-                return Err(Error::precondition("NO_SERVING_SHARDS", text, "its shards need a primary that serves"));
+                return Err(Error::precondition(
+                    Reason::NO_SERVING_SHARDS,
+                    text,
+                    "its shards need a primary that serves",
+                ));
             }
             Ok(WithReplicas::from_records(keyspace, serving, cells).await?.in_use())
         };

@@ -8,11 +8,12 @@ use super::super::super::streams::OnShard;
 use super::super::super::{Error, Result, names};
 use super::super::Found;
 use super::super::cleanup::claim::{Claim, Kept, Known};
-use super::super::cleanup::ownership::Reason;
+use super::super::cleanup::ownership::Doubt;
 use super::super::cleanup::quiet::quieten;
 use super::super::cleanup::{Removal, Traces, entries};
 use super::apply::Creation;
 use super::rival::is_rival;
+use crate::error::Reason;
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;
@@ -41,7 +42,7 @@ impl Creation<'_> {
             Err(undo) => undo,
             Ok(_) if silent => {
                 let text = "a tablet gave no answer and may still be at work; the record is kept";
-                Error::precondition("CREATE_UNCERTAIN", text, "")
+                Error::precondition(Reason::CREATE_UNCERTAIN, text, "")
             }
             Ok(kept) if kept.is_empty() => return error,
             Ok(kept) => return left(error, &kept),
@@ -141,7 +142,7 @@ impl Theirs {
         let made = by_shard.flat_map(|(shard, tables)| tables.iter().map(move |table| (shard, table)));
         let made = made.filter(|(_, table)| self.of_others.contains(*table));
         let kept = |(shard, table): (&String, &String)| (table.clone(), shard.clone());
-        made.map(kept).map(|(table, shard)| Kept { table, shard, reason: Reason::Shared }).collect()
+        made.map(kept).map(|(table, shard)| Kept { table, shard, reason: Doubt::Shared }).collect()
     }
 
     /// Denied tables of this create, by shard: those to lift, and those that other workflows need.
@@ -162,6 +163,6 @@ impl Theirs {
 fn left(error: Error, kept: &[Kept]) -> Error {
     let text = format!("left as they are: {}", names::some(kept, "; "));
     let help = "look at these tables, and drop those by hand that nobody needs".to_owned();
-    let undo = Error::precondition("TABLES_NOT_OWNED", text, "");
+    let undo = Error::precondition(Reason::TABLES_NOT_OWNED, text, "");
     Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
 }

@@ -365,7 +365,7 @@ fn all_problems_are_told_and_one_vindex_of_many_tables_is_one() {
     target.tables[4].value = Some(Table::default());
     let mut case = Case::new(&["0"], &["-80"], VSchema::default(), target);
     case.tables = ["t", "u", "v", "w", "bare", "absent"].map(str::to_owned).into();
-    let found: Vec<_> = case.problems().iter().map(|(subject, e)| (subject.clone(), e.reason())).collect();
+    let found: Vec<_> = case.problems().iter().map(|(subject, e)| (subject.clone(), e.reason().as_str())).collect();
     let wanted = [
         ("keyspace customer", "SHARDS_NOT_A_PARTITION"),
         ("table t", "VINDEX_UNKNOWN_AT_SOURCE"),

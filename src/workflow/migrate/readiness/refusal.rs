@@ -7,6 +7,7 @@ use super::super::super::record::unreadable;
 use super::super::super::streams::Keyspace;
 use super::super::super::verdict::is_of_the_source;
 use super::super::super::{Error, names};
+use crate::error::Reason;
 
 /// So much of a help is told whatever else there is (`server/status.rs`), in bytes.
 const TOLD: usize = 512;
@@ -26,10 +27,10 @@ pub(super) fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>,
     let is_short = help.first().is_some_and(|first| first.len() + 1 + ways_out.len() <= TOLD);
     help.insert(usize::from(is_short), ways_out);
     Error::Blocked {
-        reason: "WORKFLOW_NOT_DONE",
+        reason: Reason::WORKFLOW_NOT_DONE,
         text: format!("cannot complete workflow {workflow} in keyspace {keyspace}: {}", names::some(&texts, "; ")),
         help: help.join("\n"),
-        violations: told.iter().take(names::NAMED).map(violation).collect(),
+        violations: told.iter().take(names::NAMED).map(|finding| finding.violation()).collect(),
     }
 }
 
@@ -43,8 +44,4 @@ fn ways_out(workflow: &str, keyspace: &str, all_of_the_source: bool) -> String {
         "without that proof, as when the source is gone for good (rows may be missing): MoveTables --workflow {workflow} \
          --target-keyspace {keyspace} complete --ignore-source-keyspace\n{end}"
     )
-}
-
-fn violation(finding: &&Finding) -> (String, String, String) {
-    (finding.id.to_owned(), finding.subject.clone(), shown(&finding.cause))
 }

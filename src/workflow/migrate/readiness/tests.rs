@@ -23,7 +23,7 @@ fn a_refusal_for_many_streams_names_some_and_fits_into_trailers() {
     assert!(text.contains("customer/0b stream 11: copying") && text.ends_with("; and 52 more"), "{text}");
     assert_eq!((violations.len(), help.matches("COPYING: wait").count()), (names::NAMED, 1), "{help}");
     // the details of the status have the text, the help behind it and once more, and the violations
-    let listed: usize = violations.iter().map(|(kind, subject, text)| kind.len() + subject.len() + text.len()).sum();
+    let listed: usize = violations.iter().map(|v| v.reason.as_str().len() + v.subject.len() + v.text.len()).sum();
     let details = text.len() + 2 * help.len() + listed;
     assert!(details < 8 * 1024, "{details} bytes");
 }

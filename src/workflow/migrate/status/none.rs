@@ -2,6 +2,7 @@
 
 use super::super::super::streams::{Keyspace, TargetShard};
 use super::super::super::{Error, names};
+use crate::error::Reason;
 
 /// Stock's answer to a workflow that is not there. A record that is left of it holds denied tables and locks others out until cancel.
 pub fn missing(keyspace: &str, workflow: &str, has_record: bool) -> Error {
@@ -28,5 +29,5 @@ pub fn nothing_to_end(target: &Keyspace, workflow: &str) -> Error {
 
 fn no_streams(keyspace: &str, workflow: &str, help: String) -> Error {
     let text = format!("no streams found in keyspace {keyspace} for {workflow}");
-    Error::not_found("WORKFLOW_UNKNOWN", text, help)
+    Error::not_found(Reason::WORKFLOW_UNKNOWN, text, help)
 }

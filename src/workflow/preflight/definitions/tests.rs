@@ -1,7 +1,7 @@
 use vtmigrated_proto::tabletmanagerdata::TableDefinition;
 
-use super::super::Check;
 use super::*;
+use crate::error::{Check, Reason};
 
 const PLAIN: &str =
     "CREATE TABLE `t` (\n  `id` bigint NOT NULL,\n  `c` int DEFAULT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB";
@@ -18,7 +18,7 @@ fn names(of: &[&str]) -> Vec<String> {
     of.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn ids(found: &[Finding]) -> Vec<&'static str> {
+fn ids(found: &[Finding]) -> Vec<Reason> {
     found.iter().map(|finding| finding.id).collect()
 }
 

@@ -13,7 +13,7 @@ fn shapes(of: &[(&str, &str)]) -> Shapes {
 
 fn look(of: &[(&str, &str)], others: &[(&str, &str)]) -> Vec<(&'static str, String)> {
     let tables: Vec<String> = of.iter().map(|(name, _)| (*name).to_owned()).collect();
-    deferred(&tables, &shapes(of), &shapes(others)).into_iter().map(|f| (f.id, f.subject)).collect()
+    deferred(&tables, &shapes(of), &shapes(others)).into_iter().map(|f| (f.id.as_str(), f.subject)).collect()
 }
 
 const PK: &str = ",\n  PRIMARY KEY (`id`)";
@@ -82,7 +82,7 @@ fn rows_that_foreign_keys_change_are_told() {
         let managed = VSchema { foreign_key_mode: ForeignKeyMode::Managed.into(), ..VSchema::default() };
         assert!(cascading(&tables, &shapes, &managed, dropped).is_empty(), "vtgate changes the rows itself");
         let found = cascading(&tables, &shapes, &VSchema::default(), dropped);
-        found.into_iter().map(|finding| (finding.id, finding.subject, finding.cause)).collect::<Vec<_>>()
+        found.into_iter().map(|finding| (finding.id.as_str(), finding.subject, finding.cause)).collect::<Vec<_>>()
     };
     assert_eq!(look(&["p", "c"], FK, false), []);
     assert_eq!(look(&["p", "c"], FK, true), []);

@@ -6,7 +6,7 @@ const KEY: &str = "/vitess/global/keyspaces";
 
 fn look(probed: &Probed) -> Vec<(&'static str, Severity)> {
     let report = probed.check(("etcd2", "host:1", "/vitess/global"), KEY);
-    report.findings.into_iter().map(|finding| (finding.id, finding.severity)).collect()
+    report.findings.into_iter().map(|finding| (finding.id.as_str(), finding.severity)).collect()
 }
 
 /// A topology in memory with one cell.
@@ -34,7 +34,7 @@ async fn a_root_holds_cells_and_keyspaces() {
     let empty = Probed { siblings: vec!["/vitess/global".into()], ..Probed::default() };
     let report = empty.check(("etcd2", "host:1", "/vitess/wrong"), "/vitess/wrong/keyspaces");
     let finding = &report.findings[0];
-    assert_eq!((finding.id, finding.code), ("MOUNT_ROOT_MISSING", Code::NotFound));
+    assert_eq!((finding.id.as_str(), finding.code), ("MOUNT_ROOT_MISSING", Code::NotFound));
     assert_eq!(finding.cause, "node doesn't exist: /vitess/wrong/keyspaces");
     assert!(finding.mend.ends_with("found at this server: /vitess/global"), "{finding:?}");
 }
@@ -56,7 +56,7 @@ fn tablets_answer_and_tell_a_known_version() {
     let look = |version: std::result::Result<&str, &str>| {
         let told = version.map(str::to_owned).map_err(str::to_owned);
         let found = versions("the source", std::iter::once(("zone1-100".to_owned(), told)));
-        found.into_iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>()
+        found.into_iter().map(|finding| (finding.id.as_str(), finding.severity)).collect::<Vec<_>>()
     };
     for good in ["22.0.3", "v24.0.1", "23.0.0-rc1", "24.0.0-SNAPSHOT", "25.0.0-SNAPSHOT"] {
         assert!(look(Ok(good)).is_empty(), "{good}");
@@ -70,5 +70,5 @@ fn tablets_answer_and_tell_a_known_version() {
     let silent = ("silent".to_owned(), Err("no port".to_owned()));
     let found = too_old(told.iter().chain([&silent]));
     assert_eq!(found.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["tablet 19.0.10", "tablet v21.0.5"]);
-    assert!(found.iter().all(|f| (f.id, f.severity) == ("VERSION_TOO_OLD", Severity::Blocks)));
+    assert!(found.iter().all(|f| (f.id.as_str(), f.severity) == ("VERSION_TOO_OLD", Severity::Blocks)));
 }

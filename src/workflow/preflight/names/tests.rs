@@ -32,7 +32,7 @@ fn a_target_with_a_back_quote_in_a_name_runs_no_stream() {
     let there = |of: &[&str]| of.iter().map(|name| ((*name).to_owned(), Default::default())).collect::<Definitions>();
     assert_eq!(unreadable("customer", &[there(&["a"]), there(&["b c", "it's"])]), None);
     let found = unreadable("customer", &[there(&["b`", "x"]), there(&["`a`", "b`"])]).unwrap();
-    assert_eq!((found.id, found.subject.as_str()), ("TARGET_NAME_UNREADABLE", "table `a`"));
+    assert_eq!((found.id.as_str(), found.subject.as_str()), ("TARGET_NAME_UNREADABLE", "table `a`"));
     assert!(found.cause.ends_with("every stream ends: `a`, b`"), "{found:?}");
 }
 
@@ -83,7 +83,7 @@ fn a_table_of_the_target_may_differ_in_letter_case_only() {
     };
     let found = look(&["Orders", "customer", "Other"], "0", true);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!((found[0].id, found[0].subject.as_str()), ("LETTER_CASE", "table orders"));
+    assert_eq!((found[0].id.as_str(), found[0].subject.as_str()), ("LETTER_CASE", "table orders"));
     assert!(found[0].cause.starts_with("tables orders, Orders differ in letter case only"), "{found:?}");
     assert!(look(&["Orders"], "0", false).is_empty());
     // there they are one

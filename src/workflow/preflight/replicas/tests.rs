@@ -99,7 +99,7 @@ fn create_is_told_of_tablets_that_would_be_picked() {
     let look = |health: &BTreeMap<String, Health>| {
         let looked = BTreeSet::from(["a"]);
         let found = at_create(&tablets, health, &replication, &[TabletType::Replica], &looked);
-        found.into_iter().map(|finding| (finding.id, finding.subject)).collect::<Vec<_>>()
+        found.into_iter().map(|finding| (finding.id.as_str(), finding.subject)).collect::<Vec<_>>()
     };
     assert_eq!(look(&BTreeMap::new()), [("SOURCE_TABLET_STALLED", "tablet a-0000000001".to_owned())]);
     let ill = BTreeMap::from([("a-0000000001".to_owned(), Health::NotServing("replication is not running".into()))]);

@@ -35,12 +35,12 @@ fn somebody_of_the_wanted_types_and_cells_serves() {
     assert!(look([up, up, up], &[TabletType::Rdonly], &["zone1"]).is_empty());
 
     let found = look([up, down, up], &[Replica], &["zone1"]);
-    assert_eq!((found[0].id, found[0].severity), ("SOURCE_TABLET_NOT_SERVING", Severity::Blocks));
+    assert_eq!((found[0].id.as_str(), found[0].severity), ("SOURCE_TABLET_NOT_SERVING", Severity::Blocks));
     assert!(found[0].cause.starts_with("no tablet found to stream from in source shard commerce/0: "), "{found:?}");
     assert!(found[0].cause.ends_with("zone1-0000000101 (replica): lag 3 h"), "{found:?}");
     assert_eq!(found[0].mend, "mend them, or use --cells zone1 --tablet-types primary");
     let found = look([down, silent, up], &[Replica, Primary], &["zone1"]);
-    assert_eq!((found[0].id, found[0].severity), ("SOURCE_HEALTH_UNKNOWN", Severity::Unchecked));
+    assert_eq!((found[0].id.as_str(), found[0].severity), ("SOURCE_HEALTH_UNKNOWN", Severity::Unchecked));
 }
 
 fn server(uid: u32, variables: &[(&str, &str)]) -> Server {
@@ -71,10 +71,10 @@ fn binlogs_have_what_streams_need() {
     for (name, value, id, severity) in cases {
         let bad: Vec<_> = GOOD.iter().map(|(n, v)| if *n == name { (*n, value) } else { (*n, *v) }).collect();
         let found = binlogs(&[server(100, &bad)]);
-        assert_eq!((found[0].id, found[0].severity, found.len()), (id, severity, 1), "{found:?}");
+        assert_eq!((found[0].id.as_str(), found[0].severity, found.len()), (id, severity, 1), "{found:?}");
         // the streams may pick the other one
         let found = binlogs(&[server(100, &bad), server(101, &GOOD)]);
-        assert_eq!((found[0].id, found[0].severity, found.len()), (id, Severity::Warns, 1), "{found:?}");
+        assert_eq!((found[0].id.as_str(), found[0].severity, found.len()), (id, Severity::Warns, 1), "{found:?}");
         let mut unused = server(100, &bad);
         unused.candidate = false;
         assert!(binlogs(&[unused]).is_empty());
@@ -92,7 +92,7 @@ fn a_target_has_the_row_image_with_which_its_tablets_run_streams() {
         ("MINIMAL", "minimal binlog_row_image is not supported by Vitess VReplication: "),
     ] {
         let found = found(image);
-        assert_eq!((found[0].id, found[0].severity), ("TARGET_ROW_IMAGE", Severity::Blocks));
+        assert_eq!((found[0].id.as_str(), found[0].severity), ("TARGET_ROW_IMAGE", Severity::Blocks));
         assert!(found[0].cause.starts_with(text), "{found:?}");
     }
 }
@@ -129,7 +129,7 @@ fn silence_is_told() {
     assert!(answers(&fine).is_empty());
     let denied = vec![("zone2-0000000200".to_owned(), "user vt_filtered: no".to_owned())];
     let asked = Asked { servers: servers(silent.clone(), silent), denied, ..Asked::default() };
-    let found: Vec<_> = answers(&asked).into_iter().map(|finding| (finding.id, finding.severity)).collect();
+    let found: Vec<_> = answers(&asked).into_iter().map(|finding| (finding.id.as_str(), finding.severity)).collect();
     let unchecked = Severity::Unchecked;
     assert_eq!(
         found,

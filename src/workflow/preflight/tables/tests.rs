@@ -34,7 +34,7 @@ fn what_is_no_table_stays_behind() {
     assert_eq!(found.cause, "these stay behind in the source: 1 sequence (seq)");
     let found = staying("commerce", &servers, &BTreeSet::new()).unwrap();
     assert_eq!(found.cause, "these stay behind in the source: 1 trigger (t), 2 views (a, b)");
-    assert_eq!((found.id, found.severity), ("NOT_MOVED", Severity::Warns));
+    assert_eq!((found.id.as_str(), found.severity), ("NOT_MOVED", Severity::Warns));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn keys_with_expressions_are_told_for_tables_that_move() {
     let shards = [("commerce/-80".to_owned(), &first), ("commerce/80-".to_owned(), &second)];
     let tables = all(&["plain", "sorted", "computed", "checked"]);
     let found = keys(&tables, &shards);
-    let told: Vec<_> = found.iter().map(|f| (f.id, f.severity, f.subject.as_str())).collect();
+    let told: Vec<_> = found.iter().map(|f| (f.id.as_str(), f.severity, f.subject.as_str())).collect();
     let warns = Severity::Warns;
     assert_eq!(told, [("FUNCTIONAL_KEY", warns, "table plain"), ("FUNCTIONAL_KEY", warns, "table sorted")]);
     assert!(found[0].cause.starts_with("cannot determine table columns: ") && found[0].cause.ends_with(" key own"));
@@ -61,7 +61,7 @@ fn keys_of_arrays_are_told_for_every_table_of_the_source() {
         "`doc` json DEFAULT NULL,\n  KEY `zips` ((cast(json_extract(`doc`,_utf8mb4'$.zip') as unsigned array)))";
     let there = definitions(&[("moved", arrays), ("stays", arrays), ("text", "`array` int COMMENT 'no array)'")]);
     let found = keys(&all(&["moved", "text"]), &[("commerce/0".to_owned(), &there)]);
-    let told: Vec<_> = found.iter().map(|f| (f.id, f.severity, f.subject.as_str())).collect();
+    let told: Vec<_> = found.iter().map(|f| (f.id.as_str(), f.severity, f.subject.as_str())).collect();
     let warns = Severity::Warns;
     assert_eq!(told, [("MULTI_VALUED_KEY", warns, "table moved"), ("MULTI_VALUED_KEY", warns, "table stays")]);
     assert!(found[1].cause.contains("table stays, moved or not") && found[1].cause.ends_with(" key zips"), "{found:?}");

@@ -43,7 +43,7 @@ fn look(kind: &str, column: &str) -> Vec<&'static str> {
     let by = vschema::tables(&vschema)["t"].column_vindexes[0].clone();
     let filtering = BTreeMap::from([("t".to_owned(), by)]);
     let found = columns(("customer", &vschema), &tables, (&shapes, &Shapes::new()), &filtering);
-    found.into_iter().map(|finding| finding.id).collect()
+    found.into_iter().map(|finding| finding.id.as_str()).collect()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn only_the_columns_of_the_vindex_that_filters_must_come_from_the_source() {
     let look = |on_target: &Shapes, filters: Option<usize>| {
         let filtering = filters.map(|at| ("t".to_owned(), by(at))).into_iter().collect();
         let found = columns(("customer", &vschema), &tables, (&source, on_target), &filtering);
-        found.into_iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>()
+        found.into_iter().map(|finding| (finding.id.as_str(), finding.severity)).collect::<Vec<_>>()
     };
     assert!(look(&target, Some(0)).is_empty());
     assert_eq!(look(&target, Some(1)), [("VINDEX_COLUMN_MISSING", Severity::Blocks)]);

@@ -134,7 +134,7 @@ fn a_source_that_is_another_one_than_create_has_read_is_told() {
         assert_eq!(of(then, now), None);
     }
     let found = of(Some(7), Some(8)).unwrap();
-    assert_eq!((found.id, found.subject.as_str()), ("MOUNT_CHANGED", "mount ext1"));
+    assert_eq!((found.id.as_str(), found.subject.as_str()), ("MOUNT_CHANGED", "mount ext1"));
     let cause = "mount ext1 does not lead to the keyspace commerce that create has read";
     assert!(found.cause.starts_with(cause), "{found:?}");
 }
@@ -149,7 +149,7 @@ fn denied_tables_of_others_are_told() {
         "denied by an earlier one"
     );
     let found = denied_already(&target(&["t", "other"]), &tables, &none);
-    assert_eq!((found[0].id, found[0].subject.as_str()), ("ALREADY_DENIED", "shard customer/0"));
+    assert_eq!((found[0].id.as_str(), found[0].subject.as_str()), ("ALREADY_DENIED", "shard customer/0"));
     assert!(found[0].cause.ends_with(": t"), "{found:?}");
 
     let many: Vec<String> = (0..15).map(|number| format!("t{number:02}")).collect();

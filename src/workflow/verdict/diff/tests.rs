@@ -22,7 +22,7 @@ fn diff(state: &str) -> Diff {
 
 fn ids(diffs: &[Result<Option<Diff>, String>]) -> Vec<&'static str> {
     let diffs: Diffs = ["-80", "80-"].iter().zip(diffs).map(|(s, d)| ((*s).to_owned(), d.clone())).collect();
-    judge("import", "customer", &diffs, &["t".to_owned()], NOW).into_iter().map(|f| f.id).collect()
+    judge("import", "customer", &diffs, &["t".to_owned()], NOW).into_iter().map(|f| f.id.as_str()).collect()
 }
 
 #[test]

@@ -206,7 +206,7 @@ mod tests {
         let shapes = table_shapes(&tables, &there);
         let found = counted(&tables, &shapes, &BTreeSet::new(), "customer");
         assert_eq!(
-            found.iter().map(|f| (f.id, f.subject.as_str())).collect::<Vec<_>>(),
+            found.iter().map(|f| (f.id.as_str(), f.subject.as_str())).collect::<Vec<_>>(),
             [("WAY_BACK_AUTO_INCREMENT", "table a")]
         );
         assert_eq!(counted(&tables, &shapes, &BTreeSet::from(["a"]), "customer"), []);
@@ -257,7 +257,7 @@ mod tests {
         for here in [PLAIN, CHILD, set_null.as_str()] {
             let told = found(&both, here, &cascade);
             assert_eq!(
-                told.iter().map(|f| (f.id, f.severity)).collect::<Vec<_>>(),
+                told.iter().map(|f| (f.id.as_str(), f.severity)).collect::<Vec<_>>(),
                 [("WAY_BACK_FOREIGN_KEY", Severity::Warns)]
             );
         }
@@ -272,7 +272,7 @@ mod tests {
         let inventory = [item("triggered", "a"), item("triggered", "a"), item("triggered", "other"), item("view", "b")];
         let found = triggered(&names(&["a", "b"]), inventory.iter(), "commerce");
         assert_eq!(
-            found.iter().map(|f| (f.id, f.subject.as_str())).collect::<Vec<_>>(),
+            found.iter().map(|f| (f.id.as_str(), f.subject.as_str())).collect::<Vec<_>>(),
             [("WAY_BACK_TRIGGER", "table a")]
         );
     }

@@ -6,7 +6,7 @@ use super::super::record::{self, Facts, Kept, Phase};
 use super::super::{command, unread, vdiff_command};
 use super::Opening;
 use crate::context::Context;
-use crate::error::Explain;
+use crate::error::{Explain, Reason};
 
 /// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
 pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
@@ -120,7 +120,7 @@ pub fn target_serves(error: Error, (keyspace, workflow): (&str, &str)) -> Error 
 }
 
 fn denied_still(error: Error, text: &str, help: String) -> Error {
-    let undo = Error::precondition("SOURCE_STAYS_DENIED", text, help.clone());
+    let undo = Error::precondition(Reason::SOURCE_STAYS_DENIED, text, help.clone());
     Error::HalfTakenBack { error: Box::new(error), undo: Box::new(undo), help }
 }
 

@@ -59,7 +59,7 @@ fn what_was_there_before_is_never_dropped() {
 #[test]
 fn after_the_handover_nothing_goes() {
     for known in all().iter().filter(|known| known.record == Record::HandedOver) {
-        let expected = if known.rows == Rows::Gone { Fate::Nothing } else { Fate::Keep(Reason::HandedOver) };
+        let expected = if known.rows == Rows::Gone { Fate::Nothing } else { Fate::Keep(Doubt::HandedOver) };
         assert_eq!(fate(known), expected, "{known:?}");
     }
 }
@@ -92,11 +92,11 @@ fn after_a_cancel_that_was_cut_off_only_what_was_there_then_goes() {
             _ if over => as_before,
             None | Some(Since::Same) => as_before,
             Some(_) if known.rows == Rows::Empty && !known.made && known.stream == Stream::None => {
-                Fate::Leave(Reason::NoStream)
+                Fate::Leave(Doubt::NoStream)
             }
             Some(_) if known.rows == Rows::Empty && !known.made => Fate::Nothing,
-            Some(Since::Another) => Fate::Leave(Reason::MadeSince),
-            Some(Since::Unclear) => Fate::Leave(Reason::NotNoted),
+            Some(Since::Another) => Fate::Leave(Doubt::MadeSince),
+            Some(Since::Unclear) => Fate::Leave(Doubt::NotNoted),
         };
         assert_eq!(fate_now, expected, "{known:?}");
     }
@@ -133,16 +133,16 @@ fn reasons_say_what_is_missing() {
         rows: Rows::Filled,
         since: None,
     };
-    assert_eq!(fate(&known), Fate::Keep(Reason::NoStream));
-    assert_eq!(fate(&Evidence { stream: Stream::Idle, ..known }), Fate::Keep(Reason::NotCopied));
+    assert_eq!(fate(&known), Fate::Keep(Doubt::NoStream));
+    assert_eq!(fate(&Evidence { stream: Stream::Idle, ..known }), Fate::Keep(Doubt::NotCopied));
     let live = Evidence { stream: Stream::Copying, denied: Denied::No, ..known };
-    assert_eq!(fate(&live), Fate::Keep(Reason::NotDenied));
-    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..live }), Fate::Leave(Reason::NotDenied));
-    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..known }), Fate::Leave(Reason::NoStream));
+    assert_eq!(fate(&live), Fate::Keep(Doubt::NotDenied));
+    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..live }), Fate::Leave(Doubt::NotDenied));
+    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..known }), Fate::Leave(Doubt::NoStream));
     let unaware = Evidence { denied: Denied::Unaware, ..live };
-    assert_eq!(fate(&unaware), Fate::Keep(Reason::PrimaryUnaware));
-    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..unaware }), Fate::Leave(Reason::PrimaryUnaware));
+    assert_eq!(fate(&unaware), Fate::Keep(Doubt::PrimaryUnaware));
+    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..unaware }), Fate::Leave(Doubt::PrimaryUnaware));
     let open = Evidence { denied: Denied::NotInForce, ..live };
-    assert_eq!(fate(&open), Fate::Keep(Reason::NotInForce));
-    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..open }), Fate::Leave(Reason::NotInForce));
+    assert_eq!(fate(&open), Fate::Keep(Doubt::NotInForce));
+    assert_eq!(fate(&Evidence { rows: Rows::Empty, ..open }), Fate::Leave(Doubt::NotInForce));
 }

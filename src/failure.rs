@@ -1,9 +1,12 @@
-//! Failures of workflow operations. Where stock has a text, ours begins with it.
+//! Failures of operations, on workflows and on the cluster around them. Where stock has a text, ours begins with it.
 
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Reason, Violation};
 use crate::{tablet, topo, vschema};
 
-/// Why an operation on a mount or a workflow failed.
+/// Result of an operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -15,15 +18,15 @@ pub enum Error {
     /// A failure while something named was done: `doing: inner`, as stock wraps.
     #[error("{doing}: {inner}")]
     While { doing: String, inner: Box<Error> },
-    /// Several shards failed; texts are sorted and joined by line ends, as stock does.
+    /// Several things failed at the same time; texts are sorted and joined by line ends, as stock does.
     #[error("{}", join(.0))]
     Several(Vec<Error>),
     /// The request, or the state of things, does not allow it.
     #[error("{text}")]
-    Refused { code: Code, reason: &'static str, text: String, help: String },
+    Refused { code: Code, reason: Reason, text: String, help: String },
     /// A case of an RPC that is left to stock vtctlds; said before the first side effect.
     #[error("{text}")]
-    NotServed { code: Code, reason: &'static str, text: String, help: String },
+    NotServed { code: Code, reason: Reason, text: String, help: String },
     /// A failed create whose traces could not all be removed.
     #[error("{error}\nsome of what it had made could not be taken back: {undo}")]
     HalfTakenBack { error: Box<Error>, undo: Box<Error>, help: String },
@@ -35,28 +38,43 @@ pub enum Error {
     NotRestarted { refusal: Box<Error>, error: Box<Error> },
     /// A refusal with a list of what stands in the way.
     #[error("{text}")]
-    Blocked { reason: &'static str, text: String, help: String, violations: Vec<(String, String, String)> },
+    Blocked { reason: Reason, text: String, help: String, violations: Vec<Violation> },
 }
 
 impl Error {
+    /// An argument that cannot be served, of which the text says everything.
+    pub fn bad_argument(text: impl Into<String>) -> Self {
+        Self::invalid(Reason::BAD_ARGUMENT, text, "")
+    }
+
     /// An argument that cannot be served.
-    pub fn invalid(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn invalid(reason: Reason, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Refused { code: Code::InvalidArgument, reason, text: text.into(), help: help.into() }
     }
 
     /// Something that the user named and that is not there.
-    pub fn not_found(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn not_found(reason: Reason, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Refused { code: Code::NotFound, reason, text: text.into(), help: help.into() }
     }
 
     /// Something that is there already.
-    pub fn exists(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn exists(reason: Reason, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Refused { code: Code::AlreadyExists, reason, text: text.into(), help: help.into() }
     }
 
     /// A state of things that must change first.
-    pub fn precondition(reason: &'static str, text: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn precondition(reason: Reason, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Refused { code: Code::FailedPrecondition, reason, text: text.into(), help: help.into() }
+    }
+
+    /// Any other refusal.
+    pub fn refused(code: Code, reason: Reason, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Refused { code, reason, text: text.into(), help: help.into() }
+    }
+
+    /// A case that is forwarded when a fallback is named.
+    pub fn not_served(reason: Reason, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::NotServed { code: Code::Unimplemented, reason, text: text.into(), help: help.into() }
     }
 
     /// The failure of a target shard's primary that gave no answer: its own text comes first, then the shard.
@@ -83,7 +101,7 @@ impl Error {
     ///
     /// # Errors
     /// Those of all calls together.
-    pub fn all(done: Vec<Result<(), Self>>) -> Result<(), Self> {
+    pub fn all(done: Vec<Result<()>>) -> Result<()> {
         Self::several(done.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
     }
 
@@ -122,10 +140,10 @@ impl Explain for Error {
         }
     }
 
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> Reason {
         match self {
-            Self::Refused { reason, .. } | Self::NotServed { reason, .. } | Self::Blocked { reason, .. } => reason,
-            other => other.explained().map_or("INTERNAL", Explain::reason),
+            Self::Refused { reason, .. } | Self::NotServed { reason, .. } | Self::Blocked { reason, .. } => *reason,
+            other => other.explained().map_or(Reason::INTERNAL, Explain::reason),
         }
     }
 
@@ -148,7 +166,7 @@ impl Explain for Error {
         }
     }
 
-    fn violations(&self) -> Vec<(String, String, String)> {
+    fn violations(&self) -> Vec<Violation> {
         match self {
             Self::Blocked { violations, .. } => violations.clone(),
             other => other.explained().map(Explain::violations).unwrap_or_default(),
