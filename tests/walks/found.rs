@@ -21,14 +21,14 @@ pub const PLAIN: Setup = Setup {
 pub const SHARDED: Setup = Setup { source_sharded: true, target_sharded: true, ..PLAIN };
 
 #[track_caller]
-fn holds(setup: Setup, steps: &[Step]) {
+pub fn holds(setup: Setup, steps: &[Step]) {
     let walked = run(setup, steps);
     assert!(walked.violations.is_empty(), "{:#?}\n{:#?}", walked.violations, walked.told);
 }
 
 /// The same with `upset` at every call that `op` makes, which comes after `before`.
 #[track_caller]
-fn holds_at_every_call(setup: Setup, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
+pub fn holds_at_every_call(setup: Setup, before: &[Step], op: Op, upset: Upset, after: &[Step]) {
     for call in 0.. {
         let steps = [before, &[Our(op, Some((call, upset)))], after].concat();
         let walked = run(setup, &steps);
@@ -334,6 +334,23 @@ fn streams_that_come_after_a_create_was_taken_back_are_not_a_later_workflows() {
         for upset in [Upset::Late, Upset::Hangs] {
             let after = [Wait(30), StreamsThawed, Our(Start, None), Wait(30), Our(Cancel, None)];
             holds_at_every_call(setup, &[], Create, upset, &after);
+        }
+    }
+}
+
+/// A cell that does not answer for a moment has tablets whose streams read.
+#[test]
+fn a_mount_stays_as_long_as_nobody_can_tell_who_reads_from_it() {
+    for setup in [PLAIN, SHARDED] {
+        for upset in [Upset::FailBefore, Upset::FailAfter, Upset::Late, Upset::Hangs] {
+            for call in 0.. {
+                let walked = run(setup, &[StockCreate, Our(Unregister, Some((call, upset)))]);
+                assert!(walked.violations.is_empty(), "call {call}: {:#?}\n{:#?}", walked.violations, walked.told);
+                if !walked.upset_happened {
+                    assert!(call > 6, "{call} calls only: {:#?}", walked.told);
+                    break;
+                }
+            }
         }
     }
 }
