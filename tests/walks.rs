@@ -31,6 +31,8 @@ mod kept_out;
 mod operations;
 #[path = "walks/others.rs"]
 mod others;
+#[path = "walks/pairs.rs"]
+mod pairs;
 #[path = "walks/replicate.rs"]
 mod replicate;
 #[path = "walks/sql.rs"]
@@ -58,6 +60,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+type Walk = (world::Setup, Vec<step::Step>);
+
 /// Prints a walk that failed, and a short one that fails in the same way.
 fn tell(seed: u64, setup: world::Setup, walk: &[step::Step], kind: &str) {
     let (setup, short) = walk::shrink(setup, walk, kind);
@@ -73,20 +77,18 @@ fn setting(name: &str, default: u64) -> u64 {
 /// Kinds of failure that are looked at before the walks end.
 const ENOUGH: usize = 12;
 
-#[test]
-fn walks_keep_the_promises() {
-    let (count, from) = (setting("WALKS", 2000), setting("WALKS_FROM", 0));
-    let steps = usize::try_from(setting("WALKS_STEPS", 30)).unwrap();
+/// Walks all walks of these numbers; answers how often each operation was done.
+fn walk_all(numbers: std::ops::Range<u64>, walk: impl Fn(u64) -> Walk + Sync) -> BTreeMap<String, usize> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let next = AtomicU64::new(from);
+    let next = AtomicU64::new(numbers.start);
     let (failed, done) = (Mutex::new(BTreeMap::<String, Vec<u64>>::new()), Mutex::new(BTreeMap::new()));
     let walk_on = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + count || failed.lock().unwrap().len() >= ENOUGH {
+            if seed >= numbers.end || failed.lock().unwrap().len() >= ENOUGH {
                 return;
             }
-            let (setup, walk) = step::walk(seed, steps);
+            let (setup, walk) = walk(seed);
             let walked = walk::run(setup, &walk);
             let mut done = done.lock().unwrap();
             for (what, times) in &walked.done {
@@ -113,6 +115,14 @@ fn walks_keep_the_promises() {
     println!("{done:#?}");
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "the first of each kind is above: {failed:#?}");
+    done
+}
+
+#[test]
+fn walks_keep_the_promises() {
+    let (count, from) = (setting("WALKS", 2000), setting("WALKS_FROM", 0));
+    let steps = usize::try_from(setting("WALKS_STEPS", 30)).unwrap();
+    let done = walk_all(from..from + count, |seed| step::walk(seed, steps));
     // the walks get somewhere
     let ours = ["Create", "Complete", "Cancel", "CancelKeepingData", "VDiff", "Start", "Clean", "DeleteKeyspace"];
     for what in ours.into_iter().chain(["StockCreate"]) {

@@ -105,6 +105,7 @@ reasons! {
     MOUNT_READ_ONLY "a write into the topology of a mount, which is only read";
     MOUNT_EXISTS "the name of a mount is taken by one that leads elsewhere";
     MOUNT_IN_USE "a mount that workflows read from cannot be unregistered";
+    MOUNT_USERS_UNKNOWN "nobody tells whether workflows read from a mount";
 
     TABLET_ERROR "what a tablet, or its MySQL, says itself";
     TABLET_SLOW "a tablet did not answer in time";

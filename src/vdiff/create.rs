@@ -20,7 +20,7 @@ use crate::topo::{self, Node};
 use crate::workflow::migrate::rows::CopyStates;
 use crate::workflow::migrate::{copy_states, gather};
 use crate::workflow::names;
-use crate::workflow::streams::{self, Graphed, OnShard, Origin};
+use crate::workflow::streams::{self, Graphed, Keyspace, OnShard, Origin};
 
 /// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
 ///
@@ -52,10 +52,27 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
         join(there, picking::prove(context, arguments, (&source, &source_cells), &target, &own)).await;
     there.and(proven)?;
     make(context, arguments, &targets, &arguments.options(&source_cells)).await?;
-    if arguments.auto_start {
-        start(context, arguments, &targets).await?;
+    let started = async { if arguments.auto_start { start(context, arguments, &targets).await } else { Ok(()) } };
+    let (started, has_ended) = join(started, has_ended(context, arguments, &seen.graphed.keyspace)).await;
+    started?;
+    if has_ended {
+        let text = format!(
+            "workflow {} in keyspace {} was ended while its diff was made",
+            arguments.workflow, arguments.keyspace
+        );
+        let help = format!("see Workflow --keyspace {} list", arguments.keyspace);
+        return Err(
+            take_back(context, arguments, &targets, Error::not_found(Reason::WORKFLOW_UNKNOWN, text, help)).await
+        );
     }
     Ok(arguments.uuid.clone())
+}
+
+/// True when no stream of the workflow is there any more: whoever ended it deleted the diffs that there were then, and nothing would
+/// delete this one.
+async fn has_ended(context: &Context, arguments: &Arguments, target: &Keyspace) -> bool {
+    let (found, silent) = target.workflows_told(context, std::slice::from_ref(&arguments.workflow)).await;
+    found.is_empty() && silent.is_empty()
 }
 
 /// What is known before anything is asked of the source.

@@ -3,7 +3,7 @@
 mod moved;
 mod users;
 
-pub(super) use self::users::of as used_by;
+pub(super) use self::users::{is_unknown, of as used_by};
 use futures::future::join;
 use vtmigrated_proto::topodata::TopoConfig;
 

@@ -9,7 +9,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
 use crate::data::{Owner, rules};
 use crate::operations::{Outcome, SECOND, WORKFLOW};
 use crate::step::Op;
-use crate::world::{SOURCE, State, TABLES, TARGET, World};
+use crate::world::{MOUNT, SOURCE, State, TABLES, TARGET, World};
 
 /// The source when an operation was called.
 pub struct Before {
@@ -233,6 +233,14 @@ impl World {
             for table in theirs.iter().filter(|table| !denied.contains(table)) {
                 self.state().violate(format!("{table} is not denied on {} any more, which others had denied", name.1));
             }
+        }
+    }
+
+    /// Whatever ran beside an unregister, no stream reads from a mount that is gone.
+    pub async fn is_mounted(&self, done: [(Op, &Outcome); 2]) {
+        let unregisters = |(op, outcome): &(Op, &Outcome)| *op == Op::Unregister && **outcome == Outcome::Done;
+        if done.iter().any(unregisters) && self.global.get(&paths::external_cluster(MOUNT)).await.is_err() {
+            self.unregistered().await;
         }
     }
 

@@ -361,6 +361,23 @@ fn streams_that_come_after_a_create_was_taken_back_are_not_a_later_workflows() {
     }
 }
 
+/// A cell that does not answer for a moment has tablets whose streams read.
+#[test]
+fn a_mount_stays_as_long_as_nobody_can_tell_who_reads_from_it() {
+    for setup in [PLAIN, SHARDED] {
+        for upset in [Upset::FailBefore, Upset::FailAfter, Upset::Late, Upset::Hangs] {
+            for call in 0.. {
+                let walked = run(setup, &[StockCreate, Our(Unregister, Some((call, upset)))]);
+                assert!(walked.violations.is_empty(), "call {call}: {:#?}\n{:#?}", walked.violations, walked.told);
+                if !walked.upset_happened {
+                    assert!(call > 6, "{call} calls only: {:#?}", walked.told);
+                    break;
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn the_commands_work_when_nobody_disturbs_them() {
     for setup in [PLAIN, SHARDED, Setup { tables_there: true, denied_before: true, ..SHARDED }] {

@@ -13,16 +13,16 @@ use vtmigrated::topo::Topo;
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::workflow::migrate::{arguments, cancel, complete, create, status};
 use vtmigrated::workflow::{Error, leftovers, mount, update, verdict};
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
 use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest as Update;
 use vtmigrated_proto::topodata::TopoConfig;
 use vtmigrated_proto::vtctldata::{MigrateCreateRequest, VDiffCreateRequest};
 
 use crate::step::Op;
 use crate::tablet as light;
-use crate::upset::{Run, Upset};
+use crate::upset::{LATE, Run, Upset};
 use crate::way_back;
-use crate::world::{MOUNT, SOURCE, TARGET, UIDS, World};
+use crate::world::{MOUNT, SOURCE, State, TARGET, UIDS, World};
 
 pub const WORKFLOW: &str = "import";
 pub const SECOND: &str = "second";
@@ -51,6 +51,43 @@ impl Op {
             _ => WORKFLOW,
         }
     }
+
+    /// Whether it changes nothing that another one promises.
+    pub fn is_quiet(self) -> bool {
+        matches!(
+            self,
+            Self::Status
+                | Self::Verdict
+                | Self::VDiff
+                | Self::Update
+                | Self::Stop
+                | Self::Start
+                | Self::Register
+                | Self::Unregister
+        )
+    }
+
+    /// Whether it makes what the workflow brought the users', when it is done.
+    fn ends_with_data(self) -> bool {
+        matches!(
+            self,
+            Self::Complete
+                | Self::CompleteSecond
+                | Self::CompleteIgnoringSource
+                | Self::CancelKeepingData
+                | Self::CancelSecondKeepingData
+        )
+    }
+}
+
+impl State {
+    /// What was handed over is the users' from now on, but for what a later create brings.
+    pub fn settle(&mut self, op: Op, outcome: &Outcome) {
+        let workflow = op.workflow();
+        if op.ends_with_data() && *outcome == Outcome::Done && self.streams_of(workflow).is_empty() {
+            self.hand_over(workflow);
+        }
+    }
 }
 
 impl Server {
@@ -69,13 +106,28 @@ impl Server {
         Self { context, world: Arc::clone(world) }
     }
 
-    /// Runs an operation; answers how it ended, and whether the upset happened.
+    /// Runs an operation until it and what it left under way have ended; answers how it ended, and whether the upset happened.
     pub async fn run(&self, op: Op, upset: Option<(usize, Upset)>) -> (Outcome, bool) {
-        self.run_at(op, upset, 0).await
+        let is_alone = !matches!(upset, Some((_, Upset::Beside(other))) if !other.is_quiet());
+        let answer = self.answer(op, upset, 0).await;
+        if !is_alone {
+            self.world.state().settle(op, &answer.0);
+        }
+        tokio::time::sleep(LATE * 2).await;
+        answer
     }
 
-    /// The same; `pace` is how it takes turns with another one.
-    pub async fn run_at(&self, op: Op, upset: Option<(usize, Upset)>, pace: usize) -> (Outcome, bool) {
+    /// Runs an operation beside another one; `pace` is how they take turns. What it hands over is the users' as soon as it has ended,
+    /// and what the other one makes after that is not.
+    pub async fn run_beside(&self, op: Op, other: Op, pace: usize) -> Outcome {
+        let (outcome, _) = self.answer(op, None, pace).await;
+        if !other.is_quiet() {
+            self.world.state().settle(op, &outcome);
+        }
+        outcome
+    }
+
+    async fn answer(&self, op: Op, upset: Option<(usize, Upset)>, pace: usize) -> (Outcome, bool) {
         self.world.state().back.asked |= op == Op::WayBackPrepare;
         let run = Run::new(&self.world, op, upset, pace);
         self.world.state().command_begins();
@@ -125,11 +177,11 @@ impl Server {
             }
             Op::Update => {
                 let on_ddl = Some(vtmigrated_proto::binlogdata::OnDdlAction::Exec.into());
-                let request = Update { on_ddl, state: None, ..state_change(&workflow, State::Unknown) };
+                let request = Update { on_ddl, state: None, ..state_change(&workflow, StreamState::Unknown) };
                 update::update(context, TARGET, request).await.map(drop)
             }
             Op::Stop | Op::Start => {
-                let state = if op == Op::Start { State::Running } else { State::Stopped };
+                let state = if op == Op::Start { StreamState::Running } else { StreamState::Stopped };
                 let request = state_change(&workflow, state);
                 update::update(context, TARGET, request).await.map(drop)
             }
@@ -173,7 +225,7 @@ impl Server {
 }
 
 /// As `Workflow start` and `Workflow stop` send it.
-fn state_change(workflow: &str, state: State) -> Update {
+fn state_change(workflow: &str, state: StreamState) -> Update {
     Update {
         workflow: workflow.to_owned(),
         cells: vec!["NULL".into()],

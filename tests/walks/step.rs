@@ -127,7 +127,7 @@ impl Dice {
         weighted[0].1
     }
 
-    fn op(&mut self) -> Op {
+    pub fn op(&mut self) -> Op {
         self.pick(&[
             (10, Op::Create),
             (2, Op::CreateSecond),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use tokio::sync::{Notify, oneshot};
 use vtmigrated::topo::{Conn, Error, Lock, LockRequest, Node, Result, Write};
 
@@ -36,6 +37,8 @@ pub enum Upset {
     TargetReparents,
     /// At a call of the topology: the server is paused until its leases have ended and another one has done this.
     Overtaken(Op),
+    /// Before the call another server begins this, and does all that it can without waiting for this one.
+    Beside(Op),
 }
 
 impl Upset {
@@ -79,7 +82,7 @@ tokio::task_local! {
 /// How long a slow call takes.
 const SLOW: Duration = Duration::from_secs(1);
 /// Past the longest time that anybody waits for a call.
-const LATE: Duration = Duration::from_secs(5000);
+pub const LATE: Duration = Duration::from_secs(5000);
 /// How long a topology is waited for.
 const TOPOLOGY: Duration = Duration::from_secs(10);
 
@@ -89,15 +92,13 @@ impl Run {
         Arc::new(Self { world: Arc::clone(world), op, upset, pace, calls, upset_happened, killed })
     }
 
-    /// Runs an operation until it and what it left under way have ended; `None` when the server died.
+    /// Runs an operation until it has ended; `None` when the server died.
     pub async fn of<T>(self: &Arc<Self>, operation: impl Future<Output = T>) -> Option<T> {
-        let answer = tokio::select! {
+        tokio::select! {
             biased;
             answer = RUN.scope(Arc::clone(self), operation) => Some(answer),
             () = self.killed.notified() => None,
-        };
-        tokio::time::sleep(LATE * 2).await;
-        answer
+        }
     }
 
     async fn die<T>(&self) -> T {
@@ -128,6 +129,7 @@ pub async fn next() -> (Option<Arc<Run>>, Option<Upset>) {
         }
         Some(Upset::SourceDies) => world.state().source_dies(),
         Some(Upset::StreamFails) => world.state().stream_fails(0),
+        Some(Upset::Beside(op)) => beside(world, op, run.op).await,
         _ => return (Some(Arc::clone(&run)), upset),
     }
     (Some(run), None)
@@ -177,6 +179,18 @@ fn overtake(world: &Arc<World>, op: Op) -> Pin<Box<dyn Future<Output = ()> + Sen
         let before = world.before().await;
         let (outcome, _) = Server::start(&world).await.run(op, None).await;
         world.after(op, &outcome, &before).await;
+    })
+}
+
+/// Another server begins something, and is waited for until it has ended, or waits itself.
+fn beside(world: &Arc<World>, op: Op, other: Op) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let world = Arc::clone(world);
+    Box::pin(async move {
+        let of = Arc::clone(&world);
+        let running = tokio::spawn(async move { Server::start(&of).await.run_beside(op, other, 0).await });
+        let running = running.map(|ended| ended.unwrap()).boxed().shared();
+        tokio::time::timeout(SLOW, running.clone()).await.ok();
+        world.state().beside = Some((op, running));
     })
 }
 

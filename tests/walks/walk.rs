@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::check::Before;
 use crate::operations::{Outcome, Server, WORKFLOW};
 use crate::step::{Op, Step};
-use crate::upset::Upset;
+use crate::upset::{LATE, Upset};
 use crate::world::{Setup, TABLES, TARGET, World, chosen};
 
 /// What a walk came to: the violations of the first step that had any, and how often each operation was done.
@@ -134,21 +135,30 @@ impl Walker {
         let before = self.world.before().await;
         let had_record = self.world.has_record().await;
         let (outcome, upset_happened) = self.server.run(op, upset).await;
+        let beside = self.beside().await;
         if upset.is_some() {
             self.walked.upset_happened = upset_happened;
         }
         self.told(op, &outcome);
-        if upset_happened && matches!(upset, Some((_, Upset::Overtaken(_)))) {
+        match (&beside, upset) {
+            (Some((other, two)), _) => self.after_both((op, &outcome), (*other, two), &before).await,
             // what it promises the other one may have undone
-            self.settle(op, &outcome);
-        } else {
-            self.world.after(op, &outcome, &before).await;
+            (_, Some((_, Upset::Overtaken(_)))) if upset_happened => self.world.state().settle(op, &outcome),
+            _ => self.world.after(op, &outcome, &before).await,
         }
-        self.world.after_back(&[(op, &outcome)], had_record, &before).await;
+        let other = beside.iter().map(|(other, two)| (*other, two));
+        let done: Vec<(Op, &Outcome)> = other.chain([(op, &outcome)]).collect();
+        self.world.after_back(&done, had_record, &before).await;
         if outcome == Outcome::Died {
             self.server = Server::start(&self.world).await;
         }
         outcome
+    }
+
+    /// What another server began beside, and how it ended.
+    async fn beside(&self) -> Option<(Op, Outcome)> {
+        let (op, running) = self.world.state().beside.take()?;
+        Some((op, running.await))
     }
 
     fn told(&mut self, op: Op, outcome: &Outcome) {
@@ -169,36 +179,24 @@ impl Walker {
         let before = self.world.before().await;
         let had_record = self.world.has_record().await;
         let other = Server::start(&self.world).await;
-        let (one, two) =
-            futures::future::join(self.server.run_at(a, None, pace), other.run_at(b, None, pace / 3)).await;
-        self.told(a, &one.0);
-        self.told(b, &two.0);
-        // what one promises the other may have undone meanwhile: only the last word counts
-        let quiet = |op: Op| matches!(op, Op::Status | Op::Verdict | Op::Register);
-        if quiet(b) {
-            self.world.after(a, &one.0, &before).await;
-        } else if quiet(a) {
-            self.world.after(b, &two.0, &before).await;
-        } else {
-            self.settle(a, &one.0);
-            self.settle(b, &two.0);
-        }
-        self.world.after_back(&[(a, &one.0), (b, &two.0)], had_record, &before).await;
+        let both = futures::future::join(self.server.run_beside(a, b, pace), other.run_beside(b, a, pace / 3));
+        let (one, two) = both.await;
+        tokio::time::sleep(LATE * 2).await;
+        self.told(a, &one);
+        self.after_both((a, &one), (b, &two), &before).await;
+        self.world.after_back(&[(a, &one), (b, &two)], had_record, &before).await;
     }
 
-    /// What was handed over is the users' from now on.
-    fn settle(&self, op: Op, outcome: &Outcome) {
-        let hands_over = matches!(
-            op,
-            Op::Complete
-                | Op::CompleteSecond
-                | Op::CompleteIgnoringSource
-                | Op::CancelKeepingData
-                | Op::CancelSecondKeepingData
-        );
-        if hands_over && *outcome == Outcome::Done {
-            self.world.state().hand_over(op.workflow());
+    /// What one promises the other may have undone meanwhile: then only the last word counts.
+    async fn after_both(&mut self, (a, one): (Op, &Outcome), (b, two): (Op, &Outcome), before: &Before) {
+        self.told(b, two);
+        if b.is_quiet() {
+            self.world.after(a, one, before).await;
         }
+        if a.is_quiet() {
+            self.world.after(b, two, before).await;
+        }
+        self.world.is_mounted([(a, one), (b, two)]).await;
     }
 
     /// From every state some documented sequence reaches a clean end.

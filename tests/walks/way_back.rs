@@ -18,7 +18,7 @@ use crate::data::{Name, Shard, covers, place};
 use crate::operations::{Outcome, WORKFLOW};
 use crate::step::Op;
 use crate::walk::Walker;
-use crate::world::{SOURCE, State, TABLES, TARGET, World};
+use crate::world::{SOURCE, State, TABLES, TARGET, World, other};
 
 /// What clients know.
 #[derive(Default)]
@@ -27,6 +27,8 @@ pub struct Back {
     pub asked: bool,
     /// The target serves.
     pub target_serves: bool,
+    /// Nobody could tell whether a shard of the source reads from the target's mount: it stays there, as the answer said.
+    mount_stays: bool,
     /// What clients were told since the target serves, by table and key: the version of a row, none for one that is deleted.
     told: BTreeMap<(String, i64), Option<u64>>,
 }
@@ -319,7 +321,8 @@ impl World {
         };
         let mut left = with("/locks/");
         if is_gone {
-            left.extend(with(paths::EXTERNAL_CLUSTERS));
+            let mount_stays = self.state().mount_stays();
+            left.extend(with(paths::EXTERNAL_CLUSTERS).into_iter().filter(|_| !mount_stays));
             let denied = source.iter().filter(|(_, denied)| !denied.is_empty());
             left.extend(denied.map(|(name, denied)| format!("{} denied on {}", denied.join(", "), name.1)));
             left.extend(self.state().streams_of_source());
@@ -343,6 +346,14 @@ impl World {
 }
 
 impl State {
+    /// Whether no tablet of some shard of the source answers, or answered when a way back ended before.
+    fn mount_stays(&mut self) -> bool {
+        let is_mute = |uid: u32| self.is_down(uid) || self.hung.contains(&uid);
+        let primaries = self.primaries(SOURCE);
+        self.back.mount_stays |= primaries.into_iter().any(|uid| is_mute(uid) && is_mute(other(uid)));
+        self.back.mount_stays
+    }
+
     /// Streams of the source's shards, and tables that their primaries refuse to clients although all of them answer.
     fn streams_of_source(&self) -> Vec<String> {
         let mut left = Vec::new();

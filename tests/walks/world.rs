@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures::future::{BoxFuture, Shared};
 use prost::Message;
 use tokio::time::Instant;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Topo, Write, paths, srv_vschema};
@@ -16,6 +17,8 @@ use vtmigrated_proto::vttime::Time;
 
 use crate::data::{Name, Shard, Table, covers, place};
 use crate::kept_out::KeptOut;
+use crate::operations::Outcome;
+use crate::step::Op;
 use crate::upset::Faulty;
 use crate::way_back::Back;
 
@@ -98,6 +101,8 @@ pub struct State {
     pub next_row: i64,
     pub back: Back,
     pub kept_out: KeptOut,
+    /// What another server began beside an operation.
+    pub beside: Option<(Op, Shared<BoxFuture<'static, Outcome>>)>,
     next_uid: u32,
     begun: Instant,
 }
@@ -134,6 +139,7 @@ impl World {
             next_row: 1,
             back: Back::default(),
             kept_out: KeptOut::default(),
+            beside: None,
             next_uid: UIDS.start,
             begun: Instant::now(),
         };

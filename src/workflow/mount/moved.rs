@@ -22,7 +22,9 @@ pub(super) async fn follow(
     (config, topo): (TopoConfig, &Topo),
     taken: Error,
 ) -> Result<()> {
-    let users = users::of(context, name).await?;
+    let users = users::of(context, name)
+        .await
+        .map_err(|e| e.doing(format!("cannot tell whose workflows use the mount {name}, which leads elsewhere")))?;
     if users.is_empty() {
         return Err(taken);
     }

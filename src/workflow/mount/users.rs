@@ -11,6 +11,7 @@ use super::super::record;
 use super::super::streams::{Graphed, TargetShard};
 use super::super::{Error, Result};
 use crate::context::Context;
+use crate::error::{Explain, Reason};
 use crate::sql::rows;
 use crate::tablet;
 use crate::topo::{self, Cells, paths};
@@ -21,11 +22,11 @@ const AT_ONCE: usize = 16;
 /// Workflows of every keyspace that read from a mount, as `keyspace.workflow`, ascending: those whose records say so, and
 /// those whose streams do.
 ///
-/// Where a primary is down, the shard's other tablets are asked, for they have the same rows. A shard of which no tablet
-/// answers is left out with a warning: nothing runs there, and a mount can be registered again.
+/// Where a primary does not answer, the shard's other tablets are asked, for they have the same rows. A shard whose tablets do not run
+/// is left out with a warning: nothing reads there, and a mount can be registered again.
 ///
 /// # Errors
-/// Those of the topology.
+/// `MOUNT_USERS_UNKNOWN` where tablets of a shard may run and none of them tells; those of the topology.
 pub async fn of(context: &Context, mount: &str) -> Result<Vec<String>> {
     let global = context.topo.global();
     let (names, cells, records) =
@@ -64,13 +65,48 @@ async fn in_keyspace(context: &Context, name: &str, cells: Cells, mount: &str) -
         for shard in silent {
             let others: Vec<&Tablet> = tablets.get(&shard.name).into_iter().flatten().collect();
             let answers = join_all(others.into_iter().map(|on| on_replica(context, on, mount))).await;
-            match answers.into_iter().find_map(std::result::Result::ok) {
-                Some(found) => users.extend(found),
-                None => tracing::warn!("no tablet of {name}/{} says whether it reads from mount {mount}", shard.name),
-            }
+            let left_out = graphed.keyspace.cells.left_out();
+            users.extend(told((name, mount), shard, &left_out, answers)?);
         }
     }
     Ok(users.into_iter().map(|workflow| format!("{name}.{workflow}")).collect())
+}
+
+/// What the first of a shard's tablets that answers says; nothing where none of them runs.
+fn told(
+    (keyspace, mount): (&str, &str),
+    shard: &TargetShard,
+    left_out: &[(String, topo::Error)],
+    answers: Vec<tablet::Result<Vec<String>>>,
+) -> Result<Vec<String>> {
+    let name = format!("{keyspace}/{}", shard.name);
+    let refused = |why: &dyn Explain, reason: Reason, help: String| {
+        let text = format!("no tablet of shard {name} says what it reads from: {why}");
+        Err(Error::Refused { code: why.code(), reason, text, help })
+    };
+    let mut silent = None;
+    for answer in answers {
+        match answer {
+            Ok(found) => return Ok(found),
+            Err(error) if error.is_not_running() => {}
+            Err(error) => silent = silent.or(Some(error)),
+        }
+    }
+    if let Some(why) = silent {
+        let gone = format!("DeleteShards --recursive --even-if-serving {name}");
+        let help = format!("run the command again when one of them answers; if the shard is gone for good: {gone}");
+        return refused(&why, Reason::MOUNT_USERS_UNKNOWN, help);
+    }
+    // tablets may run of which a cell that does not answer tells nothing
+    let cell = shard.record.value.primary_alias.as_ref().map(|alias| &alias.cell);
+    let unread = left_out.iter().find(|(name, _)| shard.primary.is_none() && Some(name) == cell);
+    if let Some((cell, why)) = unread {
+        let gone = format!("DeleteCellInfo --force {cell}");
+        let help = format!("run the command again when cell {cell} answers; if it is gone for good: {gone}");
+        return refused(why, why.reason(), help);
+    }
+    tracing::warn!("no tablet of {name} runs that could read from mount {mount}");
+    Ok(Vec::new())
 }
 
 async fn on_primary(context: &Context, shard: &TargetShard, mount: &str) -> Result<Vec<String>> {
@@ -94,3 +130,11 @@ async fn on_replica(context: &Context, on: &Tablet, mount: &str) -> tablet::Resu
     };
     Ok(rows::texts(&answer).into_iter().filter_map(using).collect())
 }
+
+/// True for an error by which nobody can tell who reads from a mount, for the tablets of a shard do not answer.
+pub fn is_unknown(error: &Error) -> bool {
+    error.reason() == Reason::MOUNT_USERS_UNKNOWN
+}
+
+#[cfg(test)]
+mod tests;

@@ -230,8 +230,8 @@ pub(super) async fn forget_mount(mirror: &Context, facts: &Facts, held: &Lock) -
     match mount::used_by(mirror, name).await {
         Ok(users) if users.is_empty() => {}
         Ok(users) => return Ok(stays(format!("others read from it: {}", names::some(&users, ", ")))),
-        // that would be so for ever
-        Err(Error::Topo(error)) if error.is_bad_data() => {
+        // that may be so for ever
+        Err(error) if mount::is_unknown(&error) || matches!(&error, Error::Topo(why) if why.is_bad_data()) => {
             return Ok(stays(format!("nobody could tell whether others read from it: {error}")));
         }
         Err(error) => return Err(error),
