@@ -21,6 +21,7 @@
 //! vttablet on a MySQL server of its own ([`keyspace::Shard::run`] passes by the tablet), and the target has a vtgate
 //! ([`Cluster::query`]). All of it dies with the test program.
 
+mod admin;
 mod client;
 mod cluster;
 mod gate;
@@ -34,6 +35,7 @@ use std::process::Child;
 
 use tokio::sync::OnceCell;
 
+pub use admin::Admin;
 pub use client::Output;
 pub use cluster::Cluster;
 pub use keyspace::Keyspace;
@@ -63,6 +65,8 @@ pub enum Error {
     Io(#[from] std::io::Error),
     #[error("{command}: {output}")]
     Refused { command: String, output: Output },
+    #[error("{path}: {why}")]
+    Page { path: String, why: String },
     #[error("{command}: no answer within {limit:?}")]
     Silent { command: String, limit: std::time::Duration },
     #[error("keyspace {keyspace} has no shard {shard}")]

@@ -6,7 +6,7 @@
 mod data;
 
 use data::{TABLES, commerce_and_customer, expect_same, write, write_first_through_vtgate};
-use integration::stock::{self, Generation, Pair};
+use integration::stock::{self, Admin, Cluster, Generation, Pair};
 
 /// An unsharded keyspace moves to two shards while it is written to, with the flags of a user who gives none; both clients
 /// are of their cluster's generation. The target's tablets get more flags.
@@ -27,6 +27,7 @@ async fn moves(source: Generation, target: Generation, flags: &[&str]) {
     let writer = write(&source).await;
     import.create(&["--all-tables"]).await.unwrap().expect().unwrap();
     import.until_running().await.unwrap();
+    expect_shown_by_vtadmin(&pair.target).await;
     assert!(writer.stop().await.unwrap() > 0);
     let difference = import.compare().await.unwrap();
     assert_eq!(difference["HasMismatch"], false, "{difference}");
@@ -44,6 +45,33 @@ async fn moves(source: Generation, target: Generation, flags: &[&str]) {
     stock::until("a migration that has caught up", async || import.complete().await.map(drop)).await.unwrap();
     expect_same(&source, &target, &TABLES).await;
     write_first_through_vtgate(&pair).await;
+}
+
+/// VTAdmin of the target's generation shows the keyspace, its tablets' schema and the workflow, and stops and starts it. That of
+/// 22 names no `:authority` in its requests.
+async fn expect_shown_by_vtadmin(target: &Cluster) {
+    let admin = Admin::start(target).await.unwrap();
+    let keyspaces = admin.get("/api/keyspaces").await.unwrap();
+    assert_eq!(keyspaces[0]["keyspace"]["name"], "customer", "{keyspaces}");
+    assert!(keyspaces[0]["shards"]["80-"].is_object(), "{keyspaces}");
+    let vschema = admin.get("/api/vschema/local/customer").await.unwrap();
+    assert_eq!(vschema["v_schema"]["sharded"], true, "{vschema}");
+    let cells = admin.get("/api/cells").await.unwrap();
+    assert_eq!(cells["cell_infos"][0]["name"], target.cell(), "{cells}");
+    let workflow = admin.get("/api/workflow/local/customer/import").await.unwrap();
+    assert_eq!(workflow["workflow"]["workflow_type"], "Migrate", "{workflow}");
+    assert_eq!(workflow["workflow"]["shard_streams"].as_object().unwrap().len(), 2, "{workflow}");
+    for (action, state) in [("stop", "Stopped"), ("start", "Running")] {
+        admin.get(&format!("/api/workflow/local/customer/import/{action}")).await.unwrap();
+        stock::until(state, async || {
+            let status =
+                admin.get("/api/workflow/local/customer/import/status").await.map_err(|error| error.to_string())?;
+            let text = status.to_string();
+            if text.matches(&format!("\"status\":\"{state}\"")).count() == 2 { Ok(()) } else { Err(text) }
+        })
+        .await
+        .unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,13 +75,15 @@ impl Generation {
 
 /// Starts a server of Vitess's, and watches it.
 pub(super) fn start(generation: Generation, name: &str, args: Vec<String>) -> Result<Process, Error> {
-    Ok(Process::start(server(generation, name, args)?, process::folder(name)?)?.watched())
+    let program = server(generation, name, generation.spell(args))?;
+    Ok(Process::start(program, process::folder(name)?)?.watched())
 }
 
-/// A server of Vitess's. If the tests run as root it runs as an ordinary user, who may still read and write what is root's.
-fn server(generation: Generation, name: &str, args: Vec<String>) -> Result<Program, Error> {
+/// A server of Vitess's with flags as its generation spells them. If the tests run as root it runs as an ordinary user, who may
+/// still read and write what is root's.
+pub(super) fn server(generation: Generation, name: &str, args: Vec<String>) -> Result<Program, Error> {
     let path = generation.path(name)?;
-    let args = generation.spell(args).into_iter().map(OsString::from);
+    let args = args.into_iter().map(OsString::from);
     let env = vec![("USER".into(), "vitess".into()), ("VTDATAROOT".into(), std::env::temp_dir().into_os_string())];
     if std::fs::metadata("/proc/self")?.uid() != 0 {
         return Ok(Program { name: name.to_owned(), path, args: args.collect(), env });
