@@ -32,7 +32,6 @@ mod slow;
 pub mod srv_keyspace;
 pub mod srv_vschema;
 pub mod tablet;
-#[cfg(any(feature = "topo-consul", feature = "topo-zk2"))]
 mod topo_server;
 mod trusted;
 pub mod vschema;

@@ -41,9 +41,7 @@ pub type Wrap = Arc<dyn Fn(Arc<dyn Conn>) -> Arc<dyn Conn> + Send + Sync>;
 /// Knows the kinds of topology this program can talk to.
 pub struct Dialer {
     etcd: Option<Tls>,
-    #[cfg_attr(not(feature = "topo-zk2"), expect(dead_code))]
     zookeeper: super::ZookeeperOptions,
-    #[cfg_attr(not(feature = "topo-consul"), expect(dead_code))]
     consul: super::ConsulOptions,
     mounts: MountSettings,
     memory: DashMap<String, Arc<Store>>,

@@ -79,6 +79,7 @@ pub(crate) trait Lease: Send + Sync {
     /// Proves that the lease is alive; without a round trip when that was seen a moment ago.
     async fn check(&self) -> Result<()>;
     /// Name of the lease, for kinds that check it in a guarded write.
+    #[cfg_attr(not(feature = "topo-consul"), expect(dead_code))]
     fn name(&self) -> &str {
         ""
     }
