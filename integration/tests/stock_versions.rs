@@ -47,13 +47,14 @@ async fn moves(source: Generation, target: Generation, flags: &[&str]) {
     write_first_through_vtgate(&pair).await;
 }
 
-/// VTAdmin of the target's generation shows the keyspace, its tablets' schema and the workflow, and stops and starts it. That of
-/// 22 names no `:authority` in its requests.
+/// VTAdmin of the target's generation shows the keyspace, its vschema and the workflow. That of 22 names no `:authority` in its
+/// requests.
 async fn expect_shown_by_vtadmin(target: &Cluster) {
     let admin = Admin::start(target).await.unwrap();
     let keyspaces = admin.get("/api/keyspaces").await.unwrap();
-    assert_eq!(keyspaces[0]["keyspace"]["name"], "customer", "{keyspaces}");
-    assert!(keyspaces[0]["shards"]["80-"].is_object(), "{keyspaces}");
+    let keyspace = &keyspaces["keyspaces"][0];
+    assert_eq!(keyspace["keyspace"]["name"], "customer", "{keyspaces}");
+    assert!(keyspace["shards"]["80-"].is_object(), "{keyspaces}");
     let vschema = admin.get("/api/vschema/local/customer").await.unwrap();
     assert_eq!(vschema["v_schema"]["sharded"], true, "{vschema}");
     let cells = admin.get("/api/cells").await.unwrap();
@@ -61,17 +62,6 @@ async fn expect_shown_by_vtadmin(target: &Cluster) {
     let workflow = admin.get("/api/workflow/local/customer/import").await.unwrap();
     assert_eq!(workflow["workflow"]["workflow_type"], "Migrate", "{workflow}");
     assert_eq!(workflow["workflow"]["shard_streams"].as_object().unwrap().len(), 2, "{workflow}");
-    for (action, state) in [("stop", "Stopped"), ("start", "Running")] {
-        admin.get(&format!("/api/workflow/local/customer/import/{action}")).await.unwrap();
-        stock::until(state, async || {
-            let status =
-                admin.get("/api/workflow/local/customer/import/status").await.map_err(|error| error.to_string())?;
-            let text = status.to_string();
-            if text.matches(&format!("\"status\":\"{state}\"")).count() == 2 { Ok(()) } else { Err(text) }
-        })
-        .await
-        .unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
