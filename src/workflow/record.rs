@@ -22,17 +22,18 @@ use super::{Result, way_back};
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
 
 /// How far create got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Side effects have begun; `create` with the same arguments goes on, `cancel` cleans.
+    #[default]
     Creating,
     /// The workflow is whole.
     Created,
 }
 
 /// The facts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     pub phase: Phase,
     /// The mount that the workflow reads from.
