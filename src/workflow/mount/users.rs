@@ -51,21 +51,19 @@ async fn in_keyspace(context: &Context, name: &str, cells: Cells, mount: &str) -
     let records: Vec<_> = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
     let graphed = Graphed::read(name, records, cells).await?;
     let asked = join_all(graphed.keyspace.shards.iter().map(|shard| on_primary(context, shard, mount))).await;
-    let silent: Vec<&TargetShard> = graphed
-        .keyspace
-        .shards
-        .iter()
-        .zip(&asked)
-        .filter(|(_, found)| found.is_err())
-        .map(|(shard, _)| shard)
-        .collect();
-    let mut users: Vec<String> = asked.into_iter().filter_map(Result::ok).flatten().collect();
+    let (mut users, mut silent) = (Vec::new(), Vec::new());
+    for (shard, answer) in graphed.keyspace.shards.iter().zip(asked) {
+        match answer {
+            Ok(found) => users.extend(found),
+            Err(_) => silent.push(shard),
+        }
+    }
     if !silent.is_empty() {
         let tablets = graphed.tablets().await?;
+        let left_out = graphed.keyspace.cells.left_out();
         for shard in silent {
-            let others: Vec<&Tablet> = tablets.get(&shard.name).into_iter().flatten().collect();
-            let answers = join_all(others.into_iter().map(|on| on_replica(context, on, mount))).await;
-            let left_out = graphed.keyspace.cells.left_out();
+            let others = tablets.get(&shard.name).into_iter().flatten();
+            let answers = join_all(others.map(|on| on_replica(context, on, mount))).await;
             users.extend(told((name, mount), shard, &left_out, answers)?);
         }
     }
