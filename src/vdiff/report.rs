@@ -166,5 +166,30 @@ impl Progress {
     }
 }
 
+/// What tests print of a diff that has ended: rows differ, and one shard tells an error.
+#[cfg(test)]
+pub(crate) fn differing() -> Summary {
+    let table = TableSummary {
+        state: State::Completed,
+        rows_compared: 11,
+        matching_rows: 8,
+        mismatched_rows: 1,
+        extra_rows_source: 2,
+        ..TableSummary::default()
+    };
+    Summary {
+        uuid: "u".into(),
+        state: State::Completed,
+        shards: [("-80".into(), State::Completed), ("80-".into(), State::Completed)].into(),
+        tables: [("customer".to_owned(), table)].into(),
+        rows_compared: 28,
+        has_mismatch: true,
+        errors: [("80-".to_owned(), "it's <late>".to_owned())].into(),
+        started_at: "2026-11-22 01:12:09".into(),
+        completed_at: "2026-11-22 02:00:01".into(),
+        ..Summary::default()
+    }
+}
+
 #[cfg(test)]
 mod tests;

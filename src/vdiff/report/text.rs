@@ -53,29 +53,11 @@ pub fn text(keyspace: &str, workflow: &str, summary: &Summary, tables: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vdiff::report::{State, TableSummary};
+    use crate::vdiff::report::differing;
 
     #[test]
     fn summaries_are_written_as_stock_writes_them() {
-        let table = TableSummary {
-            state: State::Completed,
-            rows_compared: 11,
-            matching_rows: 8,
-            mismatched_rows: 1,
-            extra_rows_source: 2,
-            ..TableSummary::default()
-        };
-        let summary = Summary {
-            uuid: "u".into(),
-            state: State::Completed,
-            tables: [("customer".to_owned(), table)].into(),
-            rows_compared: 28,
-            has_mismatch: true,
-            errors: [("80-".to_owned(), "it's <late>".to_owned())].into(),
-            started_at: "2026-11-22 01:12:09".into(),
-            completed_at: "2026-11-22 02:00:01".into(),
-            ..Summary::default()
-        };
+        let summary = differing();
         let head = "\nVDiff Summary for customer.wf (u)\n\
                     State:        completed\n\
                     \u{20}             Error: (shard 80-) it's <late>\n\
