@@ -17,7 +17,6 @@ use crate::check::Before;
 use crate::data::{Name, Shard, covers, place};
 use crate::operations::{Outcome, WORKFLOW};
 use crate::step::Op;
-use crate::walk::Walker;
 use crate::world::{SOURCE, State, TABLES, TARGET, World, other};
 
 /// What clients know.
@@ -235,7 +234,8 @@ impl World {
         with_way_back && migration::find(&self.global, TARGET, WORKFLOW).await.unwrap().is_some()
     }
 
-    async fn way_back(&self) -> Option<Facts> {
+    /// What its record says.
+    pub async fn way_back(&self) -> Option<Facts> {
         record::find(&self.global, TARGET, WORKFLOW).await.unwrap()
     }
 
@@ -366,42 +366,6 @@ impl State {
                 left.push(format!("{refused:?} refused by the primary of {}", name.1));
             }
         }
-        left
-    }
-}
-
-impl Walker {
-    /// From every state some documented sequence ends the migration and its way back.
-    pub async fn end_with_way_back(&mut self, first: usize) {
-        let ways: [&[Op]; 8] = [
-            &[Op::WayBackComplete],
-            &[Op::Complete],
-            &[Op::WayBackPrepare, Op::WayBackVDiff, Op::WayBackComplete],
-            &[Op::Cancel],
-            &[Op::WayBackCancel],
-            &[Op::Start, Op::Complete],
-            &[Op::Clean],
-            &[Op::CancelKeepingData, Op::WayBackCancel],
-        ];
-        for round in 0..ways.len() * 2 {
-            for op in ways[(round + first) % ways.len()] {
-                if !self.world.state().violations.is_empty() || self.left().await.is_empty() {
-                    return;
-                }
-                self.our(*op, None).await;
-                (0..10).for_each(|_| self.world.state().tick());
-            }
-        }
-        let left = self.left().await;
-        if !left.is_empty() {
-            self.world.state().violate(format!("no way out, left: {}", left.join("; ")));
-        }
-    }
-
-    async fn left(&self) -> Vec<String> {
-        let mut left = self.world.left_of(&[WORKFLOW]).await;
-        let phase = self.world.way_back().await.map(|facts| facts.phase.word());
-        left.extend(phase.map(|phase| format!("the way back, which is {phase}")));
         left
     }
 }

@@ -1,10 +1,12 @@
-//! The steps of walks with a way back.
+//! The steps of walks with a way back, and those that end it.
 //!
-//! They leave out what is not for them: other workflows, stock programs that end the migration, shards and keyspaces that come
+//! The first leave out what is not for them: other workflows, stock programs that end the migration, shards and keyspaces that come
 //! and go, and a server that is overtaken by another one (mounts in the source are made without a fence).
 
+use crate::operations::WORKFLOW;
 use crate::step::{Dice, Op, Step};
 use crate::upset::Upset;
+use crate::walk::Walker;
 use crate::world::Setup;
 
 /// One walk in so many has a way back.
@@ -93,4 +95,40 @@ pub fn walk(seed: u64, steps: usize) -> (Setup, Vec<Step>) {
         walk.push(step(&mut dice));
     }
     (setup, walk)
+}
+
+impl Walker {
+    /// From every state some documented sequence ends the migration and its way back.
+    pub async fn end_with_way_back(&mut self, first: usize) {
+        let ways: [&[Op]; 8] = [
+            &[Op::WayBackComplete],
+            &[Op::Complete],
+            &[Op::WayBackPrepare, Op::WayBackVDiff, Op::WayBackComplete],
+            &[Op::Cancel],
+            &[Op::WayBackCancel],
+            &[Op::Start, Op::Complete],
+            &[Op::Clean],
+            &[Op::CancelKeepingData, Op::WayBackCancel],
+        ];
+        for round in 0..ways.len() * 2 {
+            for op in ways[(round + first) % ways.len()] {
+                if !self.world.state().violations.is_empty() || self.left().await.is_empty() {
+                    return;
+                }
+                self.our(*op, None).await;
+                (0..10).for_each(|_| self.world.state().tick());
+            }
+        }
+        let left = self.left().await;
+        if !left.is_empty() {
+            self.world.state().violate(format!("no way out, left: {}", left.join("; ")));
+        }
+    }
+
+    async fn left(&self) -> Vec<String> {
+        let mut left = self.world.left_of(&[WORKFLOW]).await;
+        let phase = self.world.way_back().await.map(|facts| facts.phase.word());
+        left.extend(phase.map(|phase| format!("the way back, which is {phase}")));
+        left
+    }
 }
