@@ -1,6 +1,6 @@
 //! Sequences with a way back: undisturbed, and with something that happens at calls of one command.
 
-use crate::found::{PLAIN, SHARDED};
+use crate::found::{PLAIN, SHARDED, holds};
 use crate::step::{Op, Step};
 use crate::upset::Upset;
 use crate::walk::run;
@@ -158,5 +158,15 @@ fn nobody_goes_back_after_a_cut_that_was_not_exact_until_a_diff_has_found_both_s
         );
         holds_in(setup, (0..).step_by(8), &differ, WayBackComplete, Upset::ClientWrites, &[]);
         holds_in(setup, (0..).step_by(8), &equal, WayBackComplete, Upset::ClientWrites, &[Our(WayBackComplete, None)]);
+    }
+}
+
+/// Replicas tell who reads from the mount in their place.
+#[test]
+fn primaries_of_the_source_that_hang_keep_no_mount_there() {
+    let one = Setup { source_sharded: true, ..PLAIN };
+    for setup in [one, SHARDED] {
+        let setup = Setup { way_back: true, ..setup };
+        holds(setup, &[Our(Create, None), Our(WayBackPrepare, None), SourceHangs, Our(WayBackCancel, None)]);
     }
 }

@@ -1,7 +1,9 @@
 //! Who reads from a mount.
 
+use std::time::Duration;
+
 use futures::future::{join_all, try_join3};
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, FuturesUnordered, StreamExt};
 use regex::Regex;
 use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowsRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
@@ -11,6 +13,7 @@ use super::super::record;
 use super::super::streams::{Graphed, TargetShard};
 use super::super::{Error, Result};
 use crate::context::Context;
+use crate::deadline;
 use crate::error::{Explain, Reason};
 use crate::sql::rows;
 use crate::tablet;
@@ -18,6 +21,8 @@ use crate::topo::{self, Cells, paths};
 
 /// Keyspaces that are asked at a time.
 const AT_ONCE: usize = 16;
+/// The most that a primary gets to answer in, and half of what the caller has left at most: the shard's other tablets are asked then.
+const PRIMARY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Workflows of every keyspace that read from a mount, as `keyspace.workflow`, ascending: those whose records say so, and
 /// those whose streams do.
@@ -50,7 +55,9 @@ async fn in_keyspace(context: &Context, name: &str, cells: Cells, mount: &str) -
     };
     let records: Vec<_> = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
     let graphed = Graphed::read(name, records, cells).await?;
-    let asked = join_all(graphed.keyspace.shards.iter().map(|shard| on_primary(context, shard, mount))).await;
+    let until = deadline::now() + deadline::remaining(2 * PRIMARY_TIMEOUT) / 2;
+    let primaries = join_all(graphed.keyspace.shards.iter().map(|shard| on_primary(context, shard, mount)));
+    let asked = deadline::within(Some(until), primaries).await;
     let (mut users, mut silent) = (Vec::new(), Vec::new());
     for (shard, answer) in graphed.keyspace.shards.iter().zip(asked) {
         match answer {
@@ -61,35 +68,38 @@ async fn in_keyspace(context: &Context, name: &str, cells: Cells, mount: &str) -
     if !silent.is_empty() {
         let tablets = graphed.tablets().await?;
         let left_out = graphed.keyspace.cells.left_out();
-        for shard in silent {
-            let others = tablets.get(&shard.name).into_iter().flatten();
-            let answers = join_all(others.map(|on| on_replica(context, on, mount))).await;
-            users.extend(told((name, mount), shard, &left_out, answers)?);
+        let others = silent.into_iter().map(|shard| {
+            let tablets = tablets.get(&shard.name).map(Vec::as_slice).unwrap_or_default();
+            let answers: FuturesUnordered<_> = tablets.iter().map(|on| on_replica(context, on, mount)).collect();
+            told((name, mount), shard, &left_out, answers)
+        });
+        for found in join_all(others).await {
+            users.extend(found?);
         }
     }
     Ok(users.into_iter().map(|workflow| format!("{name}.{workflow}")).collect())
 }
 
-/// What the first of a shard's tablets that answers says; nothing where none of them runs.
-fn told(
+/// What the first of a shard's tablets that answers says, whoever of them hangs; nothing where none of them runs.
+async fn told(
     (keyspace, mount): (&str, &str),
     shard: &TargetShard,
     left_out: &[(String, topo::Error)],
-    answers: Vec<tablet::Result<Vec<String>>>,
+    mut answers: impl stream::Stream<Item = tablet::Result<Vec<String>>> + Unpin,
 ) -> Result<Vec<String>> {
-    let name = format!("{keyspace}/{}", shard.name);
-    let refused = |why: &dyn Explain, reason: Reason, help: String| {
-        let text = format!("no tablet of shard {name} says what it reads from: {why}");
-        Err(Error::Refused { code: why.code(), reason, text, help })
-    };
     let mut silent = None;
-    for answer in answers {
+    while let Some(answer) = answers.next().await {
         match answer {
             Ok(found) => return Ok(found),
             Err(error) if error.is_not_running() => {}
             Err(error) => silent = silent.or(Some(error)),
         }
     }
+    let name = format!("{keyspace}/{}", shard.name);
+    let refused = |why: &dyn Explain, reason: Reason, help: String| {
+        let text = format!("no tablet of shard {name} says what it reads from: {why}");
+        Err(Error::Refused { code: why.code(), reason, text, help })
+    };
     if let Some(why) = silent {
         let gone = format!("DeleteShards --recursive --even-if-serving {name}");
         let help = format!("run the command again when one of them answers; if the shard is gone for good: {gone}");
