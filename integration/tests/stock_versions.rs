@@ -47,7 +47,7 @@ async fn moves(source: Generation, target: Generation, flags: &[&str]) {
     write_first_through_vtgate(&pair).await;
 }
 
-/// VTAdmin of the target's generation shows the keyspace, its vschema and the workflow. That of 22 names no `:authority` in its
+/// VTAdmin of the target's generation shows the keyspace, its vschema and the workflow, stops and starts it. That of 22 names no `:authority` in its
 /// requests.
 async fn expect_shown_by_vtadmin(target: &Cluster) {
     let admin = Admin::start(target).await.unwrap();
@@ -62,6 +62,17 @@ async fn expect_shown_by_vtadmin(target: &Cluster) {
     let workflow = admin.get("/api/workflow/local/customer/import").await.unwrap();
     assert_eq!(workflow["workflow"]["workflow_type"], "Migrate", "{workflow}");
     assert_eq!(workflow["workflow"]["shard_streams"].as_object().unwrap().len(), 2, "{workflow}");
+    // the VDiffs that follow need what streams know of cells and tablet types
+    for (order, state) in [("stop", "Stopped"), ("start", "Running")] {
+        admin.get(&format!("/api/workflow/local/customer/import/{order}")).await.unwrap();
+        stock::until(state, async || {
+            let shown = admin.get("/api/workflow/local/customer/import/status").await.unwrap().to_string();
+            let found = shown.matches(&format!("\"status\":\"{state}\"")).count();
+            if found == 2 { Ok(()) } else { Err(shown) }
+        })
+        .await
+        .unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,12 +22,16 @@ const ACTION: &str = "WorkflowUpdate";
 const DIFF_ACTION: &str = "vdiff";
 const DIFF_WAIT: Duration = Duration::from_secs(5);
 
+/// What tablets read as nothing said of cells and of tablet types (Vitess 22.0.4 and 24.0.4, package `textutil`).
+const UNSAID: &str = "NULL";
+const UNSAID_TYPE: i32 = -1;
+
 /// Forwards the change to every primary in parallel; answers the rows that changed on each, ascending by alias.
 ///
 /// Config overrides are merged with those that the workflow has, and spelled as each tablet reads them: names that were
 /// stored before a tablet was upgraded are spelled anew with whatever change comes. A request that does not speak of the
-/// tablet selection preference keeps the order of tablet types. Started, a Migrate runs on on all shards that a complete
-/// stopped for good, while its tables are not handed over.
+/// tablet selection preference keeps the order of tablet types; one of a state alone keeps cells and tablet types, too.
+/// Started, a Migrate runs on on all shards that a complete stopped for good, while its tables are not handed over.
 pub async fn update(
     context: &Context,
     keyspace: &str,
@@ -43,9 +47,7 @@ pub async fn update(
     if request.state == Some(State::Running.into()) && thaw::is_wanted(&rows?) {
         thaw::start(context, keyspace, &request.workflow).await?;
     }
-    if request.tablet_selection_preference.is_none() {
-        request.tablet_selection_preference = Some(TabletSelectionPreference::Unknown.into());
-    }
+    keep_unsaid(&mut request);
     let lock = if is_ours { lock(context, keyspace, &request.workflow).await? } else { None };
     let sent = send(context, &loaded, &request, lock.as_ref()).await;
     if let Some(lock) = lock {
@@ -63,6 +65,25 @@ pub async fn update(
     }
     changed.sort_by(|a, b| (&a.0.cell, a.0.uid).cmp(&(&b.0.cell, b.0.uid)));
     Ok(changed)
+}
+
+/// Spells what a request says nothing of as tablets read it.
+///
+/// They take no cells and no tablet types for an order to forget them, and a stream without tablet types finds no tablet to read from.
+/// The stock client sends that when a user asks for it, never along with a state; VTAdmin 22 sends workflow and state, nothing else.
+fn keep_unsaid(request: &mut UpdateVReplicationWorkflowRequest) {
+    if request.tablet_selection_preference.is_none() {
+        request.tablet_selection_preference = Some(TabletSelectionPreference::Unknown.into());
+    }
+    if request.state.is_none() {
+        return;
+    }
+    if request.cells.is_empty() {
+        request.cells = vec![UNSAID.to_owned()];
+    }
+    if request.tablet_types.is_empty() {
+        request.tablet_types = vec![UNSAID_TYPE];
+    }
 }
 
 /// Takes the lock of a workflow, so that no complete and no cancel is at work on its streams: a tablet writes the state that a stream
@@ -165,3 +186,6 @@ async fn overrides_of(
     });
     Ok(join_all(merged).await)
 }
+
+#[cfg(test)]
+mod tests;
