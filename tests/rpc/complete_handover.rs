@@ -77,7 +77,7 @@ async fn a_replica_that_has_not_heard_of_the_handover_is_named() {
 }
 
 #[tokio::test]
-async fn who_insists_goes_over_a_stream_that_stands_fails_or_is_at_a_place_of_another_kind() {
+async fn who_insists_goes_over_a_stream_that_stands_fails_hears_nothing_or_is_at_a_place_of_another_kind() {
     let stream = |state: State, message: &str, pos: String| Stream {
         state: state.into(),
         message: message.as_bytes().to_vec(),
@@ -85,12 +85,21 @@ async fn who_insists_goes_over_a_stream_that_stands_fails_or_is_at_a_place_of_an
         ..running(100)
     };
     let insist = "MoveTables --workflow import --target-keyspace customer complete --ignore-source-keyspace";
+    let purged = position(95).trim_start_matches("MySQL56/").to_owned();
+    let long_ago = Some(Time { seconds: 1, nanoseconds: 0 });
     for (stream, id, words) in [
         (stream(State::Stopped, "", position(90)), "NOT_RUNNING", "its state is Stopped"),
         (stream(State::Running, "Error: Data too long", position(100)), "ERROR", "Data too long"),
         (stream(State::Running, "", "Newer/7".to_owned()), "POSITION_UNKNOWN", "cannot be compared"),
+        (
+            Stream { time_updated: long_ago, ..stream(State::Running, "", position(90)) },
+            "BEHIND",
+            "nothing heard of the source",
+        ),
+        (stream(State::Stopped, "", position(90)), "GTID_PURGED", "has purged binlogs up to"),
     ] {
         let rig = rig([stream, running(100)], json!({})).await;
+        rig.source[0].set(|c| c.variables = vec![("gtid_purged", purged.clone())]);
         refused(&rig, complete(&rig, false).await, &[words, insist]).await;
         let summary = complete(&rig, true).await.unwrap();
         let ignored = format!("{id} customer/-80 stream 1: ");

@@ -291,7 +291,10 @@ impl Log {
         let log = Self::default();
         let writer = log.clone();
         let format = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        (log, tracing::subscriber::set_default(format.finish()))
+        let guard = tracing::subscriber::set_default(format.finish());
+        // what another thread met for the first time just now it may take for something that nobody listens to
+        tracing::callsite::rebuild_interest_cache();
+        (log, guard)
     }
 
     pub fn text(&self) -> String {

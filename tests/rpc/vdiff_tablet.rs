@@ -61,6 +61,8 @@ pub struct Contents {
     pub cells: String,
     /// Where its streams are once somebody has started them; they stay where they are when this is empty.
     pub runs_to: String,
+    /// Variables of its MySQL with their values.
+    pub variables: Vec<(&'static str, String)>,
     /// Rows of its tables, as MySQL estimates them.
     pub rows: Vec<(&'static str, u64)>,
     /// It never answers what columns tables have.
@@ -278,6 +280,12 @@ impl TabletManager for DiffTablet {
             let row = |(table, rows): &(&str, u64)| vec![(*table).to_owned(), rows.to_string(), "16384".to_owned()];
             let rows: Vec<Vec<String>> = self.0.lock().unwrap().rows.iter().map(row).collect();
             let result = Some(result(&["table_name", "rows", "bytes"], &rows));
+            return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
+        }
+        if query.contains("performance_schema.global_variables") {
+            let row = |(name, value): &(&str, String)| vec![(*name).to_owned(), value.clone()];
+            let rows: Vec<Vec<String>> = self.0.lock().unwrap().variables.iter().map(row).collect();
+            let result = Some(result(&["variable_name", "variable_value"], &rows));
             return Ok(Response::new(ExecuteFetchAsDbaResponse { result }));
         }
         if query.contains("information_schema.tables") {

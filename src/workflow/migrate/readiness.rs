@@ -247,9 +247,10 @@ async fn prove(
         thaw::run_on(context, found, workflow, lock).await?;
     }
     let (rows, ignored) = wait(context, found, workflow, &seen, (ignore_source, within)).await?;
-    // what is not looked at again
-    let of_source = judged.ignored.into_iter().filter(is_of_another_source);
-    Ok(Ready { rows, ignored: of_source.chain(ignored).collect(), unchecked, equal_since })
+    let mut all_ignored = judged.ignored;
+    all_ignored.retain(|finding| is_ignored_still(finding, &ignored));
+    all_ignored.extend(ignored);
+    Ok(Ready { rows, ignored: all_ignored, unchecked, equal_since })
 }
 
 /// Waits until every stream has reached its source's position, and looks at everything again that may change meanwhile.
@@ -315,6 +316,12 @@ fn may_wait(finding: &Finding) -> bool {
 /// True for what says that the source is not what the streams have read any more.
 fn is_of_another_source(finding: &Finding) -> bool {
     [check::POSITION_AHEAD.id, check::MOUNT_CHANGED.id].contains(&finding.id)
+}
+
+/// True for what was ignored and is not looked at again while complete waits, unless its stream has nothing to ignore any more.
+fn is_ignored_still(finding: &Finding, last: &[Finding]) -> bool {
+    let says_why = [check::GTID_PURGED.id, check::SOURCE_REPLICA_STALLED.id].contains(&finding.id);
+    is_of_another_source(finding) || says_why && last.iter().any(|of| of.subject == finding.subject)
 }
 
 /// Streams that were there when complete was called and are not any more.
