@@ -2,10 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use integration::{client::Vtctld, cluster::Cluster, life::until, server::Server};
+use integration::{
+    client::Vtctld,
+    cluster::Cluster,
+    life::until,
+    ports::Port,
+    process::{self, Process, Program},
+    server::Server,
+};
 use prost::Message;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::time::timeout;
 use tonic::Code;
 use vtmigrated_proto::{
@@ -64,6 +72,71 @@ async fn half_of_the_topology_flags_is_an_error() {
     let error = Server::start(&["--topo_implementation=etcd2"]).await.unwrap_err().to_string();
     assert!(error.contains("ended by itself"), "{error}");
     assert!(error.contains("topo_global_server_address"), "{error}");
+}
+
+/// Writes `ca.pem` of a new authority and, under it, `cert.pem` and `key.pem` for 127.0.0.1.
+fn certify(folder: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&key, &issuer).unwrap();
+    for (name, text) in [("ca.pem", authority), ("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem())] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+}
+
+/// An etcd that speaks TLS, and its `https://` address.
+fn etcd_with_tls() -> (Process, String, [Port; 2]) {
+    let folder = process::folder("etcd").unwrap();
+    certify(folder.path());
+    let ports = [Port::free().unwrap(), Port::free().unwrap()];
+    let url = format!("https://{}", ports[0].address());
+    let in_folder = |name: &str| folder.path().join(name).display().to_string();
+    let args = [
+        format!("--data-dir={}", in_folder("data")),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        format!("--listen-peer-urls=http://{}", ports[1].address()),
+        format!("--cert-file={}", in_folder("cert.pem")),
+        format!("--key-file={}", in_folder("key.pem")),
+    ];
+    let env = vec![("ETCD_UNSUPPORTED_ARCH".into(), std::env::consts::ARCH.replace("aarch64", "arm64").into())];
+    let path = process::installed("bin/etcd").unwrap();
+    let program = Program { name: "etcd".to_owned(), path, args: args.map(Into::into).to_vec(), env };
+    (Process::start(program, folder).unwrap().watched(), url, ports)
+}
+
+#[tokio::test]
+async fn an_https_address_without_files_is_checked_against_the_authorities_of_the_system() {
+    let (etcd, url, _ports) = etcd_with_tls();
+    let strangers = process::folder("pki").unwrap();
+    certify(strangers.path());
+    let authority = |folder: &Path| folder.join("ca.pem").display().to_string();
+    let flags = [
+        "--topo_implementation=etcd2",
+        "--topo_global_root=/vitess/global",
+        &format!("--topo_global_server_address={url}"),
+    ];
+    let known = authority(etcd.path());
+    let server = Server::start_with_environment(&flags, &[("SSL_CERT_FILE", &known)]).await.unwrap();
+    let keyspace = CreateKeyspaceRequest { name: "commerce".to_owned(), ..Default::default() };
+    server.client().await.unwrap().create_keyspace(keyspace).await.unwrap();
+    let other = authority(strangers.path());
+    let stranger = Server::start_with_environment::<&str>(&[], &[("SSL_CERT_FILE", &other)]).await.unwrap();
+    let register = |name: &str| MountRegisterRequest {
+        topo_type: "etcd2".to_owned(),
+        topo_server: url.clone(),
+        topo_root: "/vitess/global".to_owned(),
+        name: name.to_owned(),
+    };
+    let error = stranger.client().await.unwrap().mount_register(register("ext1")).await.unwrap_err();
+    assert!(error.message().contains("invalid peer certificate"), "{error:?}");
+    // it gets further where the authority is known
+    let error = server.client().await.unwrap().mount_register(register("ext1")).await.unwrap_err();
+    assert!(!error.message().contains("invalid peer certificate") && error.message().contains("cell"), "{error:?}");
 }
 
 fn durability(keyspace: &str, policy: &str) -> SetKeyspaceDurabilityPolicyRequest {
