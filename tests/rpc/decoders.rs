@@ -1,9 +1,7 @@
 //! What others stored or sent, with parts and bytes of it wrong: every decoder answers, with a value or an error. 10,000 inputs
 //! each; `DECODER_INPUTS` asks for more.
 
-#[path = "decoders/mutate.rs"]
 mod mutate;
-#[path = "decoders/told.rs"]
 mod told;
 
 use std::io::Write as _;

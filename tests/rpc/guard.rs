@@ -1,18 +1,11 @@
 //! Who may call, and over what: the whole server on a port of its own.
 
-#[path = "guard/callers.rs"]
 mod callers;
-#[path = "guard/connections.rs"]
 mod connections;
-#[path = "guard/flows.rs"]
 mod flows;
-#[path = "guard/http.rs"]
 mod http;
-#[path = "guard/roles.rs"]
 mod roles;
-#[path = "guard/shown.rs"]
 mod shown;
-#[path = "guard/tls.rs"]
 mod tls;
 
 use tokio::net::TcpListener;

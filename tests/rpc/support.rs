@@ -1,4 +1,15 @@
-//! A cluster to call: server, client, topology.
+//! A cluster to call: server, client, topology; and, in the folder, the tablets and clusters of other kinds that tests stand on.
+
+pub mod faulty_source;
+pub mod manager;
+pub mod meddled;
+pub mod migrate_rig;
+pub mod migrate_tablet;
+pub mod pki;
+pub mod raw_call;
+pub mod stock;
+pub mod vdiff_rig;
+pub mod vdiff_tablet;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

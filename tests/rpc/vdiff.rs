@@ -1,5 +1,7 @@
 //! VDiff: create on all shards or none, show, stop, resume, delete.
 
+pub mod show;
+
 use tonic::Code;
 use vtmigrated::topo::paths;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
@@ -8,9 +10,9 @@ use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vttime::Duration;
 
+use crate::support::vdiff_rig::Rig;
+use crate::support::vdiff_tablet::{Diff, stream};
 use crate::support::{assert_refused, refusal};
-use crate::vdiff_rig::Rig;
-use crate::vdiff_tablet::{Diff, stream};
 
 pub const UUID: &str = "5d52e12b-1f43-4b7c-9c46-0d2f5f9a7d10";
 pub const OTHER: &str = "00000000-0000-4000-8000-000000000001";

@@ -12,9 +12,9 @@ use vtmigrated_proto::vtmigrated::way_back_client::WayBackClient;
 use vtmigrated_proto::vtmigrated::{CleanLeftoversRequest, WayBackRequest};
 
 use super::Server;
-use crate::pki::{Pki, flag};
-use crate::stock::Stock;
 use crate::support::Log;
+use crate::support::pki::{Pki, flag};
+use crate::support::stock::Stock;
 
 fn signed<T>(message: T, user: &str, password: &str) -> Request<T> {
     let mut request = Request::new(message);

@@ -9,7 +9,7 @@ use tonic::Code;
 use vtmigrated_proto::vtctldata::{CreateKeyspaceRequest, GetKeyspacesRequest};
 
 use super::Server;
-use crate::pki::Pki;
+use crate::support::pki::Pki;
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

@@ -13,7 +13,7 @@ use vtmigrated::tls::Files;
 
 use super::Server;
 use super::callers::guarded;
-use crate::pki::{Pki, flag};
+use crate::support::pki::{Pki, flag};
 
 /// Pages that are for those who may read.
 const GUARDED: &[&str] = &[

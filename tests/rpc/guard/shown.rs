@@ -18,7 +18,7 @@ use vtmigrated::topo::{self, Dialer, Expect, Topo, Write, paths};
 use vtmigrated_proto::topodata::{CellInfo, Tablet, TabletType};
 use vtmigrated_proto::vtctldata::*;
 
-use crate::pki::Pki;
+use crate::support::pki::Pki;
 use crate::support::{self, Lab};
 
 /// A tablet behind TLS, and which connections showed a certificate.
@@ -45,7 +45,7 @@ impl Guarded {
                 }
             }
         });
-        let service = crate::tablet::service("tls", &Default::default());
+        let service = crate::support::manager::service("tls", &Default::default());
         let router = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(router.serve_with_incoming(UnboundedReceiverStream::new(incoming)));
         Self { port, shown }

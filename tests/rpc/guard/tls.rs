@@ -16,8 +16,8 @@ use vtmigrated_proto::vtctldata::GetKeyspacesRequest;
 use vtmigrated_proto::vtctlservice::vtctld_client::VtctldClient;
 
 use super::Server;
-use crate::pki::{Pki, flag};
 use crate::support::assert_refused;
+use crate::support::pki::{Pki, flag};
 
 async fn answers(server: &Server, tls: Option<tonic::transport::ClientTlsConfig>) -> bool {
     let Ok(channel) = server.endpoint(tls).connect().await else { return false };
