@@ -22,7 +22,7 @@ use vtmigrated_proto::vtmigrated::advisor_server::AdvisorServer;
 use vtmigrated_proto::vtmigrated::way_back_server::WayBackServer;
 
 use crate::config::{Config, ProcessOptions, TopoOptions};
-use crate::context::{Changes, Context};
+use crate::context::Context;
 use crate::guard::{self, Gate};
 use crate::server::fallback::{self, Fallback};
 use crate::server::layers::auth::AuthLayer;
@@ -38,7 +38,6 @@ use crate::server::whole::Whole;
 use crate::server::{Advisor, Calls, Vtctl, Vtctld, WayBack};
 use crate::telemetry::shadow::Counts;
 use crate::topo::access::Holder;
-use crate::topo::external_cluster::Mounts;
 use crate::topo::{self, Dialer, Topo};
 use crate::{meters, tablet, watch, web};
 use listen::listen;
@@ -291,11 +290,6 @@ async fn context(config: &Config) -> Result<Context, Error> {
     let TopoOptions { implementation, server, root, read_concurrency } = &config.topo;
     let dialer = Arc::new(Dialer::with(config.topologies.clone()).with_reads(*read_concurrency));
     let topo = Topo::open_for(Holder::Own, Arc::clone(&dialer), implementation, server, root).await?;
-    Ok(Context {
-        topo: Arc::new(topo),
-        tablets: tablet::Client::new(tablet::Options { trusted: dialer.trusted_tablets(), ..config.tablet.clone() }),
-        mounts: Mounts::new(dialer),
-        options: config.operations.clone(),
-        changes: Changes::default(),
-    })
+    let tablets = tablet::Options { trusted: dialer.trusted_tablets(), ..config.tablet.clone() };
+    Ok(Context::new(Arc::new(topo), tablet::Client::new(tablets), config.operations.clone()))
 }

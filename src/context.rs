@@ -56,17 +56,17 @@ pub struct Context {
 }
 
 impl Context {
+    /// The handles of a server of `topo`, which has opened no mount yet and dials mounts as `topo` was dialled.
+    pub fn new(topo: Arc<Topo>, tablets: tablet::Client, options: Options) -> Self {
+        Self { mounts: Mounts::new(Arc::clone(topo.dialer())), topo, tablets, options, changes: Changes::default() }
+    }
+
     /// A context of a topology that is not a server's.
     #[cfg(test)]
     pub(crate) async fn of(kind: &str, server: &str, root: &str) -> Self {
         let dialer = Arc::new(crate::topo::Dialer::new(crate::topo::EtcdOptions::default()));
-        Self {
-            topo: Arc::new(Topo::open(Arc::clone(&dialer), kind, server, root).await.unwrap()),
-            mounts: Mounts::new(dialer),
-            tablets: tablet::Client::new(tablet::Options::default()),
-            options: Options::default(),
-            changes: Changes::default(),
-        }
+        let topo = Topo::open(dialer, kind, server, root).await.unwrap();
+        Self::new(Arc::new(topo), tablet::Client::new(tablet::Options::default()), Options::default())
     }
 
     /// A lock request with this server's lease and waiting time.

@@ -23,7 +23,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Status};
 use tower::util::MapRequestLayer;
-use vtmigrated::context::{Changes, Context, Options};
+use vtmigrated::context::{Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::layers::compression::CompressionLayer;
 use vtmigrated::server::router::Router;
@@ -31,7 +31,6 @@ use vtmigrated::server::whole::Whole;
 use vtmigrated::server::{Advisor, Calls, Vtctl, Vtctld, WayBack};
 use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::access::Holder;
-use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Conn, Dialer, EtcdOptions, Expect, Node, Topo, Write, paths};
 use vtmigrated_proto::logutil::Level;
 use vtmigrated_proto::topodata::shard_replication::Node as GraphNode;
@@ -87,13 +86,8 @@ impl Lab {
         let topo = Arc::new(topo);
         let (short, trusted) = (Duration::from_secs(5), dialer.trusted_tablets());
         let options = Options { lock_timeout: Duration::from_millis(300), ..options };
-        let context = Context {
-            topo: Arc::clone(&topo),
-            mounts: Mounts::new(dialer),
-            tablets: Client::new(tablet::Options { short, trusted, ..tablets }),
-            options,
-            changes: Changes::default(),
-        };
+        let tablets = Client::new(tablet::Options { short, trusted, ..tablets });
+        let context = Context::new(Arc::clone(&topo), tablets, options);
         let stop = CancellationToken::new();
         let calls = Calls::new(Arc::new(context), TaskTracker::new());
         let service = VtctldServer::new(Vtctld::new(calls.clone()))
@@ -244,13 +238,7 @@ impl Lab {
 
 /// What a server of a topology works with, which dials as the topology does.
 pub fn context(topo: Arc<Topo>) -> Context {
-    Context {
-        mounts: Mounts::new(Arc::clone(topo.dialer())),
-        topo,
-        tablets: Client::new(tablet::Options::default()),
-        options: Options::default(),
-        changes: Changes::default(),
-    }
+    Context::new(topo, Client::new(tablet::Options::default()), Options::default())
 }
 
 /// A tablet record; a primary's term begins `term` seconds after the epoch.

@@ -6,11 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use vtmigrated::cluster::keyspace;
-use vtmigrated::context::{Changes, Context, Options};
+use vtmigrated::context::{Context, Options};
 use vtmigrated::error::Explain;
 use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::Topo;
-use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::workflow::migrate::{arguments, cancel, complete, create, status};
 use vtmigrated::workflow::{Error, leftovers, mount, update, verdict};
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as StreamState;
@@ -92,18 +91,10 @@ impl State {
 
 impl Server {
     pub async fn start(world: &Arc<World>) -> Self {
-        let dialer = Arc::clone(&world.dialer);
-        let topo = Topo::open(Arc::clone(&dialer), "memory", "target", "/vitess/global").await.unwrap();
+        let topo = Topo::open(Arc::clone(&world.dialer), "memory", "target", "/vitess/global").await.unwrap();
         let tablets = Client::new(tablet::Options { connections: 1000, ..tablet::Options::default() });
         UIDS.for_each(|uid| tablets.serve_in_process(&format!("light:{uid}"), light::services(world, uid)));
-        let context = Context {
-            topo: Arc::new(topo),
-            mounts: Mounts::new(dialer),
-            tablets,
-            options: Options::default(),
-            changes: Changes::default(),
-        };
-        Self { context, world: Arc::clone(world) }
+        Self { context: Context::new(Arc::new(topo), tablets, Options::default()), world: Arc::clone(world) }
     }
 
     /// Runs an operation until it and what it left under way have ended; answers how it ended, and whether the upset happened.

@@ -16,9 +16,9 @@ use tonic::{Code, Status};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{Layer, layer, prelude::*};
 use vtmigrated::{
-    context::{Changes, Context, Options},
+    context::{Context, Options},
     tablet::{self, Client},
-    topo::{Dialer, EtcdOptions, Topo, external_cluster::Mounts},
+    topo::{Dialer, EtcdOptions, Topo},
     workflow::{
         migrate::{arguments::Arguments, cancel, complete, create},
         preflight::{self, DryRun, Severity},
@@ -45,14 +45,9 @@ const TABLE2: &str = r#""table2": {"columnVindexes": [{"column": "id", "name": "
 /// The server's handles, in this process: the checks are asked alone.
 async fn context(life: &Life) -> Context {
     let dialer = Arc::new(Dialer::new(EtcdOptions::default()));
-    let topo = Topo::open(Arc::clone(&dialer), "etcd2", &life.target.etcd().address(), GLOBAL_ROOT).await.unwrap();
-    Context {
-        topo: Arc::new(topo),
-        mounts: Mounts::new(dialer),
-        tablets: Client::new(tablet::Options { max_message: 64 << 20, ..tablet::Options::default() }),
-        options: Options::default(),
-        changes: Changes::default(),
-    }
+    let topo = Topo::open(dialer, "etcd2", &life.target.etcd().address(), GLOBAL_ROOT).await.unwrap();
+    let tablets = Client::new(tablet::Options { max_message: 64 << 20, ..tablet::Options::default() });
+    Context::new(Arc::new(topo), tablets, Options::default())
 }
 
 async fn dry(context: &Context, request: &MigrateCreateRequest) -> DryRun {

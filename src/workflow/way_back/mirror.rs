@@ -8,9 +8,9 @@ use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 use super::super::migrate::gather;
 use super::super::{Error, Result};
 use super::record::{Config, Facts};
-use crate::context::{Changes, Context};
+use crate::context::Context;
 use crate::error::Reason;
-use crate::topo::external_cluster::{self, Mounts};
+use crate::topo::external_cluster;
 use crate::topo::{Record, Topo};
 
 /// A context that reads the source's cluster; writes and locks are refused.
@@ -95,14 +95,8 @@ fn as_it_was(facts: &Facts) -> String {
 }
 
 fn mirrored(context: &Context, facts: &Facts, source: Arc<Topo>) -> Context {
-    let mounts = Mounts::new(Arc::clone(context.topo.dialer()));
+    let mirror = Context::new(source, context.tablets.clone(), context.options.clone());
     // the target's topology is open already, and may be reached under another address from here than from the source
-    mounts.keep(&facts.back_mount, (&facts.target).into(), Arc::clone(&context.topo));
-    Context {
-        topo: source,
-        mounts,
-        tablets: context.tablets.clone(),
-        options: context.options.clone(),
-        changes: Changes::default(),
-    }
+    mirror.mounts.keep(&facts.back_mount, (&facts.target).into(), Arc::clone(&context.topo));
+    mirror
 }
