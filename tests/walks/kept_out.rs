@@ -23,6 +23,7 @@ impl State {
     /// One of our commands begins.
     pub fn command_begins(&mut self) {
         self.kept_out = KeptOut::default();
+        self.back.call_failed = false;
         self.look_who_writes();
     }
 

@@ -119,6 +119,9 @@ pub async fn next() -> (Option<Arc<Run>>, Option<Upset>) {
     if upset.is_some() {
         run.upset_happened.store(true, Ordering::Relaxed);
     }
+    if let Some(Upset::FailBefore | Upset::FailAfter | Upset::Late | Upset::Hangs) = upset {
+        world.state().back.call_failed = true;
+    }
     match upset {
         Some(Upset::LeaseLost) => world.lose_leases().await,
         Some(Upset::TargetReparents) => world.reparent(crate::world::TARGET, 0).await,

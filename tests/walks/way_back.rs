@@ -26,6 +26,8 @@ pub struct Back {
     pub asked: bool,
     /// The target serves.
     pub target_serves: bool,
+    /// A call of our last command failed, or had no answer in time.
+    pub call_failed: bool,
     /// Nobody could tell whether a shard of the source reads from the target's mount: it stays there, as the answer said.
     mount_stays: bool,
     /// What clients were told since the target serves, by table and key: the version of a row, none for one that is deleted.
@@ -346,11 +348,13 @@ impl World {
 }
 
 impl State {
-    /// Whether no tablet of some shard of the source answers, or answered when a way back ended before.
+    /// Whether no tablet of some shard of the source answers, or answered when a way back ended before; with a primary that does not, the
+    /// call that failed may have been the one that asked in its place.
     fn mount_stays(&mut self) -> bool {
         let is_mute = |uid: u32| self.is_down(uid) || self.hung.contains(&uid);
         let primaries = self.primaries(SOURCE);
-        self.back.mount_stays |= primaries.into_iter().any(|uid| is_mute(uid) && is_mute(other(uid)));
+        self.back.mount_stays |=
+            primaries.into_iter().any(|uid| is_mute(uid) && (is_mute(other(uid)) || self.back.call_failed));
         self.back.mount_stays
     }
 
