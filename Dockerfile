@@ -3,7 +3,7 @@
 # integration/image builds it without Docker and tries what comes out.
 
 # Any image with apt, ca-certificates and this Rust will do.
-ARG BUILD_IMAGE=docker.io/library/rust:1.95-bookworm
+ARG BUILD_IMAGE=docker.io/library/rust:1.95.0-bookworm
 
 FROM ${BUILD_IMAGE} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
@@ -12,7 +12,7 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev make protobuf-compiler libprotobuf-dev \
  && rm -rf /var/lib/apt/lists/*
-# The image's own toolchain, not the newest stable one that rust-toolchain.toml asks for.
+# The version of rust-toolchain.toml, without the components that it asks for: the image has it, and nothing is downloaded.
 ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_HOME=/usr/local/cargo
 WORKDIR /src
 COPY . .

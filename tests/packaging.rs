@@ -102,6 +102,23 @@ fn ports(config: &Config) -> (Option<u16>, u16) {
 }
 
 #[test]
+fn everything_is_built_with_the_pinned_compiler() {
+    let pinned = text("rust-toolchain.toml");
+    let version = pinned.split_once("channel = \"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+    let (oldest, _) = version.rsplit_once('.').unwrap();
+    let places = [
+        ("Dockerfile", format!("docker.io/library/rust:{version}-bookworm")),
+        ("Dockerfile", format!("RUSTUP_TOOLCHAIN={version} ")),
+        ("docker/test.Dockerfile", format!("FROM rust:{version}-bookworm\nENV RUSTUP_TOOLCHAIN={version}\n")),
+        ("Cargo.toml", format!("\nrust-version = \"{oldest}\"\n")),
+        ("CONTRIBUTING.md", format!("Rust {version} ")),
+    ];
+    for (file, wanted) in places {
+        assert!(text(file).contains(&wanted), "{file} does not say {wanted:?}");
+    }
+}
+
+#[test]
 fn the_image_listens_where_it_says() {
     let topology = ["--topo_implementation=etcd2", "--topo_global_server_address=e:2379", "--topo_global_root=/v"];
     let config = load(topology.map(str::to_owned), &of_image());
