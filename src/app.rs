@@ -26,15 +26,15 @@ use crate::context::Context;
 use crate::guard::{self, Gate};
 use crate::server::fallback::{self, Fallback};
 use crate::server::layers::auth::AuthLayer;
-use crate::server::layers::busy::BusyLayer;
 use crate::server::layers::call::CallLayer;
 use crate::server::layers::compression::CompressionLayer;
+use crate::server::layers::concurrency::ConcurrencyLayer;
 use crate::server::layers::limits::LimitsLayer;
 use crate::server::layers::metrics::MetricsLayer;
 use crate::server::layers::shared::SharedLayer;
-use crate::server::layers::straight::StraightLayer;
+use crate::server::layers::shortcut::ShortcutLayer;
 use crate::server::router::Router;
-use crate::server::whole::Whole;
+use crate::server::sent_message::SentMessage;
 use crate::server::{Advisor, Calls, Vtctl, Vtctld, WayBack};
 use crate::telemetry::shadow::Counts;
 use crate::topo::access::Holder;
@@ -132,8 +132,8 @@ pub async fn serve(
         .layer(router)
         .layer(SharedLayer::new(config.server.max_message))
         .layer(CompressionLayer::new(config.server.max_message))
-        .layer(MapRequestLayer::new(Whole::keep))
-        .layer(StraightLayer::new(vtctld))
+        .layer(MapRequestLayer::new(SentMessage::keep))
+        .layer(ShortcutLayer::new(vtctld))
         .add_routes(services);
     let incoming = guard::listen::accept(grpc, listening, stopping.clone());
     let told = stopping.clone();
@@ -257,7 +257,7 @@ async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, p
 struct Guard {
     listening: guard::listen::Listening,
     gate: Gate,
-    busy: BusyLayer,
+    busy: ConcurrencyLayer,
 }
 
 /// Reads the files that guard the port, and watches them until `stopped`.
@@ -271,11 +271,11 @@ fn guard(config: &Config, stopped: &CancellationToken) -> Result<Guard, Error> {
     }
     let (optional, max_connections) = (options.tls.optional, options.max_connections);
     let max_bytes = options.max_bytes.max(config.server.max_message.saturating_mul(2));
-    let places = guard::Places::new(options.max_calls, max_bytes);
+    let slots = guard::CallSlots::new(options.max_calls, max_bytes);
     Ok(Guard {
-        listening: guard::listen::Listening { tls, optional, max_connections, places: places.clone() },
+        listening: guard::listen::Listening { tls, optional, max_connections, slots: slots.clone() },
         gate,
-        busy: BusyLayer::new(places),
+        busy: ConcurrencyLayer::new(slots),
     })
 }
 

@@ -13,7 +13,6 @@ pub mod http;
 pub mod log;
 pub mod no_effect;
 pub mod otel;
-pub mod ours;
 mod parse;
 pub mod process;
 pub mod stats;
@@ -21,6 +20,7 @@ pub mod tablet;
 pub mod topo;
 pub mod topologies;
 mod values;
+pub mod vtmigrated;
 pub mod way_back;
 
 use std::ffi::OsString;
@@ -34,13 +34,13 @@ pub use guard::GuardArgs;
 pub use http::HttpArgs;
 pub use log::LogArgs;
 pub use otel::OtelArgs;
-pub use ours::OurArgs;
 pub use parse::{Error, Flag, Given, Origin, Settings, environment, given, is_flag};
 pub use process::ProcessArgs;
 pub use stats::StatsArgs;
 pub use tablet::TabletArgs;
 pub use topo::TopoArgs;
 pub use topologies::TopologiesArgs;
+pub use vtmigrated::VtmigratedArgs;
 
 /// The flags that mean something to this program.
 #[derive(Clone, Debug, Parser)]
@@ -53,7 +53,7 @@ pub use topologies::TopologiesArgs;
 )]
 pub struct Cli {
     #[command(flatten)]
-    pub ours: OurArgs,
+    pub vtmigrated: VtmigratedArgs,
     #[command(flatten)]
     pub fallback: FallbackArgs,
     #[command(flatten)]

@@ -108,7 +108,7 @@ impl TryFrom<Cli> for Config {
     fn try_from(cli: Cli) -> Result<Self, Error> {
         // every group and every flag is named: one that nobody uses does not compile
         let Cli {
-            ours,
+            vtmigrated,
             fallback,
             topo,
             topologies,
@@ -149,8 +149,8 @@ impl TryFrom<Cli> for Config {
                 onterm_timeout,
                 onclose_timeout,
             },
-            watch: parts::watch(&ours),
-            operations: parts::operations(ours, topo.lease_ttl, topo.lock_timeout, passive),
+            watch: parts::watch(&vtmigrated),
+            operations: parts::operations(vtmigrated, topo.lease_ttl, topo.lock_timeout, passive),
             cell: topo.cell,
             notes: http.note.into_iter().chain(telemetry.note).collect(),
         })

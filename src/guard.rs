@@ -6,21 +6,21 @@
 mod answers;
 mod auth;
 mod authority;
-mod frames;
+mod call_slots;
+mod certificate_subject;
+mod frame_budget;
 mod gate;
 pub mod listen;
 mod options;
-mod places;
 mod roles;
-mod subject;
+mod slot_queue;
 pub mod tls;
-mod turns;
 mod unread;
 
-pub use crate::files::{Error, Result, Watched};
+pub use crate::watched_files::{Error, Result, Watched};
 pub use answers::{Answer, Answers};
 pub use auth::{Auth, Caller, Mode, Refusal};
+pub use call_slots::{CallSlot, CallSlots};
 pub use gate::{Denial, Gate};
 pub use options::Options;
-pub use places::{Place, Places};
 pub use roles::{Role, Roles};

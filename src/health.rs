@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use crate::cli::health::Health;
-use crate::fetch;
+use crate::http_get;
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
@@ -27,10 +27,10 @@ async fn ask(health: &Health) -> Result<String, String> {
     let (status, body) = if bind_address.is_empty() {
         // no name to look up: an image need not have /etc/hosts
         let loopback = [SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), SocketAddr::from((Ipv6Addr::LOCALHOST, *port))];
-        fetch::page(&loopback[..], "localhost", path, MAX_ANSWER).await
+        http_get::page(&loopback[..], "localhost", path, MAX_ANSWER).await
     } else {
         let host = bind_address.trim_matches(['[', ']']);
-        fetch::page((host, *port), bind_address, path, MAX_ANSWER).await
+        http_get::page((host, *port), bind_address, path, MAX_ANSWER).await
     }
     .map_err(|error| format!("port {port}: {error}"))?;
     let body = String::from_utf8_lossy(&body).trim().to_owned();

@@ -1,12 +1,10 @@
 //! The wire edge: decode, call, encode.
 
-mod about;
 mod advisor;
 pub mod audit;
 mod backup;
 mod calls;
 mod cell;
-mod collected;
 mod events;
 pub mod fallback;
 mod graph;
@@ -17,13 +15,16 @@ mod mount;
 mod options;
 mod reparent;
 mod replication;
+mod request_body;
 pub mod router;
 mod routing_rules;
 pub mod rpcs;
 mod schema;
 mod schema_migration;
+pub mod sent_message;
 mod serving;
 mod shard;
+mod span_fields;
 mod status;
 mod tablet;
 mod throttler;
@@ -35,7 +36,6 @@ mod vdiff;
 mod vschema;
 mod vtctl;
 mod way_back;
-pub mod whole;
 mod workflow;
 
 pub use calls::Calls;

@@ -2,12 +2,12 @@
 
 pub mod as_sent;
 mod build_version;
+pub mod client;
 mod connection;
 mod denial;
 mod error;
 mod health;
 mod log_stream;
-pub mod manager;
 mod pool;
 pub mod raw;
 pub mod source_tablets;
@@ -15,11 +15,11 @@ mod vars;
 mod version;
 
 pub use build_version::build_version;
+pub use client::{Client, GetSchema};
 pub use connection::InProcess;
 pub use error::Error;
 pub use health::is_serving;
 pub use log_stream::LogStream;
-pub use manager::{Client, GetSchema};
 pub use pool::{Options, Pool, Transport};
 pub use source_tablets::source_tablets;
 

@@ -18,8 +18,8 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::Service;
 
-pub(crate) use crate::files::Result;
-use crate::files::{Error, Watched};
+pub(crate) use crate::watched_files::Result;
+use crate::watched_files::{Error, Watched};
 
 /// Versions spoken by clients and servers here.
 pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];

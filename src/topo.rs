@@ -16,24 +16,24 @@ mod error;
 mod etcd;
 pub mod external_cluster;
 pub mod json;
+mod keep_alive;
 pub mod keyspace;
 mod lock;
 mod measured;
 mod memory;
 mod options;
 pub mod paths;
-mod pulse;
 mod read_only;
 pub mod record;
 pub mod routing_rules;
 pub mod settings;
 pub mod shard;
-mod slow;
+mod silence;
 pub mod srv_keyspace;
 pub mod srv_vschema;
 pub mod tablet;
 mod topo_server;
-mod trusted;
+mod trusted_tablets;
 pub mod vschema;
 pub mod wire;
 #[cfg(feature = "topo-zk2")]
@@ -50,7 +50,7 @@ pub use lock::{Lock, LockRequest};
 pub use options::{ConsulOptions, ZookeeperOptions};
 pub use record::Record;
 pub use topo_server::Topo;
-pub use trusted::TrustedTablets;
+pub use trusted_tablets::TrustedTablets;
 
 /// The kinds that are built in, as Vitess names them.
 pub const KINDS: &[&str] = &[

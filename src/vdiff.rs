@@ -5,7 +5,7 @@
 //! on either side, waits for positions and opens the streams of rows; it waits 45 s for that lock. Picking has no time
 //! limit (Vitess 22.0.3): where no tablet fits, the primary keeps the lock for ever with its streams stopped, and every
 //! other shard fails. So [`create`] makes the diff on all shards first, stopped, after it has proved for every shard that
-//! tablets of the wanted types are there and answer healthy on both sides ([`picking`]), and only then starts it. Set-ups
+//! tablets of the wanted types are there and answer healthy on both sides ([`tablet_picker`]), and only then starts it. Set-ups
 //! that end hand the lock on in the order of asking, each holding it for a second or two, so shards that start together
 //! pass one by one. No row is compared under the lock. One whose turn comes too late fails and is tried again by its
 //! tablet (`auto_retry`).
@@ -13,14 +13,14 @@
 pub mod control;
 pub mod create;
 mod error;
-mod missing;
+mod missing_tables;
 mod options;
-mod picking;
 pub mod report;
 pub mod show;
+mod tablet_picker;
 mod uuids;
 
-use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse as Found;
+use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse;
 use vtmigrated_proto::topodata::Tablet;
 
 use crate::context::Context;
@@ -35,19 +35,19 @@ use crate::workflow::streams::{self, Keyspace, OnShard};
 pub struct Target {
     pub shard: String,
     pub primary: Tablet,
-    pub found: Found,
+    pub found: ReadVReplicationWorkflowResponse,
 }
 
 /// The workflow whose rows are compared.
 #[derive(Clone, Copy, Debug)]
-pub struct Whose<'a> {
+pub struct ComparedWorkflow<'a> {
     pub keyspace: &'a str,
     pub workflow: &'a str,
     /// The shards that it is on, where the record of another cluster tells them.
     pub known: Option<&'a [String]>,
 }
 
-impl<'a> Whose<'a> {
+impl<'a> ComparedWorkflow<'a> {
     /// One of which its own cluster tells everything.
     pub fn own(keyspace: &'a str, workflow: &'a str) -> Self {
         Self { keyspace, workflow, known: None }
@@ -69,8 +69,8 @@ fn check_names(keyspace: &str, workflow: &str) -> Result<()> {
 }
 
 /// The shards of a workflow: three waves of round trips.
-async fn targets(context: &Context, whose: Whose<'_>) -> Result<Vec<Target>> {
-    let Whose { keyspace, workflow, .. } = whose;
+async fn targets(context: &Context, whose: ComparedWorkflow<'_>) -> Result<Vec<Target>> {
+    let ComparedWorkflow { keyspace, workflow, .. } = whose;
     check_names(keyspace, workflow)?;
     let loaded = Keyspace::read(context, keyspace).await?;
     whose.refuse_silent(context, &loaded).await?;

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use snapshot::{
-    BackStage, Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, Unread, VDiff,
-    WayBack,
+    BackStage, Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, UnreadKeyspace,
+    VDiff, WayBack,
 };
 
 use crate::context::Context;

@@ -10,7 +10,7 @@ use vtmigrated_proto::vtmigrated::way_back_client::WayBackClient;
 use vtmigrated_proto::vtmigrated::*;
 
 use crate::advise::{self, Error};
-use crate::cli::advise::{Format, OfWorkflow};
+use crate::cli::advise::{Format, WorkflowArgs};
 use crate::cli::way_back::{Action, Cancel, Prepare, WayBack};
 
 /// Asks and prints. The exit code is 0 for yes, 3 for no, 1 when there is no answer.
@@ -23,7 +23,7 @@ async fn ask(asked: &WayBack) -> Result<(String, bool), Error> {
     let mut client = WayBackClient::new(advise::channel(&asked.server, asked.timeout).await?);
     let report = match asked.action.clone() {
         Action::Prepare(Prepare { of, topo_server, on_ddl, dry_run }) => {
-            let OfWorkflow { target_keyspace: keyspace, workflow } = of;
+            let WorkflowArgs { target_keyspace: keyspace, workflow } = of;
             client.prepare(PrepareWayBackRequest { keyspace, workflow, topo_server, on_ddl, dry_run }).await?
         }
         Action::Status(of) => client.status(request(of)).await?,
@@ -37,7 +37,7 @@ async fn ask(asked: &WayBack) -> Result<(String, bool), Error> {
     Ok((shown(&report, asked.format), report.clear))
 }
 
-fn request(of: OfWorkflow) -> WayBackRequest {
+fn request(of: WorkflowArgs) -> WayBackRequest {
     WayBackRequest { keyspace: of.target_keyspace, workflow: of.workflow, ..WayBackRequest::default() }
 }
 

@@ -1,13 +1,13 @@
 //! Read-only HTTP: health, variables, metrics, flags. Addresses and texts are those that tools know from vtctld.
 
+mod access;
 mod api;
-mod bounds;
-mod callers;
 mod headers;
 mod health;
 mod listen;
 mod live;
 mod policy;
+mod request_limits;
 mod shadow;
 mod status;
 mod variables;
@@ -86,8 +86,8 @@ fn probes() -> Router<Arc<Pages>> {
 /// rest is for those who may read over gRPC.
 fn router(pages: Pages) -> Router {
     let guard = |role| from_fn_with_state((pages.options.policy, role), policy::guard);
-    let callers = from_fn_with_state(pages.callers.clone(), callers::check);
-    let bounds = from_fn_with_state(bounds::Bounds::default(), bounds::keep);
+    let callers = from_fn_with_state(pages.callers.clone(), access::check);
+    let bounds = from_fn_with_state(request_limits::RequestLimits::default(), request_limits::keep);
     let monitoring = Router::new().route("/debug/health", get(health::topology)).layer(guard(Role::Monitoring));
     let debugging = Router::new()
         .route("/debug/status", get(status::page))

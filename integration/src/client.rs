@@ -62,7 +62,7 @@ pub async fn tablet_manager(address: &str) -> Result<TabletManager, tonic::trans
     Ok(client.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
 }
 
-/// A client of the older command service at `address` (`host:port`).
+/// A client of the service of legacy commands at `address` (`host:port`).
 ///
 /// # Errors
 /// Nobody listens there.
@@ -70,7 +70,7 @@ pub async fn vtctl(address: &str) -> Result<Vtctl, tonic::transport::Error> {
     Ok(VtctlClient::new(channel(address).await?).max_decoding_message_size(MESSAGE_LIMIT))
 }
 
-/// Runs an older command as `vtctlclient` does, its arguments separated by blanks: what it printed, and how it failed.
+/// Runs a legacy command as `vtctlclient` does, its arguments separated by blanks: what it printed, and how it failed.
 pub async fn run(client: &mut Vtctl, line: &str) -> (String, Result<(), Status>) {
     let mut printed = String::new();
     let args = line.split_whitespace().map(str::to_owned).collect();

@@ -30,9 +30,9 @@ pub enum Format {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Question {
     /// Whether a workflow can be completed now: GO, or NO-GO with the reasons; exit code 3 for NO-GO
-    Verdict(OfWorkflow),
+    Verdict(WorkflowArgs),
     /// Whether a mount's topology and tablets can be reached
-    Preflight(Mounted),
+    Preflight(MountArgs),
     /// The checks of an operation and the steps that it would run; exit code 3 when it would be refused
     DryRun {
         #[command(subcommand)]
@@ -54,7 +54,7 @@ pub enum Question {
 
 /// A mount: registered, or with the arguments of Mount register.
 #[derive(Args, Clone, Debug)]
-pub struct Mounted {
+pub struct MountArgs {
     /// Name of the mount
     #[arg(long)]
     pub mount_name: String,
@@ -74,7 +74,7 @@ pub enum Operation {
     /// Migrate complete
     Complete {
         #[command(flatten)]
-        of: OfWorkflow,
+        of: WorkflowArgs,
         /// As of MoveTables complete: without the proof that only the source can give
         #[arg(long)]
         ignore_source_keyspace: bool,
@@ -82,7 +82,7 @@ pub enum Operation {
     /// Migrate cancel
     Cancel {
         #[command(flatten)]
-        of: OfWorkflow,
+        of: WorkflowArgs,
         /// The tables stay
         #[arg(long)]
         keep_data: bool,
@@ -93,7 +93,7 @@ pub enum Operation {
 #[derive(Args, Clone, Debug)]
 pub struct Create {
     #[command(flatten)]
-    pub of: OfWorkflow,
+    pub of: WorkflowArgs,
     #[arg(long)]
     pub source_keyspace: String,
     #[arg(long)]
@@ -139,7 +139,7 @@ pub struct Create {
 
 /// One workflow.
 #[derive(Args, Clone, Debug)]
-pub struct OfWorkflow {
+pub struct WorkflowArgs {
     /// Keyspace that the workflow fills
     #[arg(long)]
     pub target_keyspace: String,

@@ -4,7 +4,7 @@ use clap::Args;
 
 /// The stock vtctld that takes what is not served here.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Flags that stock does not have")]
+#[command(next_help_heading = super::vtmigrated::NOT_IN_VTCTLD)]
 pub struct FallbackArgs {
     /// Address (host:port) of a stock vtctld of the same cluster, which RPCs that are not served here are forwarded to
     #[arg(long, default_value = "", value_name = "ADDRESS")]

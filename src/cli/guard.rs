@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ours::OURS;
+use super::vtmigrated::NOT_IN_VTCTLD;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Callers of the gRPC server")]
@@ -35,18 +35,18 @@ pub struct GuardArgs {
     #[arg(long, default_value = "", value_name = "TEXTS")]
     pub grpc_auth_mtls_allowed_substrings: String,
     /// Roles of callers: read, operate or admin
-    #[arg(long, help_heading = OURS, default_value = "", value_name = "FILE")]
+    #[arg(long, help_heading = NOT_IN_VTCTLD, default_value = "", value_name = "FILE")]
     pub grpc_roles_file: String,
     /// Calls served at once; more wait for a moment, and are refused then
-    #[arg(long, help_heading = OURS, default_value_t = 1000, value_name = "COUNT")]
+    #[arg(long, help_heading = NOT_IN_VTCTLD, default_value_t = 1000, value_name = "COUNT")]
     pub grpc_max_concurrent_calls: usize,
     /// Bytes that requests and answers hold together; beyond, connections that hold the most are closed
-    #[arg(long, help_heading = OURS, default_value_t = 512 << 20, value_name = "BYTES")]
+    #[arg(long, help_heading = NOT_IN_VTCTLD, default_value_t = 512 << 20, value_name = "BYTES")]
     pub grpc_max_held_bytes: usize,
     /// Connections kept at once; more wait
-    #[arg(long, help_heading = OURS, default_value_t = 10_000, value_name = "COUNT")]
+    #[arg(long, help_heading = NOT_IN_VTCTLD, default_value_t = 10_000, value_name = "COUNT")]
     pub grpc_max_connections: usize,
     /// Calls under way on one connection
-    #[arg(long, help_heading = OURS, default_value_t = 250, value_name = "COUNT")]
+    #[arg(long, help_heading = NOT_IN_VTCTLD, default_value_t = 250, value_name = "COUNT")]
     pub grpc_max_concurrent_streams: u32,
 }

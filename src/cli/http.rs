@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ours::OURS;
+use super::vtmigrated::NOT_IN_VTCTLD;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
@@ -17,6 +17,6 @@ pub struct HttpArgs {
     #[arg(long, default_value = "", value_name = "POLICY")]
     pub security_policy: String,
     /// Who may see pages and ask /api: grpc (the callers and roles of the gRPC port) or anybody
-    #[arg(long, help_heading = OURS, default_value = "grpc", value_name = "CALLERS")]
+    #[arg(long, help_heading = NOT_IN_VTCTLD, default_value = "grpc", value_name = "CALLERS")]
     pub http_callers: String,
 }

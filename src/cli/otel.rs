@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ours::OURS;
+use super::vtmigrated::NOT_IN_VTCTLD;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
@@ -14,7 +14,7 @@ pub struct OtelArgs {
     #[arg(long, value_name = "RATE")]
     pub tracing_sampling_rate: Option<f64>,
     /// Send metrics by OTLP, too; else OTEL_METRICS_EXPORTER=otlp does
-    #[arg(long, help_heading = OURS)]
+    #[arg(long, help_heading = NOT_IN_VTCTLD)]
     pub otel_metrics: bool,
     /// OTLP collector, host:port or a URL; else OTEL_EXPORTER_OTLP_ENDPOINT, else one on this host
     #[arg(long, default_value = "", value_name = "ADDRESS")]
@@ -23,6 +23,6 @@ pub struct OtelArgs {
     #[arg(long)]
     pub otel_insecure: bool,
     /// How telemetry is sent, grpc or http/protobuf; else OTEL_EXPORTER_OTLP_PROTOCOL, else grpc
-    #[arg(long, help_heading = OURS, default_value = "", value_name = "NAME")]
+    #[arg(long, help_heading = NOT_IN_VTCTLD, default_value = "", value_name = "NAME")]
     pub otel_protocol: String,
 }

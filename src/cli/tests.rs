@@ -129,7 +129,7 @@ fn only_the_groups_for_it_hold_flags_that_stock_does_not_have() {
     for arg in ours {
         let Some(name) = arg.get_long() else { continue };
         let known = stock.contains_key(name) || OTHER_VERSIONS.contains(&name);
-        assert!(known, "{name} belongs to cli/ours.rs");
+        assert!(known, "{name} belongs to cli/vtmigrated.rs");
         if let Some(kind) = stock.get(name) {
             let takes_none =
                 arg.is_require_equals_set() || !matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);

@@ -10,7 +10,7 @@ use super::values::duration;
 #[command(next_help_heading = "Topologies of other kinds")]
 pub struct TopologiesArgs {
     /// TLS and credentials of single mounts and topology servers (JSON)
-    #[arg(long, default_value = "", value_name = "FILE", help_heading = "Flags that stock does not have")]
+    #[arg(long, default_value = "", value_name = "FILE", help_heading = super::vtmigrated::NOT_IN_VTCTLD)]
     pub mount_settings: String,
     /// Credentials for ZooKeeper: a file that holds <scheme>:<credentials>
     #[arg(long, default_value = "", value_name = "FILE")]

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use super::advise::{Format, OfWorkflow};
+use super::advise::{Format, WorkflowArgs};
 
 /// Prepares, shows, completes or cancels the way back of a migration.
 #[derive(Clone, Debug, Parser)]
@@ -28,9 +28,9 @@ pub enum Action {
     /// could not
     Prepare(Prepare),
     /// Where it stands, and whether it would be refused to go back now; exit code 3 for NO-GO
-    Status(OfWorkflow),
+    Status(WorkflowArgs),
     /// Go back: the source serves again
-    Complete(OfWorkflow),
+    Complete(WorkflowArgs),
     /// Stay with the target: streams, denied tables and mount in the source go
     Cancel(Cancel),
     /// Compare the rows of the target, which serves, with those of the source
@@ -59,7 +59,7 @@ pub enum Vdiff {
 #[derive(Args, Clone, Debug)]
 pub struct CreateVdiff {
     #[command(flatten)]
-    pub of: OfWorkflow,
+    pub of: WorkflowArgs,
     /// Its UUID; a new one when absent
     #[arg(long, default_value = "")]
     pub uuid: String,
@@ -81,7 +81,7 @@ pub struct CreateVdiff {
 #[derive(Args, Clone, Debug)]
 pub struct ShowVdiff {
     #[command(flatten)]
-    pub of: OfWorkflow,
+    pub of: WorkflowArgs,
     /// UUID, last, or all
     #[arg(default_value = "last")]
     pub uuid: String,
@@ -91,7 +91,7 @@ pub struct ShowVdiff {
 #[derive(Args, Clone, Debug)]
 pub struct OneVdiff {
     #[command(flatten)]
-    pub of: OfWorkflow,
+    pub of: WorkflowArgs,
     /// UUID; of delete also all
     pub uuid: String,
 }
@@ -100,7 +100,7 @@ pub struct OneVdiff {
 #[derive(Args, Clone, Debug)]
 pub struct Cancel {
     #[command(flatten)]
-    pub of: OfWorkflow,
+    pub of: WorkflowArgs,
     /// The source cluster is gone for good: ask nothing of it, and open the target alone
     #[arg(long)]
     pub forget_source: bool,
@@ -113,7 +113,7 @@ pub struct Cancel {
 #[derive(Args, Clone, Debug)]
 pub struct Prepare {
     #[command(flatten)]
-    pub of: OfWorkflow,
+    pub of: WorkflowArgs,
     /// Address under which the source's tablets reach the target's topology server; the server's own when absent
     #[arg(long, default_value = "")]
     pub topo_server: String,

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use crate::cli;
-use crate::files;
 use crate::telemetry::build;
+use crate::watched_files;
 
 /// Why the program does not start with these flags, or that it was only asked something.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum Error {
     #[error("cannot read --{flag} {}: {source}", path.display())]
     Unreadable { flag: &'static str, path: PathBuf, source: std::io::Error },
     #[error("--{flags}_ca, --{flags}_cert, --{flags}_key: {source}")]
-    Files { flags: &'static str, source: files::Error },
+    Files { flags: &'static str, source: watched_files::Error },
     #[error("--{flag} is not supported: a server without what it protects is not started")]
     NoProtection { flag: String },
     #[error("config file {name} not found in {folders}")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Address, Error, TopoOptions};
-use crate::cli::{GrpcArgs, GuardArgs, HttpArgs, LogArgs, OurArgs, StatsArgs, TabletArgs, TopoArgs};
+use crate::cli::{GrpcArgs, GuardArgs, HttpArgs, LogArgs, StatsArgs, TabletArgs, TopoArgs, VtmigratedArgs};
 use crate::telemetry::log::{self, Format, Severity};
 use crate::telemetry::metrics;
 use crate::tls::{self, Tls};
@@ -292,18 +292,22 @@ pub(super) fn metrics(args: StatsArgs) -> metrics::Options {
     }
 }
 
-pub(super) fn watch(args: &OurArgs) -> watch::Options {
+pub(super) fn watch(args: &VtmigratedArgs) -> watch::Options {
     watch::Options { interval: args.watch_interval }
 }
 
 pub(super) fn operations(
-    args: OurArgs,
+    args: VtmigratedArgs,
     lease_ttl: Duration,
     lock_timeout: Duration,
     disable_active_reparents: bool,
 ) -> context::Options {
-    let OurArgs { allow_unreachable_mounts, keep_vplayer_batching, allow_unfinished_complete, watch_interval: _ } =
-        args;
+    let VtmigratedArgs {
+        allow_unreachable_mounts,
+        keep_vplayer_batching,
+        allow_unfinished_complete,
+        watch_interval: _,
+    } = args;
     context::Options {
         lease_ttl,
         lock_timeout,

@@ -113,7 +113,8 @@ fn consul_tls() -> Result<Option<Tls>, Error> {
         identity: file("CONSUL_CLIENT_CERT").zip(file("CONSUL_CLIENT_KEY")),
         server_name: environment("CONSUL_TLS_SERVER_NAME"),
     };
-    let bad = |error: crate::files::Error| Error::BadValue { flag: "CONSUL_HTTP_SSL", detail: error.to_string() };
+    let bad =
+        |error: crate::watched_files::Error| Error::BadValue { flag: "CONSUL_HTTP_SSL", detail: error.to_string() };
     files.load().map(Some).map_err(bad)
 }
 

@@ -4,10 +4,10 @@
 //! written to its socket all the same, would keep its answers in memory for ever. One that grants a byte, or that grants much and
 //! takes nothing from its socket, leaves them with HTTP/2: what that has got counts until it drops it (`answers/passed.rs`).
 
-mod look;
-mod one;
-mod passed;
-mod received;
+mod answer_state;
+mod http2_parts;
+mod read_monitor;
+mod request_bytes;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,14 +17,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 
-use super::Place;
-use super::unread::Unread;
-pub(super) use look::Look;
+use super::CallSlot;
+use super::unread::UnreadAnswers;
 #[cfg(test)]
-pub(super) use one::ANSWER;
-use one::{One, Weight};
-use passed::Passed;
-pub(super) use received::Received;
+pub(super) use answer_state::ANSWER;
+use answer_state::{AnswerState, Weight};
+use http2_parts::Http2Parts;
+pub(super) use read_monitor::ReadMonitor;
+pub(super) use request_bytes::RequestBytes;
 
 /// A client that takes so many bytes for each of its waiting answers within two periods reads them.
 const PACE: usize = 4 << 10;
@@ -34,9 +34,9 @@ const KEPT: usize = 32;
 /// The answers of one connection that are not sent to their end.
 #[derive(Debug, Default)]
 pub struct Answers {
-    open: Mutex<Open>,
+    open: Mutex<OpenAnswers>,
     /// What waits on all connections, and this one's number there.
-    all: Option<(Arc<Unread>, u64)>,
+    all: Option<(Arc<UnreadAnswers>, u64)>,
     /// The client is given up, or gone.
     given_up: AtomicBool,
     /// It was given up for what it holds.
@@ -51,23 +51,23 @@ pub struct Answers {
 type Numbered<T> = HashMap<u64, T, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenAnswers {
     next: u64,
-    answers: Numbered<One>,
+    answers: Numbered<AnswerState>,
     /// Those that wait for their client.
     waiting: usize,
     /// Bytes of requests.
     requests: Numbered<usize>,
-    passed: Passed,
+    passed: Http2Parts,
 }
 
-impl Open {
+impl OpenAnswers {
     /// Since when the one waits that waits for longest; none when none does.
     fn oldest(&self) -> Option<Instant> {
         if self.waiting == 0 {
             return None;
         }
-        self.answers.values().filter_map(One::since).min()
+        self.answers.values().filter_map(AnswerState::since).min()
     }
 }
 
@@ -75,8 +75,8 @@ impl Open {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) count: usize,
-    /// Those of them that hold a place: the work on them has not ended.
-    pub(super) places: usize,
+    /// Those of them that hold a slot: the work on them has not ended.
+    pub(super) slots: usize,
     /// Of the one that waits for longest.
     pub(super) since: Instant,
     /// The client takes its answers.
@@ -100,7 +100,7 @@ pub struct Answer {
 
 impl Answers {
     /// Those of a connection beside others.
-    pub(super) fn among(all: Arc<Unread>, number: u64) -> Self {
+    pub(super) fn among(all: Arc<UnreadAnswers>, number: u64) -> Self {
         let mut answers = Self::default();
         answers.all = Some((all, number));
         answers
@@ -111,13 +111,13 @@ impl Answers {
         self.all.as_ref().map_or(0, |(_, number)| *number)
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Open) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut OpenAnswers) -> T) -> T {
         change(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A new answer, which holds the call's place until the work has ended.
-    pub fn begin(self: &Arc<Self>, place: Place) -> Answer {
-        let mut one = Some(One::new(place));
+    /// A new answer, which holds the call's slot until the work has ended.
+    pub fn begin(self: &Arc<Self>, slot: CallSlot) -> Answer {
+        let mut one = Some(AnswerState::new(slot));
         let number = self.with(|open| {
             open.next += 1;
             // of who was given up nothing counts any more
@@ -132,8 +132,8 @@ impl Answers {
     }
 
     /// Changes an answer, and counts what that makes of it; false when it counts no more. It is listed where `change` says so.
-    fn change(&self, open: &mut Open, number: u64, change: impl FnOnce(&mut One) -> bool) -> bool {
-        let Open { answers, waiting, passed, .. } = open;
+    fn change(&self, open: &mut OpenAnswers, number: u64, change: impl FnOnce(&mut AnswerState) -> bool) -> bool {
+        let OpenAnswers { answers, waiting, passed, .. } = open;
         let Some(one) = answers.get_mut(&number) else { return false };
         let before = one.weight();
         if change(one) {
@@ -184,13 +184,13 @@ impl Answers {
 
     /// What waits; none where nothing does.
     pub(super) fn waiting(&self) -> Option<Waiting> {
-        let (count, places, since) = self.with(|open| {
+        let (count, slots, since) = self.with(|open| {
             let since = open.oldest()?;
-            let holds = |one: &&One| one.since().is_some() && one.holds_place();
-            let places = open.answers.values().filter(holds).count();
-            Some((open.waiting, places, since))
+            let holds = |one: &&AnswerState| one.since().is_some() && one.holds_slot();
+            let slots = open.answers.values().filter(holds).count();
+            Some((open.waiting, slots, since))
         })?;
-        Some(Waiting { count, places, since, is_read: self.reads(count) })
+        Some(Waiting { count, slots, since, is_read: self.reads(count) })
     }
 
     /// Whether the client takes its answers, of which so many wait.
@@ -203,7 +203,7 @@ impl Answers {
     pub(super) fn held(&self) -> Held {
         let (count, waiting, others) = self.with(|open| {
             let (mut waiting, mut others) = (0, open.requests.values().sum::<usize>());
-            for weight in open.answers.values().map(One::weight) {
+            for weight in open.answers.values().map(AnswerState::weight) {
                 let sum = if weight.waits { &mut waiting } else { &mut others };
                 *sum += weight.bytes;
             }
@@ -233,7 +233,7 @@ impl Answers {
 
     /// HTTP/2 has read all there was, and writes what it has.
     fn writes(&self) {
-        self.with(|Open { answers, passed, .. }| passed.writes(answers));
+        self.with(|OpenAnswers { answers, passed, .. }| passed.writes(answers));
     }
 
     /// It has written all of that for which there was room: what is still there is stuck.
@@ -241,7 +241,7 @@ impl Answers {
         self.with(|open| {
             let written = open.passed.written();
             for number in &written {
-                self.change(open, *number, One::written);
+                self.change(open, *number, AnswerState::written);
             }
             open.passed.keep(written);
         });
@@ -260,7 +260,7 @@ impl Answers {
             let gone = std::mem::take(&mut open.answers);
             gone.values().for_each(|one| self.weigh(&mut open.waiting, one.weight(), Weight::default()));
             self.free(open.requests.drain().map(|(_, bytes)| bytes).sum());
-            open.passed = Passed::default();
+            open.passed = Http2Parts::default();
             gone
         });
         self.server.wake();
@@ -294,21 +294,21 @@ impl Answer {
     /// The next part for the client, beside so many bytes that are made already; HTTP/2 has got those before it. It counts until the
     /// last of what this returns is dropped.
     pub fn give(&self, part: Bytes, ahead: usize) -> Bytes {
-        let give = |one: &mut One| one.give(part.len(), ahead);
+        let give = |one: &mut AnswerState| one.give(part.len(), ahead);
         let counts = self.answers.with(|open| self.answers.change(open, self.number, give));
         self.answers.has_room();
-        if counts && !part.is_empty() { passed::counted(part, self.number, &self.answers) } else { part }
+        if counts && !part.is_empty() { http2_parts::counted(part, self.number, &self.answers) } else { part }
     }
 
     /// HTTP/2 has got all that there is: the answer waits for the server, unless the client has no room for what HTTP/2 has.
     pub fn taken(&self) {
-        self.answers.with(|open| self.answers.change(open, self.number, One::taken));
+        self.answers.with(|open| self.answers.change(open, self.number, AnswerState::taken));
     }
 
-    /// The work on it has ended: its place is free.
+    /// The work on it has ended: its slot is free.
     pub fn worked(&self) {
         // dropped outside of the lock
-        let _place = self.answers.with(|open| open.answers.get_mut(&self.number)?.worked());
+        let _slot = self.answers.with(|open| open.answers.get_mut(&self.number)?.worked());
     }
 }
 
@@ -316,10 +316,10 @@ impl Drop for Answer {
     /// It is over when HTTP/2 has nothing of it any more.
     fn drop(&mut self) {
         // dropped outside of the lock
-        let _place = self.answers.with(|open| {
-            let place = open.answers.get_mut(&self.number)?.worked();
-            self.answers.change(open, self.number, One::end);
-            place
+        let _slot = self.answers.with(|open| {
+            let slot = open.answers.get_mut(&self.number)?.worked();
+            self.answers.change(open, self.number, AnswerState::end);
+            slot
         });
     }
 }
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_connection_that_was_busy_keeps_no_room_for_its_calls() {
         let answers = Arc::new(Answers::default());
-        let calls: Vec<_> = (0..250).map(|_| answers.begin(Place::receiving(&answers))).collect();
+        let calls: Vec<_> = (0..250).map(|_| answers.begin(CallSlot::receiving(&answers))).collect();
         let room = || answers.with(|open| [open.answers.capacity(), open.requests.capacity(), open.passed.capacity()]);
         let parts: Vec<_> = calls.iter().map(|call| call.give(Bytes::from_static(b"part"), 0)).collect();
         assert!(room()[0] >= 250 && room()[1] >= 250);
@@ -356,7 +356,7 @@ mod tests {
     fn a_connection_whose_socket_is_always_full_gathers_nothing() {
         let answers = Arc::new(Answers::default());
         for _ in 0..10_000 {
-            let answer = answers.begin(Place::default());
+            let answer = answers.begin(CallSlot::default());
             let part = answer.give(Bytes::from_static(b"part"), 0);
             drop(answer);
             answers.writes();

@@ -17,18 +17,18 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::answers::Look;
+use super::answers::ReadMonitor;
 use super::authority::Authority;
-use super::frames::Frames;
+use super::frame_budget::FrameBudget;
 use super::tls::{Shown, Tls};
-use super::{Answers, Places, Watched};
-use crate::patience::Patient;
+use super::{Answers, CallSlots, Watched};
 use crate::telemetry::metrics;
+use crate::write_timeout::WriteTimeout;
 
 /// A client has so long to finish the TLS handshake and to send the start of its first request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client has so long to take some of what is written to it.
-const READ_PATIENCE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of the HTTP/2 preface and the client's first settings frame: whoever sent them is a client.
 const GREETING: usize = 24 + 9;
 /// First byte of a TLS handshake.
@@ -43,8 +43,8 @@ pub struct Listening {
     pub optional: bool,
     /// More connections than these wait to be accepted.
     pub max_connections: usize,
-    /// Places of calls, and of answers that wait.
-    pub places: Places,
+    /// Slots of calls, and of answers that wait.
+    pub slots: CallSlots,
 }
 
 /// What is known of the other side of a connection.
@@ -77,15 +77,15 @@ pub fn accept(
     stopped: CancellationToken,
 ) -> ReceiverStream<io::Result<Io>> {
     let (sender, receiver) = mpsc::channel(64);
-    let places = Arc::new(Semaphore::new(listening.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let slots = Arc::new(Semaphore::new(listening.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     tokio::spawn(stopped.clone().run_until_cancelled_owned(async move {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, address)) => {
                     let (listening, sender) = (listening.clone(), sender.clone());
                     let greeted = stopped.clone().run_until_cancelled_owned(async move {
-                        if let Ok(Some(io)) = greet(stream, address, listening, place).await {
+                        if let Ok(Some(io)) = greet(stream, address, listening, slot).await {
                             sender.send(Ok(io)).await.ok();
                         }
                     });
@@ -107,30 +107,30 @@ async fn greet(
     stream: TcpStream,
     address: SocketAddr,
     listening: Listening,
-    place: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 ) -> io::Result<Option<Io>> {
     stream.set_nodelay(true)?;
-    let places = listening.places;
-    let peer = Peer { answers: places.answers(), ..Peer::plain(address) };
+    let slots = listening.slots;
+    let peer = Peer { answers: slots.answers(), ..Peer::plain(address) };
     let Some(tls) = &listening.tls else {
-        return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, places, place)));
+        return Ok(Some(Io::new(Socket::Plain(WriteTimeout::new(stream, WRITE_TIMEOUT)), peer, slots, slot)));
     };
     if listening.optional {
         let mut first = [0];
-        match tokio::time::timeout(PATIENCE, stream.peek(&mut first)).await {
+        match tokio::time::timeout(FIRST_BYTES_TIMEOUT, stream.peek(&mut first)).await {
             Ok(Ok(1)) if first == [TLS_HANDSHAKE] => {}
             Ok(Ok(1)) => {
-                return Ok(Some(Io::new(Socket::Plain(Patient::new(stream, READ_PATIENCE)), peer, places, place)));
+                return Ok(Some(Io::new(Socket::Plain(WriteTimeout::new(stream, WRITE_TIMEOUT)), peer, slots, slot)));
             }
             _ => return Ok(None),
         }
     }
     let used = tls.get();
-    let accepting = TlsAcceptor::from(Arc::clone(&used.config)).accept(Patient::new(stream, READ_PATIENCE));
-    match tokio::time::timeout(PATIENCE, accepting).await {
+    let accepting = TlsAcceptor::from(Arc::clone(&used.config)).accept(WriteTimeout::new(stream, WRITE_TIMEOUT));
+    match tokio::time::timeout(FIRST_BYTES_TIMEOUT, accepting).await {
         Ok(Ok(stream)) => {
             let peer = peer.over(stream.get_ref().1, tls, &used);
-            Ok(Some(Io::new(Socket::Tls(Box::new(stream)), peer, places, place)))
+            Ok(Some(Io::new(Socket::Tls(Box::new(stream)), peer, slots, slot)))
         }
         Ok(Err(error)) => {
             tracing::debug!(client.address = %address, "TLS handshake failed: {error}");
@@ -141,8 +141,8 @@ async fn greet(
 }
 
 enum Socket {
-    Plain(Patient<TcpStream>),
-    Tls(Box<TlsStream<Patient<TcpStream>>>),
+    Plain(WriteTimeout<TcpStream>),
+    Tls(Box<TlsStream<WriteTimeout<TcpStream>>>),
 }
 
 /// An accepted connection.
@@ -151,46 +151,46 @@ pub struct Io {
     peer: Peer,
     /// Ends a connection on which no client shows itself.
     greeting: Option<(usize, Pin<Box<Sleep>>)>,
-    frames: Frames,
-    look: Look,
+    budget: FrameBudget,
+    monitor: ReadMonitor,
     authority: Authority,
     /// Read and mended, and not taken yet.
     mended: Vec<u8>,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Io {
-    fn new(socket: Socket, peer: Peer, places: Places, place: OwnedSemaphorePermit) -> Self {
-        let greeting = Some((0, Box::pin(tokio::time::sleep(PATIENCE))));
-        let look = Look::new(Arc::clone(&peer.answers), places);
-        let (frames, authority) = (Frames::new(Instant::now()), Authority::new());
-        Self { socket, peer, greeting, frames, look, authority, mended: Vec::new(), _place: place }
+    fn new(socket: Socket, peer: Peer, slots: CallSlots, slot: OwnedSemaphorePermit) -> Self {
+        let greeting = Some((0, Box::pin(tokio::time::sleep(FIRST_BYTES_TIMEOUT))));
+        let monitor = ReadMonitor::new(Arc::clone(&peer.answers), slots);
+        let (budget, authority) = (FrameBudget::new(Instant::now()), Authority::new());
+        Self { socket, peer, greeting, budget, monitor, authority, mended: Vec::new(), _slot: slot }
     }
 
     /// Counts what the client's socket took.
     fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.look.wrote(bytes);
-            self.frames.sent(bytes);
+            self.monitor.wrote(bytes);
+            self.budget.sent(bytes);
         }
-        self.look.blocks(written.is_pending());
+        self.monitor.blocks(written.is_pending());
         written
     }
 
     /// The error that ends a connection whose client was given up, though it may take nothing that is read there.
     fn ended<T>(&self) -> Option<Poll<io::Result<T>>> {
-        self.look.is_given_up().then(|| self.unread())
+        self.monitor.is_given_up().then(|| self.unread())
     }
 
     fn unread<T>(&self) -> Poll<io::Result<T>> {
-        if self.look.is_heavy() {
-            return self.hang_up("heavy", "has the server hold more than there is room for");
+        if self.monitor.is_heavy() {
+            return self.disconnect("heavy", "has the server hold more than there is room for");
         }
-        self.hang_up("unread", "does not read its answers")
+        self.disconnect("unread", "does not read its answers")
     }
 
     /// The error that ends the connection.
-    fn hang_up<T>(&self, reason: &'static str, why: &'static str) -> Poll<io::Result<T>> {
+    fn disconnect<T>(&self, reason: &'static str, why: &'static str) -> Poll<io::Result<T>> {
         metrics::hung_up(reason);
         tracing::info!(client.address = ?self.peer.address, "hung up on a client that {why}");
         Poll::Ready(Err(io::Error::other(why)))
@@ -207,7 +207,7 @@ impl Io {
         }
     }
 
-    /// Reads what is to be read, and looks through it.
+    /// Reads what is to be read, and checks its frames.
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.mended.is_empty() {
             self.give(buf);
@@ -219,10 +219,10 @@ impl Io {
             Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         let new = buf.filled().get(before..).unwrap_or_default();
-        if !new.is_empty() && !self.frames.allow(new, Instant::now()) {
-            return self.hang_up("flood", "sends a flood of frames that carry nothing");
+        if !new.is_empty() && !self.budget.allow(new, Instant::now()) {
+            return self.disconnect("flood", "sends a flood of frames that carry nothing");
         }
-        if !self.look.is_read(cx) {
+        if !self.monitor.is_read(cx) {
             return self.unread();
         }
         let got = new.len();
@@ -258,10 +258,10 @@ impl Connected for Io {
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.look.reads();
+        self.monitor.reads();
         let read = self.read(cx, buf);
         if read.is_pending() {
-            self.look.has_read_all();
+            self.monitor.has_read_all();
         }
         read
     }
@@ -306,7 +306,7 @@ impl AsyncWrite for Io {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
-        self.look.blocks(flushed.is_pending());
+        self.monitor.blocks(flushed.is_pending());
         flushed
     }
 

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
-use super::{Error, Result, Watched, subject};
+use super::{Error, Result, Watched, certificate_subject};
 use crate::tls::{Pem, VERSIONS};
 
 /// The `--grpc_cert`, `--grpc_key`, `--grpc_ca`, `--grpc_crl`, `--grpc_server_ca`, `--grpc_enable_optional_tls` flags.
@@ -58,7 +58,7 @@ impl Shown {
 
     /// Subject and common name of the client's own certificate; `None` when it cannot be read. Every call asks.
     pub fn names(&self) -> Option<&(String, String)> {
-        self.names.get_or_init(|| subject::of(&self.leaf)).as_ref()
+        self.names.get_or_init(|| certificate_subject::of(&self.leaf)).as_ref()
     }
 
     /// Whether a connection that shows it would still be let in: when authorities or revoked certificates have changed, it

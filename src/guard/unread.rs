@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What waits on all connections.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub(super) struct UnreadAnswers {
     /// Calls that may be under way.
     calls: usize,
     /// Answers that may wait.
@@ -40,15 +40,15 @@ pub(super) struct Unread {
     choosing: Mutex<Choosing>,
 }
 
-/// When nobody was found to be given up, for the room of answers, for the place of a call and for bytes.
+/// When nobody was found to be given up, for the room of answers, for the slot of a call and for bytes.
 #[derive(Debug, Default)]
 struct Choosing {
     room: Option<Instant>,
-    place: Option<Instant>,
+    slot: Option<Instant>,
     bytes: Option<Instant>,
 }
 
-impl Unread {
+impl UnreadAnswers {
     /// Beside so many calls that may be under way, and with so many bytes.
     pub(super) fn new(calls: usize, most_bytes: usize) -> Self {
         let (count, bytes, waiting, number) = Default::default();
@@ -137,7 +137,7 @@ impl Unread {
     }
 
     /// The same when a call's turn has come: many waited beside it, whose answers may wait by now. For a connection with less than its
-    /// share nobody is searched while the place is held.
+    /// share nobody is searched while the slot is held.
     pub(super) fn has_room_still(&self, connection: &Answers) -> bool {
         let is_modest = || connection.count() < self.share();
         !connection.is_given_up() && (self.fits() || is_modest() || self.has_room(connection))
@@ -148,10 +148,10 @@ impl Unread {
         (self.most / (self.waiting.load(Ordering::Relaxed) + 1)).max(1)
     }
 
-    /// Gives up the connection whose waiting answers hold the most places of calls; false when there is none.
+    /// Gives up the connection whose waiting answers hold the most slots of calls; false when there is none.
     pub(super) fn give_up_a_holder(&self) -> bool {
         let mut choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
-        search(&mut choosing.place, || self.give_up(|waiting| waiting.places, self.calls, || true))
+        search(&mut choosing.slot, || self.give_up(|waiting| waiting.slots, self.calls, || true))
     }
 
     /// False when a connection holds more than its share of the bytes while there is no room. Gives up those that hold the most to make

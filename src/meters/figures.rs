@@ -40,14 +40,14 @@ pub struct Figures {
     pub(super) stages: Vec<(&'static str, usize)>,
     /// Streams by state, all of them.
     pub(super) states: BTreeMap<String, usize>,
-    pub(super) left_out: LeftOut,
+    pub(super) left_out: OmittedCounts,
     /// When the own topology was last read, as far as somebody looked.
     last_success: Option<i64>,
 }
 
 /// Numbers of what has no series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(super) struct OmittedCounts {
     pub workflows: usize,
     pub shards: usize,
     pub mounts: usize,
@@ -94,7 +94,7 @@ impl Figures {
         let live = snapshot.ways_back.iter().filter(|known| !known.stage.is_over());
         let (mut ways_back, mut back_shards) =
             ranked(live, |w: &WayBack| (w.keyspace.as_str(), w.workflow.as_str(), w.streams.as_slice()));
-        let left_out = LeftOut {
+        let left_out = OmittedCounts {
             workflows: bound(&mut migrations, most_workflows),
             shards: bound(&mut shards, most_shards),
             mounts: snapshot.mounts.len().saturating_sub(MOST_MOUNTS),
@@ -264,7 +264,7 @@ mod tests {
         let figures = Figures::bounded(snapshot(migrations), None, (2, 3));
         let expected = ["customer.z", "customer.a", "customer.z.80-", "customer.z.-80", "customer.a.-80"];
         assert_eq!(names(&figures), expected);
-        assert_eq!(figures.left_out, LeftOut { workflows: 2, shards: 5, ..LeftOut::default() });
+        assert_eq!(figures.left_out, OmittedCounts { workflows: 2, shards: 5, ..OmittedCounts::default() });
     }
 
     #[test]

@@ -8,7 +8,7 @@ use vtmigrated_proto::vtmigrated::*;
 
 use crate::context::Context;
 use crate::workflow::migrate::{arguments, cancel};
-use crate::workflow::preflight::{self, Severity as Found};
+use crate::workflow::preflight;
 use crate::workflow::{Result, leftovers, verdict};
 
 pub async fn clean(context: Arc<Context>, request: CleanLeftoversRequest) -> Result<CleanLeftoversResponse> {
@@ -71,9 +71,9 @@ pub async fn judge(context: &Context, request: VerdictRequest) -> Result<Report>
 /// A finding on the wire.
 pub(super) fn encode(finding: preflight::Finding) -> Finding {
     let severity = match finding.severity {
-        Found::Blocks => Severity::Blocks,
-        Found::Warns => Severity::Warns,
-        Found::Unchecked => Severity::Unchecked,
+        preflight::Severity::Blocks => Severity::Blocks,
+        preflight::Severity::Warns => Severity::Warns,
+        preflight::Severity::Unchecked => Severity::Unchecked,
     };
     Finding {
         id: finding.id.to_string(),

@@ -1,6 +1,6 @@
 //! One log line for every call that changes something: who, from where, what, on what, with which outcome.
 
-mod overheard;
+mod request_start;
 mod subject;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,7 +93,7 @@ impl Entry {
         if rpcs::role(&rpc) <= Role::Read {
             return (request, None);
         }
-        let (request, message) = overheard::begin(request).await;
+        let (request, message) = request_start::begin(request).await;
         let (extensions, on) = (request.extensions(), subject::of(&rpc, &message));
         let line = Self::new(extensions.get(), extensions.get(), rpc, on);
         *line.remark.lock().unwrap_or_else(PoisonError::into_inner) = format!("forwarded to {to}");

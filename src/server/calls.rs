@@ -13,11 +13,11 @@ use tracing::Instrument;
 
 use super::events::{Ends, Events};
 use super::status::logged;
-use super::{audit, whole};
+use super::{audit, sent_message};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::Explain;
-use crate::guard::Place;
+use crate::guard::CallSlot;
 
 /// Events that wait for a caller to read them.
 const EVENTS: usize = 64;
@@ -64,14 +64,14 @@ impl Calls {
         F: Future<Output = Result<R, E>> + Send + 'static,
     {
         let line = audit::Entry::begin(&request);
-        let place = Place::of(request.extensions());
-        let message = whole::Whole::message(request.extensions());
-        let work = line.around(whole::scope(message, handler(Arc::clone(&self.context), request.into_inner())));
-        // the line is written, and the place given back, when the work ends, which may be after the caller went away
+        let slot = CallSlot::of(request.extensions());
+        let message = sent_message::SentMessage::message(request.extensions());
+        let work = line.around(sent_message::scope(message, handler(Arc::clone(&self.context), request.into_inner())));
+        // the line is written, and the slot given back, when the work ends, which may be after the caller went away
         let audited = async move {
             let done = work.await;
             line.end(&done);
-            drop(place);
+            drop(slot);
             done
         };
         match self.tasks.spawn(audited.in_current_span()).await {
@@ -136,7 +136,7 @@ impl Calls {
         F: Future<Output = Result<(), E>> + Send + 'static,
     {
         let line = audit::Entry::begin(&request);
-        let place = Place::of(request.extensions());
+        let slot = CallSlot::of(request.extensions());
         let (sender, mut events) = mpsc::channel(EVENTS);
         let until = deadline::current().filter(|_| ends == Ends::WithItsCaller);
         let work = handler(Arc::clone(&self.context), request.into_inner(), Events::new(sender.clone()));
@@ -153,7 +153,7 @@ impl Calls {
                 Some(done) => line.end(done),
                 None => line.end_with(tonic::Code::Cancelled),
             }
-            drop(place);
+            drop(slot);
             if let Some(Err(error)) = done {
                 sender.send(Err(logged(&error))).await.ok();
             }
@@ -173,18 +173,18 @@ mod tests {
     use vtmigrated_proto::vtctldata::{CreateKeyspaceRequest, CreateKeyspaceResponse};
 
     use super::*;
-    use crate::guard::{Answers, Places};
+    use crate::guard::{Answers, CallSlots};
     use crate::workflow::Error;
 
     #[tokio::test]
     async fn a_change_whose_caller_leaves_holds_its_place_to_its_end() {
         let context = Arc::new(Context::of("memory", "test", "/r").await);
         let calls = Calls::new(context, TaskTracker::new());
-        let (places, connection) = (Places::new(1, usize::MAX), Arc::<Answers>::default());
-        let place = Place::receiving(&connection);
-        assert!(places.take(&place, &connection));
+        let (slots, connection) = (CallSlots::new(1, usize::MAX), Arc::<Answers>::default());
+        let slot = CallSlot::receiving(&connection);
+        assert!(slots.take(&slot, &connection));
         let mut request = Request::new(CreateKeyspaceRequest::default());
-        request.extensions_mut().insert(place);
+        request.extensions_mut().insert(slot);
         let (gate, done) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let (held, told) = (Arc::clone(&gate), Arc::clone(&done));
         let work = move |_: Arc<Context>, _: CreateKeyspaceRequest| async move {
@@ -196,9 +196,9 @@ mod tests {
         tokio::task::yield_now().await;
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
-        assert!(places.are_taken() && !done.load(Ordering::Relaxed));
+        assert!(slots.are_taken() && !done.load(Ordering::Relaxed));
         gate.notify_one();
-        while places.are_taken() {
+        while slots.are_taken() {
             tokio::task::yield_now().await;
         }
         assert!(done.load(Ordering::Relaxed));

@@ -7,16 +7,16 @@ use vtmigrated_proto::vtctldata::*;
 
 use crate::cluster::{Error, cell};
 use crate::context::Context;
-use crate::server::whole;
+use crate::server::sent_message;
 use crate::topo;
 
 pub async fn add(context: Arc<Context>, request: AddCellInfoRequest) -> Result<AddCellInfoResponse, Error> {
-    cell::add(&context, &request.name, request.cell_info, whole::field(2)).await?;
+    cell::add(&context, &request.name, request.cell_info, sent_message::field(2)).await?;
     Ok(AddCellInfoResponse {})
 }
 
 pub async fn update(context: Arc<Context>, request: UpdateCellInfoRequest) -> Result<UpdateCellInfoResponse, Error> {
-    let info = cell::update(&context, &request.name, request.cell_info, whole::field(2)).await?;
+    let info = cell::update(&context, &request.name, request.cell_info, sent_message::field(2)).await?;
     Ok(UpdateCellInfoResponse { name: request.name, cell_info: Some(info) })
 }
 
@@ -49,7 +49,7 @@ pub async fn update_alias(
     request: UpdateCellsAliasRequest,
 ) -> Result<UpdateCellsAliasResponse, Error> {
     let cells = request.cells_alias.unwrap_or_default().cells;
-    let alias = cell::update_alias(&context, &request.name, cells, whole::field(2)).await?;
+    let alias = cell::update_alias(&context, &request.name, cells, sent_message::field(2)).await?;
     Ok(UpdateCellsAliasResponse { name: request.name, cells_alias: Some(alias) })
 }
 

@@ -8,7 +8,7 @@ use vtmigrated_proto::vtctldata::*;
 use crate::cluster::tablet::alias;
 use crate::cluster::{Error, graph};
 use crate::context::Context;
-use crate::server::whole;
+use crate::server::sent_message;
 
 pub async fn get(context: &Context, request: GetShardReplicationRequest) -> Result<GetShardReplicationResponse, Error> {
     let found = graph::replication(context, &request.keyspace, &request.shard, &request.cells).await?;
@@ -21,7 +21,7 @@ pub async fn add(
     request: ShardReplicationAddRequest,
 ) -> Result<ShardReplicationAddResponse, Error> {
     let alias = alias(request.tablet_alias)?;
-    graph::add(&context, &request.keyspace, &request.shard, &alias, whole::field(3)).await?;
+    graph::add(&context, &request.keyspace, &request.shard, &alias, sent_message::field(3)).await?;
     Ok(ShardReplicationAddResponse {})
 }
 

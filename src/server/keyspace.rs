@@ -7,7 +7,7 @@ use vtmigrated_proto::vtctldata::*;
 
 use crate::cluster::{Error, keyspace, vtorc};
 use crate::context::Context;
-use crate::server::whole;
+use crate::server::sent_message;
 use crate::topo::{self, wire};
 
 /// Where a Keyspace has its `snapshot_time`.
@@ -26,7 +26,7 @@ pub async fn create(context: Arc<Context>, request: CreateKeyspaceRequest) -> Re
     let new = keyspace::New {
         name: request.name,
         record,
-        sent: whole::field(9).map(|time| wire::message(SNAPSHOT_TIME, &time)),
+        sent: sent_message::field(9).map(|time| wire::message(SNAPSHOT_TIME, &time)),
         force: request.force,
         without_vschema: request.allow_empty_v_schema,
     };

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use vtmigrated_proto::vtctldata::*;
 
-use super::{about, audit};
+use super::{audit, span_fields};
 use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::workflow::migrate::{arguments, complete, create};
 use crate::workflow::{Error, Result};
 
 pub async fn create(context: Arc<Context>, request: MigrateCreateRequest) -> Result<WorkflowStatusResponse> {
-    about::workflow(&request.target_keyspace, &request.workflow);
-    about::mount(&request.mount_name);
+    span_fields::workflow(&request.target_keyspace, &request.workflow);
+    span_fields::mount(&request.mount_name);
     let arguments = arguments::Arguments::try_from(request)?;
     create::create(&context, &arguments).await
 }
 
 pub async fn complete(context: Arc<Context>, request: MoveTablesCompleteRequest) -> Result<MoveTablesCompleteResponse> {
-    about::workflow(&request.target_keyspace, &request.workflow);
+    span_fields::workflow(&request.target_keyspace, &request.workflow);
     let completed = complete::complete(&context, &complete_arguments(request)).await?;
     if !completed.remarks.is_empty() {
         audit::remark(completed.remarks.join("; "));

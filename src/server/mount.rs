@@ -5,12 +5,12 @@ use std::sync::Arc;
 use vtmigrated_proto::topodata::TopoConfig;
 use vtmigrated_proto::vtctldata::*;
 
-use super::about;
+use super::span_fields;
 use crate::context::Context;
 use crate::workflow::{Error, mount};
 
 pub async fn register(context: Arc<Context>, request: MountRegisterRequest) -> Result<MountRegisterResponse, Error> {
-    about::mount(&request.name);
+    span_fields::mount(&request.name);
     let config = TopoConfig { topo_type: request.topo_type, server: request.topo_server, root: request.topo_root };
     mount::register(&context, &request.name, config).await?;
     Ok(MountRegisterResponse {})
@@ -20,13 +20,13 @@ pub async fn unregister(
     context: Arc<Context>,
     request: MountUnregisterRequest,
 ) -> Result<MountUnregisterResponse, Error> {
-    about::mount(&request.name);
+    span_fields::mount(&request.name);
     mount::unregister(&context, &request.name).await?;
     Ok(MountUnregisterResponse {})
 }
 
 pub async fn show(context: &Context, request: MountShowRequest) -> Result<MountShowResponse, Error> {
-    about::mount(&request.name);
+    span_fields::mount(&request.name);
     let config = mount::show(context, &request.name).await?;
     Ok(MountShowResponse {
         topo_type: config.topo_type,

@@ -10,8 +10,8 @@ use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt};
 
 use super::audit::Offered;
-use super::collected::{self, collected};
 use super::fallback::Fallback;
+use super::request_body::{self, collect};
 use super::rpcs::{self, Route};
 use super::status::FORWARD;
 
@@ -127,11 +127,11 @@ where
 {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(Offered);
-    let whole = match collected(body, fallback.max_message()).await {
+    let whole = match collect(body, fallback.max_message()).await {
         Ok(whole) => whole,
         Err(status) => return Ok(status.into_http()),
     };
-    let again = || Request::from_parts(parts.clone(), collected::body(whole.clone()));
+    let again = || Request::from_parts(parts.clone(), request_body::body(whole.clone()));
     let response = inner.oneshot(again()).await?;
     if response.headers().contains_key(FORWARD) {
         return Ok(fallback.forward(again()).await);

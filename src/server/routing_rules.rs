@@ -7,7 +7,7 @@ use vtmigrated_proto::vtctldata::*;
 use crate::cluster::Error;
 use crate::cluster::rules::{self, Rebuild};
 use crate::context::Context;
-use crate::server::whole;
+use crate::server::sent_message;
 
 pub async fn get(context: &Context, _: GetRoutingRulesRequest) -> Result<GetRoutingRulesResponse, Error> {
     Ok(GetRoutingRulesResponse { routing_rules: Some(rules::tables(context).await?) })
@@ -18,7 +18,7 @@ pub async fn apply(
     request: ApplyRoutingRulesRequest,
 ) -> Result<ApplyRoutingRulesResponse, Error> {
     let rebuild = Rebuild { skip: request.skip_rebuild, cells: request.rebuild_cells };
-    let sent = whole::field(1);
+    let sent = sent_message::field(1);
     rules::apply_tables(&context, request.routing_rules.unwrap_or_default(), sent.as_ref(), rebuild).await?;
     Ok(ApplyRoutingRulesResponse {})
 }
@@ -35,7 +35,7 @@ pub async fn apply_shards(
     request: ApplyShardRoutingRulesRequest,
 ) -> Result<ApplyShardRoutingRulesResponse, Error> {
     let rebuild = Rebuild { skip: request.skip_rebuild, cells: request.rebuild_cells };
-    let sent = whole::field(1);
+    let sent = sent_message::field(1);
     rules::apply_shards(&context, request.shard_routing_rules.unwrap_or_default(), sent.as_ref(), rebuild).await?;
     Ok(ApplyShardRoutingRulesResponse {})
 }
@@ -53,7 +53,7 @@ pub async fn apply_keyspaces(
 ) -> Result<ApplyKeyspaceRoutingRulesResponse, Error> {
     let rebuild = Rebuild { skip: request.skip_rebuild, cells: request.rebuild_cells };
     let wanted = request.keyspace_routing_rules.unwrap_or_default();
-    let stored = rules::apply_keyspaces(&context, wanted, whole::field(1).as_ref(), rebuild).await?;
+    let stored = rules::apply_keyspaces(&context, wanted, sent_message::field(1).as_ref(), rebuild).await?;
     Ok(ApplyKeyspaceRoutingRulesResponse { keyspace_routing_rules: Some(stored) })
 }
 

@@ -11,7 +11,7 @@ use vtmigrated_proto::vtctldata::*;
 use super::keyspace::named as named_keyspace;
 use crate::cluster::{Error, shard};
 use crate::context::Context;
-use crate::server::whole;
+use crate::server::sent_message;
 use crate::topo::wire;
 
 /// Where a SourceShard has its `key_range`.
@@ -90,7 +90,7 @@ pub async fn add_source(
         key_range: request.key_range,
         tables: request.tables,
     };
-    let sent = whole::field(6).map(|range| {
+    let sent = sent_message::field(6).map(|range| {
         let mut sent = SourceShard { uid: source.uid, ..SourceShard::default() }.encode_to_vec();
         wire::push(&mut sent, KEY_RANGE, &range);
         sent.into()

@@ -24,7 +24,7 @@ const MIN_VIOLATION: usize = 128;
 pub(super) const FORWARD: &str = "vtmigrated-forward";
 
 /// Leaves so much of something that is told.
-type Shorten = fn(&mut Told, usize);
+type Shorten = fn(&mut StatusParts, usize);
 
 /// Text, code and typed details (ErrorInfo, PreconditionFailure, Help) of an error.
 ///
@@ -33,7 +33,7 @@ type Shorten = fn(&mut Told, usize);
 ///
 /// Text and details together are never longer than clients take: what does not fit is cut, and texts say so.
 pub fn status(error: &dyn Explain) -> Status {
-    let mut status = Told::of(error).fitting().status();
+    let mut status = StatusParts::of(error).fitting().status();
     if error.is_forwarded() {
         status.metadata_mut().insert(FORWARD, MetadataValue::from_static("1"));
     }
@@ -42,7 +42,7 @@ pub fn status(error: &dyn Explain) -> Status {
 
 /// What is told of an error.
 #[derive(Clone)]
-struct Told {
+struct StatusParts {
     code: GrpcCode,
     reason: Reason,
     text: String,
@@ -50,7 +50,7 @@ struct Told {
     violations: Vec<Violation>,
 }
 
-impl Told {
+impl StatusParts {
     fn of(error: &dyn Explain) -> Self {
         let mut told = Self {
             code: error.code().grpc(),

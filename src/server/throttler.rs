@@ -8,7 +8,7 @@ use vtmigrated_proto::vtctldata::*;
 use crate::cluster::tablet::alias;
 use crate::cluster::{Error, throttler};
 use crate::context::Context;
-use crate::server::whole;
+use crate::server::sent_message;
 
 pub async fn check(context: &Context, request: CheckThrottlerRequest) -> Result<CheckThrottlerResponse, Error> {
     let alias = alias(request.tablet_alias)?;
@@ -43,7 +43,7 @@ pub async fn update(
         app: request.app_name,
         app_metrics: request.app_checked_metrics,
         throttled_app: request.throttled_app,
-        sent_app: whole::field(9),
+        sent_app: sent_message::field(9),
     };
     throttler::update(&context, &request.keyspace, change).await?;
     Ok(UpdateThrottlerConfigResponse {})

@@ -9,7 +9,7 @@ use crate::cluster::Error;
 use crate::cluster::rules::Rebuild;
 use crate::cluster::vschema::{self, Change};
 use crate::context::Context;
-use crate::server::whole;
+use crate::server::sent_message;
 
 pub async fn get(context: &Context, request: GetVSchemaRequest) -> Result<GetVSchemaResponse, Error> {
     Ok(GetVSchemaResponse { v_schema: Some(vschema::get(context, &request.keyspace).await?) })
@@ -19,7 +19,7 @@ pub async fn apply(context: Arc<Context>, request: ApplyVSchemaRequest) -> Resul
     let change = Change {
         keyspace: request.keyspace,
         vschema: request.v_schema,
-        sent: whole::field(5),
+        sent: sent_message::field(5),
         sql: request.sql,
         dry_run: request.dry_run,
         strict: request.strict,

@@ -1,4 +1,4 @@
-//! `vtctlservice.Vtctl`: the older command service, which `vtctlclient` and `LegacyVtctlCommand` call.
+//! `vtctlservice.Vtctl`: the service of legacy commands, which `vtctlclient` and `LegacyVtctlCommand` call.
 //!
 //! A command is a line of arguments; its answer is a stream of log events. The commands run the same operations as the
 //! RPCs of `vtctlservice.Vtctld`; those that are not here are for a stock vtctld.
@@ -40,14 +40,14 @@ use super::audit::Who;
 use super::calls::{Answer, Calls};
 use super::status::logged;
 use crate::deadline;
-use crate::guard::Place;
+use crate::guard::CallSlot;
 
 /// Result of a command.
 type Result<T> = std::result::Result<T, Error>;
 
 /// Runs a command as a task: one that changes something is finished even when its caller goes away.
 pub async fn execute(calls: &Calls, request: Request<ExecuteVtctlCommandRequest>) -> Answer<BoxStream<'static, Sent>> {
-    let (who, place) = (Who::of(&request), Place::of(request.extensions()));
+    let (who, slot) = (Who::of(&request), CallSlot::of(request.extensions()));
     let ExecuteVtctlCommandRequest { args, action_timeout } = request.into_inner();
     let (sender, mut events) = mpsc::unbounded_channel();
     let console = Console::new(sender, until(action_timeout));
@@ -56,7 +56,7 @@ pub async fn execute(calls: &Calls, request: Request<ExecuteVtctlCommandRequest>
         if let Err(error) = commands::run(context, &console, &who, args).await {
             console.fail(logged(&error));
         }
-        drop(place);
+        drop(slot);
     };
     calls.tasks.spawn(work.in_current_span());
     // a failure before the first line answers the call itself, so that it can be forwarded

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use vtmigrated_proto::vtmigrated::*;
 
-use super::about;
 use super::advisor::encode;
+use super::span_fields;
 use crate::context::Context;
 use crate::workflow::Result;
 use crate::workflow::way_back::{self, StreamTold, Told, prepare};
 
 pub async fn cancel(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     let names = (request.keyspace.as_str(), request.workflow.as_str());
     let told = match request.forget_record {
         true => way_back::unread::forget(&context, names).await?,
@@ -23,19 +23,19 @@ pub async fn cancel(context: Arc<Context>, request: WayBackRequest) -> Result<Wa
 }
 
 pub async fn complete(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     Ok(report(way_back::complete::complete(&context, (&request.keyspace, &request.workflow)).await?))
 }
 
 pub async fn prepare(context: Arc<Context>, request: PrepareWayBackRequest) -> Result<WayBackReport> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     let PrepareWayBackRequest { keyspace, workflow, topo_server, on_ddl, dry_run } = request;
     let arguments = prepare::Arguments { keyspace, workflow, topo_server, on_ddl, dry_run };
     Ok(report(prepare::prepare(&context, &arguments).await?))
 }
 
 pub async fn status(context: &Context, request: WayBackRequest) -> Result<WayBackReport> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     Ok(report(way_back::status::status(context, (&request.keyspace, &request.workflow)).await?))
 }
 

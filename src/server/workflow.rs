@@ -5,14 +5,14 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::workflow_update_response::TabletInfo;
 use vtmigrated_proto::vtctldata::*;
 
-use super::about;
+use super::span_fields;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::workflow::migrate::{cancel, status};
 use crate::workflow::{Error, Result, foreign, show, update};
 
 pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> Result<GetWorkflowsResponse> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     let query = show::Query {
         keyspace: request.keyspace,
         workflow: request.workflow,
@@ -24,19 +24,19 @@ pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> R
 }
 
 pub async fn status(context: &Context, request: WorkflowStatusRequest) -> Result<WorkflowStatusResponse> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     status::status(context, &request.keyspace, &request.workflow, &request.shards).await
 }
 
 /// Never succeeds: a Migrate takes no more tables, and all else is forwarded.
 pub async fn add_tables(context: &Context, request: WorkflowAddTablesRequest) -> Result<WorkflowAddTablesResponse> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     foreign::add_tables(context, &request.keyspace, &request.workflow).await?;
     Ok(WorkflowAddTablesResponse {})
 }
 
 pub async fn delete(context: Arc<Context>, request: WorkflowDeleteRequest) -> Result<WorkflowDeleteResponse> {
-    about::workflow(&request.keyspace, &request.workflow);
+    span_fields::workflow(&request.keyspace, &request.workflow);
     let WorkflowDeleteRequest { keyspace, workflow, keep_data, shards, .. } = request;
     let arguments = cancel::Arguments { keyspace, workflow, keep_data, shards };
     cancel::cancel(&context, &arguments).await
@@ -48,7 +48,7 @@ pub async fn update(context: Arc<Context>, request: WorkflowUpdateRequest) -> Re
         return Err(Error::invalid(Reason::NO_CHANGE, "no tablet_request is given", ""));
     };
     let workflow = change.workflow.clone();
-    about::workflow(&keyspace, &workflow);
+    span_fields::workflow(&keyspace, &workflow);
     let changed = update::update(&context, &keyspace, change).await?;
     let count = changed.len();
     let details = changed.into_iter().map(|(alias, rows)| TabletInfo { tablet: Some(alias), changed: rows > 0 });

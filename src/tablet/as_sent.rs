@@ -10,7 +10,7 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use vtmigrated_proto::tabletmanagerdata::{ReadVReplicationWorkflowResponse, ReadVReplicationWorkflowsRequest};
 use vtmigrated_proto::topodata::Tablet;
 
-use super::manager::{Kind, SERVICE};
+use super::client::{Kind, SERVICE};
 use super::raw::Raw;
 use super::{Client, Result};
 use crate::topo::wire;

@@ -5,7 +5,7 @@ use vtmigrated_proto::query::{BoundQuery, ExecuteOptions, ExecuteRequest, Target
 use vtmigrated_proto::queryservice::query_client::QueryClient;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::manager::Kind;
+use super::client::Kind;
 use super::{Client, Result};
 
 const SERVICE: &str = "queryservice.Query";

@@ -7,7 +7,7 @@ use vtmigrated_proto::query::{StreamHealthRequest, StreamHealthResponse};
 use vtmigrated_proto::queryservice::query_client::QueryClient;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::manager::Kind;
+use super::client::Kind;
 use super::{Client, Result};
 
 const SERVICE: &str = "queryservice.Query";

@@ -10,7 +10,7 @@ use vtmigrated_proto::logutil::Event;
 use vtmigrated_proto::tabletmanagerdata::{BackupRequest, RestoreFromBackupRequest};
 use vtmigrated_proto::topodata::Tablet;
 
-use super::manager::{SERVICE, failure, span};
+use super::client::{SERVICE, failure, span};
 use super::{Client, Result, address, alias};
 use crate::failpoint;
 use crate::telemetry::{grpc_code, metrics, traces};

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::topo::address::is_host_and_port;
-use crate::{deadline, fetch};
+use crate::{deadline, http_get};
 
 /// The page's path.
 pub const PATH: &str = "/debug/vars";
@@ -47,9 +47,9 @@ async fn page<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
     if !is_host_and_port(address) {
         return Err(Failure::Connection("no host and port".into()));
     }
-    let (status, body) = fetch::page(address, address, PATH, MAX_PAGE).await.map_err(|error| match error {
-        fetch::Error::Connection(detail) => Failure::Connection(detail),
-        fetch::Error::Page(detail) => Failure::Page(detail),
+    let (status, body) = http_get::page(address, address, PATH, MAX_PAGE).await.map_err(|error| match error {
+        http_get::Error::Connection(detail) => Failure::Connection(detail),
+        http_get::Error::Page(detail) => Failure::Page(detail),
     })?;
     if !status.is_success() {
         return Err(Failure::Status(status));

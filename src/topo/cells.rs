@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 
-use super::slow::while_serving;
+use super::silence::while_serving;
 use super::{Conn, Error, Lock, LockRequest, Node, Result, Write, paths};
 use crate::deadline;
 

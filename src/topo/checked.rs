@@ -8,20 +8,20 @@ use async_trait::async_trait;
 use super::{Conn, Lock, LockRequest, Node, Result, TrustedTablets, Write, paths};
 
 /// Asks [`paths::check`] about every path before a connection sees it.
-pub(crate) struct Checked {
+pub(crate) struct CheckedConn {
     conn: Arc<dyn Conn>,
     /// None for topologies of strangers.
     trusted: Option<Arc<TrustedTablets>>,
 }
 
-impl Checked {
+impl CheckedConn {
     pub(crate) fn wrap(conn: Arc<dyn Conn>, trusted: Option<Arc<TrustedTablets>>) -> Arc<dyn Conn> {
         Arc::new(Self { conn, trusted })
     }
 }
 
 #[async_trait]
-impl Conn for Checked {
+impl Conn for CheckedConn {
     fn endpoint(&self) -> (&str, &str, &str) {
         self.conn.endpoint()
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use dashmap::{DashMap, DashSet};
 
 use super::access::{Access, Holder, Tls};
-use super::checked::Checked;
-use super::measured::Measured;
+use super::checked::CheckedConn;
+use super::measured::MeasuredConn;
 use super::memory::{Memory, Store};
-use super::read_only::ReadOnly;
+use super::read_only::ReadOnlyConn;
 use super::settings::{MountSettings, addresses};
 use super::{Conn, Error, Result, TrustedTablets, address, etcd};
 
@@ -115,13 +115,13 @@ impl Dialer {
         let name = format!("{prefix}{}", cell.unwrap_or(GLOBAL));
         let conn = self.dial(kind, server, root, access).await?;
         let conn = self.wrap.as_ref().map_or_else(|| Arc::clone(&conn), |wrap| wrap(Arc::clone(&conn)));
-        let conn = Measured::wrap(conn, name, self.reads);
-        Ok(if matches!(holder, Holder::Mount(_)) { ReadOnly::wrap(conn) } else { conn })
+        let conn = MeasuredConn::wrap(conn, name, self.reads);
+        Ok(if matches!(holder, Holder::Mount(_)) { ReadOnlyConn::wrap(conn) } else { conn })
     }
 
     async fn dial(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {
         let trusted = (!access.stranger).then(|| Arc::clone(&self.trusted));
-        self.connect(kind, server, root, access).await.map(|conn| Checked::wrap(conn, trusted))
+        self.connect(kind, server, root, access).await.map(|conn| CheckedConn::wrap(conn, trusted))
     }
 
     async fn connect(&self, kind: &str, server: &str, root: &str, access: Access) -> Result<Arc<dyn Conn>> {

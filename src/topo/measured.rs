@@ -15,10 +15,10 @@ use crate::telemetry::{metrics, traces};
 /// Names of spans begin so; the operation follows.
 const SPAN: &str = "topo ";
 /// As many reads as may ever wait: their callers bound the time.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const READ_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Wraps a connection.
-pub(crate) struct Measured {
+pub(crate) struct MeasuredConn {
     conn: Arc<dyn Conn>,
     /// `global` or the name of a cell; after `mount/` for mounted clusters.
     cell: Arc<str>,
@@ -27,7 +27,7 @@ pub(crate) struct Measured {
     about: [KeyValue; 2],
 }
 
-impl Measured {
+impl MeasuredConn {
     /// `reads` are allowed at once (`--topo_read_concurrency`).
     pub(crate) fn wrap(conn: Arc<dyn Conn>, cell: String, reads: usize) -> Arc<dyn Conn> {
         let cell = Arc::<str>::from(cell);
@@ -46,7 +46,7 @@ impl Measured {
             return Ok(place);
         }
         let start = Instant::now();
-        let place = tokio::time::timeout(deadline::remaining(PATIENCE), self.reads.acquire()).await;
+        let place = tokio::time::timeout(deadline::remaining(READ_TIMEOUT), self.reads.acquire()).await;
         metrics::topology_read_wait(operation, &self.cell, start.elapsed());
         let late = || Error::Timeout(paths::join(self.conn.endpoint().2, path));
         // nobody closes the semaphore
@@ -82,7 +82,7 @@ impl Measured {
 }
 
 #[async_trait]
-impl Conn for Measured {
+impl Conn for MeasuredConn {
     fn endpoint(&self) -> (&str, &str, &str) {
         self.conn.endpoint()
     }

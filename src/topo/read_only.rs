@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use super::{Conn, Error, Lock, LockRequest, Node, Result, Write};
 
 /// Refuses every write and every lock before a connection sees it.
-pub(crate) struct ReadOnly {
+pub(crate) struct ReadOnlyConn {
     conn: Arc<dyn Conn>,
 }
 
-impl ReadOnly {
+impl ReadOnlyConn {
     pub(crate) fn wrap(conn: Arc<dyn Conn>) -> Arc<dyn Conn> {
         Arc::new(Self { conn })
     }
@@ -22,7 +22,7 @@ impl ReadOnly {
 }
 
 #[async_trait]
-impl Conn for ReadOnly {
+impl Conn for ReadOnlyConn {
     fn endpoint(&self) -> (&str, &str, &str) {
         self.conn.endpoint()
     }

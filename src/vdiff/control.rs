@@ -3,26 +3,26 @@
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::{Target, Whose, report, uuids};
+use super::{ComparedWorkflow, Target, report, uuids};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::failure::{Error, Result};
 
 /// Which diff, on which shards.
 #[derive(Clone, Debug, Default)]
-pub struct Which {
+pub struct DiffSelector {
     pub keyspace: String,
     pub workflow: String,
     pub uuid: String,
     /// Only these shards; all when empty.
     pub shards: Vec<String>,
-    /// As in [`Whose::known`].
+    /// As in [`ComparedWorkflow::known`].
     pub known: Option<Vec<String>>,
 }
 
-impl Which {
-    fn whose(&self) -> Whose<'_> {
-        Whose { keyspace: &self.keyspace, workflow: &self.workflow, known: self.known.as_deref() }
+impl DiffSelector {
+    fn whose(&self) -> ComparedWorkflow<'_> {
+        ComparedWorkflow { keyspace: &self.keyspace, workflow: &self.workflow, known: self.known.as_deref() }
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn request(keyspace: &str, workflow: &str, action: &str) -> VDiffRequ
 }
 
 /// A shard that has the diff.
-struct Having {
+struct DiffOnShard {
     target: Target,
     /// The UUID as the shard has stored it: stop compares letter by letter (Vitess 22.0.3).
     stored: String,
@@ -48,19 +48,19 @@ struct Having {
 ///
 /// # Errors
 /// A diff that no shard has; stock's answer to that is success.
-pub async fn stop(context: &Context, which: &Which) -> Result<()> {
+pub async fn stop(context: &Context, which: &DiffSelector) -> Result<()> {
     let having = having(context, which).await?;
-    let to_stop: Vec<&Having> = having.iter().collect();
+    let to_stop: Vec<&DiffOnShard> = having.iter().collect();
     send_each(context, which, "stop", &to_stop).await
 }
 
 /// Lets a stopped or completed diff go on, from where it was: at most six waves. One that stands in an error is stopped
 /// first, for tablets do not resume those.
-pub async fn resume(context: &Context, which: &Which) -> Result<()> {
+pub async fn resume(context: &Context, which: &DiffSelector) -> Result<()> {
     let having = having(context, which).await?;
     let targets: Vec<Target> = having.iter().map(|having| having.target.clone()).collect();
     super::refuse_frozen(&which.keyspace, &which.workflow, &targets)?;
-    let failed: Vec<&Having> = having.iter().filter(|h| h.state == report::State::Error).collect();
+    let failed: Vec<&DiffOnShard> = having.iter().filter(|h| h.state == report::State::Error).collect();
     if !failed.is_empty() {
         send_each(context, which, "stop", &failed).await?;
     }
@@ -69,8 +69,8 @@ pub async fn resume(context: &Context, which: &Which) -> Result<()> {
 
 /// Deletes a diff, or all of the workflow with the argument `all`: four waves. A diff that only some shards have, because
 /// its create was interrupted, is deleted on those.
-pub async fn delete(context: &Context, whose: Whose<'_>, argument: &str) -> Result<()> {
-    let Whose { keyspace, workflow, .. } = whose;
+pub async fn delete(context: &Context, whose: ComparedWorkflow<'_>, argument: &str) -> Result<()> {
+    let ComparedWorkflow { keyspace, workflow, .. } = whose;
     let action_arg = uuids::argument(argument, &["all"])?;
     let targets = super::targets(context, whose).await?;
     let request = VDiffRequest { action_arg, ..request(keyspace, workflow, "delete") };
@@ -84,7 +84,7 @@ pub async fn delete(context: &Context, whose: Whose<'_>, argument: &str) -> Resu
     super::all(keyspace, &targets, answers).map(drop)
 }
 
-async fn send_each(context: &Context, which: &Which, action: &str, shards: &[&Having]) -> Result<()> {
+async fn send_each(context: &Context, which: &DiffSelector, action: &str, shards: &[&DiffOnShard]) -> Result<()> {
     let calls = shards.iter().map(|having| {
         let request =
             VDiffRequest { vdiff_uuid: having.stored.clone(), ..request(&which.keyspace, &which.workflow, action) };
@@ -96,7 +96,7 @@ async fn send_each(context: &Context, which: &Which, action: &str, shards: &[&Ha
 }
 
 /// The shards of the request that have the diff: four waves.
-async fn having(context: &Context, which: &Which) -> Result<Vec<Having>> {
+async fn having(context: &Context, which: &DiffSelector) -> Result<Vec<DiffOnShard>> {
     let uuid = uuids::canonical(&which.uuid)?;
     let targets = chosen(super::targets(context, which.whose()).await?, which)?;
     let request = VDiffRequest { action_arg: uuid.clone(), ..request(&which.keyspace, &which.workflow, "show") };
@@ -113,13 +113,13 @@ async fn having(context: &Context, which: &Which) -> Result<Vec<Having>> {
         let Some(output) = answer.and_then(|answer| answer.output) else { continue };
         let first = report::rows(&output).into_iter().next().unwrap_or_default();
         let stored = if first.uuid.is_empty() { uuid.clone() } else { first.uuid };
-        found.push(Having { target, stored, state: report::State::of(&first.vdiff_state) });
+        found.push(DiffOnShard { target, stored, state: report::State::of(&first.vdiff_state) });
     }
     Ok(found)
 }
 
 /// The targets that the request names.
-fn chosen(targets: Vec<Target>, which: &Which) -> Result<Vec<Target>> {
+fn chosen(targets: Vec<Target>, which: &DiffSelector) -> Result<Vec<Target>> {
     if let Some(unknown) = which.shards.iter().find(|name| !targets.iter().any(|t| t.shard == **name)) {
         let shown: String = unknown.chars().take(64).filter(|c| !c.is_control()).collect();
         let text = format!("specified target shard {shown} not a valid target for workflow {}", which.workflow);

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all, try_join3, try_join4};
 use prost::Message;
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::binlogdata::VReplicationWorkflowState;
 use vtmigrated_proto::tabletmanagerdata::{VDiffOptions, VDiffRequest};
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 
 pub use super::options::Arguments;
-use super::picking::{self, Side};
-use super::{Target, Whose, missing};
+use super::tablet_picker::{self, Side};
+use super::{ComparedWorkflow, Target, missing_tables};
 use crate::context::Context;
 use crate::error::{Reason, Violation};
 use crate::failure::{Error, Result};
@@ -27,7 +27,7 @@ use crate::workflow::streams::{self, Graphed, Keyspace, OnShard, Origin};
 /// # Errors
 /// Nothing is left behind: a diff that was not made or not started on every shard is deleted on all.
 pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> {
-    let seen = Seen::read(context, arguments.whose()).await?;
+    let seen = TargetState::read(context, arguments.whose()).await?;
     let targets = super::of(&seen.graphed.keyspace, &arguments.workflow, seen.found)?;
     check_states(arguments, &targets, &seen.copying)?;
     let on_shards: Vec<OnShard> =
@@ -35,7 +35,7 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     let origin = streams::origin(&arguments.keyspace, &on_shards.iter().collect::<Vec<_>>())?;
     check_tables(arguments, &origin)?;
     let source = source(context, &origin, &seen.mounts).await?;
-    let source_cells = picking::source_cells(arguments, &origin, &source);
+    let source_cells = tablet_picker::source_cells(arguments, &origin, &source);
     let target = Side {
         which: "target",
         flag: "--target-cells",
@@ -46,10 +46,10 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     };
     let cell = |t: &Target| t.primary.alias.as_ref().map(|alias| alias.cell.clone()).unwrap_or_default();
     let own: BTreeMap<String, String> = targets.iter().map(|t| (t.shard.clone(), cell(t))).collect();
-    let brought = missing::brought(&on_shards);
-    let there = missing::check(context, &source, &brought, &arguments.tables);
+    let brought = missing_tables::brought(&on_shards);
+    let there = missing_tables::check(context, &source, &brought, &arguments.tables);
     let (there, proven) =
-        join(there, picking::prove(context, arguments, (&source, &source_cells), &target, &own)).await;
+        join(there, tablet_picker::prove(context, arguments, (&source, &source_cells), &target, &own)).await;
     there.and(proven)?;
     make(context, arguments, &targets, &arguments.options(&source_cells)).await?;
     let started = async { if arguments.auto_start { start(context, arguments, &targets).await } else { Ok(()) } };
@@ -76,7 +76,7 @@ async fn has_ended(context: &Context, arguments: &Arguments, target: &Keyspace) 
 }
 
 /// What is known before anything is asked of the source.
-struct Seen {
+struct TargetState {
     graphed: Graphed,
     found: Vec<OnShard>,
     /// Tables to copy, by shard.
@@ -87,10 +87,10 @@ struct Seen {
     mounts: Vec<Node>,
 }
 
-impl Seen {
+impl TargetState {
     /// Three waves.
-    async fn read(context: &Context, whose: Whose<'_>) -> Result<Self> {
-        let Whose { keyspace, workflow, .. } = whose;
+    async fn read(context: &Context, whose: ComparedWorkflow<'_>) -> Result<Self> {
+        let ComparedWorkflow { keyspace, workflow, .. } = whose;
         let global = context.topo.global();
         let (records, cells, aliases, mounts) = try_join4(
             topo::shard::all(global, keyspace),
@@ -113,7 +113,7 @@ impl Seen {
 /// The cluster that the streams read from, three waves.
 async fn source(context: &Context, origin: &Origin, mounts: &[Node]) -> Result<Side> {
     if origin.mount.is_empty() {
-        return picking::source(&context.topo, origin).await;
+        return tablet_picker::source(&context.topo, origin).await;
     }
     let path = topo::paths::external_cluster(&origin.mount);
     let node = mounts.iter().find(|node| node.path == path);
@@ -124,7 +124,7 @@ async fn source(context: &Context, origin: &Origin, mounts: &[Node]) -> Result<S
         ));
     };
     let topo = gather::open(context, &origin.mount, &record).await?;
-    picking::source(&topo, origin).await
+    tablet_picker::source(&topo, origin).await
 }
 
 /// All streams must run, and none may have been switched.
@@ -138,8 +138,8 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
         let is_copying = copying.get(&target.shard).is_some_and(|c| c.contains_key(&i64::from(stream.id)));
         let shown = streams::shown_state(stream, is_copying);
         // tablets set Running first, and Copying when the copy begins
-        let waits = shown == State::Running.as_str_name() && stream.pos.is_empty();
-        if shown == State::Running.as_str_name() && !waits {
+        let waits = shown == VReplicationWorkflowState::Running.as_str_name() && stream.pos.is_empty();
+        if shown == VReplicationWorkflowState::Running.as_str_name() && !waits {
             continue;
         }
         let message = if waits { "its copy has not begun".to_owned() } else { streams::message(stream) };

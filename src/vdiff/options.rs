@@ -7,7 +7,7 @@ use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::VDiffCreateRequest;
 use vtmigrated_proto::vttime::Duration;
 
-use super::{Whose, uuids};
+use super::{ComparedWorkflow, uuids};
 use crate::error::Reason;
 use crate::failure::{Error, Result};
 use crate::workflow::preflight::streaming;
@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Only these tables; all of the workflow when empty.
     pub tables: Vec<String>,
     pub auto_start: bool,
-    /// As in [`Whose::known`].
+    /// As in [`ComparedWorkflow::known`].
     pub known: Option<Vec<String>>,
     core: VDiffCoreOptions,
     report: VDiffReportOptions,
@@ -37,8 +37,8 @@ pub struct Arguments {
 
 impl Arguments {
     /// The workflow that is meant.
-    pub fn whose(&self) -> Whose<'_> {
-        Whose { keyspace: &self.keyspace, workflow: &self.workflow, known: self.known.as_deref() }
+    pub fn whose(&self) -> ComparedWorkflow<'_> {
+        ComparedWorkflow { keyspace: &self.keyspace, workflow: &self.workflow, known: self.known.as_deref() }
     }
 
     /// What the tablets get. They make the diff stopped in any case.

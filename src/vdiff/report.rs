@@ -1,4 +1,4 @@
-//! What the answers of all shards say together: pure, for the verdict, HTTP, the older command service and the
+//! What the answers of all shards say together: pure, for the verdict, HTTP, the service of legacy commands and the
 //! demonstration. The stock client folds the same answers by itself.
 //!
 //! Where stock's folding depends on the order of a map, calls an empty diff started, or an absent one completed, this one

@@ -9,7 +9,7 @@ use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vtctldata::VDiffShowResponse;
 use vtmigrated_proto::vtctldata::v_diff_show_response::TabletResponsesEntry;
 
-use super::{Target, Whose, control, uuids};
+use super::{ComparedWorkflow, Target, control, uuids};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::failure::{Error, Result};
@@ -34,8 +34,8 @@ struct Answer {
 ///
 /// # Errors
 /// Every shard must answer, and have the diff: a part of a diff would look like a whole one.
-pub async fn show(context: &Context, whose: Whose<'_>, argument: &str) -> Result<VDiffShowResponse> {
-    let Whose { keyspace, workflow, .. } = whose;
+pub async fn show(context: &Context, whose: ComparedWorkflow<'_>, argument: &str) -> Result<VDiffShowResponse> {
+    let ComparedWorkflow { keyspace, workflow, .. } = whose;
     let argument = uuids::argument(argument, &[ALL, LAST])?;
     super::check_names(keyspace, workflow)?;
     let loaded = Keyspace::read(context, keyspace).await?;

@@ -16,15 +16,15 @@ const RATES: usize = 16;
 /// Names a stream: target shard, source shard, id.
 pub type StreamKey = (String, String, i32);
 
-/// Memory of one migration.
+/// History of one migration.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub struct History {
     lags: BTreeMap<StreamKey, VecDeque<Point>>,
     rows: BTreeMap<String, VecDeque<(i64, i64)>>,
     all_rows: VecDeque<(i64, i64)>,
 }
 
-impl Memory {
+impl History {
     /// Notes the lags of all streams that there are and forgets the others.
     pub fn note_lags(&mut self, at: i64, lags: impl Iterator<Item = (StreamKey, Option<i64>)>) {
         let mut kept = BTreeMap::new();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn lags_are_bounded_and_those_of_gone_streams_forgotten() {
-        let mut memory = Memory::default();
+        let mut memory = History::default();
         for at in 0..500 {
             memory.note_lags(at, [(key(1), Some(at)), (key(2), None)].into_iter());
         }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn rates_are_those_of_the_last_minute() {
-        let mut memory = Memory::default();
+        let mut memory = History::default();
         assert_eq!(memory.rate("t", 0, 0), None);
         assert_eq!(memory.rate("t", 10_000, 1000), Some(100.0));
         for step in 2..20 {

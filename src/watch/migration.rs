@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::history::{Memory, seconds_left};
+use super::history::{History, seconds_left};
 use super::snapshot::{Copy, Migration, Problem, Stage, Stream, Table, TableStage, VDiff};
 use crate::error::Reason;
 use crate::vdiff::report::State;
@@ -24,7 +24,7 @@ pub fn build(
     keyspace: &str,
     observed: Observed,
     before: Option<&Migration>,
-    memory: &mut Memory,
+    memory: &mut History,
     now: i64,
 ) -> Migration {
     let seconds = now / 1000;
@@ -99,7 +99,7 @@ pub(super) fn streams(
     keyspace: &str,
     observed: &[ObservedStream],
     findings: &[Finding],
-    memory: &mut Memory,
+    memory: &mut History,
     now: i64,
 ) -> Vec<Stream> {
     let key = |stream: &ObservedStream| (stream.shard.clone(), stream.source_shard.clone(), stream.id);
@@ -139,7 +139,7 @@ pub(super) fn streams(
     observed.iter().map(build).collect()
 }
 
-fn tables(observed: &BTreeMap<String, TableState>, memory: &mut Memory, now: i64) -> Vec<Table> {
+fn tables(observed: &BTreeMap<String, TableState>, memory: &mut History, now: i64) -> Vec<Table> {
     let mut tables = Vec::with_capacity(observed.len());
     for (name, state) in observed {
         let told = state.copy_state();
@@ -169,7 +169,7 @@ fn tables(observed: &BTreeMap<String, TableState>, memory: &mut Memory, now: i64
     tables
 }
 
-fn copy(observed: &Observed, tables: &[Table], copied: bool, memory: &mut Memory, now: i64) -> Copy {
+fn copy(observed: &Observed, tables: &[Table], copied: bool, memory: &mut History, now: i64) -> Copy {
     let sum = |of: fn(&Table) -> i64| tables.iter().map(of).fold(0, i64::saturating_add);
     let (rows_copied, rows_total) = (sum(|table| table.rows_copied), sum(|table| table.rows_total));
     let lately = memory.rate_of_all(now, rows_copied);

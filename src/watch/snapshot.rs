@@ -25,7 +25,7 @@ pub struct Snapshot {
     /// Ascending by name.
     pub mounts: Vec<Mount>,
     /// Keyspaces of the own cluster that could not be read, ascending by name.
-    pub keyspaces: Vec<Unread>,
+    pub keyspaces: Vec<UnreadKeyspace>,
     /// Ascending by keyspace and workflow, those that ended among them.
     #[serde(serialize_with = "shared")]
     pub migrations: Vec<Arc<Migration>>,
@@ -103,7 +103,7 @@ pub struct Mount {
 
 /// A keyspace that could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Unread {
+pub struct UnreadKeyspace {
     pub keyspace: String,
     pub problem: Problem,
     pub last_success: Option<i64>,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::history::Memory;
+use super::history::History;
 use super::migration;
-use super::snapshot::{Migration, Mount, Problem, Snapshot, Stage, Unread};
+use super::snapshot::{Migration, Mount, Problem, Snapshot, Stage, UnreadKeyspace};
 use super::way_back::{self, WaysBack};
 use crate::context::{Changes, End};
 use crate::workflow::Result;
@@ -26,14 +26,14 @@ pub struct State {
     mounts: BTreeMap<String, Mount>,
     /// For each keyspace when it was read last, and why it could not be.
     keyspaces: BTreeMap<String, (Option<i64>, Option<Problem>)>,
-    migrations: BTreeMap<(String, String), Known>,
+    migrations: BTreeMap<(String, String), TrackedMigration>,
     pub ways_back: WaysBack,
 }
 
 #[derive(Default)]
-struct Known {
+struct TrackedMigration {
     migration: Arc<Migration>,
-    memory: Memory,
+    memory: History,
 }
 
 impl State {
@@ -47,7 +47,7 @@ impl State {
         self.sequence += 1;
         self.recall(now);
         let unread = |(name, (last, problem)): (&String, &(Option<i64>, Option<Problem>))| {
-            Some(Unread { keyspace: name.clone(), problem: problem.clone()?, last_success: *last })
+            Some(UnreadKeyspace { keyspace: name.clone(), problem: problem.clone()?, last_success: *last })
         };
         Snapshot {
             sequence: self.sequence,
@@ -84,7 +84,7 @@ impl State {
             let was_read = self.keyspaces.get(&key.0).is_some_and(|(last, _)| last.is_some());
             if was_read && !self.migrations.contains_key(&key) {
                 let migration = Arc::new(way_back::migration_of(way_back, now / 1000));
-                self.migrations.insert(key, Known { migration, ..Known::default() });
+                self.migrations.insert(key, TrackedMigration { migration, ..TrackedMigration::default() });
             }
         }
     }
@@ -113,7 +113,9 @@ impl State {
 
     /// True when a keyspace has migrations that have not ended, was never read, or could not be.
     pub fn has_migrations(&self, keyspace: &str) -> bool {
-        let here = |((of, _), known): (&(String, String), &Known)| of == keyspace && !known.migration.stage.is_over();
+        let here = |((of, _), known): (&(String, String), &TrackedMigration)| {
+            of == keyspace && !known.migration.stage.is_over()
+        };
         self.migrations.iter().any(here) || self.keyspaces.get(keyspace).is_none_or(|(_, problem)| problem.is_some())
     }
 
@@ -196,7 +198,7 @@ impl State {
         for stream in &mut migration.streams {
             stream.problem = None;
         }
-        known.memory = Memory::default();
+        known.memory = History::default();
     }
 
     /// Forgets what ended long ago.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::history::Memory;
+use super::history::History;
 use super::migration::{self, MOST};
 use super::snapshot::{BackStage, Copy, Migration, Problem, Stage, WayBack};
 use super::state::REMEMBERED;
@@ -31,7 +31,7 @@ struct Known {
     seen: Vec<Finding>,
     /// The source was read since its streams run.
     read: bool,
-    memory: Memory,
+    memory: History,
 }
 
 impl WaysBack {
@@ -176,7 +176,7 @@ impl Known {
         for stream in &mut way_back.streams {
             stream.problem = None;
         }
-        (self.told, self.memory) = (None, Memory::default());
+        (self.told, self.memory) = (None, History::default());
         self.seen.clear();
         self.judge();
     }

@@ -11,7 +11,7 @@ use vtmigrated_proto::vtmigrated::way_back_client::WayBackClient;
 use vtmigrated_proto::vtmigrated::{WayBackDiff, way_back_diff};
 
 use crate::advise::{self, Error};
-use crate::cli::advise::{Format, OfWorkflow};
+use crate::cli::advise::{Format, WorkflowArgs};
 use crate::cli::way_back::{CreateVdiff, OneVdiff, ShowVdiff, Vdiff};
 
 /// How often a diff that is waited for is looked at.
@@ -35,19 +35,19 @@ pub(super) async fn ask(
             let diff = show(client, &of, &uuid).await?;
             Ok((shown(&diff, format), is_fine(&diff)))
         }
-        Vdiff::Stop(OneVdiff { of: OfWorkflow { target_keyspace, workflow }, uuid }) => {
+        Vdiff::Stop(OneVdiff { of: WorkflowArgs { target_keyspace, workflow }, uuid }) => {
             let told = done("stop", &uuid, format);
             let request = VDiffStopRequest { target_keyspace, workflow, uuid, ..VDiffStopRequest::default() };
             client.v_diff_stop(request).await?;
             Ok((told, true))
         }
-        Vdiff::Resume(OneVdiff { of: OfWorkflow { target_keyspace, workflow }, uuid }) => {
+        Vdiff::Resume(OneVdiff { of: WorkflowArgs { target_keyspace, workflow }, uuid }) => {
             let told = done("resume", &uuid, format);
             let request = VDiffResumeRequest { target_keyspace, workflow, uuid, ..VDiffResumeRequest::default() };
             client.v_diff_resume(request).await?;
             Ok((told, true))
         }
-        Vdiff::Delete(OneVdiff { of: OfWorkflow { target_keyspace, workflow }, uuid: arg }) => {
+        Vdiff::Delete(OneVdiff { of: WorkflowArgs { target_keyspace, workflow }, uuid: arg }) => {
             let told = done("delete", &arg, format);
             client.v_diff_delete(VDiffDeleteRequest { target_keyspace, workflow, arg }).await?;
             Ok((told, true))
@@ -72,8 +72,8 @@ fn request(create: CreateVdiff) -> Result<VDiffCreateRequest, Error> {
     })
 }
 
-async fn show(client: &mut WayBackClient<Channel>, of: &OfWorkflow, arg: &str) -> Result<WayBackDiff, Error> {
-    let OfWorkflow { target_keyspace, workflow } = of.clone();
+async fn show(client: &mut WayBackClient<Channel>, of: &WorkflowArgs, arg: &str) -> Result<WayBackDiff, Error> {
+    let WorkflowArgs { target_keyspace, workflow } = of.clone();
     let request = VDiffShowRequest { target_keyspace, workflow, arg: arg.to_owned() };
     Ok(client.v_diff_show(request).await?.into_inner())
 }
@@ -81,7 +81,7 @@ async fn show(client: &mut WayBackClient<Channel>, of: &OfWorkflow, arg: &str) -
 /// Waits for the end of a diff: it was completed or stopped, or stands in an error.
 async fn ended(
     client: &mut WayBackClient<Channel>,
-    of: OfWorkflow,
+    of: WorkflowArgs,
     uuid: String,
     format: Format,
 ) -> Result<(String, bool), Error> {

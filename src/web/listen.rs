@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use crate::guard::Watched;
 use crate::guard::listen::Peer;
 use crate::guard::tls::Tls;
-use crate::patience::Patient;
+use crate::write_timeout::WriteTimeout;
 
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 1024;
@@ -31,11 +31,11 @@ const SPARE_CONNECTIONS: usize = 64;
 /// How long one of these may live.
 const SPARE_LIMIT: Duration = Duration::from_secs(5);
 /// A client has so long to send a whole header, and between two requests.
-const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same where others wait for the place.
-const SPARE_PATIENCE: Duration = Duration::from_secs(1);
+const SPARE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A client has so long to take some of what is written to it.
-const READ_PATIENCE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of one header.
 const MAX_HEADER: usize = 32 << 10;
 /// First byte of a TLS handshake.
@@ -49,7 +49,7 @@ pub struct Spare(pub Router);
 struct Serving {
     tls: Option<Arc<Watched<Tls>>>,
     router: Router,
-    header_patience: Duration,
+    header_timeout: Duration,
     ended: CancellationToken,
 }
 
@@ -62,9 +62,9 @@ pub async fn serve(
     ended: CancellationToken,
 ) {
     let (places, spare_places) = (places(MAX_CONNECTIONS), places(SPARE_CONNECTIONS));
-    let usual = Serving { tls, router, header_patience: HEADER_PATIENCE, ended: ended.clone() };
+    let usual = Serving { tls, router, header_timeout: HEADER_TIMEOUT, ended: ended.clone() };
     let busy = || async { (StatusCode::SERVICE_UNAVAILABLE, "too many connections: try again later\n") };
-    let spare = Serving { router: spare.fallback(busy), header_patience: SPARE_PATIENCE, ..usual.clone() };
+    let spare = Serving { router: spare.fallback(busy), header_timeout: SPARE_TIMEOUT, ..usual.clone() };
     let tasks = TaskTracker::new();
     let accepting = async {
         loop {
@@ -100,20 +100,20 @@ async fn connection(stream: TcpStream, address: SocketAddr, serving: Serving, _p
     stream.set_nodelay(true).ok();
     let peer = Peer::plain(address);
     let Some(tls) = &serving.tls else {
-        return speak(Patient::new(stream, READ_PATIENCE), peer, serving).await;
+        return speak(WriteTimeout::new(stream, WRITE_TIMEOUT), peer, serving).await;
     };
     let mut first = [0];
-    let begun = tokio::time::timeout(serving.header_patience, stream.peek(&mut first)).await;
+    let begun = tokio::time::timeout(serving.header_timeout, stream.peek(&mut first)).await;
     match begun {
         Ok(Ok(1)) if first == [TLS_HANDSHAKE] => {}
-        Ok(Ok(1)) => return speak(Patient::new(stream, READ_PATIENCE), peer, serving).await,
+        Ok(Ok(1)) => return speak(WriteTimeout::new(stream, WRITE_TIMEOUT), peer, serving).await,
         _ => return,
     }
     let used = tls.get();
     let mut config = ServerConfig::clone(&used.config);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let accepting = TlsAcceptor::from(Arc::new(config)).accept(Patient::new(stream, READ_PATIENCE));
-    match tokio::time::timeout(serving.header_patience, accepting).await {
+    let accepting = TlsAcceptor::from(Arc::new(config)).accept(WriteTimeout::new(stream, WRITE_TIMEOUT));
+    match tokio::time::timeout(serving.header_timeout, accepting).await {
         Ok(Ok(stream)) => {
             let peer = peer.over(stream.get_ref().1, tls, &used);
             speak(stream, peer, serving).await;
@@ -124,14 +124,14 @@ async fn connection(stream: TcpStream, address: SocketAddr, serving: Serving, _p
 }
 
 async fn speak(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer, serving: Serving) {
-    let Serving { router, header_patience, ended, .. } = serving;
+    let Serving { router, header_timeout, ended, .. } = serving;
     let router = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_patience)
+        .header_read_timeout(header_timeout)
         .max_buf_size(MAX_HEADER)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     tokio::pin!(serving);

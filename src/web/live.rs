@@ -9,15 +9,15 @@ mod chart;
 mod events;
 mod json;
 mod layout;
-mod mark;
 mod migration;
 mod overview;
-mod picture;
-mod stations;
+mod stream_diagram;
 mod tables;
 mod text;
+mod timeline;
 mod views;
 mod way_back;
+mod widgets;
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ use vtmigrated::context::{Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::layers::compression::CompressionLayer;
 use vtmigrated::server::router::Router;
-use vtmigrated::server::whole::Whole;
+use vtmigrated::server::sent_message::SentMessage;
 use vtmigrated::server::{Advisor, Calls, Vtctl, Vtctld, WayBack};
 use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::access::Holder;
@@ -105,7 +105,7 @@ impl Lab {
             .layer(CallLayer)
             .layer(router)
             .layer(compression)
-            .layer(MapRequestLayer::new(Whole::keep));
+            .layer(MapRequestLayer::new(SentMessage::keep));
         let server = server.add_service(service).add_service(advisor).add_service(way_back).add_service(legacy);
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
@@ -117,7 +117,7 @@ impl Lab {
         Self { topo, client, legacy, channel, advisor, way_back, _stop: stop.drop_guard() }
     }
 
-    /// Runs an older command, its arguments separated by blanks: what it printed, and how it failed.
+    /// Runs a legacy command, its arguments separated by blanks: what it printed, and how it failed.
     pub async fn run(&mut self, line: &str) -> (String, Result<(), Status>) {
         self.run_args(line.split(' ').map(str::to_owned).collect()).await
     }

@@ -229,7 +229,7 @@ impl Started {
 
 /// What the page of a farm says.
 async fn of_farm(address: &str) -> Result<Facts, Box<dyn Error>> {
-    let (_, page) = vtmigrated::fetch::page(address, address, "/", 1 << 20).await?;
+    let (_, page) = vtmigrated::http_get::page(address, address, "/", 1 << 20).await?;
     Ok(serde_json::from_slice(&page)?)
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtmigrated::fetch;
+use vtmigrated::http_get;
 use vtmigrated_proto::vtctldata::{
     GetWorkflowsRequest, MoveTablesCompleteRequest, VDiffCreateRequest, VDiffShowRequest, WorkflowStatusRequest,
 };
@@ -133,14 +133,14 @@ async fn round(about: &Subject, farm: &str, flags: &[String]) -> Result<Step, Er
     let shown = format!("/api/migrations/{}/{MADE}", about.target);
     let mut refused = Some(format!("not seen within {ROUND:?}"));
     while since.elapsed() < ROUND {
-        if fetch::page(address, &host, &shown, PAGE).await.is_ok_and(|(status, _)| status.is_success()) {
+        if http_get::page(address, &host, &shown, PAGE).await.is_ok_and(|(status, _)| status.is_success()) {
             refused = None;
             break;
         }
         tokio::time::sleep(POLL).await;
     }
     let (took, cpu, counts) = (since.elapsed(), process::cpu(pid)?, counted(farm).await?);
-    let (_, page) = fetch::page(address, &host, "/", PAGE).await.map_err(io::Error::other)?;
+    let (_, page) = http_get::page(address, &host, "/", PAGE).await.map_err(io::Error::other)?;
     Ok(Step {
         name: "watcher round",
         took,
@@ -155,7 +155,7 @@ async fn round(about: &Subject, farm: &str, flags: &[String]) -> Result<Step, Er
 
 /// What was asked of the farm's tablets since the last time.
 async fn counted(farm: &str) -> Result<Counts, Error> {
-    let (_, page) = fetch::page(farm, farm, "/calls", PAGE).await.map_err(io::Error::other)?;
+    let (_, page) = http_get::page(farm, farm, "/calls", PAGE).await.map_err(io::Error::other)?;
     Ok(serde_json::from_slice(&page).map_err(io::Error::other)?)
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtmigrated::fetch;
+use vtmigrated::http_get;
 
 use super::{Error, PAGE, held::Held, process};
 use crate::server;
@@ -28,7 +28,7 @@ pub async fn look(server: &server::Server, long: Duration) -> Result<String, Err
     let mut text = format!("{:.2} % of one core over {long:?}; {held}", part * 100.0);
     let address = server.http_address();
     for path in PAGES {
-        let page = fetch::page(address, &address.to_string(), path, PAGE).await.map_err(io::Error::other)?;
+        let page = http_get::page(address, &address.to_string(), path, PAGE).await.map_err(io::Error::other)?;
         text.push_str(&format!("; {path} {} KiB", page.1.len() >> 10));
         let json: serde_json::Value = serde_json::from_slice(&page.1).unwrap_or_default();
         let listed = ["mounts", "migrations"].iter().find_map(|name| json[name].as_array());

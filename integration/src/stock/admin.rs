@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use vtmigrated::fetch;
+use vtmigrated::http_get;
 
 use super::{Cluster, Error, programs};
 use crate::{ports::Port, process, process::Process};
@@ -56,7 +56,7 @@ impl Admin {
     pub async fn get(&self, path: &str) -> Result<Value, Error> {
         let address = self.http.address();
         let failed = |why: String| Error::Page { path: path.to_owned(), why };
-        let page = fetch::page(address, &address.to_string(), path, ANSWER).await;
+        let page = http_get::page(address, &address.to_string(), path, ANSWER).await;
         let (_, body) = page.map_err(|error| failed(error.to_string()))?;
         let mut answer: Value = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
         match answer["ok"].as_bool() {

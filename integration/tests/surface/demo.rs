@@ -82,7 +82,7 @@ async fn a_demonstration_that_is_kept_serves_its_page_until_it_is_interrupted() 
     };
     expect_good_summary(&text);
     let (host, path) = page.strip_prefix("http://").and_then(|page| page.split_once('/')).unwrap();
-    let (status, body) = vtmigrated::fetch::page(host, host, &format!("/{path}"), 1 << 20).await.unwrap();
+    let (status, body) = vtmigrated::http_get::page(host, host, &format!("/{path}"), 1 << 20).await.unwrap();
     assert_eq!(status, 200, "{page}");
     assert!(String::from_utf8_lossy(&body).contains("customer"), "{page}");
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();

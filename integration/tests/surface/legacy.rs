@@ -1,4 +1,4 @@
-//! The older page from its first command to its last, through the older command service, into a sharded keyspace.
+//! The legacy commands from its first command to its last, through the service of legacy commands, into a sharded keyspace.
 
 use integration::{
     client::{self, Vtctl},

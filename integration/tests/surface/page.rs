@@ -65,9 +65,9 @@ async fn start() -> Life {
     life
 }
 
-/// Waits until a station of the line looks so.
-async fn until_station(browser: &Browser, number: usize, look: &str) {
-    browser.until(&format!("document.querySelector('#head .stations li:nth-child({number}).{look}') !== null")).await;
+/// Waits until a step of the timeline is in that state.
+async fn until_step(browser: &Browser, number: usize, state: &str) {
+    browser.until(&format!("document.querySelector('#head .timeline li:nth-child({number}).{state}') !== null")).await;
 }
 
 /// The three looks of a moment.
@@ -107,7 +107,7 @@ async fn a_migration_is_seen_from_its_mount_to_its_end_without_a_reload() {
     way_back::prepare(&browser, &life).await;
     browser.value("document.querySelector('#streams details').open = true").await;
     life.complete("customer").await.unwrap();
-    until_station(&browser, 5, "done").await;
+    until_step(&browser, 5, "done").await;
     browser.until_text("#head", "completed").await;
     // what was opened stays so while parts are replaced
     assert_eq!(browser.value("document.querySelector('#streams details').open").await, Value::Bool(true));
@@ -158,7 +158,7 @@ async fn copying(browser: &Browser, root: &str, life: &Life) {
     assert!(before < 100.0);
     browser.until(&format!("(document.querySelector('#head progress')?.value ?? 100) > {before}")).await;
     life.until_running("customer").await.unwrap();
-    until_station(browser, 3, "now").await;
+    until_step(browser, 3, "now").await;
     assert_eq!(browser.value("window.opened").await, Value::Bool(true));
 }
 
@@ -191,7 +191,7 @@ async fn compared(browser: &Browser, life: &Life) {
     browser.until_text("#vdiff", "rows compared").await;
     browser.until_text("#vdiff", "no difference").await;
     browser.until("!document.querySelector('#vdiff .facts b').innerText.startsWith('0')").await;
-    until_station(browser, 4, "done").await;
+    until_step(browser, 4, "done").await;
     browser.until("document.querySelector('#lag path.area') !== null").await;
     browser.until_text("#head .tiles", "Complete GO").await;
     pictures(browser, ["diffed-light", "diffed-dark", "diffed-phone"]).await;

@@ -6,11 +6,11 @@ use vtmigrated_proto::vtctldata::ExecuteVtctlCommandRequest;
 
 use crate::topo::json;
 
-/// The RPC of the older commands.
+/// The RPC of the legacy commands.
 pub(super) const COMMANDS: &str = "vtctlservice.Vtctl/ExecuteVtctlCommand";
 /// Words of a command that are shown.
 const MOST_WORDS: usize = 4;
-/// Flags of older commands whose values say what a command is about.
+/// Flags of legacy commands whose values say what a command is about.
 const FLAGS: &[&str] = &[
     "avoid_primary",
     "avoid_tablet",
@@ -156,7 +156,7 @@ fn is_name(word: &str) -> bool {
     word.len() <= 128 && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-:/,".contains(c))
 }
 
-/// Flags of the older commands that take no value (Vitess 22.0.4), with `_` for `-`.
+/// Flags of the legacy commands that take no value (Vitess 22.0.4), with `_` for `-`.
 const SWITCHES: &[&str] = &[
     "all",
     "allow_cross_cell_promotion",

@@ -21,11 +21,11 @@ use tracing::Instrument;
 
 use super::Fallback;
 use super::compare::differences;
-use crate::server::whole::{HEAD, only};
+use crate::server::sent_message::{HEAD, only};
 use crate::telemetry::shadow::{Counts, Outcome};
 
 /// How long an answer of the fallback is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Calls that are asked there at a time; further ones are left out.
 const AT_ONCE: usize = 16;
 
@@ -39,12 +39,12 @@ pub struct Shadow {
 
 /// A call that is watched: it waits for the answer given here.
 pub struct Watch {
-    answered: Option<(oneshot::Sender<Whole>, usize)>,
+    answered: Option<(oneshot::Sender<Recorded>, usize)>,
 }
 
 /// A body that has passed.
 #[derive(Debug, Default)]
-struct Whole {
+struct Recorded {
     data: BytesMut,
     /// Headers and trailers: one of them holds the status.
     headers: HeaderMap,
@@ -81,12 +81,12 @@ impl Shadow {
         copy.headers_mut().remove("grpc-accept-encoding");
         let (asked, request_read) = oneshot::channel();
         let (answered, answer_sent) = oneshot::channel();
-        let body = Copied::new(body, Whole::default(), limit, asked);
+        let body = Copied::new(body, Recorded::default(), limit, asked);
         let (fallback, counts) = (Arc::clone(fallback), Arc::clone(&self.counts));
         let judged = async move {
             let _slot = slot;
             let judged = judge(&fallback, &rpc, copy, request_read, answer_sent);
-            let verdict = tokio::time::timeout(PATIENCE, judged).await;
+            let verdict = tokio::time::timeout(COMPARE_TIMEOUT, judged).await;
             let verdict = verdict.unwrap_or_else(|_| Verdict::Failed("no answer in time".into()));
             counts.add(&rpc, verdict.outcome());
             verdict.log(&rpc);
@@ -100,7 +100,7 @@ impl Watch {
     /// The same response, to be compared when it has passed.
     pub fn answered(self, response: http::Response<Body>) -> http::Response<Body> {
         let Some((answered, limit)) = self.answered else { return response };
-        let whole = Whole { headers: response.headers().clone(), ..Whole::default() };
+        let whole = Recorded { headers: response.headers().clone(), ..Recorded::default() };
         response.map(|body| Body::new(Copied::new(body, whole, limit, answered)))
     }
 }
@@ -140,8 +140,8 @@ async fn judge(
     fallback: &Fallback,
     rpc: &str,
     copy: http::Request<()>,
-    request_read: oneshot::Receiver<Whole>,
-    answer_sent: oneshot::Receiver<Whole>,
+    request_read: oneshot::Receiver<Recorded>,
+    answer_sent: oneshot::Receiver<Recorded>,
 ) -> Verdict {
     let Ok(asked) = request_read.await else { return Verdict::Skipped };
     let request = copy.map(|()| Body::new(Full::new(asked.data.freeze())));
@@ -152,9 +152,9 @@ async fn judge(
         let body = body.map_err(Status::from_error)?;
         let mut headers = parts.headers;
         headers.extend(body.trailers().cloned().unwrap_or_default());
-        Ok(Whole { data: body.to_bytes().into(), headers })
+        Ok(Recorded { data: body.to_bytes().into(), headers })
     };
-    let theirs: Result<Whole, Status> = theirs.await;
+    let theirs: Result<Recorded, Status> = theirs.await;
     let Ok(ours) = answer_sent.await else { return Verdict::Skipped };
     match theirs {
         Ok(theirs) => compare(rpc, ours, theirs),
@@ -162,8 +162,8 @@ async fn judge(
     }
 }
 
-fn compare(rpc: &str, ours: Whole, theirs: Whole) -> Verdict {
-    let status = |whole: &Whole| Status::from_header_map(&whole.headers).unwrap_or_else(|| Status::unknown(""));
+fn compare(rpc: &str, ours: Recorded, theirs: Recorded) -> Verdict {
+    let status = |whole: &Recorded| Status::from_header_map(&whole.headers).unwrap_or_else(|| Status::unknown(""));
     let (our_status, their_status) = (status(&ours), status(&theirs));
     match (our_status.code(), their_status.code()) {
         (Code::Ok, Code::Ok) => {}
@@ -200,14 +200,14 @@ fn message(data: BytesMut, descriptor: &MessageDescriptor) -> Option<DynamicMess
 /// A body that is copied while it passes. The copy is sent at the end; it is not when the body is cut or too long.
 struct Copied {
     inner: Body,
-    whole: Whole,
+    whole: Recorded,
     room: usize,
     ended: bool,
-    done: Option<oneshot::Sender<Whole>>,
+    done: Option<oneshot::Sender<Recorded>>,
 }
 
 impl Copied {
-    fn new(inner: Body, whole: Whole, limit: usize, done: oneshot::Sender<Whole>) -> Self {
+    fn new(inner: Body, whole: Recorded, limit: usize, done: oneshot::Sender<Recorded>) -> Self {
         let ended = inner.is_end_stream();
         Self { inner, whole, room: limit.saturating_add(HEAD), ended, done: Some(done) }
     }
@@ -221,7 +221,7 @@ impl Copied {
                 }
                 _ => {
                     self.done = None;
-                    self.whole = Whole::default();
+                    self.whole = Recorded::default();
                 }
             }
         }
@@ -280,17 +280,17 @@ mod tests {
 
     use super::*;
 
-    fn whole(code: Code, text: &str, names: &[&str]) -> Whole {
+    fn whole(code: Code, text: &str, names: &[&str]) -> Recorded {
         let message =
             MountListResponse { names: names.iter().map(|name| (*name).to_owned()).collect() }.encode_to_vec();
         let mut data = BytesMut::from([0, 0, 0, 0, u8::try_from(message.len()).unwrap()].as_slice());
         data.extend_from_slice(&message);
         let mut headers = HeaderMap::new();
         Status::new(code, text).add_header(&mut headers).unwrap();
-        Whole { data, headers }
+        Recorded { data, headers }
     }
 
-    fn verdict(ours: Whole, theirs: Whole) -> String {
+    fn verdict(ours: Recorded, theirs: Recorded) -> String {
         match compare("MountList", ours, theirs) {
             Verdict::Same => "same".into(),
             Verdict::Different(paths) => paths.join(","),
@@ -328,16 +328,16 @@ mod tests {
         };
         let data = || Ok(Frame::data(Bytes::from_static(b"12345678")));
         let (done, sent) = oneshot::channel();
-        let copied = Copied::new(body(vec![data(), data()]), Whole::default(), 11, done);
+        let copied = Copied::new(body(vec![data(), data()]), Recorded::default(), 11, done);
         assert_eq!(copied.collect().await.unwrap().to_bytes().len(), 16);
         assert_eq!(sent.await.unwrap().data.len(), 16);
         for (frames, limit) in [(vec![data(), data()], 10), (vec![data(), Err(Status::unknown("cut"))], 100)] {
             let (done, sent) = oneshot::channel();
-            Copied::new(body(frames), Whole::default(), limit, done).collect().await.ok();
+            Copied::new(body(frames), Recorded::default(), limit, done).collect().await.ok();
             assert!(sent.await.is_err());
         }
         let (done, sent) = oneshot::channel();
-        drop(Copied::new(body(vec![data()]), Whole::default(), 100, done));
+        drop(Copied::new(body(vec![data()]), Recorded::default(), 100, done));
         assert!(sent.await.is_err(), "nobody has read it");
     }
 }

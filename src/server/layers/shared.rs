@@ -7,7 +7,7 @@
 //!
 //! Callers share when they are the same caller, or all of them anonymous, and ask with the same bytes. A shared read has the
 //! latest of its callers' deadlines and ends with the last of them, so that nobody cuts it short for the others; who has
-//! little time is served alone, so that nobody's patience is measured by others'.
+//! little time is served alone, so that nobody's deadline is cut to another's.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,14 +30,14 @@ use tracing::Instrument;
 
 use crate::deadline;
 use crate::guard::Caller;
-use crate::server::collected::{self, collected};
+use crate::server::request_body::{self, collect};
 use crate::server::rpcs::{self, Shareable};
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
 
 /// A read that takes longer than this does not keep the next one from beginning.
-const PATIENCE: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_millis(100);
 /// The same of one that asks for little, which is to be there soon: where topologies are far away, sharing makes it wait no longer.
 const SOON: Duration = Duration::from_millis(5);
 /// As many of one read are under way at most.
@@ -70,22 +70,22 @@ impl SharedLayer {
         S::Future: Send + 'static,
     {
         let (parts, body) = request.into_parts();
-        let message = match collected(body, self.max_message).await {
+        let message = match collect(body, self.max_message).await {
             Ok(message) => message,
             Err(status) => return Ok(status.into_http()),
         };
         let alone = deadline::remaining(HURRY) < HURRY || message.len() > LONGEST;
         let key = (!alone).then(|| Arc::new(Key::of(shareable.rpc, &parts, &message)));
-        let (at_once, patience) = if shareable.is_large { (1, PATIENCE) } else { (AT_ONCE, SOON) };
+        let (at_once, max_wait) = if shareable.is_large { (1, MAX_WAIT) } else { (AT_ONCE, SOON) };
         let place = key.map(|key| self.reads.place(key, deadline::current(), at_once));
         // who joins others needs none of his own
-        let read = || inner.oneshot(Request::from_parts(parts, collected::body(message)));
+        let read = || inner.oneshot(Request::from_parts(parts, request_body::body(message)));
         let _turn = match place {
             None => None,
             Some(Place::First(turn)) => Some(turn),
             Some(Place::Next(waiting)) => {
                 let answer = waiting.next.answer.subscribe();
-                tokio::spawn(waiting.serve(patience, read()).in_current_span());
+                tokio::spawn(waiting.serve(max_wait, read()).in_current_span());
                 return Ok(answered(answer).await);
             }
             Some(Place::Joined(answer)) => return Ok(answered(answer).await),
@@ -285,9 +285,9 @@ impl Reads {
 impl Waiting {
     /// Waits for one before, for so long after its begin, then reads for all that have come until then. Ends when nobody waits any
     /// more.
-    async fn serve(self, patience: Duration, read: impl Future<Output = Result<Response, Infallible>>) {
+    async fn serve(self, max_wait: Duration, read: impl Future<Output = Result<Response, Infallible>>) {
         let next = Arc::clone(&self.next);
-        let until = tokio::time::Instant::from_std(self.since + patience);
+        let until = tokio::time::Instant::from_std(self.since + max_wait);
         tokio::select! { () = next.way.notified() => {} () = tokio::time::sleep_until(until) => {} }
         let _turn = self.begin();
         let until = *next.until.lock().unwrap_or_else(PoisonError::into_inner);

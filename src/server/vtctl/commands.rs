@@ -82,7 +82,7 @@ pub async fn run(context: Arc<Context>, console: &Console, who: &Who, args: Vec<
             return Err(error.into());
         }
     };
-    tracing::info!(command = command.name, "older command");
+    tracing::info!(command = command.name, "legacy command");
     match command.action {
         Action::Read(handler) => {
             let work = deadline::scope(console.until(), handler(context, console.clone(), parsed));

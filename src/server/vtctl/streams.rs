@@ -1,4 +1,4 @@
-//! The streams of a workflow as the older commands show them.
+//! The streams of a workflow as the legacy commands show them.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};

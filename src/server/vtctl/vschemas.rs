@@ -21,7 +21,7 @@ use crate::vschema::ddl;
 /// Largest file that a command reads, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 /// A file that is not read in this time is none.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Help of a failure whose cause is in a file.
 const IN_FILE: &str = "files are read on the server's host, and what is in them is not shown";
 /// What stock says when the serving graph stays as it is.
@@ -145,7 +145,7 @@ async fn rebuild(context: Arc<Context>, _: Console, args: Parsed) -> Result<()> 
 /// there are, but what their own files hold.
 pub async fn read(path: &str) -> Result<String> {
     let text = format!("open {}: no text file of at most {} MiB can be read there", shown(path), MAX_FILE >> 20);
-    let read = tokio::time::timeout(PATIENCE, contents(path)).await;
+    let read = tokio::time::timeout(READ_TIMEOUT, contents(path)).await;
     read.ok().flatten().ok_or_else(|| Error::usage(text, IN_FILE))
 }
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtmigrated::{WayBackDiff, way_back_diff};
 
-use super::super::about;
+use super::super::span_fields;
 use crate::context::Context;
-use crate::vdiff::control::{self, Which};
+use crate::vdiff::control::{self, DiffSelector};
 use crate::vdiff::report::{self, Listing, Summary, TableSummary};
-use crate::vdiff::{Whose, create as creating, show as showing};
+use crate::vdiff::{ComparedWorkflow, create as creating, show as showing};
 use crate::workflow::Result;
 use crate::workflow::way_back::reversed::{Reversed, explained, reversed};
 
 pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Result<VDiffCreateResponse> {
     let of = (request.target_keyspace.clone(), request.workflow.clone());
     let names = (of.0.as_str(), of.1.as_str());
-    about::workflow(names.0, names.1);
+    span_fields::workflow(names.0, names.1);
     let Reversed { mirror, keyspace, workflow, shards } = reversed(&context, names, true).await?;
     let request = VDiffCreateRequest { target_keyspace: keyspace, workflow, ..request };
     let mut arguments = creating::Arguments::try_from(request)?;
@@ -27,7 +27,7 @@ pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Resul
 
 pub async fn delete(context: Arc<Context>, request: VDiffDeleteRequest) -> Result<VDiffDeleteResponse> {
     let names = (request.target_keyspace.as_str(), request.workflow.as_str());
-    about::workflow(names.0, names.1);
+    span_fields::workflow(names.0, names.1);
     let there = reversed(&context, names, false).await?;
     let deleted = control::delete(&there.mirror, whose(&there), &request.arg).await;
     deleted.map_err(|error| explained(names, error))?;
@@ -36,29 +36,29 @@ pub async fn delete(context: Arc<Context>, request: VDiffDeleteRequest) -> Resul
 
 pub async fn resume(context: Arc<Context>, request: VDiffResumeRequest) -> Result<VDiffResumeResponse> {
     let VDiffResumeRequest { target_keyspace: keyspace, workflow, uuid, target_shards: shards } = request;
-    switch(&context, Which { keyspace, workflow, uuid, shards, known: None }, true).await?;
+    switch(&context, DiffSelector { keyspace, workflow, uuid, shards, known: None }, true).await?;
     Ok(VDiffResumeResponse {})
 }
 
 pub async fn stop(context: Arc<Context>, request: VDiffStopRequest) -> Result<VDiffStopResponse> {
     let VDiffStopRequest { target_keyspace: keyspace, workflow, uuid, target_shards: shards } = request;
-    switch(&context, Which { keyspace, workflow, uuid, shards, known: None }, false).await?;
+    switch(&context, DiffSelector { keyspace, workflow, uuid, shards, known: None }, false).await?;
     Ok(VDiffStopResponse {})
 }
 
 /// Lets a diff go on, or stops it. `of` has the names of the migration.
-async fn switch(context: &Context, of: Which, go_on: bool) -> Result<()> {
+async fn switch(context: &Context, of: DiffSelector, go_on: bool) -> Result<()> {
     let names = (of.keyspace.as_str(), of.workflow.as_str());
-    about::workflow(names.0, names.1);
+    span_fields::workflow(names.0, names.1);
     let Reversed { mirror, keyspace, workflow, shards } = reversed(context, names, go_on).await?;
-    let there = Which { keyspace, workflow, uuid: of.uuid, shards: of.shards, known: Some(shards) };
+    let there = DiffSelector { keyspace, workflow, uuid: of.uuid, shards: of.shards, known: Some(shards) };
     let done = if go_on { control::resume(&mirror, &there).await } else { control::stop(&mirror, &there).await };
     done.map_err(|error| explained(names, error))
 }
 
 pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<WayBackDiff> {
     let names = (request.target_keyspace.as_str(), request.workflow.as_str());
-    about::workflow(names.0, names.1);
+    span_fields::workflow(names.0, names.1);
     let there = reversed(context, names, false).await?;
     let shown = showing::show(&there.mirror, whose(&there), &request.arg).await;
     let shown = shown.map_err(|error| explained(names, error))?;
@@ -71,8 +71,8 @@ pub async fn show(context: &Context, request: VDiffShowRequest) -> Result<WayBac
 }
 
 /// The workflow that a way back is: its record tells the shards that it is on, and that is not in the source's cluster.
-fn whose(there: &Reversed) -> Whose<'_> {
-    Whose { keyspace: &there.keyspace, workflow: &there.workflow, known: Some(&there.shards) }
+fn whose(there: &Reversed) -> ComparedWorkflow<'_> {
+    ComparedWorkflow { keyspace: &there.keyspace, workflow: &there.workflow, known: Some(&there.shards) }
 }
 
 /// A diff over all shards. Its source is the migration's target.

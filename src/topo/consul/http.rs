@@ -26,7 +26,7 @@ use crate::topo::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An agent that says nothing for so long is left, where others are asked after it.
-const PATIENCE: Duration = Duration::from_secs(3);
+const AGENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A listing may be large.
 const MAX_ANSWER: usize = 512 << 20;
 /// What stays as it is in the path of a key.
@@ -77,11 +77,11 @@ impl<'a> Call<'a> {
     /// How long an agent may be silent when `others` are asked after it. What is not sent twice waits until it is known that no
     /// connection comes about. Who is asked last gets all the time there is: while the servers elect a leader an agent holds
     /// what it is asked for up to seven seconds.
-    fn patience(&self, others: usize) -> Duration {
+    fn timeout(&self, others: usize) -> Duration {
         if others == 0 {
             return self.limit();
         }
-        let silence = if self.repeats { PATIENCE } else { CONNECT_TIMEOUT + PATIENCE };
+        let silence = if self.repeats { AGENT_TIMEOUT } else { CONNECT_TIMEOUT + AGENT_TIMEOUT };
         self.wait + silence.min(self.limit() / 2)
     }
 }
@@ -179,7 +179,7 @@ impl Http {
             let at = self.current.load(Ordering::Acquire);
             let Some(agent) = self.agents.get(at % self.agents.len()) else { break };
             let others = if self.agents.len() > 1 { tries - tried } else { 0 };
-            let (answered, again) = match self.ask(agent, call, call.patience(others)).await {
+            let (answered, again) = match self.ask(agent, call, call.timeout(others)).await {
                 Ok(answer) if !answer.status.is_server_error() => return Ok(answer),
                 Ok(answer) => {
                     let again = call.repeats || is_refused(&answer);
@@ -206,15 +206,15 @@ impl Http {
         self.current.compare_exchange(at, at.wrapping_add(1), Ordering::AcqRel, Ordering::Acquire).ok();
     }
 
-    /// Asks one agent, which must begin its answer within `patience`.
-    async fn ask(&self, agent: &str, call: &Call<'_>, patience: Duration) -> std::result::Result<Answer, Failure> {
+    /// Asks one agent, which must begin its answer within `limit`.
+    async fn ask(&self, agent: &str, call: &Call<'_>, limit: Duration) -> std::result::Result<Answer, Failure> {
         let broken = |detail: String| Failure::Broken(detail);
         let mut request = Request::builder().method(call.method.clone()).uri(format!("{agent}{}", call.target));
         if let Some((token, _)) = &self.token {
             request = request.header("X-Consul-Token", token);
         }
         let request = request.body(Full::new(call.body.clone())).map_err(|e| broken(e.to_string()))?;
-        let answer = tokio::time::timeout(patience, self.client.request(request)).await;
+        let answer = tokio::time::timeout(limit, self.client.request(request)).await;
         let answer = answer.map_err(|_| Failure::Silent)?.map_err(|error| {
             let detail = with_cause(&error.to_string(), &error);
             if error.is_connect() { Failure::Connect(detail) } else { Failure::Broken(detail) }

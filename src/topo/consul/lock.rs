@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Consul;
 use super::http::Call;
 use super::txn::{Operation, Outcome, commit, holder, remove_locks};
+use crate::topo::keep_alive::KeepAlive;
 use crate::topo::lock::{Lease, Lock, LockRequest};
-use crate::topo::pulse::Pulse;
 use crate::topo::{Error, Result, paths};
 use crate::{deadline, failpoint};
 
@@ -43,9 +43,9 @@ pub(super) async fn take(consul: &Arc<Consul>, request: LockRequest) -> Result<L
     let locks: Vec<(String, i64)> = request.dirs.iter().map(|dir| (paths::join(&dir.dir, "Lock"), 0)).collect();
     let first = locks.first().map(|(path, _)| consul.full(path)).unwrap_or_default();
     let start = async {
-        let pulse = Pulse::new(ttl);
+        let keep_alive = KeepAlive::new(ttl);
         let id = create_session(consul, ttl, &first).await?;
-        Ok(ConsulLease::start(Arc::clone(consul), id, pulse, locks.clone()))
+        Ok(ConsulLease::start(Arc::clone(consul), id, keep_alive, locks.clone()))
     };
     let (lease, ()) = try_join(start, must_exist(consul, &request)).await?;
     let mut taking = Taking { consul, lease: &lease, contents: request.contents(), held: 0 };
@@ -150,7 +150,7 @@ impl Taking<'_> {
             let (mut session, mut index) = holder(self.consul, path, None).await?;
             if session.is_empty() {
                 // nobody holds it: it is barred, or nothing can be locked with our session any more
-                if !self.lease.pulse.prove(|| self.lease.renew()).await {
+                if !self.lease.keep_alive.prove(|| self.lease.renew()).await {
                     return Err(Error::LockLost(self.consul.full(path)));
                 }
                 tokio::time::sleep(BARRED).await;
@@ -168,16 +168,16 @@ struct ConsulLease {
     consul: Arc<Consul>,
     session: String,
     locks: Vec<(String, i64)>,
-    pulse: Arc<Pulse>,
+    keep_alive: Arc<KeepAlive>,
     keeper: AbortOnDropHandle<()>,
 }
 
 impl ConsulLease {
-    fn start(consul: Arc<Consul>, session: String, pulse: Pulse, locks: Vec<(String, i64)>) -> Self {
-        let pulse = Arc::new(pulse);
-        let (kept, asked, name) = (Arc::clone(&pulse), Arc::clone(&consul), session.clone());
+    fn start(consul: Arc<Consul>, session: String, keep_alive: KeepAlive, locks: Vec<(String, i64)>) -> Self {
+        let keep_alive = Arc::new(keep_alive);
+        let (kept, asked, name) = (Arc::clone(&keep_alive), Arc::clone(&consul), session.clone());
         let keeper = tokio::spawn(async move { kept.keep(|| renew(&asked, &name)).await });
-        Self { consul, session, locks, pulse, keeper: AbortOnDropHandle::new(keeper) }
+        Self { consul, session, locks, keep_alive, keeper: AbortOnDropHandle::new(keeper) }
     }
 
     async fn renew(&self) -> Result<bool> {
@@ -204,7 +204,7 @@ impl Lease for ConsulLease {
     }
 
     async fn check(&self) -> Result<()> {
-        if self.pulse.check(|| self.renew()).await { Ok(()) } else { Err(Error::LockLost(self.path())) }
+        if self.keep_alive.check(|| self.renew()).await { Ok(()) } else { Err(Error::LockLost(self.path())) }
     }
 
     async fn release(&self) -> Result<()> {

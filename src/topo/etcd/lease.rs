@@ -10,8 +10,8 @@ use etcd_client::{
 use opentelemetry::KeyValue;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::super::keep_alive::KeepAlive;
 use super::super::lock::{Lease, Lock, LockRequest};
-use super::super::pulse::Pulse;
 use super::super::{Error, Result};
 use super::Etcd;
 use super::members::{Member, Members};
@@ -31,9 +31,9 @@ pub(super) async fn take(etcd: &Etcd, request: LockRequest) -> Result<Lock> {
     let ttl = i64::try_from(request.ttl.as_secs().max(1)).unwrap_or(30);
     // a lease of a try whose answer was lost holds nothing and ends by itself
     let grant = |member: Arc<Member>, _| async move { member.leases().grant(ttl, None).await };
-    let pulse = Pulse::new(request.ttl);
+    let keep_alive = KeepAlive::new(request.ttl);
     let granted = failpoint::around(true, etcd.members.ask("LeaseGrant", &waiting_for, grant)).await?;
-    let lease = EtcdLease::start(Arc::clone(&etcd.members), granted.id(), pulse, waiting_for);
+    let lease = EtcdLease::start(Arc::clone(&etcd.members), granted.id(), keep_alive, waiting_for);
     let taken = match take_all(etcd, &request, granted.id()).await {
         Ok(Some(fences)) => Ok(fences),
         Ok(None) => take_in_turn(etcd, &request, granted.id()).await,
@@ -159,16 +159,16 @@ struct EtcdLease {
     members: Arc<Members>,
     id: i64,
     path: String,
-    pulse: Arc<Pulse>,
+    keep_alive: Arc<KeepAlive>,
     keeper: AbortOnDropHandle<()>,
 }
 
 impl EtcdLease {
-    fn start(members: Arc<Members>, id: i64, pulse: Pulse, path: String) -> Self {
-        let pulse = Arc::new(pulse);
-        let (kept, asked) = (Arc::clone(&pulse), Arc::clone(&members));
+    fn start(members: Arc<Members>, id: i64, keep_alive: KeepAlive, path: String) -> Self {
+        let keep_alive = Arc::new(keep_alive);
+        let (kept, asked) = (Arc::clone(&keep_alive), Arc::clone(&members));
         let keeper = tokio::spawn(async move { kept.keep(|| renew(&asked, id, "")).await });
-        Self { members, id, path, pulse, keeper: AbortOnDropHandle::new(keeper) }
+        Self { members, id, path, keep_alive, keeper: AbortOnDropHandle::new(keeper) }
     }
 
     /// What traces tell of an operation.
@@ -186,7 +186,7 @@ impl Lease for EtcdLease {
             let _told = self.told("topo CheckLease", "LeaseCheck");
             renew(&self.members, self.id, &self.path).await
         };
-        if self.pulse.check(ask).await { Ok(()) } else { Err(Error::LockLost(self.path.clone())) }
+        if self.keep_alive.check(ask).await { Ok(()) } else { Err(Error::LockLost(self.path.clone())) }
     }
 
     async fn release(&self) -> Result<()> {

@@ -16,8 +16,8 @@ use tracing::Instrument;
 
 use super::super::access::{Access, Secret, Tls};
 use super::super::error::NOT_ALLOWED;
-use super::super::pulse::millis;
-use super::super::slow::while_serving;
+use super::super::keep_alive::millis;
+use super::super::silence::while_serving;
 use super::super::{Error, Result};
 use crate::deadline;
 use crate::error::with_cause;
@@ -30,9 +30,9 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 /// The same of a read, whose member answers small questions meanwhile.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A member that says nothing for so long is left, where there are others.
-const PATIENCE: Duration = Duration::from_secs(3);
+const MEMBER_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a member gets at least, when all were bad before and time runs out.
-const LEAST: Duration = Duration::from_secs(1);
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long members that answered a moment ago are tried again when none takes a connection: one may be restarting.
 const RESTART: Duration = Duration::from_secs(3);
 /// How old the last answer may be for that.
@@ -162,7 +162,7 @@ impl Members {
                 member.sign_in().await?;
                 call(Arc::clone(member), sent).await
             });
-            let silence = patience(self.count(), tried, left);
+            let silence = member_timeout(self.count(), tried, left);
             let answered = if reads {
                 let left = longest.saturating_duration_since(Instant::now());
                 while_serving((silence / 3, silence - silence / 3, left), once, || serves(member)).await
@@ -270,11 +270,11 @@ impl Member {
 
 /// How long one of `members` may be silent that is asked after `tried` bad answers, when `left` is left. While others wait
 /// their turn, none gets all of it: it may be cut off from them.
-fn patience(members: usize, tried: usize, left: Duration) -> Duration {
+fn member_timeout(members: usize, tried: usize, left: Duration) -> Duration {
     match members {
         1 => left,
-        _ if tried < members => PATIENCE.min(left / 2),
-        _ => (left / 2).max(LEAST).min(left),
+        _ if tried < members => MEMBER_TIMEOUT.min(left / 2),
+        _ => (left / 2).max(MIN_TIMEOUT).min(left),
     }
 }
 

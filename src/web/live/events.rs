@@ -19,7 +19,7 @@ use crate::web::Pages;
 /// After so long without news a comment is sent, so that dead connections are noticed.
 const ALIVE: Duration = Duration::from_secs(15);
 /// How long a listener that does not read is kept.
-const PATIENCE: Duration = Duration::from_secs(60);
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The listener's end of the stream.
 type Sink = mpsc::Sender<Bytes>;
@@ -92,7 +92,7 @@ fn stream(pages: &Arc<Pages>, mut news: impl FnMut() -> Vec<Bytes> + Send + 'sta
 /// `None` when the listener is gone, or does not read.
 async fn send(sink: &Sink, batch: Vec<Bytes>) -> Option<()> {
     for event in batch {
-        sink.send_timeout(event, PATIENCE).await.ok()?;
+        sink.send_timeout(event, SEND_TIMEOUT).await.ok()?;
     }
     Some(())
 }

@@ -2,9 +2,9 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::mark::{self, Tone};
 use super::text;
 use super::views::{Content, View};
+use super::widgets::{self, Tone};
 use crate::watch::Snapshot;
 
 /// The whole page.
@@ -96,10 +96,10 @@ pub fn banner(snapshot: &Snapshot) -> Markup {
             div class="problem quiet" { p { "Looking at the cluster for the first time…" } }
         }
         @if let Some(problem) = &snapshot.problem {
-            (mark::problem("The topology of this cluster cannot be read: everything below is old", problem, Tone::Bad))
+            (widgets::problem("The topology of this cluster cannot be read: everything below is old", problem, Tone::Bad))
         }
         @for unread in snapshot.keyspaces.iter().take(10) {
-            (mark::problem(&format!("Keyspace {} cannot be read", unread.keyspace), &unread.problem, Tone::Warn))
+            (widgets::problem(&format!("Keyspace {} cannot be read", unread.keyspace), &unread.problem, Tone::Warn))
         }
         @if snapshot.keyspaces.len() > 10 {
             p { "and " (snapshot.keyspaces.len() - 10) " more keyspaces" }

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::mark::{self, Tone};
 use super::text;
 use super::views::Content;
-use super::{chart, layout, overview, picture, stations, tables, way_back};
+use super::widgets::{self, Tone};
+use super::{chart, layout, overview, stream_diagram, tables, timeline, way_back};
 use crate::watch::{Migration, Snapshot, Stage, VDiff};
 
 /// Tables and shards of a VDiff that are told of.
@@ -58,26 +58,26 @@ fn head(snapshot: &Snapshot, migration: &Migration) -> Markup {
         nav.crumbs aria-label="Where you are" { a href="/" { "Migrations" } span aria-hidden="true" { "/" } span { (keyspace) } }
         div.title {
             h1 { (workflow) }
-            (mark::stage(*stage, troubled))
+            (widgets::stage(*stage, troubled))
             (overview::route(migration))
         }
-        (stations::line(migration, overview::mount_of(snapshot, migration)))
+        (timeline::line(migration, overview::mount_of(snapshot, migration)))
         @if *stage == Stage::Copying {
-            (mark::bar("Rows copied", copy.percent, if troubled { Tone::Warn } else { Tone::Busy }))
+            (widgets::bar("Rows copied", copy.percent, if troubled { Tone::Warn } else { Tone::Busy }))
         }
         dl.tiles {
-            (mark::tile("Copied", &text::percent(copy.percent), &format!("{} of {} rows", text::count(copy.rows_copied), text::count(copy.rows_total)), Tone::Quiet))
-            (mark::tile("Size", &text::bytes(copy.bytes_total), &format!("{} of {} done", copy.tables_done, text::several(copy.tables, "table")), Tone::Quiet))
+            (widgets::tile("Copied", &text::percent(copy.percent), &format!("{} of {} rows", text::count(copy.rows_copied), text::count(copy.rows_total)), Tone::Quiet))
+            (widgets::tile("Size", &text::bytes(copy.bytes_total), &format!("{} of {} done", copy.tables_done, text::several(copy.tables, "table")), Tone::Quiet))
             @if *stage == Stage::Copying {
-                (mark::tile("Time left", &copy.seconds_left.map_or("–".into(), text::duration), &copy.rows_per_second.map(text::rate).unwrap_or_default(), Tone::Busy))
+                (widgets::tile("Time left", &copy.seconds_left.map_or("–".into(), text::duration), &copy.rows_per_second.map(text::rate).unwrap_or_default(), Tone::Busy))
             } @else if !over {
-                (mark::tile("Gravest lag", &lag.map_or("–".into(), text::duration), &text::several(migration.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
+                (widgets::tile("Gravest lag", &lag.map_or("–".into(), text::duration), &text::several(migration.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
             }
             @if over {
-                (mark::tile("Streams", &migration.streams.len().to_string(), "as last seen", Tone::Quiet))
+                (widgets::tile("Streams", &migration.streams.len().to_string(), "as last seen", Tone::Quiet))
             } @else {
-                @let (word, reason) = mark::verdict(&migration.verdict);
-                (mark::tile("Complete", word, reason, if migration.go { Tone::Good } else { Tone::Warn }))
+                @let (word, reason) = widgets::verdict(&migration.verdict);
+                (widgets::tile("Complete", word, reason, if migration.go { Tone::Good } else { Tone::Warn }))
             }
         }
         p.facts {
@@ -97,15 +97,15 @@ fn trouble(migration: &Migration) -> Markup {
     let troubled = migration.streams.iter().any(|stream| stream.problem.is_some());
     html! {
         @if let Some(problem) = &migration.stale {
-            (mark::problem("This migration cannot be read now: what you see is old", problem, Tone::Warn))
+            (widgets::problem("This migration cannot be read now: what you see is old", problem, Tone::Warn))
         }
         @if troubled {
             section aria-labelledby="trouble-title" {
                 h2 id="trouble-title" { "Streams in trouble" }
-                (mark::troubles(&migration.streams, TROUBLED))
+                (widgets::troubles(&migration.streams, TROUBLED))
             }
         }
-        (mark::findings("Before you complete", &migration.findings, migration.stage != Stage::Copying))
+        (widgets::findings("Before you complete", &migration.findings, migration.stage != Stage::Copying))
     }
 }
 
@@ -118,7 +118,7 @@ fn streams(migration: &Migration) -> Markup {
         @if !listed.is_empty() {
             section aria-labelledby="streams-title" {
                 h2 id="streams-title" { "Streams" }
-                (picture::draw(&migration.streams, ends))
+                (stream_diagram::draw(&migration.streams, ends))
                 details {
                     summary { "All streams as a list" }
                     div.scroll tabindex="0" role="region" aria-label="Streams" {
@@ -129,7 +129,7 @@ fn streams(migration: &Migration) -> Markup {
                                     tr data-key={ (stream.shard) "/" (stream.source_shard) "/" (stream.id) } {
                                         td { (migration.source_keyspace) "/" (stream.source_shard) }
                                         td { (migration.keyspace) "/" (stream.shard) }
-                                        td { (mark::badge(mark::state_tone(&stream.state, stream.problem.is_some()), &stream.state)) }
+                                        td { (widgets::badge(widgets::state_tone(&stream.state, stream.problem.is_some()), &stream.state)) }
                                         td.num { (stream.lag.map_or("–".into(), text::duration)) }
                                         td.num { (text::count(stream.rows_copied)) }
                                         td.num { (stream.tables_left) }
@@ -177,8 +177,8 @@ fn diff(vdiff: &VDiff) -> Markup {
         if vdiff.state == "completed" { 100.0 } else { vdiff.rows_compared as f64 * 100.0 / vdiff.rows.max(1) as f64 };
     html! {
         div.panel {
-            div.title { (mark::badge(tone, word)) code.id { (vdiff.uuid) } }
-            (mark::bar("Rows compared", part, tone))
+            div.title { (widgets::badge(tone, word)) code.id { (vdiff.uuid) } }
+            (widgets::bar("Rows compared", part, tone))
             p.facts {
                 span { b { (text::count(vdiff.rows_compared)) } " of " (text::count(vdiff.rows)) " rows compared" }
                 @if let Some(at) = vdiff.started_at { span { "started " (text::moment(at)) } }

@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::chart;
 use super::layout;
-use super::mark::{self, Tone};
 use super::stations;
 use super::views::Content;
+use super::widgets::{self, Tone};
 use super::{text, way_back};
 use crate::watch::{Migration, Mount, Snapshot, Stage};
 
@@ -61,10 +61,10 @@ fn tiles(snapshot: &Snapshot) -> Markup {
     html! {
         h1 { "Migrations" }
         dl.tiles {
-            (mark::tile("Under way", &active().count().to_string(), &note, Tone::Quiet))
-            (mark::tile("In trouble", &troubled.to_string(), "", bad(troubled > 0, Tone::Quiet)))
-            (mark::tile("Gravest lag", &lag.map_or("–".into(), text::duration), "", bad(lag.is_some_and(|lag| lag > 30), Tone::Quiet)))
-            (mark::tile("Mounts", &format!("{answering} of {mounts}"), "reachable", bad(answering < mounts, Tone::Quiet)))
+            (widgets::tile("Under way", &active().count().to_string(), &note, Tone::Quiet))
+            (widgets::tile("In trouble", &troubled.to_string(), "", bad(troubled > 0, Tone::Quiet)))
+            (widgets::tile("Gravest lag", &lag.map_or("–".into(), text::duration), "", bad(lag.is_some_and(|lag| lag > 30), Tone::Quiet)))
+            (widgets::tile("Mounts", &format!("{answering} of {mounts}"), "reachable", bad(answering < mounts, Tone::Quiet)))
         }
     }
 }
@@ -110,13 +110,13 @@ fn card(snapshot: &Snapshot, migration: &Migration) -> Markup {
             header {
                 h2 { a href=(text::address(keyspace, workflow)) { (keyspace) "." (workflow) } }
                 (route(migration))
-                (mark::stage(*stage, troubled))
+                (widgets::stage(*stage, troubled))
             }
-            (stations::line(migration, mount))
+            (timeline::line(migration, mount))
             @if !stage.is_over() {
                 @if *stage == Stage::Copying {
-                    (mark::bar("Rows copied", copy.percent, if troubled { Tone::Warn } else { Tone::Busy }))
-                    p.facts { (mark::copy_words(copy)) }
+                    (widgets::bar("Rows copied", copy.percent, if troubled { Tone::Warn } else { Tone::Busy }))
+                    p.facts { (widgets::copy_words(copy)) }
                 } @else if *stage != Stage::Creating {
                     div.lagline {
                         (chart::spark(&migration.streams))
@@ -130,8 +130,8 @@ fn card(snapshot: &Snapshot, migration: &Migration) -> Markup {
             } @else if let Some(at) = migration.ended_at {
                 p.facts { span { (stage.as_str()) " " (text::moment(at)) } span { (text::count(copy.rows_total)) " rows" } }
             }
-            @if let Some(problem) = &migration.stale { (mark::problem("Old: it cannot be read now", problem, Tone::Warn)) }
-            (mark::troubles(&migration.streams, 2))
+            @if let Some(problem) = &migration.stale { (widgets::problem("Old: it cannot be read now", problem, Tone::Warn)) }
+            (widgets::troubles(&migration.streams, 2))
             @if let Some(way_back) = way_back { (way_back::short(way_back)) }
         }
     }
@@ -174,7 +174,7 @@ fn mount_row(mount: &Mount) -> Markup {
         li.mount data-key=(mount.name) {
             header {
                 h3 { (mount.name) }
-                @if mount.reachable { (mark::badge(Tone::Good, "reachable")) } @else { (mark::badge(Tone::Bad, "unreachable")) }
+                @if mount.reachable { (widgets::badge(Tone::Good, "reachable")) } @else { (widgets::badge(Tone::Bad, "unreachable")) }
             }
             p.endpoint { (mount.topo_type) " " (mount.server) " " (mount.root) }
             dl.pairs {
@@ -193,7 +193,7 @@ fn mount_row(mount: &Mount) -> Markup {
                     @if mount.used_by.len() > NAMES { "and " (mount.used_by.len() - NAMES) " more" }
                 }
             }
-            @if let Some(problem) = &mount.problem { (mark::problem("It does not answer", problem, Tone::Bad)) }
+            @if let Some(problem) = &mount.problem { (widgets::problem("It does not answer", problem, Tone::Bad)) }
         }
     }
 }

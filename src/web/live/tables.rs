@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::layout;
-use super::mark::{self, Tone};
 use super::text;
+use super::widgets::{self, Tone};
 use crate::watch::{Migration, Table, TableStage};
 
 /// Tables on a page.
@@ -53,7 +53,7 @@ fn row(table: &Table, copied: bool) -> Markup {
         tr data-key=(table.name) {
             th scope="row" { (table.name) }
             td.progress {
-                (mark::bar(&format!("{} copied", table.name), percent, tone))
+                (widgets::bar(&format!("{} copied", table.name), percent, tone))
                 span.figure { (text::percent(percent)) }
             }
             td.num data-label="Rows" {

@@ -1,10 +1,10 @@
-//! The way back of a migration: a second line of stations, and what is known of its streams.
+//! The way back of a migration: a second timeline, and what is known of its streams.
 
 use maud::{Markup, html};
 
-use super::mark::{self, Tone};
-use super::stations::{self, Look, Station};
-use super::{chart, picture, text};
+use super::timeline::{self, Step, StepState};
+use super::widgets::{self, Tone};
+use super::{chart, stream_diagram, text};
 use crate::watch::{BackStage, WayBack};
 use crate::workflow::preflight::Severity;
 
@@ -30,40 +30,40 @@ fn is_blocked(way_back: &WayBack) -> bool {
     way_back.stage == BackStage::Opening && !way_back.findings.is_empty()
 }
 
-/// Its stations: prepared, opening, running, closing, back.
-fn stations(way_back: &WayBack) -> [Station; 5] {
+/// Its steps: prepared, opening, running, closing, back.
+fn steps(way_back: &WayBack) -> [Step; 5] {
     let stage = way_back.stage;
     let given_up = matches!(stage, BackStage::Cancelling | BackStage::Cancelled | BackStage::Ended);
     let was_open = way_back.opened_at.is_some();
-    let left_out = if was_open { Look::Done } else { Look::Skipped };
+    let left_out = if was_open { StepState::Done } else { StepState::Skipped };
     let (prepared, opening) = match stage {
-        BackStage::Unknown => (Look::Bad, Look::Ahead),
-        BackStage::Prepared => (Look::Now, Look::Ahead),
-        BackStage::Missed => (Look::Done, Look::Bad),
-        BackStage::Opening => (Look::Done, if is_blocked(way_back) { Look::Bad } else { Look::Now }),
-        _ if given_up => (Look::Done, left_out),
-        _ => (Look::Done, Look::Done),
+        BackStage::Unknown => (StepState::Bad, StepState::Ahead),
+        BackStage::Prepared => (StepState::Now, StepState::Ahead),
+        BackStage::Missed => (StepState::Done, StepState::Bad),
+        BackStage::Opening => (StepState::Done, if is_blocked(way_back) { StepState::Bad } else { StepState::Now }),
+        _ if given_up => (StepState::Done, left_out),
+        _ => (StepState::Done, StepState::Done),
     };
     let running = match stage {
-        BackStage::Unknown | BackStage::Prepared | BackStage::Opening | BackStage::Missed => Look::Ahead,
-        BackStage::Running if has_trouble(way_back) => Look::Bad,
-        BackStage::Running => Look::Now,
+        BackStage::Unknown | BackStage::Prepared | BackStage::Opening | BackStage::Missed => StepState::Ahead,
+        BackStage::Running if has_trouble(way_back) => StepState::Bad,
+        BackStage::Running => StepState::Now,
         _ if given_up => left_out,
-        _ => Look::Done,
+        _ => StepState::Done,
     };
     let closing = match stage {
-        BackStage::Closing => Look::Now,
-        BackStage::Returning | BackStage::Back => Look::Done,
-        _ if given_up => Look::Skipped,
-        _ => Look::Ahead,
+        BackStage::Closing => StepState::Now,
+        BackStage::Returning | BackStage::Back => StepState::Done,
+        _ if given_up => StepState::Skipped,
+        _ => StepState::Ahead,
     };
     let (name, last) = match stage {
-        BackStage::Returning => ("Back", Look::Now),
-        BackStage::Back => ("Back", Look::Done),
-        BackStage::Cancelling => ("Cancelled", Look::Now),
-        BackStage::Cancelled => ("Cancelled", Look::Done),
-        BackStage::Ended => ("Ended", Look::Done),
-        _ => ("Back", Look::Ahead),
+        BackStage::Returning => ("Back", StepState::Now),
+        BackStage::Back => ("Back", StepState::Done),
+        BackStage::Cancelling => ("Cancelled", StepState::Now),
+        BackStage::Cancelled => ("Cancelled", StepState::Done),
+        BackStage::Ended => ("Ended", StepState::Done),
+        _ => ("Back", StepState::Ahead),
     };
     let lag = way_back.max_lag.filter(|_| stage == BackStage::Running);
     let note = |is: bool, note: &str| if is { note.to_owned() } else { String::new() };
@@ -77,7 +77,7 @@ fn stations(way_back: &WayBack) -> [Station; 5] {
 }
 
 fn line(way_back: &WayBack) -> Markup {
-    stations::draw("Life of the way back", stations(way_back))
+    timeline::draw("Life of the way back", steps(way_back))
 }
 
 /// What is shown on the card of its migration.
@@ -89,8 +89,8 @@ pub fn short(way_back: &WayBack) -> Markup {
             @else if let Some(at) = way_back.ended_at { span { (way_back.stage.as_str()) " " (text::moment(at)) } }
         }
         (line(way_back))
-        @if let Some(problem) = &way_back.stale { (mark::problem("Old: it cannot be read now", problem, Tone::Warn)) }
-        (mark::troubles(&way_back.streams, 2))
+        @if let Some(problem) = &way_back.stale { (widgets::problem("Old: it cannot be read now", problem, Tone::Warn)) }
+        (widgets::troubles(&way_back.streams, 2))
     }
 }
 
@@ -114,30 +114,30 @@ pub fn section(way_back: Option<&WayBack>) -> Markup {
                 }
             }
             @if let Some(problem) = &way_back.stale {
-                (mark::problem("The way back cannot be read now: what you see is old", problem, Tone::Warn))
+                (widgets::problem("The way back cannot be read now: what you see is old", problem, Tone::Warn))
             }
-            (mark::troubles(streams, TROUBLED))
-            (mark::findings("Before you go back", &way_back.findings, true))
+            (widgets::troubles(streams, TROUBLED))
+            (widgets::findings("Before you go back", &way_back.findings, true))
             @if !streams.is_empty() {
                 div.lagline { (chart::spark(streams)) }
-                (picture::draw(streams, ends))
+                (stream_diagram::draw(streams, ends))
             }
         }
     }
 }
 
 fn tiles(way_back: &WayBack) -> Markup {
-    let (word, reason) = mark::verdict(&way_back.verdict);
+    let (word, reason) = widgets::verdict(&way_back.verdict);
     let lag = way_back.max_lag;
     let troubled = way_back.streams.iter().filter(|stream| stream.problem.is_some()).count();
     let open = way_back.opened_at.zip(way_back.last_success).map(|(from, to)| (to - from).max(0));
     html! {
         dl.tiles {
-            (mark::tile("Go back", if word.is_empty() { "–" } else { word }, reason, if way_back.go { Tone::Good } else { Tone::Warn }))
-            (mark::tile("Gravest lag", &lag.map_or("–".into(), text::duration), &text::several(way_back.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
-            (mark::tile("In trouble", &troubled.to_string(), "", if troubled > 0 { Tone::Bad } else { Tone::Quiet }))
+            (widgets::tile("Go back", if word.is_empty() { "–" } else { word }, reason, if way_back.go { Tone::Good } else { Tone::Warn }))
+            (widgets::tile("Gravest lag", &lag.map_or("–".into(), text::duration), &text::several(way_back.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
+            (widgets::tile("In trouble", &troubled.to_string(), "", if troubled > 0 { Tone::Bad } else { Tone::Quiet }))
             @if let Some(open) = open {
-                (mark::tile("Open for", &text::duration(open), if open > LONG { "forgotten?" } else { "" }, if open > LONG { Tone::Warn } else { Tone::Quiet }))
+                (widgets::tile("Open for", &text::duration(open), if open > LONG { "forgotten?" } else { "" }, if open > LONG { Tone::Warn } else { Tone::Quiet }))
             }
         }
     }
@@ -148,13 +148,13 @@ mod tests {
     use super::*;
     use crate::watch::{Problem, Stream};
 
-    fn looks(stage: BackStage, opened_at: Option<i64>) -> [Look; 5] {
-        stations(&WayBack { stage, opened_at, ..WayBack::default() }).map(|(_, look, _)| look)
+    fn looks(stage: BackStage, opened_at: Option<i64>) -> [StepState; 5] {
+        steps(&WayBack { stage, opened_at, ..WayBack::default() }).map(|(_, state, _)| state)
     }
 
     #[test]
-    fn every_stage_has_its_station() {
-        use Look::{Ahead, Bad, Done, Now, Skipped};
+    fn every_stage_has_its_step() {
+        use StepState::{Ahead, Bad, Done, Now, Skipped};
         let opened = Some(1);
         for (stage, opened_at, expected) in [
             (BackStage::Unknown, None, [Bad, Ahead, Ahead, Ahead, Ahead]),
@@ -173,7 +173,7 @@ mod tests {
         }
         let stream = Stream { problem: Some(Problem::default()), ..Stream::default() };
         let running = WayBack { stage: BackStage::Running, streams: vec![stream], ..WayBack::default() };
-        assert_eq!(stations(&running)[2].1, Bad);
+        assert_eq!(steps(&running)[2].1, Bad);
         assert!(in_trouble(&running));
         let over = WayBack { stage: BackStage::Back, ..running };
         assert!(!in_trouble(&over));

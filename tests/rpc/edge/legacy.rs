@@ -1,4 +1,4 @@
-//! The older command service.
+//! The service of legacy commands.
 
 use tonic::Code;
 use vtmigrated_proto::topodata::TabletType;

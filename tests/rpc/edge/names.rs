@@ -38,7 +38,7 @@ const SOME: &[&str] = &["../../keyspaces/victim", "../../../../../../../../other
 /// Records that belong to no name: RPCs that are for them write them, whatever strings they carry.
 const SHARED: &[&str] = &["RoutingRules", "Rules", "ShardRoutingRules", "MirrorRules", "SrvVSchema"];
 
-/// All methods but the one of the older commands, which are lines of words.
+/// All methods but the one of the legacy commands, which are lines of words.
 fn methods() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(vtmigrated_proto::DESCRIPTORS).unwrap();
     let is_served = |service: &ServiceDescriptor| {

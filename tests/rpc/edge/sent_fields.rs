@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::Kind;
-use vtmigrated::server::whole::KEPT;
+use vtmigrated::server::sent_message::KEPT;
 use vtmigrated::topo::{Conn, json, paths, wire};
 use vtmigrated_proto::topodata::{CellInfo, CellsAlias, KeyRange, TabletAlias, ThrottledAppRule};
 use vtmigrated_proto::vschema::{

@@ -1,4 +1,4 @@
-//! The second line of stations: the way back of the migration on the page.
+//! The second timeline: the way back of the migration on the page.
 
 use integration::{
     client,
@@ -13,24 +13,24 @@ async fn commands(life: &Life) -> WayBackClient<Channel> {
     WayBackClient::new(client::channel(&life.server.grpc_address().to_string()).await.unwrap())
 }
 
-/// Waits until a station of the line looks so.
-async fn until_station(browser: &Browser, number: usize, look: &str) {
-    browser.until(&format!("document.querySelector('#back .stations li:nth-child({number}).{look}') !== null")).await;
+/// Waits until a step of the timeline is in that state.
+async fn until_step(browser: &Browser, number: usize, state: &str) {
+    browser.until(&format!("document.querySelector('#back .timeline li:nth-child({number}).{state}') !== null")).await;
 }
 
 /// Before complete: the line is there, and nothing streams.
 pub async fn prepare(browser: &Browser, life: &Life) {
-    browser.until("document.querySelector('#back .stations') === null").await;
+    browser.until("document.querySelector('#back .timeline') === null").await;
     let (keyspace, workflow) = ("customer".to_owned(), WORKFLOW.to_owned());
     let request = PrepareWayBackRequest { keyspace, workflow, ..PrepareWayBackRequest::default() };
     commands(life).await.prepare(request).await.unwrap();
-    until_station(browser, 1, "now").await;
+    until_step(browser, 1, "now").await;
     browser.until_text("#back .tiles", "Go back NO-GO").await;
 }
 
 /// After complete: it runs, and somebody goes back.
 pub async fn run_and_go_back(browser: &Browser, life: &Life) {
-    until_station(browser, 3, "now").await;
+    until_step(browser, 3, "now").await;
     browser.until("document.querySelectorAll('#back path.stream').length > 0").await;
     browser.until_text("#back .tiles", "Go back GO").await;
     pictures(browser, ["way-back-light", "way-back-dark", "way-back-phone"]).await;
@@ -42,5 +42,5 @@ pub async fn run_and_go_back(browser: &Browser, life: &Life) {
     })
     .await
     .unwrap();
-    until_station(browser, 5, "done").await;
+    until_step(browser, 5, "done").await;
 }

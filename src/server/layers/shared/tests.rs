@@ -68,7 +68,7 @@ impl Rig {
 }
 
 fn request(path: &'static str, message: &'static str) -> Request {
-    let body = collected::body(Bytes::from_static(message.as_bytes()));
+    let body = request_body::body(Bytes::from_static(message.as_bytes()));
     http::Request::builder().method(Method::POST).uri(path).body(body).unwrap()
 }
 
@@ -147,11 +147,11 @@ async fn a_shared_read_has_the_latest_deadline_and_the_hurried_read_alone() {
     rig.settle().await;
     // the one that hangs, and the hurried one
     assert_eq!(rig.begun(), 2);
-    tokio::time::sleep(PATIENCE * 2).await;
+    tokio::time::sleep(MAX_WAIT * 2).await;
     assert_eq!(rig.untils.lock().unwrap()[2], later);
     let endless = [rig.send(request(READ, "a"), sooner), rig.call(READ, "a")];
     rig.settle().await;
-    tokio::time::sleep(PATIENCE * 2).await;
+    tokio::time::sleep(MAX_WAIT * 2).await;
     assert_eq!((rig.begun(), rig.untils.lock().unwrap()[3]), (4, None));
     rig.permits.add_permits(4);
     for call in [hanging, hurried].into_iter().chain(sharing).chain(endless) {
@@ -167,7 +167,7 @@ async fn one_that_hangs_does_not_keep_the_next_from_beginning() {
     let next = rig.call(READ, "a");
     rig.settle().await;
     assert_eq!(rig.begun(), 1);
-    tokio::time::sleep(PATIENCE * 2).await;
+    tokio::time::sleep(MAX_WAIT * 2).await;
     assert_eq!(rig.begun(), 2);
     hanging.abort();
     rig.settle().await;

@@ -18,15 +18,15 @@ use super::*;
 #[test]
 fn a_silent_member_gets_all_the_time_only_when_it_is_alone() {
     let left = Duration::from_secs(15);
-    assert_eq!(patience(1, 0, left), left);
-    assert_eq!(patience(1, 5, left), left);
+    assert_eq!(member_timeout(1, 0, left), left);
+    assert_eq!(member_timeout(1, 5, left), left);
     for tried in 0..12 {
-        assert!(patience(3, tried, left) <= left / 2, "{tried}");
+        assert!(member_timeout(3, tried, left) <= left / 2, "{tried}");
     }
-    assert_eq!(patience(3, 2, left), PATIENCE);
+    assert_eq!(member_timeout(3, 2, left), MEMBER_TIMEOUT);
     // near the end it is a second, or what there is
-    assert_eq!(patience(3, 7, Duration::from_millis(1500)), LEAST);
-    assert_eq!(patience(3, 7, Duration::from_millis(300)), Duration::from_millis(300));
+    assert_eq!(member_timeout(3, 7, Duration::from_millis(1500)), MIN_TIMEOUT);
+    assert_eq!(member_timeout(3, 7, Duration::from_millis(300)), Duration::from_millis(300));
 }
 
 /// Code and text of a refusal.
@@ -100,7 +100,7 @@ impl Fake {
 /// Longer than a member may be silent, so that three of them have no time to answer one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listing_that_takes_long_is_waited_for_where_small_questions_are_answered() {
-    let slow = Fake { lists_in: Some(PATIENCE + Duration::from_secs(1)), ..Fake::default() };
+    let slow = Fake { lists_in: Some(MEMBER_TIMEOUT + Duration::from_secs(1)), ..Fake::default() };
     let address = slow.start().await;
     let conn = open(&format!("{address},{address},{address}"), "/test/root", Access::default()).await.unwrap();
     assert!(conn.list("cells").await.unwrap().is_empty());

@@ -1,4 +1,4 @@
-//! Tells the span of a call what the call is about, for traces and the lines of the log.
+//! Fields of the span of a call that say what the call is about, for traces and the log.
 
 use tracing::Span;
 

@@ -1,13 +1,13 @@
-//! The life of a migration as a line of stations; its way back has a line of its own.
+//! The life of a migration as a timeline; its way back has a timeline of its own.
 
 use maud::{Markup, html};
 
 use super::text;
 use crate::watch::{Migration, Mount, Stage};
 
-/// How a station looks.
+/// State of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum StepState {
     Done,
     Now,
     Bad,
@@ -16,7 +16,7 @@ pub enum Look {
     Skipped,
 }
 
-impl Look {
+impl StepState {
     fn class(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -38,39 +38,39 @@ impl Look {
     }
 }
 
-/// Name, look and note of a station.
-pub type Station = (&'static str, Look, String);
+/// Name, state and note of a step.
+pub type Step = (&'static str, StepState, String);
 
 /// Those of a migration.
-pub fn stations(migration: &Migration, mount: Option<&Mount>) -> [Station; 5] {
+pub fn steps(migration: &Migration, mount: Option<&Mount>) -> [Step; 5] {
     let stage = migration.stage;
     let trouble = migration.streams.iter().any(|stream| stream.problem.is_some());
-    let here = |of: bool| if trouble && of { Look::Bad } else { Look::Now };
+    let here = |of: bool| if trouble && of { StepState::Bad } else { StepState::Now };
     let mounted = match mount {
-        _ if stage.is_over() => Look::Done,
-        Some(mount) if mount.reachable => Look::Done,
-        _ => Look::Bad,
+        _ if stage.is_over() => StepState::Done,
+        Some(mount) if mount.reachable => StepState::Done,
+        _ => StepState::Bad,
     };
     let copying = match stage {
-        Stage::Creating => Look::Now,
+        Stage::Creating => StepState::Now,
         Stage::Copying => here(true),
-        Stage::Cancelled | Stage::Ended if migration.copy.percent < 100.0 => Look::Skipped,
-        _ => Look::Done,
+        Stage::Cancelled | Stage::Ended if migration.copy.percent < 100.0 => StepState::Skipped,
+        _ => StepState::Done,
     };
     let running = match stage {
-        Stage::Creating | Stage::Copying => Look::Ahead,
+        Stage::Creating | Stage::Copying => StepState::Ahead,
         Stage::Running => here(true),
-        Stage::Diffed if trouble => Look::Bad,
-        Stage::Cancelled | Stage::Ended if copying == Look::Skipped => Look::Skipped,
-        _ => Look::Done,
+        Stage::Diffed if trouble => StepState::Bad,
+        Stage::Cancelled | Stage::Ended if copying == StepState::Skipped => StepState::Skipped,
+        _ => StepState::Done,
     };
     let (diffed, diff_note) = diffed(migration);
     let (name, last) = match stage {
-        Stage::Completing => ("Completed", Look::Now),
-        Stage::Completed => ("Completed", Look::Done),
-        Stage::Cancelled => ("Cancelled", Look::Bad),
-        Stage::Ended => ("Ended", Look::Done),
-        _ => ("Completed", Look::Ahead),
+        Stage::Completing => ("Completed", StepState::Now),
+        Stage::Completed => ("Completed", StepState::Done),
+        Stage::Cancelled => ("Cancelled", StepState::Bad),
+        Stage::Ended => ("Ended", StepState::Done),
+        _ => ("Completed", StepState::Ahead),
     };
     let copy_note = match stage {
         Stage::Creating => "being created".into(),
@@ -88,7 +88,7 @@ pub fn stations(migration: &Migration, mount: Option<&Mount>) -> [Station; 5] {
         (
             "Running",
             running,
-            lag.filter(|_| matches!(running, Look::Now | Look::Done | Look::Bad) && !stage.is_over())
+            lag.filter(|_| matches!(running, StepState::Now | StepState::Done | StepState::Bad) && !stage.is_over())
                 .unwrap_or_default(),
         ),
         ("Diffed", diffed, diff_note),
@@ -96,39 +96,39 @@ pub fn stations(migration: &Migration, mount: Option<&Mount>) -> [Station; 5] {
     ]
 }
 
-fn diffed(migration: &Migration) -> (Look, String) {
+fn diffed(migration: &Migration) -> (StepState, String) {
     let Some(vdiff) = &migration.vdiff else {
-        return (if migration.stage.is_over() { Look::Skipped } else { Look::Ahead }, String::new());
+        return (if migration.stage.is_over() { StepState::Skipped } else { StepState::Ahead }, String::new());
     };
     if vdiff.has_mismatch {
-        return (Look::Bad, "rows differ".into());
+        return (StepState::Bad, "rows differ".into());
     }
     match vdiff.state.as_str() {
-        "completed" => (Look::Done, "no difference".into()),
+        "completed" => (StepState::Done, "no difference".into()),
         "pending" | "started" if !migration.stage.is_over() => {
             #[allow(clippy::cast_precision_loss, reason = "a percentage")]
             let part = vdiff.rows_compared as f64 * 100.0 / vdiff.rows.max(1) as f64;
-            (Look::Now, text::percent(part.min(99.0)))
+            (StepState::Now, text::percent(part.min(99.0)))
         }
-        "error" => (Look::Bad, "failed".into()),
-        _ if migration.stage.is_over() => (Look::Skipped, String::new()),
-        _ => (Look::Ahead, text::short(&vdiff.state, 12)),
+        "error" => (StepState::Bad, "failed".into()),
+        _ if migration.stage.is_over() => (StepState::Skipped, String::new()),
+        _ => (StepState::Ahead, text::short(&vdiff.state, 12)),
     }
 }
 
 /// The line of a migration.
 pub fn line(migration: &Migration, mount: Option<&Mount>) -> Markup {
-    draw("Life of the migration", stations(migration, mount))
+    draw("Life of the migration", steps(migration, mount))
 }
 
 /// A line.
-pub fn draw(label: &str, stations: [Station; 5]) -> Markup {
+pub fn draw(label: &str, steps: [Step; 5]) -> Markup {
     html! {
-        ol.stations aria-label=(label) {
-            @for (name, look, note) in stations {
-                li class=(look.class()) aria-current=[(look == Look::Now).then_some("step")] {
+        ol.timeline aria-label=(label) {
+            @for (name, state, note) in steps {
+                li class=(state.class()) aria-current=[(state == StepState::Now).then_some("step")] {
                     span.dot aria-hidden="true" {}
-                    span.name { (name) span.unseen { ", " (look.word()) } }
+                    span.name { (name) span.unseen { ", " (state.word()) } }
                     span.note { (note) }
                 }
             }

@@ -1,46 +1,46 @@
-//! Places of calls, and whose turn it is while they are all taken: connections take turns, however many calls of each wait.
+//! Slots of calls, and whose turn it is while they are all taken: connections take turns, however many calls of each wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// So many places.
+/// So many slots.
 #[derive(Debug)]
-pub(super) struct Turns(Mutex<Line>);
+pub(super) struct SlotQueue(Mutex<Queue>);
 
 #[derive(Debug)]
-struct Line {
+struct Queue {
     /// None while a call waits.
     free: usize,
     /// Calls that wait, by the numbers of their connections.
-    waiting: HashMap<u64, VecDeque<oneshot::Sender<Taken>>>,
+    waiting: HashMap<u64, VecDeque<oneshot::Sender<HeldSlot>>>,
     /// Connections with calls that wait, by their turns.
     next: VecDeque<u64>,
 }
 
-/// A place; given back when it is dropped.
+/// A slot; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Taken(Arc<Turns>);
+pub(super) struct HeldSlot(Arc<SlotQueue>);
 
-impl Turns {
-    pub(super) fn new(places: usize) -> Self {
-        Self(Mutex::new(Line { free: places, waiting: HashMap::new(), next: VecDeque::new() }))
+impl SlotQueue {
+    pub(super) fn new(slots: usize) -> Self {
+        Self(Mutex::new(Queue { free: slots, waiting: HashMap::new(), next: VecDeque::new() }))
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Line) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A place, if there is one.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
-        self.with(Line::take).then(|| Taken(Arc::clone(self)))
+    /// A slot, if there is one.
+    pub(super) fn take(self: &Arc<Self>) -> Option<HeldSlot> {
+        self.with(Queue::take).then(|| HeldSlot(Arc::clone(self)))
     }
 
-    /// The same, or else what a place will come out of. Whoever drops that waits no more.
-    pub(super) fn line_up(self: &Arc<Self>, connection: u64) -> Result<Taken, oneshot::Receiver<Taken>> {
+    /// The same, or else what a slot will come out of. Whoever drops that waits no more.
+    pub(super) fn line_up(self: &Arc<Self>, connection: u64) -> Result<HeldSlot, oneshot::Receiver<HeldSlot>> {
         let waits = self.with(|line| if line.take() { None } else { Some(line.wait(connection)) });
-        waits.map_or_else(|| Ok(Taken(Arc::clone(self))), Err)
+        waits.map_or_else(|| Ok(HeldSlot(Arc::clone(self))), Err)
     }
 
     pub(super) fn are_taken(&self) -> bool {
@@ -48,14 +48,14 @@ impl Turns {
     }
 }
 
-impl Line {
+impl Queue {
     fn take(&mut self) -> bool {
         let is_free = self.free > 0;
         self.free -= usize::from(is_free);
         is_free
     }
 
-    fn wait(&mut self, connection: u64) -> oneshot::Receiver<Taken> {
+    fn wait(&mut self, connection: u64) -> oneshot::Receiver<HeldSlot> {
         let (sender, receiver) = oneshot::channel();
         let calls = self.waiting.entry(connection).or_default();
         // those that have left
@@ -67,8 +67,8 @@ impl Line {
         receiver
     }
 
-    /// Whoever gets a place that was given back; else it is free.
-    fn give_back(&mut self) -> Option<oneshot::Sender<Taken>> {
+    /// Whoever gets a slot that was given back; else it is free.
+    fn give_back(&mut self) -> Option<oneshot::Sender<HeldSlot>> {
         while let Some(connection) = self.next.pop_front() {
             let Some(calls) = self.waiting.get_mut(&connection) else { continue };
             let next = std::iter::from_fn(|| calls.pop_front()).find(|call| !call.is_closed());
@@ -86,9 +86,9 @@ impl Line {
     }
 }
 
-impl Drop for Taken {
+impl Drop for HeldSlot {
     fn drop(&mut self) {
-        if let Some(next) = self.0.with(Line::give_back) {
+        if let Some(next) = self.0.with(Queue::give_back) {
             // one that left a moment ago drops it, which gives it back again
             next.send(Self(Arc::clone(&self.0))).ok();
         }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn connections_take_turns_however_many_calls_of_each_wait() {
-        let turns = Arc::new(Turns::new(1));
+        let turns = Arc::new(SlotQueue::new(1));
         let taken = turns.take().unwrap();
         assert!(turns.take().is_none());
         let [mut first, left, mut last] = [(); 3].map(|()| turns.line_up(1).unwrap_err());
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_place_that_comes_to_one_who_leaves_is_given_back() {
-        let turns = Arc::new(Turns::new(1));
+        let turns = Arc::new(SlotQueue::new(1));
         let taken = turns.line_up(1).unwrap();
         let leaving = turns.line_up(1).unwrap_err();
         drop(taken);

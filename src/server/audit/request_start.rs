@@ -13,7 +13,7 @@ use snap::read::FrameDecoder;
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::server::whole::{HEAD, length};
+use crate::server::sent_message::{HEAD, length};
 use crate::snappy;
 
 /// Bytes of a request that are looked at: names stand at its beginning. The first piece of snappy's stream has room there.

@@ -9,12 +9,12 @@ const CALL: usize = 4 << 10;
 
 /// What of a request is here; it counts until this is dropped.
 #[derive(Debug)]
-pub struct Received {
+pub struct RequestBytes {
     number: u64,
     answers: Arc<Answers>,
 }
 
-impl Received {
+impl RequestBytes {
     /// A request that begins to arrive on a connection.
     pub fn begin(answers: &Arc<Answers>) -> Self {
         let number = answers.with(|open| {
@@ -43,7 +43,7 @@ impl Received {
     }
 }
 
-impl Drop for Received {
+impl Drop for RequestBytes {
     fn drop(&mut self) {
         self.answers.with(|open| {
             if let Some(bytes) = open.requests.remove(&self.number) {

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::picking::Side;
+use super::tablet_picker::Side;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::failure::{Error, Result};

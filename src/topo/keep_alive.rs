@@ -16,7 +16,7 @@ const LEAST: Duration = Duration::from_secs(4);
 ///
 /// A renewal answers true when the lease lives on from now, and false when it is gone. An error tells nothing of it: the
 /// lease lives for the whole of its time after the newest sign of life, so there is time for other tries.
-pub(super) struct Pulse {
+pub(super) struct KeepAlive {
     ttl: Duration,
     started: Instant,
     /// Milliseconds after `started` of the newest proof of life.
@@ -24,8 +24,8 @@ pub(super) struct Pulse {
     gone: AtomicBool,
 }
 
-impl Pulse {
-    /// The pulse of a lease that is about to be asked for, and lives for `ttl`.
+impl KeepAlive {
+    /// For a lease that is about to be asked for, and lives for `ttl`.
     pub fn new(ttl: Duration) -> Self {
         Self { ttl, started: Instant::now(), seen: AtomicU64::new(0), gone: AtomicBool::new(false) }
     }
@@ -118,50 +118,50 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_was_seen_a_moment_ago_is_not_asked_for() {
-        let pulse = Pulse::new(TTL);
+        let keep_alive = KeepAlive::new(TTL);
         tokio::time::sleep(TTL / 3).await;
-        assert!(pulse.check(|| async { panic!("it was asked") }).await);
+        assert!(keep_alive.check(|| async { panic!("it was asked") }).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_its_keeper_has_seen_to_be_gone_is_lost_at_once() {
-        let pulse = Pulse::new(TTL);
-        pulse.keep(|| async { Ok(false) }).await;
-        assert!(!pulse.check(|| async { panic!("it was asked") }).await);
+        let keep_alive = KeepAlive::new(TTL);
+        keep_alive.keep(|| async { Ok(false) }).await;
+        assert!(!keep_alive.check(|| async { panic!("it was asked") }).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn tries_that_fail_end_no_lease_that_may_live() {
-        let (pulse, tries) = (Pulse::new(TTL), AtomicU32::new(0));
+        let (keep_alive, tries) = (KeepAlive::new(TTL), AtomicU32::new(0));
         tokio::time::sleep(TTL / 2).await;
         let renew = || async { if tries.fetch_add(1, Ordering::Relaxed) < 20 { failure() } else { Ok(true) } };
-        assert!(pulse.check(renew).await);
+        assert!(keep_alive.check(renew).await);
         // and now it was seen
-        assert!(pulse.check(|| async { panic!("it was asked") }).await);
+        assert!(keep_alive.check(|| async { panic!("it was asked") }).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_of_which_nobody_tells_is_lost_with_its_time() {
-        let pulse = Pulse::new(TTL);
+        let keep_alive = KeepAlive::new(TTL);
         let began = Instant::now();
         tokio::time::sleep(TTL / 2).await;
-        assert!(!pulse.check(|| async { failure() }).await);
+        assert!(!keep_alive.check(|| async { failure() }).await);
         assert!(began.elapsed() <= TTL, "{:?}", began.elapsed());
-        assert!(!pulse.check(std::future::pending).await);
+        assert!(!keep_alive.check(std::future::pending).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_keeper_tries_again_soon_and_not_without_a_pause() {
-        let (pulse, tries) = (Pulse::new(TTL), AtomicU32::new(0));
+        let (keep_alive, tries) = (KeepAlive::new(TTL), AtomicU32::new(0));
         let renew = || async { if tries.fetch_add(1, Ordering::Relaxed) < 30 { failure() } else { Ok(false) } };
         let began = Instant::now();
-        pulse.keep(renew).await;
+        keep_alive.keep(renew).await;
         assert!(began.elapsed() >= TTL / 3 + 30 * PAUSE && began.elapsed() < TTL, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_keeper_waits_until_a_silent_server_is_left() {
-        let (pulse, tries) = (Pulse::new(Duration::from_secs(6)), AtomicU32::new(0));
+        let (keep_alive, tries) = (KeepAlive::new(Duration::from_secs(6)), AtomicU32::new(0));
         let renew = || async {
             let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
             if first {
@@ -169,13 +169,13 @@ mod tests {
             }
             Ok::<_, Error>(first)
         };
-        pulse.keep(renew).await;
-        assert_ne!(pulse.seen.load(Ordering::Acquire), 0);
+        keep_alive.keep(renew).await;
+        assert_ne!(keep_alive.seen.load(Ordering::Acquire), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_question_without_an_answer_ends_no_lease_that_its_keeper_has_seen() {
-        let (pulse, tries) = (Pulse::new(Duration::from_secs(6)), AtomicU32::new(0));
+        let (keep_alive, tries) = (KeepAlive::new(Duration::from_secs(6)), AtomicU32::new(0));
         tokio::time::sleep(Duration::from_secs(3)).await;
         let renew = || async {
             if tries.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -185,8 +185,8 @@ mod tests {
         };
         let keeper = async {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            assert!(pulse.renewed(&|| async { Ok(true) }).await.unwrap());
+            assert!(keep_alive.renewed(&|| async { Ok(true) }).await.unwrap());
         };
-        assert!(tokio::join!(pulse.check(renew), keeper).0);
+        assert!(tokio::join!(keep_alive.check(renew), keeper).0);
     }
 }

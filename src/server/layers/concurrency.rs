@@ -1,12 +1,12 @@
 //! A bound on the calls that are served at once, and on the time that a request may take to arrive.
 //!
-//! A call takes its place when its request is whole: who begins calls and does not finish them takes none away, and is sent off
-//! after a while. While all places are taken connections take turns, so that one with many calls keeps nobody out; a call whose
-//! turn does not come soon is answered RESOURCE_EXHAUSTED. It gives the place back when its work has ended, whether or not its
+//! A call takes its slot when its request is whole: who begins calls and does not finish them takes none away, and is sent off
+//! after a while. While all slots are taken connections take turns, so that one with many calls keeps nobody out; a call whose
+//! turn does not come soon is answered RESOURCE_EXHAUSTED. It gives the slot back when its work has ended, whether or not its
 //! caller is still there. Answers wait for their clients beside that; who reads nothing is hung up
 //! on (`busy/leaving.rs`).
 
-mod leaving;
+mod response_body;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -22,45 +22,45 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::guard::listen::Peer;
-use crate::guard::{Answers, Place, Places};
-use leaving::Leaving;
+use crate::guard::{Answers, CallSlot, CallSlots};
+use response_body::ResponseBody;
 
 /// A request has so long to arrive.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Services without a bound: health is what tells a balancer that the server is busy but alive; the requests of a
 /// reflection's stream may come at any time.
 const EXEMPT: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Bounds the calls under way.
 #[derive(Clone)]
-pub struct BusyLayer {
-    places: Places,
-    patience: Duration,
+pub struct ConcurrencyLayer {
+    slots: CallSlots,
+    arrival_timeout: Duration,
 }
 
-impl BusyLayer {
-    /// Calls take these places.
-    pub fn new(places: Places) -> Self {
-        Self { places, patience: PATIENCE }
+impl ConcurrencyLayer {
+    /// Calls take these slots.
+    pub fn new(slots: CallSlots) -> Self {
+        Self { slots, arrival_timeout: ARRIVAL_TIMEOUT }
     }
 }
 
 /// A service that serves so many calls at once.
 #[derive(Clone)]
-pub struct Bounded<S> {
+pub struct ConcurrencyLimit<S> {
     inner: S,
-    layer: BusyLayer,
+    layer: ConcurrencyLayer,
 }
 
-impl<S> Layer<S> for BusyLayer {
-    type Service = Bounded<S>;
+impl<S> Layer<S> for ConcurrencyLayer {
+    type Service = ConcurrencyLimit<S>;
 
-    fn layer(&self, inner: S) -> Bounded<S> {
-        Bounded { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> ConcurrencyLimit<S> {
+        ConcurrencyLimit { inner, layer: self.clone() }
     }
 }
 
-impl<S> Service<http::Request<Body>> for Bounded<S>
+impl<S> Service<http::Request<Body>> for ConcurrencyLimit<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -76,29 +76,29 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let answers = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.answers)).unwrap_or_default();
         let connection = Arc::clone(&answers);
-        let leaving = move |place| move |body| Body::new(Leaving::new(body, &answers, place));
-        let place = Place::receiving(&connection);
+        let leaving = move |slot| move |body| Body::new(ResponseBody::new(body, &answers, slot));
+        let slot = CallSlot::receiving(&connection);
         if EXEMPT.iter().any(|service| request.uri().path().starts_with(service)) {
             let answer = self.inner.call(request);
-            return Box::pin(async move { Ok(answer.await?.map(leaving(place))) });
+            return Box::pin(async move { Ok(answer.await?.map(leaving(slot))) });
         }
-        request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(slot.clone());
         let layer = self.layer.clone();
-        let arrival = Arc::new(Arrival { layer, place: place.clone(), connection, refused: Mutex::default() });
+        let arrival = Arc::new(Arrival { layer, slot: slot.clone(), connection, refused: Mutex::default() });
         let whole = request.body().is_end_stream();
         // no call of ours is without a message: this one does not wait
-        if whole && !self.layer.places.take(&place, &arrival.connection) {
+        if whole && !self.layer.slots.take(&slot, &arrival.connection) {
             return Box::pin(std::future::ready(Ok(arrival.busy().into_http())));
         }
         let arriving =
-            |inner| Body::new(Arriving { inner, whole, arrival: Arc::clone(&arrival), limit: None, end: None });
+            |inner| Body::new(RequestBody { inner, whole, arrival: Arc::clone(&arrival), limit: None, end: None });
         let answer = self.inner.call(request.map(arriving));
         Box::pin(async move {
             let answered = answer.await?;
             match arrival.refusal() {
                 // whatever the service made of the broken request
                 Some(status) => Ok(status.into_http()),
-                None => Ok(answered.map(leaving(place))),
+                None => Ok(answered.map(leaving(slot))),
             }
         })
     }
@@ -106,22 +106,22 @@ where
 
 /// The arrival of one call's request.
 struct Arrival {
-    layer: BusyLayer,
-    place: Place,
+    layer: ConcurrencyLayer,
+    slot: CallSlot,
     connection: Arc<Answers>,
     /// Why it is not served.
     refused: Mutex<Option<Status>>,
 }
 
 impl Arrival {
-    /// Takes a place that is free: nobody has to wait, but for the bounds.
+    /// Takes a slot that is free: nobody has to wait, but for the bounds.
     fn takes_free(&self) -> bool {
-        self.layer.places.take_free(&self.place, &self.connection)
+        self.layer.slots.take_free(&self.slot, &self.connection)
     }
 
-    /// Takes a place, when it is this call's turn.
+    /// Takes a slot, when it is this call's turn.
     async fn turn(self: Arc<Self>) -> Result<(), Status> {
-        if self.layer.places.turn(&self.place, &self.connection).await { Ok(()) } else { Err(self.busy()) }
+        if self.layer.slots.turn(&self.slot, &self.connection).await { Ok(()) } else { Err(self.busy()) }
     }
 
     fn busy(&self) -> Status {
@@ -144,8 +144,8 @@ impl Arrival {
     }
 }
 
-/// A request's body that is whole when its call has a place, and fails when it takes too long.
-struct Arriving {
+/// A request's body that is whole when its call has a slot, and fails when it takes too long.
+struct RequestBody {
     inner: Body,
     whole: bool,
     arrival: Arc<Arrival>,
@@ -161,27 +161,27 @@ struct End {
     turn: Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>,
 }
 
-impl Arriving {
+impl RequestBody {
     /// The next part, if it came in time and there is room for it.
     fn arrive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let bytes = frame.data_ref().map(Bytes::len).unwrap_or_default();
-            if !self.arrival.place.received(bytes) {
+            if !self.arrival.slot.received(bytes) {
                 return Poll::Ready(Some(Err(self.arrival.too_much())));
             }
         }
         if polled.is_ready() {
             return polled;
         }
-        let patience = self.arrival.layer.patience;
-        ready!(self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx));
-        let text = format!("the request did not arrive within {} s", patience.as_secs());
+        let arrival_timeout = self.arrival.layer.arrival_timeout;
+        ready!(self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(arrival_timeout))).as_mut().poll(cx));
+        let text = format!("the request did not arrive within {} s", arrival_timeout.as_secs());
         Poll::Ready(Some(Err(self.arrival.refuse(Status::deadline_exceeded(text)))))
     }
 }
 
-impl http_body::Body for Arriving {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -246,7 +246,7 @@ mod tests {
                 Ok::<_, Infallible>(http::Response::new(Body::empty()))
             }
         });
-        let service = BusyLayer::new(Places::new(1, usize::MAX)).layer(slow);
+        let service = ConcurrencyLayer::new(CallSlots::new(1, usize::MAX)).layer(slow);
         let call = |path: &'static str| {
             service.clone().oneshot(http::Request::builder().uri(path).body(Body::empty()).unwrap())
         };
@@ -266,7 +266,10 @@ mod tests {
             let status = read.err().unwrap_or_else(|| Status::ok(""));
             Ok::<_, Infallible>(status.into_http::<Body>())
         });
-        let layer = BusyLayer { patience: Duration::from_secs(1), ..BusyLayer::new(Places::new(1, usize::MAX)) };
+        let layer = ConcurrencyLayer {
+            arrival_timeout: Duration::from_secs(1),
+            ..ConcurrencyLayer::new(CallSlots::new(1, usize::MAX))
+        };
         let service = layer.clone().layer(reading);
         let call = |body: Body| {
             tokio::spawn(service.clone().oneshot(http::Request::builder().uri("/x.Y/Z").body(body).unwrap()))
@@ -281,7 +284,7 @@ mod tests {
         for hanging in hanging {
             assert_eq!(code(&hanging.await.unwrap().unwrap()), Some(Code::DeadlineExceeded.into()));
         }
-        assert!(!layer.places.are_taken());
+        assert!(!layer.slots.are_taken());
     }
 
     #[tokio::test]
@@ -297,7 +300,7 @@ mod tests {
                 Ok::<_, Infallible>(http::Response::new(Body::empty()))
             }
         });
-        let service = BusyLayer::new(Places::new(1, usize::MAX)).layer(slow);
+        let service = ConcurrencyLayer::new(CallSlots::new(1, usize::MAX)).layer(slow);
         let call = || {
             let body = Body::new(http_body_util::Full::new(Bytes::from_static(b"x")));
             tokio::spawn(service.clone().oneshot(http::Request::builder().uri("/x.Y/Z").body(body).unwrap()))
@@ -319,10 +322,10 @@ mod tests {
         let gate = Arc::new(tokio::sync::Notify::new());
         let held = Arc::clone(&gate);
         let working = tower::service_fn(move |request: http::Request<Body>| {
-            let (held, place) = (Arc::clone(&held), Place::of(request.extensions()));
+            let (held, slot) = (Arc::clone(&held), CallSlot::of(request.extensions()));
             let work = tokio::spawn(async move {
                 held.notified().await;
-                drop(place);
+                drop(slot);
             });
             async move {
                 work.await.unwrap();
@@ -330,7 +333,7 @@ mod tests {
                 Ok::<_, Infallible>(http::Response::new(Body::new(StreamBody::new(futures::stream::iter(parts)))))
             }
         });
-        let layer = BusyLayer::new(Places::new(1, usize::MAX));
+        let layer = ConcurrencyLayer::new(CallSlots::new(1, usize::MAX));
         let call = || {
             layer.layer(working.clone()).oneshot(http::Request::builder().uri("/x.Y/Z").body(Body::empty()).unwrap())
         };
@@ -341,14 +344,14 @@ mod tests {
         left.await.unwrap_err();
         assert_eq!(code(&call().await.unwrap()), Some(Code::ResourceExhausted.into()));
         gate.notify_one();
-        while layer.places.are_taken() {
+        while layer.slots.are_taken() {
             tokio::task::yield_now().await;
         }
         // its work is done, its answer is not read to the end
         gate.notify_one();
         let mut unread = call().await.unwrap();
         unread.body_mut().frame().await.unwrap().unwrap();
-        assert!(!layer.places.are_taken());
+        assert!(!layer.slots.are_taken());
         assert_eq!(unread.into_body().collect().await.unwrap().to_bytes(), "y");
     }
 
@@ -360,17 +363,17 @@ mod tests {
             let made = tokio_stream::wrappers::UnboundedReceiverStream::new(made.take().unwrap());
             async { Ok::<_, Infallible>(http::Response::new(Body::new(StreamBody::new(made)))) }
         });
-        let layer = BusyLayer::new(Places::new(1, usize::MAX));
+        let layer = ConcurrencyLayer::new(CallSlots::new(1, usize::MAX));
         let mut service = layer.layer(streaming);
         let answer = service.call(http::Request::builder().uri("/x.Y/Z").body(Body::empty()).unwrap());
         let mut body = answer.await.unwrap().into_body();
         for part in ["a", "b"] {
             parts.send(Ok::<_, Status>(Frame::data(Bytes::from(part)))).unwrap();
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), part);
-            assert!(layer.places.are_taken());
+            assert!(layer.slots.are_taken());
         }
         drop(parts);
         assert!(body.frame().await.is_none());
-        assert!(!layer.places.are_taken());
+        assert!(!layer.slots.are_taken());
     }
 }

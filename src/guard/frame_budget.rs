@@ -30,7 +30,7 @@ const RST_STREAM: u8 = 3;
 const END_STREAM: u8 = 1;
 
 /// Reads the frames' headers of what one client sends.
-pub struct Frames {
+pub struct FrameBudget {
     /// Bytes to pass over: the rest of the preface, or of a frame.
     skip: usize,
     header: [u8; HEADER],
@@ -39,7 +39,7 @@ pub struct Frames {
     filled: Instant,
 }
 
-impl Frames {
+impl FrameBudget {
     /// A connection that begins now.
     pub fn new(now: Instant) -> Self {
         Self { skip: PREFACE, header: [0; HEADER], have: 0, budget: BUDGET, filled: now }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     /// How many of these frames are allowed, at most `most`.
-    fn allowed(frames: &mut Frames, frame: &[u8], most: usize, now: Instant) -> usize {
+    fn allowed(frames: &mut FrameBudget, frame: &[u8], most: usize, now: Instant) -> usize {
         (0..most).take_while(|_| frames.allow(frame, now)).count()
     }
 
@@ -119,7 +119,7 @@ mod tests {
     fn floods_are_noticed_and_calls_are_not() {
         let start = Instant::now();
         let begun = || {
-            let mut frames = Frames::new(start);
+            let mut frames = FrameBudget::new(start);
             assert!(frames.allow(&[b'x'; PREFACE], start));
             frames
         };
@@ -140,7 +140,7 @@ mod tests {
     fn a_client_that_receives_may_acknowledge_and_one_that_is_only_answered_may_not() {
         const WINDOW_UPDATE: u8 = 8;
         let start = Instant::now();
-        let mut frames = Frames::new(start);
+        let mut frames = FrameBudget::new(start);
         assert!(frames.allow(&[b'x'; PREFACE], start));
         // 130 frames for each megabyte, in no time
         for _ in 0..1000 {
@@ -149,7 +149,7 @@ mod tests {
             assert!(frames.allow(&acknowledged, start));
         }
         // a ping's answer has 17 bytes
-        let mut flooding = Frames::new(start);
+        let mut flooding = FrameBudget::new(start);
         assert!(flooding.allow(&[b'x'; PREFACE], start));
         let ping = frame(PING, 0, 8);
         let allowed = (0..10_000).take_while(|_| {
@@ -167,7 +167,7 @@ mod tests {
             bytes.extend(frame(PING, 0, 8));
         }
         for size in [1, 2, 7, 13, 4096] {
-            let mut frames = Frames::new(start);
+            let mut frames = FrameBudget::new(start);
             let (last, before) = (bytes.len() - 17, bytes.len() - 17);
             assert!(bytes[..before].chunks(size).all(|piece| frames.allow(piece, start)), "{size}");
             assert!(!bytes[last..].chunks(size).all(|piece| frames.allow(piece, start)), "{size}");

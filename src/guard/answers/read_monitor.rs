@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 use super::Answers;
-use crate::guard::Places;
+use crate::guard::CallSlots;
 
 /// An answer may wait so long for its client.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The same while all places of calls are taken, or much waits.
-const HURRY: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same while all slots of calls are taken, or much waits.
+const READ_TIMEOUT_UNDER_PRESSURE: Duration = Duration::from_secs(2);
 /// Time between two looks at a connection with open answers.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A connection that takes so many bytes in that time is read: more than the answers to all the pings that it may send.
 const PROGRESS: usize = 64 << 10;
 
 /// Looks whether a connection's client reads.
-pub struct Look {
+pub struct ReadMonitor {
     answers: Arc<Answers>,
-    places: Places,
+    slots: CallSlots,
     next: Option<Pin<Box<Sleep>>>,
     /// Bytes that were taken since `progress`.
     written: usize,
@@ -34,10 +34,10 @@ pub struct Look {
     writes: bool,
 }
 
-impl Look {
-    pub fn new(answers: Arc<Answers>, places: Places) -> Self {
+impl ReadMonitor {
+    pub fn new(answers: Arc<Answers>, slots: CallSlots) -> Self {
         let (is_blocked, writes) = (false, false);
-        Self { answers, places, next: None, written: 0, progress: Instant::now(), is_blocked, writes }
+        Self { answers, slots, next: None, written: 0, progress: Instant::now(), is_blocked, writes }
     }
 
     /// The client's socket took so many bytes.
@@ -100,16 +100,16 @@ impl Look {
             if self.written >= PROGRESS {
                 (self.written, self.progress) = (0, Instant::now());
             }
-            let patience = if self.places.press() { HURRY } else { PATIENCE };
+            let limit = if self.slots.press() { READ_TIMEOUT_UNDER_PRESSURE } else { READ_TIMEOUT };
             let oldest = self.answers.with(|open| open.oldest());
-            if oldest.is_some_and(|oldest| oldest.max(self.progress).elapsed() > patience) {
+            if oldest.is_some_and(|oldest| oldest.max(self.progress).elapsed() > limit) {
                 return false;
             }
         }
     }
 }
 
-impl Drop for Look {
+impl Drop for ReadMonitor {
     fn drop(&mut self) {
         self.answers.close();
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::mark;
 use super::text;
+use super::widgets;
 use crate::watch::Stream;
 
 /// Shards on a side, and streams, that are drawn.
@@ -110,7 +110,7 @@ fn curve(stream: &Stream, left: &Side<'_>, right: &Side<'_>) -> Markup {
     let (Some(from), Some(to)) = (left.at(&stream.source_shard), right.at(&stream.shard)) else { return html! {} };
     let (start, end) = (SHARD, WIDTH - SHARD);
     let middle = f64::midpoint(start, end);
-    let tone = mark::state_tone(&stream.state, stream.problem.is_some());
+    let tone = widgets::state_tone(&stream.state, stream.problem.is_some());
     let lag = stream.lag.map(|lag| format!(", lag {}", text::duration(lag))).unwrap_or_default();
     html! {
         path class={ "stream " (tone.class()) } d={ "M" (start) " " (tenth(from)) " C" (middle) " " (tenth(from)) " " (middle) " " (tenth(to)) " " (end) " " (tenth(to)) } {

@@ -103,28 +103,28 @@ pub async fn prove(
     }
     report.refuse()?;
     let asked = join_all(choices.iter().map(|choice| {
-        join_all(choice.tablets.iter().map(|tablet| async move { (*tablet, ill(context, tablet).await) }))
+        join_all(choice.tablets.iter().map(|tablet| async move { (*tablet, unhealthy_reason(context, tablet).await) }))
     }));
     for (choice, answers) in choices.iter().zip(asked.await) {
-        let mut ill = Vec::new();
+        let mut unhealthy = Vec::new();
         for (tablet, answer) in answers {
             match answer {
                 None => {
-                    ill.clear();
+                    unhealthy.clear();
                     break;
                 }
-                Some(why) => ill.push(format!("{} ({}): {why}", alias(tablet), name(tablet.r#type()))),
+                Some(why) => unhealthy.push(format!("{} ({}): {why}", alias(tablet), name(tablet.r#type()))),
             }
         }
-        if !ill.is_empty() {
-            report.absorb::<()>(Err(choice.ill(&ill)), choice.side.subject(choice.shard))?;
+        if !unhealthy.is_empty() {
+            report.absorb::<()>(Err(choice.no_healthy_tablet(&unhealthy)), choice.side.subject(choice.shard))?;
         }
     }
     report.refuse()
 }
 
 /// Why a tablet would not be streamed from; `None` for a healthy one, and for one without a query service.
-async fn ill(context: &Context, tablet: &Tablet) -> Option<String> {
+async fn unhealthy_reason(context: &Context, tablet: &Tablet) -> Option<String> {
     match context.tablets.health(tablet, HEALTH).await {
         Err(error) if error.code() == Code::Unimplemented => None,
         Err(error) => Some(error.to_string()),
@@ -186,7 +186,7 @@ impl Side {
 }
 
 impl Choice<'_> {
-    fn ill(&self, why: &[String]) -> Error {
+    fn no_healthy_tablet(&self, why: &[String]) -> Error {
         let text = format!(
             "no healthy tablet found to compare rows from in {} shard {}/{}: {}",
             self.side.which,

@@ -1,4 +1,4 @@
-//! Bounds of what requests make the server do: how much at once, and for how long.
+//! RequestLimits of what requests make the server do: how much at once, and for how long.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,19 +22,23 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Places of requests, and their time.
 #[derive(Clone)]
-pub struct Bounds {
+pub struct RequestLimits {
     places: Arc<Semaphore>,
     limit: Duration,
 }
 
-impl Default for Bounds {
+impl Default for RequestLimits {
     fn default() -> Self {
         Self { places: Arc::new(Semaphore::new(AT_ONCE)), limit: LIMIT }
     }
 }
 
 /// Answers a request within the bounds; 503 when too many are worked on, 504 when the time is over.
-pub async fn keep(State(Bounds { places, limit }): State<Bounds>, request: Request, next: Next) -> Response {
+pub async fn keep(
+    State(RequestLimits { places, limit }): State<RequestLimits>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Ok(_place) = places.try_acquire() else {
         let text = format!("the server works on as many requests of /api as it may ({AT_ONCE}): try again later");
         return failure(StatusCode::SERVICE_UNAVAILABLE, &text, Reason::BUSY);
@@ -66,7 +70,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_bounded_in_number_and_in_time() {
-        let bounds = Bounds { limit: Duration::from_secs(1), ..Bounds::default() };
+        let bounds = RequestLimits { limit: Duration::from_secs(1), ..RequestLimits::default() };
         let told = || async {
             // what is asked below knows the time
             assert!(deadline::current().is_some());

@@ -15,9 +15,9 @@ type Response = http::Response<Body>;
 
 /// Hands calls of one service to it, others on.
 #[derive(Clone)]
-pub struct StraightLayer<T>(Option<T>);
+pub struct ShortcutLayer<T>(Option<T>);
 
-impl<T> StraightLayer<T> {
+impl<T> ShortcutLayer<T> {
     /// All calls go on when it is `None`.
     pub fn new(service: Option<T>) -> Self {
         Self(service)
@@ -26,20 +26,20 @@ impl<T> StraightLayer<T> {
 
 /// One service before the routes of all.
 #[derive(Clone)]
-pub struct Straight<S, T> {
+pub struct Shortcut<S, T> {
     inner: S,
     service: Option<T>,
 }
 
-impl<S, T: Clone> Layer<S> for StraightLayer<T> {
-    type Service = Straight<S, T>;
+impl<S, T: Clone> Layer<S> for ShortcutLayer<T> {
+    type Service = Shortcut<S, T>;
 
-    fn layer(&self, inner: S) -> Straight<S, T> {
-        Straight { inner, service: self.0.clone() }
+    fn layer(&self, inner: S) -> Shortcut<S, T> {
+        Shortcut { inner, service: self.0.clone() }
     }
 }
 
-impl<S, T> Service<Request> for Straight<S, T>
+impl<S, T> Service<Request> for Shortcut<S, T>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
     T: Service<Request, Response = Response, Error = Infallible> + NamedService,
@@ -105,7 +105,7 @@ mod tests {
         let routes = tower::service_fn(|_: Request| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
         let goes_straight = async |service: Option<Named>, method: Method, path: &str| {
             let request = http::Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-            let answer = StraightLayer::new(service).layer(routes).oneshot(request).await.unwrap();
+            let answer = ShortcutLayer::new(service).layer(routes).oneshot(request).await.unwrap();
             answer.headers().contains_key("straight")
         };
         assert!(goes_straight(Some(Named), Method::POST, "/a.B/C").await);

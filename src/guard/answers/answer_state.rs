@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use crate::guard::Place;
+use crate::guard::CallSlot;
 
 /// What an answer takes besides its bytes while any of it is held, about: the buffer of 8 kB that they were written to, its stream and
 /// its trailers.
@@ -14,7 +14,7 @@ pub(in crate::guard) const ANSWER: usize = 10 << 10;
 
 /// An answer that is not sent to its end.
 #[derive(Debug, Default)]
-pub(super) struct One {
+pub(super) struct AnswerState {
     /// Since when HTTP/2 may take the next part; none while the answer waits for the server.
     offered: Option<Instant>,
     /// Bytes that were made and not given yet.
@@ -29,7 +29,7 @@ pub(super) struct One {
     /// Nothing more will be given.
     is_over: bool,
     /// Held until the work on it has ended.
-    place: Option<Place>,
+    slot: Option<CallSlot>,
 }
 
 /// How many parts of an answer were given, and how many of those HTTP/2 has got and has dropped. They go in their order.
@@ -49,10 +49,10 @@ pub(super) struct Weight {
     pub(super) bytes: usize,
 }
 
-impl One {
-    /// One that begins, with the place of its call.
-    pub(super) fn new(place: Place) -> Self {
-        Self { place: Some(place), ..Self::default() }
+impl AnswerState {
+    /// One that begins, with the slot of its call.
+    pub(super) fn new(slot: CallSlot) -> Self {
+        Self { slot: Some(slot), ..Self::default() }
     }
 
     /// What it counts for now.
@@ -66,14 +66,14 @@ impl One {
         [self.offered, self.stuck].into_iter().flatten().min()
     }
 
-    /// True while the work on it goes on, if that has a place.
-    pub(super) fn holds_place(&self) -> bool {
-        self.place.as_ref().is_some_and(Place::is_held)
+    /// True while the work on it goes on, if that has a slot.
+    pub(super) fn holds_slot(&self) -> bool {
+        self.slot.as_ref().is_some_and(CallSlot::is_held)
     }
 
-    /// The work has ended: its place, unless it was taken before.
-    pub(super) fn worked(&mut self) -> Option<Place> {
-        self.place.take()
+    /// The work has ended: its slot, unless it was taken before.
+    pub(super) fn worked(&mut self) -> Option<CallSlot> {
+        self.slot.take()
     }
 
     /// A part of so many bytes is given, beside so many that were made; HTTP/2 has got those before it. True when it is to be listed.

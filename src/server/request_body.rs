@@ -13,7 +13,7 @@ const HEAD: usize = 5;
 ///
 /// # Errors
 /// `RESOURCE_EXHAUSTED` for a larger one, as grpc-go answers; what the connection failed with.
-pub async fn collected(mut body: Body, max_message: usize) -> Result<Bytes, Status> {
+pub async fn collect(mut body: Body, max_message: usize) -> Result<Bytes, Status> {
     let (mut first, mut more) = (Bytes::new(), BytesMut::new());
     while !body.is_end_stream()
         && let Some(frame) = body.frame().await
@@ -60,16 +60,16 @@ mod tests {
             Body::new(StreamBody::new(futures::stream::iter(frames)))
         };
         for parts in [&["", "head message"][..], &["head", " ", "", "message"], &["head message", ""]] {
-            assert_eq!(collected(request(parts), 7).await.unwrap(), "head message", "{parts:?}");
-            let refused = collected(request(parts), 6).await.unwrap_err();
+            assert_eq!(collect(request(parts), 7).await.unwrap(), "head message", "{parts:?}");
+            let refused = collect(request(parts), 6).await.unwrap_err();
             assert_eq!(refused.message(), "grpc: received message larger than max (6)");
             assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
         }
-        assert!(collected(request(&[]), 0).await.unwrap().is_empty());
-        assert!(collected(Body::empty(), 0).await.unwrap().is_empty());
+        assert!(collect(request(&[]), 0).await.unwrap().is_empty());
+        assert!(collect(Body::empty(), 0).await.unwrap().is_empty());
         let broken = futures::stream::iter([Err::<Frame<Bytes>, _>(Status::data_loss("broken"))]);
-        let error = collected(Body::new(StreamBody::new(broken)), 7).await.unwrap_err();
+        let error = collect(Body::new(StreamBody::new(broken)), 7).await.unwrap_err();
         assert_eq!((error.code(), error.message()), (tonic::Code::DataLoss, "broken"));
-        assert_eq!(collected(body(Bytes::from_static(b"again")), 7).await.unwrap(), "again");
+        assert_eq!(collect(body(Bytes::from_static(b"again")), 7).await.unwrap(), "again");
     }
 }

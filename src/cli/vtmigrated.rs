@@ -3,11 +3,11 @@
 use clap::Args;
 
 /// Heading of such flags in the help.
-pub(super) const OURS: &str = "Flags that stock does not have";
+pub(super) const NOT_IN_VTCTLD: &str = "Flags that stock does not have";
 
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = OURS)]
-pub struct OurArgs {
+#[command(next_help_heading = NOT_IN_VTCTLD)]
+pub struct VtmigratedArgs {
     /// Take mounts whose topology cannot be reached or is empty
     #[arg(long)]
     pub allow_unreachable_mounts: bool,

@@ -24,7 +24,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// How often the files are compared with what was read.
 const PERIOD: Duration = Duration::from_secs(2);
 /// Files that cannot be read within this time are on a server that does not answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes a value of the contents of files.
 type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T> + Send + Sync>;
@@ -85,7 +85,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         };
         let late = |_| Err(Error::Flags(format!("{} cannot be read in time", self.names())));
         let failed = |error| Err(Error::Flags(format!("{}: {error}", self.names())));
-        tokio::time::timeout(PATIENCE, reading).await.map_or_else(late, |read| read.unwrap_or_else(failed))
+        tokio::time::timeout(READ_TIMEOUT, reading).await.map_or_else(late, |read| read.unwrap_or_else(failed))
     }
 
     /// The value of the files as they are now. When they cannot be used, that is logged, and the value before is answered.

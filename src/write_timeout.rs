@@ -9,14 +9,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// Fails writes of which the other side has taken nothing for some time.
-pub struct Patient<T> {
+pub struct WriteTimeout<T> {
     inner: T,
     limit: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Patient<T> {
+impl<T> WriteTimeout<T> {
     /// Writes may wait for `limit`.
     pub fn new(inner: T, limit: Duration) -> Self {
         Self { inner, limit, waiting: None }
@@ -36,13 +36,13 @@ impl<T> Patient<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, data);
         self.judge(cx, written)
@@ -81,7 +81,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_stops_ends_the_write_and_a_slow_one_does_not() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut ours = Patient::new(ours, Duration::from_secs(2));
+        let mut ours = WriteTimeout::new(ours, Duration::from_secs(2));
         let slow = async {
             let mut read = vec![0; 64];
             for _ in 0..10 {

@@ -5,25 +5,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::one::One;
+use super::answer_state::AnswerState;
 use super::{Answers, KEPT, Numbered};
 
 /// Answers of which HTTP/2 has got parts since it wrote; each is in here once at most.
 #[derive(Debug, Default)]
-pub(super) struct Passed {
+pub(super) struct Http2Parts {
     /// Those whose parts came before HTTP/2 had read all there was: it has them when it writes.
     old: Vec<u64>,
     new: Vec<u64>,
 }
 
-impl Passed {
+impl Http2Parts {
     /// HTTP/2 has got a part of this answer.
     pub(super) fn add(&mut self, number: u64) {
         self.new.push(number);
     }
 
     /// HTTP/2 has read all there was, and writes what it has. These answers are open.
-    pub(super) fn writes(&mut self, answers: &Numbered<One>) {
+    pub(super) fn writes(&mut self, answers: &Numbered<AnswerState>) {
         if self.old.is_empty() {
             std::mem::swap(&mut self.old, &mut self.new);
             return;

@@ -1,4 +1,4 @@
-//! Places of calls: a bound on the work that is under way, from a whole request to the end of the work, and one on the answers
+//! Slots of calls: a bound on the work that is under way, from a whole request to the end of the work, and one on the answers
 //! that wait for their clients, after that or during it; and a bound on the bytes that both hold.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,63 +7,63 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Answers;
-use super::answers::Received;
-use super::turns::{Taken, Turns};
-use super::unread::{GRACE, Unread};
+use super::answers::RequestBytes;
+use super::slot_queue::{HeldSlot, SlotQueue};
+use super::unread::{GRACE, UnreadAnswers};
 
-/// While all places are taken a call waits for its turn, a second at most. Clients that do not read are looked for as often as they
+/// While all slots are taken a call waits for its turn, a second at most. Clients that do not read are looked for as often as they
 /// have a moment to begin: with longer waits a call would wait two of them for each.
 const LOOKS: usize = 10;
 const LOOK: Duration = GRACE;
 
 /// So many calls at once, and so many answers that nobody has read yet.
 #[derive(Clone, Debug)]
-pub struct Places {
-    calls: Arc<Turns>,
-    unread: Arc<Unread>,
+pub struct CallSlots {
+    calls: Arc<SlotQueue>,
+    unread: Arc<UnreadAnswers>,
 }
 
-/// One call's place, once it has taken one. It is in the extensions of the request; whoever works on the call after its caller
-/// has gone keeps a clone. The last clone gives the place back.
+/// One call's slot, once it has taken one. It is in the extensions of the request; whoever works on the call after its caller
+/// has gone keeps a clone. The last clone gives the slot back.
 #[derive(Clone, Debug, Default)]
-pub struct Place(Arc<Call>);
+pub struct CallSlot(Arc<Call>);
 
 /// What a call holds.
 #[derive(Debug, Default)]
 struct Call {
-    taken: Mutex<Option<Taken>>,
+    taken: Mutex<Option<HeldSlot>>,
     /// What is here of its request.
-    received: Option<Received>,
+    received: Option<RequestBytes>,
 }
 
-impl Places {
+impl CallSlots {
     /// At most `calls` at once, and twice as many answers that wait; requests and answers may hold so many bytes.
     pub fn new(calls: usize, bytes: usize) -> Self {
         let calls = calls.max(1);
-        Self { calls: Arc::new(Turns::new(calls)), unread: Arc::new(Unread::new(calls, bytes)) }
+        Self { calls: Arc::new(SlotQueue::new(calls)), unread: Arc::new(UnreadAnswers::new(calls, bytes)) }
     }
 
-    /// Takes a place for a call of a connection; false when none is left. Clients that do not read their answers are given up for it.
-    pub fn take(&self, place: &Place, connection: &Answers) -> bool {
+    /// Takes a slot for a call of a connection; false when none is left. Clients that do not read their answers are given up for it.
+    pub fn take(&self, slot: &CallSlot, connection: &Answers) -> bool {
         if !self.unread.has_room(connection) {
             return false;
         }
         let free = || self.calls.take();
         let Some(taken) = free().or_else(|| self.unread.give_up_a_holder().then(free).flatten()) else { return false };
-        place.hold(taken);
+        slot.hold(taken);
         true
     }
 
     /// Takes one that is free at once; false when none is, or when there is no room for an answer.
-    pub fn take_free(&self, place: &Place, connection: &Answers) -> bool {
+    pub fn take_free(&self, slot: &CallSlot, connection: &Answers) -> bool {
         let taken = self.unread.has_room(connection).then(|| self.calls.take());
         let Some(taken) = taken.flatten() else { return false };
-        place.hold(taken);
+        slot.hold(taken);
         true
     }
 
     /// Like [`Self::take`], but waits for the connection's turn when none is left; false when that does not come in a second.
-    pub async fn turn(&self, place: &Place, connection: &Answers) -> bool {
+    pub async fn turn(&self, slot: &CallSlot, connection: &Answers) -> bool {
         if !self.unread.has_room(connection) {
             return false;
         }
@@ -72,12 +72,12 @@ impl Places {
             Err(turn) => self.wait(turn).await.filter(|_| self.unread.has_room_still(connection)),
         };
         let Some(taken) = taken else { return false };
-        place.hold(taken);
+        slot.hold(taken);
         true
     }
 
-    /// The place of a call whose turn comes; none when it does not come in time.
-    async fn wait(&self, mut turn: oneshot::Receiver<Taken>) -> Option<Taken> {
+    /// The slot of a call whose turn comes; none when it does not come in time.
+    async fn wait(&self, mut turn: oneshot::Receiver<HeldSlot>) -> Option<HeldSlot> {
         for _ in 0..LOOKS {
             self.unread.give_up_a_holder();
             if let Ok(taken) = tokio::time::timeout(LOOK, &mut turn).await {
@@ -92,7 +92,7 @@ impl Places {
         self.unread.connection()
     }
 
-    /// True while clients are to hurry with reading: all places are taken, or much waits for them.
+    /// True while clients are to hurry with reading: all slots are taken, or much waits for them.
     pub(super) fn press(&self) -> bool {
         self.are_taken() || self.unread.presses()
     }
@@ -109,15 +109,15 @@ impl Places {
     }
 }
 
-impl Place {
-    /// The place of a request's call; one that holds nothing when nobody bounds its calls.
+impl CallSlot {
+    /// The slot of a request's call; one that holds nothing when nobody bounds its calls.
     pub fn of(extensions: &http::Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
 
     /// That of a call whose request begins to arrive on a connection.
     pub fn receiving(connection: &Arc<Answers>) -> Self {
-        Self(Arc::new(Call { taken: Mutex::default(), received: Some(Received::begin(connection)) }))
+        Self(Arc::new(Call { taken: Mutex::default(), received: Some(RequestBytes::begin(connection)) }))
     }
 
     /// So many bytes more of the request are here; false when there is no room for them.
@@ -130,7 +130,7 @@ impl Place {
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn hold(&self, taken: Taken) {
+    fn hold(&self, taken: HeldSlot) {
         *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }
 }

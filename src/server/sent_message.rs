@@ -38,7 +38,7 @@ tokio::task_local! {
 
 /// The body of a request, as far as it was read.
 #[derive(Clone, Debug)]
-pub struct Whole {
+pub struct SentMessage {
     data: Arc<Mutex<BytesMut>>,
     compressed: Option<Compression>,
 }
@@ -50,7 +50,7 @@ enum Compression {
     Zstd,
 }
 
-impl Whole {
+impl SentMessage {
     /// The request with its body kept while it is read, if its RPC is one of those.
     pub fn keep(mut request: http::Request<Body>) -> http::Request<Body> {
         let path = request.uri().path();
@@ -62,9 +62,9 @@ impl Whole {
             Some(b"zstd") => Some(Compression::Zstd),
             _ => None,
         };
-        let whole = Self { data: Arc::default(), compressed };
-        request.extensions_mut().insert(whole.clone());
-        request.map(|inner| Body::new(Copied { inner, whole }))
+        let sent = Self { data: Arc::default(), compressed };
+        request.extensions_mut().insert(sent.clone());
+        request.map(|inner| Body::new(Copied { inner, sent }))
     }
 
     /// Keeps what passes, as long as it may be of the message. What comes behind one is read and dropped, and nobody bounds it:
@@ -78,10 +78,10 @@ impl Whole {
 
     /// The message of a request that was read and decoded; `None` when it was not kept, or not the only one.
     pub fn message(extensions: &http::Extensions) -> Option<Bytes> {
-        let whole = extensions.get::<Self>()?;
-        let data = std::mem::take(&mut *whole.data.lock().unwrap_or_else(PoisonError::into_inner));
+        let sent = extensions.get::<Self>()?;
+        let data = std::mem::take(&mut *sent.data.lock().unwrap_or_else(PoisonError::into_inner));
         let (is_compressed, message) = only(data)?;
-        if is_compressed { whole.compressed?.decompress(&message) } else { Some(message) }
+        if is_compressed { sent.compressed?.decompress(&message) } else { Some(message) }
     }
 }
 
@@ -124,7 +124,7 @@ pub fn field(number: u32) -> Option<Bytes> {
 /// A body that is copied while it passes.
 struct Copied {
     inner: Body,
-    whole: Whole,
+    sent: SentMessage,
 }
 
 impl HttpBody for Copied {
@@ -136,7 +136,7 @@ impl HttpBody for Copied {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.whole.keep_more(data);
+            self.sent.keep_more(data);
         }
         Poll::Ready(frame)
     }
@@ -161,10 +161,10 @@ mod tests {
         let frames = parts.into_iter().map(|part| Ok::<_, Status>(Frame::data(Bytes::from(part))));
         let body = Body::new(StreamBody::new(futures::stream::iter(frames)));
         let uri = "/vtctlservice.Vtctld/AddCellInfo";
-        let (parts, body) = Whole::keep(http::Request::builder().uri(uri).body(body).unwrap()).into_parts();
+        let (parts, body) = SentMessage::keep(http::Request::builder().uri(uri).body(body).unwrap()).into_parts();
         body.collect().await.unwrap();
-        let kept = parts.extensions.get::<Whole>().unwrap().data.lock().unwrap().len();
-        (kept, Whole::message(&parts.extensions))
+        let kept = parts.extensions.get::<SentMessage>().unwrap().data.lock().unwrap().len();
+        (kept, SentMessage::message(&parts.extensions))
     }
 
     #[tokio::test]

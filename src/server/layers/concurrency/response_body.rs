@@ -10,7 +10,7 @@ use http_body::{Body as _, Frame};
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::guard::{Answer, Answers, Place};
+use crate::guard::{Answer, Answers, CallSlot};
 
 /// So many bytes of an answer are taken from the work before its client has taken those before.
 const AHEAD: usize = 1 << 20;
@@ -18,8 +18,8 @@ const AHEAD: usize = 1 << 20;
 /// until it drops it.
 const PART: usize = 16 << 10;
 
-/// An answer's body, which holds the call's place until the work has ended, and tells whether its client takes it.
-pub(super) struct Leaving {
+/// An answer's body, which holds the call's slot until the work has ended, and tells whether its client takes it.
+pub(super) struct ResponseBody {
     /// What the work still makes; none when it has ended.
     inner: Option<Body>,
     ahead: VecDeque<Result<Frame<Bytes>, Status>>,
@@ -28,9 +28,9 @@ pub(super) struct Leaving {
     answer: Option<Answer>,
 }
 
-impl Leaving {
-    pub(super) fn new(body: Body, answers: &Arc<Answers>, place: Place) -> Self {
-        let answer = (!body.is_end_stream()).then(|| answers.begin(place));
+impl ResponseBody {
+    pub(super) fn new(body: Body, answers: &Arc<Answers>, slot: CallSlot) -> Self {
+        let answer = (!body.is_end_stream()).then(|| answers.begin(slot));
         Self { inner: Some(body), ahead: VecDeque::new(), bytes: 0, answer }
     }
 
@@ -73,7 +73,7 @@ fn length(made: &Result<Frame<Bytes>, Status>) -> usize {
     made.as_ref().ok().and_then(Frame::data_ref).map(Bytes::len).unwrap_or_default()
 }
 
-impl http_body::Body for Leaving {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -117,7 +117,7 @@ mod tests {
     async fn an_answer_is_given_in_parts() {
         for (size, expected) in [(40_000, vec![16_384, 16_384, 7232]), (16_385, vec![16_384, 1]), (9, vec![9])] {
             let body = Body::new(Full::new(Bytes::from(vec![b'x'; size])));
-            let mut leaving = Leaving::new(body, &Arc::default(), Place::default());
+            let mut leaving = ResponseBody::new(body, &Arc::default(), CallSlot::default());
             let mut parts = Vec::new();
             while let Some(part) = leaving.frame().await {
                 parts.push(part.unwrap().into_data().unwrap().len());
