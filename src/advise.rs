@@ -218,7 +218,7 @@ pub(crate) fn finding(finding: &Finding) -> serde_json::Value {
         "severity": severity(finding),
         "subject": finding.subject,
         "cause": finding.cause,
-        "mend": finding.mend,
+        "fix": finding.fix,
         "cleanable": finding.cleanable,
     })
 }
@@ -232,11 +232,11 @@ fn text(report: &Report) -> String {
 /// Adds findings, what the last VDiff found, and numbered steps, each on lines of its own.
 pub(crate) fn add(text: &mut String, findings: &[Finding], vdiff: &str, steps: &[String]) {
     for finding in findings {
-        let Finding { id, subject, cause, mend, cleanable, .. } = finding;
+        let Finding { id, subject, cause, fix, cleanable, .. } = finding;
         let mark = if *cleanable { ", cleanable" } else { "" };
         write!(text, "\n{} {id} {subject}: {cause}{mark}", severity(finding)).ok();
-        if !mend.is_empty() {
-            write!(text, "\n    {mend}").ok();
+        if !fix.is_empty() {
+            write!(text, "\n    {fix}").ok();
         }
     }
     if !vdiff.is_empty() {

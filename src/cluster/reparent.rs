@@ -59,7 +59,7 @@ struct State {
 }
 
 /// Whether a shard can be served by [`planned`]: it never had a primary, or the wanted one is primary already and
-/// only its replicas are to be mended. Three round trips.
+/// only its replicas are to be repaired. Three round trips.
 ///
 /// # Errors
 /// Those of reading the shard.
@@ -70,7 +70,7 @@ pub async fn first_election(context: &Context, wanted: &Wanted) -> Result<bool> 
 }
 
 /// Makes the wanted tablet, or the best one, the first primary of its shard, and the others its replicas. The tablet itself
-/// writes the shard's record, as in stock. Done again with the same tablet it mends replicas that could not follow.
+/// writes the shard's record, as in stock. Done again with the same tablet it repairs replicas that could not follow.
 ///
 /// # Errors
 /// Refused with [`Reason::NOT_FIRST_ELECTION`] before anything is done: shards that have a primary. All tablets must answer.
@@ -91,7 +91,7 @@ enum Step {
     /// Nobody was ever primary.
     First,
     /// The wanted tablet is primary; its replicas may not follow it.
-    Mend,
+    Repair,
 }
 
 fn step(record: &Shard, tablets: &[Tablet], wanted: &Wanted) -> Option<Step> {
@@ -99,7 +99,7 @@ fn step(record: &Shard, tablets: &[Tablet], wanted: &Wanted) -> Option<Step> {
     match (primaries.next(), primaries.next()) {
         (None, _) if record.primary_alias.is_none() && record.primary_term_start_time.is_none() => Some(Step::First),
         (Some(primary), None) if primary.alias == wanted.new => {
-            (record.primary_alias.is_none() || record.primary_alias == wanted.new).then_some(Step::Mend)
+            (record.primary_alias.is_none() || record.primary_alias == wanted.new).then_some(Step::Repair)
         }
         _ => None,
     }
@@ -135,7 +135,7 @@ async fn planned_locked(context: &Context, wanted: &Wanted, lock: &Lock) -> Resu
     let wait = wanted.wait_replicas.unwrap_or(WAIT_REPLICAS);
     let position = match step {
         Step::First => init_primary(context, &primary, state.durability, wait).await?,
-        Step::Mend => mend_primary(context, &primary).await?,
+        Step::Repair => repair_primary(context, &primary).await?,
     };
     held(lock).await?;
     let journal = journal::Journal { action: "PlannedReparentShard", primary: &primary, position, wait };
@@ -168,7 +168,7 @@ async fn init_primary(context: &Context, primary: &Tablet, durability: Durabilit
 }
 
 /// Makes sure that the primary takes writes. Answers its position.
-async fn mend_primary(context: &Context, primary: &Tablet) -> Result<String> {
+async fn repair_primary(context: &Context, primary: &Tablet) -> Result<String> {
     let name = crate::tablet::alias(primary);
     let doing = || format!("failed to SetReadWrite on current primary {name}");
     let written = context.tablets.set_read_write(primary, manager::SetReadWriteRequest {}).await;

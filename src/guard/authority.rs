@@ -1,7 +1,7 @@
 //! Requests with an empty `:authority`, which the HTTP/2 library takes for malformed and resets.
 //!
 //! VTAdmin before 23.0.7 and 24.0.4 sends such, and servers written in Go take them. So what a client sends is looked through:
-//! in a HEADERS frame the field is given a value, and the frame's length is mended. The fields that are replaced (RFC 7541:
+//! in a HEADERS frame the field is given a value, and the frame's length is corrected. The fields that are replaced (RFC 7541:
 //! the entry of the static table, or a literal that is not indexed) leave the compression's state as it is. A literal that
 //! is indexed is left alone, for its size counts on both sides; encoders have no use for it, the static table having the
 //! whole field.
@@ -25,7 +25,7 @@ const NAME: &[u8] = b":authority";
 /// `:authority: vtctld`, not indexed, its name being that of entry 1.
 const REPLACEMENT: &[u8] = b"\x01\x06vtctld";
 
-/// Mends what one client sends, in whatever pieces it comes.
+/// Corrects what one client sends, in whatever pieces it comes.
 pub struct Authority {
     /// Bytes to pass on: the rest of the preface, or of a frame.
     pass: usize,
@@ -40,7 +40,7 @@ impl Authority {
     }
 
     /// What to pass on for the next bytes; `None` for the same bytes. It may be empty: then more is needed first.
-    pub fn mend(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub fn correct(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         // nearly always, for clients write whole frames
         if self.held.is_empty()
             && let Some(pass) = passes(self.pass, bytes)
@@ -63,7 +63,7 @@ impl Authority {
             }
             let whole = self.held.len() > HEADER || length(&self.held) == 0;
             if whole {
-                same &= !mend(&mut self.held);
+                same &= !correct(&mut self.held);
             } else {
                 self.pass = length(&self.held);
             }
@@ -83,7 +83,7 @@ impl Authority {
 }
 
 /// How much is to be passed on after these bytes, so much of which is the rest of a frame; `None` when a frame of them is to be
-/// mended, or has to be held because it is cut off.
+/// corrected, or has to be held because it is cut off.
 fn passes(rest: usize, bytes: &[u8]) -> Option<usize> {
     let mut at = rest;
     while at < bytes.len() {
@@ -121,7 +121,7 @@ fn length(frame: &[u8]) -> usize {
 }
 
 /// Gives a whole HEADERS frame its authority; true when it had an empty one.
-fn mend(frame: &mut Vec<u8>) -> bool {
+fn correct(frame: &mut Vec<u8>) -> bool {
     let Some(found) = found(frame) else { return false };
     frame.splice(found, REPLACEMENT.iter().copied());
     let [_, a, b, c] = u32::try_from(frame.len() - HEADER).unwrap_or(u32::MAX).to_be_bytes();

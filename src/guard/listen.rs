@@ -154,8 +154,8 @@ pub struct Io {
     budget: FrameBudget,
     monitor: ReadMonitor,
     authority: Authority,
-    /// Read and mended, and not taken yet.
-    mended: Vec<u8>,
+    /// Read and corrected, and not taken yet.
+    corrected: Vec<u8>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -164,7 +164,7 @@ impl Io {
         let greeting = Some((0, Box::pin(tokio::time::sleep(FIRST_BYTES_TIMEOUT))));
         let monitor = ReadMonitor::new(Arc::clone(&peer.answers), slots);
         let (budget, authority) = (FrameBudget::new(Instant::now()), Authority::new());
-        Self { socket, peer, greeting, budget, monitor, authority, mended: Vec::new(), _slot: slot }
+        Self { socket, peer, greeting, budget, monitor, authority, corrected: Vec::new(), _slot: slot }
     }
 
     /// Counts what the client's socket took.
@@ -196,20 +196,20 @@ impl Io {
         Poll::Ready(Err(io::Error::other(why)))
     }
 
-    /// Gives what was mended, as far as there is room.
+    /// Gives what was corrected, as far as there is room.
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
-        let given = self.mended.len().min(buf.remaining());
-        buf.put_slice(self.mended.get(..given).unwrap_or_default());
-        self.mended.drain(..given);
-        if self.mended.is_empty() {
+        let given = self.corrected.len().min(buf.remaining());
+        buf.put_slice(self.corrected.get(..given).unwrap_or_default());
+        self.corrected.drain(..given);
+        if self.corrected.is_empty() {
             // an idle connection keeps no room for it
-            self.mended = Vec::new();
+            self.corrected = Vec::new();
         }
     }
 
     /// Reads what is to be read, and checks its frames.
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.mended.is_empty() {
+        if !self.corrected.is_empty() {
             self.give(buf);
             return Poll::Ready(Ok(()));
         }
@@ -226,7 +226,7 @@ impl Io {
             return self.unread();
         }
         let got = new.len();
-        let mended = if got == 0 { None } else { self.authority.mend(new) };
+        let corrected = if got == 0 { None } else { self.authority.correct(new) };
         if let Some((seen, limit)) = &mut self.greeting {
             *seen = seen.saturating_add(got);
             if *seen >= GREETING {
@@ -235,14 +235,14 @@ impl Io {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 client showed itself")));
             }
         }
-        let Some(mended) = mended else { return read };
+        let Some(corrected) = corrected else { return read };
         buf.set_filled(before);
-        if mended.is_empty() {
+        if corrected.is_empty() {
             // the rest of a frame is still to come; nothing given would mean that there is none
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.mended = mended;
+        self.corrected = corrected;
         self.give(buf);
         read
     }

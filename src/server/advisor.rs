@@ -80,7 +80,7 @@ pub(super) fn encode(finding: preflight::Finding) -> Finding {
         severity: severity.into(),
         subject: finding.subject,
         cause: finding.cause,
-        mend: finding.mend,
+        fix: finding.mend,
         cleanable: false,
     }
 }

@@ -95,7 +95,7 @@ impl Explain for Error {
             Self::ResourceExhausted(_) => Code::ResourceExhausted,
             Self::PartialResult(_) | Self::Unreachable { .. } => Code::Unavailable,
             Self::NotEmpty(_) | Self::WrongServer { .. } | Self::ReadOnly(_) => Code::FailedPrecondition,
-            // mended by whoever runs this program, not by the caller
+            // fixed by whoever runs this program, not by the caller
             Self::Backend { detail, .. } if detail.starts_with(NOT_ALLOWED) => Code::FailedPrecondition,
             Self::NoImplementation(_) | Self::BadName(_) => Code::InvalidArgument,
             Self::Backend { detail, .. } if detail.contains(TOO_LARGE) => Code::ResourceExhausted,
@@ -139,8 +139,8 @@ impl Explain for Error {
             }
             Self::BadData { path, .. } => {
                 let looks = "the record is not what Vitess writes there: look at it with GetTopologyPath";
-                let mend = super::srv_vschema::mend(path).map(|mend| format!("; to put another in its place: {mend}"));
-                format!("{looks}{}", mend.unwrap_or_default())
+                let fix = super::srv_vschema::fix(path).map(|fix| format!("; to put another in its place: {fix}"));
+                format!("{looks}{}", fix.unwrap_or_default())
             }
             Self::NoImplementation(_) | Self::Unsupported(_) => format!("supported: {}", super::KINDS.join(", ")),
             Self::WrongServer { .. } => {

@@ -61,8 +61,8 @@ pub async fn rebuild_reachable(global: &Arc<dyn Conn>, cells: &Cells) -> Result<
         let why = format!("{error}; cells serve what they had of it, until: ApplyVSchema --vschema-file … {keyspace}");
         cells.pass_over(format!("the VSchema of keyspace {keyspace}"), why);
     }
-    for (Rules { name, mend, .. }, error) in &message.undecodable_rules {
-        let why = format!("{error}; cells serve what they had of them, until: {mend}");
+    for (Rules { name, fix, .. }, error) in &message.undecodable_rules {
+        let why = format!("{error}; cells serve what they had of them, until: {fix}");
         cells.pass_over(format!("the record of the {name}"), why);
     }
     match cells.left_out().into_iter().next() {
@@ -107,7 +107,7 @@ struct Rules {
     always: bool,
     name: &'static str,
     /// What puts others in their place, or takes them away.
-    mend: &'static str,
+    fix: &'static str,
     decoded: fn(Bytes) -> std::result::Result<(), DecodeError>,
 }
 
@@ -117,7 +117,7 @@ const RULES: [Rules; 4] = [
         path: paths::ROUTING_RULES,
         always: true,
         name: "routing rules",
-        mend: "ApplyRoutingRules --rules-file …",
+        fix: "ApplyRoutingRules --rules-file …",
         decoded: proven::<RoutingRules>,
     },
     Rules {
@@ -125,7 +125,7 @@ const RULES: [Rules; 4] = [
         path: paths::SHARD_ROUTING_RULES,
         always: true,
         name: "shard routing rules",
-        mend: "ApplyShardRoutingRules --rules-file …",
+        fix: "ApplyShardRoutingRules --rules-file …",
         decoded: proven::<ShardRoutingRules>,
     },
     Rules {
@@ -133,7 +133,7 @@ const RULES: [Rules; 4] = [
         path: paths::KEYSPACE_ROUTING_RULES,
         always: false,
         name: "keyspace routing rules",
-        mend: "ApplyKeyspaceRoutingRules --rules-file …",
+        fix: "ApplyKeyspaceRoutingRules --rules-file …",
         decoded: proven::<KeyspaceRoutingRules>,
     },
     Rules {
@@ -141,19 +141,19 @@ const RULES: [Rules; 4] = [
         path: paths::MIRROR_RULES,
         always: true,
         name: "mirror rules",
-        mend: "delete that key with the topology's own client, then RebuildVSchemaGraph",
+        fix: "delete that key with the topology's own client, then RebuildVSchemaGraph",
         decoded: proven::<MirrorRules>,
     },
 ];
 
 /// What puts another record in the place of one that cannot be decoded, by its full key; `None` where nothing here does.
-pub(super) fn mend(path: &str) -> Option<String> {
+pub(super) fn fix(path: &str) -> Option<String> {
     let is_at = |end: &str| path.strip_suffix(end).is_some_and(|before| before.ends_with('/'));
     if is_at(paths::SRV_VSCHEMA) {
         return Some("RebuildVSchemaGraph".to_owned());
     }
     if let Some(rules) = RULES.iter().find(|rules| is_at(rules.path)) {
-        return Some(rules.mend.to_owned());
+        return Some(rules.fix.to_owned());
     }
     let (_, keyspace) = path.strip_suffix("/VSchema")?.rsplit_once("/keyspaces/")?;
     Some(format!("ApplyVSchema --vschema-file … {keyspace}"))
@@ -273,7 +273,7 @@ mod tests {
             ("/vitess/zone1/SrvVSchema", Some("RebuildVSchemaGraph")),
             ("/vitess/global/keyspaces/customer/Keyspace", None),
         ] {
-            assert_eq!(mend(path).as_deref(), command, "{path}");
+            assert_eq!(fix(path).as_deref(), command, "{path}");
             let help = Error::BadData { path: path.to_owned(), detail: "bad".to_owned() }.help();
             assert!(help.ends_with(command.unwrap_or("look at it with GetTopologyPath")), "{help}");
         }

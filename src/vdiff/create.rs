@@ -148,7 +148,7 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
             ("Copying", _) => "wait until the copy is done: see Migrate status",
             (_, "for vdiff") => "another VDiff is being set up at this moment: run the command again",
             ("Stopped", _) => "start it with Workflow start, then run the command again",
-            ("Error", _) => "mend what the message says, then run the command again",
+            ("Error", _) => "fix what the message says, then run the command again",
             _ => help,
         };
         let subject = format!("{keyspace}/{} stream {}", target.shard, stream.id);

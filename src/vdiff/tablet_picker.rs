@@ -197,7 +197,7 @@ impl Choice<'_> {
         Error::precondition(
             Reason::NO_HEALTHY_TABLET,
             text,
-            "mend these tablets, or take other ones with --tablet-types",
+            "fix these tablets, or take other ones with --tablet-types",
         )
     }
 }

@@ -113,13 +113,13 @@ pub(super) fn streams(
         let known = trouble.get(subject.as_str()).map(|finding| Problem {
             reason: finding.id.to_string(),
             cause: finding.cause.clone(),
-            mend: finding.mend.clone(),
+            fix: finding.mend.clone(),
         });
         // a stream that copies may be in trouble too
         let told = || Problem {
             reason: Reason::ERROR.to_string(),
             cause: stream.message.chars().take(MESSAGE).collect(),
-            mend: "mend what the message says; the stream goes on by itself".into(),
+            fix: "fix what the message says; the stream continues by itself".into(),
         };
         Stream {
             id: stream.id,

@@ -35,7 +35,7 @@ pub async fn look(context: &Context, name: String, record: ExternalVitessCluster
                 mount.problem = Some(Problem {
                     reason: Reason::MOUNT_ROOT_MISSING.to_string(),
                     cause: format!("the root {} holds neither keyspaces nor cells", mount.root),
-                    mend: "check --topo-root: unregister the mount and register it again".into(),
+                    fix: "check --topo-root: unregister the mount and register it again".into(),
                 });
             }
         }

@@ -55,13 +55,13 @@ pub struct Problem {
     pub reason: String,
     pub cause: String,
     /// A command or a step; empty when the cause says it all.
-    pub mend: String,
+    pub fix: String,
 }
 
 impl Problem {
     /// An error as a problem.
     pub fn of(error: &dyn Explain) -> Self {
-        Self { reason: error.reason().to_string(), cause: error.to_string(), mend: error.help() }
+        Self { reason: error.reason().to_string(), cause: error.to_string(), fix: error.help() }
     }
 
     /// Nothing was answered in time.
@@ -69,7 +69,7 @@ impl Problem {
         Self {
             reason: Reason::DEADLINE.to_string(),
             cause: format!("no answer within {seconds} s"),
-            mend: "check that the topology and the tablets answer; the next round tries again".into(),
+            fix: "check that the topology and the tablets answer; the next round tries again".into(),
         }
     }
 }

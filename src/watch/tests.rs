@@ -169,8 +169,8 @@ fn differences_of_columns_stay_until_they_are_compared_again() {
     let between = rig.round(one(Ok(found(false, Vec::new()))));
     assert_eq!(between.migrations[0].findings, [drift]);
     assert!(!between.migrations[0].go && between.migrations[0].verdict == "NO-GO (column lost, 1 reason)");
-    let mended = rig.round(one(Ok(found(true, Vec::new()))));
-    assert!(mended.migrations[0].go && mended.migrations[0].findings.is_empty());
+    let fixed = rig.round(one(Ok(found(true, Vec::new()))));
+    assert!(fixed.migrations[0].go && fixed.migrations[0].findings.is_empty());
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl WaysBack {
                 Err(why) => known.stale(&Problem {
                     reason: Reason::NOT_READ.to_string(),
                     cause: format!("its record cannot be read: {why}"),
-                    mend: format!("take it away: {}", unread::command((keyspace, workflow))),
+                    fix: format!("remove it: {}", unread::command((keyspace, workflow))),
                 }),
             }
             self.known.insert(names, known);

@@ -1,5 +1,5 @@
 //! A topology that holds garbage: every call that needs the record says so with DATA_LOSS, changes nothing, and works again
-//! when the record is mended. The server's log is searched for panics when it ends.
+//! when the record is fixed. The server's log is searched for panics when it ends.
 
 use std::collections::BTreeMap;
 

@@ -112,7 +112,7 @@ async fn a_rival_inserts_rows_of_the_same_name_in_the_middle_of_create() {
     let (created, ()) = tokio::join!(creating, rival);
     let refusal = created.unwrap_err();
     assert_eq!(refusal.code(), Code::AlreadyExists, "{refusal:?}");
-    assert!(refusal.message().contains("somebody else created it at the same moment"), "{refusal:?}");
+    assert!(refusal.message().contains("another client created it at the same time"), "{refusal:?}");
     assert!(rig.record().await.is_none());
     // the rival's stream is there, and ours are gone
     let status = status(&server).await.unwrap();
@@ -136,7 +136,7 @@ async fn somebody_holds_the_lock() {
     assert_eq!(refusal.code(), Code::DeadlineExceeded, "{refusal:?}");
     let text = format!("deadline exceeded: {GLOBAL_ROOT}/keyspaces/customer/locks");
     assert!(refusal.message().contains(&text), "{refusal:?}");
-    assert!(refusal.message().contains("somebody else holds this lock"), "{refusal:?}");
+    assert!(refusal.message().contains("another operation holds this lock"), "{refusal:?}");
     assert_eq!(rig.locks().await.len(), 1, "our own keys are gone");
     client.lease_revoke(lease).await.unwrap();
     rig.expect_as(&before, "a create that got no lock").await;

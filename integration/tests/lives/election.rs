@@ -77,7 +77,7 @@ async fn a_shard_without_a_primary_gets_one_and_the_other_replicates_from_it() {
     let refused = one.run("vt_commerce", "insert into t values (3)").await.unwrap_err().to_string();
     assert!(refused.contains("super-read-only"), "{refused}");
 
-    // the same again mends replicas; another primary is not this program's business
+    // the same again fixes replicas; another primary is not this program's business
     let mut conn = one.connect("").await.unwrap();
     conn.query_drop("stop slave").await.unwrap();
     conn.disconnect().await.unwrap();

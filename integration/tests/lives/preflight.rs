@@ -194,7 +194,7 @@ async fn several_things_at_once(life: &Life, before: &(Snapshot, Snapshot)) {
     expect_unchanged(life, before, "several refusals").await;
 }
 
-/// A shard whose primary has no tablet record is a state to be mended, not something that was not found.
+/// A shard whose primary has no tablet record is a state to be fixed, not something that was not found.
 async fn a_primary_without_record(life: &Life) {
     let key = "/vitess/zone2/tablets/zone2-0000000200/Tablet";
     let record = life.target.etcd().dump(key).await.unwrap().remove(key).unwrap();

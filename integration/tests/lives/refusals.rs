@@ -156,7 +156,7 @@ async fn vindexes_that_the_source_cannot_be_told() {
     r.expect(migrate("commerce", "lookup"), Code::FailedPrecondition, "could not find a vindex to compute keyspace id")
         .await;
 
-    // the command that is printed mends it
+    // the command that is printed fixes it
     let error = r.expect(migrate("commerce", "params"), Code::FailedPrecondition, unknown).await;
     let command = error.message().split_once("vtctldclient ApplyVSchema --vschema '").unwrap().1;
     let json = command.strip_suffix("' commerce").unwrap().replace(r"'\''", "'");

@@ -6,9 +6,9 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// All that is passed on of what comes in pieces of `size` bytes.
-fn mended(bytes: &[u8], size: usize) -> Vec<u8> {
+fn corrected(bytes: &[u8], size: usize) -> Vec<u8> {
     let mut authority = Authority::new();
-    bytes.chunks(size).flat_map(|piece| authority.mend(piece).unwrap_or_else(|| piece.to_vec())).collect()
+    bytes.chunks(size).flat_map(|piece| authority.correct(piece).unwrap_or_else(|| piece.to_vec())).collect()
 }
 
 /// `:method: POST`, `:scheme: http`, a path, then a field, then one that is indexed and one of a long value.
@@ -32,7 +32,7 @@ fn an_empty_authority_gets_a_value_however_it_is_written() {
             let sent = [&[b'x'; PREFACE], others.as_slice(), &sent, &others, &sent].concat();
             let wanted = [&[b'x'; PREFACE], others.as_slice(), &wanted, &others, &wanted].concat();
             for size in [1, 2, 7, 23, 300, sent.len()] {
-                assert_eq!(mended(&sent, size), wanted, "{empty:?} {flags} in pieces of {size}");
+                assert_eq!(corrected(&sent, size), wanted, "{empty:?} {flags} in pieces of {size}");
             }
         }
     }
@@ -55,24 +55,24 @@ fn everything_else_is_passed_on_as_it_is() {
     for bytes in odd {
         let sent = [&header, bytes, bytes].concat();
         for size in [1, 5, sent.len()] {
-            assert_eq!(mended(&sent, size), sent);
+            assert_eq!(corrected(&sent, size), sent);
         }
         let mut authority = Authority::new();
-        assert_eq!(authority.mend(&sent), None, "nothing is copied");
+        assert_eq!(authority.correct(&sent), None, "nothing is copied");
         // nor when a frame of another kind comes in parts
         let data = frame(0, 1, b"data");
-        assert_eq!(authority.mend(&[bytes, &data[..HEADER + 1]].concat()), None);
-        assert_eq!(authority.mend(&[&data[HEADER + 1..], bytes].concat()), None);
+        assert_eq!(authority.correct(&[bytes, &data[..HEADER + 1]].concat()), None);
+        assert_eq!(authority.correct(&[&data[HEADER + 1..], bytes].concat()), None);
     }
 }
 
 #[test]
 fn what_is_held_is_bounded() {
     let mut authority = Authority::new();
-    assert_eq!(authority.mend(&[b'x'; PREFACE]), None);
+    assert_eq!(authority.correct(&[b'x'; PREFACE]), None);
     // a HEADERS frame longer than any is passed on as it comes
     let begun = [0xff, 0xff, 0xff, HEADERS, 4, 0, 0, 0, 1];
-    assert_eq!(authority.mend(&begun), None);
-    assert_eq!(authority.mend(&[0x81; 100_000]), None);
+    assert_eq!(authority.correct(&begun), None);
+    assert_eq!(authority.correct(&[0x81; 100_000]), None);
     assert!(authority.held.is_empty());
 }

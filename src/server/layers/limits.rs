@@ -9,7 +9,7 @@ use tower::util::MapResponse;
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 
-/// Mends the code of refused requests.
+/// Corrects the code of refused requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LimitsLayer;
 
@@ -19,11 +19,11 @@ impl<S> Layer<S> for LimitsLayer {
     type Service = MapResponse<S, fn(Response) -> Response>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        MapResponse::new(inner, mend)
+        MapResponse::new(inner, correct_code)
     }
 }
 
-fn mend(mut response: Response) -> Response {
+fn correct_code(mut response: Response) -> Response {
     if is_oversized(response.headers()) {
         response.headers_mut().insert(STATUS, HeaderValue::from(i32::from(Code::ResourceExhausted)));
     }

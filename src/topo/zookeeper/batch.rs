@@ -101,7 +101,7 @@ impl<'a> Batch<'a> {
                 Err(MultiWriteError::RequestFailed { source: ZkError::SessionExpired | ZkError::ClientClosed }) => {}
                 Err(MultiWriteError::RequestFailed { source }) => return Err(self.zk.convert(&first, source)),
                 Err(MultiWriteError::OperationFailed { index, source }) => {
-                    self.mend(operations.get(index).copied(), source).await?;
+                    self.repair(operations.get(index).copied(), source).await?;
                 }
             }
         }
@@ -150,7 +150,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// The refusal itself, when it is the answer.
-    async fn mend(&mut self, operation: Option<For>, source: ZkError) -> Result<()> {
+    async fn repair(&mut self, operation: Option<For>, source: ZkError) -> Result<()> {
         let at = match operation {
             Some(For::Fence(at)) => {
                 return Err(Error::LockLost(self.fences.get(at).map(|(key, _)| key.clone()).unwrap_or_default()));

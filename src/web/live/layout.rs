@@ -90,7 +90,7 @@ pub fn banner(snapshot: &Snapshot) -> Markup {
         @if snapshot.interval == 0 {
             div class="problem warn" {
                 p { strong { "Nobody is watching" } }
-                p.mend { span.do { "What to do" } "start this server with " code { "--watch-interval=10s" } }
+                p.fix { span.do { "What to do" } "start this server with " code { "--watch-interval=10s" } }
             }
         } @else if snapshot.sequence == 0 {
             div class="problem quiet" { p { "Looking at the cluster for the first time…" } }

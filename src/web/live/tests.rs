@@ -35,7 +35,7 @@ fn migration(name: &str, tables: usize, shards: usize) -> Migration {
         seconds_left: Some(405),
     };
     let problem =
-        || Problem { reason: "ERROR".into(), cause: format!("{name} broke"), mend: format!("Workflow {name} start") };
+        || Problem { reason: "ERROR".into(), cause: format!("{name} broke"), fix: format!("Workflow {name} start") };
     let stream = |at: usize| Stream {
         id: 1,
         source_shard: format!("{name}{:02x}-", at % 16),
@@ -111,7 +111,7 @@ fn snapshot(sequence: u64, migrations: Vec<Migration>) -> Arc<Snapshot> {
         root: migration.mount.clone(),
         cells: vec![migration.mount.clone()],
         used_by: vec![format!("{}.{}", migration.keyspace, migration.workflow)],
-        problem: Some(Problem { reason: "X".into(), cause: migration.mount.clone(), mend: migration.mount.clone() }),
+        problem: Some(Problem { reason: "X".into(), cause: migration.mount.clone(), fix: migration.mount.clone() }),
         ..Mount::default()
     });
     Arc::new(Snapshot {

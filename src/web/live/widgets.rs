@@ -55,13 +55,13 @@ pub fn state_tone(state: &str, troubled: bool) -> Tone {
     }
 }
 
-/// What is wrong, and what mends it.
+/// What is wrong, and what fixes it.
 pub fn problem(title: &str, problem: &Problem, tone: Tone) -> Markup {
     html! {
         div class={ "problem " (tone.class()) } {
             p { strong { (title) } " " code.id { (problem.reason) } }
             p.cause { (problem.cause) }
-            @if !problem.mend.is_empty() { (mend(&problem.mend)) }
+            @if !problem.fix.is_empty() { (fix(&problem.fix)) }
         }
     }
 }
@@ -121,7 +121,7 @@ fn finding(finding: &Finding) -> Markup {
         Severity::Unchecked => Tone::Quiet,
     };
     let reason = finding.id.to_string();
-    problem(&finding.subject, &Problem { reason, cause: finding.cause.clone(), mend: finding.mend.clone() }, tone)
+    problem(&finding.subject, &Problem { reason, cause: finding.cause.clone(), fix: finding.mend.clone() }, tone)
 }
 
 /// `GO` or `NO-GO` of a verdict, and what is in its brackets.
@@ -133,13 +133,13 @@ pub fn verdict(text: &str) -> (&str, &str) {
 }
 
 /// A command or a step that helps. What follows the colon of a sentence is the command.
-fn mend(text: &str) -> Markup {
+fn fix(text: &str) -> Markup {
     const COMMANDS: [&str; 8] =
         ["Migrate ", "VDiff ", "Workflow ", "Mount ", "ApplyVSchema ", "PlannedReparentShard ", "Get", "vtmigrated "];
     let starts = |text: &str| COMMANDS.iter().any(|command| text.starts_with(command));
     let command = if starts(text) { Some(("", text)) } else { text.rsplit_once(": ").filter(|(_, rest)| starts(rest)) };
     html! {
-        p.mend {
+        p.fix {
             span.do { "What to do" }
             @match command {
                 Some((before, command)) => {

@@ -112,7 +112,7 @@ pub fn changed() -> Error {
         code: crate::error::Code::Aborted,
         reason: Reason::LEFTOVER_CHANGED,
         text: text.into(),
-        help: "look again".into(),
+        help: "run the report again".into(),
     }
 }
 

@@ -57,7 +57,7 @@ impl<'a> Vindexes<'a> {
 
     fn missing(&self, name: &str, table: &str) -> Error {
         let text = format!("vindex {name} not found for table {table}");
-        let help = format!("mend the vschema: ApplyVSchema --vschema-file <file> {}", self.target_keyspace);
+        let help = format!("fix the vschema: ApplyVSchema --vschema-file <file> {}", self.target_keyspace);
         Error::precondition(Reason::VINDEX_MISSING, text, help)
     }
 

@@ -84,7 +84,7 @@ pub fn trouble(alias: &str, told: &Replication, wanted: Option<&Position>) -> Op
             ("", _) => {
                 format!("see that its MySQL reaches its source, or in the source's cluster: ReparentTablet {alias}")
             }
-            _ => format!("mend what the error says, then in the source's cluster: StartReplication {alias}"),
+            _ => format!("fix what the error says, then in the source's cluster: StartReplication {alias}"),
         };
         return Some(Trouble {
             late: false,

@@ -19,7 +19,8 @@ pub struct Finding {
     pub subject: String,
     /// One sentence; where stock has a text for it, that is its beginning.
     pub cause: String,
-    /// The command or the step that mends it; empty when the cause says it all.
+    /// The command or the step that fixes it; empty when the cause says it all.
+    #[serde(rename = "fix")]
     pub mend: String,
     /// The code with which the operation refuses because of this alone.
     #[serde(skip)]

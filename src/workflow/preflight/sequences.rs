@@ -156,7 +156,7 @@ pub fn judge(
                 let cause = format!("sequence {name} of column {column} of table {table} is not found: {why}");
                 let mend = format!(
                     "make it in an unsharded keyspace (a table with the comment vitess_sequence, its next_id at least {from}, and \
-                     its vschema entry of type sequence), or mend the name with ApplyVSchema"
+                     its vschema entry of type sequence), or fix the name with ApplyVSchema"
                 );
                 Some(Finding::new(missing, subject, cause, mend))
             }

@@ -89,8 +89,8 @@ pub fn serving(
         }
         let other = tablets.iter().find(|tablet| of(tablet) == Some(&Health::Serving));
         let mend = other.map_or_else(
-            || "no tablet of the shard serves: mend one of them (see GetTablets and their logs)".to_owned(),
-            |other| format!("mend them, or use --cells {} --tablet-types {}", cell(other), name(other.r#type())),
+            || "no tablet of the shard serves: fix one of them (see GetTablets and their logs)".to_owned(),
+            |other| format!("fix them, or use --cells {} --tablet-types {}", cell(other), name(other.r#type())),
         );
         let cause = format!(
             "no tablet found to stream from in source shard {keyspace}/{shard}: none of its tablets of these types and cells \

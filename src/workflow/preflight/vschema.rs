@@ -46,7 +46,7 @@ pub fn columns(
                         let cause =
                             format!("column {column} of vindex {} is not in table {table} of the source", by.name);
                         let mend = format!(
-                            "mend the columns of the vindex in the vschema: ApplyVSchema --vschema-file <file> {keyspace}"
+                            "fix the columns of the vindex in the vschema: ApplyVSchema --vschema-file <file> {keyspace}"
                         );
                         let missing = Finding::new(&check::VINDEX_COLUMN_MISSING, subject, cause, mend);
                         let severity = if filters { missing.severity } else { Severity::Warns };

@@ -241,7 +241,7 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                 if !differing.is_empty() {
                     let differing = names::some(&differing, ", ");
                     let text = format!("the last VDiff ({}) found rows that differ in {differing}", diff.uuid);
-                    let mend = format!("see VDiff show last, mend the rows, then compare again: {command}");
+                    let mend = format!("see VDiff show last, fix the rows, then compare again: {command}");
                     found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));
                 } else if diff.state != "completed" {
                     let error = if diff.error.is_empty() { String::new() } else { format!(" ({})", diff.error) };
@@ -253,7 +253,7 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                         names::some(&differing, ", ")
                     );
                     let mend = format!(
-                        "see VDiff show {uuid}, mend the rows, then compare again: {command}; or forget it: VDiff \
+                        "see VDiff show {uuid}, fix the rows, then compare again: {command}; or forget it: VDiff \
                          --target-keyspace {keyspace} --workflow {workflow} delete {uuid}"
                     );
                     found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));

@@ -101,7 +101,7 @@ pub fn states(
 }
 
 /// What helps a stream with an error that it tries again after.
-const BY_ITSELF: &str = "mend what the message says; the stream goes on by itself";
+const BY_ITSELF: &str = "fix what the message says; the stream goes on by itself";
 /// The same of one that has more than the tablet which it wanted to read from.
 const TURNED_AWAY: &str = "where that source tablet only lags, the stream goes on by itself; one whose source was restored from a \
                            backup must not: cancel the workflow and create it again";

@@ -383,7 +383,7 @@ fn denied_by_others(source: &Keyspace, facts: &Facts) -> String {
         tables.dedup();
         let (keyspace, name) = (&source.name, &shard.name);
         told.push_str(&format!(
-            "; somebody else has denied tables of {keyspace}/{name}, where clients cannot write to them until that is lifted in its \
+            "; another program has denied tables of {keyspace}/{name}, where clients cannot write to them until that is lifted in its \
              cluster: SetShardTabletControl --remove --denied-tables {} {keyspace}/{name} primary",
             tables.join(",")
         ));

@@ -24,7 +24,7 @@ pub(super) fn unproven(
     let cause = "clients could write to the source after the target had read it for the last time, and no VDiff has found since that both \
                  have the same rows: going back would lose what clients of the target have changed in rows that the source lacks";
     let mend = format!(
-        "compare the rows, and mend those that differ, before you go back: {} --wait; or stay with the target: {}",
+        "compare the rows, and fix those that differ, before you go back: {} --wait; or stay with the target: {}",
         vdiff_command("create", names),
         command("cancel", names)
     );

@@ -186,7 +186,7 @@ mod tests {
         let differs = told(&preflight::check::DEFINITION_DIFFERS, "if that is not meant: drop the empty table");
         assert!(differs.contains("ApplySchema") && !differs.contains("drop"), "{differs}");
         let silent = &preflight::check::SOURCE_TABLET_NOT_SERVING;
-        assert_eq!(told(silent, "mend them, or use --cells zone1 --tablet-types replica"), "mend them");
+        assert_eq!(told(silent, "fix them, or use --cells zone1 --tablet-types replica"), "fix them");
         let other = &preflight::check::TABLE_IN_OTHER_WORKFLOW;
         assert_eq!(told(other, "end it first: x; or leave the table out with --exclude-tables"), "end it first: x");
         assert_eq!(told(other, "RebuildVSchemaGraph --cells zone1"), "RebuildVSchemaGraph --cells zone1");

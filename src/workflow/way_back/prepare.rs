@@ -361,7 +361,7 @@ async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock
     opening.end().await;
     if let Some(why) = opening.trouble() {
         let text = format!("the way back of workflow {}.{} could not be opened: {why}", names.0, names.1);
-        return Err(Error::precondition(Reason::WAY_BACK_NOT_OPEN, text, "mend that, and run the command again"));
+        return Err(Error::precondition(Reason::WAY_BACK_NOT_OPEN, text, "fix that, and run the command again"));
     }
     let summary = format!("the way back of workflow {}.{} is open{}", names.0, names.1, opening.missed());
     Ok(Told { phase: Phase::Open.word(), clear: true, summary, ..Told::default() })

@@ -107,7 +107,11 @@ pub async fn delete_streams(
         }
     }
     if !are_ours(&rows, back, facts)? {
-        tracing::warn!(workflow = back, keyspace = facts.keyspace, "streams of somebody else have that name, and stay");
+        tracing::warn!(
+            workflow = back,
+            keyspace = facts.keyspace,
+            "streams of another program have that name, and are kept"
+        );
         return Ok(left);
     }
     lock.check().await?;

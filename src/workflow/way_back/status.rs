@@ -301,11 +301,9 @@ mod tests {
         let ours = "--target-keyspace customer --workflow import";
         let told = |mend: &str| here(mend, ("customer", "import"), &facts);
         assert_eq!(
-            told(&format!(
-                "see VDiff show u, mend the rows: VDiff {theirs} create --wait; or: VDiff {theirs} delete u"
-            )),
+            told(&format!("see VDiff show u, fix the rows: VDiff {theirs} create --wait; or: VDiff {theirs} delete u")),
             format!(
-                "see vtmigrated way-back vdiff show {ours} u, mend the rows: vtmigrated way-back vdiff create {ours} --wait; or: \
+                "see vtmigrated way-back vdiff show {ours} u, fix the rows: vtmigrated way-back vdiff create {ours} --wait; or: \
                  vtmigrated way-back vdiff delete {ours} u"
             )
         );

@@ -199,7 +199,7 @@ async fn lists_and_watchers_answer_beside_such_records() {
     assert_eq!((import.workflow.as_str(), other.workflow.as_str()), ("import", "other"));
     let stale = other.stale.as_ref().unwrap();
     assert_eq!(stale.reason, "RECORD_UNREADABLE");
-    assert!(stale.mend.contains("delete --workflow other --keep-data"), "{stale:?}");
+    assert!(stale.fix.contains("delete --workflow other --keep-data"), "{stale:?}");
     assert!(snapshot.keyspaces.is_empty(), "{:?}", snapshot.keyspaces);
 }
 

@@ -65,7 +65,7 @@ async fn beside_a_rival_a_create_takes_back_what_is_its_own() {
         rig.target[0].add_stream("import", 77, "elsewhere", "orders");
     };
     let (answer, ()) = tokio::join!(rig.create(), rival);
-    let text = "workflow import already exists in keyspace customer: somebody else created it at the same moment";
+    let text = "workflow import already exists in keyspace customer: another client created it at the same time";
     assert_refused(answer, Code::AlreadyExists, text);
     assert_eq!(
         (rig.target[0].tables(), rig.target[1].tables()),
@@ -216,7 +216,7 @@ async fn a_create_that_goes_on_denies_again_what_its_streams_have_not_begun_to_f
 #[tokio::test]
 async fn streams_of_a_rival_keep_their_tables_and_the_denial_of_these() {
     for (at, words) in [
-        ("CreateVReplicationWorkflow", "somebody else created it at the same moment"),
+        ("CreateVReplicationWorkflow", "another client created it at the same time"),
         ("ApplySchema", "told to fail: ApplySchema"),
     ] {
         let rig = Rig::start().await;

@@ -32,7 +32,7 @@ async fn a_unique_key_that_rows_break_keeps_no_workflow_from_ending() {
     for _ in 0..2 {
         let (code, text) = refusal(rig.cancel(true).await);
         assert_eq!(code, Code::FailedPrecondition, "{text}");
-        let of_table = "(secondary keys that were taken from table orders for the copy)\nmend what MySQL says";
+        let of_table = "(secondary keys that were taken from table orders for the copy)\nfix what MySQL says";
         assert!(text.contains(of_table) && text.contains(without), "{text}");
     }
     // as that says

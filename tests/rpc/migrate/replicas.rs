@@ -100,7 +100,7 @@ async fn a_stream_from_a_replica_that_stands_still_is_told() {
         "StartReplication src2-0000000101",
         "Workflow --keyspace customer update --workflow import --tablet-types primary",
     ] {
-        assert!(told[0].mend.contains(words), "{words}: {}", told[0].mend);
+        assert!(told[0].fix.contains(words), "{words}: {}", told[0].fix);
     }
     let (_, streams) = status(&rig).await;
     assert!(
@@ -110,7 +110,7 @@ async fn a_stream_from_a_replica_that_stands_still_is_told() {
     // another tablet of the shard may do, and the type says so
     rig.source[1].set(|c| c.replication = Some(Err("no replication status (errno 100) (sqlstate HY000)".into())));
     let found = verdict(&rig).await;
-    assert!(of(&found, "SOURCE_REPLICA_STALLED")[0].mend.contains("ReparentTablet src2-0000000101"), "{found:?}");
+    assert!(of(&found, "SOURCE_REPLICA_STALLED")[0].fix.contains("ReparentTablet src2-0000000101"), "{found:?}");
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn streams_that_stand_after_going_back_failed_are_told_and_run_on_by_prepa
     let told = status(&rig).await.unwrap();
     let stands = told.findings.iter().find(|finding| finding.id == "WAY_BACK_STANDS").unwrap();
     assert_eq!(stands.severity(), Severity::Warns, "{told:?}");
-    assert!(stands.mend.contains("way-back prepare"), "{stands:?}");
+    assert!(stands.fix.contains("way-back prepare"), "{stands:?}");
     let summary = prepare(&rig).await.unwrap().summary;
     assert!(summary.starts_with("the way back is open, and its streams run on"), "{summary}");
     let told = status(&rig).await.unwrap();

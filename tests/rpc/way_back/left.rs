@@ -45,7 +45,7 @@ async fn one_whose_keyspace_was_deleted_is_found_and_goes_by_the_command_that_is
         let left = left.unwrap_or_else(|| panic!("{phase}: {report:?}"));
         assert_eq!(left.cause, "its keyspace is gone", "{phase}");
         let command = "take it away: vtmigrated way-back cancel --target-keyspace customer --workflow import";
-        assert_eq!(left.mend, command, "{phase}");
+        assert_eq!(left.fix, command, "{phase}");
         let told = status(&rig).await.unwrap();
         assert!(!told.clear && told.findings[0].id == "WAY_BACK_LEFT", "{phase}: {told:?}");
 
@@ -122,7 +122,7 @@ async fn one_whose_record_cannot_be_read_goes_by_the_command_that_is_told() {
     let request = FindLeftoversRequest { keyspace: "customer".into() };
     let report = rig.lab.advisor.clone().find_leftovers(request).await.unwrap().into_inner();
     let left = report.findings.iter().find(|found| found.subject == "way back of customer.import");
-    assert!(left.is_some_and(|left| left.mend.contains(command)), "{report:?}");
+    assert!(left.is_some_and(|left| left.fix.contains(command)), "{report:?}");
 
     let told = forget().await.unwrap();
     for text in ["show --workflow import_back", "Mount unregister --name customer.import", "GetShard customer/"] {
@@ -146,7 +146,7 @@ async fn one_whose_mount_was_unregistered_tells_where_that_led() {
     let command = "Mount register --name ext1 --topo-type memory --topo-server source --topo-root /vitess/global";
     let told = status(&rig).await.unwrap();
     let unknown = told.findings.iter().find(|found| found.id == "MOUNT_UNKNOWN").unwrap();
-    assert!(!told.clear && unknown.mend.contains(command), "{told:?}");
+    assert!(!told.clear && unknown.fix.contains(command), "{told:?}");
     for answer in [go_back(&rig).await, give_up(&rig).await] {
         let refused = answer.unwrap_err();
         assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
@@ -181,7 +181,7 @@ async fn an_open_one_whose_mount_was_unregistered_in_the_source_is_told_and_mend
     assert!(!told.clear && told.findings.iter().any(|found| found.id == "SOURCE_UNREACHABLE"), "{told:?}");
     let lost = told.findings.iter().find(|found| found.id == "MOUNT_UNKNOWN").unwrap();
     assert_eq!(lost.severity(), Severity::Warns, "{told:?}");
-    assert!(lost.mend.contains("way-back prepare"), "{lost:?}");
+    assert!(lost.fix.contains("way-back prepare"), "{lost:?}");
     let summary = prepare(&rig).await.unwrap().summary;
     assert!(summary.contains("; the source knows this cluster again"), "{summary}");
     assert_eq!(mount(&rig).await, config);

@@ -33,7 +33,7 @@ async fn streams_that_are_stopped_are_told_with_the_command_and_nobody_goes_back
     let stopped = told.findings.iter().find(|finding| finding.id == "NOT_RUNNING").unwrap();
     assert_eq!(stopped.severity(), Severity::Blocks, "{told:?}");
     let command = "start it with: Workflow --keyspace commerce start --workflow import_back (in the source's cluster)";
-    assert_eq!(stopped.mend, command);
+    assert_eq!(stopped.fix, command);
     assert_eq!(found(&told, "WAY_BACK_STANDS"), None, "going back did not stop them: {told:?}");
 
     let text = "cannot go back with workflow customer.import: NOT_RUNNING";

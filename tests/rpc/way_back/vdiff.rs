@@ -111,7 +111,7 @@ async fn what_a_diff_has_found_decides_whether_to_go_back() {
     let found = told.findings.iter().find(|found| found.id == "VDIFF_MISMATCH").unwrap();
     assert_eq!(found.severity(), Severity::Blocks);
     let command = "vtmigrated way-back vdiff create --target-keyspace customer --workflow import --wait";
-    assert!(found.mend.contains(command) && !found.mend.contains("import_back"), "{found:?}");
+    assert!(found.fix.contains(command) && !found.fix.contains("import_back"), "{found:?}");
     let refused = go_back(&rig).await.unwrap_err();
     assert!(
         refused.message().starts_with("cannot go back with workflow customer.import: VDIFF_MISMATCH"),

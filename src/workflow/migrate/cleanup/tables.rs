@@ -210,7 +210,7 @@ fn not_built(tablet: &Tablet, table: &str, error: &tablet::Error) -> Error {
     let text = format!("{error} (secondary keys that were taken from table {table} for the copy)");
     let alias = tablet::alias(tablet);
     let help = format!(
-        "mend what MySQL says, such as rows that are not unique, with ExecuteFetchAsDBA {alias}, and run the command again; to do \
+        "fix what MySQL says, such as rows that are not unique, with ExecuteFetchAsDBA {alias}, and run the command again; to do \
          without the keys of that table: ExecuteFetchAsDBA {alias} \"{}\", and run it again",
         rows::forget_keys(table)
     );

@@ -81,7 +81,7 @@ impl Creation<'_> {
         }
         let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
         let text = format!(
-            "workflow {workflow} already exists in keyspace {keyspace}: somebody else created it at the same moment"
+            "workflow {workflow} already exists in keyspace {keyspace}: another client created it at the same time"
         );
         Err(Error::exists(Reason::WORKFLOW_RIVAL, text, "choose another name, or wait until that create has ended"))
     }

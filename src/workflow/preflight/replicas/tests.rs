@@ -61,7 +61,7 @@ fn what_is_wrong_is_told_with_the_command_that_helps() {
         (
             Status { sql_state: STOPPED, last_sql_error: sql.into(), ..runs(9) },
             "its SQL thread is stopped: Could not execute Write_rows event; Duplicate entry '7'",
-            "mend what the error says, then in the source's cluster: StartReplication src2-0000000101",
+            "fix what the error says, then in the source's cluster: StartReplication src2-0000000101",
         ),
         (
             Status { io_state: CONNECTING, last_io_error: io.into(), replication_lag_unknown: true, ..runs(9) },

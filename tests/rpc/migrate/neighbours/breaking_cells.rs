@@ -17,7 +17,7 @@ use crate::support::migrate_tablet::MigrateTablet;
 const BESIDE: [&str; 2] = ["zone2", "src2"];
 
 /// Whether a text tells what to do once zone2 is back.
-fn mends(text: &str) -> bool {
+fn has_fix(text: &str) -> bool {
     text.contains("RebuildVSchemaGraph --cells zone2")
 }
 
@@ -42,7 +42,7 @@ async fn completes_beside(broken: Broken) {
         }
     }
     let summary = rig.complete().await.unwrap_or_else(|status| panic!("{broken:?}: {status}"));
-    assert!(mends(&summary), "{broken:?}: {summary}");
+    assert!(has_fix(&summary), "{broken:?}: {summary}");
     rig.expect_clean(&TABLES).await;
     world.are_back(&BESIDE).await;
     assert_eq!(world.served("zone2").await, None, "{broken:?}");
@@ -58,7 +58,7 @@ async fn cancels_beside(broken: Broken) {
     world.breaks(&BESIDE, broken).await;
     let summary = rig.cancel(false).await.unwrap_or_else(|status| panic!("{broken:?}: {status}"));
     // nothing is written to a cell
-    assert_eq!(mends(&summary), broken != Broken::Full, "{broken:?}: {summary}");
+    assert_eq!(has_fix(&summary), broken != Broken::Full, "{broken:?}: {summary}");
     rig.expect_clean(&[]).await;
     world.are_back(&BESIDE).await;
     let line = rig.create().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_cell_that_breaks_while_a_create_runs_is_told_with_what_to_do() {
         world.forgets("zone2").await;
         let (created, ()) = tokio::join!(world.rig.create(), world.breaks_at("ApplySchema", "zone2", broken));
         let line = created.unwrap();
-        assert!(line.contains("Warning CELL_UNREACHABLE: cell zone2") && mends(&line), "{broken:?}: {line}");
+        assert!(line.contains("Warning CELL_UNREACHABLE: cell zone2") && has_fix(&line), "{broken:?}: {line}");
         world.are_back(&["zone2"]).await;
         assert_eq!(world.served("zone2").await, None);
         world.rebuild(&["zone2"]).await;
@@ -101,7 +101,7 @@ async fn a_cell_that_breaks_while_a_complete_runs_is_written_when_that_is_repeat
         world.are_back(&["zone2"]).await;
         rig.target[1].contents().fails.clear();
         let summary = rig.complete().await.unwrap();
-        assert!(!mends(&summary), "{broken:?}: {summary}");
+        assert!(!has_fix(&summary), "{broken:?}: {summary}");
         rig.expect_clean(&TABLES).await;
         world.expect_served().await;
     }

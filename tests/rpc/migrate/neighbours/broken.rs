@@ -89,7 +89,7 @@ async fn a_vschema_that_cannot_be_decoded_keeps_a_workflow_from_completing_and_n
     rig.set_record(json!({"vschema_tables": ["orders"]})).await;
     let mut expected = blocking(&rig).await;
     break_vschema(&rig).await;
-    let mend = "ApplyVSchema --vschema-file … customer";
+    let fix = "ApplyVSchema --vschema-file … customer";
     let told = rig.status().await.unwrap();
     assert!(told.traffic_state.contains("Complete: NO-GO ("), "{}", told.traffic_state);
     expected.push("TOPO_BAD_DATA".to_owned());
@@ -99,7 +99,7 @@ async fn a_vschema_that_cannot_be_decoded_keeps_a_workflow_from_completing_and_n
     assert_eq!(found, expected);
     let before = rig.lab.stored().await;
     let (code, text) = refusal(rig.complete().await);
-    assert!(code == Code::DataLoss && text.contains("customer/VSchema") && text.ends_with(mend), "{text}");
+    assert!(code == Code::DataLoss && text.contains("customer/VSchema") && text.ends_with(fix), "{text}");
     assert_eq!(rig.lab.stored().await, before);
     let (workflow, target_keyspace) = ("import".to_owned(), "customer".to_owned());
     let request = MoveTablesCompleteRequest { workflow, target_keyspace, ..Default::default() };
@@ -111,7 +111,7 @@ async fn a_vschema_that_cannot_be_decoded_keeps_a_workflow_from_completing_and_n
     assert!(found.iter().any(|(id, cause)| id == "NOT_READ" && cause.contains("customer/VSchema")), "{found:?}");
     let summary = rig.cancel(false).await.unwrap();
     let left = "; entries of tables may be left in the VSchema (orders): bad topology data at ";
-    assert!(summary.contains(left) && summary.contains(mend), "{summary}");
+    assert!(summary.contains(left) && summary.contains(fix), "{summary}");
     rig.expect_clean(&[]).await;
 }
 
