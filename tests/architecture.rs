@@ -57,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("topo", &["deadline", "error", "failpoint", "host", "key_range", "telemetry", "tls"]),
     ("vdiff", &["context", "deadline", "error", "failure", "sql", "tablet", "topo", "workflow"]),
     ("vschema", &["error", "key_range", "sql"]),
-    ("watch", &["context", "deadline", "error", "topo", "vdiff", "workflow"]),
+    ("watch", &["context", "deadline", "error", "failure", "topo", "vdiff", "workflow"]),
     ("watched_files", &[]),
     ("way_back", &["advise", "cli"]),
     (
@@ -66,6 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "context",
             "deadline",
             "error",
+            "failure",
             "guard",
             "host",
             "telemetry",

@@ -7,9 +7,10 @@ use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtmigrated::*;
 
 use crate::context::Context;
+use crate::failure::Result;
 use crate::workflow::migrate::{arguments, cancel};
 use crate::workflow::preflight;
-use crate::workflow::{Result, leftovers, verdict};
+use crate::workflow::{leftovers, verdict};
 
 pub async fn clean(context: Arc<Context>, request: CleanLeftoversRequest) -> Result<CleanLeftoversResponse> {
     let cleaned = leftovers::clean(&context, &request.keyspace, &request.keys).await?;

@@ -11,8 +11,8 @@ use super::events::Events;
 use super::time::duration;
 use crate::cluster::backup::{self, Log};
 use crate::cluster::tablet::alias;
-use crate::cluster::{Error, Result};
 use crate::context::Context;
+use crate::failure::{Error, Result};
 
 pub async fn of_tablet(context: Arc<Context>, request: BackupRequest, events: Events<BackupResponse>) -> Result<()> {
     let alias = alias(request.tablet_alias)?;

@@ -173,8 +173,8 @@ mod tests {
     use vtmigrated_proto::vtctldata::{CreateKeyspaceRequest, CreateKeyspaceResponse};
 
     use super::*;
+    use crate::failure::Error;
     use crate::guard::{Answers, CallSlots};
-    use crate::workflow::Error;
 
     #[tokio::test]
     async fn a_change_whose_caller_leaves_holds_its_place_to_its_end() {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::get_cells_aliases_response::AliasesEntry;
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::{Error, cell};
+use crate::cluster::cell;
 use crate::context::Context;
+use crate::failure::Error;
 use crate::server::sent_message;
 use crate::topo;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::get_shard_replication_response::ShardReplicationByCellEntry;
 use vtmigrated_proto::vtctldata::*;
 
+use crate::cluster::graph;
 use crate::cluster::tablet::alias;
-use crate::cluster::{Error, graph};
 use crate::context::Context;
+use crate::failure::Error;
 use crate::server::sent_message;
 
 pub async fn get(context: &Context, request: GetShardReplicationRequest) -> Result<GetShardReplicationResponse, Error> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use vtmigrated_proto::topodata;
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::{Error, keyspace, vtorc};
+use crate::cluster::{keyspace, vtorc};
 use crate::context::Context;
+use crate::failure::Error;
 use crate::server::sent_message;
 use crate::topo::{self, wire};
 

@@ -7,7 +7,8 @@ use vtmigrated_proto::vtctldata::*;
 
 use super::span_fields;
 use crate::context::Context;
-use crate::workflow::{Error, mount};
+use crate::failure::Error;
+use crate::workflow::mount;
 
 pub async fn register(context: Arc<Context>, request: MountRegisterRequest) -> Result<MountRegisterResponse, Error> {
     span_fields::mount(&request.name);

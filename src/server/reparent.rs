@@ -7,9 +7,10 @@ use vtmigrated_proto::topodata::TabletAlias;
 use vtmigrated_proto::vtctldata::*;
 
 use super::time::duration;
+use crate::cluster::reparent;
 use crate::cluster::tablet::alias;
-use crate::cluster::{Error, reparent};
 use crate::context::Context;
+use crate::failure::Error;
 
 pub async fn planned(
     context: Arc<Context>,

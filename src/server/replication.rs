@@ -6,9 +6,10 @@ use vtmigrated_proto::topodata::TabletAlias;
 use vtmigrated_proto::vtctldata::shard_replication_positions_response::{ReplicationStatusesEntry, TabletMapEntry};
 use vtmigrated_proto::vtctldata::*;
 
+use crate::cluster::replication;
 use crate::cluster::tablet::alias;
-use crate::cluster::{Error, replication};
 use crate::context::Context;
+use crate::failure::Error;
 
 pub async fn change_type(
     context: Arc<Context>,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::Error;
 use crate::cluster::rules::{self, Rebuild};
 use crate::context::Context;
+use crate::failure::Error;
 use crate::server::sent_message;
 
 pub async fn get(context: &Context, _: GetRoutingRulesRequest) -> Result<GetRoutingRulesResponse, Error> {

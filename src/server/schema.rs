@@ -8,8 +8,9 @@ use vtmigrated_proto::vttime;
 
 use super::time::duration;
 use crate::cluster::schema::{self, Change, Copy, Detail};
-use crate::cluster::{Error, tablet};
+use crate::cluster::tablet;
 use crate::context::Context;
+use crate::failure::Error;
 use crate::tablet::GetSchema;
 
 pub async fn get(context: &Context, request: GetSchemaRequest) -> Result<GetSchemaResponse, Error> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::*;
 
 use super::time::duration;
-use crate::cluster::Error;
 use crate::cluster::schema_migration::{Action, Filter, act, list};
 use crate::context::Context;
+use crate::failure::Error;
 
 pub async fn get(context: &Context, request: GetSchemaMigrationsRequest) -> Result<GetSchemaMigrationsResponse, Error> {
     let recent = duration(request.recent).map_err(|error| error.doing("error parsing duration"))?;

@@ -7,8 +7,9 @@ use vtmigrated_proto::vtctldata::get_srv_keyspaces_response::SrvKeyspacesEntry;
 use vtmigrated_proto::vtctldata::get_srv_v_schemas_response::SrvVSchemasEntry;
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::{Error, serving};
+use crate::cluster::serving;
 use crate::context::Context;
+use crate::failure::Error;
 
 pub async fn rebuild_keyspace(
     context: Arc<Context>,

@@ -9,8 +9,9 @@ use vtmigrated_proto::vtctldata::find_all_shards_in_keyspace_response::ShardsEnt
 use vtmigrated_proto::vtctldata::*;
 
 use super::keyspace::named as named_keyspace;
-use crate::cluster::{Error, shard};
+use crate::cluster::shard;
 use crate::context::Context;
+use crate::failure::Error;
 use crate::server::sent_message;
 use crate::topo::wire;
 

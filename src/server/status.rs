@@ -166,7 +166,7 @@ pub fn logged(error: &dyn Explain) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Error;
+    use crate::failure::Error;
 
     #[test]
     fn long_texts_and_long_helps_are_cut() {
@@ -181,13 +181,13 @@ mod tests {
     }
 
     /// A refusal of these lengths, in some unit, for so many streams.
-    fn refusal(unit: &str, text: usize, help: usize, streams: usize) -> crate::workflow::Error {
+    fn refusal(unit: &str, text: usize, help: usize, streams: usize) -> crate::failure::Error {
         let violation = |id: usize| Violation {
             reason: Reason::COPYING,
             subject: format!("customer/{id:02x} stream {id}"),
             text: unit.repeat(100),
         };
-        crate::workflow::Error::Blocked {
+        crate::failure::Error::Blocked {
             reason: Reason::WORKFLOW_NOT_DONE,
             text: format!("cannot complete workflow import: {}", unit.repeat(text)),
             help: format!("COPYING: {}", unit.repeat(help)),

@@ -6,9 +6,10 @@ use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vtctldata::*;
 
 use super::time::duration;
+use crate::cluster::reload;
 use crate::cluster::tablet::{self, Filter, Statement, alias};
-use crate::cluster::{Error, reload};
 use crate::context::Context;
+use crate::failure::Error;
 use crate::workflow::record::Known;
 use crate::workflow::refresh;
 

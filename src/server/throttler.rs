@@ -6,8 +6,9 @@ use vtmigrated_proto::tabletmanagerdata as manager;
 use vtmigrated_proto::vtctldata::*;
 
 use crate::cluster::tablet::alias;
-use crate::cluster::{Error, throttler};
+use crate::cluster::throttler;
 use crate::context::Context;
+use crate::failure::Error;
 use crate::server::sent_message;
 
 pub async fn check(context: &Context, request: CheckThrottlerRequest) -> Result<CheckThrottlerResponse, Error> {

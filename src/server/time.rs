@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vtmigrated_proto::vttime;
 
-use crate::cluster::Error;
+use crate::failure::Error;
 
 /// A duration, if the request has one.
 ///

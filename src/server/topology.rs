@@ -2,8 +2,9 @@
 
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::{Error, path};
+use crate::cluster::path;
 use crate::context::Context;
+use crate::failure::Error;
 
 pub async fn get_path(context: &Context, request: GetTopologyPathRequest) -> Result<GetTopologyPathResponse, Error> {
     let path::Cell { name, path, data, children, version } =

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::{Error, transaction};
+use crate::cluster::transaction;
 use crate::context::Context;
+use crate::failure::Error;
 
 pub async fn unresolved(
     context: &Context,

@@ -2,9 +2,9 @@
 
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::Error;
 use crate::cluster::validate::{self, Report, SchemaOptions};
 use crate::context::Context;
+use crate::failure::Error;
 
 /// The entries of a map from shards to findings, of any response.
 macro_rules! by_shard {

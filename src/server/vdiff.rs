@@ -6,9 +6,9 @@ use vtmigrated_proto::vtctldata::*;
 
 use super::span_fields;
 use crate::context::Context;
+use crate::failure::Result;
 use crate::vdiff::control::{self, DiffSelector};
 use crate::vdiff::{ComparedWorkflow, create, show};
-use crate::workflow::Result;
 
 pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Result<VDiffCreateResponse> {
     span_fields::workflow(&request.target_keyspace, &request.workflow);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use vtmigrated_proto::vtctldata::apply_v_schema_response::{ParamList, UnknownVindexParamsEntry};
 use vtmigrated_proto::vtctldata::*;
 
-use crate::cluster::Error;
 use crate::cluster::rules::Rebuild;
 use crate::cluster::vschema::{self, Change};
 use crate::context::Context;
+use crate::failure::Error;
 use crate::server::sent_message;
 
 pub async fn get(context: &Context, request: GetVSchemaRequest) -> Result<GetVSchemaResponse, Error> {

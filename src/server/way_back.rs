@@ -9,7 +9,7 @@ use vtmigrated_proto::vtmigrated::*;
 use super::advisor::encode;
 use super::span_fields;
 use crate::context::Context;
-use crate::workflow::Result;
+use crate::failure::Result;
 use crate::workflow::way_back::{self, StreamTold, Told, prepare};
 
 pub async fn cancel(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {

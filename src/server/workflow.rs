@@ -8,8 +8,9 @@ use vtmigrated_proto::vtctldata::*;
 use super::span_fields;
 use crate::context::Context;
 use crate::error::Reason;
+use crate::failure::{Error, Result};
 use crate::workflow::migrate::{cancel, status};
-use crate::workflow::{Error, Result, foreign, show, update};
+use crate::workflow::{foreign, show, update};
 
 pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> Result<GetWorkflowsResponse> {
     span_fields::workflow(&request.keyspace, &request.workflow);

@@ -111,13 +111,13 @@ pub(super) fn streams(
     let build = |stream: &ObservedStream| {
         let subject = format!("{keyspace}/{} stream {}", stream.shard, stream.id);
         let known = trouble.get(subject.as_str()).map(|finding| Problem {
-            reason: finding.id.to_string(),
+            reason: finding.id,
             cause: finding.cause.clone(),
             fix: finding.mend.clone(),
         });
         // a stream that copies may be in trouble too
         let told = || Problem {
-            reason: Reason::ERROR.to_string(),
+            reason: Reason::ERROR,
             cause: stream.message.chars().take(MESSAGE).collect(),
             fix: "fix what the message says; the stream continues by itself".into(),
         };

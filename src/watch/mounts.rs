@@ -33,7 +33,7 @@ pub async fn look(context: &Context, name: String, record: ExternalVitessCluster
             (mount.cells, mount.keyspaces) = (cells, keyspaces);
             if mount.cells.is_empty() && mount.keyspaces.is_empty() {
                 mount.problem = Some(Problem {
-                    reason: Reason::MOUNT_ROOT_MISSING.to_string(),
+                    reason: Reason::MOUNT_ROOT_MISSING,
                     cause: format!("the root {} holds neither keyspaces nor cells", mount.root),
                     fix: "check --topo-root: unregister the mount and register it again".into(),
                 });

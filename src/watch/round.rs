@@ -11,7 +11,7 @@ use super::state::State;
 use super::{AT_ONCE, mounts};
 use crate::context::Context;
 use crate::deadline;
-use crate::workflow::Result;
+use crate::failure::Result;
 use crate::workflow::migrate::observe::{self, Common, Observed};
 use crate::workflow::way_back::observe::{self as ways_back, Names, WayBack};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub use way_back::{BackStage, WayBack};
 
 use crate::error::{Explain, Reason};
-use crate::workflow;
+use crate::failure;
 use crate::workflow::preflight::Finding;
 
 /// Everything that was seen, as old as `taken_at` says; what could not be read anew is older and says so.
@@ -49,10 +49,10 @@ fn shared<S: serde::Serializer, T: Serialize>(list: &[Arc<T>], to: S) -> Result<
 }
 
 /// Something that went wrong, and what to do about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// A stable word in capitals.
-    pub reason: String,
+    /// Of the error, or of the finding.
+    pub reason: Reason,
     pub cause: String,
     /// A command or a step; empty when the cause says it all.
     pub fix: String,
@@ -61,21 +61,28 @@ pub struct Problem {
 impl Problem {
     /// An error as a problem.
     pub fn of(error: &dyn Explain) -> Self {
-        Self { reason: error.reason().to_string(), cause: error.to_string(), fix: error.help() }
+        Self { reason: error.reason(), cause: error.to_string(), fix: error.help() }
     }
 
     /// Nothing was answered in time.
     pub fn late(seconds: u64) -> Self {
         Self {
-            reason: Reason::DEADLINE.to_string(),
+            reason: Reason::DEADLINE,
             cause: format!("no answer within {seconds} s"),
             fix: "check that the topology and the tablets answer; the next round tries again".into(),
         }
     }
 }
 
-impl From<workflow::Error> for Problem {
-    fn from(error: workflow::Error) -> Self {
+impl Default for Problem {
+    /// One of which nothing is known.
+    fn default() -> Self {
+        Self { reason: Reason::ERROR, cause: String::new(), fix: String::new() }
+    }
+}
+
+impl From<failure::Error> for Problem {
+    fn from(error: failure::Error) -> Self {
         Self::of(&error)
     }
 }

@@ -9,7 +9,7 @@ use super::migration;
 use super::snapshot::{Migration, Mount, Problem, Snapshot, Stage, UnreadKeyspace};
 use super::way_back::{self, WaysBack};
 use crate::context::{Changes, End};
-use crate::workflow::Result;
+use crate::failure::Result;
 use crate::workflow::migrate::observe::Observed;
 
 /// How long migrations that ended are shown, in seconds.

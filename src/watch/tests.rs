@@ -12,13 +12,13 @@ use super::snapshot::*;
 use super::state::State;
 use crate::context::{Changes, Context, End};
 use crate::error::Reason;
+use crate::failure::{Error, Result};
 use crate::topo::{Dialer, EtcdOptions, Topo, Wrap, paths};
 use crate::workflow::migrate::observe::{Observed, ObservedStream};
 use crate::workflow::migrate::progress::{Size, TableState};
 use crate::workflow::preflight::{Finding, check};
 use crate::workflow::streams::Origin;
 use crate::workflow::verdict::diff::{Diff, DiffTable};
-use crate::workflow::{Error, Result};
 
 const T0: i64 = 1_800_000_000_000;
 

@@ -9,7 +9,7 @@ use super::snapshot::{BackStage, Copy, Migration, Problem, Stage, WayBack};
 use super::state::REMEMBERED;
 use crate::context::{Changes, End};
 use crate::error::Reason;
-use crate::workflow::Result;
+use crate::failure::Result;
 use crate::workflow::migrate::observe::{self, Observed};
 use crate::workflow::preflight::{Finding, Severity};
 use crate::workflow::way_back::observe::{Names, told};
@@ -69,7 +69,7 @@ impl WaysBack {
                     known.recorded(facts, now);
                 }
                 Err(why) => known.stale(&Problem {
-                    reason: Reason::NOT_READ.to_string(),
+                    reason: Reason::NOT_READ,
                     cause: format!("its record cannot be read: {why}"),
                     fix: format!("remove it: {}", unread::command((keyspace, workflow))),
                 }),

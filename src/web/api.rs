@@ -14,8 +14,9 @@ use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 
 use super::Pages;
 use crate::error::{Explain, Reason};
+use crate::failure::Error;
 use crate::workflow::migrate::{arguments, cancel, complete};
-use crate::workflow::{Error, leftovers, preflight, verdict};
+use crate::workflow::{leftovers, preflight, verdict};
 
 /// The routes under `/api`.
 pub fn router() -> Router<Arc<Pages>> {

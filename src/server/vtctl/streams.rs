@@ -14,10 +14,11 @@ use vtmigrated_proto::vttime::Time;
 use super::{Error, Result, print};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
+use crate::failure;
 use crate::topo::json::Ordered;
 use crate::topo::paths;
+use crate::workflow::show;
 use crate::workflow::streams::{FROZEN, Keyspace};
-use crate::workflow::{self, show};
 
 /// A workflow with what its streams' rows say besides.
 pub struct Shown {
@@ -58,7 +59,7 @@ impl Shown {
             None => {
                 let text = format!("no streams found for workflow {name} in keyspace {keyspace}");
                 let help = format!("see Workflow {keyspace} listall");
-                Err(workflow::Error::not_found(Reason::WORKFLOW_UNKNOWN, text, help).into())
+                Err(failure::Error::not_found(Reason::WORKFLOW_UNKNOWN, text, help).into())
             }
         }
     }
@@ -178,7 +179,7 @@ impl Shown {
 }
 
 /// `workflow <keyspace>.<workflow> does not exist`, where the operation itself says that nothing is there.
-pub fn existing<T>(result: workflow::Result<T>, keyspace: &str, name: &str) -> Result<T> {
+pub fn existing<T>(result: failure::Result<T>, keyspace: &str, name: &str) -> Result<T> {
     result.map_err(|error| match error.reason() {
         Reason::WORKFLOW_UNKNOWN => Error::from(error.doing(format!("workflow {keyspace}.{name} does not exist"))),
         _ => error.into(),

@@ -7,10 +7,10 @@ use vtmigrated_proto::vtmigrated::{WayBackDiff, way_back_diff};
 
 use super::super::span_fields;
 use crate::context::Context;
+use crate::failure::Result;
 use crate::vdiff::control::{self, DiffSelector};
 use crate::vdiff::report::{self, Listing, Summary, TableSummary};
 use crate::vdiff::{ComparedWorkflow, create as creating, show as showing};
-use crate::workflow::Result;
 use crate::workflow::way_back::reversed::{Reversed, explained, reversed};
 
 pub async fn create(context: Arc<Context>, request: VDiffCreateRequest) -> Result<VDiffCreateResponse> {

@@ -4,7 +4,7 @@ use super::super::snapshot::Snapshot;
 use super::super::state::State;
 use super::*;
 use crate::error::Reason;
-use crate::workflow::Error;
+use crate::failure::Error;
 use crate::workflow::migrate::observe::ObservedStream;
 use crate::workflow::preflight::check;
 

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::context::Context;
+use crate::error::Reason;
 use crate::watch::{
     BackStage, Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, VDiff, WayBack,
 };
@@ -35,7 +36,7 @@ fn migration(name: &str, tables: usize, shards: usize) -> Migration {
         seconds_left: Some(405),
     };
     let problem =
-        || Problem { reason: "ERROR".into(), cause: format!("{name} broke"), fix: format!("Workflow {name} start") };
+        || Problem { reason: Reason::ERROR, cause: format!("{name} broke"), fix: format!("Workflow {name} start") };
     let stream = |at: usize| Stream {
         id: 1,
         source_shard: format!("{name}{:02x}-", at % 16),
@@ -111,7 +112,7 @@ fn snapshot(sequence: u64, migrations: Vec<Migration>) -> Arc<Snapshot> {
         root: migration.mount.clone(),
         cells: vec![migration.mount.clone()],
         used_by: vec![format!("{}.{}", migration.keyspace, migration.workflow)],
-        problem: Some(Problem { reason: "X".into(), cause: migration.mount.clone(), fix: migration.mount.clone() }),
+        problem: Some(Problem { reason: Reason::ERROR, cause: migration.mount.clone(), fix: migration.mount.clone() }),
         ..Mount::default()
     });
     Arc::new(Snapshot {

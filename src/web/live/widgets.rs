@@ -59,7 +59,7 @@ pub fn state_tone(state: &str, troubled: bool) -> Tone {
 pub fn problem(title: &str, problem: &Problem, tone: Tone) -> Markup {
     html! {
         div class={ "problem " (tone.class()) } {
-            p { strong { (title) } " " code.id { (problem.reason) } }
+            p { strong { (title) } " " code.id { (problem.reason.as_str()) } }
             p.cause { (problem.cause) }
             @if !problem.fix.is_empty() { (fix(&problem.fix)) }
         }
@@ -74,7 +74,7 @@ pub fn troubles(streams: &[Stream], most: usize) -> Markup {
     let mut groups: BTreeMap<(&str, &str), (&Problem, Vec<&Stream>)> = BTreeMap::new();
     for stream in streams {
         if let Some(problem) = &stream.problem {
-            let group = groups.entry((&problem.reason, &problem.cause)).or_insert((problem, Vec::new()));
+            let group = groups.entry((problem.reason.as_str(), &problem.cause)).or_insert((problem, Vec::new()));
             group.1.push(stream);
         }
     }
@@ -120,8 +120,8 @@ fn finding(finding: &Finding) -> Markup {
         Severity::Warns => Tone::Warn,
         Severity::Unchecked => Tone::Quiet,
     };
-    let reason = finding.id.to_string();
-    problem(&finding.subject, &Problem { reason, cause: finding.cause.clone(), fix: finding.mend.clone() }, tone)
+    let found = Problem { reason: finding.id, cause: finding.cause.clone(), fix: finding.mend.clone() };
+    problem(&finding.subject, &found, tone)
 }
 
 /// `GO` or `NO-GO` of a verdict, and what is in its brackets.
