@@ -19,11 +19,11 @@ use crate::error::with_cause;
 /// The answer says no.
 const NO: u8 = 3;
 /// What helps where nobody answers as a server of ours does.
-const NO_ANSWER: &str = "see that --server, or VTMIGRATED_SERVER, names the gRPC port of a vtmigrated that runs, and that the port takes calls \
-                         without TLS; a change that has begun there goes on";
-const OTHER_SERVER: &str = "a stock vtctld answers there: --server, or VTMIGRATED_SERVER, has to name a vtmigrated";
-const NO_PASSWORD: &str = "vtmigrated advise and vtmigrated way-back show neither password nor certificate: what to use instead is in \
-                           docs/security.md, Clients of our own";
+const NO_ANSWER: &str = "check that --server, or VTMIGRATED_SERVER, names the gRPC port of a running vtmigrated, and \
+    that the port accepts calls without TLS; a change that has started there continues";
+const OTHER_SERVER: &str = "a stock vtctld answers there: --server, or VTMIGRATED_SERVER, must name a vtmigrated";
+const NO_PASSWORD: &str = "vtmigrated advise and vtmigrated way-back send neither a password nor a certificate: for \
+    what to use instead see docs/security.md, Clients of our own";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -93,7 +93,7 @@ pub async fn serve(
     }
     let context = Arc::new(context(&config).await?);
     if config.trying_out {
-        tracing::warn!("no topology flag is given: everything is kept in memory and lost when this program ends");
+        tracing::warn!("no topology flags given: everything is kept in memory and lost on exit");
     }
     let address = |listener: &TcpListener| listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
     tracing::info!(server.address = address(&grpc), "serving gRPC");
@@ -139,7 +139,7 @@ pub async fn serve(
     let told = stopping.clone();
     let stop = async move {
         shutdown.await;
-        tracing::info!("stopping: calls under way are finished first");
+        tracing::info!("shutting down: draining calls in progress");
         told.cancel();
     };
     let serving = server.serve_with_incoming_shutdown(incoming, stop);
@@ -160,7 +160,7 @@ async fn drain(
     };
     tokio::select! {
         served = serving => served?,
-        () = limit => tracing::warn!("calls under way did not end in time"),
+        () = limit => tracing::warn!("calls in progress did not finish in time"),
     }
     stopping.cancelled().await;
     tokio::time::sleep(process.lameduck_period).await;
@@ -171,7 +171,7 @@ async fn drain(
 fn router(config: &Config, shadow: &Arc<Counts>) -> Result<Router, Error> {
     let fallback = match config.fallback.clone() {
         Some(options) => {
-            tracing::info!(server.address = options.address, "what is not served here is forwarded");
+            tracing::info!(server.address = options.address, "forwarding calls that are not served here");
             Some(Arc::new(Fallback::new(options, Arc::clone(shadow))?))
         }
         None => None,
@@ -242,14 +242,14 @@ async fn close(limit: Duration, tasks: &TaskTracker, ended: CancellationToken, p
     if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
         tracing::warn!(
             tasks = tasks.len(),
-            "operations under way did not end in time; a repeat of their commands finishes them"
+            "operations in progress did not finish in time; run their commands again to finish them"
         );
     }
     ended.cancel();
     if let Some(pages) = pages
         && tokio::time::timeout(limit, pages).await.is_err()
     {
-        tracing::warn!("pages under way did not end in time");
+        tracing::warn!("HTTP requests in progress did not finish in time");
     }
 }
 

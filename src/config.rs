@@ -55,7 +55,7 @@ pub struct Config {
     pub http_address: Option<Address>,
     pub server: server::Options,
     pub guard: guard::Options,
-    /// Where what is not served here is forwarded to.
+    /// Where forwarding calls that are not served here to.
     pub fallback: Option<server::fallback::Options>,
     pub pages: web::Options,
     pub log: log::Options,

@@ -28,13 +28,13 @@ pub enum Error {
     #[error("{text}")]
     NotServed { code: Code, reason: Reason, text: String, help: String },
     /// A failed create whose traces could not all be removed.
-    #[error("{error}\nsome of what it had made could not be taken back: {undo}")]
+    #[error("{error}\nsome of what it had created could not be removed: {undo}")]
     HalfTakenBack { error: Box<Error>, undo: Box<Error>, help: String },
     /// A create that goes on and was interrupted again: nothing is taken back.
-    #[error("{error}\nwhat is there of the workflow, and what its streams have copied, is left as it is")]
+    #[error("{error}\nthe workflow, and what its streams have copied, are left as they are")]
     Interrupted { error: Box<Error>, help: String },
     /// A refusal after which streams were to run on that had been stopped to look.
-    #[error("{refusal}\nits streams were stopped to look at its tables, and could not be started again: {error}")]
+    #[error("{refusal}\nits streams were stopped to check its tables, and could not be started again: {error}")]
     NotRestarted { refusal: Box<Error>, error: Box<Error> },
     /// A refusal with a list of what stands in the way.
     #[error("{text}")]

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("no threads can be started: {error}");
+            eprintln!("cannot start threads: {error}");
             return ExitCode::FAILURE;
         }
     };

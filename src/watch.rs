@@ -67,7 +67,7 @@ async fn for_ever(context: Arc<Context>, interval: Duration, sender: &watch::Sen
     loop {
         let rounds = AssertUnwindSafe(round::run(Arc::clone(&context), interval, sender)).catch_unwind();
         if rounds.await.is_err() {
-            tracing::error!("a look at mounts and migrations failed inside the server: see the lines before");
+            tracing::error!("a round of the watcher failed inside the server: see the log lines before");
         }
         tokio::time::sleep(interval).await;
     }

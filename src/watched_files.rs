@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub enum Error {
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{} holds no usable {what}: {detail}", path.display())]
+    #[error("{} contains no usable {what}: {detail}", path.display())]
     Bad { path: PathBuf, what: &'static str, detail: String },
     #[error("{0}")]
     Flags(String),
@@ -91,9 +91,9 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// The value of the files as they are now. When they cannot be used, that is logged, and the value before is answered.
     pub async fn fresh(self: &Arc<Self>) -> Arc<T> {
         match self.refreshed().await {
-            Ok(true) => tracing::info!("took up the changed {}", self.names()),
+            Ok(true) => tracing::info!("reloaded {}", self.names()),
             Ok(false) => {}
-            Err(error) => tracing::error!("the changed files are not taken up: {error}"),
+            Err(error) => tracing::error!("cannot reload changed files: {error}"),
         }
         self.get()
     }
@@ -109,8 +109,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
         while stopped.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
             let refreshed = self.refreshed().await;
             match &refreshed {
-                Ok(true) => tracing::info!("took up the changed {names}"),
-                Err(error) if !failed => tracing::error!("the changed files are not taken up: {error}"),
+                Ok(true) => tracing::info!("reloaded {names}"),
+                Err(error) if !failed => tracing::error!("cannot reload changed files: {error}"),
                 _ => {}
             }
             failed = refreshed.is_err();

@@ -9,6 +9,6 @@ pub(super) fn raise() {
         return;
     }
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!("the bound on open files stays at {}: {error}", current.unwrap_or_default());
+        tracing::warn!("cannot raise the limit on open files, it stays at {}: {error}", current.unwrap_or_default());
     }
 }

@@ -27,7 +27,7 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!("the file {} is left behind: {error}", self.path);
+            tracing::warn!("cannot delete the file {}: {error}", self.path);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-/// Asks a vtmigrated what it knows before something is changed.
+/// Queries a running vtmigrated: verdicts, checks, dry runs and leftovers.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vtmigrated advise")]
 pub struct Advise {
@@ -38,7 +38,7 @@ pub enum Question {
         #[command(subcommand)]
         operation: Operation,
     },
-    /// What dead migrations left behind; with --clean it takes away what the report calls cleanable
+    /// What dead migrations left behind; with --clean, remove the findings marked cleanable
     Leftovers {
         /// Only in this keyspace
         #[arg(long, default_value = "")]
@@ -75,7 +75,7 @@ pub enum Operation {
     Complete {
         #[command(flatten)]
         of: WorkflowArgs,
-        /// As of MoveTables complete: without the proof that only the source can give
+        /// As for MoveTables complete: skip the checks that need the source
         #[arg(long)]
         ignore_source_keyspace: bool,
     },
@@ -83,7 +83,7 @@ pub enum Operation {
     Cancel {
         #[command(flatten)]
         of: WorkflowArgs,
-        /// The tables stay
+        /// Keep the tables
         #[arg(long)]
         keep_data: bool,
     },
@@ -106,7 +106,7 @@ pub struct Create {
     pub exclude_tables: Vec<String>,
     #[arg(long, value_delimiter = ',')]
     pub cells: Vec<String>,
-    /// Kinds of tablets to read from; their order counts
+    /// Tablet types to read from, in order of preference
     #[arg(long, value_delimiter = ',', default_value = "replica,primary")]
     pub tablet_types: Vec<String>,
     #[arg(long, default_value = "")]
@@ -115,7 +115,7 @@ pub struct Create {
     pub on_ddl: String,
     #[arg(long)]
     pub stop_after_copy: bool,
-    /// Build secondary keys when the rows are copied
+    /// Build secondary keys after the rows are copied
     #[arg(
         long,
         action = ArgAction::Set,
@@ -140,7 +140,7 @@ pub struct Create {
 /// One workflow.
 #[derive(Args, Clone, Debug)]
 pub struct WorkflowArgs {
-    /// Keyspace that the workflow fills
+    /// Target keyspace of the workflow
     #[arg(long)]
     pub target_keyspace: String,
     #[arg(long)]

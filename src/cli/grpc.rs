@@ -15,40 +15,40 @@ pub struct GrpcArgs {
     /// Address that the gRPC server listens on; all when empty
     #[arg(long, default_value = "", value_name = "HOST")]
     pub grpc_bind_address: String,
-    /// Services to offer, grpc-vtctld and grpc-vtctl, or with a - before the name not to; all when absent
+    /// Services to enable, grpc-vtctld and grpc-vtctl, or to disable with a - before the name; all when absent
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub service_map: Vec<String>,
     /// Largest gRPC message, in bytes
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     pub grpc_max_message_size: usize,
-    /// Age at which a client's connection is asked to end
+    /// Maximum age of a client's connection
     #[arg(long, default_value = "2562047h47m16.854775807s", value_parser = duration, value_name = "DURATION")]
     pub grpc_max_connection_age: Duration,
-    /// How long calls may go on after that
+    /// How long calls may continue after that
     #[arg(long, default_value = "2562047h47m16.854775807s", value_parser = duration, value_name = "DURATION")]
     pub grpc_max_connection_age_grace: Duration,
-    /// HTTP/2 window of a client's call, in bytes; the library's when 0
+    /// HTTP/2 window of a client's call, in bytes; 0: the library's default
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     pub grpc_server_initial_window_size: u32,
-    /// HTTP/2 window of a client's connection, in bytes; the library's when 0
+    /// HTTP/2 window of a client's connection, in bytes; 0: the library's default
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     pub grpc_server_initial_conn_window_size: u32,
-    /// Clients are pinged when their connection was silent for so long
+    /// Ping clients whose connection has been idle for this long
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub grpc_server_keepalive_time: Duration,
-    /// Connections whose ping is not answered within this time are closed
+    /// Close client connections that do not answer a ping within this time
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub grpc_server_keepalive_timeout: Duration,
-    /// Tablets are pinged when their connection was silent for so long
+    /// Ping tablets whose connection has been idle for this long
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub grpc_keepalive_time: Duration,
-    /// Connections to tablets whose ping is not answered within this time are closed
+    /// Close tablet connections that do not answer a ping within this time
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub grpc_keepalive_timeout: Duration,
-    /// HTTP/2 window of a call to a tablet, in bytes; the library's when 0
+    /// HTTP/2 window of a call to a tablet, in bytes; 0: the library's default
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     pub grpc_initial_window_size: u32,
-    /// HTTP/2 window of a connection to a tablet, in bytes; the library's when 0
+    /// HTTP/2 window of a connection to a tablet, in bytes; 0: the library's default
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     pub grpc_initial_conn_window_size: u32,
     /// Compression of calls to tablets: snappy, or none when empty

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-/// Asks the server on this machine for its health: 0 when it is ready, 1 when it is not or does not answer.
+/// Checks the health of the server on this machine: exits 0 if it is ready, 1 if it is not or does not answer.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vtmigrated health")]
 pub struct Health {
@@ -12,7 +12,7 @@ pub struct Health {
     /// The server's --bind-address; the loopback addresses when empty
     #[arg(long, default_value = "", value_name = "HOST", env = "VTMIGRATED_BIND_ADDRESS")]
     pub bind_address: String,
-    /// Page that tells: /readyz whether it can work now, /healthz whether it lives
+    /// Page to ask: /readyz for readiness, /healthz for liveness
     #[arg(long, default_value = "/readyz", value_name = "PATH")]
     pub page: String,
     /// How long to wait for the answer

@@ -16,7 +16,7 @@ pub struct HttpArgs {
     /// Who may see pages: deny-all, read-only; everybody when empty
     #[arg(long, default_value = "", value_name = "POLICY")]
     pub security_policy: String,
-    /// Who may see pages and ask /api: grpc (the callers and roles of the gRPC port) or anybody
+    /// Who may read pages and /api: grpc (the callers and roles of the gRPC port) or anybody
     #[arg(long, help_heading = NOT_IN_VTCTLD, default_value = "grpc", value_name = "CALLERS")]
     pub http_callers: String,
 }

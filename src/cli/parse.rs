@@ -10,8 +10,8 @@ use super::Cli;
 use super::no_effect::{NO_EFFECT, as_stock};
 
 pub(super) const AFTER_HELP: &str = "All other flags of vtctld 22 are accepted and have no effect. Each flag can also be \
-    given in the configuration file, and in the environment as VTMIGRATED_ and its name in capitals.\n\n\
-    vtmigrated health, vtmigrated advise and vtmigrated way-back ask a running server: see their --help.";
+    given in the configuration file, and in the environment as VTMIGRATED_ and its name in upper case.\n\n\
+    vtmigrated health, vtmigrated advise and vtmigrated way-back query a running server: see their --help.";
 
 /// Names that stock gives the environment's variables.
 const STOCK_ENVIRONMENT: &[(&str, &str)] = &[

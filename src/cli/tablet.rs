@@ -9,7 +9,7 @@ use super::values::duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Tablets")]
 pub struct TabletArgs {
-    /// Bound of calls that a healthy tablet answers at once
+    /// Timeout of calls that a healthy tablet answers immediately
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub remote_operation_timeout: Duration,
     /// Protocol of calls to tablet managers: grpc
@@ -18,10 +18,10 @@ pub struct TabletArgs {
     /// Protocol of calls to query services: grpc
     #[arg(long, default_value = "grpc", value_name = "NAME")]
     pub tablet_protocol: String,
-    /// Authorities that tablets' certificates are checked against
+    /// CA certificates that tablets' certificates are verified with
     #[arg(long, default_value = "", value_name = "FILE")]
     pub tablet_manager_grpc_ca: String,
-    /// Certificate shown to tablets
+    /// Client certificate sent to tablets
     #[arg(long, default_value = "", value_name = "FILE")]
     pub tablet_manager_grpc_cert: String,
     /// Key of that certificate
@@ -30,10 +30,10 @@ pub struct TabletArgs {
     /// Name expected in tablets' certificates
     #[arg(long, default_value = "", value_name = "NAME")]
     pub tablet_manager_grpc_server_name: String,
-    /// Somebody else tells tablets what to replicate from: restored ones are left alone
+    /// Another program manages replication: do not start it on restored tablets
     #[arg(long)]
     pub disable_active_reparents: bool,
-    /// Tablets whose connections are kept; the ones unused for longest are closed first
+    /// Number of tablets to keep connections to; the least recently used are closed first
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub tablet_manager_grpc_connpool_size: usize,
 }

@@ -125,7 +125,7 @@ fn the_table_of_flags_without_effect_is_part_of_stocks_list() {
 fn only_the_groups_for_it_hold_flags_that_stock_does_not_have() {
     let stock = stock();
     let command = command();
-    let ours = command.get_arguments().filter(|arg| arg.get_help_heading() != Some("Flags that stock does not have"));
+    let ours = command.get_arguments().filter(|arg| arg.get_help_heading() != Some("Flags that vtctld does not have"));
     for arg in ours {
         let Some(name) = arg.get_long() else { continue };
         let known = stock.contains_key(name) || OTHER_VERSIONS.contains(&name);

@@ -24,13 +24,13 @@ pub struct TopoArgs {
     /// Key of that certificate
     #[arg(long, default_value = "", value_name = "FILE")]
     pub topo_etcd_tls_key: String,
-    /// Authorities that etcd's certificate is checked against
+    /// CA certificates that etcd's certificate is verified with
     #[arg(long, default_value = "", value_name = "FILE")]
     pub topo_etcd_tls_ca: String,
     /// Seconds that a lock outlives this program, at most 30
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub topo_etcd_lease_ttl: u64,
-    /// Reads under way at once, for each cell and the global topology
+    /// Maximum number of concurrent reads, for each cell and the global topology
     #[arg(long, default_value_t = 32, value_name = "COUNT")]
     pub topo_read_concurrency: usize,
     /// How long to wait for locks that others hold

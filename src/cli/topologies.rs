@@ -15,19 +15,19 @@ pub struct TopologiesArgs {
     /// Credentials for ZooKeeper: a file that holds <scheme>:<credentials>
     #[arg(long, default_value = "", value_name = "FILE")]
     pub topo_zk_auth_file: String,
-    /// Session timeout asked of ZooKeeper
+    /// Session timeout requested from ZooKeeper
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub topo_zk_base_timeout: Duration,
-    /// Requests under way at once to ZooKeeper, for each connection
+    /// Maximum number of concurrent requests to ZooKeeper, for each connection
     #[arg(long, default_value_t = 64, value_name = "COUNT")]
     pub topo_zk_max_concurrency: usize,
-    /// Certificate for ZooKeeper; with its key it switches TLS on
+    /// Certificate for ZooKeeper; together with its key it enables TLS
     #[arg(long, default_value = "", value_name = "FILE")]
     pub topo_zk_tls_cert: String,
     /// Key of that certificate
     #[arg(long, default_value = "", value_name = "FILE")]
     pub topo_zk_tls_key: String,
-    /// Authorities that ZooKeeper's certificate is checked against
+    /// CA certificates that ZooKeeper's certificate is verified with
     #[arg(long, default_value = "", value_name = "FILE")]
     pub topo_zk_tls_ca: String,
     /// ACL tokens for Consul by cell, "global" for the global topology (JSON)
@@ -42,7 +42,7 @@ pub struct TopologiesArgs {
     /// Health checks that end a lock's session in Consul, separated by commas
     #[arg(long, default_value = "serfHealth", value_name = "CHECKS")]
     pub topo_consul_lock_session_checks: String,
-    /// How long a lock in Consul stays barred when its holder has died
+    /// How long a lock in Consul cannot be taken after its holder has died (lock delay)
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub topo_consul_lock_delay: Duration,
 }

@@ -24,14 +24,14 @@ pub struct WayBack {
 /// What is to be done.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
-    /// Before complete: check that there can be a way back, and let the source know the target. After it: open what complete
-    /// could not
+    /// Before complete: check that there can be a way back, and mount the target in the source. After it: open the way back
+    /// if complete could not
     Prepare(Prepare),
-    /// Where it stands, and whether it would be refused to go back now; exit code 3 for NO-GO
+    /// Its state, and whether going back would be accepted now; exit code 3 for NO-GO
     Status(WorkflowArgs),
     /// Go back: the source serves again
     Complete(WorkflowArgs),
-    /// Stay with the target: streams, denied tables and mount in the source go
+    /// Stay with the target: remove streams, denied tables and mount from the source
     Cancel(Cancel),
     /// Compare the rows of the target, which serves, with those of the source
     Vdiff {
@@ -45,13 +45,13 @@ pub enum Action {
 pub enum Vdiff {
     /// Start one
     Create(CreateVdiff),
-    /// One, or a list of all; exit code 3 when rows differ, or when it failed
+    /// Show one, or list all; exit code 3 when rows differ, or when it failed
     Show(ShowVdiff),
     /// Stop one
     Stop(OneVdiff),
-    /// Go on with one that was stopped, or compare again
+    /// Resume one that was stopped, or compare again
     Resume(OneVdiff),
-    /// Forget one, or all
+    /// Delete one, or all
     Delete(OneVdiff),
 }
 
@@ -66,13 +66,13 @@ pub struct CreateVdiff {
     /// Only these tables
     #[arg(long, value_delimiter = ',')]
     pub tables: Vec<String>,
-    /// Kinds of tablets to read from on either side; their order counts
+    /// Tablet types to read from on either side, in order of preference
     #[arg(long, value_delimiter = ',', default_value = "rdonly,replica,primary")]
     pub tablet_types: Vec<String>,
-    /// Most rows of one side only that are looked for once more
+    /// Maximum number of rows found on one side only that are compared once more
     #[arg(long, default_value_t = 1000)]
     pub max_extra_rows_to_compare: i64,
-    /// Wait until it ends; exit code as of show
+    /// Wait until it ends; exit code as for show
     #[arg(long)]
     pub wait: bool,
 }
@@ -92,7 +92,7 @@ pub struct ShowVdiff {
 pub struct OneVdiff {
     #[command(flatten)]
     pub of: WorkflowArgs,
-    /// UUID; of delete also all
+    /// UUID; for delete also all
     pub uuid: String,
 }
 
@@ -101,10 +101,10 @@ pub struct OneVdiff {
 pub struct Cancel {
     #[command(flatten)]
     pub of: WorkflowArgs,
-    /// The source cluster is gone for good: ask nothing of it, and open the target alone
+    /// The source cluster is gone for good: do not contact it, only allow writes to the target again
     #[arg(long)]
     pub forget_source: bool,
-    /// Its record cannot be read: delete that alone, and tell what it may have left
+    /// Its record cannot be read: delete only the record, and report what may be left
     #[arg(long, conflicts_with = "forget_source")]
     pub forget_record: bool,
 }
@@ -117,7 +117,7 @@ pub struct Prepare {
     /// Address under which the source's tablets reach the target's topology server; the server's own when absent
     #[arg(long, default_value = "")]
     pub topo_server: String,
-    /// What streams do at DDL of the target: STOP, IGNORE, EXEC, EXEC_IGNORE
+    /// What streams do on DDL of the target: STOP, IGNORE, EXEC, EXEC_IGNORE
     #[arg(long, default_value = "STOP")]
     pub on_ddl: String,
     /// Only check

@@ -89,7 +89,9 @@ pub async fn restore(
     if stays || context.options.disable_active_reparents {
         return Ok(());
     }
-    let doing = || format!("the backup is restored on {}, but it may not replicate", crate::tablet::alias(&tablet));
+    let doing = || {
+        format!("the backup was restored on {}, but the tablet may not be replicating", crate::tablet::alias(&tablet))
+    };
     replication::follow_primary(context, alias).await.map_err(|error| error.doing(doing()))
 }
 
@@ -136,7 +138,7 @@ async fn pick(context: &Context, keyspace: &str, name: &str, allow_primary: bool
     for (tablet, status) in join_all(asked).await {
         let alias = crate::tablet::alias(&tablet);
         match status {
-            Ok(status) if status.replication_lag_unknown => reasons.push(format!("{alias} does not replicate")),
+            Ok(status) if status.replication_lag_unknown => reasons.push(format!("{alias} is not replicating")),
             Ok(status) => usable.push((tablet, status)),
             Err(error) => reasons.push(format!("ReplicationStatus({alias}) failed: {error}")),
         }
@@ -148,8 +150,9 @@ async fn pick(context: &Context, keyspace: &str, name: &str, allow_primary: bool
         reasons.extend(partial.map(|error| error.to_string()));
         let why = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
         let text = format!("no tablet available for backup{why}");
-        let help =
-            format!("a REPLICA, RDONLY or SPARE tablet of {keyspace}/{name} must replicate, or --allow-primary be set");
+        let help = format!(
+            "a REPLICA, RDONLY or SPARE tablet of {keyspace}/{name} must be replicating; or use --allow-primary"
+        );
         Error::precondition(Reason::NO_TABLET, text, help)
     })
 }

@@ -26,7 +26,7 @@ pub fn check_name(name: &str) -> Result<()> {
         return Err(Error::bad_argument(format!("name {head} is too long")));
     }
     if name == "global" {
-        return Err(Error::bad_argument("the name global stands for the global topology and is no cell"));
+        return Err(Error::bad_argument("global is the name of the global topology, not of a cell"));
     }
     match name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
         Some(c) => Err(Error::bad_argument(format!("invalid character {c} in name {name}"))),

@@ -101,7 +101,7 @@ pub(super) async fn lock(context: &Context, keyspace: &str, action: &str) -> Res
 /// Gives a lock back. A failure to do so is only logged: the lease ends by itself.
 pub(super) async fn finish<T>(done: Result<T>, lock: Lock) -> Result<T> {
     if let Err(error) = lock.release().await {
-        tracing::warn!("a lock could not be given back: {error}");
+        tracing::warn!("cannot release a lock: {error}");
     }
     done
 }
@@ -157,8 +157,9 @@ async fn refuse_ways_back(context: &Context, name: &str) -> Result<()> {
     let Some(first) = workflows.first() else { return Ok(()) };
     let text = format!("keyspace {name} has ways back into other clusters, of workflows: {}", workflows.join(", "));
     let help = format!(
-        "take them away first: vtmigrated way-back cancel --target-keyspace {name} --workflow {first}; with Force=true what they have \
-         denied and made there stays until that command takes it away, which is to be run before a keyspace of this name is made again"
+        "cancel them first: vtmigrated way-back cancel --target-keyspace {name} --workflow {first}; with Force=true, \
+         the denied tables and everything else that they created there stay until you run that command; run it \
+         before you create a keyspace of this name again"
     );
     Err(Error::precondition(Reason::WAY_BACK_EXISTS, text, help))
 }

@@ -56,12 +56,12 @@ pub async fn get(context: &Context, path: &str, version: i64, as_json: bool) -> 
         Err(error) => return Err(error.into()),
     };
     if version != 0 && version != node.version {
-        let text = format!("version {version} of {path} is not stored any more: its version is {}", node.version);
+        let text = format!("version {version} of {path} is no longer stored: its version is {}", node.version);
         return Err(Error::refused(
             Code::NotFound,
             Reason::TOPO_VERSION,
             text,
-            "leave --version away to read it as it is",
+            "omit --version to read the current one",
         ));
     }
     let data = decode(relative, &node.value, as_json)

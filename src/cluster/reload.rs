@@ -28,7 +28,7 @@ pub async fn one(context: &Context, alias: &TabletAlias) -> Result<()> {
     Ok(())
 }
 
-/// Makes the tablets of a shard read their schemas again.
+/// Makes the tablets of a shard reload their schemas.
 ///
 /// # Errors
 /// Bad names only.
@@ -38,7 +38,7 @@ pub async fn shard(context: &Context, keyspace: &str, name: &str, reload: &Reloa
     Ok(shards(context, keyspace, std::slice::from_ref(&name.to_owned()), reload).await)
 }
 
-/// Makes the tablets of a keyspace read their schemas again.
+/// Makes the tablets of a keyspace reload their schemas.
 pub async fn keyspace(context: &Context, keyspace: &str, reload: &Reload) -> Result<Vec<Event>> {
     paths::check_name(keyspace)?;
     let global = context.topo.global();

@@ -128,7 +128,8 @@ async fn planned_locked(context: &Context, wanted: &Wanted, lock: &Lock) -> Resu
     events.info(format!("elected new primary candidate {name}"));
     if !state.durability.can_write(&primary, &state.tablets) {
         let text = format!("primary-elect tablet {name} won't be able to make forward progress on promotion");
-        let help = "the keyspace's durability policy wants acknowledgements that no other tablet of the shard can give";
+        let help = "the keyspace's durability policy requires acknowledgements that no other tablet of the shard can \
+            give";
         return Err(Error::precondition(Reason::DURABILITY_POLICY, text, help));
     }
     held(lock).await?;

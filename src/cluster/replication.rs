@@ -67,7 +67,7 @@ pub async fn change_type(context: &Context, alias: &TabletAlias, wanted: i32, dr
     context.tablets.change_type(&before, request).await?;
     let after = tablet::get(context, alias).await;
     if let Err(error) = &after {
-        tracing::warn!("the record of a tablet whose type was changed cannot be read: {error}");
+        tracing::warn!("cannot read the record of a tablet after its type was changed: {error}");
     }
     Ok(TypeChange { before, after: after.ok() })
 }
@@ -173,7 +173,7 @@ async fn position(context: &Context, tablet: &Tablet) -> Result<Status> {
     let alias = crate::tablet::alias(tablet);
     match answer {
         Err(error) if error.is_silent() => {
-            tracing::warn!(vitess.tablet.alias = alias, "a tablet does not say where it is: {error}");
+            tracing::warn!(vitess.tablet.alias = alias, "cannot read the replication position of a tablet: {error}");
             Ok(Status::default())
         }
         answer => answer.map_err(|error| Error::from(error).doing(format!("{call}({alias}) failed"))),
@@ -216,7 +216,11 @@ impl Source {
         let primary = tablet::get(context, &alias).await.map_err(|error| error.doing(doing()))?;
         if primary.r#type() != TabletType::Primary {
             let text = format!("TopologyServer has incosistent state for shard primary {primary_text}");
-            return Err(Error::precondition(Reason::NO_PRIMARY, text, "its record is of another type: see GetTablet"));
+            return Err(Error::precondition(
+                Reason::NO_PRIMARY,
+                text,
+                "its tablet record has another type: see GetTablet",
+            ));
         }
         if primary.keyspace != *keyspace || primary.shard != *name {
             let replica = crate::tablet::alias(follower);

@@ -193,6 +193,6 @@ async fn reload(context: &Context, change: &Change, outcome: &Outcome<'_>) {
     });
     let limit = crate::deadline::remaining(change.wait_replicas.unwrap_or(WAIT_REPLICAS));
     if tokio::time::timeout(limit, join_all(work)).await.is_err() {
-        tracing::warn!(vitess.keyspace = change.keyspace, "not all tablets have reloaded their schema in time");
+        tracing::warn!(vitess.keyspace = change.keyspace, "not all tablets reloaded their schema in time");
     }
 }

@@ -107,7 +107,7 @@ async fn look(
         Ok(Some(graph)) => graph,
         Ok(None) => return Ok(Vec::new()),
         Err(error) if force => {
-            tracing::warn!(vitess.cell = cell, "a replication graph that cannot be read is left: {error}");
+            tracing::warn!(vitess.cell = cell, "leaving a replication graph that cannot be read: {error}");
             return Ok(Vec::new());
         }
         Err(error) => return Err(error.into()),

@@ -128,7 +128,7 @@ pub async fn ping(context: &Context, alias: &TabletAlias) -> Result<()> {
     Ok(())
 }
 
-/// Makes a tablet read its records again.
+/// Makes a tablet reload its record.
 pub async fn refresh_state(context: &Context, alias: &TabletAlias) -> Result<Tablet> {
     let doing = || format!("failed to get tablet {}", paths::alias_text(alias));
     let tablet = get(context, alias).await.map_err(|error| error.doing(doing()))?;
@@ -145,7 +145,7 @@ pub struct Refreshed {
     pub problems: Option<String>,
 }
 
-/// Makes the tablets of a shard read their records again.
+/// Makes the tablets of a shard reload their records.
 pub async fn refresh_state_by_shard(
     context: &Context,
     keyspace: &str,
@@ -245,7 +245,7 @@ async fn aliases_of_shard(
                 tracing::warn!(
                     vitess.keyspace = keyspace,
                     vitess.shard = name,
-                    "a replication graph is not read: {error}"
+                    "cannot read a replication graph: {error}"
                 );
                 partial = Some(topo::Error::PartialResult(name.to_owned()));
             }
@@ -268,7 +268,7 @@ pub(super) async fn read(cells: &Cells, aliases: &[TabletAlias]) -> (Vec<Tablet>
         match read {
             Ok(found) => tablets.extend(found.into_values()),
             Err(error) => {
-                tracing::warn!(vitess.cell = cell, "the tablets of a cell are not read: {error}");
+                tracing::warn!(vitess.cell = cell, "cannot read the tablets of a cell: {error}");
                 partial = Some(topo::Error::PartialResult(cell.to_owned()));
             }
         }
@@ -300,7 +300,7 @@ async fn of_cells(context: &Context, filter: &Filter) -> Result<Vec<Tablet>> {
     let failed = !errors.is_empty() && (filter.strict || errors.len() == names.len());
     match errors.into_iter().next() {
         Some(error) if failed => return Err(error.into()),
-        Some(error) => tracing::warn!("the tablets of a cell are left out: {error}"),
+        Some(error) => tracing::warn!("skipping the tablets of a cell: {error}"),
         None => {}
     }
     found.retain(|tablet| filter.keyspace.is_empty() || tablet.keyspace == filter.keyspace);

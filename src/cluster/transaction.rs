@@ -63,10 +63,7 @@ pub async fn conclude(context: &Context, dtid: &str, listed: Vec<Target>) -> Res
     let targets = if listed.is_empty() {
         let Some(record) = keeper.read(context, dtid).await? else { return Ok(()) };
         if record.state() == TransactionState::Commit {
-            tracing::warn!(
-                dtid = shown(dtid),
-                "a transaction that was to be committed is rolled back where it was not"
-            );
+            tracing::warn!(dtid = shown(dtid), "rolling back a transaction in the shards where its commit is missing");
         }
         record.participants
     } else {

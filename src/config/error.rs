@@ -18,7 +18,8 @@ pub enum Error {
     #[error(transparent)]
     Flags(#[from] cli::Error),
     #[error(
-        "{given} is set, but not {missing}: give all of --topo_implementation, --topo_global_server_address and --topo_global_root, or none to try out in memory"
+        "{given} is set, but not {missing}: set all of --topo_implementation, --topo_global_server_address and \
+         --topo_global_root, or none of them to try it out in memory"
     )]
     HalfTopology { given: String, missing: String },
     #[error("bad value for --{flag}: {detail}")]
@@ -27,13 +28,13 @@ pub enum Error {
     Unreadable { flag: &'static str, path: PathBuf, source: std::io::Error },
     #[error("--{flags}_ca, --{flags}_cert, --{flags}_key: {source}")]
     Files { flags: &'static str, source: watched_files::Error },
-    #[error("--{flag} is not supported: a server without what it protects is not started")]
+    #[error("--{flag} is not supported: refusing to start without the protection that it asks for")]
     NoProtection { flag: String },
     #[error("config file {name} not found in {folders}")]
     NoFile { name: String, folders: String },
     #[error("cannot read config file {}: {detail}", path.display())]
     BadFile { path: PathBuf, detail: String },
-    #[error("config file {}: files of type {kind:?} are not read: use yaml, json or toml", path.display())]
+    #[error("config file {}: unsupported file type {kind:?}: use yaml, json or toml", path.display())]
     UnknownFormat { path: PathBuf, kind: String },
 }
 

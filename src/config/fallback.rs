@@ -65,7 +65,7 @@ pub(super) fn options(args: FallbackArgs, max_message: usize) -> Result<Option<O
         _ => names("shadow-rpcs", shadow_rpcs, |rpc| shadowable().any(|known| known == rpc))?,
     };
     if let Some(both) = rpcs.intersection(&shadow).next() {
-        let detail = format!("{both} is in --fallback-rpcs, too");
+        let detail = format!("{both} is also in --fallback-rpcs");
         return Err(Error::BadValue { flag: "shadow-rpcs", detail });
     }
     Ok(Some(Options { address, tls, credentials, rpcs, shadow, max_message }))

@@ -58,7 +58,7 @@ pub(super) fn read(args: &ConfigFileArgs, asked: bool) -> Result<Read, Error> {
     let values = ::config::Config::builder().add_source(source).build().map_err(|error| bad(error.to_string()))?;
     let mut found = Vec::new();
     flatten("", values.cache, &mut found);
-    let mut read = Read { notes: vec![format!("flags are read from {}", path.display())], ..Read::default() };
+    let mut read = Read { notes: vec![format!("reading flags from {}", path.display())], ..Read::default() };
     let mut unknown = Vec::new();
     for (key, value) in found {
         match flag_of(&key) {
@@ -68,7 +68,7 @@ pub(super) fn read(args: &ConfigFileArgs, asked: bool) -> Result<Read, Error> {
     }
     if !unknown.is_empty() {
         unknown.sort();
-        read.notes.push(format!("these keys of the config file are no flags of vtctld: {}", unknown.join(", ")));
+        read.notes.push(format!("these keys of the config file are not flags of vtctld: {}", unknown.join(", ")));
     }
     Ok(read)
 }

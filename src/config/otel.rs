@@ -28,7 +28,8 @@ pub(super) fn telemetry(args: OtelArgs) -> Result<Telemetry, Error> {
         Some("noop") => Some(Tracer::Noop),
         Some("opentelemetry") => Some(Tracer::OpenTelemetry),
         Some(other) if OTHER_TRACERS.contains(&other) => {
-            note = Some(format!("--tracer={other} sends nothing here: opentelemetry is the only tracer"));
+            note =
+                Some(format!("--tracer={other} is not supported and sends nothing: opentelemetry is the only tracer"));
             Some(Tracer::Noop)
         }
         Some(other) => return Err(bad("tracer")(format!("{other}: it must be noop or opentelemetry"))),
@@ -83,7 +84,7 @@ mod tests {
         assert_eq!(flags(Some("opentelemetry"), None, "", "").unwrap().traces.tracer, Some(Tracer::OpenTelemetry));
         let jaeger = flags(Some("opentracing-jaeger"), None, "", "").unwrap();
         assert_eq!(jaeger.traces.tracer, Some(Tracer::Noop));
-        assert!(jaeger.note.unwrap().contains("opentracing-jaeger sends nothing"));
+        assert!(jaeger.note.unwrap().contains("opentracing-jaeger is not supported and sends nothing"));
         assert!(flags(Some("zipkin"), None, "", "").is_err());
     }
 

@@ -164,7 +164,7 @@ pub(super) fn guard(args: GuardArgs) -> Result<guard::Options, Error> {
             let substrings = grpc_auth_mtls_allowed_substrings.split(':').filter(|text| !text.is_empty());
             guard::Mode::Mtls { substrings: substrings.map(str::to_owned).collect() }
         }
-        other => return Err(bad(&format!("{other}: known are static and mtls"))),
+        other => return Err(bad(&format!("{other}: it must be static or mtls"))),
     };
     Ok(guard::Options {
         tls: guard::tls::Options {
@@ -197,7 +197,7 @@ pub(super) fn http(args: HttpArgs) -> Result<Http, Error> {
         "grpc" => false,
         "anybody" => true,
         other => {
-            let detail = format!("{other}: known are grpc and anybody");
+            let detail = format!("{other}: it must be grpc or anybody");
             return Err(Error::BadValue { flag: "http_callers", detail });
         }
     };

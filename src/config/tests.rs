@@ -64,7 +64,7 @@ fn what_would_leave_the_server_unprotected_is_refused() {
     let error = refused("--tablet_manager_grpc_crl=/etc/revoked.pem");
     assert!(error.starts_with("--tablet-manager-grpc-crl is not supported"), "{error}");
     assert!(refused("--grpc_auth_mode=static").contains("static needs --grpc_auth_static_password_file"));
-    assert!(refused("--grpc_auth_mode=ldap").contains("ldap: known are static and mtls"));
+    assert!(refused("--grpc_auth_mode=ldap").contains("ldap: it must be static or mtls"));
     assert!(config(&["--grpc_auth_mode="]).is_ok());
 }
 
@@ -144,7 +144,7 @@ fn the_file_gives_way_to_the_environment_and_both_to_the_command_line() {
     assert_eq!(config.http_address.unwrap().port, 3);
     assert_eq!(config.grpc_address.port, 2);
     assert_eq!(config.cell, "one");
-    assert!(config.notes.contains(&"these keys of the config file are no flags of vtctld: novel".to_owned()));
+    assert!(config.notes.contains(&"these keys of the config file are not flags of vtctld: novel".to_owned()));
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn session_ttl(text: &str) -> Result<Option<Duration>, Error> {
     }
     let bad = |detail: String| Error::BadValue { flag: "topo_consul_lock_session_ttl", detail };
     let ttl = humantime::parse_duration(text).map_err(|e| bad(e.to_string()))?;
-    if ttl.is_zero() { Err(bad("it must be more than nothing".into())) } else { Ok(Some(ttl)) }
+    if ttl.is_zero() { Err(bad("it must be greater than 0".into())) } else { Ok(Some(ttl)) }
 }
 
 /// Stock's file: an object from cell to `{"acl_token": …}`. One without any is a mistake, as from Vitess 23 on.
@@ -87,7 +87,7 @@ fn tokens(text: Option<Vec<u8>>) -> Result<BTreeMap<String, Secret>, Error> {
     // serde's own text quotes values
     let entries: BTreeMap<String, Entry> = serde_json::from_slice(&text).map_err(|e| Error::BadValue {
         flag: "consul_auth_static_file",
-        detail: format!("line {}, column {}: not as it should be", e.line(), e.column()),
+        detail: format!("line {}, column {}: unexpected content", e.line(), e.column()),
     })?;
     if entries.is_empty() {
         let detail = "Found no credentials in consul_auth_static_file: give each cell its acl_token";

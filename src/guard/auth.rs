@@ -47,7 +47,8 @@ pub enum Refusal {
     WrongCertificate,
     /// Since the connection was opened.
     #[error(
-        "client certificate not authorized: it was revoked, or its authority taken away, after it was shown\nconnect with another certificate"
+        "client certificate not authorized: it was revoked, or its CA was removed, after the connection was \
+         made\nconnect with another certificate"
     )]
     Withdrawn,
 }
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn a_bad_file_is_refused_without_showing_it() {
         let error = users(r#"[{"Username":"ann","Password":secret}]"#).err().unwrap().to_string();
-        assert!(error.contains("holds no usable list of users: line 1") && !error.contains("secret"), "{error}");
+        assert!(error.contains("contains no usable list of users: line 1") && !error.contains("secret"), "{error}");
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub fn accept(
                 }
                 Err(error) => {
                     // too many open files, or a client that went away: nothing that ends the server
-                    tracing::warn!("a connection could not be accepted: {error}");
+                    tracing::warn!("cannot accept a connection: {error}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -184,15 +184,15 @@ impl Io {
 
     fn unread<T>(&self) -> Poll<io::Result<T>> {
         if self.monitor.is_heavy() {
-            return self.disconnect("heavy", "has the server hold more than there is room for");
+            return self.disconnect("heavy", "holds more of the server's memory than there is room for");
         }
-        self.disconnect("unread", "does not read its answers")
+        self.disconnect("unread", "does not read its responses")
     }
 
     /// The error that ends the connection.
     fn disconnect<T>(&self, reason: &'static str, why: &'static str) -> Poll<io::Result<T>> {
         metrics::hung_up(reason);
-        tracing::info!(client.address = ?self.peer.address, "hung up on a client that {why}");
+        tracing::info!(client.address = ?self.peer.address, "closed the connection of a client that {why}");
         Poll::Ready(Err(io::Error::other(why)))
     }
 
@@ -220,7 +220,7 @@ impl Io {
         };
         let new = buf.filled().get(before..).unwrap_or_default();
         if !new.is_empty() && !self.budget.allow(new, Instant::now()) {
-            return self.disconnect("flood", "sends a flood of frames that carry nothing");
+            return self.disconnect("flood", "sends a flood of frames without data");
         }
         if !self.monitor.is_read(cx) {
             return self.unread();
@@ -232,7 +232,7 @@ impl Io {
             if *seen >= GREETING {
                 self.greeting = None;
             } else if read.is_pending() && limit.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 client showed itself")));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not speak HTTP/2")));
             }
         }
         let Some(corrected) = corrected else { return read };

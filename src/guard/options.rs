@@ -16,6 +16,6 @@ pub struct Options {
     pub max_bytes: usize,
     /// Connections kept at once.
     pub max_connections: usize,
-    /// Calls under way on one connection.
+    /// Maximum number of concurrent calls on one connection.
     pub max_streams: u32,
 }

@@ -19,7 +19,7 @@ pub struct Options {
     pub key: Option<PathBuf>,
     /// Authorities of the clients' certificates; with it every client must show one.
     pub ca: Option<PathBuf>,
-    /// Revoked certificates of clients.
+    /// Revocation list for client certificates.
     pub crl: Option<PathBuf>,
     /// Appended to the certificate, so that clients get the whole chain.
     pub server_ca: Option<PathBuf>,

@@ -18,7 +18,7 @@ const MOST_BACK_SHARDS: usize = 1000;
 /// Mounts with series of their own.
 const MOST_MOUNTS: usize = 500;
 
-/// States of streams, the gravest first.
+/// States of streams, the worst first.
 const STATES: &[&str] = &["Error", "Stopped", "Init", "Lagging", "Copying", "Running"];
 
 /// Something with the labels of its keyspace and workflow.
@@ -58,9 +58,9 @@ pub(super) struct OmittedCounts {
 /// All streams into one shard.
 pub(super) struct Shard {
     pub labels: Vec<KeyValue>,
-    /// The gravest.
+    /// The worst.
     pub state: String,
-    /// The gravest, in seconds.
+    /// The highest, in seconds.
     pub lag: Option<i64>,
     pub rows_copied: i64,
     /// Tables that the stream with the most of them has left to copy.
@@ -179,10 +179,10 @@ fn shards(of: &[KeyValue], streams: &[Stream]) -> Vec<Shard> {
     let shard = |(name, streams): (&str, Vec<&Stream>)| {
         let mut labels = of.to_vec();
         labels.push(KeyValue::new("shard", name.to_owned()));
-        let gravest = streams.iter().map(|stream| stream.state.as_str()).min_by_key(|state| gravity(state));
+        let worst = streams.iter().map(|stream| stream.state.as_str()).min_by_key(|state| gravity(state));
         Shard {
             labels,
-            state: gravest.unwrap_or_default().to_owned(),
+            state: worst.unwrap_or_default().to_owned(),
             lag: streams.iter().filter_map(|stream| stream.lag).max(),
             rows_copied: streams.iter().map(|stream| stream.rows_copied).fold(0, i64::saturating_add),
             tables_left: streams.iter().map(|stream| stream.tables_left).max().unwrap_or_default(),

@@ -24,7 +24,7 @@ pub const GAUGES: &[Gauge] = &[
     gauge(
         "vtmigrated.watch.success.age",
         "s",
-        "Time since the own topology was last read for these gauges",
+        "Time since the topology of this cluster was last read for these gauges",
         |f, now, put| {
             one(put, &[], f.last_success().map(|at| age(now, at)));
         },
@@ -40,7 +40,7 @@ pub const GAUGES: &[Gauge] = &[
     gauge(
         "vtmigrated.series.left_out",
         "",
-        "What has no series of its own because there is too much of it, by kind",
+        "What has no series of its own because there are too many, by kind",
         left_out,
     ),
     gauge("vtmigrated.workflows", "", "Migrations by stage, those that ended within a day among them", |f, _, put| {
@@ -108,30 +108,25 @@ pub const GAUGES: &[Gauge] = &[
     gauge(
         "vtmigrated.workflow.copy.time_left",
         "s",
-        "Time that the rest of the copy takes; absent while it cannot be told",
+        "Estimated time until the copy is done; absent while it is unknown",
         |f, _, put| {
             workflows(f, put, |m| m.copy.seconds_left.map(float));
         },
     ),
-    gauge("vtmigrated.shard.state", "", "1 for the gravest state of the streams into the target shard", |f, _, put| {
+    gauge("vtmigrated.shard.state", "", "1 for the worst state of the streams into the target shard", |f, _, put| {
         shard_states(&f.shards, put);
     }),
     gauge(
         "vtmigrated.shard.lag",
         "s",
-        "Gravest lag of the streams into the target shard; absent before replication",
+        "Highest lag of the streams into the target shard; absent before replication",
         |f, _, put| {
             shards(&f.shards, put, |shard| shard.lag.map(float));
         },
     ),
-    gauge(
-        "vtmigrated.shard.errors",
-        "{stream}",
-        "Streams into the target shard that something is wrong with",
-        |f, _, put| {
-            shards(&f.shards, put, |shard| Some(count(shard.in_trouble)));
-        },
-    ),
+    gauge("vtmigrated.shard.errors", "{stream}", "Streams into the target shard with a problem", |f, _, put| {
+        shards(&f.shards, put, |shard| Some(count(shard.in_trouble)));
+    }),
     gauge(
         "vtmigrated.shard.rows.copied",
         "{row}",
@@ -173,7 +168,7 @@ pub const GAUGES: &[Gauge] = &[
     gauge(
         "vtmigrated.way_back.shard.state",
         "",
-        "1 for the gravest state of the way back's streams into the source shard",
+        "1 for the worst state of the way back's streams into the source shard",
         |f, _, put| {
             shard_states(&f.back_shards, put);
         },
@@ -181,7 +176,7 @@ pub const GAUGES: &[Gauge] = &[
     gauge(
         "vtmigrated.way_back.shard.lag",
         "s",
-        "Gravest lag of the way back's streams into the source shard; absent before they ran",
+        "Highest lag of the way back's streams into the source shard; absent before they ran",
         |f, _, put| {
             shards(&f.back_shards, put, |shard| shard.lag.map(float));
         },
@@ -189,7 +184,7 @@ pub const GAUGES: &[Gauge] = &[
     gauge(
         "vtmigrated.way_back.shard.errors",
         "{stream}",
-        "Streams of the way back into the source shard that something is wrong with",
+        "Streams of the way back into the source shard with a problem",
         |f, _, put| {
             shards(&f.back_shards, put, |shard| Some(count(shard.in_trouble)));
         },
@@ -216,7 +211,7 @@ pub const GAUGES: &[Gauge] = &[
             mounts(f, put, |mount| Some(count(mount.used_by.len())));
         },
     ),
-    gauge("vtmigrated.vdiff.state", "", "1 for the state of the last VDiff, the gravest of all shards", |f, _, put| {
+    gauge("vtmigrated.vdiff.state", "", "1 for the state of the last VDiff, the worst of all shards", |f, _, put| {
         for (labels, diff) in diffs(f) {
             let state = if diff.state.is_empty() { "unknown" } else { diff.state.as_str() };
             put(&with(labels, "state", state), 1.0);

@@ -77,7 +77,7 @@ impl Calls {
         match self.tasks.spawn(audited.in_current_span()).await {
             Ok(Ok(response)) => Ok(Response::new(response)),
             Ok(Err(error)) => Err(logged(&error)),
-            Err(_) => Err(Status::internal("the operation was cut short inside the server: see its log")),
+            Err(_) => Err(Status::internal("the operation failed inside the server: see its log")),
         }
     }
 

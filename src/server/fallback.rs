@@ -68,7 +68,7 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// In place of the caller's.
     pub credentials: Option<Credentials>,
-    /// RPCs that are forwarded although they are served here.
+    /// RPCs to forward even though they are served here.
     pub rpcs: BTreeSet<String>,
     /// RPCs that are asked in both places.
     pub shadow: BTreeSet<String>,
@@ -166,7 +166,7 @@ impl Fallback {
             return Err(Status::failed_precondition(text));
         }
         // the channel puts scheme and address in front
-        parts.uri = path.parse().map_err(|_| Status::internal("a path that is none"))?;
+        parts.uri = path.parse().map_err(|_| Status::internal("the path is not valid"))?;
         parts.version = http::Version::HTTP_2;
         parts.extensions.clear();
         parts.headers.insert(TE, HeaderValue::from_static("trailers"));

@@ -111,7 +111,8 @@ fn route(path: &str, hidden: &[&str]) -> Option<(String, Route)> {
 fn not_served(rpc: &str) -> Status {
     let shown: String = rpc.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
     Status::unimplemented(format!(
-        "vtctlservice.Vtctld/{shown} is not served by vtmigrated: name a stock vtctld of the same cluster with --fallback-vtctld-server, which it is then forwarded to"
+        "vtctlservice.Vtctld/{shown} is not served by vtmigrated: to forward it, name a stock vtctld of the same \
+         cluster with --fallback-vtctld-server"
     ))
 }
 

@@ -49,7 +49,7 @@ pub async fn refresh_state(context: Arc<Context>, request: RefreshStateRequest) 
 /// Tells the records of workflows; the tablets were refreshed, whatever becomes of that.
 async fn heard(context: &Context, known: &[Known], refreshed: &[Tablet]) {
     if let Err(error) = refresh::heard(context, known, refreshed).await {
-        tracing::warn!("the records of workflows do not tell that tablets were refreshed: {error}");
+        tracing::warn!("cannot note in the workflows' records that tablets were refreshed: {error}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `vtctlservice.Vtctl`: the service of legacy commands, which `vtctlclient` and `LegacyVtctlCommand` call.
+//! `vtctlservice.Vtctl`: the service of legacy vtctl commands, which `vtctlclient` and `LegacyVtctlCommand` call.
 //!
 //! A command is a line of arguments; its answer is a stream of log events. The commands run the same operations as the
 //! RPCs of `vtctlservice.Vtctld`; those that are not here are for a stock vtctld.

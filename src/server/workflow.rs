@@ -46,7 +46,7 @@ pub async fn delete(context: Arc<Context>, request: WorkflowDeleteRequest) -> Re
 pub async fn update(context: Arc<Context>, request: WorkflowUpdateRequest) -> Result<WorkflowUpdateResponse> {
     let keyspace = request.keyspace;
     let Some(change) = request.tablet_request else {
-        return Err(Error::invalid(Reason::NO_CHANGE, "no tablet_request is given", ""));
+        return Err(Error::invalid(Reason::NO_CHANGE, "tablet_request is required", ""));
     };
     let workflow = change.workflow.clone();
     span_fields::workflow(&keyspace, &workflow);

@@ -17,7 +17,7 @@ pub async fn build_version(tablet: &Tablet, limit: Duration) -> Result<String, S
     }
     let page: serde_json::Value = vars::read(&address_of(tablet, "vt"), limit).await.map_err(Failure::into_text)?;
     let told = page.get("BuildVersion").and_then(|version| version.as_str()).filter(|version| !version.is_empty());
-    told.map(str::to_owned).ok_or_else(|| format!("{} tells no BuildVersion", vars::PATH))
+    told.map(str::to_owned).ok_or_else(|| format!("{} reports no BuildVersion", vars::PATH))
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use crate::{deadline, failpoint};
 
 pub(super) const SERVICE: &str = "tabletmanagerservice.TabletManager";
 /// Said of tablets that do not see the client's certificate, which may be what they miss.
-const WITHHELD: &str = " (the certificate of --tablet_manager_grpc_cert is not shown to this tablet: it is for the own cluster and \
-                        for clusters whose topology servers are named in the file of --mount-settings)";
+const WITHHELD: &str = " (the certificate of --tablet_manager_grpc_cert is not sent to this tablet: only to this \
+    cluster's and to those of clusters whose topology servers the file of --mount-settings names)";
 /// Bound of calls that may run DDL or read large schemas, when the caller set none.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Client {
     pool: Arc<Pool>,
-    /// Bound of calls that a healthy tablet answers at once (`--remote_operation_timeout`).
+    /// Timeout of calls that a healthy tablet answers immediately (`--remote_operation_timeout`).
     short: Duration,
     max_message: usize,
 }
@@ -212,7 +212,7 @@ impl Client {
         Ok(self.execute_fetch_as_dba(tablet, request).await?.result.unwrap_or_default())
     }
 
-    /// Bound of calls that a healthy tablet answers at once.
+    /// Timeout of calls that a healthy tablet answers immediately.
     pub(super) fn short(&self) -> Duration {
         self.short
     }

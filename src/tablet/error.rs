@@ -147,7 +147,7 @@ impl Explain for Error {
     fn help(&self) -> String {
         match self {
             Self::Answered { .. } => String::new(),
-            _ => format!("check that the vttablet {} runs, then run the command again", self.alias()),
+            _ => format!("check that vttablet {} is running, then run the command again", self.alias()),
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Those that are shown the certificate in it; others see none.
     pub trusted: Arc<TrustedTablets>,
-    /// Bound of calls that a healthy tablet answers at once (`--remote_operation_timeout`).
+    /// Timeout of calls that a healthy tablet answers immediately (`--remote_operation_timeout`).
     pub short: Duration,
     /// In bytes, both ways.
     pub max_message: usize,

@@ -57,6 +57,6 @@ async fn page<T: DeserializeOwned>(address: &str) -> Result<T, Failure> {
     // the parser's own words would quote what may be no tablet's
     serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Failure::Page(format!("{PATH} is not as it should be: line {line}, column {column}"))
+        Failure::Page(format!("{PATH} has unexpected content: line {line}, column {column}"))
     })
 }

@@ -107,18 +107,18 @@ impl Meters {
             topology_operations: times("vtctld_topology_conn_operations", "", "Seconds that topology operations took"),
             topology_errors: count("vtctld_topology_conn_errors", "Topology operations that failed"),
             topology_read_waits: times("vtctld_topology_conn_read_waits", "", "Seconds that topology reads waited"),
-            tablet_calls: times("rpc.client.call.duration", "s", "Time that calls to tablets took"),
+            tablet_calls: times("rpc.client.call.duration", "s", "Duration of calls to tablets"),
             tablet_connections_new: count("vtctld_tabletmanagerclient_cachedconn_new", "Tablets connected to"),
             tablet_connections_reused: count("vtctld_tabletmanagerclient_cachedconn_reuse", "Uses of kept connections"),
-            rpcs: times("rpc.server.call.duration", "s", "Time that calls of clients took"),
-            rpc_errors: count("vtmigrated.rpc.errors.total", "Calls of clients that did not end well"),
+            rpcs: times("rpc.server.call.duration", "s", "Duration of client calls"),
+            rpc_errors: count("vtmigrated.rpc.errors.total", "Client calls that failed"),
             hung_up: count(
                 "vtmigrated.connections.hung_up.total",
-                "Connections of clients that flood, do not read, or hold too much",
+                "Connections closed because the client floods, does not read, or holds too much",
             ),
             rpcs_active: meter
                 .i64_up_down_counter("vtmigrated.rpc.active")
-                .with_description("Calls of clients under way")
+                .with_description("Client calls in progress")
                 .build(),
         }
     }
@@ -144,7 +144,7 @@ pub(super) async fn flush() {
     };
     let sent = tokio::task::spawn_blocking(|| installed.provider.shutdown());
     match tokio::time::timeout(LAST, sent).await {
-        Ok(Ok(Err(error))) => tracing::warn!("the last metrics were not sent: {error}"),
+        Ok(Ok(Err(error))) => tracing::warn!("cannot send the last metrics: {error}"),
         Err(_) => tracing::warn!("the last metrics were not sent in time"),
         Ok(_) => {}
     }
@@ -197,7 +197,7 @@ pub fn hung_up(reason: &'static str) {
     }
 }
 
-/// Calls of clients under way: one more, or one less.
+/// Client calls in progress: one more, or one less.
 pub fn rpc_active(change: i64) {
     if let Some(installed) = INSTALLED.get() {
         installed.meters.rpcs_active.add(change, &[]);

@@ -213,7 +213,7 @@ pub(super) async fn flush() {
     let Some(Tracing { provider, .. }) = TRACING.get() else { return };
     let sent = tokio::task::spawn_blocking(|| provider.shutdown_with_timeout(LAST)).await;
     if let Ok(Err(error)) = sent {
-        tracing::warn!("the last spans were not sent: {error}");
+        tracing::warn!("cannot send the last spans: {error}");
     }
 }
 

@@ -92,7 +92,7 @@ impl Aliases {
             match Record::<CellsAlias>::decode(node, global) {
                 Ok(record) => drop(found.known.insert(name, record.value.cells)),
                 Err(error) => {
-                    tracing::warn!("the cells alias {name} is passed over: {error}");
+                    tracing::warn!("skipping the cells alias {name}: {error}");
                     found.unread.push((name, error));
                 }
             }

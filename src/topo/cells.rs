@@ -91,7 +91,7 @@ impl Cells {
         let bounds = (QUIET, SILENCE, deadline::remaining(LONGEST));
         let answer = while_serving(bounds, asking, serves).await.unwrap_or_else(|| Err(late()));
         if let Err(error) = &answer {
-            tracing::warn!(vitess.cell = name, "a cell is left out: {error}");
+            tracing::warn!(vitess.cell = name, "skipping a cell: {error}");
             self.known().entry(name.to_owned()).or_insert_with(|| error.clone());
         }
         answer
@@ -116,7 +116,7 @@ impl Cells {
 
     /// Notes that the call goes on without something that is no cell, and why.
     pub fn pass_over(&self, what: String, why: String) {
-        tracing::warn!("{what} is left out: {why}");
+        tracing::warn!("skipping {what}: {why}");
         self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_insert(why);
     }
 

@@ -168,7 +168,7 @@ async fn locks(conn: &Arc<dyn Conn>) {
     let waited = conn.lock(hurried.of("keyspaces/ks")).await.err().unwrap();
     let text = waited.to_string();
     assert!(text.starts_with("deadline exceeded: /test/root/keyspaces/ks/"), "{text}");
-    assert!(crate::error::Explain::help(&waited).starts_with("somebody else holds this lock"), "{text}");
+    assert!(crate::error::Explain::help(&waited).starts_with("another operation holds this lock"), "{text}");
     lock.release().await.unwrap();
     assert!(held(conn, "keyspaces/ks").await.is_empty());
     assert_eq!(conn.list_dir("keyspaces/ks").await.unwrap(), ["Keyspace"]);

@@ -37,7 +37,7 @@ pub enum Error {
     NotEmpty(String),
     #[error("the settings of mount {mount} on this server are not for the topology server {server}")]
     WrongServer { mount: String, server: String },
-    #[error("the topology of a mount is only read; nothing was written at {0}")]
+    #[error("the topology of a mount is read-only; nothing was written at {0}")]
     ReadOnly(String),
     #[error("bad topology data at {path}: {detail}")]
     BadData { path: String, detail: String },
@@ -128,18 +128,18 @@ impl Explain for Error {
 
     fn help(&self) -> String {
         match self.root() {
-            Self::BadVersion(_) => "somebody else changed the record at the same moment: run the command again".into(),
+            Self::BadVersion(_) => "another client changed the record at the same time: run the command again".into(),
             Self::LockLost(_) => "run the command again; it goes on from where it stopped".into(),
             Self::Timeout(path) if path.contains("/locks") || path.ends_with("/Lock") => {
-                "somebody else holds this lock: wait until that operation ends, then run the command again".into()
+                "another operation holds this lock: wait until it ends, then run the command again".into()
             }
-            Self::Timeout(_) => "see that the topology server answers, then run the command again".into(),
+            Self::Timeout(_) => "check that the topology server answers, then run the command again".into(),
             Self::Unreachable { server, .. } => {
                 format!("check that a topology server answers at {server} from this host")
             }
             Self::BadData { path, .. } => {
-                let looks = "the record is not what Vitess writes there: look at it with GetTopologyPath";
-                let fix = super::srv_vschema::fix(path).map(|fix| format!("; to put another in its place: {fix}"));
+                let looks = "the record is not what Vitess writes there: inspect it with GetTopologyPath";
+                let fix = super::srv_vschema::fix(path).map(|fix| format!("; to replace it: {fix}"));
                 format!("{looks}{}", fix.unwrap_or_default())
             }
             Self::NoImplementation(_) | Self::Unsupported(_) => format!("supported: {}", super::KINDS.join(", ")),

@@ -113,7 +113,7 @@ impl Lock {
     /// Gives the locks of something back. A failure to do so is only logged: the lease ends by itself.
     pub async fn give_back(self, whose: &str) {
         if let Err(error) = self.release().await {
-            tracing::warn!("the locks of {whose} were not given back: {error}");
+            tracing::warn!("cannot release the locks of {whose}: {error}");
         }
     }
 }

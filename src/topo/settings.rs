@@ -64,7 +64,7 @@ impl MountSettings {
     /// What is wrong, by entry and field, without any value.
     pub fn parse(text: &[u8], read: ReadFile<'_>) -> std::result::Result<Self, String> {
         // serde's own texts quote values
-        let place = |e: serde_json::Error| format!("line {}, column {}: not as it should be", e.line(), e.column());
+        let place = |e: serde_json::Error| format!("line {}, column {}: unexpected content", e.line(), e.column());
         let written: BTreeMap<String, Written> = serde_json::from_slice(text).map_err(place)?;
         let mut entries = BTreeMap::new();
         for (key, written) in written {

@@ -58,11 +58,13 @@ pub async fn rebuild_reachable(global: &Arc<dyn Conn>, cells: &Cells) -> Result<
     let message = Message::read(global).await?;
     let written = cells.ask_all(|_, conn| message.put(conn)).await;
     for (keyspace, error) in &message.undecodable {
-        let why = format!("{error}; cells serve what they had of it, until: ApplyVSchema --vschema-file … {keyspace}");
+        let why = format!(
+            "{error}; cells keep serving what they had of it until you run: ApplyVSchema --vschema-file … {keyspace}"
+        );
         cells.pass_over(format!("the VSchema of keyspace {keyspace}"), why);
     }
     for (Rules { name, fix, .. }, error) in &message.undecodable_rules {
-        let why = format!("{error}; cells serve what they had of them, until: {fix}");
+        let why = format!("{error}; cells keep serving what they had of them until you run: {fix}");
         cells.pass_over(format!("the record of the {name}"), why);
     }
     match cells.left_out().into_iter().next() {
@@ -275,7 +277,7 @@ mod tests {
         ] {
             assert_eq!(fix(path).as_deref(), command, "{path}");
             let help = Error::BadData { path: path.to_owned(), detail: "bad".to_owned() }.help();
-            assert!(help.ends_with(command.unwrap_or("look at it with GetTopologyPath")), "{help}");
+            assert!(help.ends_with(command.unwrap_or("inspect it with GetTopologyPath")), "{help}");
         }
     }
 }

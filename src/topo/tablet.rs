@@ -59,7 +59,7 @@ fn by_cell(aliases: &[TabletAlias]) -> BTreeMap<&str, BTreeMap<String, String>> 
 
 /// A record that is passed over, with a warning, when it could not be decoded.
 fn readable<T>(record: Result<T>) -> Result<T> {
-    record.inspect_err(|error| tracing::warn!("a record is passed over: {error}"))
+    record.inspect_err(|error| tracing::warn!("skipping a record: {error}"))
 }
 
 fn by_alias(read: impl IntoIterator<Item = Record<Tablet>>) -> BTreeMap<String, Tablet> {

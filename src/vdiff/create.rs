@@ -57,7 +57,7 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     started?;
     if has_ended {
         let text = format!(
-            "workflow {} in keyspace {} was ended while its diff was made",
+            "workflow {} in keyspace {} was ended while its VDiff was being created",
             arguments.workflow, arguments.keyspace
         );
         let help = format!("see Workflow --keyspace {} list", arguments.keyspace);
@@ -142,7 +142,7 @@ fn check_states(arguments: &Arguments, targets: &[Target], copying: &BTreeMap<St
         if shown == VReplicationWorkflowState::Running.as_str_name() && !waits {
             continue;
         }
-        let message = if waits { "its copy has not begun".to_owned() } else { streams::message(stream) };
+        let message = if waits { "its copy has not started".to_owned() } else { streams::message(stream) };
         help = match (shown, message.as_str()) {
             _ if waits => "wait until the copy is done: see Migrate status",
             ("Copying", _) => "wait until the copy is done: see Migrate status",
@@ -172,7 +172,7 @@ fn check_tables(arguments: &Arguments, origin: &Origin) -> Result<()> {
     let unknown = arguments.tables.iter().find(|table| !known.contains(table));
     let Some(table) = unknown.filter(|_| !by_pattern) else { return Ok(()) };
     let text = format!(
-        "no tables found to diff: {table} is no table of workflow {}.{}",
+        "no tables found to diff: {table} is not a table of workflow {}.{}",
         arguments.keyspace, arguments.workflow
     );
     Err(Error::not_found(Reason::TABLE_UNKNOWN, text, format!("its tables are {}", names::some(&origin.tables, ", "))))

@@ -62,7 +62,7 @@ pub async fn check(
                 let missing = tables.into_iter().filter(|table| !there.contains(*table));
                 missing.for_each(|table| lacking.entry(table).or_default().push(shard));
             }
-            Err(error) => tracing::debug!("the tables of source shard {shard} were not looked at: {error}"),
+            Err(error) => tracing::debug!("cannot check the tables of source shard {shard}: {error}"),
         }
     }
     if lacking.is_empty() {
@@ -74,7 +74,7 @@ pub async fn check(
         format!("{table} (not on {})", shards.join(", "))
     };
     let named: Vec<String> = lacking.iter().map(text).collect();
-    let text = format!("tables of the workflow are not in the source any more: {}", names::some(&named, ", "));
+    let text = format!("tables of the workflow are no longer in the source: {}", names::some(&named, ", "));
     let all: BTreeSet<&str> = brought.values().flatten().filter(compared).map(String::as_str).collect();
     let rest: Vec<&str> = all.into_iter().filter(|table| !lacking.contains_key(table)).collect();
     let help = if rest.is_empty() {

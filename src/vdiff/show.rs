@@ -83,7 +83,7 @@ async fn ask(context: &Context, primary: &Tablet, request: VDiffRequest) -> tabl
     let facts = match log {
         Ok(log) => settle::parse(&log),
         Err(error) => {
-            tracing::warn!("the log of diffs cannot be read: {error}");
+            tracing::warn!("cannot read the log of VDiffs: {error}");
             BTreeMap::new()
         }
     };

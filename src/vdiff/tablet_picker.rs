@@ -194,11 +194,7 @@ impl Choice<'_> {
             self.shard,
             why.join("; ")
         );
-        Error::precondition(
-            Reason::NO_HEALTHY_TABLET,
-            text,
-            "fix these tablets, or take other ones with --tablet-types",
-        )
+        Error::precondition(Reason::NO_HEALTHY_TABLET, text, "fix these tablets, or choose others with --tablet-types")
     }
 }
 

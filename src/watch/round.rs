@@ -53,7 +53,7 @@ pub(super) async fn round(context: &Arc<Context>, state: &mut State, sender: &Se
     let common = match bounded(Common::read(context)).await {
         Ok(common) => Arc::new(common),
         Err(problem) => {
-            tracing::debug!("nothing can be watched: {}", problem.cause);
+            tracing::debug!("the watcher cannot read the topology: {}", problem.cause);
             state.lost(&problem);
             publish(state, sender);
             return;

@@ -195,7 +195,7 @@ pub struct Migration {
     pub go: bool,
     /// What speaks against `complete`, and what only warns; what blocks comes first.
     pub findings: Vec<Finding>,
-    /// Gravest lag of a stream in seconds; `None` while nothing was replicated.
+    /// Highest lag of a stream in seconds; `None` while nothing was replicated.
     pub max_lag: Option<i64>,
     pub copy: Copy,
     /// Ascending by name.

@@ -102,7 +102,7 @@ fn is_fine(diff: &WayBackDiff) -> bool {
 fn done(action: &str, uuid: &str, format: Format) -> String {
     match (format, action) {
         (Format::Json, _) => advise::pretty(&json!({ "uuid": uuid, "action": action })),
-        (Format::Text, "create") => format!("VDiff {uuid} of the way back has begun: see it with show"),
+        (Format::Text, "create") => format!("VDiff {uuid} of the way back was created: follow it with show"),
         (Format::Text, _) => format!("VDiff {uuid} of the way back: {action} is done"),
     }
 }

@@ -40,9 +40,9 @@ fn credentials(headers: &HeaderMap) -> Option<HeaderMap> {
 fn refuse(gate: &Gate, denial: &Denial) -> Response {
     let help = match denial {
         Denial::Unknown(Refusal::NoTls | Refusal::WrongCertificate | Refusal::Withdrawn) => {
-            "ask over https with a client's certificate that may call over gRPC"
+            "use https with a client certificate that is allowed on the gRPC port"
         }
-        Denial::Unknown(_) => "give a user and a password that may call over gRPC",
+        Denial::Unknown(_) => "give a user and a password that are allowed on the gRPC port",
         Denial::Role { .. } => "",
     };
     let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];

@@ -72,7 +72,7 @@ pub async fn serve(
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // too many open files, or a client that went away: nothing that ends the server
-                    tracing::warn!("an HTTP connection could not be accepted: {error}");
+                    tracing::warn!("cannot accept an HTTP connection: {error}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }

@@ -40,7 +40,7 @@ pub async fn keep(
     next: Next,
 ) -> Response {
     let Ok(_place) = places.try_acquire() else {
-        let text = format!("the server works on as many requests of /api as it may ({AT_ONCE}): try again later");
+        let text = format!("too many concurrent requests of /api ({AT_ONCE}): try again later");
         return failure(StatusCode::SERVICE_UNAVAILABLE, &text, Reason::BUSY);
     };
     let work = deadline::scope(Some(Instant::now() + limit), next.run(request));

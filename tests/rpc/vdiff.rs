@@ -130,13 +130,13 @@ async fn a_workflow_that_is_not_running_is_refused_before_anything_is_asked() {
     );
     rig.primaries[1].set(|c| c.copying.clear());
     rig.primaries[1].set(|c| c.streams[0].pos.clear());
-    let waiting = format!("{text}Running: its copy has not begun\nwait until the copy is done");
+    let waiting = format!("{text}Running: its copy has not started\nwait until the copy is done");
     assert_refused(rig.lab.client.v_diff_create(create()).await, Code::FailedPrecondition, &waiting);
     rig.primaries[1].set(|c| c.streams = vec![stream(1, "ext1", "commerce", "0")]);
     for (state, message, shown) in [
         (State::Stopped, "", "Stopped\nstart it with Workflow start"),
         (State::Stopped, "for vdiff", "Stopped: for vdiff\nanother VDiff is being set up"),
-        (State::Running, "some Error", "Error: some Error\nmend what"),
+        (State::Running, "some Error", "Error: some Error\nfix what"),
     ] {
         rig.primaries[1].set(|c| {
             c.streams[0].state = state.into();
@@ -161,7 +161,7 @@ async fn a_workflow_that_is_not_running_is_refused_before_anything_is_asked() {
     assert_refused(rig.lab.client.v_diff_create(unknown).await, Code::NotFound, text);
     let unknown = VDiffCreateRequest { tables: vec!["customer".into(), "nosuch".into()], ..create() };
     let text =
-        "no tables found to diff: nosuch is no table of workflow customer.import\nits tables are customer, orders";
+        "no tables found to diff: nosuch is not a table of workflow customer.import\nits tables are customer, orders";
     assert_refused(rig.lab.client.v_diff_create(unknown).await, Code::NotFound, text);
     let bad = VDiffCreateRequest { uuid: "abc".into(), workflow: "nowf".into(), ..create() };
     let text = "invalid UUID provided: abc: invalid UUID length: 3";
@@ -178,7 +178,7 @@ async fn a_workflow_that_is_not_running_is_refused_before_anything_is_asked() {
 async fn a_table_that_the_source_has_lost_is_refused_before_tablets_crash_on_it() {
     let mut rig = Rig::start().await;
     rig.source[0].set(|c| c.gone = vec!["orders".into()]);
-    let text = "tables of the workflow are not in the source any more: orders (not on commerce/0)\n\
+    let text = "tables of the workflow are no longer in the source: orders (not on commerce/0)\n\
                 compare the rest: --tables customer";
     assert_refused(rig.lab.client.v_diff_create(create()).await, Code::FailedPrecondition, text);
     assert_eq!(rig.taken(), [[""; 0]; 2]);
@@ -258,7 +258,7 @@ async fn what_fails_on_one_shard_is_taken_back_on_the_others() {
     // what cannot be taken back is told
     rig.primaries[0].set(|c| c.fails = vec![("delete".into(), "no".into())]);
     let (_, message) = refusal(rig.lab.client.v_diff_create(create()).await);
-    assert!(message.contains("could not be taken back: TabletManager.VDiff on zone1-0000001000: no"), "{message}");
+    assert!(message.contains("could not be removed: TabletManager.VDiff on zone1-0000001000: no"), "{message}");
     assert!(message.ends_with(&format!("VDiff delete {UUID}")), "{message}");
 }
 
@@ -269,7 +269,7 @@ async fn a_uuid_that_is_there_is_left_alone() {
     rig.primaries[1].set(|c| c.diffs.push(there.clone()));
     let text = format!(
         "TabletManager.VDiff on zone1-0000001100: vdiff with UUID {UUID} already exists on tablet zone1-0000001100\n\
-         see VDiff show with this UUID; when its create was interrupted: VDiff delete it, then create again"
+         see VDiff show with this UUID; if its create was interrupted, VDiff delete it, then create it again"
     );
     assert_refused(rig.lab.client.v_diff_create(create()).await, Code::AlreadyExists, &text);
     assert_eq!(rig.primaries[0].diffs(), []);
@@ -335,7 +335,7 @@ async fn stop_and_resume_reach_the_chosen_shards_in_the_spelling_that_is_stored(
     // one shard still runs
     let text = format!(
         "TabletManager.VDiff on zone1-0000001000: no completed or stopped vdiff found for UUID {stored} on tablet \
-         zone1-0000001000\nit runs already"
+         zone1-0000001000\nit is already running"
     );
     assert_refused(rig.lab.client.v_diff_resume(resume.clone()).await, Code::FailedPrecondition, &text);
     rig.taken();

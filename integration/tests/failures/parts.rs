@@ -59,7 +59,7 @@ async fn a_target_tablet_dies_in_the_middle_of_create() {
     let failure = created.unwrap_err();
     assert_eq!(failure.code(), Code::Unavailable, "{failure:?}");
     for part in
-        ["zone2-0000000210", "could not be taken back", "Migrate --target-keyspace customer --workflow import cancel"]
+        ["zone2-0000000210", "could not be removed", "Migrate --target-keyspace customer --workflow import cancel"]
     {
         assert!(failure.message().contains(part), "{part}: {failure:?}");
     }

@@ -1,4 +1,4 @@
-//! The legacy commands from its first command to its last, through the service of legacy commands, into a sharded keyspace.
+//! The legacy commands of a Migrate, from the first to the last, into a sharded keyspace.
 
 use integration::{
     client::{self, Vtctl},

@@ -170,7 +170,7 @@ async fn stopped_under_load_it_keeps_what_it_answered_and_gives_its_locks_back()
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(server.term().await.unwrap().success(), "{}", server.process().log_tail());
-    assert!(!server.process().log_tail().contains("did not end in time"), "{}", server.process().log_tail());
+    assert!(!server.process().log_tail().contains("did not finish in time"), "{}", server.process().log_tail());
     let stored = cluster.etcd().dump("/vitess/global/").await.unwrap();
     let mut answers = 0;
     for caller in callers {

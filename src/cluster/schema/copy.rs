@@ -149,7 +149,7 @@ async fn reload_all(context: &Context, copy: &Copy, wait_position: String) {
     let work = reload::shards(context, &copy.keyspace, shards, &reload);
     let limit = crate::deadline::remaining(copy.wait_replicas.unwrap_or(WAIT_REPLICAS));
     if tokio::time::timeout(limit, work).await.is_err() {
-        tracing::warn!(vitess.keyspace = copy.keyspace, "not all tablets have reloaded their schema in time");
+        tracing::warn!(vitess.keyspace = copy.keyspace, "not all tablets reloaded their schema in time");
     }
 }
 

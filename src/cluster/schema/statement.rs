@@ -65,7 +65,7 @@ impl Strategy {
         match name {
             "" | "direct" => {}
             "vitess" | "online" | "mysql" => {
-                let text = format!("ddl strategy {name} is not served by vtmigrated: schema changes are direct ones");
+                let text = format!("ddl strategy {name} is not served by vtmigrated: only direct schema changes are");
                 let help = "use --ddl-strategy direct, or name a stock vtctld with --fallback-vtctld-server";
                 return Err(Error::not_served(Reason::DDL_STRATEGY, text, help));
             }

@@ -55,7 +55,11 @@ async fn primaries(context: &Context, keyspace: &str) -> Result<Vec<Tablet>> {
     let found = tablet::reachable(&cells, &aliases).await.tablets;
     if found.len() < shards.len() {
         let missing = shards.len() - found.len();
-        tracing::warn!(vitess.keyspace = keyspace, missing, "schema changes of some shards are not listed: no primary");
+        tracing::warn!(
+            vitess.keyspace = keyspace,
+            missing,
+            "schema migrations of shards without a primary are not listed"
+        );
     }
     Ok(found.into_values().collect())
 }

@@ -69,7 +69,7 @@ pub async fn hook(
         return Err(Error::precondition(Reason::HOOK_NAME, text, ""));
     }
     if hook.name.is_empty() || hook.name.starts_with('.') {
-        return Err(Error::bad_argument("hook name must be that of a program in the tablet's vthook folder"));
+        return Err(Error::bad_argument("the hook must be a program in the tablet's vthook directory"));
     }
     let tablet = get(context, &super::alias(alias)?).await?;
     Ok(context.tablets.execute_hook(&tablet, hook).await?)
@@ -90,7 +90,7 @@ pub async fn set_writable(context: &Context, alias: &TabletAlias, writable: bool
 pub async fn sleep(context: &Context, alias: &TabletAlias, time: Option<Duration>) -> Result<()> {
     let time = time.unwrap_or(Duration::from_secs(15));
     if time > LONGEST_SLEEP {
-        return Err(Error::bad_argument("the time to sleep is at most an hour"));
+        return Err(Error::bad_argument("the duration must be at most an hour"));
     }
     let tablet = get(context, alias).await?;
     let duration = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);

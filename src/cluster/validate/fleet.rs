@@ -97,7 +97,7 @@ impl Graphs {
             match read {
                 Ok(graphs) => self.0.extend(keys.into_iter().zip(graphs.into_iter().map(Ok))),
                 Err(error) => {
-                    tracing::warn!("replication graphs are not read: {error}");
+                    tracing::warn!("cannot read replication graphs: {error}");
                     self.0.extend(keys.into_iter().map(|key| (key, Err(error.clone()))));
                 }
             }

@@ -128,9 +128,9 @@ impl Verdict {
         match self {
             Self::Different(paths) => {
                 let fields = paths.join(", ");
-                tracing::warn!(rpc.method = rpc, fields, "the fallback answers otherwise");
+                tracing::warn!(rpc.method = rpc, fields, "the fallback's response differs");
             }
-            Self::Failed(why) => tracing::warn!(rpc.method = rpc, "the fallback cannot be compared with: {why}"),
+            Self::Failed(why) => tracing::warn!(rpc.method = rpc, "cannot compare with the fallback: {why}"),
             Self::Same | Self::Skipped => {}
         }
     }

@@ -125,12 +125,12 @@ impl Arrival {
     }
 
     fn busy(&self) -> Status {
-        let text = "the server serves as many calls as it may (--grpc-max-concurrent-calls): try again later";
+        let text = "too many concurrent calls (--grpc-max-concurrent-calls): try again later";
         self.refuse(Status::resource_exhausted(text))
     }
 
     fn too_much(&self) -> Status {
-        let text = "requests and answers hold as much as they may (--grpc-max-held-bytes): try again later";
+        let text = "requests and responses hold too much memory (--grpc-max-held-bytes): try again later";
         self.refuse(Status::resource_exhausted(text))
     }
 

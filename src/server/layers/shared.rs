@@ -319,7 +319,7 @@ impl Waiting {
 async fn answered(mut answer: watch::Receiver<Option<Answer>>) -> Response {
     match answer.wait_for(Option::is_some).await.map(|answer| answer.clone()) {
         Ok(Some(answer)) => answer.again(),
-        _ => Status::internal("the read was cut short inside the server: see its log").into_http(),
+        _ => Status::internal("the read failed inside the server: see its log").into_http(),
     }
 }
 

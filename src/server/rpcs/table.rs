@@ -93,7 +93,7 @@ rpcs! {
         ApplyKeyspaceRoutingRules: Admin, apply_keyspace_routing_rules = change(routing_rules::apply_keyspaces);
         ApplyRoutingRules: Admin, apply_routing_rules = change(routing_rules::apply);
         ApplySchema: Admin, apply_schema = change(schema::apply)
-            if "direct DDL, and what alter vitess_migration does but for throttling";
+            if "direct DDL, and alter vitess_migration except for throttling";
         ApplyShardRoutingRules: Admin, apply_shard_routing_rules = change(routing_rules::apply_shards);
         ApplyVSchema: Operate, apply_v_schema = change(vschema::apply);
         Backup: Admin, backup = tell(backup::of_tablet);

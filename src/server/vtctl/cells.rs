@@ -27,15 +27,15 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "UpdateCellInfo",
         params: "[--server_address <addr>] [--root <root>] <cell>",
-        help: "Changes what is given of a cell, or registers it.",
+        help: "Changes the given fields of a cell, or registers it.",
         flags: &[SERVER_ADDRESS, ROOT],
         action: Action::Change(handler!(update)),
     },
     Command {
         name: "DeleteCellInfo",
         params: "[--force] <cell>",
-        help: "Forgets a cell that no shard uses.",
-        flags: &[flag(Kind::Bool, "force", "false", "Also when its topology cannot be reached")],
+        help: "Deletes the record of a cell that no shard uses.",
+        flags: &[flag(Kind::Bool, "force", "false", "Even if its topology cannot be reached")],
         action: Action::Change(handler!(delete)),
     },
     Command {

@@ -46,7 +46,7 @@ pub(super) use handler;
 const HELP: Command = Command {
     name: "Help",
     params: "[command name]",
-    help: "Lists the commands, or tells how one is used.",
+    help: "Lists the commands, or shows how to use one.",
     flags: &[],
     action: Action::Help,
 };

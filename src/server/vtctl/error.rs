@@ -21,8 +21,8 @@ impl Error {
 
     /// A command, or an action of one, that is forwarded when a fallback is named.
     pub fn not_served(text: impl Into<String>) -> Self {
-        let help = "see help for what is served here; name a stock vtctld of the same cluster with \
-                    --fallback-vtctld-server, which everything else is then forwarded to";
+        let help = "see help for what is served here; to forward everything else, name a stock vtctld of the same \
+            cluster with --fallback-vtctld-server";
         failure::Error::not_served(Reason::COMMAND_NOT_SERVED, text, help).into()
     }
 

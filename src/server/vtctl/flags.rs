@@ -90,8 +90,8 @@ impl Parsed {
     fn put(&mut self, flag: &'static Flag, value: String) -> Result<(), Error> {
         let why = match flag.kind {
             Kind::Bool if boolean(&value).is_none() => "it is neither true nor false",
-            Kind::Whole if value.parse::<i64>().is_err() => "it is no whole number",
-            Kind::Time if humantime::parse_duration(&value).is_err() => "it is no time such as 30s",
+            Kind::Whole if value.parse::<i64>().is_err() => "it is not a whole number",
+            Kind::Time if humantime::parse_duration(&value).is_err() => "it is not a duration such as 30s",
             Kind::List => {
                 let list = self.set.entry(flag.name).or_default();
                 if !list.is_empty() {
@@ -245,8 +245,8 @@ mod tests {
             ("--nope", "unknown flag: --nope"),
             ("-nope=1", "unknown flag: --nope"),
             ("--source", "flag needs an argument: --source"),
-            ("--timeout 5", "invalid argument \"5\" for \"--timeout\" flag: it is no time such as 30s"),
-            ("--limit x", "invalid argument \"x\" for \"--limit\" flag: it is no whole number"),
+            ("--timeout 5", "invalid argument \"5\" for \"--timeout\" flag: it is not a duration such as 30s"),
+            ("--limit x", "invalid argument \"x\" for \"--limit\" flag: it is not a whole number"),
             ("--all=maybe", "invalid argument \"maybe\" for \"--all\" flag: it is neither true nor false"),
             ("-- --help", "flag: help requested"),
             ("-h", "flag: help requested"),

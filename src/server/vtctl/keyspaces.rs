@@ -19,7 +19,7 @@ pub const COMMANDS: &[Command] = &[
         params: "[--force] [--durability-policy=<policy>] [--sidecar-db-name=<name>] [--allow_empty_vschema] <keyspace name>",
         help: "Creates a keyspace.",
         flags: &[
-            flag(Kind::Bool, "force", "false", "Go on when there is one already"),
+            flag(Kind::Bool, "force", "false", "Do not fail if it already exists"),
             flag(Kind::Bool, "allow_empty_vschema", "false", "Leave it without a VSchema"),
             flag(Kind::Text, "durability-policy", "none", "How safe a write must be, such as semi_sync"),
             flag(Kind::Text, "sidecar-db-name", "_vt", "Database of the tablets' own tables"),
@@ -60,7 +60,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "RebuildKeyspaceGraph",
         params: "[--cells=<cells>] [--allow_partial] <keyspace> ...",
-        help: "Writes what serves keyspaces anew, from their shards.",
+        help: "Rebuilds the serving graph of keyspaces from their shards.",
         flags: &[
             flag(Kind::List, "cells", "", "Only these cells"),
             flag(Kind::Bool, "allow_partial", "false", "A snapshot may lack shards"),

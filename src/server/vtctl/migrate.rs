@@ -30,15 +30,15 @@ pub const COMMANDS: &[Command] = &[Command {
     params: "[--source=<cluster>.<keyspace>] [--all | --tables=<t1,t2>] [--exclude=<t1,t2>] [--cells=<cells>] \
              [--tablet_types=<types>] [--auto_start] [--stop_after_copy] [--on-ddl=<action>] [--timeout=<time>] \
              [--keep_data] [--dry_run] <action: Create, Show, Progress, Status, Complete or Cancel> <keyspace.workflow>",
-    help: "Brings tables from a mounted cluster into a keyspace of this one.",
+    help: "Moves tables from a mounted cluster into a keyspace of this one.",
     flags: FLAGS,
     action: Action::Change(handler!(migrate)),
 }];
 
 const FLAGS: &[Flag] = &[
-    flag(Kind::Text, "source", "", "Where from: <mounted cluster>.<keyspace>"),
-    flag(Kind::Text, "tables", "", "The tables to bring, separated by commas"),
-    flag(Kind::Bool, "all", "false", "Bring all tables"),
+    flag(Kind::Text, "source", "", "Source: <mounted cluster>.<keyspace>"),
+    flag(Kind::Text, "tables", "", "The tables to move, separated by commas"),
+    flag(Kind::Bool, "all", "false", "Move all tables"),
     flag(Kind::List, "exclude", "", "Tables to leave out, with --all"),
     flag(Kind::List, "cells", "", "Cells or aliases of cells to read from"),
     flag(Kind::Text, "tablet_types", "in_order:REPLICA,PRIMARY", "Types of the source's tablets to read from"),
@@ -51,11 +51,11 @@ const FLAGS: &[Flag] = &[
         "What to do when the source's schema changes: IGNORE, STOP, EXEC, EXEC_IGNORE",
     ),
     flag(Kind::Bool, "defer-secondary-keys", "true", "Add secondary keys when a table is copied"),
-    flag(Kind::Bool, "drop_foreign_keys", "false", "Leave foreign keys away"),
+    flag(Kind::Bool, "drop_foreign_keys", "false", "Omit foreign keys"),
     flag(Kind::Text, "source_time_zone", "", "Time zone of the source's DATETIME values"),
     flag(Kind::Time, "timeout", "30s", "How long Create waits for the streams to start"),
-    flag(Kind::Bool, "dry_run", "false", "Complete only tells what it would do"),
-    flag(Kind::Bool, "keep_data", "false", "Cancel leaves the tables and their rows"),
+    flag(Kind::Bool, "dry_run", "false", "Complete only prints what it would do"),
+    flag(Kind::Bool, "keep_data", "false", "Cancel keeps the tables and their rows"),
     flag(Kind::Bool, "no-routing-rules", "false", "No effect: a Migrate has no routing rules"),
     flag(Kind::Bool, "keep_routing_rules", "false", "No effect: a Migrate has no routing rules"),
     flag(Kind::Bool, "rename_tables", "false", "No effect: the source is not touched"),
@@ -111,7 +111,7 @@ async fn migrate(context: Arc<Context>, console: Console, args: Parsed) -> Resul
         ("shards", args.is_set("shards")),
     ] {
         if given {
-            return Err(Error::usage(format!("--{name} is not for Migrate"), "leave it away"));
+            return Err(Error::usage(format!("--{name} is not for Migrate"), "omit it"));
         }
     }
     if args.is_on("dry_run") && word != "complete" {
@@ -232,7 +232,7 @@ impl Call {
             "\nThe workflow did not start within {timeout}. The workflow may simply be slow to start or there may be an issue.\n\
              Check the status using the 'Workflow {keyspace}.{workflow} show' client command for details.\n"
         ));
-        let help = format!("it goes on by itself: see Workflow {keyspace}.{workflow} show");
+        let help = format!("it continues by itself: see Workflow {keyspace}.{workflow} show");
         let text = "timed out waiting for workflow to start";
         Error::failed(Code::DeadlineExceeded, Reason::NOT_STARTED, text, help)
     }

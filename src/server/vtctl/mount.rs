@@ -26,7 +26,7 @@ pub const COMMANDS: &[Command] = &[Command {
     help: "Registers, shows, lists or unmounts clusters that keyspaces can be brought from.",
     flags: &[
         flag(Kind::Text, "type", "vitess", "Kind of the cluster: vitess"),
-        flag(Kind::Bool, "unmount", "false", "Forget the cluster"),
+        flag(Kind::Bool, "unmount", "false", "Unregister the cluster"),
         flag(Kind::Bool, "show", "false", "Show what is stored about the cluster"),
         flag(Kind::Bool, "list", "false", "List the names of all clusters"),
         flag(Kind::Text, "topo_type", "", TOPO_TYPE),

@@ -18,8 +18,8 @@ pub const COMMANDS: &[Command] = &[
         params: "[--force] [--parent] <keyspace/shard>",
         help: "Creates a shard.",
         flags: &[
-            flag(Kind::Bool, "force", "false", "Go on when there is one already"),
-            flag(Kind::Bool, "parent", "false", "Create the keyspace, too, when there is none"),
+            flag(Kind::Bool, "force", "false", "Do not fail if it already exists"),
+            flag(Kind::Bool, "parent", "false", "Also create the keyspace if it does not exist"),
         ],
         action: Action::Change(handler!(create)),
     },

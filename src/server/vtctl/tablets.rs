@@ -30,14 +30,14 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "RefreshState",
         params: "<tablet alias>",
-        help: "Makes a tablet read its records again.",
+        help: "Makes a tablet reload its record.",
         flags: &[],
         action: Action::Change(handler!(refresh_state)),
     },
     Command {
         name: "RefreshStateByShard",
         params: "[--cells=<cells>] <keyspace/shard>",
-        help: "Makes the tablets of a shard read their records again.",
+        help: "Makes the tablets of a shard reload their records.",
         flags: &[flag(Kind::List, "cells", "", "Only these cells")],
         action: Action::Change(handler!(refresh_state_by_shard)),
     },

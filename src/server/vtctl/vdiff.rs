@@ -26,7 +26,7 @@ pub const COMMANDS: &[Command] = &[Command {
     params: "[--source_cell=<cell>] [--target_cell=<cell>] [--tablet_types=in_order:RDONLY,REPLICA,PRIMARY] \
              [--limit=<rows>] [--tables=<t1,t2>] [--format=json] [--wait] [--verbose] <keyspace.workflow> \
              [<action: create, show, resume, stop or delete>] [<UUID> || all || last]",
-    help: "Compares the rows of a workflow's tables on both sides, and shows what came of it.",
+    help: "Compares the rows of a workflow's tables on both sides, and shows the result.",
     flags: FLAGS,
     action: Action::Change(handler!(vdiff)),
 }];
@@ -36,20 +36,25 @@ const FLAGS: &[Flag] = &[
     flag(Kind::List, "target_cell", "", "Cells to read the target from; all when empty"),
     flag(Kind::Text, "tablet_types", "in_order:RDONLY,REPLICA,PRIMARY", "Types of the source's tablets to read from"),
     flag(Kind::Time, "filtered_replication_wait_time", "30s", "How long to wait for the streams of the workflow"),
-    flag(Kind::Whole, "limit", "9223372036854775807", "Most rows to compare of a table"),
+    flag(Kind::Whole, "limit", "9223372036854775807", "Maximum number of rows to compare of a table"),
     flag(Kind::List, "tables", "", "Only these tables"),
-    flag(Kind::Bool, "debug_query", "false", "Tell a query with each difference"),
-    flag(Kind::Bool, "only_pks", "false", "Tell only the primary keys of rows that differ"),
+    flag(Kind::Bool, "debug_query", "false", "Print a query for each difference"),
+    flag(Kind::Bool, "only_pks", "false", "Print only the primary keys of rows that differ"),
     flag(Kind::Text, "format", "text", "text or json"),
-    flag(Kind::Whole, "max_extra_rows_to_compare", "1000", "Most rows of one side that are looked for once more"),
-    flag(Kind::Bool, "auto-retry", "true", "Go on by itself after errors that pass"),
+    flag(
+        Kind::Whole,
+        "max_extra_rows_to_compare",
+        "1000",
+        "Maximum number of rows of one side that are compared once more",
+    ),
+    flag(Kind::Bool, "auto-retry", "true", "Retry by itself after temporary errors"),
     flag(Kind::Bool, "update-table-stats", "false", "Let MySQL count the rows first"),
-    flag(Kind::Bool, "verbose", "false", "Tell of tables without differences, too"),
+    flag(Kind::Bool, "verbose", "false", "Also print tables without differences"),
     flag(Kind::Bool, "wait", "false", "With create and resume: wait until it ends"),
-    flag(Kind::Time, "wait-update-interval", "1m", "How often to tell, with --wait"),
+    flag(Kind::Time, "wait-update-interval", "1m", "How often to print the progress, with --wait"),
     flag(Kind::Bool, "checksum", "false", "No effect"),
     flag(Kind::Whole, "sample_pct", "100", "No effect"),
-    flag(Kind::Bool, "v1", "false", "Not served: the version of old"),
+    flag(Kind::Bool, "v1", "false", "Not served: the old version"),
     flag(Kind::Bool, "v2", "true", "No effect: there is no other"),
 ];
 

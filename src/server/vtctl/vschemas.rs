@@ -23,7 +23,7 @@ const MAX_FILE: u64 = 16 << 20;
 /// A file that is not read in this time is none.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Help of a failure whose cause is in a file.
-const IN_FILE: &str = "files are read on the server's host, and what is in them is not shown";
+const IN_FILE: &str = "files are read on the server's host, and their contents are not shown";
 /// What stock says when the serving graph stays as it is.
 pub const SKIPPED: &str =
     "Skipping rebuild of SrvVSchema, will need to run RebuildVSchemaGraph for changes to take effect";
@@ -55,7 +55,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "RebuildVSchemaGraph",
         params: "[--cells=<cells>]",
-        help: "Writes the serving graph of each cell, or of some, anew.",
+        help: "Rebuilds the serving graph of all cells, or of some.",
         flags: &[flag(Kind::List, "cells", "", "Only these cells")],
         action: Action::Change(handler!(rebuild)),
     },

@@ -28,7 +28,7 @@ pub const COMMANDS: &[Command] = &[Command {
              <keyspace>[.<workflow>] <action: start, stop, update, delete, show, list or listall>",
     help: "Shows the workflows of a keyspace and changes their streams. Deleting one keeps its tables and rows.",
     flags: &[
-        flag(Kind::Bool, "dry-run", "false", "Only tell which streams would be changed"),
+        flag(Kind::Bool, "dry-run", "false", "Only print which streams would be changed"),
         flag(Kind::List, "shards", "", "Only these shards; all when empty"),
         flag(Kind::List, "cells", "", "With update: cells or aliases of cells to read from"),
         flag(Kind::Text, "tablet-types", "", "With update: types of the source's tablets to read from"),
@@ -150,7 +150,7 @@ impl Call {
             return self.tell_streams().await;
         }
         if self.args.is_set("shards") {
-            let help = "leave --shards away: the streams of all shards belong together";
+            let help = "omit --shards: the streams of all shards belong together";
             return Err(Error::usage("a workflow cannot be deleted on some shards only", help));
         }
         let found = self.shown().await?;

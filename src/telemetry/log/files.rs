@@ -154,7 +154,7 @@ fn purge_for_ever(names: Names, keep: Option<Duration>, keep_by_change: Option<D
     let work = move || {
         loop {
             if let Err(error) = names.purge(&Zoned::now(), keep, keep_by_change) {
-                tracing::warn!("old log files are not deleted: {error}");
+                tracing::warn!("cannot delete old log files: {error}");
             }
             std::thread::sleep(interval.max(Duration::from_secs(1)));
         }

@@ -49,12 +49,12 @@ impl PushMetricExporter for Watched {
             Ok(()) => {
                 let failures = self.failures.swap(0, Ordering::Relaxed);
                 if failures > 0 {
-                    tracing::info!(url = self.url, failures, "metrics are sent again");
+                    tracing::info!(url = self.url, failures, "sending metrics again");
                 }
             }
             Err(error) => {
                 if self.failures.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::warn!(url = self.url, "metrics cannot be sent: {error}");
+                    tracing::warn!(url = self.url, "cannot send metrics: {error}");
                 }
             }
         }

@@ -32,12 +32,12 @@ impl SpanExporter for Watched {
             Ok(()) => {
                 let lost = self.lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    tracing::info!(url = self.url, lost, "traces are sent again");
+                    tracing::info!(url = self.url, lost, "sending traces again");
                 }
             }
             Err(error) => {
                 if self.lost.fetch_add(count, Ordering::Relaxed) == 0 {
-                    tracing::warn!(url = self.url, "traces cannot be sent, their spans are lost: {error}");
+                    tracing::warn!(url = self.url, "cannot send traces, their spans are lost: {error}");
                 }
             }
         }

@@ -121,7 +121,7 @@ impl Http {
         let token = match access.token {
             Some(token) => {
                 let header = HeaderValue::from_str(token.expose());
-                let mut header = header.map_err(|_| unreachable("the token cannot be one".into()))?;
+                let mut header = header.map_err(|_| unreachable("the token is not valid".into()))?;
                 header.set_sensitive(true);
                 Some((header, token))
             }
@@ -148,7 +148,7 @@ impl Http {
         if answer.status == StatusCode::NOT_FOUND {
             // an agent tells its index with every answer
             if answer.index == 0 {
-                return Err(self.unreachable("what answers there is no Consul agent".into()));
+                return Err(self.unreachable("the server there is not a Consul agent".into()));
             }
             return Ok(None);
         }
@@ -265,7 +265,7 @@ impl Http {
     /// request named may be no Consul, and its text not for the caller.
     pub(super) fn text(&self, body: &[u8]) -> String {
         if self.stranger {
-            return "what it says is not shown: no setting names this server".into();
+            return "its message is not shown, because no setting names this server".into();
         }
         let text: String = String::from_utf8_lossy(body).split_whitespace().collect::<Vec<_>>().join(" ");
         let text = match &self.token {

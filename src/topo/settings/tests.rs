@@ -52,9 +52,9 @@ fn credentials_go_to_no_other_server() {
 #[test]
 fn mistakes_are_named_without_values() {
     for (file, text) in [
-        ("{", "line 1, column 1: not as it should be"),
-        (r#"{"e": {"servers": "planted"}}"#, "not as it should be"),
-        (r#"{"e": {"servers": ["a"], "pasword": "planted"}}"#, "not as it should be"),
+        ("{", "line 1, column 1: unexpected content"),
+        (r#"{"e": {"servers": "planted"}}"#, "unexpected content"),
+        (r#"{"e": {"servers": ["a"], "pasword": "planted"}}"#, "unexpected content"),
         (r#"{"e": {"consul_token": "planted"}}"#, "entry e: servers is missing"),
         (r#"{"e:1": {"user": "u"}}"#, "entry e:1: user is given without password"),
         (r#"{"e:1": {"password": "planted"}}"#, "password is given without user"),

@@ -99,7 +99,7 @@ pub struct WayBack {
     pub go: bool,
     /// What speaks against going back, and what only warns; what blocks comes first.
     pub findings: Vec<Finding>,
-    /// Gravest lag of a stream in seconds.
+    /// Highest lag of a stream in seconds.
     pub max_lag: Option<i64>,
     /// Into the source: `shard` is the source's there, `source_shard` the target's.
     pub streams: Vec<Stream>,

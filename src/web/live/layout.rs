@@ -25,7 +25,7 @@ pub fn page(snapshot: &Snapshot, view: &View, site: &str, content: &Content) -> 
                 }
             }
             body data-events=(events(view)) {
-                a.skip href="#main" { "Skip to the content" }
+                a.skip href="#main" { "Skip to content" }
                 header.top {
                     a.brand href="/" {
                         (logo())
@@ -44,7 +44,7 @@ pub fn page(snapshot: &Snapshot, view: &View, site: &str, content: &Content) -> 
                         a href="/metrics" { "Metrics" }
                         a href="/debug/status" { "Server" }
                     }
-                    p { "This page only shows. Migrations are steered with vtctldclient." }
+                    p { "This page is read-only. Migrations are controlled with vtctldclient." }
                 }
             }
         }
@@ -89,14 +89,14 @@ pub fn banner(snapshot: &Snapshot) -> Markup {
     html! {
         @if snapshot.interval == 0 {
             div class="problem warn" {
-                p { strong { "Nobody is watching" } }
+                p { strong { "The watcher is off" } }
                 p.fix { span.do { "What to do" } "start this server with " code { "--watch-interval=10s" } }
             }
         } @else if snapshot.sequence == 0 {
-            div class="problem quiet" { p { "Looking at the cluster for the first time…" } }
+            div class="problem quiet" { p { "Reading the cluster for the first time…" } }
         }
         @if let Some(problem) = &snapshot.problem {
-            (widgets::problem("The topology of this cluster cannot be read: everything below is old", problem, Tone::Bad))
+            (widgets::problem("The topology of this cluster cannot be read: everything below is out of date", problem, Tone::Bad))
         }
         @for unread in snapshot.keyspaces.iter().take(10) {
             (widgets::problem(&format!("Keyspace {} cannot be read", unread.keyspace), &unread.problem, Tone::Warn))
@@ -130,7 +130,7 @@ pub fn missing(view: &View) -> Content {
     };
     let markup = html! {
         h1 { "Not found" }
-        p { "No " (what) " was seen. It may have ended long ago, or this server has not looked yet." }
+        p { "No " (what) " was seen. It may have ended long ago, or this server has not read it yet." }
         p { a href="/" { "All migrations" } }
     };
     Content { title: "Not found · vtmigrated".into(), parts: vec![("missing", markup)] }

@@ -71,7 +71,7 @@ fn head(snapshot: &Snapshot, migration: &Migration) -> Markup {
             @if *stage == Stage::Copying {
                 (widgets::tile("Time left", &copy.seconds_left.map_or("–".into(), text::duration), &copy.rows_per_second.map(text::rate).unwrap_or_default(), Tone::Busy))
             } @else if !over {
-                (widgets::tile("Gravest lag", &lag.map_or("–".into(), text::duration), &text::several(migration.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
+                (widgets::tile("Highest lag", &lag.map_or("–".into(), text::duration), &text::several(migration.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
             }
             @if over {
                 (widgets::tile("Streams", &migration.streams.len().to_string(), "as last seen", Tone::Quiet))
@@ -88,7 +88,7 @@ fn head(snapshot: &Snapshot, migration: &Migration) -> Markup {
             @if !over { span { a href={ "/api/verdict/" (text::part(keyspace)) "/" (text::part(workflow)) } { "Verdict" } } }
         }
         @if *stage == Stage::Ended {
-            div class="problem quiet" { p { "It was ended by another server or program, which does not tell whether it was completed or cancelled." } }
+            div class="problem quiet" { p { "Another server or program ended it: whether it was completed or cancelled is not known here." } }
         }
     }
 }
@@ -97,7 +97,7 @@ fn trouble(migration: &Migration) -> Markup {
     let troubled = migration.streams.iter().any(|stream| stream.problem.is_some());
     html! {
         @if let Some(problem) = &migration.stale {
-            (widgets::problem("This migration cannot be read now: what you see is old", problem, Tone::Warn))
+            (widgets::problem("This migration cannot be read now: what you see is out of date", problem, Tone::Warn))
         }
         @if troubled {
             section aria-labelledby="trouble-title" {
@@ -156,7 +156,7 @@ fn vdiff(migration: &Migration) -> Markup {
                 h2 id="vdiff-title" { "VDiff" }
                 @match &migration.vdiff {
                     Some(vdiff) => (diff(vdiff)),
-                    None => p.empty { "The rows were never compared. " code { (command) } },
+                    None => p.empty { "The rows have not been compared yet. " code { (command) } },
                 }
             }
         }

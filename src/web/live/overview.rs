@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::chart;
 use super::layout;
-use super::stations;
+use super::timeline;
 use super::views::Content;
 use super::widgets::{self, Tone};
 use super::{text, way_back};
@@ -63,7 +63,7 @@ fn tiles(snapshot: &Snapshot) -> Markup {
         dl.tiles {
             (widgets::tile("Under way", &active().count().to_string(), &note, Tone::Quiet))
             (widgets::tile("In trouble", &troubled.to_string(), "", bad(troubled > 0, Tone::Quiet)))
-            (widgets::tile("Gravest lag", &lag.map_or("–".into(), text::duration), "", bad(lag.is_some_and(|lag| lag > 30), Tone::Quiet)))
+            (widgets::tile("Highest lag", &lag.map_or("–".into(), text::duration), "", bad(lag.is_some_and(|lag| lag > 30), Tone::Quiet)))
             (widgets::tile("Mounts", &format!("{answering} of {mounts}"), "reachable", bad(answering < mounts, Tone::Quiet)))
         }
     }
@@ -130,7 +130,7 @@ fn card(snapshot: &Snapshot, migration: &Migration) -> Markup {
             } @else if let Some(at) = migration.ended_at {
                 p.facts { span { (stage.as_str()) " " (text::moment(at)) } span { (text::count(copy.rows_total)) " rows" } }
             }
-            @if let Some(problem) = &migration.stale { (widgets::problem("Old: it cannot be read now", problem, Tone::Warn)) }
+            @if let Some(problem) = &migration.stale { (widgets::problem("Out of date: it cannot be read now", problem, Tone::Warn)) }
             (widgets::troubles(&migration.streams, 2))
             @if let Some(way_back) = way_back { (way_back::short(way_back)) }
         }
@@ -180,7 +180,7 @@ fn mount_row(mount: &Mount) -> Markup {
             dl.pairs {
                 dt { "Checked" } dd { (text::moment(mount.checked_at)) }
                 @if !mount.reachable {
-                    dt { "Last reached" } dd { @if let Some(at) = mount.last_success { (text::moment(at)) } @else { "never since the start" } }
+                    dt { "Last reached" } dd { @if let Some(at) = mount.last_success { (text::moment(at)) } @else { "not since this server started" } }
                 }
                 dt { "Cells" } dd { (names(&mount.cells)) }
                 dt { "Keyspaces" } dd { (names(&mount.keyspaces)) }

@@ -75,7 +75,7 @@ pub fn draw(streams: &[Stream], (from, to): (Place<'_>, Place<'_>)) -> Markup {
     );
     let compact = rows > MANY;
     html! {
-        div.picture tabindex=[compact.then_some("0")] role=[compact.then_some("region")] aria-label=[compact.then_some("Picture of the streams")] {
+        div.picture tabindex=[compact.then_some("0")] role=[compact.then_some("region")] aria-label=[compact.then_some("Diagram of the streams")] {
             svg viewBox={ "0 0 " (WIDTH) " " (height + TOP + 4.0) } role="img" aria-label=(label) class=[compact.then_some("compact")] {
                 text.side x="0" y="14" { (place(from, 20)) }
                 text.side.end x=(WIDTH) y="14" { (place(to, 30)) }
@@ -88,7 +88,7 @@ pub fn draw(streams: &[Stream], (from, to): (Place<'_>, Place<'_>)) -> Markup {
             }
         }
         @if left.left_out + right.left_out > 0 || streams.len() > STREAMS {
-            p.note { "Not all is drawn: see the list below, or JSON." }
+            p.note { "Not all streams are drawn: see the list below, or JSON." }
         }
         (legend())
     }

@@ -118,7 +118,7 @@ fn diffed(migration: &Migration) -> (StepState, String) {
 
 /// The line of a migration.
 pub fn line(migration: &Migration, mount: Option<&Mount>) -> Markup {
-    draw("Life of the migration", steps(migration, mount))
+    draw("Stages of the migration", steps(migration, mount))
 }
 
 /// A line.

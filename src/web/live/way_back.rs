@@ -77,7 +77,7 @@ fn steps(way_back: &WayBack) -> [Step; 5] {
 }
 
 fn line(way_back: &WayBack) -> Markup {
-    timeline::draw("Life of the way back", steps(way_back))
+    timeline::draw("Stages of the way back", steps(way_back))
 }
 
 /// What is shown on the card of its migration.
@@ -89,7 +89,7 @@ pub fn short(way_back: &WayBack) -> Markup {
             @else if let Some(at) = way_back.ended_at { span { (way_back.stage.as_str()) " " (text::moment(at)) } }
         }
         (line(way_back))
-        @if let Some(problem) = &way_back.stale { (widgets::problem("Old: it cannot be read now", problem, Tone::Warn)) }
+        @if let Some(problem) = &way_back.stale { (widgets::problem("Out of date: it cannot be read now", problem, Tone::Warn)) }
         (widgets::troubles(&way_back.streams, 2))
     }
 }
@@ -114,7 +114,7 @@ pub fn section(way_back: Option<&WayBack>) -> Markup {
                 }
             }
             @if let Some(problem) = &way_back.stale {
-                (widgets::problem("The way back cannot be read now: what you see is old", problem, Tone::Warn))
+                (widgets::problem("The way back cannot be read now: what you see is out of date", problem, Tone::Warn))
             }
             (widgets::troubles(streams, TROUBLED))
             (widgets::findings("Before you go back", &way_back.findings, true))
@@ -134,7 +134,7 @@ fn tiles(way_back: &WayBack) -> Markup {
     html! {
         dl.tiles {
             (widgets::tile("Go back", if word.is_empty() { "–" } else { word }, reason, if way_back.go { Tone::Good } else { Tone::Warn }))
-            (widgets::tile("Gravest lag", &lag.map_or("–".into(), text::duration), &text::several(way_back.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
+            (widgets::tile("Highest lag", &lag.map_or("–".into(), text::duration), &text::several(way_back.streams.len(), "stream"), if lag.is_some_and(|lag| lag > 30) { Tone::Bad } else { Tone::Good }))
             (widgets::tile("In trouble", &troubled.to_string(), "", if troubled > 0 { Tone::Bad } else { Tone::Quiet }))
             @if let Some(open) = open {
                 (widgets::tile("Open for", &text::duration(open), if open > LONG { "forgotten?" } else { "" }, if open > LONG { Tone::Warn } else { Tone::Quiet }))

@@ -222,7 +222,7 @@ async fn the_primary_takes_it_only_when_there_is_no_replica_and_it_may() {
     let tablets = vec![plain(1, TabletType::Primary), lagging(2, TabletType::Replica, None)];
     let mut lab = cluster(&calls, tablets).await;
     let refused = all(lab.client.backup_shard(backup_shard("0")).await).await.1;
-    let text = "no tablet available for backup: zone1-0000000002 does not replicate\na REPLICA, RDONLY or SPARE tablet of ks/0";
+    let text = "no tablet available for backup: zone1-0000000002 is not replicating\na REPLICA, RDONLY or SPARE tablet of ks/0";
     assert_refused(refused, Code::FailedPrecondition, text);
     assert_eq!(sorted(&calls), ["t2 ReplicationStatus"]);
     let allowed = BackupShardRequest { allow_primary: true, ..backup_shard("0") };
@@ -289,8 +289,7 @@ async fn what_a_restored_tablet_follows_is_left_alone_where_it_must_be() {
     let broken = Told { fails: vec![("SetReplicationSource", "told to")], ..Told::default() };
     let mut lab = cluster(&calls, vec![plain(1, TabletType::Primary), (2, TabletType::Replica, broken)]).await;
     let failed = all(lab.client.restore_from_backup(restore(2)).await).await.1;
-    let text =
-        "the backup is restored on zone1-0000000002, but it may not replicate: TabletManager.SetReplicationSource on";
+    let text = "the backup was restored on zone1-0000000002, but the tablet may not be replicating: TabletManager.SetReplicationSource on";
     assert_refused(failed, Code::Internal, text);
 }
 

@@ -131,7 +131,7 @@ async fn calls_that_make_no_sense_reach_no_tablet() {
     };
     let text = "hook name cannot contain a '/'; was ../x";
     assert_refused(lab.client.execute_hook(hook("../x")).await, Code::FailedPrecondition, text);
-    assert_refused(lab.client.execute_hook(hook("..")).await, Code::InvalidArgument, "hook name must be");
+    assert_refused(lab.client.execute_hook(hook("..")).await, Code::InvalidArgument, "the hook must be");
     let none = ExecuteHookRequest { tablet_alias: ALIAS(), tablet_hook_request: None };
     assert_refused(lab.client.execute_hook(none).await, Code::InvalidArgument, "TabletHookRequest cannot be nil");
     let none = lab.client.set_writable(SetWritableRequest::default()).await;

@@ -86,7 +86,7 @@ async fn half_of_a_certificate_or_a_broken_one_ends_the_start() {
     let missing = refused(vtmigrated::guard::tls::Options { key: Some(pki.path("no.key")), ..options.clone() });
     assert!(missing.starts_with("cannot read ") && missing.contains("no.key"), "{missing}");
     let swapped = refused(vtmigrated::guard::tls::Options { key: Some(pki.path("server.pem")), ..options });
-    assert!(swapped.contains("server.pem holds no usable private key"), "{swapped}");
+    assert!(swapped.contains("server.pem contains no usable private key"), "{swapped}");
 }
 
 #[tokio::test]
@@ -133,9 +133,9 @@ fn a_key_that_does_not_fit_is_refused_by_the_names_of_files() {
     };
     assert_eq!(load("ca.pem", "one.pem", "one.key"), None);
     let unfit = load("ca.pem", "one.pem", "two.key").unwrap();
-    assert!(unfit.contains("one.pem holds no usable certificate for its key"), "{unfit}");
+    assert!(unfit.contains("one.pem contains no usable certificate for its key"), "{unfit}");
     let no_key = load("ca.pem", "one.pem", "ca.pem").unwrap();
-    assert!(no_key.contains("ca.pem holds no usable private key"), "{no_key}");
+    assert!(no_key.contains("ca.pem contains no usable private key"), "{no_key}");
     assert!(load("none.pem", "one.pem", "one.key").unwrap().starts_with("cannot read "));
 }
 
