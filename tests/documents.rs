@@ -1,4 +1,5 @@
-//! The documents: those that are read first are short, and links lead somewhere.
+//! The documents: those that are read first are short, links lead somewhere, and they use the words of Vitess's operators, as do
+//! help, errors, the log and the page.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +9,24 @@ use std::path::{Path, PathBuf};
 
 /// Most bytes of the documents that are read first.
 const SIZES: [(&str, u64); 2] = [("README.md", 8000), ("ARCHITECTURE.md", 15_000)];
+
+/// Words that we do not use, and what we say instead: they are no English, or nobody who operates Vitess says so.
+const WORDS: [(&str, &str); 14] = [
+    ("mend", "fix"),
+    ("mends", "fixes"),
+    ("mended", "fixed"),
+    ("handed on", "forwarded"),
+    ("leave it away", "omit it"),
+    ("left away", "omitted"),
+    ("took up", "reloaded"),
+    ("taken up", "reloaded"),
+    ("hung up on", "closed the connection of"),
+    ("look again", "run the report again"),
+    ("older command", "legacy command"),
+    ("older commands", "legacy commands"),
+    ("somebody else", "another program, client or operation"),
+    ("gravest", "worst, or highest"),
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -81,6 +100,74 @@ fn links_lead_somewhere() {
     assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
 }
 
+/// The text of string literals in code, without its tests. Literals over several lines are one.
+fn literals(code: &str) -> Vec<String> {
+    let product = code.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut chars = product.chars().peekable();
+    let (mut found, mut current) = (Vec::new(), None::<String>);
+    while let Some(c) = chars.next() {
+        match (&mut current, c) {
+            (None, '/') if chars.peek() == Some(&'/') => {
+                chars.by_ref().find(|c| *c == '\n');
+            }
+            // a quote as a character of its own
+            (None, '\'') if chars.peek() == Some(&'"') => drop(chars.next()),
+            (None, '"') => current = Some(String::new()),
+            (Some(_), '"') => found.extend(current.take()),
+            (Some(text), '\\') => match chars.next() {
+                Some('\n') => while chars.next_if(|c| c.is_whitespace()).is_some() {},
+                _ => text.push(' '),
+            },
+            (Some(text), c) => text.push(c),
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+/// Rust files below a folder that are no tests.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    let is_test = |path: &Path| path.ends_with("tests.rs") || path.components().any(|c| c.as_os_str() == "conformance");
+    files.filter(|path| path.extension().is_some_and(|end| end == "rs") && !is_test(path)).collect()
+}
+
+/// What people read: documents, texts of the program, comments of flags and of our messages, with the files they are in.
+fn texts() -> Vec<(PathBuf, String)> {
+    let whole = |path: PathBuf| (path.clone(), fs::read_to_string(path).unwrap());
+    let mut found: Vec<_> = documents().into_iter().map(whole).collect();
+    found.extend(["proto/vtmigrated.proto", "docker/prometheus/alerts.yml"].map(|file| whole(root().join(file))));
+    for (path, code) in sources(&root().join("src")).into_iter().map(whole) {
+        let mut shown = literals(&code).join("\n");
+        if path.starts_with(root().join("src/cli")) {
+            shown.extend(code.lines().filter_map(|line| line.trim_start().strip_prefix("///")).flat_map(|l| ["\n", l]));
+        }
+        found.push((path, shown));
+    }
+    found
+}
+
+/// Whether a text has a word, or words, whatever their case. Parts of names do not count.
+fn says(text: &str, word: &str) -> bool {
+    let inner = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '{'));
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    text.match_indices(word).any(|(at, _)| {
+        let after = text[at + word.len()..].chars().next().filter(|c| *c != '.');
+        !inner(text[..at].chars().next_back()) && !inner(after)
+    })
+}
+
+#[test]
+fn nothing_is_said_in_words_that_operators_do_not_use() {
+    let mut wrong = Vec::new();
+    for (path, text) in texts() {
+        let said = WORDS.iter().filter(|(word, _)| says(&text, word));
+        wrong.extend(said.map(|(word, instead)| format!("{}: {word:?}, say {instead}", path.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn what_is_read_first_is_short() {
     for (name, most) in SIZES {
@@ -94,6 +181,10 @@ fn the_checks_themselves_see_what_they_look_for() {
     assert_eq!(links("a [b](c.md#d), [e](f) and `g`"), ["c.md#d", "f"]);
     assert_eq!(prose("a\n```sh\n# b\n```\nc"), ["a", "c"]);
     assert_eq!(slug(" In vtctld's place, and back"), "in-vtctlds-place-and-back");
+    let code = "let a = \"one \\\n    two\"; // \"no\"\nlet b = ['\"', 'x']; f(\"a \\\"b\");\n#[cfg(test)]\nmod tests {\"no\"}";
+    assert_eq!(literals(code), ["one two", "a  b"]);
+    assert!(says("to\nMend.", "mend") && says("\"it mends\"", "mends"));
+    assert!(!says("recommend", "mend") && !says("a finding.mend", "mend") && !says("a_mend", "mend"));
     let here = root().join("README.md");
     assert!(leads_somewhere(&here, "LICENSE") && leads_somewhere(&here, "docs/way-back.md#limits"));
     assert!(!leads_somewhere(&here, "LICENCE.md") && !leads_somewhere(&here, "docs/way-back.md#limit"));
