@@ -3,12 +3,12 @@
 use futures::future::try_join;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::migrate::status;
-use super::streams::{Keyspace, OnShard};
-use super::{Error, Result, names};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo;
+use crate::workflow::migrate::status;
+use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::{Error, Result, names};
 
 /// Leaves a workflow to the fallback whose type is none of ours.
 ///

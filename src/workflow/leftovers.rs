@@ -17,17 +17,18 @@ use futures::stream::{self, StreamExt};
 use serde::Serialize;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::migrate::cleanup::others::Others;
-use super::migrate::{earlier, readiness};
-use super::preflight::{Finding, Severity, check};
-use super::record::{self, Facts, Known};
-use super::streams::{Keyspace, OnShard};
-use super::{Error, Result, names, verdict, way_back};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
 use crate::topo::{self, Cells, paths};
-pub use clean::{Cleaned, clean};
+use crate::workflow::migrate::cleanup::others::Others;
+use crate::workflow::migrate::{earlier, readiness};
+use crate::workflow::preflight::{Finding, Severity, check};
+use crate::workflow::record::{self, Facts, Known};
+use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::{Error, Result, names, verdict, way_back};
 use plan::Plan;
+
+pub use clean::{Cleaned, clean};
 
 /// Something that was left, and whether it can be cleaned by itself.
 #[derive(Clone, Debug, Serialize)]

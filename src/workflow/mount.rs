@@ -3,16 +3,16 @@
 mod moved;
 mod users;
 
-pub(super) use self::users::{is_unknown, of as used_by};
 use futures::future::join;
+pub(super) use users::{is_unknown, of as used_by};
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::preflight::{Report, probe};
-use super::record::{self, unreadable};
-use super::{Error, Result};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, external_cluster, paths};
+use crate::workflow::preflight::{Report, probe};
+use crate::workflow::record::{self, unreadable};
+use crate::workflow::{Error, Result};
 
 /// Longest mount name.
 const MAX_NAME: usize = 64;

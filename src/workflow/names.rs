@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use super::{Error, Result};
 use crate::error::Reason;
 use crate::topo::paths;
+use crate::workflow::{Error, Result};
 
 /// Longest name of a new workflow.
 const MAX_WORKFLOW: usize = 64;

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::aware::Reign;
-use self::made_at::{MadeAt, Noted};
-use self::unreadable::Unreadable;
-use super::streams::Listed;
-use super::{Result, way_back};
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
+use crate::workflow::streams::Listed;
+use crate::workflow::{Result, way_back};
+use aware::Reign;
+use made_at::{MadeAt, Noted};
+use unreadable::Unreadable;
 
 /// How far create got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

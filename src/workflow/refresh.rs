@@ -7,12 +7,12 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::RefreshStateRequest;
 use vtmigrated_proto::topodata::{Shard, Tablet};
 
-use super::record::{self, Facts, Known};
-use super::streams::{Keyspace, WithReplicas};
-use super::{Error, Result};
 use crate::context::Context;
 use crate::topo::tablet::began;
 use crate::topo::{self, Lock, LockRequest, paths};
+use crate::workflow::record::{self, Facts, Known};
+use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::{Error, Result};
 use crate::{deadline, tablet};
 
 /// Bound of all calls together, as in stock.

@@ -13,16 +13,16 @@ use vtmigrated_proto::vtctldata::workflow::{ReplicationLocation, ShardStream, Sh
 use vtmigrated_proto::vtctldata::{ShardedAutoIncrementHandling, Workflow, WorkflowOptions};
 use vtmigrated_proto::vttime::Time;
 
-use super::migrate::copy_states;
-use super::migrate::rows::{self, CopyStates};
-use super::streams::{self, Keyspace, TargetShard};
-use super::{Error, Result, names};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::gtid::Position;
 use crate::sql::rows as sql_rows;
-use crate::tablet::as_sent;
-use crate::{tablet, topo};
+use crate::tablet::{self, as_sent};
+use crate::topo;
+use crate::workflow::migrate::copy_states;
+use crate::workflow::migrate::rows::{self, CopyStates};
+use crate::workflow::streams::{self, Keyspace, TargetShard};
+use crate::workflow::{Error, Result, names};
 
 /// What to show.
 #[derive(Clone, Debug, Default)]
@@ -283,7 +283,7 @@ fn lags(row: &Row, copying: bool) -> (i64, i64) {
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
     let updated = row.time_updated.map_or(0, |t| t.seconds);
-    let transaction = if copying { i64::MAX } else { super::migrate::status::lag(row) };
+    let transaction = if copying { i64::MAX } else { crate::workflow::migrate::status::lag(row) };
     (now.saturating_sub(updated).max(0), transaction)
 }
 

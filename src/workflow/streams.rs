@@ -15,12 +15,12 @@ use vtmigrated_proto::tabletmanagerdata::{
 };
 use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias, TabletType};
 
-use super::{Error, Result};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::tablet;
 use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
+use crate::workflow::{Error, Result};
 
 pub use rules::{EXCLUDE, brought, excluded, included, tables};
 

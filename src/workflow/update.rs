@@ -8,13 +8,13 @@ use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicat
 use vtmigrated_proto::tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest};
 use vtmigrated_proto::topodata::TabletAlias;
 
-use super::leftovers::locks;
-use super::migrate::thaw;
-use super::streams::{Keyspace, OnShard};
-use super::{Error, Result, names, overrides};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, Lock, LockRequest, paths};
+use crate::workflow::leftovers::locks;
+use crate::workflow::migrate::thaw;
+use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::{Error, Result, names, overrides};
 
 /// The name of the lock of a change; stock takes none.
 const ACTION: &str = "WorkflowUpdate";

@@ -18,19 +18,20 @@ use futures::future::{join, join_all, join3, try_join4};
 use serde::Serialize;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::migrate::rows::CopyStates;
-use super::migrate::{Found, copy_states, readiness, recheck};
-use super::preflight::{self, Finding, Report, check};
-use super::record::Facts;
-use super::streams::{Keyspace, OnShard, Origin};
-use super::{Error, Result, names, way_back};
 use crate::context::Context;
 use crate::topo;
+use crate::workflow::migrate::rows::CopyStates;
+use crate::workflow::migrate::{Found, copy_states, readiness, recheck};
+use crate::workflow::preflight::{self, Finding, Report, check};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{Keyspace, OnShard, Origin};
+use crate::workflow::{Error, Result, names, way_back};
 use diff::Diffs;
-pub use insist::{insist, is_of_the_source};
 use positions::Positions;
 use schema::Columns;
 use source::Source;
+
+pub use insist::{insist, is_of_the_source};
 pub(in crate::workflow) use tables::{denied, stay_denied};
 
 /// What helps where a tablet did not tell.

@@ -22,12 +22,12 @@ mod side;
 pub mod status;
 pub mod unread;
 
-use super::preflight::{Finding, Report, check};
-use super::streams::OnShard;
-use super::{Error, Result};
 use crate::context::End;
 use crate::error::Reason;
 use crate::topo::{self, Lock};
+use crate::workflow::preflight::{Finding, Report, check};
+use crate::workflow::streams::OnShard;
+use crate::workflow::{Error, Result};
 use record::{Facts, Phase};
 
 /// What is told of a way back.
@@ -122,7 +122,7 @@ async fn end(context: &crate::context::Context, names: (&str, &str), how: End, l
 /// Why nobody goes back yet: a complete that has handed the target over and did not come to its end, run again, lifts the target's
 /// denied tables, whoever denies them.
 async fn unfinished(context: &crate::context::Context, names: (&str, &str)) -> Result<Option<Error>> {
-    let stored = super::record::find(context.topo.global(), names.0, names.1).await?;
+    let stored = crate::workflow::record::find(context.topo.global(), names.0, names.1).await?;
     Ok(stored.filter(|stored| stored.facts.handed_over).map(|_| not_ended(names)))
 }
 
@@ -135,6 +135,6 @@ fn not_ended((keyspace, workflow): (&str, &str)) -> Error {
 
 /// Checks the names of a request.
 fn check_names((keyspace, workflow): (&str, &str)) -> Result<()> {
-    super::names::check_keyspace("target", keyspace)?;
-    super::names::check_workflow(workflow)
+    crate::workflow::names::check_keyspace("target", keyspace)?;
+    crate::workflow::names::check_workflow(workflow)
 }

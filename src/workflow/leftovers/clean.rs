@@ -4,17 +4,16 @@ use futures::future::try_join;
 use serde::Serialize;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::super::migrate::cleanup::others::Others;
-use super::super::migrate::cleanup::{Removal, Traces, entries};
-use super::super::migrate::{Found, locks};
-use super::super::record;
-use super::super::streams::{Keyspace, OnShard};
-use super::super::{Error, Result, way_back};
 use super::plan::{Plan, Remains, have_copied};
 use super::{Action, Known, Leftover, find, tablets, unreadable};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{Expect, Lock, Write, paths};
+use crate::workflow::migrate::cleanup::others::Others;
+use crate::workflow::migrate::cleanup::{Removal, Traces, entries};
+use crate::workflow::migrate::{Found, locks};
+use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::{Error, Result, record, way_back};
 
 /// The name of the cleaner's locks.
 const ACTION: &str = "CleanLeftovers";

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Result;
-use super::super::preflight::{Finding, check};
-use super::super::verdict;
 use super::{Action, CLEAN, Leftover};
 use crate::context::Context;
 use crate::topo::Node;
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::{Result, verdict};
 
 /// Age from which on a lock is worth a word, in seconds.
 const OLD: i64 = 3600;

@@ -6,13 +6,13 @@ use std::fmt::Display;
 use futures::future::join_all;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
-use super::super::migrate::cleanup::others::Others;
-use super::super::migrate::cleanup::{Tables, entries};
-use super::super::record::Facts;
-use super::super::streams::{Keyspace, OnShard, has_copied};
-use super::super::{Result, names};
 use crate::context::Context;
+use crate::workflow::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
+use crate::workflow::migrate::cleanup::others::Others;
+use crate::workflow::migrate::cleanup::{Tables, entries};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{Keyspace, OnShard, has_copied};
+use crate::workflow::{Result, names};
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;
@@ -45,7 +45,7 @@ impl Remains {
     pub async fn read(context: &Context, target: &Keyspace, facts: &Facts) -> Result<Self> {
         let asked = target.shards.iter().map(|shard| async move {
             let held = claim::look(context, shard.primary()?, &facts.tables).await?;
-            Ok::<_, super::super::Error>((shard.name.clone(), held))
+            Ok::<_, crate::workflow::Error>((shard.name.clone(), held))
         });
         let held = join_all(asked).await.into_iter().collect::<Result<_>>()?;
         Ok(Self { held })

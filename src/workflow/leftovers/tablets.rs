@@ -7,16 +7,16 @@ use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::migrate::rows::CopyStates;
-use super::super::migrate::{copy_states, earlier};
-use super::super::preflight::{Finding, check};
-use super::super::record::Known;
-use super::super::streams::{self, Keyspace, OnShard};
-use super::super::verdict::replaced::{self, Noted};
 use super::{Action, CLEAN, Leftover, silent};
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::migrate::rows::CopyStates;
+use crate::workflow::migrate::{copy_states, earlier};
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::record::Known;
+use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::verdict::replaced::{self, Noted};
 
 /// A kind of rows that can be orphaned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

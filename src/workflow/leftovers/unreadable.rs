@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::super::Result;
-use super::super::preflight::{Finding, Severity, check};
-use super::super::record::{self, unreadable};
-use super::super::streams::{Keyspace, OnShard, brought};
 use super::clean::changed;
 use super::tablets::Seen;
 use super::{Action, Leftover};
 use crate::context::Context;
 use crate::topo::Lock;
+use crate::workflow::Result;
+use crate::workflow::preflight::{Finding, Severity, check};
+use crate::workflow::record::{self, unreadable};
+use crate::workflow::streams::{Keyspace, OnShard, brought};
 
 /// What there is to tell of a record that cannot be read. It can be cleaned where no stream of its workflow is left: nothing but
 /// denied tables may be of it then.

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::super::Error;
-use super::super::migrate::gather;
-use super::super::preflight::{Finding, Severity, check};
-use super::super::way_back::record::{self, Facts, Known, Phase};
-use super::super::way_back::{self, plan};
 use super::Leftover;
 use crate::context::Context;
 use crate::deadline;
 use crate::topo::paths;
+use crate::workflow::Error;
+use crate::workflow::migrate::gather;
+use crate::workflow::preflight::{Finding, Severity, check};
+use crate::workflow::way_back::record::{self, Facts, Known, Phase};
+use crate::workflow::way_back::{self, plan};
 
 /// A way back that is open for longer is told, in seconds: a week.
 const LONG: i64 = 7 * 24 * 3600;

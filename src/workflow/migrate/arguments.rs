@@ -5,8 +5,8 @@ use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
 use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 
-use super::super::{Error, names};
 use crate::error::Reason;
+use crate::workflow::{Error, names};
 
 /// What create was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,13 +7,6 @@ use futures::future::try_join;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
-use super::super::preflight::{DryRun, Report, told};
-use super::super::record::{Facts, unreadable};
-use super::super::refresh::{self, Missed};
-use super::super::streams::OnShard;
-use super::super::traffic::{self, Rules};
-use super::super::way_back::record::Phase;
-use super::super::{Error, Result, names, way_back};
 use super::cleanup::claim::{Claim, Kept, Known};
 use super::cleanup::ownership::Doubt;
 use super::cleanup::quiet::{quieten, restart};
@@ -23,6 +16,13 @@ use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
 use crate::error::{Code, Explain, Reason, Violation};
 use crate::topo::{self, Lock};
+use crate::workflow::preflight::{DryRun, Report, told};
+use crate::workflow::record::{Facts, unreadable};
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::streams::OnShard;
+use crate::workflow::traffic::{self, Rules};
+use crate::workflow::way_back::record::Phase;
+use crate::workflow::{Error, Result, names, way_back};
 
 /// How long the source may take to let a way back go.
 const WAY_BACK: Duration = Duration::from_secs(20);
@@ -235,7 +235,7 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     let missed = Missed::told(&removal.run().await?, refresh::DENIES_STILL);
     let way_back = without_way_back(context, &found, arguments, lock).await;
     let shards = found.target.keyspace.shards.iter().enumerate();
-    let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
+    let detail = |(at, shard): (usize, &crate::workflow::streams::TargetShard)| TabletInfo {
         tablet: shard.record.value.primary_alias.clone(),
         deleted: found.rows.iter().any(|row| row.shard == at),
     };

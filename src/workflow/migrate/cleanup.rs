@@ -21,20 +21,19 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest;
 use vtmigrated_proto::topodata::{Shard, Tablet};
 
-use super::super::record::{self, Facts, Stored};
-use super::super::refresh::Missed;
-use super::super::streams::{Keyspace, TargetShard, WithReplicas};
-use super::super::{Error, Result, overrides};
 use super::Found;
 use super::complete::freeze;
 use crate::context::Context;
 use crate::tablet;
-use crate::topo::shard;
-use crate::topo::{self, Conn, Expect, Lock, Record, Write};
+use crate::topo::{self, Conn, Expect, Lock, Record, Write, shard};
+use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::refresh::Missed;
+use crate::workflow::streams::{Keyspace, TargetShard, WithReplicas};
+use crate::workflow::{Error, Result, overrides};
+use denied::{NOT_STOPPED, lift};
 
-pub use self::delete::{delete_rows, delete_rows_on, delete_streams};
-pub use self::denied::{NOT_MADE, as_read, hand_over, lift_from, with_primaries_kept};
-use self::denied::{NOT_STOPPED, lift};
+pub use delete::{delete_rows, delete_rows_on, delete_streams};
+pub use denied::{NOT_MADE, as_read, hand_over, lift_from, with_primaries_kept};
 pub use step::Step;
 pub use tables::restore_keys_of;
 

@@ -5,21 +5,20 @@ mod prove;
 mod step;
 
 use futures::future::{join, try_join};
+use readiness::Asked;
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
-use super::super::preflight::{DryRun, Finding, Report, told};
-use super::super::record::{self, Facts, Stored};
-use super::super::refresh::{self, Missed};
-use super::super::verdict::positions::is_snapshot;
-use super::super::way_back::kept_out;
-use super::super::way_back::opening::{self, Opening};
-use super::super::{Error, Result, names};
-use super::cleanup;
 use super::create::locks;
-use super::{COMPLETE_ACTION, Found, readiness};
+use super::{COMPLETE_ACTION, Found, cleanup, readiness};
 use crate::context::{Context, End};
 use crate::topo::{self, Lock};
-use readiness::Asked;
+use crate::workflow::preflight::{DryRun, Finding, Report, told};
+use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::verdict::positions::is_snapshot;
+use crate::workflow::way_back::kept_out;
+use crate::workflow::way_back::opening::{self, Opening};
+use crate::workflow::{Error, Result, names};
 use step::Step;
 
 /// What complete was asked to do.

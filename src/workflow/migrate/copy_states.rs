@@ -9,10 +9,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::Result;
-use super::super::streams::Keyspace;
 use super::rows::{self, CopyStates};
 use crate::context::Context;
+use crate::workflow::Result;
+use crate::workflow::streams::Keyspace;
 use crate::{deadline, tablet};
 
 /// Most tables left that are read of a tablet, each counted once for each stream.

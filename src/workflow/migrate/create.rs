@@ -22,14 +22,14 @@ use dashmap::DashMap;
 use futures::future::{join3, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
-use super::super::preflight::{DryRun, Report, left_out, passed_over};
-use super::super::refresh::{self, Missed};
-use super::super::{Error, Result, names};
 use super::arguments::Arguments;
 use super::{CREATE_ACTION, gather, status};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
 use crate::topo::{self, Lock, Topo, paths};
+use crate::workflow::preflight::{DryRun, Report, left_out, passed_over};
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::{Error, Result, names};
 use examine::Examined;
 use situation::Situation;
 

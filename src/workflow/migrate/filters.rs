@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, Table, Vindex};
 
-use super::super::{Error, Result};
 use super::plan::{Input, ShardRange};
 use super::served::{Served, can_be_qualified, computes, function, same};
 use crate::error::Reason;
 use crate::sql::quote;
+use crate::workflow::{Error, Result};
 use crate::{key_range, vschema};
 
 /// Most tables and vindexes of a vschema that a command is made of as a whole.

@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use earlier::Whose;
 use futures::future::{try_join, try_join3};
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::record::unreadable::{self, Unreadable};
-use super::super::record::{self, Facts, Stored};
-use super::super::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
-use super::super::{Error, Result, foreign, names, verdict, way_back};
 use super::cleanup::journal;
 use super::shared::{self, Known, Others};
 use super::{earlier, status};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
 use crate::topo::{self, Expect, Record, Write};
-use earlier::Whose;
+use crate::workflow::record::unreadable::{self, Unreadable};
+use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
+use crate::workflow::{Error, Result, foreign, names, verdict, way_back};
 
 /// A workflow with everything that ending it needs.
 pub struct Found {

@@ -7,13 +7,13 @@ use futures::future::{try_join, try_join4};
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
 
-use super::super::streams::{Keyspace, WithReplicas};
-use super::super::{Error, Result};
 use super::plan::ShardRange;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, external_cluster};
+use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::{Error, Result};
 
 /// A source keyspace as read at one moment: only its serving shards, sorted by key range.
 pub struct Source {
@@ -99,6 +99,7 @@ pub fn missing(error: topo::Error, help: impl Into<String>) -> Error {
 
 /// Names and ranges of a keyspace's shards, in their order.
 pub fn ranges(keyspace: &Keyspace) -> Vec<ShardRange> {
-    let range = |s: &super::super::streams::TargetShard| ShardRange { name: s.name.clone(), range: s.range().cloned() };
+    let range =
+        |s: &crate::workflow::streams::TargetShard| ShardRange { name: s.name.clone(), range: s.range().cloned() };
     keyspace.shards.iter().map(range).collect()
 }

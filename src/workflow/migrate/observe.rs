@@ -9,13 +9,6 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 use vtmigrated_proto::topodata::ExternalVitessCluster;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 
-use super::super::preflight::Finding;
-use super::super::record::{self, Facts, Phase, unreadable};
-use super::super::streams::{self, Keyspace, OnShard, Origin};
-use super::super::traffic::Rules;
-use super::super::verdict::diff::{self, Diffs};
-use super::super::way_back;
-use super::super::{Error, Result, verdict};
 use super::progress::{Overall, TableState};
 use super::shared::{self, Others};
 use super::status::{self, Around, Seen, Told};
@@ -24,6 +17,13 @@ use crate::context::Context;
 use crate::gtid::Position;
 use crate::tablet;
 use crate::topo::{self, Node, paths};
+use crate::workflow::preflight::Finding;
+use crate::workflow::record::{self, Facts, Phase, unreadable};
+use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
+use crate::workflow::traffic::Rules;
+use crate::workflow::verdict::diff::{self, Diffs};
+use crate::workflow::verdict::{self};
+use crate::workflow::{Error, Result, way_back};
 
 /// Longest position kept, in characters.
 const POSITION: usize = 400;

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::super::preflight::streaming::{SERVING_TYPES, cell, is_one_of, name, names};
-use super::super::{Error, Result};
 use super::arguments::Arguments;
 use crate::error::Reason;
 use crate::tablet;
 use crate::topo::cell::Aliases;
+use crate::workflow::preflight::streaming::{SERVING_TYPES, cell, is_one_of, name, names};
+use crate::workflow::{Error, Result};
 
 /// What there is to stream from.
 pub struct Candidates<'a> {

@@ -6,11 +6,12 @@ use vtmigrated_proto::binlogdata::{BinlogSource, Filter, OnDdlAction, Rule};
 use vtmigrated_proto::topodata::KeyRange;
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table};
 
-use super::super::{Error, Result, names, streams};
 use super::filters::{self, Vindexes};
 use crate::error::Reason;
-pub use crate::sql::is_internal;
+use crate::workflow::{Error, Result, names, streams};
 use crate::{key_range, vschema};
+
+pub use crate::sql::is_internal;
 
 /// A shard's name and range.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,21 +8,20 @@ use std::time::Duration;
 use futures::future::join5;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use self::refusal::refusal;
-use super::super::preflight::{Finding, Report, Severity, check};
-use super::super::record::{self, Facts};
-use super::super::streams::{Keyspace, OnShard, Origin, is_frozen};
-use super::super::verdict::diff::{self, Diffs};
-use super::super::verdict::replicas;
-use super::super::verdict::schema::Columns;
-use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence, insist, overrides};
-use super::super::{Error, Result};
 use super::rows::CopyStates;
 use super::{Found, copy_states, thaw};
 use crate::context::Context;
 use crate::deadline;
 use crate::topo::Lock;
+use crate::workflow::preflight::{Finding, Report, Severity, check};
+use crate::workflow::record::{self, Facts};
+use crate::workflow::streams::{Keyspace, OnShard, Origin, is_frozen};
+use crate::workflow::verdict::diff::{self, Diffs};
+use crate::workflow::verdict::schema::Columns;
+use crate::workflow::verdict::source::{self, Ask, Source};
+use crate::workflow::verdict::{self, Evidence, insist, overrides, replicas};
+use crate::workflow::{Error, Result};
+use refusal::refusal;
 
 /// Bound of each thing that is asked of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,10 +10,10 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use vtmigrated_proto::binlogdata::{BinlogSource, Rule};
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
 
-use super::super::preflight::{Finding, check};
-use super::super::streams;
 use super::served::{Served, same};
 use crate::vschema;
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::streams;
 
 /// Both sides as they are now.
 pub struct Against<'a> {

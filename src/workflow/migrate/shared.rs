@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::preflight::Finding;
-use super::super::record::Facts;
-use super::super::streams::{self, Keyspace, OnShard, Origin};
-use super::super::{Error, Result, names, way_back};
 use crate::error::Reason;
+use crate::workflow::preflight::Finding;
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
+use crate::workflow::{Error, Result, names, way_back};
 
 /// Tables that running streams of other workflows bring, with the workflow.
 pub type Others = BTreeMap<String, String>;

@@ -8,12 +8,12 @@ use vtmigrated_proto::tabletmanagerdata::TableDefinition;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::preflight::gently;
-use super::super::record::{Facts, TableSize};
-use super::super::streams::{self, Keyspace};
 use super::progress;
 use crate::context::Context;
 use crate::sql::{ddl, quote, rows};
+use crate::workflow::preflight::gently;
+use crate::workflow::record::{Facts, TableSize};
+use crate::workflow::streams::{self, Keyspace};
 use crate::{deadline, tablet};
 
 /// Tables asked for in one statement.

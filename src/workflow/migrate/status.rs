@@ -16,31 +16,32 @@ use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardStreamsEntry, TableCopyStateEntry};
 
-use super::super::preflight::Finding;
-use super::super::record::unreadable::{self, Unreadable};
-use super::super::record::{self, Facts, Kept, Stored, TableSize};
-use super::super::streams::{self, Keyspace, OnShard, Origin};
-use super::super::traffic::{Rules, Traffic};
-use super::super::verdict::diff::{self, Diffs};
-use super::super::verdict::replicas::{self, Stalled};
-use super::super::verdict::schema::Columns;
-use super::super::verdict::source::{self, Ask, Source};
-use super::super::verdict::{self, Evidence, overrides};
-use super::super::{Result, foreign, names};
 use super::arguments::Arguments;
 use super::progress::{Overall, Size, TableState};
 use super::rows::CopyStates;
 use super::sizes::Copying;
 use super::{earlier, readiness, shared};
 use crate::context::Context;
-use crate::topo::Node;
-use crate::{topo, vschema};
+use crate::topo::{self, Node};
+use crate::vschema;
+use crate::workflow::preflight::Finding;
+use crate::workflow::record::unreadable::{self, Unreadable};
+use crate::workflow::record::{self, Facts, Kept, Stored, TableSize};
+use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
+use crate::workflow::traffic::{Rules, Traffic};
+use crate::workflow::verdict::diff::{self, Diffs};
+use crate::workflow::verdict::replicas::{self, Stalled};
+use crate::workflow::verdict::schema::Columns;
+use crate::workflow::verdict::source::{self, Ask, Source};
+use crate::workflow::verdict::{self, Evidence, overrides};
+use crate::workflow::{Result, foreign, names};
 use copying::Copies;
-pub(super) use copying::copies;
 use folding::Folding;
+use stream::stream_state;
+
+pub(super) use copying::copies;
 pub use none::{missing, nothing_to_end};
 pub use stream::lag;
-use stream::stream_state;
 
 /// Bound of what status asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -2,14 +2,14 @@
 
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 
-use super::super::record::{self, Facts, Stored, unreadable};
-use super::super::streams::OnShard;
-use super::super::{Error, Result, overrides};
 use super::cleanup::{self, state_change};
 use super::{COMPLETE_ACTION, Found, locks, readiness};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::Lock;
+use crate::workflow::record::{self, Facts, Stored, unreadable};
+use crate::workflow::streams::OnShard;
+use crate::workflow::{Error, Result, overrides};
 
 /// Starts the streams that complete stopped for good, and takes its mark out of the record. Their tables must still be
 /// denied to clients: see [`Found::may_run_on`].

@@ -7,14 +7,13 @@ use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowsRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::record;
-use super::super::streams::{Graphed, TargetShard};
-use super::super::{Error, Result};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
 use crate::sql::rows;
 use crate::tablet;
 use crate::topo::{self, Cells, paths};
+use crate::workflow::streams::{Graphed, TargetShard};
+use crate::workflow::{Error, Result, record};
 
 /// Keyspaces that are asked at a time.
 const AT_ONCE: usize = 16;

@@ -9,13 +9,13 @@ use futures::{FutureExt, StreamExt};
 use vtmigrated_proto::tabletmanagerdata::ValidateVReplicationPermissionsRequest;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::super::overrides::{self, Spelling};
-use super::super::streams::Keyspace;
 use super::replicas::{self, Replication};
 use super::servers::{Server, Servers, ask_source, ask_target};
 use super::streaming::{Health, is_one_of};
 use crate::context::Context;
 use crate::error::Code;
+use crate::workflow::overrides::{self, Spelling};
+use crate::workflow::streams::Keyspace;
 use crate::{deadline, tablet};
 
 /// Bound of everything that is asked.

@@ -1,9 +1,9 @@
 //! Whether keyspaces can be worked with: primaries, and that source and target are not the same.
 
-use super::super::streams::{Keyspace, TargetShard};
 use super::check;
 use super::report::Finding;
 use crate::tablet;
+use crate::workflow::streams::{Keyspace, TargetShard};
 
 /// Serving shards without a primary that can be asked.
 pub fn without_primary(keyspace: &Keyspace) -> Vec<Finding> {

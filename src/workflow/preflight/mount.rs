@@ -6,13 +6,12 @@ use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::PingRequest;
 use vtmigrated_proto::topodata::{Tablet, TopoConfig};
 
-use super::super::Result;
-use super::super::migrate;
 use super::check;
 use super::report::{Finding, Report};
 use crate::context::Context;
 use crate::error::Code;
 use crate::topo::{self, Cells, Topo, paths};
+use crate::workflow::{Result, migrate};
 use crate::{deadline, tablet};
 
 /// Bound of each round of what is asked of the other cluster.

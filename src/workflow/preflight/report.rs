@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::super::names::NAMED;
-use super::super::{Error, Result};
-pub use crate::error::Severity;
 use crate::error::{Check, Code, Explain, Reason, Violation};
+use crate::workflow::names::NAMED;
+use crate::workflow::{Error, Result};
+
+pub use crate::error::Severity;
 
 /// One thing that a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,9 +1,9 @@
 //! The operations' dry runs, with errors on the way as findings.
 
-use super::super::Result;
-use super::super::migrate::{arguments, cancel as cancelling, complete as completing, create as creating};
 use super::report::{DryRun, Report};
 use crate::context::Context;
+use crate::workflow::Result;
+use crate::workflow::migrate::{arguments, cancel as cancelling, complete as completing, create as creating};
 
 /// All checks of `Migrate create`, and the steps that it would run.
 pub async fn create(context: &Context, arguments: &arguments::Arguments) -> DryRun {

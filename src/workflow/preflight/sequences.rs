@@ -6,11 +6,11 @@ use futures::stream::{self, StreamExt};
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::streams::Keyspace;
 use super::check::Check;
 use super::report::Finding;
 use crate::context::Context;
 use crate::sql::{quote, rows};
+use crate::workflow::streams::Keyspace;
 use crate::{topo, vschema};
 
 /// Sequences asked at once.

@@ -8,10 +8,10 @@ use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::streams::Keyspace;
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::streams::Keyspace;
 
 /// Server variables that checks look at; those that a version does not have are missing in its answer.
 const VARIABLES: &str = "'version', 'log_bin', 'binlog_format', 'binlog_row_image', 'gtid_mode', \

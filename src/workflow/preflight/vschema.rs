@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema};
 
-use super::super::names::some;
 use super::check;
 use super::report::{Finding, Severity};
 use super::tables::Shapes;
 use crate::sql::quote;
 use crate::vschema::{self, vindex};
+use crate::workflow::names::some;
 
 /// Vindex types that take whole numbers only.
 const NUMERIC: [&str; 4] = ["hash", "numeric", "numeric_static_map", "reverse_bits"];

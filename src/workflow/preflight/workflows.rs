@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::super::names;
-use super::super::record::{Facts, Phase, Stored};
-use super::super::streams::{Keyspace, OnShard, TargetShard, brought, is_frozen};
 use super::check;
 use super::report::Finding;
 use super::servers::Server;
+use crate::workflow::names;
+use crate::workflow::record::{Facts, Phase, Stored};
+use crate::workflow::streams::{Keyspace, OnShard, TargetShard, brought, is_frozen};
 
 /// Streams of other workflows that write one of the tables on the target. Those that are stopped for good write no more, but those of a
 /// Migrate may run on as long as clients are denied the table.

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::Shard;
 
-use super::super::streams::{TargetShard, WithReplicas};
 use super::Facts;
 use crate::tablet;
 use crate::topo::paths;
 use crate::topo::tablet::began;
+use crate::workflow::streams::{TargetShard, WithReplicas};
 
 /// The primary that a shard had when a tablet that is of it, or may be, was found not to know: it may have been primary since when
 /// the shard has another one now.

@@ -6,11 +6,11 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::PingRequest;
 use vtmigrated_proto::topodata::KeyRange;
 
-use super::super::{Error, Result, record};
 use super::{Graphed, Keyspace, TargetShard, WithReplicas};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::paths;
+use crate::workflow::{Error, Result, record};
 use crate::{deadline, key_range, tablet};
 
 /// Bound of the question whether the primary of a shard that does not serve answers.

@@ -8,15 +8,14 @@ use futures::future::{join_all, join3};
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::super::names;
-use super::super::preflight::{Finding, check};
-use super::super::record::Facts;
-use super::super::settle;
-use super::super::streams::{Keyspace, OnShard, Origin};
-use super::super::vdiff_summary::{self, ShardRow, TableReport};
 use super::ASK_AGAIN;
 use crate::context::Context;
 use crate::sql::rows::epoch_seconds;
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{Keyspace, OnShard, Origin};
+use crate::workflow::vdiff_summary::{self, ShardRow, TableReport};
+use crate::workflow::{names, settle};
 use earlier::Mismatch;
 
 /// An age from which on a diff says little, in seconds.

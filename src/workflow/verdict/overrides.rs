@@ -9,10 +9,10 @@ use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
-use super::super::overrides;
-use super::super::preflight::{Finding, check};
-use super::super::streams::{Keyspace, OnShard};
 use crate::context::Context;
+use crate::workflow::overrides;
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::streams::{Keyspace, OnShard};
 
 /// Shards whose primary does not read the overrides of the workflow: one wave, none when no override depends on its tablet.
 pub async fn unread(context: &Context, target: &Keyspace, rows: &[OnShard]) -> Vec<Finding> {

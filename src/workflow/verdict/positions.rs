@@ -3,12 +3,12 @@
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::preflight::{Finding, check};
-use super::super::record::Facts;
-use super::super::streams::{Keyspace, OnShard, Origin, is_frozen};
 use super::source::Source;
 use super::streams::{all, shard_of};
 use crate::gtid::{GtidSet, Position};
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{Keyspace, OnShard, Origin, is_frozen};
 
 /// Where a stream is, against its source.
 #[derive(Clone, Debug, PartialEq, Eq)]

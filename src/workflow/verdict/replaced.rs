@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::migrate::rows::{CopyStates, forget};
-use super::super::preflight::{Finding, check};
-use super::super::record::Facts;
-use super::super::streams::{self, TargetShard};
-use super::super::{names, way_back};
 use super::Evidence;
 use crate::tablet;
+use crate::workflow::migrate::rows::{CopyStates, forget};
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{self, TargetShard};
+use crate::workflow::{names, way_back};
 
 /// What tells which streams were a workflow's.
 #[derive(Clone, Copy)]

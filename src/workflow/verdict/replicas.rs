@@ -12,17 +12,17 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::{Tablet, TabletAlias, TabletType};
 
-use super::super::migrate::picking::Candidates;
-use super::super::preflight::replicas::{Replication, Trouble, ask, trouble};
-use super::super::preflight::streaming::{cell, is_one_of};
-use super::super::preflight::{Finding, Severity, check};
-use super::super::streams::{self, Keyspace, OnShard};
 use super::source::SourceShard;
 use super::streams::{shard_of, subject};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Topo};
+use crate::workflow::migrate::picking::Candidates;
+use crate::workflow::preflight::replicas::{Replication, Trouble, ask, trouble};
+use crate::workflow::preflight::streaming::{cell, is_one_of};
+use crate::workflow::preflight::{Finding, Severity, check};
+use crate::workflow::streams::{self, Keyspace, OnShard};
 use crate::{deadline, tablet};
 
 /// A stream that has seen a transaction in the last so many seconds gets what there is.

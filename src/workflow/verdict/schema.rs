@@ -6,10 +6,10 @@ use futures::FutureExt;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::preflight::{Finding, check, few};
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::preflight::{Finding, check, few};
 
 /// A column as `information_schema.columns` tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

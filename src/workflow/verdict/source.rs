@@ -12,8 +12,6 @@ use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, KeyRange, Shard, Tablet, TabletAlias};
 use vtmigrated_proto::vschema::SrvVSchema;
 
-use super::super::migrate::{gather, progress};
-use super::super::streams::Keyspace;
 use super::replicas::{self, Around, Stalled, Suspect};
 use super::schema::{self, Columns};
 use crate::context::Context;
@@ -21,6 +19,8 @@ use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
 use crate::tablet;
 use crate::topo::{self, Cells, Record, Topo, paths};
+use crate::workflow::migrate::{gather, progress};
+use crate::workflow::streams::Keyspace;
 
 /// What is asked of a source.
 #[derive(Clone, Debug, Default)]

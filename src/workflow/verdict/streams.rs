@@ -6,18 +6,18 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::KeyRange;
 
-use super::super::migrate::rows::CopyStates;
-use super::super::migrate::status;
-use super::super::names;
-use super::super::preflight::{Finding, check};
-use super::super::record::Facts;
-use super::super::streams::{self, Keyspace, OnShard, is_frozen};
 use super::diff::{Diff, Diffs};
 use super::positions::{Reach, is_snapshot, is_turned_away, reach};
 use super::source::Source;
 use crate::gtid::{GtidSet, Position};
 use crate::key_range;
 use crate::topo::shard::parse_name;
+use crate::workflow::migrate::rows::CopyStates;
+use crate::workflow::migrate::status;
+use crate::workflow::names;
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{self, Keyspace, OnShard, is_frozen};
 
 /// A stream that has heard nothing of its source for so long is behind, in seconds.
 const MAX_LAG: i64 = 30;

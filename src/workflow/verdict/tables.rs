@@ -6,13 +6,13 @@ use futures::future::join;
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::names;
-use super::super::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
-use super::super::record::{Facts, listed};
-use super::super::streams::{Keyspace, Origin, TargetShard};
 use super::schema::Columns;
 use crate::context::Context;
 use crate::sql::{is_internal, quote, rows};
+use crate::workflow::names;
+use crate::workflow::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
+use crate::workflow::record::{Facts, listed};
+use crate::workflow::streams::{Keyspace, Origin, TargetShard};
 use crate::{tablet, vschema};
 
 /// Tables asked for in one statement.

@@ -8,16 +8,17 @@ use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse as Fou
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard, TabletType};
-use vtmigrated_proto::vschema::{AutoIncrement, Keyspace as VSchema, Table, keyspace::TablesEntry};
+use vtmigrated_proto::vschema::keyspace::TablesEntry;
+use vtmigrated_proto::vschema::{AutoIncrement, Keyspace as VSchema, Table};
 use vtmigrated_proto::vttime::Time;
 
-use super::super::preflight::Severity;
-use super::super::record::Phase;
-use super::super::streams::TargetShard;
 use super::source::SourceShard;
 use super::*;
 use crate::gtid::{GtidSet, Position};
 use crate::topo::{Cells, Record};
+use crate::workflow::preflight::Severity;
+use crate::workflow::record::Phase;
+use crate::workflow::streams::TargetShard;
 
 const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 

@@ -2,17 +2,16 @@
 
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::migrate::cleanup;
-use super::super::migrate::locks;
-use super::super::refresh::{self, Missed};
-use super::super::streams::{Graphed, WithReplicas};
-use super::super::{Error, Result, mount, names};
-use super::record::{Facts, Phase};
-use super::{Told, check_names, command, end, is_gone, kept_out, mirror, out_of_turn, plan, record, side, stored};
+use super::record::{self, Facts, Phase};
+use super::{Told, check_names, command, end, is_gone, kept_out, mirror, out_of_turn, plan, side, stored};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain};
 use crate::topo::{self, Lock, external_cluster, paths};
+use crate::workflow::migrate::{cleanup, locks};
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::streams::{Graphed, WithReplicas};
+use crate::workflow::{Error, Result, mount, names};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackCancel";
@@ -203,7 +202,7 @@ pub(super) async fn lift(
     Ok(missed)
 }
 
-/// A keyspace with all its tablets, without shards that are [left out](super::super::streams::Keyspace::answering): those keep nobody
+/// A keyspace with all its tablets, without shards that are [left out](crate::workflow::streams::Keyspace::answering): those keep nobody
 /// from having a side back.
 pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplicas> {
     let global = context.topo.global();

@@ -6,23 +6,22 @@ use std::time::Duration;
 
 use futures::future::join;
 
-use super::super::migrate::complete::freeze;
-use super::super::migrate::{Found, locks, readiness, thaw};
-use super::super::record::listed;
-use super::super::refresh::{self, Missed};
-use super::super::streams::{Keyspace, WithReplicas};
-use super::super::{Error, Result, names};
 use super::cancel::{forget_mount, lift, read};
-use super::record::{Facts, Phase};
+use super::record::{self, Facts, Phase};
 use super::{
-    Told, check_names, command, end, exact, kept_out, mirror, out_of_turn, plan, quiet, record, side, stored,
-    unfinished,
+    Told, check_names, command, end, exact, kept_out, mirror, out_of_turn, plan, quiet, side, stored, unfinished,
 };
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain, Reason};
 use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
+use crate::workflow::migrate::complete::freeze;
+use crate::workflow::migrate::{Found, locks, readiness, thaw};
+use crate::workflow::record::listed;
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::{Error, Result, names};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";

@@ -3,19 +3,19 @@
 
 mod tables;
 
-use super::super::migrate::arguments::Arguments;
-use super::super::migrate::create::batching;
-use super::super::migrate::create::situation::Situation;
-use super::super::migrate::{gather, plan as migrate_plan};
-use super::super::preflight::{
-    self, Finding, Report, Severity, definitions, denied_already, left_out, names as name_checks, others_on_tables,
-    streaming, tables as table_checks, unstreamed, versions,
-};
-use super::super::record::Phase;
-use super::super::{Result, migrate};
 use super::record::Facts;
 use super::{plan, side};
 use crate::context::Context;
+use crate::workflow::Result;
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::create::batching;
+use crate::workflow::migrate::create::situation::Situation;
+use crate::workflow::migrate::{self, gather, plan as migrate_plan};
+use crate::workflow::preflight::{
+    self, Finding, Report, Severity, definitions, denied_already, left_out, names as name_checks, others_on_tables,
+    streaming, tables as table_checks, unstreamed, versions,
+};
+use crate::workflow::record::Phase;
 
 /// What create could be told instead, and prepare could not.
 const INSTEAD: [&str; 4] =
@@ -160,7 +160,7 @@ pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
     if facts.phase == Phase::Creating || facts.taken_back || facts.cancelling || found.rows.is_empty() {
         return vec![bad("the migration is not whole", "finish its create first, or cancel it")];
     }
-    let missing = super::super::verdict::denied(target, &found.origin.tables, Some(facts));
+    let missing = crate::workflow::verdict::denied(target, &found.origin.tables, Some(facts));
     let missing = missing.into_iter().filter(|finding| finding.id == preflight::check::DENIED_MISSING.id);
     let finding = |finding: Finding| {
         let cause = format!("{}: what clients have written to the target would not come back", finding.cause);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
-use super::super::migrate::gather;
-use super::super::{Error, Result};
 use super::record::{Config, Facts};
 use crate::context::{Changes, Context};
 use crate::error::Reason;
 use crate::topo::external_cluster::{self, Mounts};
 use crate::topo::{Record, Topo};
+use crate::workflow::migrate::gather;
+use crate::workflow::{Error, Result};
 
 /// A context that reads the source's cluster; writes and locks are refused.
 pub async fn to_read(context: &Context, facts: &Facts) -> Result<Context> {

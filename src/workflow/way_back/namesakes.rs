@@ -5,15 +5,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::migrate::gather;
-use super::super::preflight::{Finding, Severity};
-use super::super::{Error, Result};
 use super::record::{self, Facts, Known, Phase};
 use super::{command, plan};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::Reason;
 use crate::topo::{external_cluster, paths};
+use crate::workflow::migrate::gather;
+use crate::workflow::preflight::{Finding, Severity};
+use crate::workflow::{Error, Result};
 
 /// Bound of asking another cluster.
 const READING: Duration = Duration::from_secs(3);

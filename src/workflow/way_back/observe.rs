@@ -7,15 +7,15 @@ use std::sync::Arc;
 use prost::Message;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
-use super::super::Result;
-use super::super::migrate::observe::{self, Common, Observed, Workflows};
-use super::super::preflight::{Finding, check};
-use super::super::streams::Keyspace;
-use super::super::verdict::diff;
 use super::record::{Config, Facts, Known, Phase};
 use super::{command, exact, mirror, not_ended, plan, side, status};
 use crate::context::Context;
 use crate::topo::{Node, paths};
+use crate::workflow::Result;
+use crate::workflow::migrate::observe::{self, Common, Observed, Workflows};
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::streams::Keyspace;
+use crate::workflow::verdict::diff;
 
 /// Keyspace and name of a migration.
 pub type Names = (String, String);

@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
-use super::super::migrate::Found;
-use super::super::refresh::Missed;
-use super::super::streams::{self, Keyspace, Listed, Origin};
-use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
-use super::record::{Facts, Phase};
+use super::record::{self, Facts, Phase};
 use super::side::{self, Side};
-use super::{kept_out, mirror, plan, record};
+use super::{kept_out, mirror, plan};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::Reason;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
+use crate::workflow::migrate::Found;
+use crate::workflow::refresh::Missed;
+use crate::workflow::streams::{self, Keyspace, Listed, Origin};
+use crate::workflow::{Error, Result, verdict};
+
 pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided};
 
 /// Bound of reading the source before the streams are stopped for good.

@@ -5,12 +5,12 @@ use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::TabletType;
 
-use super::super::migrate::arguments::Arguments;
-use super::super::migrate::plan::Sources;
-use super::super::record::listed;
 use super::record::Facts;
 use crate::gtid::Position;
 use crate::sql::quote;
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::plan::Sources;
+use crate::workflow::record::listed;
 
 /// Tablets of the target that the streams read from, in this order: the default of Migrate.
 const TYPES: [TabletType; 2] = [TabletType::Replica, TabletType::Primary];

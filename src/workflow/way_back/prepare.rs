@@ -3,18 +3,18 @@
 use vtmigrated_proto::binlogdata::OnDdlAction;
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::migrate::arguments::on_ddl;
-use super::super::migrate::{Found, gather, locks};
-use super::super::preflight::{Finding, Report, check};
-use super::super::streams::{self, Keyspace};
-use super::super::{Error, Result, names, verdict};
 use super::examine::{Examined, examine, migration};
 use super::opening::{self, Opening};
-use super::record::{Config, Facts, Phase};
-use super::{Told, check_names, command, complete, mirror, namesakes, out_of_turn, plan, record, side};
+use super::record::{self, Config, Facts, Phase};
+use super::{Told, check_names, command, complete, mirror, namesakes, out_of_turn, plan, side};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, Lock, external_cluster};
+use crate::workflow::migrate::arguments::on_ddl;
+use crate::workflow::migrate::{Found, gather, locks};
+use crate::workflow::preflight::{Finding, Report, check};
+use crate::workflow::streams::{self, Keyspace};
+use crate::workflow::{Error, Result, names, verdict};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackPrepare";

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::Result;
-use super::super::record::{self, text};
-use super::super::streams::Listed;
 use super::unread;
 use crate::topo::{Conn, Expect, Lock, Node, Write, paths};
+use crate::workflow::Result;
+use crate::workflow::record::{self, text};
+use crate::workflow::streams::Listed;
 
 /// How far a way back is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! A way back as what its VDiffs take it for: a workflow of the source's cluster.
 
-use super::super::{Error, Result};
 use super::record::Phase;
 use super::{check_names, command, mirror, out_of_turn, plan, stored};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
+use crate::workflow::{Error, Result};
 
 /// The workflow that a way back is in the source's cluster.
 pub struct Reversed {

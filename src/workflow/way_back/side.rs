@@ -7,13 +7,6 @@ use std::time::Duration;
 use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use super::super::migrate::cleanup::{self, state_change};
-use super::super::migrate::readiness;
-use super::super::preflight::{Finding, check};
-use super::super::record::listed;
-use super::super::refresh::{self, Missed};
-use super::super::streams::{self, Keyspace, OnShard, TargetShard};
-use super::super::{Error, Result, overrides};
 use super::examine::Examined;
 use super::record::{Facts, Phase};
 use super::{command, plan};
@@ -21,6 +14,13 @@ use crate::context::Context;
 use crate::deadline;
 use crate::error::Reason;
 use crate::topo::{Lock, LockRequest, paths};
+use crate::workflow::migrate::cleanup::{self, state_change};
+use crate::workflow::migrate::readiness;
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::record::listed;
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard};
+use crate::workflow::{Error, Result, overrides};
 
 /// How long a lock of the source is waited for: whoever waits keeps clients from writing.
 const LOCK_WAIT: Duration = Duration::from_secs(5);

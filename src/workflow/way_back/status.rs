@@ -5,11 +5,6 @@ use std::time::Duration;
 use futures::future::{join, try_join};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::migrate::Found;
-use super::super::migrate::status::lag;
-use super::super::preflight::{Finding, Report, Severity, check};
-use super::super::streams::{self, Keyspace, OnShard};
-use super::super::{Error, Result, names, verdict};
 use super::examine::{examine, migration};
 use super::record::{Facts, Phase};
 use super::{
@@ -20,6 +15,11 @@ use crate::context::Context;
 use crate::deadline;
 use crate::error::{Code, Reason};
 use crate::gtid::Position;
+use crate::workflow::migrate::Found;
+use crate::workflow::migrate::status::lag;
+use crate::workflow::preflight::{Finding, Report, Severity, check};
+use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::{Error, Result, names, verdict};
 
 /// Longest position shown, in characters.
 const POSITION: usize = 400;

@@ -1,10 +1,10 @@
 //! A record that cannot be read: nobody knows any more what it was about, and how far that was.
 
-use super::super::{Error, Result};
 use super::{Told, cancel, check_names, command as of, end, is_gone, plan, record, unknown};
 use crate::context::{Context, End};
 use crate::error::{Code, Reason};
 use crate::topo::Lock;
+use crate::workflow::{Error, Result};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackForget";

@@ -1,12 +1,12 @@
 //! The record that cancel writes of a workflow that has none, for stock made it, before it takes tables away. Whoever comes when that
 //! was cut off tells by it that a cancel has begun, and the workflow's tables from those that somebody has made since.
 
-use super::super::super::Result;
-use super::super::super::record::{self, Facts, Phase, Stored};
-use super::super::super::streams::{self, TargetShard};
-use super::super::Found;
 use super::replaced;
 use crate::context::Context;
+use crate::workflow::Result;
+use crate::workflow::migrate::Found;
+use crate::workflow::record::{self, Facts, Phase, Stored};
+use crate::workflow::streams::{self, TargetShard};
 
 /// The record to be written; none where there is one already, or that of an earlier workflow, which has to stay. It says of the
 /// workflow what cancel takes for granted without one: one wave, or none.

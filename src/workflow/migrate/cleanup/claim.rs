@@ -6,15 +6,14 @@ use std::fmt;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::denial;
-use super::super::super::record::Facts;
-use super::super::super::record::made_at::Noted;
-use super::super::super::streams::{self, Keyspace, OnShard, TargetShard};
-use super::super::super::{Error, Result};
-use super::super::create::{Which, with_rows};
 use super::ownership::{self, Denied, Doubt, Evidence, Fate, Record, Rows, Stream};
 use super::{Tables, journal, made};
 use crate::context::Context;
+use crate::workflow::migrate::create::{Which, with_rows};
+use crate::workflow::record::Facts;
+use crate::workflow::record::made_at::Noted;
+use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard};
+use crate::workflow::{Error, Result, denial};
 
 /// Tables that are looked into by one statement.
 const AT_ONCE: usize = 200;

@@ -4,14 +4,14 @@ use futures::future::{join, join3};
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::streams::WithReplicas;
-use super::super::super::{Error, Result};
-use super::super::{Found, rows};
 use super::denied::{NOT_DELETED, as_read, with_primaries_kept};
 use super::each;
 use crate::context::Context;
 use crate::tablet::{self, db_name};
 use crate::topo::Lock;
+use crate::workflow::migrate::{Found, rows};
+use crate::workflow::streams::WithReplicas;
+use crate::workflow::{Error, Result};
 
 /// Deletes the streams of a workflow and its diffs on every shard: one wave.
 pub async fn delete_rows(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {

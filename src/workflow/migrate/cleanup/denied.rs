@@ -2,14 +2,13 @@
 
 use vtmigrated_proto::topodata::Shard;
 
-use super::super::super::record;
-use super::super::super::refresh::{self, Missed};
-use super::super::super::streams::{Keyspace, WithReplicas};
-use super::super::super::{Error, Result};
 use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::topo::shard::{self, Deny};
 use crate::topo::{Lock, Record, Write};
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::{Error, Result, record};
 
 /// What is not so on another primary that a shard has got meanwhile, while something was ended.
 pub const NOT_STOPPED: &str = "on which nobody saw the streams stopped; its tables stay denied to clients";

@@ -3,11 +3,11 @@
 use futures::future::join_all;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::record::Facts;
-use super::super::super::streams::{Keyspace, TargetShard};
 use crate::context::Context;
 use crate::sql::rows;
 use crate::tablet;
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{Keyspace, TargetShard};
 
 /// Most reparents that are read.
 const MOST: u64 = 10_000;

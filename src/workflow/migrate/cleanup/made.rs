@@ -7,13 +7,13 @@ use futures::future::join_all;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::record::Stored;
-use super::super::super::record::made_at::{self, MadeAt, Then};
-use super::super::super::{Error, Result};
 use super::{Removal, Tables, Traces};
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::record::Stored;
+use crate::workflow::record::made_at::{self, MadeAt, Then};
+use crate::workflow::{Error, Result};
 
 /// Tables named in one statement.
 const AT_ONCE: usize = 1_000;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::record::{Facts, Phase};
-use super::super::super::streams::{self, OnShard};
+use crate::workflow::record::{Facts, Phase};
+use crate::workflow::streams::{self, OnShard};
 
 /// Tables of the other workflows of a keyspace.
 #[derive(Clone, Debug, Default)]

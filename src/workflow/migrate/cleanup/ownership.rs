@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use super::super::super::record::made_at::Since;
+use crate::workflow::record::made_at::Since;
 
 /// What the workflow's record proves about a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::super::streams::{OnShard, has_copied};
-use super::super::super::{Error, Result, overrides};
-use super::super::{Found, rows};
 use super::state_change;
 use crate::context::Context;
 use crate::topo::Lock;
+use crate::workflow::migrate::{Found, rows};
+use crate::workflow::streams::{OnShard, has_copied};
+use crate::workflow::{Error, Result, overrides};
 
 /// Streams of a workflow on one shard that were stopped for a look.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::super::record::Facts;
-use super::super::super::streams::{self, Listed, TargetShard};
-use super::super::super::verdict::replaced::{self, Noted};
-use super::super::super::{Error, Result};
-use super::super::{Found, copy_states, rows};
 use crate::context::Context;
 use crate::topo::Lock;
+use crate::workflow::migrate::{Found, copy_states, rows};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{self, Listed, TargetShard};
+use crate::workflow::verdict::replaced::{self, Noted};
+use crate::workflow::{Error, Result};
 
 /// The workflow's record, or that of an earlier one.
 fn record(found: &Found) -> Option<&Facts> {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::super::super::names;
 use super::Tables;
+use crate::workflow::names;
 
 /// A side effect of cancel, and of taking a failed create back.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,16 +7,16 @@ use futures::stream::{self, StreamExt};
 use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, ReloadSchemaRequest};
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::streams::TargetShard;
-use super::super::super::{Error, Result, names, refresh};
-use super::super::create::Which;
-use super::super::rows;
 use super::{Removal, Tables, claim, lift_from, read_again, replaced};
 use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::sql::{ddl, quote};
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
+use crate::workflow::migrate::create::Which;
+use crate::workflow::migrate::rows;
+use crate::workflow::streams::TargetShard;
+use crate::workflow::{Error, Result, names, refresh};
 
 /// Statements that a tablet runs at a time: each is a connection of its own, and a schema may have thousands of tables.
 const AT_ONCE: usize = 4;

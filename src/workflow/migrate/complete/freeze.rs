@@ -5,15 +5,15 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::streams::{FROZEN, Keyspace, OnShard, TargetShard};
-use super::super::super::{Error, Result, overrides};
-use super::super::cleanup::{self, state_change};
-use super::super::{readiness, rows};
 use super::Found;
 use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::sql;
 use crate::topo::Lock;
+use crate::workflow::migrate::cleanup::{self, state_change};
+use crate::workflow::migrate::{readiness, rows};
+use crate::workflow::streams::{FROZEN, Keyspace, OnShard, TargetShard};
+use crate::workflow::{Error, Result, overrides};
 
 /// Stops every stream, marks it so that tablets refuse to start it, and sees that it is so. Answers the diffs that were
 /// stopped for it.

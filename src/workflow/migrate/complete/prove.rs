@@ -1,12 +1,12 @@
 //! The proof that nothing of the source is lost, and, for a way back, that clients cannot write there any more when it is made.
 
-use super::super::super::Result;
-use super::super::super::way_back::kept_out;
-use super::super::super::way_back::opening::Opening;
-use super::super::readiness::{self, Asked};
 use super::{Found, Told, step};
 use crate::context::Context;
 use crate::topo::Lock;
+use crate::workflow::Result;
+use crate::workflow::migrate::readiness::{self, Asked};
+use crate::workflow::way_back::kept_out;
+use crate::workflow::way_back::opening::Opening;
 
 /// Proves that the streams have all that the source has, unless the target has it already. For a way back that is to be opened the cut is
 /// exact: when that is proven clients are kept from the source, and it is proven once more, for which they are kept waiting a shorter

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use super::super::super::{Error, Result, names, way_back};
-use super::super::Found;
-use super::super::{readiness, status};
 use crate::error::Reason;
 use crate::tablet;
+use crate::workflow::migrate::{Found, readiness, status};
+use crate::workflow::{Error, Result, names, way_back};
 
 /// A side effect of complete. The texts are stock's where stock has the step.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,14 +9,6 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::ApplySchemaRequest;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::record::aware::Reign;
-use super::super::super::record::{self, Facts, Phase, TableSize};
-use super::super::super::refresh::{self, Missed};
-use super::super::super::streams::Listed;
-use super::super::super::{Error, Result, overrides};
-use super::super::arguments::Arguments;
-use super::super::cleanup::{self, claim, state_change};
-use super::super::{gather, plan, sizes};
 use super::checks;
 use super::situation::Situation;
 use super::step::{self, Step};
@@ -25,6 +17,14 @@ use crate::error::Reason;
 use crate::sql::ddl;
 use crate::tablet;
 use crate::topo::{self, Lock};
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::cleanup::{self, claim, state_change};
+use crate::workflow::migrate::{gather, plan, sizes};
+use crate::workflow::record::aware::Reign;
+use crate::workflow::record::{self, Facts, Phase, TableSize};
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::streams::Listed;
+use crate::workflow::{Error, Result, overrides};
 
 /// A create whose checks have passed.
 pub struct Creation<'a> {

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::super::super::overrides::{self, Spelling};
-use super::super::super::preflight::gather::{Asked, Version};
-use super::super::super::preflight::streaming::is_one_of;
-use super::super::super::preflight::{Finding, check};
 use super::situation::Situation;
 use crate::tablet;
+use crate::workflow::overrides::{self, Spelling};
+use crate::workflow::preflight::gather::{Asked, Version};
+use crate::workflow::preflight::streaming::is_one_of;
+use crate::workflow::preflight::{Finding, check};
 
 /// What becomes of a target shard's batching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

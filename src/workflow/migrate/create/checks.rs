@@ -7,15 +7,15 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsAllPrivsRequest, ExecuteFetchAsAppRequest};
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::preflight::few;
-use super::super::super::{Error, Result, names};
-use super::super::arguments::Arguments;
-use super::super::cleanup::claim;
 use super::situation::Situation;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::sql::{quote, rows};
 use crate::tablet::{self, db_name};
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::cleanup::claim;
+use crate::workflow::preflight::few;
+use crate::workflow::{Error, Result, names};
 
 /// Proves that tables which are there already hold no row, on those shards, given by index, that are `wanted`.
 pub async fn tables_are_empty(

@@ -6,19 +6,19 @@ use futures::future::join4;
 use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vschema::ColumnVindex;
 
-use super::super::super::Result;
-use super::super::super::preflight::tables::{Definitions, Shapes};
-use super::super::super::preflight::{
-    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences,
-    streaming, tables as table_checks, unstreamed, vschema as vschema_checks,
-};
-use super::super::super::record::Facts;
-use super::super::arguments::Arguments;
-use super::super::{gather, plan};
 use super::situation::Situation;
 use super::{batching, checks, rival};
 use crate::context::Context;
 use crate::topo::Topo;
+use crate::workflow::Result;
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::{gather, plan};
+use crate::workflow::preflight::tables::{self as table_checks, Definitions, Shapes};
+use crate::workflow::preflight::{
+    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences,
+    streaming, unstreamed, vschema as vschema_checks,
+};
+use crate::workflow::record::Facts;
 
 /// What create found out before it changes anything.
 pub struct Examined {

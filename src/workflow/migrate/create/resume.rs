@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::record::{Facts, Phase};
-use super::super::super::streams::{OnShard, TargetShard};
-use super::super::super::{Error, Result};
-use super::super::arguments::Arguments;
-use super::super::earlier;
 use super::situation::Situation;
 use crate::error::Reason;
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::earlier;
+use crate::workflow::record::{Facts, Phase};
+use crate::workflow::streams::{OnShard, TargetShard};
+use crate::workflow::{Error, Result};
 
 impl Situation {
     /// The facts of an interrupted create that this one goes on with; `None` for a fresh one.

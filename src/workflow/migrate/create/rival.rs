@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::binlogdata::BinlogSource;
 
-use super::super::super::preflight::{Finding, check};
-use super::super::super::record::Facts;
-use super::super::super::streams::{self, Keyspace, Listed, OnShard};
-use super::super::super::{Error, Result, names};
-use super::super::{cleanup, plan, rows};
 use super::apply::Creation;
 use super::situation::Situation;
 use crate::error::Reason;
+use crate::workflow::migrate::{cleanup, plan, rows};
+use crate::workflow::preflight::{Finding, check};
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{self, Keyspace, Listed, OnShard};
+use crate::workflow::{Error, Result, names};
 
 /// True for an error that says so.
 pub fn is_rival(error: &Error) -> bool {

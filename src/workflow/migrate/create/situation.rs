@@ -7,22 +7,22 @@ use vtmigrated_proto::binlogdata::{BinlogSource, VReplicationWorkflowState as St
 use vtmigrated_proto::tabletmanagerdata::{SchemaDefinition, TableDefinition};
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::super::preflight::gather::{Asked, ask};
-use super::super::super::preflight::tables::Definitions;
-use super::super::super::preflight::{Report, without_primary};
-use super::super::super::record::{self, Facts, Phase, Stored};
-use super::super::super::streams::{self, Keyspace, OnShard, WithReplicas, has_copied};
-use super::super::super::{Error, Result};
-use super::super::arguments::Arguments;
-use super::super::cleanup::journal;
-use super::super::gather::{self, Source};
-use super::super::{picking, plan};
 use super::resume::Left;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Record, Topo};
 use crate::vschema;
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::cleanup::journal;
+use crate::workflow::migrate::gather::{self, Source};
+use crate::workflow::migrate::{picking, plan};
+use crate::workflow::preflight::gather::{Asked, ask};
+use crate::workflow::preflight::tables::Definitions;
+use crate::workflow::preflight::{Report, without_primary};
+use crate::workflow::record::{self, Facts, Phase, Stored};
+use crate::workflow::streams::{self, Keyspace, OnShard, WithReplicas, has_copied};
+use crate::workflow::{Error, Result};
 
 /// Both clusters.
 pub struct Situation {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::super::super::names;
-use super::super::super::record::Facts;
-use super::super::arguments::Arguments;
-use super::super::plan;
 use super::situation::Situation;
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::plan;
+use crate::workflow::names;
+use crate::workflow::record::Facts;
 
 /// A side effect of create.
 #[derive(Clone, Debug, PartialEq, Eq)]

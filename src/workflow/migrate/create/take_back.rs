@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use super::super::super::record::{self, Facts, Stored};
-use super::super::super::streams::OnShard;
-use super::super::super::{Error, Result, names};
-use super::super::Found;
-use super::super::cleanup::claim::{Claim, Kept, Known};
-use super::super::cleanup::ownership::Doubt;
-use super::super::cleanup::quiet::quieten;
-use super::super::cleanup::{Removal, Traces, entries};
 use super::apply::Creation;
 use super::rival::is_rival;
 use crate::error::Reason;
+use crate::workflow::migrate::Found;
+use crate::workflow::migrate::cleanup::claim::{Claim, Kept, Known};
+use crate::workflow::migrate::cleanup::ownership::Doubt;
+use crate::workflow::migrate::cleanup::quiet::quieten;
+use crate::workflow::migrate::cleanup::{Removal, Traces, entries};
+use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::streams::OnShard;
+use crate::workflow::{Error, Result, names};
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;

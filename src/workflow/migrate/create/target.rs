@@ -6,15 +6,15 @@ use vtmigrated_proto::tabletmanagerdata::CreateVReplicationWorkflowRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::streams::{self, OnShard};
-use super::super::super::{Error, Result};
-use super::super::arguments::Arguments;
-use super::super::plan::Sources;
 use super::batching;
 use super::situation::Situation;
 use crate::context::Context;
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Lock};
+use crate::workflow::migrate::arguments::Arguments;
+use crate::workflow::migrate::plan::Sources;
+use crate::workflow::streams::{self, OnShard};
+use crate::workflow::{Error, Result};
 
 impl Situation {
     /// Denies clients tables on each target shard; reads pass where all tablets can tell them from writes.

@@ -2,10 +2,10 @@ use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule, VReplicationWorkf
 use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowResponse as Found;
 use vtmigrated_proto::topodata::Shard;
 
-use super::super::super::record::TableSize;
-use super::super::super::streams::{Listed, TargetShard};
 use super::*;
 use crate::topo::{Cells, Record};
+use crate::workflow::record::TableSize;
+use crate::workflow::streams::{Listed, TargetShard};
 
 /// Shards made at revision 7.
 fn target() -> Keyspace {

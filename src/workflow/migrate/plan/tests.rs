@@ -1,6 +1,7 @@
 use proptest::prelude::{prop_assert_eq, proptest};
 use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
-use vtmigrated_proto::vschema::{ColumnVindex, SrvVSchema, Vindex, srv_v_schema::KeyspacesEntry};
+use vtmigrated_proto::vschema::srv_v_schema::KeyspacesEntry;
+use vtmigrated_proto::vschema::{ColumnVindex, SrvVSchema, Vindex};
 
 use super::*;
 use crate::error::{Code, Explain};

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::preflight::{Finding, Severity, shown};
-use super::super::super::record::unreadable;
-use super::super::super::streams::Keyspace;
-use super::super::super::verdict::is_of_the_source;
-use super::super::super::{Error, names};
 use crate::error::Reason;
+use crate::workflow::preflight::{Finding, Severity, shown};
+use crate::workflow::record::unreadable;
+use crate::workflow::streams::Keyspace;
+use crate::workflow::verdict::is_of_the_source;
+use crate::workflow::{Error, names};
 
 /// So much of a help is told whatever else there is (`server/status.rs`), in bytes.
 const TOLD: usize = 512;

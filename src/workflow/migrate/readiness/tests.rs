@@ -1,9 +1,9 @@
 //! What a refusal tells of many streams.
 
-use super::super::super::names;
 use super::*;
 use crate::error::Explain;
 use crate::topo::Cells;
+use crate::workflow::names;
 
 fn refused(findings: &[Finding]) -> Error {
     let target = Keyspace { name: "customer".into(), cells: Cells::default(), shards: Vec::new(), silent: Vec::new() };

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use futures::future::{join_all, join4};
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::streams::Keyspace;
-use super::super::super::{Error, Result};
-use super::super::copy_states;
-use super::super::progress::{self, Sizes};
-use super::super::rows::CopyStates;
 use crate::context::Context;
 use crate::tablet;
+use crate::workflow::migrate::copy_states;
+use crate::workflow::migrate::progress::{self, Sizes};
+use crate::workflow::migrate::rows::CopyStates;
+use crate::workflow::streams::Keyspace;
+use crate::workflow::{Error, Result};
 
 /// What one primary says of its copies.
 pub(in crate::workflow::migrate) struct Copies {

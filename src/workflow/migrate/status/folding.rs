@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::super::record::TableSize;
-use super::super::progress::{Size, TableState};
-pub use super::super::sizes::Copying;
+use crate::workflow::migrate::progress::{Size, TableState};
+use crate::workflow::record::TableSize;
+
+pub use crate::workflow::migrate::sizes::Copying;
 
 /// The streams of a workflow, and what their copies are measured against.
 pub struct Folding<'a> {
@@ -122,8 +123,8 @@ mod tests {
     use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
     use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-    use super::super::super::super::streams::EXCLUDE;
     use super::*;
+    use crate::workflow::streams::EXCLUDE;
 
     fn names(tables: &[&str]) -> Vec<String> {
         tables.iter().map(|table| (*table).to_owned()).collect()

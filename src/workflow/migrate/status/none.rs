@@ -1,8 +1,8 @@
 //! What is answered where a workflow has no streams.
 
-use super::super::super::streams::{Keyspace, TargetShard};
-use super::super::super::{Error, names};
 use crate::error::Reason;
+use crate::workflow::streams::{Keyspace, TargetShard};
+use crate::workflow::{Error, names};
 
 /// Stock's answer to a workflow that is not there. A record that is left of it holds denied tables and locks others out until cancel.
 pub fn missing(keyspace: &str, workflow: &str, has_record: bool) -> Error {

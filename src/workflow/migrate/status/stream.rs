@@ -3,10 +3,10 @@
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::vtctldata::workflow_status_response::ShardStreamState;
 
-use super::super::super::streams;
-use super::super::progress::Overall;
 use super::now;
 use crate::gtid::Position;
+use crate::workflow::migrate::progress::Overall;
+use crate::workflow::streams;
 
 pub(super) fn stream_state(stream: &Stream, copying: bool, overall: &Overall) -> ShardStreamState {
     let status = streams::shown_state(stream, copying);

@@ -1,6 +1,6 @@
-use super::super::Severity;
 use super::*;
 use crate::topo::{Dialer, EtcdOptions};
+use crate::workflow::preflight::Severity;
 
 const KEY: &str = "/vitess/global/keyspaces";
 

@@ -1,5 +1,5 @@
-use super::super::servers::Answers;
 use super::*;
+use crate::workflow::preflight::servers::Answers;
 
 fn names(of: &[&str]) -> Vec<String> {
     of.iter().map(|name| (*name).to_owned()).collect()

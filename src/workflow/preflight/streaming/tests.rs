@@ -1,7 +1,7 @@
 use vtmigrated_proto::topodata::TabletAlias;
 
-use super::super::servers::Servers;
 use super::*;
+use crate::workflow::preflight::servers::Servers;
 
 fn tablet(cell: &str, uid: u32, kind: TabletType) -> Tablet {
     let alias = Some(TabletAlias { cell: cell.into(), uid });

@@ -1,6 +1,6 @@
-use super::super::Severity;
-use super::super::servers::Answers;
 use super::*;
+use crate::workflow::preflight::Severity;
+use crate::workflow::preflight::servers::Answers;
 
 const PLAIN: &str =
     "CREATE TABLE `t` (\n  `id` bigint NOT NULL,\n  `c` int DEFAULT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB";

@@ -1,8 +1,8 @@
 use vtmigrated_proto::tabletmanagerdata::TableDefinition;
 
-use super::super::servers::Answers;
-use super::super::tables::shapes;
 use super::*;
+use crate::workflow::preflight::servers::Answers;
+use crate::workflow::preflight::tables::shapes;
 
 fn definitions(of: &[(&str, &str)]) -> Definitions {
     let definition = |(name, parts): &(&str, &str)| {

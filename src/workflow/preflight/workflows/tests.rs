@@ -4,11 +4,11 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard, TabletType};
 
-use super::super::super::record::Facts;
-use super::super::super::streams::TargetShard;
-use super::super::servers::Answers;
 use super::*;
 use crate::topo::{Cells, Record};
+use crate::workflow::preflight::servers::Answers;
+use crate::workflow::record::Facts;
+use crate::workflow::streams::TargetShard;
 
 fn target(denied: &[&str]) -> Keyspace {
     let control = TabletControl {

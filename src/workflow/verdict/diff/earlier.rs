@@ -2,8 +2,8 @@
 
 use vtmigrated_proto::query::QueryResult;
 
-use super::super::super::settle;
 use crate::sql::{quote, rows};
+use crate::workflow::settle;
 
 /// Most tables that are read of a shard.
 pub const MAX_TABLES: u64 = 1_000;

@@ -1,15 +1,15 @@
 //! What clients of the source are told: their writes are denied before complete proves for the last time that the target has all of
 //! them, so that the cut is exact. Where complete fails they have the source again.
 
-use super::super::super::Error;
-use super::super::super::refresh::{self, Missed};
-use super::super::record::{self, Facts, Phase};
-use super::super::side::{self, Side};
-use super::super::{cancel, kept_out, mirror, plan, quiet};
 use super::{ACTION, Opening, WORKING, bounded};
 use crate::context::Context;
 use crate::deadline;
 use crate::topo::Lock;
+use crate::workflow::Error;
+use crate::workflow::refresh::{self, Missed};
+use crate::workflow::way_back::record::{self, Facts, Phase};
+use crate::workflow::way_back::side::{self, Side};
+use crate::workflow::way_back::{cancel, kept_out, mirror, plan, quiet};
 
 impl Opening<'_> {
     /// Denies the source's tables to clients, and waits for transactions that had begun before. Complete calls it between two proofs:

@@ -1,12 +1,12 @@
 //! What is told of the opening of a way back.
 
-use super::super::super::Error;
-use super::super::super::refresh::Missed;
-use super::super::record::{self, Facts, Kept, Phase};
-use super::super::{command, unread, vdiff_command};
 use super::Opening;
 use crate::context::Context;
 use crate::error::{Explain, Reason};
+use crate::workflow::Error;
+use crate::workflow::refresh::Missed;
+use crate::workflow::way_back::record::{self, Facts, Kept, Phase};
+use crate::workflow::way_back::{command, unread, vdiff_command};
 
 /// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
 pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {

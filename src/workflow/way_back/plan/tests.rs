@@ -3,10 +3,10 @@ use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
 use vtmigrated_proto::vschema::srv_v_schema::KeyspacesEntry;
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
 
-use super::super::super::migrate::plan::{Input, ShardRange, streams};
-use super::super::record::{Config, Facts, Phase};
 use super::*;
 use crate::key_range;
+use crate::workflow::migrate::plan::{Input, ShardRange, streams};
+use crate::workflow::way_back::record::{Config, Facts, Phase};
 
 const AT: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
 const LATER: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-9";
