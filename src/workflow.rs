@@ -1,6 +1,7 @@
 //! Plans and runs Mount and Migrate; derives the state of workflows from topology and tablets.
 
 mod denial;
+pub mod findings;
 pub mod foreign;
 pub mod leftovers;
 pub mod migrate;

@@ -18,15 +18,14 @@ use mysql_async::prelude::Queryable;
 use tonic::{Code, Status};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{Layer, layer, prelude::*};
-use vtmigrated::{
-    context::{Changes, Context, Options},
-    tablet::{self, Client},
-    topo::{Dialer, EtcdOptions, Topo, external_cluster::Mounts},
-    workflow::{
-        migrate::{arguments::Arguments, cancel, complete, create},
-        preflight::{self, DryRun, Severity},
-    },
-};
+use vtmigrated::context::{Changes, Context, Options};
+use vtmigrated::tablet::{self, Client};
+use vtmigrated::topo::external_cluster::Mounts;
+use vtmigrated::topo::{Dialer, EtcdOptions, Topo};
+use vtmigrated::workflow::findings::{DryRun, Severity};
+use vtmigrated::workflow::migrate::arguments::Arguments;
+use vtmigrated::workflow::migrate::{cancel, complete, create};
+use vtmigrated::workflow::preflight;
 use vtmigrated_proto::{
     topodata::{TabletType, TopoConfig},
     vtctldata::{MigrateCreateRequest, MountRegisterRequest, MountUnregisterRequest},

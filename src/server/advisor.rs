@@ -7,8 +7,9 @@ use vtmigrated_proto::vtctldata::*;
 use vtmigrated_proto::vtmigrated::*;
 
 use crate::context::Context;
+use crate::workflow::findings::{self, Severity as Found};
 use crate::workflow::migrate::{arguments, cancel};
-use crate::workflow::preflight::{self, Severity as Found};
+use crate::workflow::preflight;
 use crate::workflow::{Result, leftovers, verdict};
 
 pub async fn clean(context: Arc<Context>, request: CleanLeftoversRequest) -> Result<CleanLeftoversResponse> {
@@ -53,10 +54,10 @@ pub async fn mount(context: &Context, request: MountRegisterRequest) -> Result<R
             preflight::mount(context, &TopoConfig { topo_type, server, root }).await
         }
     };
-    Ok(dry(preflight::DryRun { summary: report.summary(), steps: Vec::new(), report }))
+    Ok(dry(findings::DryRun { summary: report.summary(), steps: Vec::new(), report }))
 }
 
-fn dry(run: preflight::DryRun) -> Report {
+fn dry(run: findings::DryRun) -> Report {
     let clear = run.report.is_clear();
     let findings = run.report.findings.into_iter().map(encode).collect();
     Report { clear, summary: run.summary, findings, steps: run.steps, vdiff: String::new() }
@@ -69,7 +70,7 @@ pub async fn judge(context: &Context, request: VerdictRequest) -> Result<Report>
 }
 
 /// A finding on the wire.
-pub(super) fn encode(finding: preflight::Finding) -> Finding {
+pub(super) fn encode(finding: findings::Finding) -> Finding {
     let severity = match finding.severity {
         Found::Blocks => Severity::Blocks,
         Found::Warns => Severity::Warns,

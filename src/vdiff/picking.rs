@@ -17,8 +17,8 @@ use crate::failure::{Error, Result};
 use crate::tablet::{self, alias};
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, paths};
+use crate::workflow::findings::Report;
 use crate::workflow::migrate::picking::{Candidates, Lack};
-use crate::workflow::preflight::Report;
 use crate::workflow::preflight::streaming::{cell, is_one_of, name};
 use crate::workflow::streams::{Origin, WithReplicas};
 

@@ -6,9 +6,9 @@ use super::history::{Memory, seconds_left};
 use super::snapshot::{Copy, Migration, Problem, Stage, Stream, Table, TableStage, VDiff};
 use crate::error::Reason;
 use crate::vdiff::report::State;
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::observe::{self, Observed, ObservedStream};
 use crate::workflow::migrate::progress::TableState;
-use crate::workflow::preflight::{Finding, Severity};
 use crate::workflow::verdict::{diff, schema};
 
 /// Longest message of a tablet that is kept, in characters.

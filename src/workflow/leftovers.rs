@@ -18,11 +18,11 @@ use serde::Serialize;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
 use crate::context::Context;
-use crate::error::{Explain, Reason};
+use crate::error::{Explain, Reason, check};
 use crate::topo::{self, Cells, paths};
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::cleanup::others::Others;
 use crate::workflow::migrate::{earlier, readiness};
-use crate::workflow::preflight::{Finding, Severity, check};
 use crate::workflow::record::{self, Facts, Known};
 use crate::workflow::streams::{Keyspace, OnShard};
 use crate::workflow::{Error, Result, names, verdict, way_back};

@@ -4,15 +4,16 @@ mod moved;
 mod users;
 
 use futures::future::join;
-pub(super) use users::{is_unknown, of as used_by};
 use vtmigrated_proto::topodata::TopoConfig;
 
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, external_cluster, paths};
-use crate::workflow::preflight::{Report, probe};
+use crate::workflow::findings::Report;
+use crate::workflow::preflight::probe;
 use crate::workflow::record::{self, unreadable};
 use crate::workflow::{Error, Result};
+pub(super) use users::{is_unknown, of as used_by};
 
 /// Longest mount name.
 const MAX_NAME: usize = 64;

@@ -19,13 +19,14 @@ use serde::Serialize;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use crate::context::Context;
+use crate::error::check;
 use crate::topo;
+use crate::workflow::findings::{Finding, Report};
 use crate::workflow::migrate::rows::CopyStates;
 use crate::workflow::migrate::{Found, copy_states, readiness, recheck};
-use crate::workflow::preflight::{self, Finding, Report, check};
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{Keyspace, OnShard, Origin};
-use crate::workflow::{Error, Result, names, way_back};
+use crate::workflow::{Error, Result, names, preflight, way_back};
 use diff::Diffs;
 use positions::Positions;
 use schema::Columns;

@@ -23,9 +23,9 @@ pub mod status;
 pub mod unread;
 
 use crate::context::End;
-use crate::error::Reason;
+use crate::error::{Reason, check};
 use crate::topo::{self, Lock};
-use crate::workflow::preflight::{Finding, Report, check};
+use crate::workflow::findings::{Finding, Report};
 use crate::workflow::streams::OnShard;
 use crate::workflow::{Error, Result};
 use record::{Facts, Phase};

@@ -6,7 +6,7 @@ use super::mark::{self, Tone};
 use super::stations::{self, Look, Station};
 use super::{chart, picture, text};
 use crate::watch::{BackStage, WayBack};
-use crate::workflow::preflight::Severity;
+use crate::workflow::findings::Severity;
 
 /// Troubles of streams that are told.
 const TROUBLED: usize = 10;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Action, CLEAN, Leftover};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::Node;
-use crate::workflow::preflight::{Finding, check};
+use crate::workflow::findings::Finding;
 use crate::workflow::{Result, verdict};
 
 /// Age from which on a lock is worth a word, in seconds.

@@ -9,11 +9,12 @@ use vtmigrated_proto::topodata::Tablet;
 
 use super::{Action, CLEAN, Leftover, silent};
 use crate::context::Context;
+use crate::error::check;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::findings::Finding;
 use crate::workflow::migrate::rows::CopyStates;
 use crate::workflow::migrate::{copy_states, earlier};
-use crate::workflow::preflight::{Finding, check};
 use crate::workflow::record::Known;
 use crate::workflow::streams::{self, Keyspace, OnShard};
 use crate::workflow::verdict::replaced::{self, Noted};

@@ -8,9 +8,10 @@ use super::clean::changed;
 use super::tablets::Seen;
 use super::{Action, Leftover};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::Lock;
 use crate::workflow::Result;
-use crate::workflow::preflight::{Finding, Severity, check};
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::record::{self, unreadable};
 use crate::workflow::streams::{Keyspace, OnShard, brought};
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::Leftover;
 use crate::context::Context;
 use crate::deadline;
+use crate::error::check;
 use crate::topo::paths;
 use crate::workflow::Error;
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::gather;
-use crate::workflow::preflight::{Finding, Severity, check};
 use crate::workflow::way_back::record::{self, Facts, Known, Phase};
 use crate::workflow::way_back::{self, plan};
 

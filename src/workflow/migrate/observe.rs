@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::gtid::Position;
 use crate::tablet;
 use crate::topo::{self, Node, paths};
-use crate::workflow::preflight::Finding;
+use crate::workflow::findings::Finding;
 use crate::workflow::record::{self, Facts, Phase, unreadable};
 use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
 use crate::workflow::traffic::Rules;

@@ -11,8 +11,9 @@ use vtmigrated_proto::binlogdata::{BinlogSource, Rule};
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
 
 use super::served::{Served, same};
+use crate::error::check;
 use crate::vschema;
-use crate::workflow::preflight::{Finding, check};
+use crate::workflow::findings::Finding;
 use crate::workflow::streams;
 
 /// Both sides as they are now.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Reason;
-use crate::workflow::preflight::Finding;
+use crate::workflow::findings::Finding;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
 use crate::workflow::{Error, Result, names, way_back};

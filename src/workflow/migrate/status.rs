@@ -24,7 +24,7 @@ use super::{earlier, readiness, shared};
 use crate::context::Context;
 use crate::topo::{self, Node};
 use crate::vschema;
-use crate::workflow::preflight::Finding;
+use crate::workflow::findings::Finding;
 use crate::workflow::record::unreadable::{self, Unreadable};
 use crate::workflow::record::{self, Facts, Kept, Stored, TableSize};
 use crate::workflow::streams::{self, Keyspace, OnShard, Origin};

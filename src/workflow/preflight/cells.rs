@@ -1,9 +1,9 @@
 //! Cells that a call left out because they cannot be reached.
 
-use super::check;
-use super::report::Finding;
+use crate::error::check;
 use crate::topo::Cells;
 use crate::topo::cell::Aliases;
+use crate::workflow::findings::Finding;
 
 /// One finding for each cell of `side` (`target` or `source`) that was left out so far.
 pub fn left_out(cells: &Cells, side: &str) -> Vec<Finding> {

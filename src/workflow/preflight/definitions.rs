@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::check;
-use super::report::{Finding, Severity};
 use super::tables::{Definitions, list};
+use crate::error::check;
 use crate::sql::ddl::{self, Column, Shape};
+use crate::workflow::findings::{Finding, Severity};
 
 /// Tables that are not on every source shard, or not with the same columns. `shards` are `commerce/-80` and the like with
 /// their tables; the first is the one that definitions are taken from. `made` tells the tables that create makes after that

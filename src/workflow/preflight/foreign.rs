@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
 
-use super::check;
-use super::report::Finding;
 use super::tables::{Shapes, list};
+use crate::error::check;
 use crate::sql::ddl::{ForeignKey, Key, Shape};
+use crate::workflow::findings::Finding;
 
 /// Keys that deferring them would break, by the definitions that the tables have on the target: `shapes` are those of the
 /// tables, `others` those of other tables there.

@@ -1,8 +1,8 @@
 //! Whether keyspaces can be worked with: primaries, and that source and target are not the same.
 
-use super::check;
-use super::report::Finding;
+use crate::error::check;
 use crate::tablet;
+use crate::workflow::findings::Finding;
 use crate::workflow::streams::{Keyspace, TargetShard};
 
 /// Serving shards without a primary that can be asked.

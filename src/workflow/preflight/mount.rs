@@ -6,11 +6,10 @@ use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::PingRequest;
 use vtmigrated_proto::topodata::{Tablet, TopoConfig};
 
-use super::check;
-use super::report::{Finding, Report};
 use crate::context::Context;
-use crate::error::Code;
+use crate::error::{Code, check};
 use crate::topo::{self, Cells, Topo, paths};
+use crate::workflow::findings::{Finding, Report};
 use crate::workflow::{Result, migrate};
 use crate::{deadline, tablet};
 

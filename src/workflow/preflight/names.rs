@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::check;
-use super::report::Finding;
 use super::servers::Server;
 use super::tables::{Definitions, list};
+use crate::error::check;
+use crate::workflow::findings::Finding;
 
 /// Bytes of a table's name that tablets keep: `_vt.copy_state`, `_vt.post_copy_action` and `_vt.vdiff_table` (Vitess 22.0.3
 /// and 24.0.4). MySQL takes 64 characters, which may be more.

@@ -1,8 +1,8 @@
 //! The operations' dry runs, with errors on the way as findings.
 
-use super::report::{DryRun, Report};
 use crate::context::Context;
 use crate::workflow::Result;
+use crate::workflow::findings::{DryRun, Report};
 use crate::workflow::migrate::{arguments, cancel as cancelling, complete as completing, create as creating};
 
 /// All checks of `Migrate create`, and the steps that it would run.

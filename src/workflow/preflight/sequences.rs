@@ -6,10 +6,10 @@ use futures::stream::{self, StreamExt};
 use vtmigrated_proto::topodata::Tablet;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::check::Check;
-use super::report::Finding;
 use crate::context::Context;
+use crate::error::check::Check;
 use crate::sql::{quote, rows};
+use crate::workflow::findings::Finding;
 use crate::workflow::streams::Keyspace;
 use crate::{topo, vschema};
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::check;
 use super::gather::Asked;
-use super::report::{Finding, Severity};
 use super::servers::{Answers, Server};
+use crate::error::check;
 use crate::tablet;
+use crate::workflow::findings::{Finding, Severity};
 
 /// Bytes in a second of one stream's copy, for estimates only.
 const COPY_RATE: u64 = 10 << 20;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::tabletmanagerdata::TableDefinition;
 
-use super::check;
-use super::report::Finding;
 use super::servers::Server;
+use crate::error::check;
 use crate::sql::ddl::{self, Shape};
+use crate::workflow::findings::Finding;
 
 /// Definitions by table, as a tablet gave them.
 pub type Definitions = BTreeMap<String, TableDefinition>;

@@ -8,11 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::check;
-use super::report::{Finding, Severity};
 use super::servers::{Server, Servers};
 use super::tables::{Definitions, Shapes, list};
+use crate::error::check;
 use crate::sql::ddl::{self, Key};
+use crate::workflow::findings::{Finding, Severity};
 
 /// A version of MySQL.
 type Version = (u32, u32, u32);

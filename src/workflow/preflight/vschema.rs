@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema};
 
-use super::check;
-use super::report::{Finding, Severity};
 use super::tables::Shapes;
+use crate::error::check;
 use crate::sql::quote;
 use crate::vschema::{self, vindex};
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::names::some;
 
 /// Vindex types that take whole numbers only.

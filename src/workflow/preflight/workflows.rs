@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::check;
-use super::report::Finding;
 use super::servers::Server;
+use crate::error::check;
+use crate::workflow::findings::Finding;
 use crate::workflow::names;
 use crate::workflow::record::{Facts, Phase, Stored};
 use crate::workflow::streams::{Keyspace, OnShard, TargetShard, brought, is_frozen};

@@ -10,8 +10,9 @@ use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
 use super::ASK_AGAIN;
 use crate::context::Context;
+use crate::error::check;
 use crate::sql::rows::epoch_seconds;
-use crate::workflow::preflight::{Finding, check};
+use crate::workflow::findings::Finding;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{Keyspace, OnShard, Origin};
 use crate::workflow::vdiff_summary::{self, ShardRow, TableReport};

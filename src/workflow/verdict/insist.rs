@@ -1,7 +1,7 @@
 //! What complete goes on without when its caller insists (`--ignore-source-keyspace`): the proof that it needs of the source.
 
-use crate::workflow::preflight::check::{self, Check};
-use crate::workflow::preflight::{Finding, Severity};
+use crate::error::check::{self, Check};
+use crate::workflow::findings::{Finding, Severity};
 
 /// The checks that ask whether the target has all that the source has. Stock's option says that the source is of no
 /// interest any more, as when it is gone: then nothing can answer them.

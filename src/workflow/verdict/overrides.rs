@@ -10,8 +10,9 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
 use crate::context::Context;
+use crate::error::check;
+use crate::workflow::findings::Finding;
 use crate::workflow::overrides;
-use crate::workflow::preflight::{Finding, check};
 use crate::workflow::streams::{Keyspace, OnShard};
 
 /// Shards whose primary does not read the overrides of the workflow: one wave, none when no override depends on its tablet.

@@ -5,8 +5,9 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 
 use super::source::Source;
 use super::streams::{all, shard_of};
+use crate::error::check;
 use crate::gtid::{GtidSet, Position};
-use crate::workflow::preflight::{Finding, check};
+use crate::workflow::findings::Finding;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{Keyspace, OnShard, Origin, is_frozen};
 

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::Evidence;
+use crate::error::check;
 use crate::tablet;
+use crate::workflow::findings::Finding;
 use crate::workflow::migrate::rows::{CopyStates, forget};
-use crate::workflow::preflight::{Finding, check};
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, TargetShard};
 use crate::workflow::{names, way_back};

@@ -15,13 +15,14 @@ use vtmigrated_proto::topodata::{Tablet, TabletAlias, TabletType};
 use super::source::SourceShard;
 use super::streams::{shard_of, subject};
 use crate::context::Context;
+use crate::error::check;
 use crate::gtid::Position;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Topo};
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::picking::Candidates;
 use crate::workflow::preflight::replicas::{Replication, Trouble, ask, trouble};
 use crate::workflow::preflight::streaming::{cell, is_one_of};
-use crate::workflow::preflight::{Finding, Severity, check};
 use crate::workflow::streams::{self, Keyspace, OnShard};
 use crate::{deadline, tablet};
 

@@ -7,9 +7,11 @@ use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
 
 use crate::context::Context;
+use crate::error::check;
 use crate::sql::{quote, rows};
 use crate::tablet;
-use crate::workflow::preflight::{Finding, check, few};
+use crate::workflow::findings::Finding;
+use crate::workflow::preflight::few;
 
 /// A column as `information_schema.columns` tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

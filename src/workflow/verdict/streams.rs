@@ -9,13 +9,14 @@ use vtmigrated_proto::topodata::KeyRange;
 use super::diff::{Diff, Diffs};
 use super::positions::{Reach, is_snapshot, is_turned_away, reach};
 use super::source::Source;
+use crate::error::check;
 use crate::gtid::{GtidSet, Position};
 use crate::key_range;
 use crate::topo::shard::parse_name;
+use crate::workflow::findings::Finding;
 use crate::workflow::migrate::rows::CopyStates;
 use crate::workflow::migrate::status;
 use crate::workflow::names;
-use crate::workflow::preflight::{Finding, check};
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Keyspace, OnShard, is_frozen};
 

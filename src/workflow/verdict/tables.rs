@@ -8,9 +8,11 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::schema::Columns;
 use crate::context::Context;
+use crate::error::check;
 use crate::sql::{is_internal, quote, rows};
+use crate::workflow::findings::Finding;
 use crate::workflow::names;
-use crate::workflow::preflight::{Finding, STATEMENTS_AT_ONCE, auto_increments, check, gently, sequences};
+use crate::workflow::preflight::{STATEMENTS_AT_ONCE, auto_increments, gently, sequences};
 use crate::workflow::record::{Facts, listed};
 use crate::workflow::streams::{Keyspace, Origin, TargetShard};
 use crate::{tablet, vschema};

@@ -16,7 +16,7 @@ use super::source::SourceShard;
 use super::*;
 use crate::gtid::{GtidSet, Position};
 use crate::topo::{Cells, Record};
-use crate::workflow::preflight::Severity;
+use crate::workflow::findings::Severity;
 use crate::workflow::record::Phase;
 use crate::workflow::streams::TargetShard;
 

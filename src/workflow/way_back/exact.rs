@@ -4,7 +4,8 @@
 use super::record::Facts;
 use super::{command, vdiff_command};
 use crate::context::Context;
-use crate::workflow::preflight::{Finding, Severity, check};
+use crate::error::check;
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::{Error, Result};
 
 /// What blocks going back until a VDiff has found both sides equal since clients have one of them only, or warns where the server was

@@ -6,14 +6,16 @@ mod tables;
 use super::record::Facts;
 use super::{plan, side};
 use crate::context::Context;
+use crate::error::check;
 use crate::workflow::Result;
+use crate::workflow::findings::{Finding, Report, Severity};
 use crate::workflow::migrate::arguments::Arguments;
 use crate::workflow::migrate::create::batching;
 use crate::workflow::migrate::create::situation::Situation;
 use crate::workflow::migrate::{self, gather, plan as migrate_plan};
 use crate::workflow::preflight::{
-    self, Finding, Report, Severity, definitions, denied_already, left_out, names as name_checks, others_on_tables,
-    streaming, tables as table_checks, unstreamed, versions,
+    self, definitions, denied_already, left_out, names as name_checks, others_on_tables, streaming,
+    tables as table_checks, unstreamed, versions,
 };
 use crate::workflow::record::Phase;
 
@@ -78,10 +80,10 @@ pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), f
 fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     let cause = format!("on the way back, for which {from} is the source and {to} the target: {}", finding.cause);
     // no table of the way back is empty, nor made by create
-    let unstreamed = [preflight::check::FUNCTIONAL_KEY.id, preflight::check::MULTI_VALUED_KEY.id];
+    let unstreamed = [check::FUNCTIONAL_KEY.id, check::MULTI_VALUED_KEY.id];
     let mend = match finding.id {
-        id if id == preflight::check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
-        id if id == preflight::check::DEFINITION_DIFFERS.id => {
+        id if id == check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
+        id if id == check::DEFINITION_DIFFERS.id => {
             format!("if that is not meant: bring the tables of {from} and {to} to one definition with ApplySchema")
         }
         id if unstreamed.contains(&id) => {
@@ -114,7 +116,7 @@ fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, c
 
 /// Rows go to another shard of the source when their vindex says so: then all of a row is needed, blobs that did not change, too.
 fn whole_rows(finding: Finding) -> Finding {
-    if ![preflight::check::ROW_IMAGE_MINIMAL.id, preflight::check::ROW_IMAGE_NOBLOB.id].contains(&finding.id) {
+    if ![check::ROW_IMAGE_MINIMAL.id, check::ROW_IMAGE_NOBLOB.id].contains(&finding.id) {
         return finding;
     }
     let mend = "set global binlog_row_image = 'FULL' on its MySQL; then let the applications connect again".to_owned();
@@ -148,7 +150,7 @@ fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Rep
 pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
     let target = &found.target.keyspace;
     let subject = format!("workflow {}.{workflow}", target.name);
-    let bad = |cause: &str, mend: &str| Finding::new(&preflight::check::WAY_BACK_TOO_LATE, &subject, cause, mend);
+    let bad = |cause: &str, mend: &str| Finding::new(&check::WAY_BACK_TOO_LATE, &subject, cause, mend);
     let Some(stored) = &found.record else {
         let cause = "the migration has no record of this program: it was made by a stock vtctld";
         return vec![bad(cause, "create it with vtmigrated to have a way back")];
@@ -161,17 +163,17 @@ pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
         return vec![bad("the migration is not whole", "finish its create first, or cancel it")];
     }
     let missing = crate::workflow::verdict::denied(target, &found.origin.tables, Some(facts));
-    let missing = missing.into_iter().filter(|finding| finding.id == preflight::check::DENIED_MISSING.id);
+    let missing = missing.into_iter().filter(|finding| finding.id == check::DENIED_MISSING.id);
     let finding = |finding: Finding| {
         let cause = format!("{}: what clients have written to the target would not come back", finding.cause);
-        Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
+        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
     };
     let unaware = found.unaware_primary().map(|shard| {
         let cause = "its primary, or one since create, did not read that the tables are denied: what clients may have written to it would \
                      not come back";
         let mend = "compare the rows with VDiff; to have a way back all the same, cancel the migration and create it again";
         let subject = format!("shard {}/{shard}", target.name);
-        Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
+        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
     });
     missing.map(finding).chain(unaware).collect()
 }
@@ -183,11 +185,11 @@ mod tests {
     #[test]
     fn nobody_is_told_to_drop_what_lives_or_to_give_flags_that_prepare_lacks() {
         let told = |check, mend: &str| turned(Finding::new(check, "table t", "c", mend), "customer", "commerce").mend;
-        let differs = told(&preflight::check::DEFINITION_DIFFERS, "if that is not meant: drop the empty table");
+        let differs = told(&check::DEFINITION_DIFFERS, "if that is not meant: drop the empty table");
         assert!(differs.contains("ApplySchema") && !differs.contains("drop"), "{differs}");
-        let silent = &preflight::check::SOURCE_TABLET_NOT_SERVING;
+        let silent = &check::SOURCE_TABLET_NOT_SERVING;
         assert_eq!(told(silent, "mend them, or use --cells zone1 --tablet-types replica"), "mend them");
-        let other = &preflight::check::TABLE_IN_OTHER_WORKFLOW;
+        let other = &check::TABLE_IN_OTHER_WORKFLOW;
         assert_eq!(told(other, "end it first: x; or leave the table out with --exclude-tables"), "end it first: x");
         assert_eq!(told(other, "RebuildVSchemaGraph --cells zone1"), "RebuildVSchemaGraph --cells zone1");
     }

@@ -11,8 +11,8 @@ use crate::context::Context;
 use crate::deadline;
 use crate::error::Reason;
 use crate::topo::{external_cluster, paths};
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::gather;
-use crate::workflow::preflight::{Finding, Severity};
 use crate::workflow::{Error, Result};
 
 /// Bound of asking another cluster.

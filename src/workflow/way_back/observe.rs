@@ -10,10 +10,11 @@ use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 use super::record::{Config, Facts, Known, Phase};
 use super::{command, exact, mirror, not_ended, plan, side, status};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::{Node, paths};
 use crate::workflow::Result;
+use crate::workflow::findings::Finding;
 use crate::workflow::migrate::observe::{self, Common, Observed, Workflows};
-use crate::workflow::preflight::{Finding, check};
 use crate::workflow::streams::Keyspace;
 use crate::workflow::verdict::diff;
 

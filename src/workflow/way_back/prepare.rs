@@ -8,11 +8,11 @@ use super::opening::{self, Opening};
 use super::record::{self, Config, Facts, Phase};
 use super::{Told, check_names, command, complete, mirror, namesakes, out_of_turn, plan, side};
 use crate::context::Context;
-use crate::error::Reason;
+use crate::error::{Reason, check};
 use crate::topo::{self, Lock, external_cluster};
+use crate::workflow::findings::{Finding, Report};
 use crate::workflow::migrate::arguments::on_ddl;
 use crate::workflow::migrate::{Found, gather, locks};
-use crate::workflow::preflight::{Finding, Report, check};
 use crate::workflow::streams::{self, Keyspace};
 use crate::workflow::{Error, Result, names, verdict};
 

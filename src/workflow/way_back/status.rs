@@ -13,11 +13,11 @@ use super::{
 };
 use crate::context::Context;
 use crate::deadline;
-use crate::error::{Code, Reason};
+use crate::error::{Code, Reason, check};
 use crate::gtid::Position;
+use crate::workflow::findings::{Finding, Report, Severity};
 use crate::workflow::migrate::Found;
 use crate::workflow::migrate::status::lag;
-use crate::workflow::preflight::{Finding, Report, Severity, check};
 use crate::workflow::streams::{self, Keyspace, OnShard};
 use crate::workflow::{Error, Result, names, verdict};
 

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
 use super::situation::Situation;
+use crate::error::check;
 use crate::tablet;
+use crate::workflow::findings::Finding;
 use crate::workflow::overrides::{self, Spelling};
 use crate::workflow::preflight::gather::{Asked, Version};
 use crate::workflow::preflight::streaming::is_one_of;
-use crate::workflow::preflight::{Finding, check};
 
 /// What becomes of a target shard's batching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

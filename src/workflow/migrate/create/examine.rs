@@ -9,14 +9,16 @@ use vtmigrated_proto::vschema::ColumnVindex;
 use super::situation::Situation;
 use super::{batching, checks, rival};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::Topo;
 use crate::workflow::Result;
+use crate::workflow::findings::{Finding, Report};
 use crate::workflow::migrate::arguments::Arguments;
 use crate::workflow::migrate::{gather, plan};
 use crate::workflow::preflight::tables::{self as table_checks, Definitions, Shapes};
 use crate::workflow::preflight::{
-    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences,
-    streaming, unstreamed, vschema as vschema_checks,
+    self, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences, streaming,
+    unstreamed, vschema as vschema_checks,
 };
 use crate::workflow::record::Facts;
 
@@ -145,7 +147,7 @@ impl Looks<'_> {
         report.absorb(empty, subject.clone())?;
         report.absorb(zone, subject)?;
         report.extend(table_checks::auto_increment(&arguments.target_keyspace, &counted, &greatest));
-        let checks = (&preflight::check::SEQUENCE_UNKNOWN, &preflight::check::SEQUENCE_BEHIND);
+        let checks = (&check::SEQUENCE_UNKNOWN, &check::SEQUENCE_BEHIND);
         report.extend(sequences::judge(&states, &greatest, checks));
         Ok(())
     }
@@ -159,7 +161,7 @@ impl Looks<'_> {
             match tables {
                 Ok(tables) => on_source.push((named(&source.name, &shard.name), tables)),
                 Err(why) => report.extend([Finding::new(
-                    &preflight::check::SOURCE_NOT_ASKED,
+                    &check::SOURCE_NOT_ASKED,
                     format!("shard {}/{}", source.name, shard.name),
                     format!("the tables of source shard {}/{} were not compared: {why}", source.name, shard.name),
                     "compare them yourself: ValidateSchemaKeyspace of the source",

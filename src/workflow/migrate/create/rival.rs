@@ -6,9 +6,9 @@ use vtmigrated_proto::binlogdata::BinlogSource;
 
 use super::apply::Creation;
 use super::situation::Situation;
-use crate::error::Reason;
+use crate::error::{Reason, check};
+use crate::workflow::findings::Finding;
 use crate::workflow::migrate::{cleanup, plan, rows};
-use crate::workflow::preflight::{Finding, check};
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Keyspace, Listed, OnShard};
 use crate::workflow::{Error, Result, names};

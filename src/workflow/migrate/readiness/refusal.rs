@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::Reason;
-use crate::workflow::preflight::{Finding, Severity, shown};
+use crate::workflow::findings::{Finding, Severity, shown};
 use crate::workflow::record::unreadable;
 use crate::workflow::streams::Keyspace;
 use crate::workflow::verdict::is_of_the_source;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::topo::{Dialer, EtcdOptions};
-use crate::workflow::preflight::Severity;
+use crate::workflow::findings::Severity;
 
 const KEY: &str = "/vitess/global/keyspaces";
 

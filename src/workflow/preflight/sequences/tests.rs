@@ -2,7 +2,7 @@ use vtmigrated_proto::vschema::keyspace::TablesEntry;
 use vtmigrated_proto::vschema::{AutoIncrement, Table};
 
 use super::*;
-use crate::workflow::preflight::check;
+use crate::error::check;
 
 fn vschema(sharded: bool, tables: &[&str]) -> VSchema {
     let entry = |name: &&str| TablesEntry { key: (*name).to_owned(), value: Some(Table::default()) };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::workflow::preflight::Severity;
+use crate::workflow::findings::Severity;
 use crate::workflow::preflight::servers::Answers;
 
 const PLAIN: &str =

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
 
+use crate::error::check;
 use crate::sql::ddl;
+use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::arguments::Arguments;
 use crate::workflow::migrate::create::situation::Situation;
 use crate::workflow::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
-use crate::workflow::preflight::{Finding, Severity, check, vschema};
+use crate::workflow::preflight::vschema;
 
 /// All findings about tables. In the situation the source is the target.
 pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
