@@ -8,21 +8,15 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use integration::farm::{Shape, Side};
 use serde_json::json;
-use vtmigrated::{
-    key_range,
-    sql::{ddl, rows},
-    topo::{Expect, Node, Write},
-    workflow::{
-        migrate::{
-            plan::{self, Input, ShardRange},
-            progress::{Overall, Size, TableState},
-            recheck::{self, Against},
-            rows::{CopyStates, copy_states},
-            status::folding::{Copying, Folding},
-        },
-        record::{self, Facts, TableSize},
-    },
-};
+use vtmigrated::key_range;
+use vtmigrated::sql::{ddl, rows};
+use vtmigrated::topo::{Expect, Node, Write};
+use vtmigrated::workflow::migrate::progress::{Overall, Size, TableState};
+use vtmigrated::workflow::migrate::recheck::{self, Against};
+use vtmigrated::workflow::migrate::rows::{CopyStates, copy_states};
+use vtmigrated::workflow::migrate::status::folding::{Copying, Folding};
+use vtmigrated::workflow::plan::{self, Input, ShardRange};
+use vtmigrated::workflow::record::{self, Facts, TableSize};
 use vtmigrated_proto::{
     binlogdata::{BinlogSource, Filter, OnDdlAction, Rule},
     query::{QueryResult, Row},

@@ -23,8 +23,8 @@ use vtmigrated::tablet::{self, Client};
 use vtmigrated::topo::external_cluster::Mounts;
 use vtmigrated::topo::{Dialer, EtcdOptions, Topo};
 use vtmigrated::workflow::findings::{DryRun, Severity};
-use vtmigrated::workflow::migrate::arguments::Arguments;
 use vtmigrated::workflow::migrate::{cancel, complete, create};
+use vtmigrated::workflow::plan::arguments::Arguments;
 use vtmigrated::workflow::preflight;
 use vtmigrated_proto::{
     topodata::{TabletType, TopoConfig},

@@ -8,7 +8,8 @@ use vtmigrated_proto::vtmigrated::*;
 
 use crate::context::Context;
 use crate::workflow::findings::{self, Severity as Found};
-use crate::workflow::migrate::{arguments, cancel};
+use crate::workflow::migrate::cancel;
+use crate::workflow::plan::arguments;
 use crate::workflow::preflight;
 use crate::workflow::{Result, leftovers, verdict};
 

@@ -7,7 +7,8 @@ use vtmigrated_proto::vtctldata::*;
 use super::{about, audit};
 use crate::context::Context;
 use crate::error::{Code, Reason};
-use crate::workflow::migrate::{arguments, complete, create};
+use crate::workflow::migrate::{complete, create};
+use crate::workflow::plan::arguments;
 use crate::workflow::{Error, Result};
 
 pub async fn create(context: Arc<Context>, request: MigrateCreateRequest) -> Result<WorkflowStatusResponse> {

@@ -18,9 +18,9 @@ use crate::tablet::{self, alias};
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, paths};
 use crate::workflow::findings::Report;
-use crate::workflow::migrate::picking::{Candidates, Lack};
-use crate::workflow::preflight::streaming::{cell, is_one_of, name};
+use crate::workflow::plan::picking::{Candidates, Lack};
 use crate::workflow::streams::{Origin, WithReplicas};
+use crate::workflow::tablet_types::{cell, is_one_of, name};
 
 /// Bound of a health check.
 const HEALTH: Duration = Duration::from_secs(5);

@@ -14,7 +14,8 @@ use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 
 use super::Pages;
 use crate::error::{Explain, Reason};
-use crate::workflow::migrate::{arguments, cancel, complete};
+use crate::workflow::migrate::{cancel, complete};
+use crate::workflow::plan::arguments;
 use crate::workflow::{Error, leftovers, preflight, verdict};
 
 /// The routes under `/api`.

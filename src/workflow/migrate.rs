@@ -1,23 +1,18 @@
 //! Migrate: one file for each transition of a workflow's life.
 
-pub mod arguments;
 pub mod cancel;
 pub(super) mod cleanup;
 pub mod complete;
 pub(crate) mod copy_states;
 pub mod create;
 pub(super) mod earlier;
-mod filters;
 mod found;
 pub(crate) mod gather;
 pub mod observe;
-pub(crate) mod picking;
-pub mod plan;
 pub mod progress;
 pub(in crate::workflow) mod readiness;
 pub mod recheck;
 pub mod rows;
-mod served;
 mod shared;
 mod sizes;
 pub mod status;

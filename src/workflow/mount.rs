@@ -13,6 +13,7 @@ use crate::workflow::findings::Report;
 use crate::workflow::preflight::probe;
 use crate::workflow::record::{self, unreadable};
 use crate::workflow::{Error, Result};
+
 pub(super) use users::{is_unknown, of as used_by};
 
 /// Longest mount name.

@@ -22,12 +22,12 @@ use dashmap::DashMap;
 use futures::future::{join3, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
-use super::arguments::Arguments;
 use super::{CREATE_ACTION, gather, status};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
 use crate::topo::{self, Lock, Topo, paths};
 use crate::workflow::findings::{DryRun, Report};
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::preflight::{left_out, passed_over};
 use crate::workflow::refresh::{self, Missed};
 use crate::workflow::{Error, Result, names};

@@ -7,11 +7,11 @@ use futures::future::{try_join, try_join4};
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Tablet};
 use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
 
-use super::plan::ShardRange;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, external_cluster};
+use crate::workflow::plan::ShardRange;
 use crate::workflow::streams::{Keyspace, WithReplicas};
 use crate::workflow::{Error, Result};
 

@@ -10,10 +10,10 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use vtmigrated_proto::binlogdata::{BinlogSource, Rule};
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
 
-use super::served::{Served, same};
 use crate::error::check;
 use crate::vschema;
 use crate::workflow::findings::Finding;
+use crate::workflow::plan::served::{Served, same};
 use crate::workflow::streams;
 
 /// Both sides as they are now.

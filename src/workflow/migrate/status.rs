@@ -16,7 +16,6 @@ use vtmigrated_proto::vschema::{Keyspace as VSchema, SrvVSchema};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardStreamsEntry, TableCopyStateEntry};
 
-use super::arguments::Arguments;
 use super::progress::{Overall, Size, TableState};
 use super::rows::CopyStates;
 use super::sizes::Copying;
@@ -25,6 +24,7 @@ use crate::context::Context;
 use crate::topo::{self, Node};
 use crate::vschema;
 use crate::workflow::findings::Finding;
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::record::unreadable::{self, Unreadable};
 use crate::workflow::record::{self, Facts, Kept, Stored, TableSize};
 use crate::workflow::streams::{self, Keyspace, OnShard, Origin};

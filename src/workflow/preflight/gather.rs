@@ -11,11 +11,12 @@ use vtmigrated_proto::topodata::{Tablet, TabletType};
 
 use super::replicas::{self, Replication};
 use super::servers::{Server, Servers, ask_source, ask_target};
-use super::streaming::{Health, is_one_of};
+use super::streaming::Health;
 use crate::context::Context;
 use crate::error::Code;
 use crate::workflow::overrides::{self, Spelling};
 use crate::workflow::streams::Keyspace;
+use crate::workflow::tablet_types::is_one_of;
 use crate::{deadline, tablet};
 
 /// Bound of everything that is asked.

@@ -7,12 +7,13 @@ use vtmigrated_proto::replicationdata::Status;
 use vtmigrated_proto::tabletmanagerdata::ReplicationStatusRequest;
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::streaming::{Health, cell, is_one_of};
+use super::streaming::Health;
 use crate::context::Context;
 use crate::error::check;
 use crate::gtid::Position;
 use crate::tablet;
 use crate::workflow::findings::Finding;
+use crate::workflow::tablet_types::{cell, is_one_of};
 
 /// A replica that is no more than so many seconds behind does what it is there for.
 const MAX_LAG: u32 = 30;

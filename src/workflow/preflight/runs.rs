@@ -3,7 +3,8 @@
 use crate::context::Context;
 use crate::workflow::Result;
 use crate::workflow::findings::{DryRun, Report};
-use crate::workflow::migrate::{arguments, cancel as cancelling, complete as completing, create as creating};
+use crate::workflow::migrate::{cancel as cancelling, complete as completing, create as creating};
+use crate::workflow::plan::arguments;
 
 /// All checks of `Migrate create`, and the steps that it would run.
 pub async fn create(context: &Context, arguments: &arguments::Arguments) -> DryRun {

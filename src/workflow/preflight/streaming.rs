@@ -9,6 +9,7 @@ use super::servers::{Answers, Server};
 use crate::error::check;
 use crate::tablet;
 use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::tablet_types::{cell, is_one_of, name};
 
 /// Bytes in a second of one stream's copy, for estimates only.
 const COPY_RATE: u64 = 10 << 20;
@@ -21,33 +22,6 @@ pub enum Health {
     NotServing(String),
     /// With the reason why nobody knows.
     Unknown(String),
-}
-
-/// Types of tablets that serve, in the order in which they are better read from.
-pub const SERVING_TYPES: [TabletType; 3] = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
-
-/// True for a tablet of one of these types; without types a stock tablet takes all that serve. One that was shut down keeps
-/// its type, and is none.
-pub fn is_one_of(tablet: &Tablet, types: &[TabletType]) -> bool {
-    if tablet::is_shut_down(tablet) {
-        return false;
-    }
-    if types.is_empty() { SERVING_TYPES.contains(&tablet.r#type()) } else { types.contains(&tablet.r#type()) }
-}
-
-/// The cell of a tablet.
-pub fn cell(tablet: &Tablet) -> &str {
-    tablet.alias.as_ref().map(|alias| alias.cell.as_str()).unwrap_or_default()
-}
-
-/// A type's name as flags spell it.
-pub fn name(kind: TabletType) -> String {
-    kind.as_str_name().to_lowercase()
-}
-
-/// The names of types, joined by commas.
-pub fn names(types: &[TabletType]) -> String {
-    types.iter().map(|kind| name(*kind)).collect::<Vec<_>>().join(",")
 }
 
 /// Shards of which no tablet of these types and cells serves now, by the rule of vreplication's picker. A shard without any

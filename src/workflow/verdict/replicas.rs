@@ -20,10 +20,10 @@ use crate::gtid::Position;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Topo};
 use crate::workflow::findings::{Finding, Severity};
-use crate::workflow::migrate::picking::Candidates;
+use crate::workflow::plan::picking::Candidates;
 use crate::workflow::preflight::replicas::{Replication, Trouble, ask, trouble};
-use crate::workflow::preflight::streaming::{cell, is_one_of};
 use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::tablet_types::{cell, is_one_of};
 use crate::{deadline, tablet};
 
 /// A stream that has seen a transaction in the last so many seconds gets what there is.

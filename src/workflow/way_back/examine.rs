@@ -7,17 +7,17 @@ use super::record::Facts;
 use super::{plan, side};
 use crate::context::Context;
 use crate::error::check;
-use crate::workflow::Result;
 use crate::workflow::findings::{Finding, Report, Severity};
-use crate::workflow::migrate::arguments::Arguments;
 use crate::workflow::migrate::create::batching;
 use crate::workflow::migrate::create::situation::Situation;
-use crate::workflow::migrate::{self, gather, plan as migrate_plan};
+use crate::workflow::migrate::{self, gather};
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::preflight::{
     self, definitions, denied_already, left_out, names as name_checks, others_on_tables, streaming,
     tables as table_checks, unstreamed, versions,
 };
 use crate::workflow::record::Phase;
+use crate::workflow::{Result, plan as migrate_plan};
 
 /// What create could be told instead, and prepare could not.
 const INSTEAD: [&str; 4] =

@@ -8,8 +8,8 @@ use vtmigrated_proto::topodata::TabletType;
 use super::record::Facts;
 use crate::gtid::Position;
 use crate::sql::quote;
-use crate::workflow::migrate::arguments::Arguments;
-use crate::workflow::migrate::plan::Sources;
+use crate::workflow::plan::Sources;
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::record::listed;
 
 /// Tablets of the target that the streams read from, in this order: the default of Migrate.

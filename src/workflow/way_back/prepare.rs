@@ -11,8 +11,8 @@ use crate::context::Context;
 use crate::error::{Reason, check};
 use crate::topo::{self, Lock, external_cluster};
 use crate::workflow::findings::{Finding, Report};
-use crate::workflow::migrate::arguments::on_ddl;
 use crate::workflow::migrate::{Found, gather, locks};
+use crate::workflow::plan::arguments::on_ddl;
 use crate::workflow::streams::{self, Keyspace};
 use crate::workflow::{Error, Result, names, verdict};
 

@@ -17,14 +17,14 @@ use crate::error::Reason;
 use crate::sql::ddl;
 use crate::tablet;
 use crate::topo::{self, Lock};
-use crate::workflow::migrate::arguments::Arguments;
 use crate::workflow::migrate::cleanup::{self, claim, state_change};
-use crate::workflow::migrate::{gather, plan, sizes};
+use crate::workflow::migrate::{gather, sizes};
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::record::aware::Reign;
 use crate::workflow::record::{self, Facts, Phase, TableSize};
 use crate::workflow::refresh::{self, Missed};
 use crate::workflow::streams::Listed;
-use crate::workflow::{Error, Result, overrides};
+use crate::workflow::{Error, Result, overrides, plan};
 
 /// A create whose checks have passed.
 pub struct Creation<'a> {

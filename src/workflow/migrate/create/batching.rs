@@ -12,7 +12,7 @@ use crate::tablet;
 use crate::workflow::findings::Finding;
 use crate::workflow::overrides::{self, Spelling};
 use crate::workflow::preflight::gather::{Asked, Version};
-use crate::workflow::preflight::streaming::is_one_of;
+use crate::workflow::tablet_types::is_one_of;
 
 /// What becomes of a target shard's batching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::error::Reason;
 use crate::sql::{quote, rows};
 use crate::tablet::{self, db_name};
-use crate::workflow::migrate::arguments::Arguments;
 use crate::workflow::migrate::cleanup::claim;
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::preflight::few;
 use crate::workflow::{Error, Result, names};
 

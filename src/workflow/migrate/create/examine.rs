@@ -11,16 +11,16 @@ use super::{batching, checks, rival};
 use crate::context::Context;
 use crate::error::check;
 use crate::topo::Topo;
-use crate::workflow::Result;
 use crate::workflow::findings::{Finding, Report};
-use crate::workflow::migrate::arguments::Arguments;
-use crate::workflow::migrate::{gather, plan};
+use crate::workflow::migrate::gather;
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::preflight::tables::{self as table_checks, Definitions, Shapes};
 use crate::workflow::preflight::{
     self, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences, streaming,
     unstreamed, vschema as vschema_checks,
 };
 use crate::workflow::record::Facts;
+use crate::workflow::{Result, plan};
 
 /// What create found out before it changes anything.
 pub struct Examined {

@@ -8,10 +8,10 @@ use super::apply::Creation;
 use super::situation::Situation;
 use crate::error::{Reason, check};
 use crate::workflow::findings::Finding;
-use crate::workflow::migrate::{cleanup, plan, rows};
+use crate::workflow::migrate::{cleanup, rows};
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Keyspace, Listed, OnShard};
-use crate::workflow::{Error, Result, names};
+use crate::workflow::{Error, Result, names, plan};
 
 /// True for an error that says so.
 pub fn is_rival(error: &Error) -> bool {

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use super::situation::Situation;
-use crate::workflow::migrate::arguments::Arguments;
-use crate::workflow::migrate::plan;
-use crate::workflow::names;
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::record::Facts;
+use crate::workflow::{names, plan};
 
 /// A side effect of create.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::situation::Situation;
 use crate::context::Context;
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Lock};
-use crate::workflow::migrate::arguments::Arguments;
-use crate::workflow::migrate::plan::Sources;
+use crate::workflow::plan::Sources;
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::streams::{self, OnShard};
 use crate::workflow::{Error, Result};
 

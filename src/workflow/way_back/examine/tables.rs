@@ -7,8 +7,8 @@ use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
 use crate::error::check;
 use crate::sql::ddl;
 use crate::workflow::findings::{Finding, Severity};
-use crate::workflow::migrate::arguments::Arguments;
 use crate::workflow::migrate::create::situation::Situation;
+use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
 use crate::workflow::preflight::vschema;
 

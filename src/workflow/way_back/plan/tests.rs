@@ -5,7 +5,7 @@ use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, T
 
 use super::*;
 use crate::key_range;
-use crate::workflow::migrate::plan::{Input, ShardRange, streams};
+use crate::workflow::plan::{Input, ShardRange, streams};
 use crate::workflow::way_back::record::{Config, Facts, Phase};
 
 const AT: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, Table, Vindex};
 
-use super::plan::{Input, ShardRange};
 use super::served::{Served, can_be_qualified, computes, function, same};
+use super::{Input, ShardRange};
 use crate::error::Reason;
 use crate::sql::quote;
 use crate::workflow::{Error, Result};

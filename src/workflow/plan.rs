@@ -1,15 +1,20 @@
 //! The plan of a create: which tables, which source shard feeds which target shard, and with which filters. Pure.
 
+pub mod arguments;
+pub(in crate::workflow) mod filters;
+pub(crate) mod picking;
+pub(in crate::workflow) mod served;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, OnDdlAction, Rule};
 use vtmigrated_proto::topodata::KeyRange;
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table};
 
-use super::filters::{self, Vindexes};
 use crate::error::Reason;
 use crate::workflow::{Error, Result, names, streams};
 use crate::{key_range, vschema};
+use filters::Vindexes;
 
 pub use crate::sql::is_internal;
 

@@ -12,7 +12,7 @@ use super::arguments::Arguments;
 use crate::error::Reason;
 use crate::tablet;
 use crate::topo::cell::Aliases;
-use crate::workflow::preflight::streaming::{SERVING_TYPES, cell, is_one_of, name, names};
+use crate::workflow::tablet_types::{SERVING_TYPES, cell, is_one_of, name, names};
 use crate::workflow::{Error, Result};
 
 /// What there is to stream from.
