@@ -10,6 +10,7 @@ pub mod names;
 pub mod overrides;
 pub mod plan;
 pub mod preflight;
+mod reads;
 pub mod record;
 pub mod refresh;
 pub mod settle;

@@ -12,9 +12,9 @@ use crate::error::Reason;
 use crate::workflow::Result;
 use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::observe::{self, Observed};
+use crate::workflow::names::back;
+use crate::workflow::record::way_back::{Facts, Known as Record, Phase};
 use crate::workflow::way_back::observe::{Names, told};
-use crate::workflow::way_back::record::{Facts, Known as Record, Phase};
-use crate::workflow::way_back::unread;
 
 /// Everything known of ways back.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl WaysBack {
                 Err(why) => known.stale(&Problem {
                     reason: Reason::NOT_READ.to_string(),
                     cause: format!("its record cannot be read: {why}"),
-                    mend: format!("take it away: {}", unread::command((keyspace, workflow))),
+                    mend: format!("take it away: {}", back::forget_command((keyspace, workflow))),
                 }),
             }
             self.known.insert(names, known);

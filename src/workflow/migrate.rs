@@ -5,7 +5,6 @@ pub(super) mod cleanup;
 pub mod complete;
 pub(crate) mod copy_states;
 pub mod create;
-pub(super) mod earlier;
 mod found;
 pub(crate) mod gather;
 pub mod observe;

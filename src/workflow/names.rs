@@ -1,5 +1,7 @@
 //! Names of workflows and keyspaces in requests, and names in sentences.
 
+pub mod back;
+
 use std::fmt::Display;
 
 use crate::error::Reason;

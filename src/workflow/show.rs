@@ -283,7 +283,7 @@ fn lags(row: &Row, copying: bool) -> (i64, i64) {
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
     let updated = row.time_updated.map_or(0, |t| t.seconds);
-    let transaction = if copying { i64::MAX } else { crate::workflow::migrate::status::lag(row) };
+    let transaction = if copying { i64::MAX } else { crate::workflow::streams::lag(row) };
     (now.saturating_sub(updated).max(0), transaction)
 }
 

@@ -1,6 +1,7 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
-mod concerned;
+mod frozen;
+mod heard;
 mod in_use;
 mod rules;
 mod tablets;
@@ -22,6 +23,8 @@ use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
 use crate::workflow::{Error, Result};
 
+pub use frozen::{all_frozen, any_frozen, ids};
+pub use heard::{lag, now};
 pub use rules::{EXCLUDE, brought, excluded, included, tables};
 
 /// A keyspace's shards with their primaries, as read at one moment.

@@ -24,7 +24,8 @@ use crate::topo;
 use crate::workflow::findings::{Finding, Report};
 use crate::workflow::migrate::rows::CopyStates;
 use crate::workflow::migrate::{Found, copy_states, readiness, recheck};
-use crate::workflow::record::Facts;
+use crate::workflow::record::{self, Facts, way_back as back_record};
+use crate::workflow::streams::now;
 use crate::workflow::streams::{Keyspace, OnShard, Origin};
 use crate::workflow::{Error, Result, names, preflight, way_back};
 use diff::Diffs;
@@ -210,11 +211,6 @@ fn word(finding: &Finding) -> String {
     finding.id.as_str().to_lowercase().replace('_', " ")
 }
 
-/// Seconds since the epoch.
-pub(in crate::workflow) fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
-
 /// Columns of some tables on every shard that the workflow with these streams and this record [is about](Keyspace::concerned): one
 /// wave. Shards that do not tell are findings.
 pub async fn columns_of(
@@ -269,7 +265,7 @@ fn refusals(found: &Found, workflow: &str) -> Vec<Finding> {
 /// The same.
 pub(in crate::workflow) async fn of_way_back(
     context: &Context,
-    facts: &way_back::record::Facts,
+    facts: &back_record::Facts,
     workflow: &str,
 ) -> Result<Verdict> {
     names::check_keyspace("target", &facts.keyspace)?;
@@ -282,7 +278,7 @@ pub(in crate::workflow) async fn of_way_back(
 async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Finding>) -> Result<Verdict> {
     let target = &found.target.keyspace;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
-    let begun = readiness::has_begun(&found.rows, facts);
+    let begun = record::has_begun(&found.rows, facts);
     let ask = source::Ask {
         inventory: facts.is_some_and(|facts| facts.left_out.is_some()),
         streams: replicas::suspects(target, &found.rows, now()),

@@ -16,7 +16,6 @@ pub mod opening;
 pub mod plan;
 pub mod prepare;
 mod quiet;
-pub mod record;
 pub mod reversed;
 mod side;
 pub mod status;
@@ -26,9 +25,10 @@ use crate::context::End;
 use crate::error::{Reason, check};
 use crate::topo::{self, Lock};
 use crate::workflow::findings::{Finding, Report};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::streams::OnShard;
 use crate::workflow::{Error, Result};
-use record::{Facts, Phase};
 
 /// What is told of a way back.
 #[derive(Clone, Debug, Default)]
@@ -61,21 +61,11 @@ pub struct StreamTold {
     pub lag: Option<i64>,
 }
 
-/// A command of ours, for people.
-pub(super) fn command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
-    format!("vtmigrated way-back {action} --target-keyspace {keyspace} --workflow {workflow}")
-}
-
-/// A command of ours for the VDiffs of a way back.
-fn vdiff_command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
-    format!("vtmigrated way-back vdiff {action} --target-keyspace {keyspace} --workflow {workflow}")
-}
-
 /// What there is to tell of a workflow that is the way back of another cluster's migration, to a server of the cluster that it leads
 /// to: it is not ended as if it were a migration itself. `rows` are its streams.
 pub(super) fn told_of_another((keyspace, workflow): (&str, &str), rows: &[OnShard]) -> Option<Finding> {
     let mut streams = rows.iter().flat_map(|row| &row.found.streams);
-    let of = streams.find_map(|stream| plan::whose(stream, workflow))?;
+    let of = streams.find_map(|stream| back::whose(stream, workflow))?;
     let cause = format!("it is the way back of {}.{}, and the tables are the keyspace's own", of.0, of.1);
     let mend = format!(
         "decide in that cluster: {}, or {}; when that cluster is gone: Workflow --keyspace {keyspace} delete --workflow {workflow} \
@@ -104,7 +94,7 @@ fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
 
 /// The record of a way back.
 async fn stored(context: &crate::context::Context, names: (&str, &str)) -> Result<Facts> {
-    record::find(context.topo.global(), names.0, names.1).await?.ok_or_else(|| unknown(names))
+    back_record::find(context.topo.global(), names.0, names.1).await?.ok_or_else(|| unknown(names))
 }
 
 /// True when somebody has deleted a target keyspace and left what is kept of its workflows.
@@ -114,7 +104,7 @@ pub(super) async fn is_gone(context: &crate::context::Context, keyspace: &str) -
 
 /// Deletes the record, and lets watchers know how the way back ended.
 async fn end(context: &crate::context::Context, names: (&str, &str), how: End, lock: &Lock) -> Result<()> {
-    record::delete(context.topo.global(), names, lock).await?;
+    back_record::delete(context.topo.global(), names, lock).await?;
     context.changes.end_way_back(names.0, names.1, how);
     Ok(())
 }

@@ -13,9 +13,9 @@ use crate::error::check;
 use crate::sql::{quote, rows};
 use crate::tablet;
 use crate::workflow::findings::Finding;
+use crate::workflow::migrate::copy_states;
 use crate::workflow::migrate::rows::CopyStates;
-use crate::workflow::migrate::{copy_states, earlier};
-use crate::workflow::record::Known;
+use crate::workflow::record::{Known, earlier};
 use crate::workflow::streams::{self, Keyspace, OnShard};
 use crate::workflow::verdict::replaced::{self, Noted};
 

@@ -10,8 +10,8 @@ use crate::topo::paths;
 use crate::workflow::Error;
 use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::migrate::gather;
-use crate::workflow::way_back::record::{self, Facts, Known, Phase};
-use crate::workflow::way_back::{self, plan};
+use crate::workflow::names::back;
+use crate::workflow::record::way_back::{self as back_record, Facts, Known, Phase};
 
 /// A way back that is open for longer is told, in seconds: a week.
 const LONG: i64 = 7 * 24 * 3600;
@@ -34,7 +34,7 @@ pub fn judge(
         let facts = match facts {
             Ok(facts) => facts,
             Err(why) => {
-                let mend = format!("take it away: {}", way_back::unread::command(names));
+                let mend = format!("take it away: {}", back::forget_command(names));
                 let finding = Finding::new(&check::NOT_READ, subject, why.as_str(), mend);
                 return Some(Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None));
             }
@@ -48,7 +48,7 @@ pub fn judge(
             DECIDE => "go back, or stay with the target",
             _ => "finish it",
         };
-        let mend = format!("{doing}: {}", way_back::command(action, names));
+        let mend = format!("{doing}: {}", back::command(action, names));
         Some(Leftover::new(Finding::new(&check::WAY_BACK_LEFT, subject, cause, mend), None))
     };
     known.iter().filter_map(told).collect()
@@ -59,7 +59,7 @@ pub fn judge(
 /// # Errors
 /// A text when that cluster does not tell.
 pub async fn need(context: &Context, mount: &str) -> Result<bool, String> {
-    if !plan::may_be_mount(mount) {
+    if !back::may_be_mount(mount) {
         return Ok(false);
     }
     let reading = async {
@@ -69,9 +69,9 @@ pub async fn need(context: &Context, mount: &str) -> Result<bool, String> {
         let names_it = |(keyspace, workflow, facts): &Known| match facts {
             Ok(facts) => facts.back_mount == mount,
             // it cannot be read
-            Err(_) => plan::mounts(keyspace, workflow).iter().any(|name| name == mount),
+            Err(_) => back::mounts(keyspace, workflow).iter().any(|name| name == mount),
         };
-        Ok::<_, Error>(record::known(&nodes).iter().any(names_it))
+        Ok::<_, Error>(back_record::known(&nodes).iter().any(names_it))
     };
     match tokio::time::timeout(deadline::remaining(READING), reading).await {
         Ok(read) => read.map_err(|error| error.to_string()),

@@ -12,18 +12,19 @@ use super::cleanup::ownership::Doubt;
 use super::cleanup::quiet::{quieten, restart};
 use super::cleanup::{Removal, Tables, Traces, adopt, entries};
 use super::create::locks;
-use super::{DELETE_ACTION, Found, readiness};
+use super::{DELETE_ACTION, Found};
 use crate::context::{Context, End};
 use crate::error::{Code, Explain, Reason, Violation};
 use crate::topo::{self, Lock};
 use crate::workflow::findings::{DryRun, Report};
+use crate::workflow::names::{self, back};
 use crate::workflow::preflight::told;
-use crate::workflow::record::{Facts, unreadable};
+use crate::workflow::record::way_back::Phase;
+use crate::workflow::record::{self, Facts, unreadable};
 use crate::workflow::refresh::{self, Missed};
 use crate::workflow::streams::OnShard;
 use crate::workflow::traffic::{self, Rules};
-use crate::workflow::way_back::record::Phase;
-use crate::workflow::{Error, Result, names, way_back};
+use crate::workflow::{Error, Result, way_back};
 
 /// How long the source may take to let a way back go.
 const WAY_BACK: Duration = Duration::from_secs(20);
@@ -137,7 +138,7 @@ async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Argum
         }
         return Ok(Planned { traces, left: claim.left });
     }
-    let completing = readiness::has_begun(&found.rows, facts);
+    let completing = record::has_begun(&found.rows, facts);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
 }
 
@@ -254,7 +255,7 @@ async fn without_way_back(context: &Context, found: &Found, arguments: &Argument
     let facts = match &found.way_back {
         Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted | Phase::Cancelling) => facts,
         Some(Err(why)) => {
-            let command = way_back::unread::command(names);
+            let command = back::forget_command(names);
             return format!("; its way back is left, for its record cannot be read: {why}; to take it away: {command}");
         }
         _ => return String::new(),
@@ -267,7 +268,7 @@ async fn without_way_back(context: &Context, found: &Found, arguments: &Argument
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the source did not answer within {} s", WAY_BACK.as_secs()),
     };
-    let command = way_back::command("cancel", names);
+    let command = back::command("cancel", names);
     format!("; its way back is left in the source: {why}; to take it away: {command}")
 }
 

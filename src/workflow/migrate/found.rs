@@ -8,12 +8,12 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use super::cleanup::journal;
 use super::shared::{self, Known, Others};
-use super::{earlier, status};
+use super::status;
 use crate::context::Context;
 use crate::error::{Explain, Reason};
 use crate::topo::{self, Expect, Record, Write};
 use crate::workflow::record::unreadable::{self, Unreadable};
-use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::record::{self, Facts, Stored, earlier, way_back as back_record};
 use crate::workflow::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
 use crate::workflow::{Error, Result, foreign, names, verdict, way_back};
 
@@ -37,7 +37,7 @@ pub struct Found {
     /// Why the streams are not all of one source and of the same tables; `origin` is what they bring together then.
     disagreement: Option<String>,
     /// The way back that was prepared for a workflow of this name.
-    pub way_back: Option<way_back::record::Kept>,
+    pub way_back: Option<back_record::Kept>,
 }
 
 impl Found {
@@ -54,7 +54,7 @@ impl Found {
     ///
     /// # Errors
     /// The same.
-    pub async fn read_way_back(context: &Context, facts: &way_back::record::Facts, workflow: &str) -> Result<Self> {
+    pub async fn read_way_back(context: &Context, facts: &back_record::Facts, workflow: &str) -> Result<Self> {
         let found = Self::look_as(context, (&facts.keyspace, workflow), Some(facts)).await?;
         found.readable(context, workflow)
     }
@@ -76,7 +76,7 @@ impl Found {
     async fn look_as(
         context: &Context,
         (keyspace, workflow): (&str, &str),
-        back: Option<&way_back::record::Facts>,
+        back: Option<&back_record::Facts>,
     ) -> Result<Self> {
         let global = context.topo.global();
         let vschema = async { Ok(topo::vschema::look(global, keyspace).await?) };
@@ -86,8 +86,7 @@ impl Found {
             let (shards, cells) = try_join(shards, cells).await?;
             Graphed::read(keyspace, shards, cells).await?.in_use(context).await
         };
-        let records =
-            try_join(record::look(global, keyspace, workflow), way_back::record::look(global, keyspace, workflow));
+        let records = try_join(record::look(global, keyspace, workflow), back_record::look(global, keyspace, workflow));
         let (graphed, vschema, (kept, way_back)) = try_join3(graphed, vschema, records).await?;
         let (vschema, unread_vschema) = match vschema {
             Ok(found) => (found, None),
@@ -196,10 +195,10 @@ impl Found {
 
     /// The way back that complete opens, or goes on opening. Without a record nobody could tell later whether the target was
     /// handed over.
-    pub fn to_open(&self) -> Option<&way_back::record::Facts> {
+    pub fn to_open(&self) -> Option<&back_record::Facts> {
         let handed_over = self.record.as_ref().map(|stored| stored.facts.handed_over)?;
         let facts = self.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
-        facts.filter(|facts| way_back::opening::is_opened_by_complete(facts, handed_over))
+        facts.filter(|facts| back_record::is_opened_by_complete(facts, handed_over))
     }
 
     /// The write by which the record says that the tables were handed over, by complete or by a delete that keeps the data; none

@@ -12,13 +12,12 @@ use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 use super::progress::{Overall, TableState};
 use super::shared::{self, Others};
 use super::status::{self, Around, Seen, Told};
-use super::{earlier, readiness};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::tablet;
 use crate::topo::{self, Node, paths};
 use crate::workflow::findings::Finding;
-use crate::workflow::record::{self, Facts, Phase, unreadable};
+use crate::workflow::record::{self, Facts, Phase, earlier, unreadable, way_back as back_record};
 use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
 use crate::workflow::traffic::Rules;
 use crate::workflow::verdict::diff::{self, Diffs};
@@ -37,7 +36,7 @@ pub struct Common {
     /// Keyspace, workflow and what create noted down.
     records: Vec<record::Known>,
     /// The same of ways back.
-    pub ways_back: Vec<way_back::record::Known>,
+    pub ways_back: Vec<back_record::Known>,
 }
 
 impl Common {
@@ -51,7 +50,7 @@ impl Common {
             async { Ok::<_, Error>(global.list(paths::WORKFLOW_RECORDS).await?) },
         )
         .await?;
-        let (records, ways_back) = (record::known(&kept), way_back::record::known(&kept));
+        let (records, ways_back) = (record::known(&kept), back_record::known(&kept));
         Ok(Self { keyspaces, mounts, rules, records, ways_back })
     }
 
@@ -307,7 +306,7 @@ async fn observe(
         traffic: weighed.traffic.to_string(),
         diffs: around.diffs.clone(),
         creating: facts.is_some_and(Facts::is_unfinished),
-        completing: readiness::has_begun(&seen.rows, facts),
+        completing: record::has_begun(&seen.rows, facts),
         origin: weighed.origin,
     })
 }
@@ -329,7 +328,7 @@ fn streams(target: &Keyspace, seen: &Seen) -> Vec<ObservedStream> {
                 state: streams::shown_state(stream, left.is_some()),
                 message: streams::message(stream),
                 frozen: streams::is_frozen(stream),
-                lag: replicates.then(|| status::lag(stream)),
+                lag: replicates.then(|| streams::lag(stream)),
                 position: position.chars().take(POSITION).collect(),
                 rows_copied: stream.rows_copied,
                 tables_left: left.map_or(0, Vec::len),

@@ -1,12 +1,9 @@
 //! Whether complete may go on: what the verdict finds blocking, and the source's position reached.
 
-mod refusal;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join5;
-use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use super::rows::CopyStates;
 use super::{Found, copy_states, thaw};
@@ -16,13 +13,15 @@ use crate::error::check;
 use crate::topo::Lock;
 use crate::workflow::findings::{Finding, Report, Severity};
 use crate::workflow::record::{self, Facts};
-use crate::workflow::streams::{Keyspace, OnShard, Origin, is_frozen};
+use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
+use crate::workflow::streams::{any_frozen, ids};
 use crate::workflow::verdict::diff::{self, Diffs};
 use crate::workflow::verdict::schema::Columns;
 use crate::workflow::verdict::source::{self, Ask, Source};
 use crate::workflow::verdict::{self, Evidence, insist, overrides, replicas};
 use crate::workflow::{Error, Result};
 use refusal::refusal;
+mod refusal;
 
 /// Bound of each thing that is asked of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,27 +57,6 @@ pub fn shards(origin: &Origin, facts: Option<&Facts>) -> Vec<String> {
     let of_record = facts.iter().flat_map(|facts| &facts.source.1);
     let all: BTreeSet<&String> = origin.shards.iter().chain(of_record).collect();
     all.into_iter().cloned().collect()
-}
-
-/// True when complete has begun: every stream is stopped for good.
-pub fn all_frozen(rows: &[OnShard]) -> bool {
-    let mut streams = rows.iter().flat_map(|row| &row.found.streams).peekable();
-    streams.peek().is_some() && streams.all(|s| is_frozen(s) && s.state() == State::Stopped)
-}
-
-/// True when complete has begun on some stream.
-pub fn any_frozen<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> bool {
-    rows.into_iter().flat_map(|row| &row.found.streams).any(is_frozen)
-}
-
-/// True when complete has begun, by the streams or by their record.
-pub fn has_begun<'r>(rows: impl IntoIterator<Item = &'r OnShard>, facts: Option<&Facts>) -> bool {
-    any_frozen(rows) || facts.is_some_and(|facts| facts.completing)
-}
-
-/// Shard numbers and ids of streams.
-pub fn ids(rows: &[OnShard]) -> BTreeSet<(usize, i32)> {
-    rows.iter().flat_map(|row| row.found.streams.iter().map(|stream| (row.shard, stream.id))).collect()
 }
 
 /// What target and source say at about one moment.
@@ -144,7 +122,7 @@ impl Seen {
 
 /// What the source says: what is known already, when it is of the streams' source and of all their shards.
 async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::result::Result<Source, String> {
-    let streams = replicas::suspects(&found.target.keyspace, &found.rows, verdict::now());
+    let streams = replicas::suspects(&found.target.keyspace, &found.rows, streams::now());
     let ask = Ask { streams, ..asked(found) };
     let covers = |known: &Asked| {
         let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());
@@ -300,7 +278,7 @@ async fn stalled(context: &Context, found: &Found, rows: &[OnShard], behind: &[F
     if behind.is_empty() {
         return Vec::new();
     }
-    let streams = replicas::suspects(&found.target.keyspace, rows, verdict::now());
+    let streams = replicas::suspects(&found.target.keyspace, rows, streams::now());
     let ask = Ask { streams, tables: Vec::new(), ..asked(found) };
     let stalled = source::read(context, &ask, None).await.map(|source| source.stalled).unwrap_or_default();
     let is_behind = |subject: &str| behind.iter().any(|finding| finding.subject == subject);

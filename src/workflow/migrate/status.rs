@@ -19,14 +19,14 @@ use vtmigrated_proto::vtctldata::workflow_status_response::{ShardStreams, ShardS
 use super::progress::{Overall, Size, TableState};
 use super::rows::CopyStates;
 use super::sizes::Copying;
-use super::{earlier, readiness, shared};
+use super::{readiness, shared};
 use crate::context::Context;
 use crate::topo::{self, Node};
 use crate::vschema;
 use crate::workflow::findings::Finding;
 use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::record::unreadable::{self, Unreadable};
-use crate::workflow::record::{self, Facts, Kept, Stored, TableSize};
+use crate::workflow::record::{self, Facts, Kept, Stored, TableSize, earlier};
 use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
 use crate::workflow::traffic::{Rules, Traffic};
 use crate::workflow::verdict::diff::{self, Diffs};
@@ -39,9 +39,9 @@ use copying::Copies;
 use folding::Folding;
 use stream::stream_state;
 
+pub use crate::workflow::streams::lag;
 pub(super) use copying::copies;
 pub use none::{missing, nothing_to_end};
-pub use stream::lag;
 
 /// Bound of what status asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -202,7 +202,7 @@ async fn sides(
             tables: tables.clone(),
             sizes: seen.needs_sizes,
             inventory: false,
-            streams: replicas::suspects(target, &seen.rows, verdict::now()),
+            streams: replicas::suspects(target, &seen.rows, streams::now()),
             target: target.name.clone(),
             within: SOURCE_TIMEOUT,
         };
@@ -317,7 +317,7 @@ impl Seen {
             let states = self.copying.get(row.shard).map(|copying| &copying.states);
             let diff =
                 told.diffs.iter().find(|(name, _)| *name == shard.name).and_then(|(_, d)| d.as_ref().ok()?.as_ref());
-            let diff = diff.and_then(|diff| diff.progress_text(verdict::now()));
+            let diff = diff.and_then(|diff| diff.progress_text(streams::now()));
             let streams = answered.entry(format!("{}/{}", target.name, shard.name)).or_default();
             for stream in &row.found.streams {
                 let copying = states.is_some_and(|s| s.contains_key(&i64::from(stream.id)));

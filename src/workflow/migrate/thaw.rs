@@ -3,12 +3,12 @@
 use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType};
 
 use super::cleanup::{self, state_change};
-use super::{COMPLETE_ACTION, Found, locks, readiness};
+use super::{COMPLETE_ACTION, Found, locks};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::Lock;
 use crate::workflow::record::{self, Facts, Stored, unreadable};
-use crate::workflow::streams::OnShard;
+use crate::workflow::streams::{self, OnShard};
 use crate::workflow::{Error, Result, overrides};
 
 /// Starts the streams that complete stopped for good, and takes its mark out of the record. Their tables must still be
@@ -45,7 +45,7 @@ pub fn is_wanted(rows: &[OnShard]) -> bool {
 }
 
 fn is_frozen(row: &OnShard) -> bool {
-    readiness::any_frozen([row])
+    streams::any_frozen([row])
 }
 
 /// Lets a Migrate run on that an interrupted complete has left stopped, under the locks that complete takes.

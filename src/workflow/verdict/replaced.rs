@@ -13,9 +13,9 @@ use crate::error::check;
 use crate::tablet;
 use crate::workflow::findings::Finding;
 use crate::workflow::migrate::rows::{CopyStates, forget};
+use crate::workflow::names::{self, back};
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, TargetShard};
-use crate::workflow::{names, way_back};
 
 /// What tells which streams were a workflow's.
 #[derive(Clone, Copy)]
@@ -54,8 +54,7 @@ pub fn left<'o>(
         return Vec::new();
     }
     // streams of a way back begin so
-    let goes_on =
-        |stream: &&Stream| streams::may_have_taken_over(stream) && way_back::plan::whose(stream, workflow).is_none();
+    let goes_on = |stream: &&Stream| streams::may_have_taken_over(stream) && back::whose(stream, workflow).is_none();
     let newest = present.iter().filter(|stream| goes_on(stream)).map(|stream| i64::from(stream.id)).max();
     let took_over = |id: i64| newest.is_some_and(|newest| newest > id);
     let tables: BTreeSet<&str> = noted.tables.iter().map(String::as_str).collect();

@@ -15,7 +15,6 @@ use crate::key_range;
 use crate::topo::shard::parse_name;
 use crate::workflow::findings::Finding;
 use crate::workflow::migrate::rows::CopyStates;
-use crate::workflow::migrate::status;
 use crate::workflow::names;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Keyspace, OnShard, is_frozen};
@@ -59,7 +58,7 @@ pub fn states(
         let frozen = is_frozen(stream);
         let left = copying.get(shard).and_then(|s| s.get(&i64::from(stream.id)));
         let message = streams::message(stream);
-        let lag = status::lag(stream);
+        let lag = streams::lag(stream);
         let finding = match stream.state() {
             _ if left.is_some() || stream.pos.is_empty() => {
                 let tables: Vec<&str> = left.into_iter().flatten().map(|(table, _)| table.as_str()).collect();
@@ -225,7 +224,7 @@ pub fn binlogs(target: &Keyspace, rows: &[OnShard], source: &Source) -> Vec<Find
         else {
             continue;
         };
-        let lag = status::lag(stream);
+        let lag = streams::lag(stream);
         let well = stream.state() == State::Running && streams::shown_state(stream, false) != "Error" && lag <= MAX_LAG;
         if well || is_reached(&reached, &shard.position) {
             continue;

@@ -2,16 +2,18 @@
 
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::record::{self, Facts, Phase};
-use super::{Told, check_names, command, end, is_gone, kept_out, mirror, out_of_turn, plan, side, stored};
+use super::{Told, check_names, end, is_gone, kept_out, mirror, out_of_turn, side, stored};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain};
 use crate::topo::{self, Lock, external_cluster, paths};
 use crate::workflow::migrate::{cleanup, locks};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::names::{self};
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::refresh::{self, Missed};
 use crate::workflow::streams::{Graphed, WithReplicas};
-use crate::workflow::{Error, Result, mount, names};
+use crate::workflow::{Error, Result, mount};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackCancel";
@@ -78,11 +80,11 @@ pub async fn taken_away(
     }
     let touched = facts.phase != Phase::Prepared;
     let mut facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &mut facts, lock).await?;
+    back_record::put(context.topo.global(), names, &mut facts, lock).await?;
     let mut missed = open_target(context, names.0, &facts, lock).await?;
     let out = async {
         let mirror = mirror::to_write(context, &facts).await?;
-        out_of_source(&mirror, &facts, &plan::back(names.1), touched).await
+        out_of_source(&mirror, &facts, &back::name(names.1), touched).await
     };
     let (of_source, stays) = out.await.map_err(|error| silent(names, error))?;
     missed.extend(of_source);
@@ -92,9 +94,9 @@ pub async fn taken_away(
 
 /// The same without the source. Answers, too, what stays there.
 async fn forgotten(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<(Vec<Missed>, String)> {
-    let stays = stays(&facts, &plan::back(names.1));
+    let stays = stays(&facts, &back::name(names.1));
     let mut facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &mut facts, lock).await?;
+    back_record::put(context.topo.global(), names, &mut facts, lock).await?;
     let missed = open_target(context, names.0, &facts, lock).await?;
     end(context, names, End::Cancelled, lock).await?;
     tracing::warn!("the source of the way back of workflow {}.{} is forgotten{stays}", names.0, names.1);

@@ -7,10 +7,7 @@ use std::time::Duration;
 use futures::future::join;
 
 use super::cancel::{forget_mount, lift, read};
-use super::record::{self, Facts, Phase};
-use super::{
-    Told, check_names, command, end, exact, kept_out, mirror, out_of_turn, plan, quiet, side, stored, unfinished,
-};
+use super::{Told, check_names, end, exact, kept_out, mirror, out_of_turn, quiet, side, stored, unfinished};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain, Reason};
@@ -18,10 +15,13 @@ use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
 use crate::workflow::migrate::complete::freeze;
 use crate::workflow::migrate::{Found, locks, readiness, thaw};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::names::{self};
 use crate::workflow::record::listed;
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::refresh::{self, Missed};
-use crate::workflow::streams::{Keyspace, WithReplicas};
-use crate::workflow::{Error, Result, names};
+use crate::workflow::streams::{self, Keyspace, WithReplicas};
+use crate::workflow::{Error, Result};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";
@@ -55,7 +55,7 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
     if let Some(help) = help {
         return Err(out_of_turn(names, &facts, help));
     }
-    let back = plan::back(names.1);
+    let back = back::name(names.1);
     let (mirror, held) = match source(context, names, &facts, &back).await {
         Ok(source) => source,
         // the source was not looked at
@@ -116,13 +116,13 @@ async fn open_again(
     let global = context.topo.global();
     let opened = async {
         // whatever of the last write came through, or will: with the record at *returned* the target must not be opened
-        record::put(global, names, &mut facts, lock).await?;
+        back_record::put(global, names, &mut facts, lock).await?;
         // a source that says nothing must not keep clients from the target
         let target = read(context, names.0).await?;
         lift(context, lock, &target, &facts.target_denied).await?;
         facts.phase = Phase::Open;
         facts.target_denied = Vec::new();
-        record::put(global, names, &mut facts, lock).await?;
+        back_record::put(global, names, &mut facts, lock).await?;
         match going {
             Some(going) => Box::pin(going.run_on(&facts)).await,
             None => {
@@ -303,7 +303,7 @@ impl Going<'_> {
     }
 
     async fn put(&self, facts: &mut Facts) -> Result<()> {
-        record::put(self.context.topo.global(), self.names, facts, self.lock).await
+        back_record::put(self.context.topo.global(), self.names, facts, self.lock).await
     }
 
     /// Waits until every stream is at the position that the target has now, a shorter time where the target is denied to clients, and
@@ -356,7 +356,7 @@ pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held
         Err(error) if error.reason() == Reason::WORKFLOW_UNKNOWN => return Ok(()),
         found => found?,
     };
-    if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {
+    if streams::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {
         Box::pin(thaw::run_on(mirror, &mut found, back, held)).await?;
     }
     Ok(())

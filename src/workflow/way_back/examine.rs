@@ -3,7 +3,6 @@
 
 mod tables;
 
-use super::record::Facts;
 use super::{plan, side};
 use crate::context::Context;
 use crate::error::check;
@@ -17,6 +16,7 @@ use crate::workflow::preflight::{
     tables as table_checks, unstreamed, versions,
 };
 use crate::workflow::record::Phase;
+use crate::workflow::record::way_back::Facts;
 use crate::workflow::{Result, plan as migrate_plan};
 
 /// What create could be told instead, and prepare could not.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
-use super::record::{Config, Facts};
 use crate::context::{Changes, Context};
 use crate::error::Reason;
 use crate::topo::external_cluster::{self, Mounts};
 use crate::topo::{Record, Topo};
 use crate::workflow::migrate::gather;
+use crate::workflow::record::way_back::{Config, Facts};
 use crate::workflow::{Error, Result};
 
 /// A context that reads the source's cluster; writes and locks are refused.

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use prost::Message;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
-use super::record::{Config, Facts, Known, Phase};
-use super::{command, exact, mirror, not_ended, plan, side, status};
+use super::{exact, mirror, not_ended, side, status};
 use crate::context::Context;
 use crate::error::check;
 use crate::topo::{Node, paths};
 use crate::workflow::Result;
 use crate::workflow::findings::Finding;
 use crate::workflow::migrate::observe::{self, Common, Observed, Workflows};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::record::way_back::{Config, Facts, Known, Phase};
 use crate::workflow::streams::Keyspace;
 use crate::workflow::verdict::diff;
 
@@ -37,7 +38,7 @@ impl WayBack {
 
     /// Its workflow in the source.
     fn back(&self) -> String {
-        plan::back(&self.workflow)
+        back::name(&self.workflow)
     }
 
     /// Where it leads.

@@ -5,16 +5,18 @@ use vtmigrated_proto::topodata::TopoConfig;
 
 use super::examine::{Examined, examine, migration};
 use super::opening::{self, Opening};
-use super::record::{self, Config, Facts, Phase};
-use super::{Told, check_names, command, complete, mirror, namesakes, out_of_turn, plan, side};
+use super::{Told, check_names, complete, mirror, namesakes, out_of_turn, side};
 use crate::context::Context;
 use crate::error::{Reason, check};
 use crate::topo::{self, Lock, external_cluster};
 use crate::workflow::findings::{Finding, Report};
 use crate::workflow::migrate::{Found, gather, locks};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::names::{self};
 use crate::workflow::plan::arguments::on_ddl;
+use crate::workflow::record::way_back::{self as back_record, Config, Facts, Phase};
 use crate::workflow::streams::{self, Keyspace};
-use crate::workflow::{Error, Result, names, verdict};
+use crate::workflow::{Error, Result, verdict};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackPrepare";
@@ -53,7 +55,7 @@ pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
 
 async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<Told> {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
-    let stored = record::find(context.topo.global(), names.0, names.1).await?;
+    let stored = back_record::find(context.topo.global(), names.0, names.1).await?;
     match &stored {
         Some(facts) if matches!(facts.phase, Phase::Handed | Phase::Open) => {
             return Box::pin(handed_over(context, names, facts, lock)).await;
@@ -82,7 +84,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     report.log("way-back prepare");
     let mirror = mirror::to_write(context, &facts).await?;
     // proves that the keyspace's records can be written, before anything is
-    let held = side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
+    let held = side::lock(&mirror, &facts.keyspace, &back::name(names.1), ACTION).await?;
     let registered = Box::pin(register(context, &mirror, names, (&mut facts, stored.as_ref()), (lock, &held))).await;
     held.give_back("the source").await;
     registered?;
@@ -115,7 +117,7 @@ async fn register(
     }
     facts.mount_made = theirs.is_none() || stored.is_some_and(|stored| stored.mount_made);
     facts.version = stored.and_then(|stored| stored.version);
-    record::put(context.topo.global(), names, facts, lock).await?;
+    back_record::put(context.topo.global(), names, facts, lock).await?;
     if theirs.is_none() {
         let (name, target) = (&facts.back_mount, (&facts.target).into());
         if let Err(error) = external_cluster::create_guarded(mirror.topo.global(), name, target, held).await {
@@ -153,7 +155,7 @@ async fn not_made(
     let nothing_done = !error.is_unreachable();
     if fresh
         && nothing_done
-        && let Err(left) = record::delete(context.topo.global(), names, lock).await
+        && let Err(left) = back_record::delete(context.topo.global(), names, lock).await
     {
         tracing::warn!("the record of a way back is left: {left}");
     }
@@ -225,7 +227,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };
     let kept = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
-    let prepared = kept.map(|kept| kept.prepared).filter(|at| *at > 0).unwrap_or_else(verdict::now);
+    let prepared = kept.map(|kept| kept.prepared).filter(|at| *at > 0).unwrap_or_else(streams::now);
     // a server that reaches its topology by another address prepares the same again
     let known = kept.filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
@@ -241,7 +243,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         tables: origin.tables.clone(),
         streams: streams::list(&found.target.keyspace, &found.rows),
         // one that is prepared keeps the name that it has
-        back_mount: kept.map_or_else(|| plan::mount(keyspace, workflow), |kept| kept.back_mount.clone()),
+        back_mount: kept.map_or_else(|| back::mount(keyspace, workflow), |kept| kept.back_mount.clone()),
         target: known.map_or_else(
             || Config { topo_type: kind.to_owned(), server: server.to_owned(), root: root.to_owned() },
             |known| known.target.clone(),
@@ -324,7 +326,7 @@ async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock
 /// Lets the streams of an open way back run on that going back has stopped and that were to run on after its failure, and the source know
 /// a target that somebody has unregistered there.
 async fn go_on(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
-    let back = plan::back(names.1);
+    let back = back::name(names.1);
     let mirror = mirror::to_read(context, facts).await?;
     let known = mirror::is_known(&mirror, facts).await?;
     let source = Keyspace::read(&mirror, &facts.keyspace).await?;

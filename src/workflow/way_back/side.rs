@@ -8,16 +8,16 @@ use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
 use super::examine::Examined;
-use super::record::{Facts, Phase};
-use super::{command, plan};
+use super::plan;
 use crate::context::Context;
 use crate::deadline;
 use crate::error::{Reason, check};
 use crate::topo::{Lock, LockRequest, paths};
 use crate::workflow::findings::Finding;
 use crate::workflow::migrate::cleanup::{self, state_change};
-use crate::workflow::migrate::readiness;
+use crate::workflow::names::back::{self, command};
 use crate::workflow::record::listed;
+use crate::workflow::record::way_back::{Facts, Phase};
 use crate::workflow::refresh::{self, Missed};
 use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard};
 use crate::workflow::{Error, Result, overrides};
@@ -199,16 +199,16 @@ impl Side<'_> {
 /// What speaks against going back, that its streams do not tell themselves.
 pub fn trouble(source: &Keyspace, rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Vec<Finding> {
     let error = stand(source, rows, facts).err().filter(|_| facts.phase == Phase::Open);
-    let subject = format!("workflow {}.{}", facts.keyspace, plan::back(names.1));
+    let subject = format!("workflow {}.{}", facts.keyspace, back::name(names.1));
     let broken = error.map(|error| Finding::of(&error, subject));
     broken.into_iter().chain(standing(rows, names, facts)).collect()
 }
 
 /// What there is to tell of streams of an open way back that going back has stopped for good: it failed, and they were to run on.
 pub fn standing(rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Option<Finding> {
-    let back = plan::back(names.1);
+    let back = back::name(names.1);
     let are_ours = || matches!(are_ours(rows, &back, facts), Ok(true));
-    if facts.phase != Phase::Open || !readiness::any_frozen(rows) || !are_ours() {
+    if facts.phase != Phase::Open || !streams::any_frozen(rows) || !are_ours() {
         return None;
     }
     let cause = "its streams were stopped for going back, which was given up: they stand, and the source falls behind";

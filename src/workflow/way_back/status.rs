@@ -6,20 +6,18 @@ use futures::future::{join, try_join};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::examine::{examine, migration};
-use super::record::{Facts, Phase};
-use super::{
-    StreamTold, Told, check_names, command, exact, is_gone, mirror, observe, opening, plan, side, stored, unfinished,
-    vdiff_command,
-};
+use super::{StreamTold, Told, check_names, exact, is_gone, mirror, observe, opening, plan, side, stored, unfinished};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::{Code, Reason, check};
 use crate::gtid::Position;
 use crate::workflow::findings::{Finding, Report, Severity};
 use crate::workflow::migrate::Found;
-use crate::workflow::migrate::status::lag;
-use crate::workflow::streams::{self, Keyspace, OnShard};
-use crate::workflow::{Error, Result, names, verdict};
+use crate::workflow::names::back::{self, command, vdiff_command};
+use crate::workflow::names::{self};
+use crate::workflow::record::way_back::{Facts, Phase};
+use crate::workflow::streams::{self, Keyspace, OnShard, lag};
+use crate::workflow::{Error, Result, verdict};
 
 /// Longest position shown, in characters.
 const POSITION: usize = 400;
@@ -175,7 +173,7 @@ struct Seen {
 /// The verdict of the Migrate that the way back is in the source's cluster, and its streams.
 async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Seen> {
     let mirror = mirror::to_read(context, facts).await?;
-    let back = plan::back(names.1);
+    let back = back::name(names.1);
     let source = Keyspace::read(&mirror, &facts.keyspace).await?;
     source.refuse_silent_among(|shard| facts.is_on(shard))?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
@@ -202,7 +200,7 @@ const ANEW: &str = "cancel the workflow and create it again";
 /// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there. One cannot be
 /// made anew, nor ended with its data.
 pub(super) fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
-    let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, plan::back(names.1));
+    let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, back::name(names.1));
     let ended = ["complete", "cancel"].iter().fold(mend.to_owned(), |mend, action| {
         mend.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
     });

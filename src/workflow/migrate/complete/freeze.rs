@@ -11,8 +11,8 @@ use crate::error::{Code, Reason};
 use crate::sql;
 use crate::topo::Lock;
 use crate::workflow::migrate::cleanup::{self, state_change};
-use crate::workflow::migrate::{readiness, rows};
-use crate::workflow::streams::{FROZEN, Keyspace, OnShard, TargetShard};
+use crate::workflow::migrate::rows;
+use crate::workflow::streams::{self, FROZEN, Keyspace, OnShard, TargetShard};
 use crate::workflow::{Error, Result, overrides};
 
 /// Stops every stream, marks it so that tablets refuse to start it, and sees that it is so. Answers the diffs that were
@@ -49,8 +49,8 @@ async fn streams(context: &Context, found: &Found, workflow: &str) -> Result<Vec
 }
 
 fn stand(rows: &[OnShard], known: &[OnShard]) -> Result<()> {
-    let same = readiness::ids(rows) == readiness::ids(known);
-    if same && (known.is_empty() || readiness::all_frozen(rows)) {
+    let same = streams::ids(rows) == streams::ids(known);
+    if same && (known.is_empty() || streams::all_frozen(rows)) {
         return Ok(());
     }
     let text = if same { "a stream did not stay stopped" } else { "streams came or went meanwhile" }.to_owned();

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::error::Reason;
 use crate::tablet;
-use crate::workflow::migrate::{Found, readiness, status};
-use crate::workflow::{Error, Result, names, way_back};
+use crate::workflow::migrate::{Found, status};
+use crate::workflow::record::way_back as back_record;
+use crate::workflow::{Error, Result, names, streams};
 
 /// A side effect of complete. The texts are stock's where stock has the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
         found.refuse_unread_vschema()?;
     }
     let mut steps = Vec::new();
-    if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
+    if !found.rows.is_empty() && !streams::all_frozen(&found.rows) {
         if found.record.is_some() {
             steps.push(Step::MarkCompleting);
         }
@@ -106,7 +107,7 @@ pub fn denial(found: &Found) -> Option<String> {
     Some(format!("Deny writes of clients to the tables of {}", source(facts)))
 }
 
-fn source(facts: &way_back::record::Facts) -> String {
+fn source(facts: &back_record::Facts) -> String {
     format!("{} of {}", facts.keyspace, facts.mount)
 }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::situation::Situation;
 use crate::error::Reason;
-use crate::workflow::migrate::earlier;
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::record::{Facts, Phase};
+use crate::workflow::record::{Facts, Phase, earlier};
 use crate::workflow::streams::{OnShard, TargetShard};
 use crate::workflow::{Error, Result};
 

@@ -3,10 +3,10 @@
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::vtctldata::workflow_status_response::ShardStreamState;
 
-use super::now;
 use crate::gtid::Position;
 use crate::workflow::migrate::progress::Overall;
 use crate::workflow::streams;
+use crate::workflow::streams::lag;
 
 pub(super) fn stream_state(stream: &Stream, copying: bool, overall: &Overall) -> ShardStreamState {
     let status = streams::shown_state(stream, copying);
@@ -38,14 +38,4 @@ fn lag_text(stream: &Stream) -> String {
         text = format!("{text}; Tx time: {}", time.strftime("%a %b %e %H:%M:%S %Y UTC"));
     }
     text
-}
-
-/// Seconds between now and the last thing heard from the source: a transaction, or a heartbeat when there is none.
-pub fn lag(stream: &Stream) -> i64 {
-    let seconds = |time: &Option<vtmigrated_proto::vttime::Time>| time.as_ref().map_or(0, |t| t.seconds);
-    let (transaction, updated) = (seconds(&stream.transaction_timestamp), seconds(&stream.time_updated));
-    let idle = transaction == 0 || (updated == seconds(&stream.time_heartbeat) && updated > transaction);
-    let heard = if idle { updated } else { transaction };
-    // a stream that never ran carries its creation time as digits, far in the future
-    i64::try_from(now().as_secs()).unwrap_or(i64::MAX).saturating_sub(heard).max(0)
 }

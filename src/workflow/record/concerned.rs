@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Keyspace, OnShard, TargetShard};
-use crate::workflow::record::Facts;
+use super::Facts;
+use crate::workflow::streams::{Keyspace, OnShard, TargetShard};
 
 impl TargetShard {
     /// False for a shard that a workflow is not about: it does not serve, has no stream of it, and its record tells nothing of it.

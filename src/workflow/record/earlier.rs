@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::readiness::all_frozen;
-use crate::workflow::record::{Facts, Phase, Stored};
-use crate::workflow::streams::{self, Keyspace, OnShard};
+use super::{Facts, Phase, Stored};
+use crate::workflow::streams::{self, Keyspace, OnShard, all_frozen};
 
 /// A record, and whether it is of the workflow that the streams are of.
 pub enum Whose {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::unread;
+use super::text;
+use crate::error::{Code, Reason};
 use crate::topo::{Conn, Expect, Lock, Node, Write, paths};
-use crate::workflow::Result;
-use crate::workflow::record::{self, text};
+use crate::workflow::names::back::forget_command;
 use crate::workflow::streams::Listed;
+use crate::workflow::{Error, Result, record};
 
 /// How far a way back is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +178,7 @@ pub async fn look(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Res
 /// `WAY_BACK_UNREAD` for facts that cannot be read.
 pub async fn find(global: &Arc<dyn Conn>, keyspace: &str, workflow: &str) -> Result<Option<Facts>> {
     let kept = look(global, keyspace, workflow).await?.transpose();
-    kept.map_err(|why| unread::error((keyspace, workflow), &why))
+    kept.map_err(|why| unreadable((keyspace, workflow), &why))
 }
 
 /// The record as a part of the transaction that hands the target over, whatever is stored: clients must not wait for what became of
@@ -233,9 +234,56 @@ pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
     using.map(|(keyspace, workflow, _)| format!("{keyspace}.{workflow} (way back)")).collect()
 }
 
+/// A record that is there and cannot be read, and `why`.
+fn unreadable(names: (&str, &str), why: &str) -> Error {
+    let text = format!("the record of the way back of workflow {}.{} cannot be read: {why}", names.0, names.1);
+    let help =
+        format!("ask a server of the version that wrote it; if there is none, take it away: {}", forget_command(names));
+    Error::Refused { code: Code::DataLoss, reason: Reason::WAY_BACK_UNREAD, text, help }
+}
+
+/// True for a way back that a complete opens: one that was prepared, or one that the same complete left half open when it had
+/// handed the target over.
+pub fn is_opened_by_complete(facts: &Facts, handed_over: bool) -> bool {
+    match facts.phase {
+        Phase::Prepared | Phase::Noted => !handed_over,
+        Phase::Handed => handed_over,
+        Phase::Missed | Phase::Open | Phase::Closing | Phase::Returned | Phase::Cancelling => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn complete_opens_what_was_prepared_and_never_notes_positions_after_it_handed_the_target_over() {
+        let facts = |phase: &str| -> Facts {
+            let text = format!(
+                r#"{{"phase":"{phase}","mount":"ext1","source":{{"topo_type":"","server":"","root":""}},"keyspace":"commerce",
+                    "tables":["t"],"streams":[["0",[7]]],"back_mount":"m","mount_made":true,"on_ddl":1,
+                    "target":{{"topo_type":"","server":"","root":""}}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        for (phase, before, after) in [
+            ("prepared", true, false),
+            ("noted", true, false),
+            ("handed", false, true),
+            ("missed", false, false),
+            ("open", false, false),
+            ("closing", false, false),
+            ("returned", false, false),
+            ("cancelling", false, false),
+        ] {
+            let facts = facts(phase);
+            assert_eq!(
+                (is_opened_by_complete(&facts, false), is_opened_by_complete(&facts, true)),
+                (before, after),
+                "{phase}"
+            );
+        }
+    }
 
     #[test]
     fn what_a_record_does_not_say_is_nothing() {
