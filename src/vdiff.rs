@@ -26,7 +26,7 @@ use vtmigrated_proto::topodata::Tablet;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::failure::{Error, Result};
-use crate::workflow::migrate::status;
+use crate::workflow::checks::absent;
 use crate::workflow::names;
 use crate::workflow::streams::{self, Keyspace, OnShard};
 
@@ -89,7 +89,7 @@ fn of(loaded: &Keyspace, workflow: &str, found: Vec<OnShard>) -> Result<Vec<Targ
         targets.push(Target { shard: shard.name.clone(), primary: shard.primary()?.clone(), found: on_shard.found });
     }
     if targets.is_empty() {
-        return Err(status::missing(&loaded.name, workflow, false));
+        return Err(absent::missing(&loaded.name, workflow, false));
     }
     targets.sort_by(|a, b| a.shard.cmp(&b.shard));
     Ok(targets)

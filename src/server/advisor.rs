@@ -8,10 +8,11 @@ use vtmigrated_proto::vtmigrated::*;
 
 use crate::context::Context;
 use crate::workflow::findings::{self, Severity as Found};
-use crate::workflow::migrate::cancel;
+use crate::workflow::migrate::{cancel, dry_run};
+use crate::workflow::mount::examine;
 use crate::workflow::plan::arguments;
-use crate::workflow::preflight;
-use crate::workflow::{Result, leftovers, verdict};
+use crate::workflow::status::verdict;
+use crate::workflow::{Result, leftovers};
 
 pub async fn clean(context: Arc<Context>, request: CleanLeftoversRequest) -> Result<CleanLeftoversResponse> {
     let cleaned = leftovers::clean(&context, &request.keyspace, &request.keys).await?;
@@ -34,25 +35,25 @@ pub async fn leftovers(context: &Context, request: FindLeftoversRequest) -> Resu
 
 pub async fn dry_cancel(context: &Context, request: WorkflowDeleteRequest) -> Result<Report> {
     let WorkflowDeleteRequest { keyspace, workflow, keep_data, shards, .. } = request;
-    Ok(dry(preflight::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data, shards }).await))
+    Ok(dry(dry_run::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data, shards }).await))
 }
 
 pub async fn dry_complete(context: &Context, request: MoveTablesCompleteRequest) -> Result<Report> {
-    Ok(dry(preflight::complete(context, &super::migrate::complete_arguments(request)).await))
+    Ok(dry(dry_run::complete(context, &super::migrate::complete_arguments(request)).await))
 }
 
 pub async fn dry_create(context: &Context, request: MigrateCreateRequest) -> Result<Report> {
     let arguments = arguments::Arguments::try_from(request)?;
-    Ok(dry(preflight::create(context, &arguments).await))
+    Ok(dry(dry_run::create(context, &arguments).await))
 }
 
 pub async fn mount(context: &Context, request: MountRegisterRequest) -> Result<Report> {
     let report = match (request.topo_type.as_str(), request.topo_server.as_str()) {
         // one that is registered already
-        ("", "") => preflight::mounted(context, &request.name).await,
+        ("", "") => examine::mounted(context, &request.name).await,
         _ => {
             let MountRegisterRequest { topo_type, topo_server: server, topo_root: root, .. } = request;
-            preflight::mount(context, &TopoConfig { topo_type, server, root }).await
+            examine::examine(context, &TopoConfig { topo_type, server, root }).await
         }
     };
     Ok(dry(findings::DryRun { summary: report.summary(), steps: Vec::new(), report }))

@@ -10,7 +10,7 @@ use crate::cluster::tablet::{self, Filter, Statement, alias};
 use crate::cluster::{Error, reload};
 use crate::context::Context;
 use crate::workflow::record::Known;
-use crate::workflow::refresh;
+use crate::workflow::writes::refresh;
 
 pub async fn get(context: &Context, request: GetTabletRequest) -> Result<GetTabletResponse, Error> {
     let alias = alias(request.tablet_alias)?;

@@ -8,7 +8,8 @@ use vtmigrated_proto::vtctldata::*;
 use super::about;
 use crate::context::Context;
 use crate::error::Reason;
-use crate::workflow::migrate::{cancel, status};
+use crate::workflow::migrate::cancel;
+use crate::workflow::status;
 use crate::workflow::{Error, Result, foreign, show, update};
 
 pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> Result<GetWorkflowsResponse> {

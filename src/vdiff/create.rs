@@ -17,9 +17,9 @@ use crate::failure::{Error, Result};
 use crate::tablet;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Node};
-use crate::workflow::migrate::rows::CopyStates;
-use crate::workflow::migrate::{copy_states, gather};
 use crate::workflow::names;
+use crate::workflow::reads::{clusters, copy_states};
+use crate::workflow::rows::CopyStates;
 use crate::workflow::streams::{self, Graphed, Keyspace, OnShard, Origin};
 
 /// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
@@ -118,12 +118,12 @@ async fn source(context: &Context, origin: &Origin, mounts: &[Node]) -> Result<S
     let path = topo::paths::external_cluster(&origin.mount);
     let node = mounts.iter().find(|node| node.path == path);
     let Some(record) = node.and_then(|node| ExternalVitessCluster::decode(node.value.clone()).ok()) else {
-        return Err(gather::mount(context, &origin.mount).await.map_or_else(
+        return Err(clusters::mount(context, &origin.mount).await.map_or_else(
             |error| error,
             |_| Error::Topo(topo::Error::BadData { path, detail: "it cannot be decoded".to_owned() }),
         ));
     };
-    let topo = gather::open(context, &origin.mount, &record).await?;
+    let topo = clusters::open(context, &origin.mount, &record).await?;
     picking::source(&topo, origin).await
 }
 

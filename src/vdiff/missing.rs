@@ -16,7 +16,7 @@ use crate::failure::{Error, Result};
 use crate::sql::{quote, rows};
 use crate::tablet;
 use crate::workflow::names;
-use crate::workflow::preflight::few;
+use crate::workflow::reads::servers::few;
 use crate::workflow::streams::{self, OnShard};
 
 /// Tables asked for in one statement.

@@ -11,9 +11,9 @@ use crate::context::{Changes, End};
 use crate::error::Reason;
 use crate::workflow::Result;
 use crate::workflow::findings::{Finding, Severity};
-use crate::workflow::migrate::observe::{self, Observed};
 use crate::workflow::names::back;
 use crate::workflow::record::way_back::{Facts, Known as Record, Phase};
+use crate::workflow::status::observe::{self, Observed};
 use crate::workflow::way_back::observe::{Names, told};
 
 /// Everything known of ways back.

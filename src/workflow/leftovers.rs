@@ -20,12 +20,13 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 use crate::context::Context;
 use crate::error::{Explain, Reason, check};
 use crate::topo::{self, Cells, paths};
+use crate::workflow::checks::complete;
 use crate::workflow::findings::{Finding, Severity};
-use crate::workflow::migrate::cleanup::others::Others;
 use crate::workflow::names::{self, back};
 use crate::workflow::record::{self, Facts, Known, earlier, way_back as back_record};
+use crate::workflow::removal::others::Others;
 use crate::workflow::streams::{self, Keyspace, OnShard};
-use crate::workflow::{Error, Result, verdict};
+use crate::workflow::{Error, Result};
 use plan::Plan;
 
 pub use clean::{Cleaned, clean};
@@ -337,7 +338,7 @@ fn going_back(keyspace: &str, workflow: &str, of: (&str, &str)) -> Leftover {
 
 /// A finding about something that could not be read.
 fn silent(subject: String, why: String) -> Leftover {
-    let finding = Finding::new(&check::NOT_READ, subject, why, verdict::ASK_AGAIN);
+    let finding = Finding::new(&check::NOT_READ, subject, why, complete::ASK_AGAIN);
     Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None)
 }
 

@@ -1,5 +1,6 @@
 //! Mounted clusters: register, show, list, unregister.
 
+pub mod examine;
 mod moved;
 mod users;
 
@@ -10,7 +11,7 @@ use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, external_cluster, paths};
 use crate::workflow::findings::Report;
-use crate::workflow::preflight::probe;
+use crate::workflow::reads::mount::probe;
 use crate::workflow::record::unreadable;
 use crate::workflow::{Error, Result};
 

@@ -16,7 +16,6 @@
 
 mod count;
 mod facts;
-mod reference;
 
 use vtmigrated_proto::query::{QueryResult, Row};
 
@@ -25,7 +24,6 @@ use crate::workflow::vdiff_summary::{ShardRow, State, TableReport, rows};
 
 pub use count::Reference;
 pub use facts::{Facts, MAX_LINES, parse, query};
-pub use reference::reference;
 
 /// Beginning of the error.
 pub(super) const FAILURE: &str = "failed to reconcile extra rows: node doesn't exist";

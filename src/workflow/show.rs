@@ -19,8 +19,8 @@ use crate::gtid::Position;
 use crate::sql::rows as sql_rows;
 use crate::tablet::{self, as_sent};
 use crate::topo;
-use crate::workflow::migrate::copy_states;
-use crate::workflow::migrate::rows::{self, CopyStates};
+use crate::workflow::reads::copy_states;
+use crate::workflow::rows::{self, CopyStates};
 use crate::workflow::streams::{self, Keyspace, TargetShard};
 use crate::workflow::{Error, Result, names};
 

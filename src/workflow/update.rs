@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, Lock, LockRequest, paths};
 use crate::workflow::leftovers::locks;
-use crate::workflow::migrate::thaw;
 use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::writes::thaw;
 use crate::workflow::{Error, Result, names, overrides};
 
 /// The name of the lock of a change; stock takes none.

@@ -22,12 +22,11 @@ pub mod status;
 pub mod unread;
 
 use crate::context::End;
-use crate::error::{Reason, check};
+use crate::error::Reason;
 use crate::topo::{self, Lock};
-use crate::workflow::findings::{Finding, Report};
-use crate::workflow::names::back::{self, command};
+use crate::workflow::findings::Report;
+use crate::workflow::names::back::command;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
-use crate::workflow::streams::OnShard;
 use crate::workflow::{Error, Result};
 
 /// What is told of a way back.
@@ -59,21 +58,6 @@ pub struct StreamTold {
     pub position: String,
     /// Seconds; `None` when it has heard nothing of the target yet.
     pub lag: Option<i64>,
-}
-
-/// What there is to tell of a workflow that is the way back of another cluster's migration, to a server of the cluster that it leads
-/// to: it is not ended as if it were a migration itself. `rows` are its streams.
-pub(super) fn told_of_another((keyspace, workflow): (&str, &str), rows: &[OnShard]) -> Option<Finding> {
-    let mut streams = rows.iter().flat_map(|row| &row.found.streams);
-    let of = streams.find_map(|stream| back::whose(stream, workflow))?;
-    let cause = format!("it is the way back of {}.{}, and the tables are the keyspace's own", of.0, of.1);
-    let mend = format!(
-        "decide in that cluster: {}, or {}; when that cluster is gone: Workflow --keyspace {keyspace} delete --workflow {workflow} \
-         --keep-data",
-        command("complete", of),
-        command("cancel", of)
-    );
-    Some(Finding::new(&check::WAY_BACK_OF_ANOTHER, format!("workflow {keyspace}.{workflow}"), cause, mend))
 }
 
 /// There is no way back of this name.

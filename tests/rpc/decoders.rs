@@ -13,11 +13,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
 use vtmigrated::topo::{Node, Record, json, shard, wire};
-use vtmigrated::workflow::migrate::rows;
+use vtmigrated::workflow::checks::complete;
 use vtmigrated::workflow::record::way_back as back_record;
 use vtmigrated::workflow::record::{self as workflow_record, Facts};
-use vtmigrated::workflow::streams;
-use vtmigrated::workflow::{overrides, settle, show, streams, vdiff_summary, verdict, way_back};
+use vtmigrated::workflow::{overrides, rows, settle, show, streams, vdiff_summary};
 use vtmigrated::{gtid, key_range, sql, vschema};
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
 use vtmigrated_proto::query::{QueryResult, Row};
@@ -302,7 +301,7 @@ fn rows_of_diffs() {
     let (first, second) = (row("t", "completed"), row("u", "error"));
     run(&mutate::rows(&vdiff_summary::COLUMNS, &[&first, &second]), |result| {
         vdiff_summary::rows(&result);
-        verdict::diff::decode(&result);
+        complete::diffs::decode(&result);
     });
     let failure = "Table t Error: failed to reconcile: source vschema not found";
     let columns = ["vdiff_uuid", "options", "message", "times", "last_id", "at"];
@@ -319,13 +318,15 @@ fn rows_of_diffs() {
     run(&any_rows(), |result| {
         settle::parse(&result);
         vdiff_summary::rows(&result);
-        verdict::diff::decode(&result);
+        complete::diffs::decode(&result);
     });
     run(&mutate::json(REPORT), |report| {
         vdiff_summary::TableReport::parse(&report).differing();
     });
     let earlier: [&[&str]; 2] = [&[UUID, "t"], &[UUID, "u"]];
-    run(&mutate::rows(&["vdiff_uuid", "table_name"], &earlier), |result| drop(verdict::diff::earlier::decode(&result)));
+    run(&mutate::rows(&["vdiff_uuid", "table_name"], &earlier), |result| {
+        drop(complete::diffs::earlier::decode(&result))
+    });
 }
 
 /// A stream of one table.

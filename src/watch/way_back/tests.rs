@@ -6,7 +6,7 @@ use super::*;
 use crate::error::Reason;
 use crate::error::check;
 use crate::workflow::Error;
-use crate::workflow::migrate::observe::ObservedStream;
+use crate::workflow::status::observe::ObservedStream;
 
 const T0: i64 = 1_800_000_000_000;
 const PREPARED: i64 = 1_799_000_000;

@@ -9,10 +9,11 @@ use super::{Action, Known, Leftover, find, tablets, unreadable};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{Expect, Lock, Write, paths};
-use crate::workflow::migrate::cleanup::others::Others;
-use crate::workflow::migrate::cleanup::{Removal, Traces, entries};
-use crate::workflow::migrate::{Found, locks};
+use crate::workflow::reads::found::Found;
+use crate::workflow::removal::others::Others;
+use crate::workflow::removal::{Removal, Traces, entries};
 use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::writes::locks::locks;
 use crate::workflow::{Error, Result, record, way_back};
 
 /// The name of the cleaner's locks.

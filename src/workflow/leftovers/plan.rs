@@ -7,10 +7,10 @@ use futures::future::join_all;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use crate::context::Context;
-use crate::workflow::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
-use crate::workflow::migrate::cleanup::others::Others;
-use crate::workflow::migrate::cleanup::{Tables, entries};
 use crate::workflow::record::Facts;
+use crate::workflow::removal::claim::{self, Claim, Held, Kept, Known as Claimed};
+use crate::workflow::removal::others::Others;
+use crate::workflow::removal::{Tables, entries};
 use crate::workflow::streams::{Keyspace, OnShard, has_copied};
 use crate::workflow::{Result, names};
 

@@ -12,12 +12,12 @@ use crate::context::Context;
 use crate::error::check;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::checks::complete::replaced::{self, Noted};
 use crate::workflow::findings::Finding;
-use crate::workflow::migrate::copy_states;
-use crate::workflow::migrate::rows::CopyStates;
+use crate::workflow::reads::copy_states;
 use crate::workflow::record::{Known, earlier};
+use crate::workflow::rows::CopyStates;
 use crate::workflow::streams::{self, Keyspace, OnShard};
-use crate::workflow::verdict::replaced::{self, Noted};
 
 /// A kind of rows that can be orphaned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

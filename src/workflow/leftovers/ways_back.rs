@@ -9,8 +9,8 @@ use crate::error::check;
 use crate::topo::paths;
 use crate::workflow::Error;
 use crate::workflow::findings::{Finding, Severity};
-use crate::workflow::migrate::gather;
 use crate::workflow::names::back;
+use crate::workflow::reads::clusters;
 use crate::workflow::record::way_back::{self as back_record, Facts, Known, Phase};
 
 /// A way back that is open for longer is told, in seconds: a week.
@@ -63,8 +63,8 @@ pub async fn need(context: &Context, mount: &str) -> Result<bool, String> {
         return Ok(false);
     }
     let reading = async {
-        let record = gather::mount(context, mount).await?;
-        let topo = gather::open(context, mount, &record.value).await?;
+        let record = clusters::mount(context, mount).await?;
+        let topo = clusters::open(context, mount, &record.value).await?;
         let nodes = topo.global().list(paths::WORKFLOW_RECORDS).await?;
         let names_it = |(keyspace, workflow, facts): &Known| match facts {
             Ok(facts) => facts.back_mount == mount,

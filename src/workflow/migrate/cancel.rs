@@ -7,23 +7,23 @@ use futures::future::try_join;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
-use super::cleanup::claim::{Claim, Kept, Known};
-use super::cleanup::ownership::Doubt;
-use super::cleanup::quiet::{quieten, restart};
-use super::cleanup::{Removal, Tables, Traces, adopt, entries};
-use super::create::locks;
-use super::{DELETE_ACTION, Found};
 use crate::context::{Context, End};
 use crate::error::{Code, Explain, Reason, Violation};
 use crate::topo::{self, Lock};
+use crate::workflow::checks::cells::told;
 use crate::workflow::findings::{DryRun, Report};
 use crate::workflow::names::{self, back};
-use crate::workflow::preflight::told;
+use crate::workflow::reads::found::Found;
 use crate::workflow::record::way_back::Phase;
 use crate::workflow::record::{self, Facts, unreadable};
-use crate::workflow::refresh::{self, Missed};
+use crate::workflow::removal::claim::{Claim, Kept, Known};
+use crate::workflow::removal::ownership::Doubt;
+use crate::workflow::removal::quiet::{quieten, restart};
+use crate::workflow::removal::{Removal, Tables, Traces, adopt, entries};
 use crate::workflow::streams::OnShard;
 use crate::workflow::traffic::{self, Rules};
+use crate::workflow::writes::locks::{DELETE_ACTION, locks};
+use crate::workflow::writes::refresh::{self, Missed};
 use crate::workflow::{Error, Result, way_back};
 
 /// How long the source may take to let a way back go.
@@ -43,7 +43,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Refused, with nothing changed, when a table would go that is not proven to be the workflow's: see
-/// [`super::cleanup::ownership`].
+/// [`crate::workflow::removal::ownership`].
 pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<WorkflowDeleteResponse> {
     let Arguments { keyspace, workflow, .. } = arguments;
     names::check_keyspace("target", keyspace)?;

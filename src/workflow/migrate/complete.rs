@@ -1,25 +1,25 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
-pub(in crate::workflow) mod freeze;
 mod prove;
 mod step;
 
 use futures::future::{join, try_join};
-use readiness::Asked;
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
-use super::create::locks;
-use super::{COMPLETE_ACTION, Found, cleanup, readiness};
 use crate::context::{Context, End};
 use crate::topo::{self, Lock};
+use crate::workflow::checks::cells::told;
+use crate::workflow::checks::complete::positions::is_snapshot;
 use crate::workflow::findings::{DryRun, Finding, Report};
-use crate::workflow::preflight::told;
+use crate::workflow::reads::found::Found;
+use crate::workflow::reads::source::{self, Asked};
 use crate::workflow::record::{self, Facts, Stored};
-use crate::workflow::refresh::{self, Missed};
-use crate::workflow::verdict::positions::is_snapshot;
 use crate::workflow::way_back::kept_out;
 use crate::workflow::way_back::opening::{self, Opening};
-use crate::workflow::{Error, Result, names};
+use crate::workflow::writes::locks::{COMPLETE_ACTION, locks};
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::{delete, denied, freeze};
+use crate::workflow::{Error, Result, names, readiness, removal};
 use step::Step;
 
 /// What complete was asked to do.
@@ -95,7 +95,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
         Ok::<_, Error>((lock, found))
     };
     // the source is asked meanwhile: its position now is the one that the streams must have reached
-    let (locked, source) = join(locked, readiness::source_by_record(context, keyspace, workflow)).await;
+    let (locked, source) = join(locked, source::source_by_record(context, keyspace, workflow)).await;
     let (lock, found) = locked?;
     let cells = found.as_ref().map(|found| found.target.keyspace.cells.clone()).unwrap_or_default();
     let result = match found {
@@ -328,15 +328,15 @@ async fn execute(
         Step::LiftDenied { .. } => {
             let mut mark = found.mark_handed_over(workflow, false)?;
             mark.extend(opening.and_then(Opening::handed));
-            told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
+            told.missed = denied::hand_over(context, lock, target, &found.denied(), mark).await?;
             Ok(())
         }
         Step::DeleteStreams { .. } => {
             if context.options.allow_unfinished_complete {
-                cleanup::give_keys_back(context, lock, target, workflow).await?;
+                removal::give_keys_back(context, lock, target, workflow).await?;
             }
-            cleanup::delete_streams(context, lock, found, workflow).await?;
-            cleanup::replaced::forget(context, lock, found, workflow, false).await
+            delete::delete_streams(context, lock, found, workflow).await?;
+            removal::replaced::forget(context, lock, found, workflow, false).await
         }
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
         // those of the way back, which is not there

@@ -7,12 +7,13 @@ use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain};
 use crate::topo::{self, Lock, external_cluster, paths};
-use crate::workflow::migrate::{cleanup, locks};
 use crate::workflow::names::back::{self, command};
 use crate::workflow::names::{self};
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
-use crate::workflow::refresh::{self, Missed};
 use crate::workflow::streams::{Graphed, WithReplicas};
+use crate::workflow::writes::denied;
+use crate::workflow::writes::locks::locks;
+use crate::workflow::writes::refresh::{self, Missed};
 use crate::workflow::{Error, Result, mount};
 
 /// The name under which locks are taken.
@@ -197,7 +198,7 @@ pub(super) async fn lift(
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
     let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
-    let mut missed = cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await?;
+    let mut missed = denied::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await?;
     if denied.iter().any(|(_, tables)| !tables.is_empty()) {
         missed.extend(Missed::of_cells(&keyspace.keyspace));
     }

@@ -13,15 +13,16 @@ use crate::deadline;
 use crate::error::{Code, Explain, Reason};
 use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
-use crate::workflow::migrate::complete::freeze;
-use crate::workflow::migrate::{Found, locks, readiness, thaw};
 use crate::workflow::names::back::{self, command};
 use crate::workflow::names::{self};
+use crate::workflow::reads::found::Found;
 use crate::workflow::record::listed;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
-use crate::workflow::refresh::{self, Missed};
 use crate::workflow::streams::{self, Keyspace, WithReplicas};
-use crate::workflow::{Error, Result};
+use crate::workflow::writes::locks::locks;
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::{freeze, thaw};
+use crate::workflow::{Error, Result, readiness};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";

@@ -9,7 +9,7 @@ use crate::workflow::record::way_back::Facts;
 use crate::workflow::{Error, Result};
 
 /// What blocks going back until a VDiff has found both sides equal since clients have one of them only, or warns where the server was
-/// told to go on without proofs. `equal_since` is when the last VDiff began, if it [found that](crate::workflow::verdict::diff::equal_since).
+/// told to go on without proofs. `equal_since` is when the last VDiff began, if it [found that](crate::workflow::checks::complete::diffs::equal_since).
 pub(super) fn unproven(
     context: &Context,
     names: (&str, &str),

@@ -6,15 +6,16 @@ mod tables;
 use super::{plan, side};
 use crate::context::Context;
 use crate::error::check;
-use crate::workflow::findings::{Finding, Report, Severity};
-use crate::workflow::migrate::create::batching;
-use crate::workflow::migrate::create::situation::Situation;
-use crate::workflow::migrate::{self, gather};
-use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::preflight::{
-    self, definitions, denied_already, left_out, names as name_checks, others_on_tables, streaming,
-    tables as table_checks, unstreamed, versions,
+use crate::workflow::checks::cells::left_out;
+use crate::workflow::checks::mount::{self as mount_checks, versions};
+use crate::workflow::checks::workflows::{denied_already, others_on_tables};
+use crate::workflow::checks::{
+    batching, definitions, keyspaces, names as name_checks, streaming, tables as table_checks, unstreamed,
 };
+use crate::workflow::findings::{Finding, Report, Severity};
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::{clusters, found};
 use crate::workflow::record::Phase;
 use crate::workflow::record::way_back::Facts;
 use crate::workflow::{Result, plan as migrate_plan};
@@ -52,8 +53,8 @@ pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), f
     let situation = Situation::read(mirror, &arguments, &context.topo).await?;
     let mut back = Report::default();
     let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
-    back.extend(preflight::same_keyspace(from, to));
-    let (source_shards, target_shards) = (gather::ranges(from), gather::ranges(to));
+    back.extend(keyspaces::same_keyspace(from, to));
+    let (source_shards, target_shards) = (clusters::ranges(from), clusters::ranges(to));
     let input = situation.input(&arguments, &arguments.include_tables, (&source_shards, &target_shards));
     let problems = migrate_plan::problems(&input);
     let mut sources = migrate_plan::Sources::new();
@@ -110,8 +111,8 @@ fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, c
     report.extend(streaming::answers(asked));
     report.extend(versions("the source", asked.source_versions.iter().cloned()));
     report.extend(versions("the target", asked.target_versions.iter().cloned()));
-    report.extend(preflight::too_old(asked.target_versions.iter()));
-    report.extend(batching::findings(situation, types, context.options.keep_vplayer_batching));
+    report.extend(mount_checks::too_old(asked.target_versions.iter()));
+    report.extend(batching::findings(situation.sides(), types, context.options.keep_vplayer_batching));
 }
 
 /// Rows go to another shard of the source when their vindex says so: then all of a row is needed, blobs that did not change, too.
@@ -147,7 +148,7 @@ fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Rep
 
 /// Whether the migration is at a point where its way back can be prepared: it was made by this program, is whole, and
 /// nobody can write to the target yet.
-pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
+pub fn migration(found: &found::Found, workflow: &str) -> Vec<Finding> {
     let target = &found.target.keyspace;
     let subject = format!("workflow {}.{workflow}", target.name);
     let bad = |cause: &str, mend: &str| Finding::new(&check::WAY_BACK_TOO_LATE, &subject, cause, mend);
@@ -162,7 +163,7 @@ pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
     if facts.phase == Phase::Creating || facts.taken_back || facts.cancelling || found.rows.is_empty() {
         return vec![bad("the migration is not whole", "finish its create first, or cancel it")];
     }
-    let missing = crate::workflow::verdict::denied(target, &found.origin.tables, Some(facts));
+    let missing = crate::workflow::checks::complete::denied(target, &found.origin.tables, Some(facts));
     let missing = missing.into_iter().filter(|finding| finding.id == check::DENIED_MISSING.id);
     let finding = |finding: Finding| {
         let cause = format!("{}: what clients have written to the target would not come back", finding.cause);

@@ -10,8 +10,8 @@ use crate::deadline;
 use crate::error::Reason;
 use crate::topo::{external_cluster, paths};
 use crate::workflow::findings::{Finding, Severity};
-use crate::workflow::migrate::gather;
 use crate::workflow::names::back::{self, command};
+use crate::workflow::reads::clusters;
 use crate::workflow::record::way_back::{self as back_record, Facts, Known, Phase};
 use crate::workflow::{Error, Result};
 
@@ -77,12 +77,12 @@ async fn of_mount(
     facts: &Facts,
 ) -> Option<Finding> {
     let reading = async {
-        let known = gather::mount(mirror, mount).await?;
+        let known = clusters::mount(mirror, mount).await?;
         // those of this cluster are told by its records
         if known.value.topo_config == Some(TopoConfig::from(&facts.target)) {
             return Ok(None);
         }
-        let topo = gather::open(mirror, mount, &known.value).await?;
+        let topo = clusters::open(mirror, mount, &known.value).await?;
         back_record::look(topo.global(), keyspace, names.1).await
     };
     let kept = match tokio::time::timeout(deadline::remaining(READING), reading).await {

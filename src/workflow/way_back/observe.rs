@@ -12,12 +12,12 @@ use crate::context::Context;
 use crate::error::check;
 use crate::topo::{Node, paths};
 use crate::workflow::Result;
+use crate::workflow::checks::complete::diffs;
 use crate::workflow::findings::Finding;
-use crate::workflow::migrate::observe::{self, Common, Observed, Workflows};
 use crate::workflow::names::back::{self, command};
 use crate::workflow::record::way_back::{Config, Facts, Known, Phase};
+use crate::workflow::status::observe::{self, Common, Observed, Workflows};
 use crate::workflow::streams::Keyspace;
-use crate::workflow::verdict::diff;
 
 /// Keyspace and name of a migration.
 pub type Names = (String, String);
@@ -56,7 +56,7 @@ impl WayBack {
     /// The same with what was not proven of an open one.
     fn judged(&self, context: &Context, mut seen: Observed) -> Observed {
         let names = (self.keyspace.as_str(), self.workflow.as_str());
-        let equal_since = diff::equal_since(&seen.diffs, &self.facts.tables);
+        let equal_since = diffs::equal_since(&seen.diffs, &self.facts.tables);
         let unproven = exact::unproven(context, names, &self.facts, equal_since);
         seen.findings.extend(unproven.filter(|_| self.facts.phase == Phase::Open));
         seen

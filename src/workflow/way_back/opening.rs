@@ -17,11 +17,11 @@ use crate::deadline;
 use crate::error::Reason;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
-use crate::workflow::migrate::Found;
 use crate::workflow::names::back;
+use crate::workflow::reads::found::Found;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
-use crate::workflow::refresh::Missed;
 use crate::workflow::streams::{self, Keyspace, Listed, Origin};
+use crate::workflow::writes::refresh::Missed;
 use crate::workflow::{Error, Result};
 
 pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided};

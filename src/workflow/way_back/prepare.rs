@@ -10,13 +10,15 @@ use crate::context::Context;
 use crate::error::{Reason, check};
 use crate::topo::{self, Lock, external_cluster};
 use crate::workflow::findings::{Finding, Report};
-use crate::workflow::migrate::{Found, gather, locks};
+use crate::workflow::names;
 use crate::workflow::names::back::{self, command};
-use crate::workflow::names::{self};
 use crate::workflow::plan::arguments::on_ddl;
+use crate::workflow::reads::clusters;
+use crate::workflow::reads::found::Found;
 use crate::workflow::record::way_back::{self as back_record, Config, Facts, Phase};
 use crate::workflow::streams::{self, Keyspace};
-use crate::workflow::{Error, Result, verdict};
+use crate::workflow::writes::locks::locks;
+use crate::workflow::{Error, Result};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackPrepare";
@@ -222,7 +224,7 @@ fn at_ddl(facts: &Facts) -> &'static str {
 async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Result<Facts> {
     let Arguments { keyspace, workflow, topo_server, on_ddl: wanted, .. } = arguments;
     let origin = &found.origin;
-    let mount = gather::mount(context, &origin.mount).await?;
+    let mount = clusters::mount(context, &origin.mount).await?;
     let source = mount.value.topo_config.as_ref().map(Config::from).unwrap_or_default();
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };

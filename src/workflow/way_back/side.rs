@@ -14,12 +14,13 @@ use crate::deadline;
 use crate::error::{Reason, check};
 use crate::topo::{Lock, LockRequest, paths};
 use crate::workflow::findings::Finding;
-use crate::workflow::migrate::cleanup::{self, state_change};
 use crate::workflow::names::back::{self, command};
 use crate::workflow::record::listed;
 use crate::workflow::record::way_back::{Facts, Phase};
-use crate::workflow::refresh::{self, Missed};
 use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard};
+use crate::workflow::writes::delete;
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::streams::{each, state_change};
 use crate::workflow::{Error, Result, overrides};
 
 /// How long a lock of the source is waited for: whoever waits keeps clients from writing.
@@ -113,7 +114,7 @@ pub async fn delete_streams(
     lock.check().await?;
     let deleted = told.into_iter().map(|shard| async move {
         let deleted =
-            async { Ok::<_, Error>(cleanup::delete_rows_on(mirror, shard.primary()?, (&source.name, back)).await?) };
+            async { Ok::<_, Error>(delete::delete_rows_on(mirror, shard.primary()?, (&source.name, back)).await?) };
         Some((shard.name.clone(), deleted.await.err()?))
     });
     let deleted = deadline::within(Some(until), join_all(deleted.collect::<Vec<_>>())).await;
@@ -146,7 +147,7 @@ impl Side<'_> {
         let streams = there.iter().flat_map(|row| &row.found.streams);
         let anew = facts.phase == Phase::Noted || plan::untouched(streams, &facts.positions);
         if anew && !there.is_empty() {
-            cleanup::delete_rows(self.mirror, self.lock, &self.examined.situation.target, self.back()).await?;
+            delete::delete_rows(self.mirror, self.lock, &self.examined.situation.target, self.back()).await?;
         }
         self.lock.check().await?;
         let there = self.streams().await?;
@@ -165,7 +166,7 @@ impl Side<'_> {
         self.lock.check().await?;
         let request = state_change(self.back(), State::Running, None);
         let shards = self.shards().iter();
-        cleanup::each(shards, |_, tablet| overrides::change(self.mirror, self.lock, tablet, request.clone())).await
+        each(shards, |_, tablet| overrides::change(self.mirror, self.lock, tablet, request.clone())).await
     }
 
     async fn streams(&self) -> Result<Vec<OnShard>> {

@@ -11,13 +11,15 @@ use crate::context::Context;
 use crate::deadline;
 use crate::error::{Code, Reason, check};
 use crate::gtid::Position;
+use crate::workflow::checks::complete;
 use crate::workflow::findings::{Finding, Report, Severity};
-use crate::workflow::migrate::Found;
 use crate::workflow::names::back::{self, command, vdiff_command};
 use crate::workflow::names::{self};
+use crate::workflow::reads::found::Found;
 use crate::workflow::record::way_back::{Facts, Phase};
+use crate::workflow::status::verdict;
 use crate::workflow::streams::{self, Keyspace, OnShard, lag};
-use crate::workflow::{Error, Result, verdict};
+use crate::workflow::{Error, Result};
 
 /// Longest position shown, in characters.
 const POSITION: usize = 400;
@@ -101,7 +103,7 @@ fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> 
 }
 
 fn blocked(facts: &Facts, findings: Vec<Finding>) -> Told {
-    let summary = verdict::summary(&findings);
+    let summary = complete::summary(&findings);
     Told { phase: facts.phase.word(), clear: false, summary, report: Report { findings }, ..Told::default() }
 }
 

@@ -3,10 +3,10 @@
 use super::{Found, Told, step};
 use crate::context::Context;
 use crate::topo::Lock;
-use crate::workflow::Result;
-use crate::workflow::migrate::readiness::{self, Asked};
+use crate::workflow::reads::source::Asked;
 use crate::workflow::way_back::kept_out;
 use crate::workflow::way_back::opening::Opening;
+use crate::workflow::{Result, readiness};
 
 /// Proves that the streams have all that the source has, unless the target has it already. For a way back that is to be opened the cut is
 /// exact: when that is proven clients are kept from the source, and it is proven once more, for which they are kept waiting a shorter

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::error::Reason;
 use crate::tablet;
-use crate::workflow::migrate::{Found, status};
+use crate::workflow::checks::absent;
+use crate::workflow::reads::found::Found;
 use crate::workflow::record::way_back as back_record;
 use crate::workflow::{Error, Result, names, streams};
 
@@ -65,7 +66,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     }
     let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if found.rows.is_empty() && !completing {
-        return Err(status::missing(&target.name, workflow, found.record.is_some() || found.earlier.is_some()));
+        return Err(absent::missing(&target.name, workflow, found.record.is_some() || found.earlier.is_some()));
     }
     found.refuse_disagreement(workflow)?;
     found.refuse_way_back("complete", workflow)?;

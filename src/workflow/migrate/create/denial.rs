@@ -5,9 +5,10 @@ use vtmigrated_proto::tabletmanagerdata::ReloadSchemaRequest;
 
 use super::apply::Creation;
 use crate::error::Reason;
+use crate::workflow::reads::denial;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::TargetShard;
-use crate::workflow::{Error, Result, denial};
+use crate::workflow::{Error, Result};
 
 impl Creation<'_> {
     /// Makes primaries read their schemas again: they deny no table that they do not know yet. One that cannot is told by

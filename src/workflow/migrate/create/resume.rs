@@ -1,10 +1,8 @@
 //! A create that was interrupted, and whether this one may go on with it.
 
-use std::collections::BTreeSet;
-
-use super::situation::Situation;
 use crate::error::Reason;
 use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::{Left, Situation};
 use crate::workflow::record::{Facts, Phase, earlier};
 use crate::workflow::streams::{OnShard, TargetShard};
 use crate::workflow::{Error, Result};
@@ -125,26 +123,5 @@ impl Situation {
             }
         }
         facts
-    }
-}
-
-/// What an earlier workflow of the same name has left on a shard, proven by what is denied there still.
-#[derive(Default)]
-pub struct Left<'a> {
-    /// Tables that it made.
-    pub made: BTreeSet<&'a String>,
-    /// Tables that it denied: nobody else would ever lift that.
-    pub denied: BTreeSet<&'a String>,
-}
-
-impl<'a> Left<'a> {
-    pub fn of(facts: &'a Facts, shard: &TargetShard) -> Self {
-        if !facts.is_about(&shard.name, shard.record.created) {
-            return Self::default();
-        }
-        let now = shard.denied();
-        let denied: BTreeSet<&String> = facts.denied_on(&shard.name).iter().filter(|t| now.contains(*t)).collect();
-        let made = facts.created_on(&shard.name).iter().filter(|table| denied.contains(table)).collect();
-        Self { made, denied }
     }
 }

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use vtmigrated_proto::binlogdata::BinlogSource;
 
 use super::apply::Creation;
-use super::situation::Situation;
 use crate::error::{Reason, check};
 use crate::workflow::findings::Finding;
-use crate::workflow::migrate::{cleanup, rows};
+use crate::workflow::reads::situation::Situation;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Keyspace, Listed, OnShard};
-use crate::workflow::{Error, Result, names, plan};
+use crate::workflow::{Error, Result, names, plan, removal, rows};
 
 /// True for an error that says so.
 pub fn is_rival(error: &Error) -> bool {
@@ -66,7 +65,7 @@ impl Creation<'_> {
             if let Some(tablet) = keyspace.shards.get(at).and_then(|s| s.primary.as_ref()) {
                 // they may have begun to copy by now
                 let gone = async {
-                    cleanup::restore_keys_of(self.context, tablet, &ids).await?;
+                    removal::restore_keys_of(self.context, tablet, &ids).await?;
                     self.context
                         .tablets
                         .v_replication_exec(tablet, rows::delete_streams(&ids))

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::situation::Situation;
 use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::Situation;
 use crate::workflow::record::Facts;
 use crate::workflow::{names, plan};
 

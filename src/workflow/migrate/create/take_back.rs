@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use super::apply::Creation;
 use super::rival::is_rival;
 use crate::error::Reason;
-use crate::workflow::migrate::Found;
-use crate::workflow::migrate::cleanup::claim::{Claim, Kept, Known};
-use crate::workflow::migrate::cleanup::ownership::Doubt;
-use crate::workflow::migrate::cleanup::quiet::quieten;
-use crate::workflow::migrate::cleanup::{Removal, Traces, entries};
+use crate::workflow::reads::found::Found;
 use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::removal::claim::{Claim, Kept, Known};
+use crate::workflow::removal::ownership::Doubt;
+use crate::workflow::removal::quiet::quieten;
+use crate::workflow::removal::{Removal, Traces, entries};
 use crate::workflow::streams::OnShard;
 use crate::workflow::{Error, Result, names};
 

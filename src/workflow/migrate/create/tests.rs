@@ -7,8 +7,8 @@ use vtmigrated_proto::topodata::{Shard, TabletType};
 use super::*;
 use crate::error::check;
 use crate::topo::{Cells, Record};
+use crate::workflow::checks::workflows::denied_already;
 use crate::workflow::findings::Finding;
-use crate::workflow::preflight::denied_already;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{Keyspace, TargetShard};
 

@@ -6,11 +6,11 @@ use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
 
 use crate::error::check;
 use crate::sql::ddl;
+use crate::workflow::checks::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
+use crate::workflow::checks::vschema as vschema_checks;
 use crate::workflow::findings::{Finding, Severity};
-use crate::workflow::migrate::create::situation::Situation;
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
-use crate::workflow::preflight::vschema;
+use crate::workflow::reads::situation::Situation;
 
 /// All findings about tables. In the situation the source is the target.
 pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
@@ -18,7 +18,7 @@ pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
     let shapes = table_shapes(tables, situation.first_source());
     let mut found = missing(tables, &situation.target_tables, &arguments.target_keyspace);
     if situation.source.keyspace.shards.len() > 1 {
-        let sequenced = vschema::sequenced(&situation.source.vschema);
+        let sequenced = vschema_checks::sequenced(&situation.source.vschema);
         found.extend(counted(tables, &shapes, &sequenced, &arguments.source_keyspace));
         found.extend(unique(tables, &shapes, &arguments.source_keyspace));
     }

@@ -8,9 +8,9 @@ use crate::topo::Lock;
 use crate::workflow::Error;
 use crate::workflow::names::back;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
-use crate::workflow::refresh::{self, Missed};
 use crate::workflow::way_back::side::{self, Side};
 use crate::workflow::way_back::{cancel, kept_out, mirror, plan, quiet};
+use crate::workflow::writes::refresh::{self, Missed};
 
 impl Opening<'_> {
     /// Denies the source's tables to clients, and waits for transactions that had begun before. Complete calls it between two proofs:
