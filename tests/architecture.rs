@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "architecture/workflow.rs"]
+mod workflow;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
