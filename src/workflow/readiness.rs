@@ -34,7 +34,7 @@ const DENIED: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
 
 /// What target and source say at about one moment.
-struct Seen {
+struct CompletionEvidence {
     source: std::result::Result<Source, String>,
     states: Vec<CopyStates>,
     /// Of streams that are gone.
@@ -46,7 +46,7 @@ struct Seen {
     silent: Vec<Finding>,
 }
 
-impl Seen {
+impl CompletionEvidence {
     /// One wave when the source is known, else as many as it takes to ask it. It is asked once more where streams seem to have
     /// applied what it has lost.
     async fn read(context: &Context, found: &Found, workflow: &str, known: Option<Asked>) -> Result<Self> {
@@ -165,7 +165,7 @@ async fn prove(
     (known, ignore_source, within): (Option<Asked>, bool, Duration),
     lock: &Lock,
 ) -> Result<Ready> {
-    let seen = Seen::read(context, found, workflow, known).await?;
+    let seen = CompletionEvidence::read(context, found, workflow, known).await?;
     let first = seen.evidence(found, workflow);
     let (mut all, behind) = (first.judge(), first.behind());
     all.extend(seen.silent.iter().cloned());
@@ -196,7 +196,7 @@ async fn wait(
     context: &Context,
     found: &Found,
     workflow: &str,
-    seen: &Seen,
+    seen: &CompletionEvidence,
     (ignore_source, within): (bool, Duration),
 ) -> Result<(Vec<OnShard>, Vec<Finding>)> {
     let target = &found.target.keyspace;
@@ -268,7 +268,7 @@ fn vanished(keyspace: &str, workflow: &str, known: &BTreeSet<(usize, i32)>, rows
 
 /// The same at one moment, without waiting for anything: what stands in the way, and what is worth a warning.
 pub async fn look(context: &Context, found: &Found, workflow: &str, ignore_source: bool) -> Result<Vec<Finding>> {
-    let seen = Seen::read(context, found, workflow, None).await?;
+    let seen = CompletionEvidence::read(context, found, workflow, None).await?;
     let evidence = seen.evidence(found, workflow);
     let mut findings = insist(evidence.judge(), ignore_source).findings;
     findings.extend(seen.silent.iter().cloned());

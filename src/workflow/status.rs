@@ -39,7 +39,7 @@ use crate::workflow::rows::CopyStates;
 use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
 use crate::workflow::traffic::{Rules, Traffic};
 use crate::workflow::{Result, names};
-use copying::Copies;
+use copying::ShardCopies;
 use stream::stream_state;
 
 pub use crate::workflow::checks::absent::{missing, nothing_to_end};
@@ -71,7 +71,7 @@ pub async fn status(
     target.check_shards(shards)?;
     let serving = async { Ok(topo::srv_vschema::reachable(&target.cells).await) };
     let sized = stored.as_ref().is_some_and(|stored| !stored.facts.sizes.is_empty());
-    let read = Seen::read_beside(context, &target, workflow, !sized);
+    let read = TargetStreams::read_beside(context, &target, workflow, !sized);
     let diffs = async { Ok(diffs::read(context, &target, workflow).await) };
     let ((mut seen, others), diffs, serving) = try_join3(read, diffs, serving).await?;
     let unreadable = unreadable.map(|kept| unreadable::refusal(global, (keyspace, workflow), &kept.why));
@@ -87,11 +87,15 @@ pub async fn status(
     let sizes = facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
     if sizes.is_empty() && !seen.needs_sizes {
         // those that the record tells are of an earlier workflow
-        seen = Seen { copying: Arc::new(copies(context, &target, workflow, true).await?), needs_sizes: true, ..seen };
+        seen = TargetStreams {
+            copying: Arc::new(copies(context, &target, workflow, true).await?),
+            needs_sizes: true,
+            ..seen
+        };
     }
     let diffs = diffs.settled(context, &seen.origin(keyspace)?, &target, (&seen.rows, facts)).await;
     let vschema = vschema.map(|found| found.map(|record| record.value).unwrap_or_default());
-    let around = Around {
+    let around = SharedReads {
         mounts: &mounts,
         rules: &rules,
         serving: &serving,
@@ -107,7 +111,7 @@ pub async fn status(
     weighed.findings.splice(..0, first);
     let verdict = complete::summary(&weighed.findings);
     let vschema = vschema.unwrap_or_default();
-    let told = Told { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
+    let told = StatusInputs { source: &weighed.source, vschema: &vschema, sizes, diffs: &diffs, shards };
     let line = format!("{}. Complete: {verdict}{}", weighed.traffic, left_out(&target));
     let mut answer = seen.answer(&target, &weighed.origin, &told, &line);
     overrides::tell(&weighed.findings, &mut answer);
@@ -122,7 +126,7 @@ fn left_out(target: &Keyspace) -> String {
 }
 
 /// What is around a workflow.
-pub(super) struct Around<'a> {
+pub(super) struct SharedReads<'a> {
     /// The records of all mounts.
     pub mounts: &'a [Node],
     pub rules: &'a Rules,
@@ -139,7 +143,7 @@ pub(super) struct Around<'a> {
 }
 
 /// A workflow as it was judged.
-pub(super) struct Weighed {
+pub(super) struct JudgedWorkflow {
     pub origin: Origin,
     pub source: std::result::Result<Source, String>,
     pub traffic: Traffic,
@@ -153,9 +157,9 @@ pub(super) async fn weigh(
     context: &Context,
     target: &Keyspace,
     workflow: &str,
-    seen: &Seen,
-    around: &Around<'_>,
-) -> Result<Weighed> {
+    seen: &TargetStreams,
+    around: &SharedReads<'_>,
+) -> Result<JudgedWorkflow> {
     let origin = seen.origin(&target.name)?;
     let mount = around.mounts.iter().find(|node| node.path.rsplit('/').next() == Some(origin.mount.as_str()));
     let mount = mount.and_then(|node| prost::Message::decode(node.value.clone()).ok());
@@ -180,7 +184,7 @@ pub(super) async fn weigh(
     };
     let mut findings = evidence.judge();
     findings.extend(unread);
-    Ok(Weighed { traffic, findings, compared: columns.is_some(), source, origin })
+    Ok(JudgedWorkflow { traffic, findings, compared: columns.is_some(), source, origin })
 }
 
 /// What the source says, and, once nothing is left to copy, the columns of both sides.
@@ -189,7 +193,7 @@ async fn sides(
     target: &Keyspace,
     (origin, facts): (&Origin, Option<&Facts>),
     mount: Option<&ExternalVitessCluster>,
-    seen: &Seen,
+    seen: &TargetStreams,
     columns: bool,
 ) -> (std::result::Result<Source, String>, Option<Vec<(String, Columns)>>) {
     let ask = columns && !seen.is_copying();
@@ -222,11 +226,12 @@ async fn sides(
 
 /// The status of a workflow that was just made: one wave, the source is not asked.
 pub async fn of_created(context: &Context, arguments: &Arguments, target: &Keyspace) -> Result<WorkflowStatusResponse> {
-    let seen = Seen::read(context, target, &arguments.workflow, true).await?;
+    let seen = TargetStreams::read(context, target, &arguments.workflow, true).await?;
     let origin = streams::origin(&target.name, &seen.rows.iter().collect::<Vec<_>>())?;
     let traffic = Traffic::default().to_string();
     let source = Ok(Source::default());
-    let told = Told { source: &source, vschema: &VSchema::default(), sizes: &[], diffs: &Diffs::new(), shards: &[] };
+    let told =
+        StatusInputs { source: &source, vschema: &VSchema::default(), sizes: &[], diffs: &Diffs::new(), shards: &[] };
     Ok(seen.answer(target, &origin, &told, &traffic))
 }
 
@@ -239,7 +244,7 @@ fn readable(found: Result<Option<Kept>>) -> (Option<Stored>, Option<Unreadable>)
 }
 
 /// What others than the streams say.
-pub(super) struct Told<'a> {
+pub(super) struct StatusInputs<'a> {
     pub source: &'a std::result::Result<Source, String>,
     pub vschema: &'a VSchema,
     /// Sizes at create; none for workflows without them.
@@ -249,7 +254,7 @@ pub(super) struct Told<'a> {
     pub shards: &'a [String],
 }
 
-impl Told<'_> {
+impl StatusInputs<'_> {
     /// Why a source shard does not tell where it is; `None` when it does, and when it was not asked.
     fn silence(&self, shard: &str) -> Option<String> {
         match self.source {
@@ -267,15 +272,15 @@ impl Told<'_> {
 }
 
 /// What the target primaries say about a workflow.
-pub(super) struct Seen {
+pub(super) struct TargetStreams {
     pub rows: Vec<OnShard>,
     /// For each shard.
-    pub copying: Arc<Vec<Copies>>,
+    pub copying: Arc<Vec<ShardCopies>>,
     /// No sizes at create are known: the present ones are needed.
     pub needs_sizes: bool,
 }
 
-impl Seen {
+impl TargetStreams {
     async fn read(context: &Context, target: &Keyspace, workflow: &str, needs_sizes: bool) -> Result<Self> {
         let names = [workflow.to_owned()];
         let rows = target.workflows(context, &names);
@@ -306,7 +311,13 @@ impl Seen {
         self.streams().any(|copying| copying.left.is_some())
     }
 
-    fn answer(&self, target: &Keyspace, origin: &Origin, told: &Told<'_>, traffic: &str) -> WorkflowStatusResponse {
+    fn answer(
+        &self,
+        target: &Keyspace,
+        origin: &Origin,
+        told: &StatusInputs<'_>,
+        traffic: &str,
+    ) -> WorkflowStatusResponse {
         let tables = self.tables(origin, told);
         let overall = Overall::of(tables.values(), self.seconds());
         let mut table_copy_state: Vec<TableCopyStateEntry> = Vec::new();
@@ -358,7 +369,7 @@ impl Seen {
     }
 
     /// Each table of the workflow on both sides.
-    pub fn tables(&self, origin: &Origin, told: &Told<'_>) -> BTreeMap<String, TableState> {
+    pub fn tables(&self, origin: &Origin, told: &StatusInputs<'_>) -> BTreeMap<String, TableState> {
         let in_vschema = vschema::tables(told.vschema);
         let everywhere = |table: &str| in_vschema.get(table).is_some_and(|t| t.r#type == "reference");
         let source = told.source.as_ref().ok();

@@ -85,7 +85,7 @@ pub fn suspects(target: &Keyspace, rows: &[OnShard], now: i64) -> Vec<Suspect> {
 }
 
 /// The source's topology, as far as it was read.
-pub(super) struct Around<'a> {
+pub(super) struct SourceTopology<'a> {
     pub topo: &'a Topo,
     pub keyspace: &'a Keyspace,
     pub target: &'a str,
@@ -95,7 +95,7 @@ pub(super) struct Around<'a> {
 /// takes longer than `within` is not told: a third of it for each wave.
 pub(super) async fn look(
     context: &Context,
-    around: &Around<'_>,
+    around: &SourceTopology<'_>,
     suspects: &[Suspect],
     shards: &[SourceShard],
     within: Duration,
@@ -121,7 +121,7 @@ async fn bounded<T: Default>(limit: Duration, work: impl Future<Output = T>) -> 
 
 async fn judge(
     context: &Context,
-    around: &Around<'_>,
+    around: &SourceTopology<'_>,
     behind: &[(&Suspect, &Position)],
     wave: Duration,
 ) -> Vec<Stalled> {
@@ -159,7 +159,7 @@ async fn judge(
 }
 
 /// True when the stream may read from its source shard's primary.
-fn may_read_primary(around: &Around<'_>, aliases: &Aliases, suspect: &Suspect) -> bool {
+fn may_read_primary(around: &SourceTopology<'_>, aliases: &Aliases, suspect: &Suspect) -> bool {
     let shard = around.keyspace.shards.iter().find(|shard| shard.name == suspect.source_shard);
     let Some(primary) = shard.and_then(|shard| shard.primary.as_ref()) else { return false };
     let (cells, none) = (around.keyspace.cells.names().collect(), BTreeMap::new());

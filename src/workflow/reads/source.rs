@@ -13,7 +13,7 @@ use vtmigrated_proto::topodata::{ExternalVitessCluster, Shard, Tablet, TabletAli
 use vtmigrated_proto::vschema::SrvVSchema;
 
 use super::found::Found;
-use super::replicas::{self, Around, Suspect};
+use super::replicas::{self, SourceTopology, Suspect};
 use super::{clusters, columns as column_reads, sizes_now};
 use crate::context::Context;
 use crate::gtid::{GtidSet, Position};
@@ -139,7 +139,7 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
     let serving = serving(&asked.cells, ask.within);
     let replicating = async {
         let shards = positions.await;
-        let around = Around { topo, keyspace: asked, target: &ask.target };
+        let around = SourceTopology { topo, keyspace: asked, target: &ask.target };
         let stalled = replicas::look(context, &around, &ask.streams, &shards, ask.within).boxed().await;
         (shards, stalled)
     };

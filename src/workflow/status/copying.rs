@@ -14,7 +14,7 @@ use crate::workflow::streams::Keyspace;
 use crate::workflow::{Error, Result};
 
 /// What one primary says of its copies.
-pub(super) struct Copies {
+pub(super) struct ShardCopies {
     /// Tables left.
     pub states: CopyStates,
     /// Those that streams had left which are gone.
@@ -30,7 +30,7 @@ pub(super) async fn copies(
     target: &Keyspace,
     workflow: &str,
     needs_sizes: bool,
-) -> Result<Vec<Copies>> {
+) -> Result<Vec<ShardCopies>> {
     let primaries = target.primaries()?;
     let asked = primaries.iter().map(|(_, tablet)| copying(context, tablet, workflow, needs_sizes));
     let mut read = Vec::new();
@@ -44,7 +44,7 @@ pub(super) async fn copies(
     Error::several(errors).map_or(Ok(read), Err)
 }
 
-async fn copying(context: &Context, on: &Tablet, workflow: &str, needs_sizes: bool) -> tablet::Result<Copies> {
+async fn copying(context: &Context, on: &Tablet, workflow: &str, needs_sizes: bool) -> tablet::Result<ShardCopies> {
     // besides the states these are figures only: a tablet that cannot tell them still has a status
     let sizes = async {
         if !needs_sizes {
@@ -59,5 +59,5 @@ async fn copying(context: &Context, on: &Tablet, workflow: &str, needs_sizes: bo
     let orphaned = copy_states::orphaned(context, on);
     let starts = copy_states::starts(context, on, workflow);
     let (states, orphaned, starts, sizes) = join4(states, orphaned, starts, sizes).await;
-    Ok(Copies { states: states?, orphaned: orphaned?, starts, sizes })
+    Ok(ShardCopies { states: states?, orphaned: orphaned?, starts, sizes })
 }

@@ -9,7 +9,7 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 use vtmigrated_proto::topodata::ExternalVitessCluster;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, RoutingRules};
 
-use super::{Around, Seen, Told};
+use super::{SharedReads, StatusInputs, TargetStreams};
 use crate::context::Context;
 use crate::gtid::Position;
 use crate::tablet;
@@ -229,14 +229,14 @@ pub(in crate::workflow) async fn migrations(
     let vschema = vschema.map(|found| found.map(|record| record.value).unwrap_or_default());
     let (serving, vschema, facts) = (&serving, &vschema, &facts);
     let asked = workflows.into_iter().map(|(workflow, rows)| {
-        let seen = Seen { rows, copying: Arc::clone(&copying), needs_sizes };
+        let seen = TargetStreams { rows, copying: Arc::clone(&copying), needs_sizes };
         async move {
             let diffs = diffs::read(context, target, &workflow).await;
             let origin = seen.origin(&target.name).unwrap_or_default();
             let facts = facts(&workflow, &seen.rows);
             let diffs = diffs.settled(context, &origin, target, (&seen.rows, facts.as_deref())).await;
             let earlier = common.facts(name, &workflow).filter(|_| facts.is_none());
-            let around = Around {
+            let around = SharedReads {
                 mounts: &common.mounts,
                 rules: &common.rules,
                 serving,
@@ -286,14 +286,14 @@ async fn observe(
     context: &Context,
     target: &Keyspace,
     workflow: &str,
-    seen: &Seen,
-    around: &Around<'_>,
+    seen: &TargetStreams,
+    around: &SharedReads<'_>,
 ) -> Result<Observed> {
     let none = VSchema::default();
     let weighed = status::weigh(context, target, workflow, seen, around).await?;
     let sizes = around.facts.map(|facts| facts.sizes.as_slice()).unwrap_or_default();
     let vschema = around.vschema.unwrap_or(&none);
-    let told = Told { source: &weighed.source, vschema, sizes, diffs: around.diffs, shards: &[] };
+    let told = StatusInputs { source: &weighed.source, vschema, sizes, diffs: around.diffs, shards: &[] };
     let tables = seen.tables(&weighed.origin, &told);
     let overall = Overall::of(tables.values(), seen.seconds());
     let facts = around.facts;
@@ -312,7 +312,7 @@ async fn observe(
     })
 }
 
-fn streams(target: &Keyspace, seen: &Seen) -> Vec<ObservedStream> {
+fn streams(target: &Keyspace, seen: &TargetStreams) -> Vec<ObservedStream> {
     let mut found = Vec::new();
     for row in &seen.rows {
         let Some(shard) = target.shards.get(row.shard) else { continue };
