@@ -17,7 +17,7 @@ use crate::workflow::checks::complete::source::Source;
 use crate::workflow::checks::complete::{Evidence, insist};
 use crate::workflow::findings::{Finding, Report, Severity};
 use crate::workflow::reads::found::Found;
-use crate::workflow::reads::source::{self, Ask, Asked, asked};
+use crate::workflow::reads::source::{self, Ask, AskedSource, asked};
 use crate::workflow::reads::{columns, copy_states, diffs as diff_reads, overrides as override_reads, replicas};
 use crate::workflow::rows::CopyStates;
 use crate::workflow::streams::{self, Keyspace, OnShard, any_frozen, ids};
@@ -49,7 +49,7 @@ struct CompletionEvidence {
 impl CompletionEvidence {
     /// One wave when the source is known, else as many as it takes to ask it. It is asked once more where streams seem to have
     /// applied what it has lost.
-    async fn read(context: &Context, found: &Found, workflow: &str, known: Option<Asked>) -> Result<Self> {
+    async fn read(context: &Context, found: &Found, workflow: &str, known: Option<AskedSource>) -> Result<Self> {
         let target = &found.target.keyspace;
         let origin = &found.origin;
         let facts = found.record.as_ref().map(|stored| &stored.facts);
@@ -95,10 +95,10 @@ impl CompletionEvidence {
 }
 
 /// What the source says: what is known already, when it is of the streams' source and of all their shards.
-async fn source(context: &Context, found: &Found, known: Option<Asked>) -> std::result::Result<Source, String> {
+async fn source(context: &Context, found: &Found, known: Option<AskedSource>) -> std::result::Result<Source, String> {
     let streams = replicas::suspects(&found.target.keyspace, &found.rows, streams::now());
     let ask = Ask { streams, ..asked(found) };
-    let covers = |known: &Asked| {
+    let covers = |known: &AskedSource| {
         let has = |name: &String| known.answer.as_ref().map_or(true, |source| source.shard(name).is_some());
         let tables: BTreeSet<&String> = known.ask.tables.iter().collect();
         (&known.ask.mount, &known.ask.keyspace) == (&ask.mount, &ask.keyspace)
@@ -136,7 +136,7 @@ pub async fn check(
     context: &Context,
     found: &mut Found,
     workflow: &str,
-    (known, ignore_source): (Option<Asked>, bool),
+    (known, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
 ) -> Result<Ready> {
     prove(context, found, workflow, (known, ignore_source, CATCH_UP), lock).await
@@ -162,7 +162,7 @@ async fn prove(
     context: &Context,
     found: &mut Found,
     workflow: &str,
-    (known, ignore_source, within): (Option<Asked>, bool, Duration),
+    (known, ignore_source, within): (Option<AskedSource>, bool, Duration),
     lock: &Lock,
 ) -> Result<Ready> {
     let seen = CompletionEvidence::read(context, found, workflow, known).await?;

@@ -9,7 +9,7 @@ use crate::workflow::overrides::Spelling;
 
 /// What tablets said.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Asked {
+pub struct ProbeAnswers {
     /// By alias; only tablets of types that can be streamed from.
     pub health: BTreeMap<String, Health>,
     /// By alias; only tablets that streams may read from and that are no primaries.

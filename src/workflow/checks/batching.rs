@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::answers::{Asked, Version};
+use super::answers::{ProbeAnswers, Version};
 use crate::error::check;
 use crate::tablet;
 use crate::workflow::findings::Finding;
@@ -20,7 +20,7 @@ pub struct Sides<'a> {
     pub target: &'a Keyspace,
     /// The source's tablets, by shard.
     pub tablets: &'a BTreeMap<String, Vec<Tablet>>,
-    pub asked: &'a Asked,
+    pub asked: &'a ProbeAnswers,
 }
 
 /// What becomes of a target shard's batching.
@@ -54,7 +54,7 @@ pub fn of(primary: &Tablet, sides: Sides<'_>, types: &[TabletType], keep: bool) 
     decide(&tablet::alias(primary), candidates.map(tablet::alias), asked)
 }
 
-fn decide(primary: &str, candidates: impl Iterator<Item = String>, asked: &Asked) -> Batching {
+fn decide(primary: &str, candidates: impl Iterator<Item = String>, asked: &ProbeAnswers) -> Batching {
     let version = version(&asked.target_versions, primary);
     if version.is_some_and(overrides::batches_rightly) {
         return Batching::Stays;
@@ -120,15 +120,18 @@ mod tests {
     use super::Spelling::{Dashes, Underscores};
     use super::*;
 
-    fn asked(target: (Option<Spelling>, Option<&str>), source: &[(&str, Option<Spelling>, Option<&str>)]) -> Asked {
+    fn asked(
+        target: (Option<Spelling>, Option<&str>),
+        source: &[(&str, Option<Spelling>, Option<&str>)],
+    ) -> ProbeAnswers {
         let told = |version: Option<&str>| version.map(str::to_owned).ok_or_else(|| "silent".to_owned());
         let spelled = source.iter().filter_map(|(alias, spelling, _)| Some(((*alias).to_owned(), (*spelling)?)));
-        Asked {
+        ProbeAnswers {
             target_spellings: target.0.map(|spelling| ("target".to_owned(), spelling)).into_iter().collect(),
             target_versions: vec![("target".into(), told(target.1))],
             source_spellings: spelled.collect(),
             source_versions: source.iter().map(|(alias, _, version)| ((*alias).to_owned(), told(*version))).collect(),
-            ..Asked::default()
+            ..ProbeAnswers::default()
         }
     }
 

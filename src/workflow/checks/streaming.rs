@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{Tablet, TabletType};
 
-use super::answers::Asked;
+use super::answers::ProbeAnswers;
 use super::servers::{Answers, Server};
 use crate::error::check;
 use crate::tablet;
@@ -197,7 +197,7 @@ pub fn disk(target: &str, shards: usize, bytes: u64) -> Finding {
 }
 
 /// Tablets that gave no answer, and what they said of vreplication's permissions.
-pub fn answers(asked: &Asked) -> Vec<Finding> {
+pub fn answers(asked: &ProbeAnswers) -> Vec<Finding> {
     let mut found = Vec::new();
     let sides = [(&check::SOURCE_NOT_ASKED, &asked.servers.source), (&check::TARGET_NOT_ASKED, &asked.servers.target)];
     for (check, servers) in sides {

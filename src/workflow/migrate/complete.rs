@@ -12,7 +12,7 @@ use crate::workflow::checks::cells::told;
 use crate::workflow::checks::complete::positions::is_snapshot;
 use crate::workflow::findings::{DryRun, Finding, Report};
 use crate::workflow::reads::found::Found;
-use crate::workflow::reads::source::{self, Asked};
+use crate::workflow::reads::source::{self, AskedSource};
 use crate::workflow::record::{self, Facts, Stored};
 use crate::workflow::way_back::kept_out;
 use crate::workflow::way_back::opening::{self, Opening};
@@ -179,7 +179,7 @@ async fn complete_locked(
     context: &Context,
     mut found: Found,
     (keyspace, workflow): (&str, &str),
-    (source, ignore_source): (Option<Asked>, bool),
+    (source, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
 ) -> Result<Told> {
     if let Err(error) = refuse(&found, workflow) {

@@ -26,7 +26,7 @@ use crate::workflow::checks::cells::{left_out, passed_over};
 use crate::workflow::findings::{DryRun, Report};
 use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::reads::clusters;
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::writes::locks::{CREATE_ACTION, locks};
 use crate::workflow::writes::refresh::{self, Missed};
 use crate::workflow::{Error, Result, names, status};
@@ -125,7 +125,7 @@ async fn create_locked(
 }
 
 /// The report with the cells of the target that were there when it was made and have been left out since.
-fn with_late_cells(report: &Report, situation: &Situation) -> Report {
+fn with_late_cells(report: &Report, situation: &ClusterState) -> Report {
     let mut report = report.clone();
     let mut late = left_out(&situation.target.keyspace.cells, "target");
     late.retain(|late| !report.findings.contains(late));

@@ -15,7 +15,7 @@ use crate::error::Reason;
 use crate::tablet::GetSchema;
 use crate::topo::{self, Record, Topo};
 use crate::vschema;
-use crate::workflow::checks::answers::Asked;
+use crate::workflow::checks::answers::ProbeAnswers;
 use crate::workflow::checks::batching::Sides;
 use crate::workflow::checks::keyspaces::without_primary;
 use crate::workflow::checks::tables::Definitions;
@@ -27,7 +27,7 @@ use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard, WithReplica
 use crate::workflow::{Error, Result};
 
 /// Both clusters.
-pub struct Situation {
+pub struct ClusterState {
     pub target: WithReplicas,
     pub target_vschema: Record<VSchema>,
     pub source: Source,
@@ -41,12 +41,12 @@ pub struct Situation {
     /// Tables of each target shard, in the order of the shards.
     pub target_tables: Vec<Definitions>,
     /// What tablets said for the checks.
-    pub asked: Asked,
+    pub asked: ProbeAnswers,
     /// Target shards of which a primary since an interrupted create may not have known that it denied tables.
     pub unaware: Vec<String>,
 }
 
-impl Situation {
+impl ClusterState {
     /// Reads both clusters: four waves of round trips, and one more where that of an interrupted create's primaries has to be asked for.
     pub async fn read(context: &Context, arguments: &Arguments, mount: &Topo) -> Result<Self> {
         let keyspace = &arguments.target_keyspace;

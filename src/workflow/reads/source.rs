@@ -273,13 +273,13 @@ impl SourceShard {
 }
 
 /// A source that was asked by what a record tells, with where it was looked for.
-pub struct Asked {
+pub struct AskedSource {
     pub(in crate::workflow) ask: Ask,
     pub(in crate::workflow) answer: std::result::Result<Source, String>,
 }
 
 /// Asks the source that a workflow's record tells of; `None` when no record tells.
-pub async fn source_by_record(context: &Context, keyspace: &str, workflow: &str) -> Option<Asked> {
+pub async fn source_by_record(context: &Context, keyspace: &str, workflow: &str) -> Option<AskedSource> {
     let stored = record::find(context.topo.global(), keyspace, workflow).await.ok().flatten()?;
     let Facts { mount, source: (keyspace, shards), tables, .. } = stored.facts;
     if shards.is_empty() {
@@ -287,7 +287,7 @@ pub async fn source_by_record(context: &Context, keyspace: &str, workflow: &str)
     }
     let ask = Ask { mount, keyspace, shards, tables, within: SOURCE_TIMEOUT, ..Ask::default() };
     let answer = read(context, &ask, None).await;
-    Some(Asked { ask, answer })
+    Some(AskedSource { ask, answer })
 }
 
 /// Source shards that are asked besides those that serve: those of the streams, which follow a source that is resharded,

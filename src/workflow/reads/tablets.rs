@@ -13,7 +13,7 @@ use super::replicas;
 use super::servers::{ask_source, ask_target};
 use crate::context::Context;
 use crate::error::Code;
-use crate::workflow::checks::answers::{Asked, Version};
+use crate::workflow::checks::answers::{ProbeAnswers, Version};
 use crate::workflow::checks::replicas::Replication;
 use crate::workflow::checks::servers::Server;
 use crate::workflow::checks::streaming::Health;
@@ -33,7 +33,7 @@ pub async fn ask(
     tablets: &BTreeMap<String, Vec<Tablet>>,
     types: &[TabletType],
     target: &Keyspace,
-) -> Asked {
+) -> ProbeAnswers {
     let primaries: BTreeSet<String> =
         source.shards.iter().filter_map(|s| s.primary.as_ref()).map(tablet::alias).collect();
     let mut of_source: Vec<BoxFuture<'_, OfSource>> = Vec::new();
@@ -54,7 +54,7 @@ pub async fn ask(
     let at_once = context.options.tablets_at_once;
     let asked = join(in_turns(of_source, at_once), in_turns(of_target, at_once));
     let (of_source, of_target) = deadline::scope(Some(until), asked).await;
-    let mut asked = Asked::default();
+    let mut asked = ProbeAnswers::default();
     of_source.into_iter().for_each(|told| asked.add_source(told));
     of_target.into_iter().for_each(|told| asked.add_target(told));
     asked
@@ -120,7 +120,7 @@ async fn ask_of_target(context: &Context, shard: String, tablet: &Tablet) -> OfT
     OfTarget { server: OfServer { server, version, spelling }, denied }
 }
 
-impl Asked {
+impl ProbeAnswers {
     fn add_source(&mut self, told: OfSource) {
         self.replication.extend(told.replication.map(|replication| (told.alias.clone(), replication)));
         self.health.insert(told.alias, told.health);

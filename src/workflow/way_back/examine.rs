@@ -14,7 +14,7 @@ use crate::workflow::checks::{
 };
 use crate::workflow::findings::{Finding, Report, Severity};
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::reads::{clusters, found};
 use crate::workflow::record::Phase;
 use crate::workflow::record::way_back::Facts;
@@ -28,7 +28,7 @@ const INSTEAD: [&str; 4] =
 pub struct Examined {
     pub arguments: Arguments,
     /// The source is the target in it.
-    pub situation: Situation,
+    pub situation: ClusterState,
     /// The streams of each source shard; empty when the plan is refused.
     pub sources: migrate_plan::Sources,
     /// Cells of the target in which they look for a tablet.
@@ -50,7 +50,7 @@ impl Examined {
 /// What keeps the clusters from being read; everything else is in the report.
 pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), facts: &Facts) -> Result<Examined> {
     let arguments = plan::arguments(names.0, names.1, facts);
-    let situation = Situation::read(mirror, &arguments, &context.topo).await?;
+    let situation = ClusterState::read(mirror, &arguments, &context.topo).await?;
     let mut back = Report::default();
     let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
     back.extend(keyspaces::same_keyspace(from, to));
@@ -98,7 +98,13 @@ fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     Finding { cause, mend, ..finding }
 }
 
-fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, cells: &[String], report: &mut Report) {
+fn at_servers(
+    context: &Context,
+    situation: &ClusterState,
+    arguments: &Arguments,
+    cells: &[String],
+    report: &mut Report,
+) {
     let asked = &situation.asked;
     let (candidates, types) = (situation.candidates(), arguments.tablet_types.as_slice());
     for own in situation.own_cells() {
@@ -124,7 +130,7 @@ fn whole_rows(finding: Finding) -> Finding {
     Finding { severity: Severity::Blocks, mend, ..finding }
 }
 
-fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Report) {
+fn at_definitions(situation: &ClusterState, arguments: &Arguments, report: &mut Report) {
     let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
     let tables = &arguments.include_tables;
     let named = |keyspace: &str, shard: &str| format!("{keyspace}/{shard}");

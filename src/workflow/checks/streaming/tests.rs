@@ -125,10 +125,10 @@ fn silence_is_told() {
     let told = server(100, &GOOD);
     let silent = Server { answers: Err("permission denied".into()), ..server(101, &[]) };
     let servers = |source: Server, target: Server| Servers { source: vec![source], target: vec![target] };
-    let fine = Asked { servers: servers(told.clone(), told.clone()), ..Asked::default() };
+    let fine = ProbeAnswers { servers: servers(told.clone(), told.clone()), ..ProbeAnswers::default() };
     assert!(answers(&fine).is_empty());
     let denied = vec![("zone2-0000000200".to_owned(), "user vt_filtered: no".to_owned())];
-    let asked = Asked { servers: servers(silent.clone(), silent), denied, ..Asked::default() };
+    let asked = ProbeAnswers { servers: servers(silent.clone(), silent), denied, ..ProbeAnswers::default() };
     let found: Vec<_> = answers(&asked).into_iter().map(|finding| (finding.id.as_str(), finding.severity)).collect();
     let unchecked = Severity::Unchecked;
     assert_eq!(

@@ -3,7 +3,7 @@
 use super::{Found, Told, step};
 use crate::context::Context;
 use crate::topo::Lock;
-use crate::workflow::reads::source::Asked;
+use crate::workflow::reads::source::AskedSource;
 use crate::workflow::way_back::kept_out;
 use crate::workflow::way_back::opening::Opening;
 use crate::workflow::{Result, readiness};
@@ -18,7 +18,7 @@ pub(super) async fn prove(
     context: &Context,
     found: &mut Found,
     workflow: &str,
-    (source, ignore_source): (Option<Asked>, bool),
+    (source, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
     (opening, told): (&mut Option<Opening<'_>>, &mut Told),
 ) -> Result<()> {
@@ -48,7 +48,7 @@ async fn ready(
     context: &Context,
     found: &mut Found,
     workflow: &str,
-    (source, ignore_source, is_denied): (Option<Asked>, bool, bool),
+    (source, ignore_source, is_denied): (Option<AskedSource>, bool, bool),
     lock: &Lock,
     told: &mut Told,
 ) -> Result<()> {

@@ -17,7 +17,7 @@ use crate::sql::ddl;
 use crate::tablet;
 use crate::topo::{self, Lock};
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::reads::{clusters, sizes};
 use crate::workflow::record::aware::Reign;
 use crate::workflow::record::{self, Facts, Phase, TableSize};
@@ -33,7 +33,7 @@ pub struct Creation<'a> {
     pub context: &'a Context,
     pub arguments: &'a Arguments,
     pub lock: &'a Lock,
-    pub situation: &'a Situation,
+    pub situation: &'a ClusterState,
     pub sources: &'a plan::Sources,
     /// Cells in which the streams look for a source tablet; empty for the target tablets' own.
     pub cells: &'a [String],

@@ -10,13 +10,13 @@ use crate::error::Reason;
 use crate::sql::{quote, rows};
 use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::reads::filled::{self, Which};
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::{Error, Result, names};
 
 /// Proves that tables which are there already hold no row, on those shards, given by index, that are `wanted`.
 pub async fn tables_are_empty(
     context: &Context,
-    situation: &Situation,
+    situation: &ClusterState,
     tables: &[String],
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
@@ -30,7 +30,7 @@ pub async fn tables_are_empty(
 /// them: somebody may have written since they were looked at.
 pub async fn tables_stayed_empty(
     context: &Context,
-    situation: &Situation,
+    situation: &ClusterState,
     tables: &[String],
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
@@ -39,7 +39,7 @@ pub async fn tables_stayed_empty(
 
 async fn are_empty(
     context: &Context,
-    situation: &Situation,
+    situation: &ClusterState,
     which: Which,
     wanted: &(dyn Fn(usize) -> bool + Sync),
     tables: &(dyn Fn(usize) -> Vec<String> + Sync),
@@ -67,7 +67,7 @@ async fn are_empty(
 }
 
 /// Proves that every target primary can convert from the source's time zone.
-pub async fn time_zone(context: &Context, situation: &Situation, arguments: &Arguments) -> Result<()> {
+pub async fn time_zone(context: &Context, situation: &ClusterState, arguments: &Arguments) -> Result<()> {
     let zone = &arguments.source_time_zone;
     if zone.is_empty() {
         return Ok(());

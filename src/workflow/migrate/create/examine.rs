@@ -19,14 +19,14 @@ use crate::workflow::checks::{
 use crate::workflow::findings::{Finding, Report};
 use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::reads::servers::auto_increments;
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::reads::{clusters, sequences as sequence_reads};
 use crate::workflow::record::Facts;
 use crate::workflow::{Result, plan};
 
 /// What create found out before it changes anything.
 pub struct Examined {
-    pub situation: Situation,
+    pub situation: ClusterState,
     /// What it is going to make.
     pub facts: Facts,
     /// The planned streams; empty when the plan is refused.
@@ -41,7 +41,7 @@ pub struct Examined {
 /// # Errors
 /// What keeps the clusters from being read, and a name that is taken; everything else is in the report.
 pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> Result<Examined> {
-    let situation = Situation::read(context, arguments, mount).await?;
+    let situation = ClusterState::read(context, arguments, mount).await?;
     let mut report = Report::default();
     report.extend(keyspaces::same_keyspace(&situation.source.keyspace, &situation.target.keyspace));
     let resumed = situation.resumed(arguments)?;
@@ -76,7 +76,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     let cells = report.absorb(situation.cells(arguments), keyspace)?;
     let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
     let filtering = plan::filtering(&input);
-    let looks = Looks { situation: &situation, arguments, tables: &tables, facts: &facts, filtering, fresh };
+    let looks = CreateChecks { situation: &situation, arguments, tables: &tables, facts: &facts, filtering, fresh };
     if !fresh && !sources.is_empty() {
         report.extend(rival::changed(&situation, &arguments.workflow, &sources, &tables));
     }
@@ -95,8 +95,8 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     Ok(Examined { facts, sources, cells: cells.unwrap_or_default(), report, situation })
 }
 
-struct Looks<'a> {
-    situation: &'a Situation,
+struct CreateChecks<'a> {
+    situation: &'a ClusterState,
     arguments: &'a Arguments,
     tables: &'a [String],
     /// What this create makes, or has begun to make.
@@ -107,7 +107,7 @@ struct Looks<'a> {
     fresh: bool,
 }
 
-impl Looks<'_> {
+impl CreateChecks<'_> {
     /// Whether the tablets that streams may pick serve now.
     fn serving(&self, cells: &[String]) -> Vec<Finding> {
         let candidates = self.situation.candidates();

@@ -2,12 +2,12 @@
 
 use crate::error::Reason;
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::reads::situation::{Left, Situation};
+use crate::workflow::reads::situation::{ClusterState, Left};
 use crate::workflow::record::{Facts, Phase, earlier};
 use crate::workflow::streams::{OnShard, TargetShard};
 use crate::workflow::{Error, Result};
 
-impl Situation {
+impl ClusterState {
     /// The facts of an interrupted create that this one goes on with; `None` for a fresh one.
     pub fn resumed(&self, arguments: &Arguments) -> Result<Option<Facts>> {
         let interrupted = self.interrupted();

@@ -7,7 +7,7 @@ use vtmigrated_proto::binlogdata::BinlogSource;
 use super::apply::Creation;
 use crate::error::{Reason, check};
 use crate::workflow::findings::Finding;
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Keyspace, Listed, OnShard};
 use crate::workflow::{Error, Result, names, plan, removal, rows};
@@ -88,7 +88,7 @@ impl Creation<'_> {
 
 /// What an interrupted create left and what the plan of now would not make: streams, for the vschemas, the source's shards, or
 /// the streams themselves were changed in between; streams whose tables are gone.
-pub fn changed(situation: &Situation, workflow: &str, sources: &plan::Sources, tables: &[String]) -> Vec<Finding> {
+pub fn changed(situation: &ClusterState, workflow: &str, sources: &plan::Sources, tables: &[String]) -> Vec<Finding> {
     let (keyspace, rows) = (&situation.target.keyspace, &situation.rows);
     let mut found = tables_gone(situation, workflow, tables);
     for (at, shard) in keyspace.shards.iter().enumerate() {
@@ -124,7 +124,7 @@ pub fn changed(situation: &Situation, workflow: &str, sources: &plan::Sources, t
 
 /// Tables that are gone on shards where streams of an interrupted create have copied: what the streams have done already
 /// would be missing in one that is made anew.
-fn tables_gone(situation: &Situation, workflow: &str, tables: &[String]) -> Vec<Finding> {
+fn tables_gone(situation: &ClusterState, workflow: &str, tables: &[String]) -> Vec<Finding> {
     let keyspace = &situation.target.keyspace;
     let shards = keyspace.shards.iter().zip(&situation.target_tables).enumerate();
     let mut found = Vec::new();

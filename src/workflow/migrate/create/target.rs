@@ -12,11 +12,11 @@ use crate::topo::{self, Lock};
 use crate::workflow::checks::batching;
 use crate::workflow::plan::Sources;
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::streams::{self, OnShard};
 use crate::workflow::{Error, Result};
 
-impl Situation {
+impl ClusterState {
     /// Denies clients tables on each target shard; reads pass where all tablets can tell them from writes.
     pub async fn deny(
         &self,

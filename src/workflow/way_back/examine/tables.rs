@@ -10,10 +10,10 @@ use crate::workflow::checks::tables::{Definitions, Shapes, auto_increment_column
 use crate::workflow::checks::vschema as vschema_checks;
 use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::reads::situation::Situation;
+use crate::workflow::reads::situation::ClusterState;
 
 /// All findings about tables. In the situation the source is the target.
-pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
+pub fn judge(situation: &ClusterState, arguments: &Arguments) -> Vec<Finding> {
     let tables = &arguments.include_tables;
     let shapes = table_shapes(tables, situation.first_source());
     let mut found = missing(tables, &situation.target_tables, &arguments.target_keyspace);
