@@ -16,7 +16,7 @@ use crate::workflow::checks::complete::diffs::{self, Diffs};
 use crate::workflow::checks::complete::source::Source;
 use crate::workflow::checks::complete::{Evidence, insist};
 use crate::workflow::findings::{Finding, Report, Severity};
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::reads::source::{self, Ask, AskedSource, asked};
 use crate::workflow::reads::{columns, copy_states, diffs as diff_reads, overrides as override_reads, replicas};
 use crate::workflow::rows::CopyStates;
@@ -49,7 +49,12 @@ struct CompletionEvidence {
 impl CompletionEvidence {
     /// One wave when the source is known, else as many as it takes to ask it. It is asked once more where streams seem to have
     /// applied what it has lost.
-    async fn read(context: &Context, found: &Found, workflow: &str, known: Option<AskedSource>) -> Result<Self> {
+    async fn read(
+        context: &Context,
+        found: &ExistingWorkflow,
+        workflow: &str,
+        known: Option<AskedSource>,
+    ) -> Result<Self> {
         let target = &found.target.keyspace;
         let origin = &found.origin;
         let facts = found.record.as_ref().map(|stored| &stored.facts);
@@ -76,7 +81,7 @@ impl CompletionEvidence {
         Ok(seen)
     }
 
-    fn evidence<'a>(&'a self, found: &'a Found, workflow: &'a str) -> Evidence<'a> {
+    fn evidence<'a>(&'a self, found: &'a ExistingWorkflow, workflow: &'a str) -> Evidence<'a> {
         Evidence {
             target: &found.target.keyspace,
             workflow,
@@ -95,7 +100,11 @@ impl CompletionEvidence {
 }
 
 /// What the source says: what is known already, when it is of the streams' source and of all their shards.
-async fn source(context: &Context, found: &Found, known: Option<AskedSource>) -> std::result::Result<Source, String> {
+async fn source(
+    context: &Context,
+    found: &ExistingWorkflow,
+    known: Option<AskedSource>,
+) -> std::result::Result<Source, String> {
     let streams = replicas::suspects(&found.target.keyspace, &found.rows, streams::now());
     let ask = Ask { streams, ..asked(found) };
     let covers = |known: &AskedSource| {
@@ -134,7 +143,7 @@ pub struct Ready {
 /// Refused with everything that blocks.
 pub async fn check(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
     (known, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
@@ -148,7 +157,7 @@ pub async fn check(
 /// The same; what does not answer in that time.
 pub async fn check_denied(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
     ignore_source: bool,
     lock: &Lock,
@@ -160,7 +169,7 @@ pub async fn check_denied(
 
 async fn prove(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
     (known, ignore_source, within): (Option<AskedSource>, bool, Duration),
     lock: &Lock,
@@ -194,7 +203,7 @@ async fn prove(
 /// Answers the streams, and what was ignored.
 async fn wait(
     context: &Context,
-    found: &Found,
+    found: &ExistingWorkflow,
     workflow: &str,
     seen: &CompletionEvidence,
     (ignore_source, within): (bool, Duration),
@@ -234,7 +243,7 @@ async fn wait(
 
 /// Why streams that did not reach their source's position cannot: what they read from gets nothing itself. Nothing when the
 /// source does not tell.
-async fn stalled(context: &Context, found: &Found, rows: &[OnShard], behind: &[Finding]) -> Vec<Finding> {
+async fn stalled(context: &Context, found: &ExistingWorkflow, rows: &[OnShard], behind: &[Finding]) -> Vec<Finding> {
     if behind.is_empty() {
         return Vec::new();
     }
@@ -267,7 +276,12 @@ fn vanished(keyspace: &str, workflow: &str, known: &BTreeSet<(usize, i32)>, rows
 }
 
 /// The same at one moment, without waiting for anything: what stands in the way, and what is worth a warning.
-pub async fn look(context: &Context, found: &Found, workflow: &str, ignore_source: bool) -> Result<Vec<Finding>> {
+pub async fn look(
+    context: &Context,
+    found: &ExistingWorkflow,
+    workflow: &str,
+    ignore_source: bool,
+) -> Result<Vec<Finding>> {
     let seen = CompletionEvidence::read(context, found, workflow, None).await?;
     let evidence = seen.evidence(found, workflow);
     let mut findings = insist(evidence.judge(), ignore_source).findings;
@@ -281,7 +295,7 @@ pub async fn look(context: &Context, found: &Found, workflow: &str, ignore_sourc
 ///
 /// # Errors
 /// The refusal, and reads of the target that fail.
-pub async fn refuse(context: &Context, found: &Found, workflow: &str, ignore_source: bool) -> Result<()> {
+pub async fn refuse(context: &Context, found: &ExistingWorkflow, workflow: &str, ignore_source: bool) -> Result<()> {
     let report = Report { findings: look(context, found, workflow, ignore_source).await? };
     if report.is_clear() {
         return Ok(());

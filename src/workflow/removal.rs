@@ -19,7 +19,7 @@ use vtmigrated_proto::topodata::Shard;
 
 use crate::context::Context;
 use crate::topo::{self, Conn, Expect, Lock, Record, Write, shard};
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::{self, Facts, Stored};
 use crate::workflow::streams::{Keyspace, WithReplicas};
 use crate::workflow::writes::delete::delete_streams;
@@ -47,7 +47,7 @@ pub struct Tables {
 
 /// What a workflow has on the target, and what becomes of it when it is taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traces {
+pub struct CreatedObjects {
     /// Shards that hold streams, by name.
     pub with_streams: Vec<String>,
     pub tables: Vec<(String, Tables)>,
@@ -70,7 +70,7 @@ pub struct Traces {
     pub keep_record: bool,
 }
 
-impl Traces {
+impl CreatedObjects {
     /// The steps that take it away, in their order: the streams go last but one, the record last.
     pub fn steps(&self, target: &Keyspace, workflow: &str) -> Vec<Step> {
         let all: Vec<String> = target.shards.iter().map(|shard| shard.name.clone()).collect();
@@ -125,9 +125,9 @@ impl Traces {
 pub struct Removal<'a> {
     pub context: &'a Context,
     pub lock: &'a Lock,
-    pub found: &'a Found,
+    pub found: &'a ExistingWorkflow,
     pub workflow: &'a str,
-    pub traces: Traces,
+    pub traces: CreatedObjects,
 }
 
 impl Removal<'_> {
@@ -197,7 +197,7 @@ impl Removal<'_> {
         }
     }
 
-    /// Stops the streams of [`Traces::with_streams`].
+    /// Stops the streams of [`CreatedObjects::with_streams`].
     pub async fn stop_streams(&self) -> Result<()> {
         self.lock.check().await?;
         let request = state_change(self.workflow, State::Stopped, None);

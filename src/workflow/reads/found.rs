@@ -18,7 +18,7 @@ use crate::workflow::streams::{self, Graphed, OnShard, Origin, TargetShard, With
 use crate::workflow::{Error, Result, names};
 
 /// A workflow with everything that ending it needs.
-pub struct Found {
+pub struct ExistingWorkflow {
     pub target: WithReplicas,
     pub vschema: Option<Record<VSchema>>,
     /// Why that cannot be decoded: whatever needs it [refuses](Self::refuse_unread_vschema).
@@ -40,7 +40,7 @@ pub struct Found {
     pub way_back: Option<back_record::Kept>,
 }
 
-impl Found {
+impl ExistingWorkflow {
     /// Reads a workflow: three waves, and one more where a shard had another primary since create and a tablet that may not know of
     /// denied tables. Its origin is the record's when no stream is left.
     ///

@@ -12,7 +12,7 @@ use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, Shard, Tablet, TabletAlias};
 use vtmigrated_proto::vschema::SrvVSchema;
 
-use super::found::Found;
+use super::found::ExistingWorkflow;
 use super::replicas::{self, SourceTopology, Suspect};
 use super::{clusters, columns as column_reads, sizes_now};
 use crate::context::Context;
@@ -299,7 +299,7 @@ pub fn shards_to_ask(origin: &Origin, facts: Option<&Facts>) -> Vec<String> {
 }
 
 /// What the source of a workflow is asked.
-pub fn asked(found: &Found) -> Ask {
+pub fn asked(found: &ExistingWorkflow) -> Ask {
     let origin = &found.origin;
     Ask {
         mount: origin.mount.clone(),

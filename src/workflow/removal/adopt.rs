@@ -4,7 +4,7 @@
 use super::replaced;
 use crate::context::Context;
 use crate::workflow::Result;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::{self, Facts, Phase, Stored};
 use crate::workflow::streams::{self, TargetShard};
 
@@ -13,7 +13,7 @@ use crate::workflow::streams::{self, TargetShard};
 ///
 /// # Errors
 /// The tablets'.
-pub async fn adopted(context: &Context, found: &Found, workflow: &str) -> Result<Option<Stored>> {
+pub async fn adopted(context: &Context, found: &ExistingWorkflow, workflow: &str) -> Result<Option<Stored>> {
     if found.record.is_some() || found.unreadable.is_some() || found.rows.is_empty() || found.keeps_earlier() {
         return Ok(None);
     }

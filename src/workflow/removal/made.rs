@@ -7,7 +7,7 @@ use futures::future::join_all;
 use vtmigrated_proto::query::QueryResult;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::{Removal, Tables, Traces};
+use super::{CreatedObjects, Removal, Tables};
 use crate::context::Context;
 use crate::sql::{quote, rows};
 use crate::tablet;
@@ -80,7 +80,7 @@ impl Removal<'_> {
     }
 }
 
-impl Traces {
+impl CreatedObjects {
     /// Notes when tables were made that may be taken away from now on. What is not there is not taken.
     pub(super) fn note(&mut self, made_at: MadeAt) {
         let Self { mark, tables, .. } = self;

@@ -6,7 +6,7 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 
 use crate::context::Context;
 use crate::topo::Lock;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::streams::{OnShard, has_copied};
 use crate::workflow::writes::streams::state_change;
 use crate::workflow::{Error, Result, overrides, rows};
@@ -35,7 +35,12 @@ fn is_starting(stream: &Stream) -> bool {
 ///
 /// # Errors
 /// Those of the tablets and of the lock.
-pub async fn quieten(context: &Context, lock: &Lock, found: &mut Found, workflow: &str) -> Result<Vec<Quieted>> {
+pub async fn quieten(
+    context: &Context,
+    lock: &Lock,
+    found: &mut ExistingWorkflow,
+    workflow: &str,
+) -> Result<Vec<Quieted>> {
     let starting = found.rows.iter().filter(|row| row.found.streams.iter().any(is_starting));
     let quieted = |row: &OnShard| {
         let streams = &row.found.streams;
@@ -55,14 +60,20 @@ pub async fn quieten(context: &Context, lock: &Lock, found: &mut Found, workflow
 ///
 /// # Errors
 /// Those of the tablets and of the lock.
-pub async fn restart(context: &Context, lock: &Lock, found: &Found, workflow: &str, quieted: &[Quieted]) -> Result<()> {
+pub async fn restart(
+    context: &Context,
+    lock: &Lock,
+    found: &ExistingWorkflow,
+    workflow: &str,
+    quieted: &[Quieted],
+) -> Result<()> {
     set_state(context, lock, found, (workflow, State::Running), quieted).await
 }
 
 async fn set_state(
     context: &Context,
     lock: &Lock,
-    found: &Found,
+    found: &ExistingWorkflow,
     (workflow, state): (&str, State),
     quieted: &[Quieted],
 ) -> Result<()> {

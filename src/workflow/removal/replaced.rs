@@ -11,18 +11,18 @@ use crate::context::Context;
 use crate::topo::Lock;
 use crate::workflow::checks::complete::replaced::{self, Noted};
 use crate::workflow::reads::copy_states;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::Facts;
 use crate::workflow::streams::{self, Listed, TargetShard};
 use crate::workflow::{Error, Result, rows};
 
 /// The workflow's record, or that of an earlier one.
-fn record(found: &Found) -> Option<&Facts> {
+fn record(found: &ExistingWorkflow) -> Option<&Facts> {
     found.record.as_ref().or(found.earlier.as_ref()).map(|stored| &stored.facts)
 }
 
 /// Streams of a shard that the workflow's record lists, or that of an earlier one, and that are gone: ids, ascending.
-pub fn gone(found: &Found, shard: &TargetShard) -> Vec<i64> {
+pub fn gone(found: &ExistingWorkflow, shard: &TargetShard) -> Vec<i64> {
     let at = found.target.keyspace.shards.iter().position(|known| known.name == shard.name);
     let present: BTreeSet<i32> = at.into_iter().flat_map(|at| streams::on(&found.rows, at)).map(|s| s.id).collect();
     let facts = record(found).filter(|facts| facts.may_be_about(&shard.name, shard.record.created));
@@ -31,10 +31,10 @@ pub fn gone(found: &Found, shard: &TargetShard) -> Vec<i64> {
     listed.difference(&present).map(|id| i64::from(*id)).collect()
 }
 
-/// Deletes what such streams have left, once those are gone that [`Found`] has: one wave, and none where no stream was replaced. What
+/// Deletes what such streams have left, once those are gone that [`ExistingWorkflow`] has: one wave, and none where no stream was replaced. What
 /// no record lists is what the verdict takes for the workflow's, and costs a wave to be found: none where a record lists all streams
 /// that there are, and none of its is gone. The notes of keys go with it where
-/// the workflow had streams and keys were given back. Streams that copied when [`Found`] was read may have been replaced before
+/// the workflow had streams and keys were given back. Streams that copied when [`ExistingWorkflow`] was read may have been replaced before
 /// they were stopped; for them, too, it is one wave.
 ///
 /// # Errors
@@ -42,7 +42,7 @@ pub fn gone(found: &Found, shard: &TargetShard) -> Vec<i64> {
 pub async fn forget(
     context: &Context,
     lock: &Lock,
-    found: &Found,
+    found: &ExistingWorkflow,
     workflow: &str,
     keys_given_back: bool,
 ) -> Result<()> {
@@ -81,7 +81,7 @@ pub async fn forget(
 ///
 /// # Errors
 /// The tablets'.
-pub async fn all(context: &Context, found: &Found, workflow: &str) -> Result<Listed> {
+pub async fn all(context: &Context, found: &ExistingWorkflow, workflow: &str) -> Result<Listed> {
     let asked = found.target.keyspace.shards.iter().enumerate().map(|(at, shard)| async move {
         let had: Vec<&Stream> = streams::on(&found.rows, at).collect();
         let ids = on(context, found, (shard, workflow), &had).await?;
@@ -94,7 +94,7 @@ pub async fn all(context: &Context, found: &Found, workflow: &str) -> Result<Lis
 /// The same on one shard, on which the workflow has the streams `had`.
 async fn on(
     context: &Context,
-    found: &Found,
+    found: &ExistingWorkflow,
     (shard, workflow): (&TargetShard, &str),
     had: &[&Stream],
 ) -> Result<BTreeSet<i64>> {
@@ -110,7 +110,7 @@ async fn on(
 /// Streams that are gone and no record lists, which the verdict takes for the workflow's. `had` are those that it had on the shard.
 async fn unlisted(
     context: &Context,
-    found: &Found,
+    found: &ExistingWorkflow,
     (shard, workflow): (&TargetShard, &str),
     had: &[&Stream],
 ) -> Result<Vec<i64>> {

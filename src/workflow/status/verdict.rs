@@ -11,7 +11,7 @@ use crate::workflow::checks::complete::{Evidence, diffs, summary, tables as tabl
 use crate::workflow::checks::{sequences, shared};
 use crate::workflow::findings::{Finding, Report};
 use crate::workflow::reads::columns::columns_of;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::reads::servers::auto_increments;
 use crate::workflow::reads::{
     copy_states, diffs as diff_reads, maxima, overrides as override_reads, replicas, sequences as sequence_reads,
@@ -45,14 +45,14 @@ pub struct Verdict {
 pub async fn verdict(context: &Context, keyspace: &str, workflow: &str) -> Result<Verdict> {
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
-    let found = Found::read(context, keyspace, workflow).await?;
+    let found = ExistingWorkflow::read(context, keyspace, workflow).await?;
     let theirs = shared::told_of_another((keyspace, workflow), &found.rows);
     let known = theirs.into_iter().chain(refusals(&found, workflow)).collect();
     judged(context, &found, workflow, known).await
 }
 
 /// What complete refuses before it looks at the streams' copies and positions.
-fn refusals(found: &Found, workflow: &str) -> Vec<Finding> {
+fn refusals(found: &ExistingWorkflow, workflow: &str) -> Vec<Finding> {
     if found.handed_over() {
         return Vec::new();
     }
@@ -73,12 +73,12 @@ pub(in crate::workflow) async fn of_way_back(
 ) -> Result<Verdict> {
     names::check_keyspace("target", &facts.keyspace)?;
     names::check_workflow(workflow)?;
-    let found = Found::read_way_back(context, facts, workflow).await?;
+    let found = ExistingWorkflow::read_way_back(context, facts, workflow).await?;
     judged(context, &found, workflow, Vec::new()).await
 }
 
 /// `known`: what else blocks it.
-async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Finding>) -> Result<Verdict> {
+async fn judged(context: &Context, found: &ExistingWorkflow, workflow: &str, known: Vec<Finding>) -> Result<Verdict> {
     let target = &found.target.keyspace;
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let begun = record::has_begun(&found.rows, facts);
@@ -146,7 +146,7 @@ async fn judged(context: &Context, found: &Found, workflow: &str, known: Vec<Fin
 }
 
 /// What only warns of the tables of a workflow: their denials, how vtgate finds them, and where it gets their ids.
-async fn of_tables(context: &Context, found: &Found, columns: &[(String, Columns)]) -> Vec<Finding> {
+async fn of_tables(context: &Context, found: &ExistingWorkflow, columns: &[(String, Columns)]) -> Vec<Finding> {
     let (target, tables) = (&found.target.keyspace, &found.origin.tables);
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();

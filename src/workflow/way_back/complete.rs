@@ -15,7 +15,7 @@ use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
 use crate::workflow::names::back::{self, command};
 use crate::workflow::names::{self};
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::listed;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::streams::{self, Keyspace, WithReplicas};
@@ -252,8 +252,8 @@ impl Going<'_> {
     }
 
     /// Both sides, when going back may be tried.
-    async fn look(&self, facts: &Facts) -> Result<(Found, WithReplicas)> {
-        let mut found = Found::read_way_back(self.mirror, facts, self.back).await?;
+    async fn look(&self, facts: &Facts) -> Result<(ExistingWorkflow, WithReplicas)> {
+        let mut found = ExistingWorkflow::read_way_back(self.mirror, facts, self.back).await?;
         if !side::are_ours(&found.rows, self.back, facts)? {
             return Err(side::taken(self.back, facts));
         }
@@ -309,7 +309,7 @@ impl Going<'_> {
 
     /// Waits until every stream is at the position that the target has now, a shorter time where the target is denied to clients, and
     /// proves that both sides had the same rows where the cut was not exact.
-    async fn ready(&self, found: &mut Found, facts: &Facts, is_denied: bool) -> Result<()> {
+    async fn ready(&self, found: &mut ExistingWorkflow, facts: &Facts, is_denied: bool) -> Result<()> {
         let (mirror, back, held) = (self.mirror, self.back, self.held);
         let ready = match is_denied {
             false => Box::pin(readiness::check(mirror, found, back, (None, false), held)).await,
@@ -352,7 +352,7 @@ impl Going<'_> {
 
 /// Lets streams of a way back that were stopped for good run on. `held` are the locks of the source.
 pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held: &Lock) -> Result<()> {
-    let mut found = match Found::read_way_back(mirror, facts, back).await {
+    let mut found = match ExistingWorkflow::read_way_back(mirror, facts, back).await {
         // there are none
         Err(error) if error.reason() == Reason::WORKFLOW_UNKNOWN => return Ok(()),
         found => found?,

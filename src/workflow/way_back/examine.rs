@@ -154,7 +154,7 @@ fn at_definitions(situation: &ClusterState, arguments: &Arguments, report: &mut 
 
 /// Whether the migration is at a point where its way back can be prepared: it was made by this program, is whole, and
 /// nobody can write to the target yet.
-pub fn migration(found: &found::Found, workflow: &str) -> Vec<Finding> {
+pub fn migration(found: &found::ExistingWorkflow, workflow: &str) -> Vec<Finding> {
     let target = &found.target.keyspace;
     let subject = format!("workflow {}.{workflow}", target.name);
     let bad = |cause: &str, mend: &str| Finding::new(&check::WAY_BACK_TOO_LATE, &subject, cause, mend);

@@ -18,7 +18,7 @@ use crate::error::Reason;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
 use crate::workflow::names::back;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::streams::{self, Keyspace, Listed, Origin};
 use crate::workflow::writes::refresh::Missed;
@@ -75,7 +75,7 @@ impl<'a> Opening<'a> {
         context: &'a Context,
         names: (&'a str, &'a str),
         facts: &Facts,
-        found: Option<&Found>,
+        found: Option<&ExistingWorkflow>,
         lock: &Lock,
     ) -> Self {
         let trouble = found.and_then(|found| hopeless(facts, found, names.1));
@@ -276,7 +276,7 @@ pub(super) async fn tell_again(
 
 /// Why there cannot be a way back for a migration: it was prepared for another one, or clients could write to the target before
 /// its positions are noted.
-fn hopeless(facts: &Facts, found: &Found, workflow: &str) -> Option<String> {
+fn hopeless(facts: &Facts, found: &ExistingWorkflow, workflow: &str) -> Option<String> {
     if !is_for(facts, found) {
         return Some(OTHER.to_owned());
     }
@@ -287,7 +287,7 @@ fn hopeless(facts: &Facts, found: &Found, workflow: &str) -> Option<String> {
 }
 
 /// Whether a way back was prepared for this migration.
-pub(super) fn is_for(facts: &Facts, found: &Found) -> bool {
+pub(super) fn is_for(facts: &Facts, found: &ExistingWorkflow) -> bool {
     is_of(facts, &found.origin, &streams::list(&found.target.keyspace, &found.rows))
 }
 

@@ -14,7 +14,7 @@ use crate::workflow::names;
 use crate::workflow::names::back::{self, command};
 use crate::workflow::plan::arguments::on_ddl;
 use crate::workflow::reads::clusters;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::way_back::{self as back_record, Config, Facts, Phase};
 use crate::workflow::streams::{self, Keyspace};
 use crate::workflow::writes::locks::locks;
@@ -44,7 +44,7 @@ pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     check_names(names)?;
     if arguments.dry_run {
-        let found = Found::read(context, names.0, names.1).await?;
+        let found = ExistingWorkflow::read(context, names.0, names.1).await?;
         let (facts, examined, report) = Box::pin(look(context, &found, arguments)).await?;
         return Ok(dry(names, &facts, &examined, report));
     }
@@ -77,7 +77,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         }
         _ => {}
     }
-    let found = Found::read(context, names.0, names.1).await?;
+    let found = ExistingWorkflow::read(context, names.0, names.1).await?;
     let (mut facts, examined, report) = Box::pin(look(context, &found, arguments)).await?;
     if let Some(stored) = stored.as_ref().filter(|stored| !is_same(stored, &facts)) {
         return Err(other(names, stored));
@@ -176,7 +176,7 @@ fn taken(name: &str, theirs: &TopoConfig) -> Error {
 }
 
 /// Everything that is known without a lock.
-async fn look(context: &Context, found: &Found, arguments: &Arguments) -> Result<(Facts, Examined, Report)> {
+async fn look(context: &Context, found: &ExistingWorkflow, arguments: &Arguments) -> Result<(Facts, Examined, Report)> {
     let facts = facts(context, found, arguments).await?;
     let mirror = mirror::to_read(context, &facts).await?;
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
@@ -221,7 +221,7 @@ fn at_ddl(facts: &Facts) -> &'static str {
 }
 
 /// The facts of a way back that is to be prepared.
-async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Result<Facts> {
+async fn facts(context: &Context, found: &ExistingWorkflow, arguments: &Arguments) -> Result<Facts> {
     let Arguments { keyspace, workflow, topo_server, on_ddl: wanted, .. } = arguments;
     let origin = &found.origin;
     let mount = clusters::mount(context, &origin.mount).await?;

@@ -15,7 +15,7 @@ use crate::workflow::checks::complete;
 use crate::workflow::findings::{Finding, Report, Severity};
 use crate::workflow::names::back::{self, command, vdiff_command};
 use crate::workflow::names::{self};
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::way_back::{Facts, Phase};
 use crate::workflow::status::verdict;
 use crate::workflow::streams::{self, Keyspace, OnShard, lag};
@@ -127,7 +127,7 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
         let mirror = mirror::to_read(context, facts).await?;
         examine(context, &mirror, names, facts).await
     };
-    let (found, examined) = join(Found::read(context, names.0, names.1), told_by(facts, examined)).await;
+    let (found, examined) = join(ExistingWorkflow::read(context, names.0, names.1), told_by(facts, examined)).await;
     let mut findings = match found {
         Ok(found) if !opening::is_for(facts, &found) => {
             let mend = format!("take it away, and prepare anew: {}", command("cancel", names));

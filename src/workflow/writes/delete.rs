@@ -9,7 +9,7 @@ use super::streams::each;
 use crate::context::Context;
 use crate::tablet::{self, db_name};
 use crate::topo::Lock;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::streams::WithReplicas;
 use crate::workflow::{Error, Result, rows};
 
@@ -62,7 +62,7 @@ async fn delete_diffs_on(context: &Context, tablet: &Tablet, (keyspace, workflow
 ///
 /// # Errors
 /// `PRIMARY_CHANGED`, and those of the tablets.
-pub async fn delete_streams(context: &Context, lock: &Lock, found: &Found, workflow: &str) -> Result<()> {
+pub async fn delete_streams(context: &Context, lock: &Lock, found: &ExistingWorkflow, workflow: &str) -> Result<()> {
     let target = &found.target.keyspace;
     let names = (target.name.as_str(), workflow);
     lock.check().await?;

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::sql;
 use crate::topo::Lock;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::streams::{self, FROZEN, Keyspace, OnShard, TargetShard};
 use crate::workflow::{Error, Result, overrides, rows};
 
@@ -19,7 +19,7 @@ use crate::workflow::{Error, Result, overrides, rows};
 ///
 /// A tablet starts the streams of a diff that it works on again, marked or not, whenever it is done with a table (Vitess 22.0.4
 /// and 24.0.4, `restartTargetVReplicationStreams`): diffs that go on by themselves are stopped, and then the streams once more.
-pub async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<Vec<String>> {
+pub async fn freeze(context: &Context, found: &ExistingWorkflow, workflow: &str, lock: &Lock) -> Result<Vec<String>> {
     stop(context, found, workflow, lock).await?;
     let (mut rows, diffs) = try_join(streams(context, found, workflow), diffs(context, found, workflow)).await?;
     if !diffs.is_empty() {
@@ -36,14 +36,14 @@ pub async fn freeze(context: &Context, found: &Found, workflow: &str, lock: &Loc
 ///
 /// # Errors
 /// `NOT_FROZEN`, with nothing handed over.
-pub async fn see_frozen(context: &Context, found: &Found, workflow: &str) -> Result<()> {
+pub async fn see_frozen(context: &Context, found: &ExistingWorkflow, workflow: &str) -> Result<()> {
     if found.handed_over() {
         return Ok(());
     }
     stand(&streams(context, found, workflow).await?, &found.rows)
 }
 
-async fn streams(context: &Context, found: &Found, workflow: &str) -> Result<Vec<OnShard>> {
+async fn streams(context: &Context, found: &ExistingWorkflow, workflow: &str) -> Result<Vec<OnShard>> {
     found.target.keyspace.workflows(context, &[workflow.to_owned()]).await
 }
 
@@ -56,7 +56,7 @@ fn stand(rows: &[OnShard], known: &[OnShard]) -> Result<()> {
     Err(Error::Refused { code: Code::Aborted, reason: Reason::NOT_FROZEN, text, help: "run the command again".into() })
 }
 
-async fn stop(context: &Context, found: &Found, workflow: &str, lock: &Lock) -> Result<()> {
+async fn stop(context: &Context, found: &ExistingWorkflow, workflow: &str, lock: &Lock) -> Result<()> {
     lock.check().await?;
     let request = state_change(workflow, State::Stopped, Some(FROZEN));
     let shards = with_streams(&found.target.keyspace, &found.rows);
@@ -92,7 +92,7 @@ impl Diff<'_> {
 const MAX_DIFFS: u64 = 1_000;
 
 /// The diffs of a workflow that are under way, or that their tablets try again by themselves: one wave.
-async fn diffs<'f>(context: &Context, found: &'f Found, workflow: &str) -> Result<Vec<Diff<'f>>> {
+async fn diffs<'f>(context: &Context, found: &'f ExistingWorkflow, workflow: &str) -> Result<Vec<Diff<'f>>> {
     let keyspace = &found.target.keyspace;
     let query = rows::diffs_under_way(&keyspace.name, workflow);
     let mut asked = Vec::new();

@@ -7,16 +7,16 @@ use super::streams::{each, state_change};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::Lock;
-use crate::workflow::reads::found::Found;
+use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::{self, Facts, Stored, unreadable};
 use crate::workflow::streams::{self, OnShard};
 use crate::workflow::{Error, Result, overrides};
 
 /// Starts the streams that complete stopped for good, and takes its mark out of the record. Their tables must still be
-/// denied to clients: see [`Found::may_run_on`].
+/// denied to clients: see [`ExistingWorkflow::may_run_on`].
 pub(in crate::workflow) async fn run_on(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
     lock: &Lock,
 ) -> Result<()> {
@@ -62,7 +62,7 @@ pub async fn start(context: &Context, keyspace: &str, workflow: &str) -> Result<
 }
 
 async fn start_locked(context: &Context, keyspace: &str, workflow: &str, lock: &Lock) -> Result<()> {
-    let mut found = Found::read(context, keyspace, workflow).await?;
+    let mut found = ExistingWorkflow::read(context, keyspace, workflow).await?;
     if let Some(shard) = found.unaware_primary().filter(|_| !found.handed_over()) {
         let text = format!(
             "cannot start a workflow when it is frozen: the primary of shard {keyspace}/{shard}, or one since create, did not read that \

@@ -1,6 +1,6 @@
 //! The proof that nothing of the source is lost, and, for a way back, that clients cannot write there any more when it is made.
 
-use super::{Found, Told, step};
+use super::{ExistingWorkflow, Told, step};
 use crate::context::Context;
 use crate::topo::Lock;
 use crate::workflow::reads::source::AskedSource;
@@ -16,7 +16,7 @@ use crate::workflow::{Result, readiness};
 /// Refused with what blocks; the denial is there still.
 pub(super) async fn prove(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
     (source, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
@@ -46,7 +46,7 @@ pub(super) async fn prove(
 
 async fn ready(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
     (source, ignore_source, is_denied): (Option<AskedSource>, bool, bool),
     lock: &Lock,
