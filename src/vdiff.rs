@@ -28,7 +28,7 @@ use crate::error::Reason;
 use crate::failure::{Error, Result};
 use crate::workflow::checks::absent;
 use crate::workflow::names;
-use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow};
 
 /// A target shard that the workflow has streams on.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ async fn targets(context: &Context, whose: Whose<'_>) -> Result<Vec<Target>> {
 ///
 /// # Errors
 /// Stock's `no streams found in keyspace <keyspace> for <workflow>`.
-fn of(loaded: &Keyspace, workflow: &str, found: Vec<OnShard>) -> Result<Vec<Target>> {
+fn of(loaded: &Keyspace, workflow: &str, found: Vec<ShardWorkflow>) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for on_shard in found {
         let Some(shard) = loaded.shards.get(on_shard.shard) else { continue };

@@ -25,7 +25,7 @@ use crate::workflow::findings::{Finding, Severity};
 use crate::workflow::names::{self, back};
 use crate::workflow::record::{self, Facts, Known, earlier, way_back as back_record};
 use crate::workflow::removal::others::Others;
-use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow};
 use crate::workflow::{Error, Result};
 use plan::Plan;
 
@@ -218,7 +218,7 @@ async fn in_keyspace(
                 continue;
             }
         };
-        let rows: Vec<&OnShard> = seen.rows.iter().filter(|row| row.found.workflow == *workflow).collect();
+        let rows: Vec<&ShardWorkflow> = seen.rows.iter().filter(|row| row.found.workflow == *workflow).collect();
         if !seen.all_answered {
             continue;
         }
@@ -241,9 +241,9 @@ async fn of_record(
     target: &Keyspace,
     workflow: &str,
     facts: &Facts,
-    rows: &[&OnShard],
+    rows: &[&ShardWorkflow],
     records: &[&Known],
-    all_rows: &[OnShard],
+    all_rows: &[ShardWorkflow],
 ) -> Result<Option<Leftover>> {
     let keyspace = &target.name;
     let subject = format!("workflow {keyspace}.{workflow}");
@@ -316,11 +316,11 @@ fn of_earlier(subject: String) -> Leftover {
 }
 
 /// Streams of workflows that no record tells of, and that nobody can go on with.
-fn without_record(keyspace: &str, rows: &[OnShard], told: &BTreeSet<&str>) -> Vec<Leftover> {
-    let ours = |row: &&OnShard| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
+fn without_record(keyspace: &str, rows: &[ShardWorkflow], told: &BTreeSet<&str>) -> Vec<Leftover> {
+    let ours = |row: &&ShardWorkflow| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
     let frozen = rows.iter().filter(ours).filter(|row| streams::any_frozen([*row]));
-    let named: BTreeMap<&str, &OnShard> = frozen.map(|row| (row.found.workflow.as_str(), row)).collect();
-    let left = |(workflow, row): (&str, &OnShard)| {
+    let named: BTreeMap<&str, &ShardWorkflow> = frozen.map(|row| (row.found.workflow.as_str(), row)).collect();
+    let left = |(workflow, row): (&str, &ShardWorkflow)| {
         let of = row.found.streams.iter().find_map(|stream| back::whose(stream, workflow));
         of.map_or_else(|| interrupted(keyspace, workflow), |of| going_back(keyspace, workflow, of))
     };

@@ -20,7 +20,7 @@ use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::reads::source::{self, Ask, AskedSource, asked};
 use crate::workflow::reads::{columns, copy_states, diffs as diff_reads, overrides as override_reads, replicas};
 use crate::workflow::rows::CopyStates;
-use crate::workflow::streams::{self, Keyspace, OnShard, any_frozen, ids};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, any_frozen, ids};
 use crate::workflow::writes::thaw;
 use crate::workflow::{Error, Result};
 use refusal::refusal;
@@ -39,7 +39,7 @@ struct CompletionEvidence {
     states: Vec<CopyStates>,
     /// Of streams that are gone.
     orphaned: Vec<CopyStates>,
-    rows: Vec<OnShard>,
+    rows: Vec<ShardWorkflow>,
     diffs: Diffs,
     columns: Vec<(String, Columns)>,
     /// Target shards that did not tell their columns.
@@ -124,7 +124,7 @@ async fn source(
 #[derive(Default)]
 pub struct Ready {
     /// Its streams as they were judged.
-    pub rows: Vec<OnShard>,
+    pub rows: Vec<ShardWorkflow>,
     /// What would have blocked, had the caller not insisted.
     pub ignored: Vec<Finding>,
     /// What nobody told.
@@ -207,7 +207,7 @@ async fn wait(
     workflow: &str,
     seen: &CompletionEvidence,
     (ignore_source, within): (bool, Duration),
-) -> Result<(Vec<OnShard>, Vec<Finding>)> {
+) -> Result<(Vec<ShardWorkflow>, Vec<Finding>)> {
     let target = &found.target.keyspace;
     let names = [workflow.to_owned()];
     let evidence = seen.evidence(found, workflow);
@@ -243,7 +243,12 @@ async fn wait(
 
 /// Why streams that did not reach their source's position cannot: what they read from gets nothing itself. Nothing when the
 /// source does not tell.
-async fn stalled(context: &Context, found: &ExistingWorkflow, rows: &[OnShard], behind: &[Finding]) -> Vec<Finding> {
+async fn stalled(
+    context: &Context,
+    found: &ExistingWorkflow,
+    rows: &[ShardWorkflow],
+    behind: &[Finding],
+) -> Vec<Finding> {
     if behind.is_empty() {
         return Vec::new();
     }
@@ -265,7 +270,7 @@ fn is_of_another_source(finding: &Finding) -> bool {
 }
 
 /// Streams that were there when complete was called and are not any more.
-fn vanished(keyspace: &str, workflow: &str, known: &BTreeSet<(usize, i32)>, rows: &[OnShard]) -> Option<Finding> {
+fn vanished(keyspace: &str, workflow: &str, known: &BTreeSet<(usize, i32)>, rows: &[ShardWorkflow]) -> Option<Finding> {
     let gone: Vec<String> = known.difference(&ids(rows)).map(|(_, id)| id.to_string()).collect();
     if gone.is_empty() {
         return None;
@@ -307,7 +312,7 @@ pub async fn refuse(context: &Context, found: &ExistingWorkflow, workflow: &str,
 /// The refusal. Where streams are behind, overrides that their tablets do not read are told with it: nothing else would say why.
 async fn refused(
     context: &Context,
-    (target, rows): (&Keyspace, &[OnShard]),
+    (target, rows): (&Keyspace, &[ShardWorkflow]),
     workflow: &str,
     reasons: Vec<&Finding>,
 ) -> Error {

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::topo::{self, Conn, Expect, Lock, Record, Write, shard};
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::{self, Facts, Stored};
-use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::streams::{Keyspace, KeyspaceTablets};
 use crate::workflow::writes::delete::delete_streams;
 use crate::workflow::writes::denied::{NOT_STOPPED, as_read, hand_over, lift, with_primaries_kept};
 use crate::workflow::writes::freeze;
@@ -131,7 +131,7 @@ pub struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    fn target(&self) -> &WithReplicas {
+    fn target(&self) -> &KeyspaceTablets {
         &self.found.target
     }
 
@@ -273,7 +273,7 @@ async fn read_again(global: &std::sync::Arc<dyn Conn>, keyspace: &Keyspace) -> R
 
 /// Builds the secondary keys that the tablets took from tables and have not given back, for the copy was not finished: only
 /// the streams know of them.
-pub async fn give_keys_back(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
+pub async fn give_keys_back(context: &Context, lock: &Lock, target: &KeyspaceTablets, workflow: &str) -> Result<()> {
     lock.check().await?;
     let given = target.keyspace.shards.iter().map(|shard| async move {
         let primary = shard.primary()?;

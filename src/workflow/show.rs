@@ -37,7 +37,7 @@ pub struct Query {
 }
 
 /// What one shard's primary knows.
-struct OnShard {
+struct ShardWorkflow {
     workflows: Vec<as_sent::Workflow>,
     beside: Beside,
 }
@@ -115,7 +115,11 @@ async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
     if query.shards.is_empty() { keyspace.answering(context).await } else { Ok(keyspace) }
 }
 
-async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: &Query) -> tablet::Result<OnShard> {
+async fn ask(
+    context: &Context,
+    on: &vtmigrated_proto::topodata::Tablet,
+    query: &Query,
+) -> tablet::Result<ShardWorkflow> {
     let request = ReadVReplicationWorkflowsRequest {
         include_workflows: Some(query.workflow.clone()).filter(|w| !w.is_empty()).into_iter().collect(),
         exclude_states: if query.active_only { vec![State::Stopped.into()] } else { Vec::new() },
@@ -132,7 +136,7 @@ async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: 
     };
     let (answers, logs) = join(try_join(workflows, copying), logs).await;
     let (workflows, copying) = answers?;
-    Ok(OnShard { workflows, beside: Beside { copying, logs } })
+    Ok(ShardWorkflow { workflows, beside: Beside { copying, logs } })
 }
 
 fn log_query(db_name: &str, workflow: &str) -> String {
@@ -170,9 +174,9 @@ fn time(text: &str) -> Option<Time> {
     Some(Time { seconds: sql_rows::epoch_seconds(text)?, nanoseconds: 0 })
 }
 
-fn assemble(keyspace: &Keyspace, found: Vec<OnShard>) -> Result<Vec<Workflow>> {
+fn assemble(keyspace: &Keyspace, found: Vec<ShardWorkflow>) -> Result<Vec<Workflow>> {
     let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
-    for (shard, OnShard { workflows: on_shard, beside }) in keyspace.shards.iter().zip(found) {
+    for (shard, ShardWorkflow { workflows: on_shard, beside }) in keyspace.shards.iter().zip(found) {
         for as_sent::Workflow { found, streams } in on_shard.into_iter().filter(|w| !w.streams.is_empty()) {
             let workflow = workflows.entry(found.workflow.clone()).or_insert_with(|| Workflow {
                 name: found.workflow.clone(),

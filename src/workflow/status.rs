@@ -36,7 +36,7 @@ use crate::workflow::reads::{columns, diffs, overrides as override_reads, replic
 use crate::workflow::record::unreadable::{self, Unreadable};
 use crate::workflow::record::{self, Facts, Kept, Stored, TableSize, earlier};
 use crate::workflow::rows::CopyStates;
-use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
+use crate::workflow::streams::{self, Keyspace, Origin, ShardWorkflow};
 use crate::workflow::traffic::{Rules, Traffic};
 use crate::workflow::{Result, names};
 use copying::ShardCopies;
@@ -273,7 +273,7 @@ impl StatusInputs<'_> {
 
 /// What the target primaries say about a workflow.
 pub(super) struct TargetStreams {
-    pub rows: Vec<OnShard>,
+    pub rows: Vec<ShardWorkflow>,
     /// For each shard.
     pub copying: Arc<Vec<ShardCopies>>,
     /// No sizes at create are known: the present ones are needed.
@@ -294,10 +294,10 @@ impl TargetStreams {
         target: &Keyspace,
         workflow: &str,
         needs_sizes: bool,
-    ) -> Result<(Self, Vec<OnShard>)> {
+    ) -> Result<(Self, Vec<ShardWorkflow>)> {
         let rows = target.workflows(context, &[]);
         let (rows, copying) = try_join(rows, copies(context, target, workflow, needs_sizes)).await?;
-        let (rows, others) = rows.into_iter().partition(|row: &OnShard| row.found.workflow == workflow);
+        let (rows, others) = rows.into_iter().partition(|row: &ShardWorkflow| row.found.workflow == workflow);
         Ok((Self { rows, copying: Arc::new(copying), needs_sizes }, others))
     }
 

@@ -48,7 +48,7 @@ pub struct TargetShard {
 }
 
 /// A workflow on one shard.
-pub struct OnShard {
+pub struct ShardWorkflow {
     /// Index into [`Keyspace::shards`].
     pub shard: usize,
     pub found: Found,
@@ -184,7 +184,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// Those of all shards together.
-    pub async fn workflows(&self, context: &Context, names: &[String]) -> Result<Vec<OnShard>> {
+    pub async fn workflows(&self, context: &Context, names: &[String]) -> Result<Vec<ShardWorkflow>> {
         self.primaries()?;
         let (found, silent) = self.workflows_told(context, names).await;
         let errors = silent.into_iter().map(|(_, error)| error).collect();
@@ -192,7 +192,11 @@ impl Keyspace {
     }
 
     /// The same of the shards whose primaries tell; and the places of the others, each with the reason.
-    pub async fn workflows_told(&self, context: &Context, names: &[String]) -> (Vec<OnShard>, Vec<(usize, Error)>) {
+    pub async fn workflows_told(
+        &self,
+        context: &Context,
+        names: &[String],
+    ) -> (Vec<ShardWorkflow>, Vec<(usize, Error)>) {
         let request = ReadVReplicationWorkflowsRequest { include_workflows: names.to_vec(), ..Default::default() };
         let reads = self.shards.iter().map(|shard| {
             let request = request.clone();
@@ -204,7 +208,7 @@ impl Keyspace {
             match answer {
                 Ok(answer) => {
                     let here = answer.workflows.into_iter().filter(|w| !w.streams.is_empty());
-                    told.extend(here.map(|found| OnShard { shard, found }));
+                    told.extend(here.map(|found| ShardWorkflow { shard, found }));
                 }
                 Err(error) => silent.push((shard, error)),
             }
@@ -214,16 +218,16 @@ impl Keyspace {
 }
 
 /// A keyspace together with the replicas of its shards, for refreshing them.
-pub struct WithReplicas {
+pub struct KeyspaceTablets {
     pub keyspace: Keyspace,
     /// Every tablet of each shard that has a hostname, primaries included; the key is the shard.
     pub tablets: BTreeMap<String, Vec<Tablet>>,
 }
 
-impl WithReplicas {
+impl KeyspaceTablets {
     /// Reads the primaries, replication graphs and all tablets of shards that were read already: two waves.
     pub async fn from_records(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
-        let graphed = Graphed::read(keyspace, records, cells).await?;
+        let graphed = ShardAliases::read(keyspace, records, cells).await?;
         let tablets = graphed.tablets().await?;
         Ok(Self { keyspace: graphed.keyspace, tablets })
     }
@@ -243,12 +247,12 @@ impl WithReplicas {
 }
 
 /// A keyspace with the aliases of its replicas.
-pub struct Graphed {
+pub struct ShardAliases {
     pub keyspace: Keyspace,
     graphs: BTreeMap<String, Vec<TabletAlias>>,
 }
 
-impl Graphed {
+impl ShardAliases {
     /// Reads primaries and replication graphs of shards that were read already: one wave.
     pub async fn read(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
         let names: Vec<String> = records.iter().map(|r| topo::shard::name(r).to_owned()).collect();
@@ -266,7 +270,7 @@ impl Graphed {
 }
 
 /// The streams of a shard, given by index.
-pub fn on(rows: &[OnShard], shard: usize) -> impl Iterator<Item = &Stream> {
+pub fn on(rows: &[ShardWorkflow], shard: usize) -> impl Iterator<Item = &Stream> {
     rows.iter().filter(move |row| row.shard == shard).flat_map(|row| &row.found.streams)
 }
 
@@ -274,8 +278,8 @@ pub fn on(rows: &[OnShard], shard: usize) -> impl Iterator<Item = &Stream> {
 pub type Listed = Vec<(String, Vec<i32>)>;
 
 /// The ids of some streams.
-pub fn list(target: &Keyspace, rows: &[OnShard]) -> Listed {
-    let on = |row: &OnShard| {
+pub fn list(target: &Keyspace, rows: &[ShardWorkflow]) -> Listed {
+    let on = |row: &ShardWorkflow| {
         let shard = target.shards.get(row.shard)?;
         Some((shard.name.clone(), row.found.streams.iter().map(|stream| stream.id).collect()))
     };
@@ -299,7 +303,7 @@ pub struct Origin {
 /// # Errors
 /// Stock's texts for streams that disagree about source keyspace or tables; a like one for streams of several mounts, of
 /// which only one would be asked for its positions.
-pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
+pub fn origin(target: &str, streams: &[&ShardWorkflow]) -> Result<Origin> {
     let mut origin: Option<Origin> = None;
     let workflow = streams.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
     let help =
@@ -342,7 +346,7 @@ pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
 
 /// What the streams of a workflow bring together, whether they agree or not: the first one's keyspace and mount, and the shards
 /// and tables of all.
-pub fn union(streams: &[&OnShard]) -> Origin {
+pub fn union(streams: &[&ShardWorkflow]) -> Origin {
     let mut origin = Origin::default();
     for source in streams.iter().flat_map(|s| &s.found.streams).filter_map(|s| s.bls.as_ref()) {
         if origin.keyspace.is_empty() {

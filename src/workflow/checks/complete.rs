@@ -21,7 +21,7 @@ use crate::workflow::Error;
 use crate::workflow::findings::{Finding, Report};
 use crate::workflow::record::Facts;
 use crate::workflow::rows::CopyStates;
-use crate::workflow::streams::{Keyspace, OnShard, Origin, now};
+use crate::workflow::streams::{Keyspace, Origin, ShardWorkflow, now};
 use columns::Columns;
 use diffs::Diffs;
 use positions::Positions;
@@ -39,7 +39,7 @@ pub struct Evidence<'a> {
     pub target: &'a Keyspace,
     pub workflow: &'a str,
     pub origin: &'a Origin,
-    pub rows: &'a [OnShard],
+    pub rows: &'a [ShardWorkflow],
     /// Tables still to be copied, for each shard.
     pub copying: &'a [CopyStates],
     /// The same of streams that are gone, whosever they were.

@@ -7,14 +7,14 @@ use crate::workflow::findings::Finding;
 use crate::workflow::names::back::{self, command};
 use crate::workflow::names::{self};
 use crate::workflow::record::Facts;
-use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
+use crate::workflow::streams::{self, Keyspace, Origin, ShardWorkflow};
 use crate::workflow::{Error, Result};
 
 /// Tables that running streams of other workflows bring, with the workflow.
 pub type Others = BTreeMap<String, String>;
 
 /// Those that some streams of other workflows bring.
-pub fn others<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> Others {
+pub fn others<'r>(rows: impl IntoIterator<Item = &'r ShardWorkflow>) -> Others {
     let running = streams::brought(rows).filter(|(_, _, stream)| !streams::is_frozen(stream));
     running.map(|(table, workflow, _)| (table, workflow.to_owned())).collect()
 }
@@ -23,7 +23,7 @@ pub fn others<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> Others {
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
     pub target: &'a Keyspace,
-    pub rows: &'a [OnShard],
+    pub rows: &'a [ShardWorkflow],
     pub facts: Option<&'a Facts>,
     pub origin: &'a Origin,
     pub others: &'a Others,
@@ -111,9 +111,9 @@ impl Known<'_> {
 /// tables.
 pub fn of_neighbours(
     (target, workflow): (&Keyspace, &str),
-    rows: &[OnShard],
+    rows: &[ShardWorkflow],
     facts: Option<&Facts>,
-    (origin, others): (&Origin, &[OnShard]),
+    (origin, others): (&Origin, &[ShardWorkflow]),
 ) -> Vec<Finding> {
     let theirs = told_of_another((&target.name, workflow), rows);
     let others = self::others(others);
@@ -123,7 +123,7 @@ pub fn of_neighbours(
 
 /// What there is to tell of a workflow that is the way back of another cluster's migration, to a server of the cluster that it leads
 /// to: it is not ended as if it were a migration itself. `rows` are its streams.
-pub fn told_of_another((keyspace, workflow): (&str, &str), rows: &[OnShard]) -> Option<Finding> {
+pub fn told_of_another((keyspace, workflow): (&str, &str), rows: &[ShardWorkflow]) -> Option<Finding> {
     let mut streams = rows.iter().flat_map(|row| &row.found.streams);
     let of = streams.find_map(|stream| back::whose(stream, workflow))?;
     let cause = format!("it is the way back of {}.{}, and the tables are the keyspace's own", of.0, of.1);

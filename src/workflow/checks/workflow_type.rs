@@ -3,14 +3,14 @@
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
 use crate::error::Reason;
-use crate::workflow::streams::OnShard;
+use crate::workflow::streams::ShardWorkflow;
 use crate::workflow::{Error, Result};
 
 /// Leaves a workflow to the fallback whose type is none of ours.
 ///
 /// # Errors
 /// [`Error::NotServed`] naming the type.
-pub fn check(keyspace: &str, workflow: &str, rows: &[OnShard]) -> Result<()> {
+pub fn check(keyspace: &str, workflow: &str, rows: &[ShardWorkflow]) -> Result<()> {
     let foreign =
         rows.iter().map(|row| row.found.workflow_type()).find(|kind| *kind != VReplicationWorkflowType::Migrate);
     match foreign {
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn only_a_migrate_is_ours() {
-        let row = |kind: VReplicationWorkflowType| OnShard {
+        let row = |kind: VReplicationWorkflowType| ShardWorkflow {
             shard: 0,
             found: ReadVReplicationWorkflowResponse { workflow_type: kind.into(), ..Default::default() },
         };

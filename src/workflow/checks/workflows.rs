@@ -9,11 +9,11 @@ use crate::error::check;
 use crate::workflow::findings::Finding;
 use crate::workflow::names;
 use crate::workflow::record::{Facts, Phase, Stored};
-use crate::workflow::streams::{Keyspace, OnShard, TargetShard, brought, is_frozen};
+use crate::workflow::streams::{Keyspace, ShardWorkflow, TargetShard, brought, is_frozen};
 
 /// Streams of other workflows that write one of the tables on the target. Those that are stopped for good write no more, but those of a
 /// Migrate may run on as long as clients are denied the table.
-pub fn others_on_tables(target: &Keyspace, rows: &[OnShard], workflow: &str, tables: &[String]) -> Vec<Finding> {
+pub fn others_on_tables(target: &Keyspace, rows: &[ShardWorkflow], workflow: &str, tables: &[String]) -> Vec<Finding> {
     let mut found: BTreeMap<(String, String), Finding> = BTreeMap::new();
     let tables: BTreeSet<&String> = tables.iter().collect();
     for row in rows.iter().filter(|row| row.found.workflow != workflow) {

@@ -12,7 +12,7 @@ use crate::topo::{Expect, Lock, Write, paths};
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::removal::others::Others;
 use crate::workflow::removal::{CreatedObjects, Removal, entries};
-use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::streams::{Keyspace, ShardWorkflow};
 use crate::workflow::writes::locks::locks;
 use crate::workflow::{Error, Result, record, way_back};
 
@@ -136,7 +136,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let all = target.workflows(context, &[]).await?;
     let records: Vec<&Known> = records.iter().collect();
     let others = Others::of(keyspace, workflow, &records, &all);
-    let rows: Vec<&OnShard> = all.iter().filter(|row| row.found.workflow == workflow).collect();
+    let rows: Vec<&ShardWorkflow> = all.iter().filter(|row| row.found.workflow == workflow).collect();
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let now = Plan::new(target, facts, &rows, &remains, &others, &vschema);
     if now != *plan || !now.shared.is_empty() || (creating && (!remains.filled(facts).is_empty() || have_copied(&rows)))

@@ -11,7 +11,7 @@ use crate::workflow::record::Facts;
 use crate::workflow::removal::claim::{self, Claim, Held, Kept, Known as Claimed};
 use crate::workflow::removal::others::Others;
 use crate::workflow::removal::{Tables, entries};
-use crate::workflow::streams::{Keyspace, OnShard, has_copied};
+use crate::workflow::streams::{Keyspace, ShardWorkflow, has_copied};
 use crate::workflow::{Result, names};
 
 /// Tables by shard.
@@ -66,7 +66,7 @@ impl Remains {
 }
 
 /// True when one of some streams has copied something, or may have.
-pub fn have_copied(rows: &[&OnShard]) -> bool {
+pub fn have_copied(rows: &[&ShardWorkflow]) -> bool {
     rows.iter().flat_map(|row| &row.found.streams).any(has_copied)
 }
 
@@ -75,7 +75,7 @@ impl Plan {
     pub fn new(
         target: &Keyspace,
         facts: &Facts,
-        rows: &[&OnShard],
+        rows: &[&ShardWorkflow],
         remains: &Remains,
         others: &Others,
         vschema: &VSchema,

@@ -20,7 +20,7 @@ use crate::workflow::removal::claim::{Claim, Kept, Known};
 use crate::workflow::removal::ownership::Doubt;
 use crate::workflow::removal::quiet::{quieten, restart};
 use crate::workflow::removal::{CreatedObjects, Removal, Tables, adopt, entries};
-use crate::workflow::streams::OnShard;
+use crate::workflow::streams::ShardWorkflow;
 use crate::workflow::traffic::{self, Rules};
 use crate::workflow::writes::locks::{DELETE_ACTION, locks};
 use crate::workflow::writes::refresh::{self, Missed};
@@ -127,7 +127,7 @@ async fn plan(context: &Context, found: &ExistingWorkflow, rules: &Rules, argume
     if let Some(facts) = facts.filter(|facts| facts.handed_over) {
         return Err(if facts.keeping { keeps_data(keyspace, workflow) } else { has_begun(keyspace, workflow) });
     }
-    let rows: Vec<&OnShard> = found.rows.iter().collect();
+    let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
     let tables = found.tables();
     let known = Known { target, rows: &rows, facts, tables: &tables };
     let claim = Claim::read(context, known).await?;
@@ -177,7 +177,7 @@ async fn made_anew(context: &Context, found: &ExistingWorkflow) -> Result<Vec<(S
     let Some(facts) = cut_off else { return Ok(Vec::new()) };
     // they are that, too, when the data was handed over meanwhile
     let facts = Facts { handed_over: false, ..facts.clone() };
-    let rows: Vec<&OnShard> = found.rows.iter().collect();
+    let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
     let tables = found.tables();
     let known = Known { target: &found.target.keyspace, rows: &rows, facts: Some(&facts), tables: &tables };
     let only = |(shard, Tables { anew, .. }): (String, Tables)| (shard, Tables { anew, ..Tables::default() });

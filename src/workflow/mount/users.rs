@@ -14,7 +14,7 @@ use crate::sql::rows;
 use crate::tablet;
 use crate::topo::{self, Cells, Node, paths};
 use crate::workflow::record::{known, unreadable, way_back as back_record};
-use crate::workflow::streams::{Graphed, TargetShard};
+use crate::workflow::streams::{ShardAliases, TargetShard};
 use crate::workflow::{Error, Result};
 
 /// Keyspaces that are asked at a time.
@@ -50,7 +50,7 @@ async fn in_keyspace(context: &Context, name: &str, cells: Cells, mount: &str) -
         records => records?,
     };
     let records: Vec<_> = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
-    let graphed = Graphed::read(name, records, cells).await?;
+    let graphed = ShardAliases::read(name, records, cells).await?;
     let asked = join_all(graphed.keyspace.shards.iter().map(|shard| on_primary(context, shard, mount))).await;
     let (mut users, mut silent) = (Vec::new(), Vec::new());
     for (shard, answer) in graphed.keyspace.shards.iter().zip(asked) {

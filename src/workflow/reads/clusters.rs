@@ -12,7 +12,7 @@ use crate::error::Reason;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, external_cluster};
 use crate::workflow::plan::ShardRange;
-use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::streams::{Keyspace, KeyspaceTablets};
 use crate::workflow::{Error, Result};
 
 /// A source keyspace as read at one moment: only its serving shards, sorted by key range.
@@ -81,7 +81,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
         let text = format!("{keyspace} has no serving shards");
         return Err(Error::precondition(Reason::NO_SERVING_SHARDS, text, "its shards need a primary that serves"));
     }
-    let loaded = WithReplicas::from_records(keyspace, serving_shards, cells).await?;
+    let loaded = KeyspaceTablets::from_records(keyspace, serving_shards, cells).await?;
     Ok(Source {
         keyspace: loaded.keyspace,
         created,

@@ -14,14 +14,14 @@ use crate::workflow::checks::complete::ASK_AGAIN;
 use crate::workflow::checks::complete::columns::{Column, Columns, plain_type};
 use crate::workflow::findings::Finding;
 use crate::workflow::record::Facts;
-use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::streams::{Keyspace, ShardWorkflow};
 
 /// Columns of some tables on every shard that the workflow with these streams and this record [is about](Keyspace::concerned): one
 /// wave. Shards that do not tell are findings.
 pub async fn columns_of(
     context: &Context,
     target: &Keyspace,
-    (rows, facts): (&[OnShard], Option<&Facts>),
+    (rows, facts): (&[ShardWorkflow], Option<&Facts>),
     tables: &[String],
 ) -> (Vec<(String, Columns)>, Vec<Finding>) {
     let shards = target.concerned(rows, facts).into_iter().map(|(_, shard)| shard);

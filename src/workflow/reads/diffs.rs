@@ -12,7 +12,7 @@ use crate::workflow::checks::complete::diffs::earlier::{self, Mismatch};
 use crate::workflow::checks::complete::diffs::{Diff, Diffs, decode};
 use crate::workflow::record::Facts;
 use crate::workflow::settle;
-use crate::workflow::streams::{Keyspace, OnShard, Origin};
+use crate::workflow::streams::{Keyspace, Origin, ShardWorkflow};
 
 /// What all primaries answered when they were asked for the last diff, by shard.
 pub struct Answers(Vec<(String, Result<Answer, String>)>);
@@ -64,7 +64,7 @@ impl Answers {
         context: &Context,
         origin: &Origin,
         target: &Keyspace,
-        (rows, facts): (&[OnShard], Option<&Facts>),
+        (rows, facts): (&[ShardWorkflow], Option<&Facts>),
     ) -> Diffs {
         let own = self.of_shards(target, rows, facts);
         let stuck = |(_, answer): &(String, Result<Answer, String>)| answer.as_ref().is_ok_and(|a| !a.facts.is_empty());
@@ -75,7 +75,7 @@ impl Answers {
         own.settle(&reference)
     }
 
-    fn of_shards(mut self, target: &Keyspace, rows: &[OnShard], facts: Option<&Facts>) -> Self {
+    fn of_shards(mut self, target: &Keyspace, rows: &[ShardWorkflow], facts: Option<&Facts>) -> Self {
         let concerned = target.concerned(rows, facts);
         let concerned: BTreeSet<&str> = concerned.into_iter().map(|(_, shard)| shard.name.as_str()).collect();
         self.0.retain(|(shard, _)| concerned.contains(shard.as_str()));

@@ -14,12 +14,12 @@ use crate::workflow::checks::shared::{self, Known, Others};
 use crate::workflow::checks::{absent, complete, workflow_type};
 use crate::workflow::record::unreadable::{self, Unreadable};
 use crate::workflow::record::{self, Facts, Stored, earlier, way_back as back_record};
-use crate::workflow::streams::{self, Graphed, OnShard, Origin, TargetShard, WithReplicas};
+use crate::workflow::streams::{self, KeyspaceTablets, Origin, ShardAliases, ShardWorkflow, TargetShard};
 use crate::workflow::{Error, Result, names};
 
 /// A workflow with everything that ending it needs.
 pub struct ExistingWorkflow {
-    pub target: WithReplicas,
+    pub target: KeyspaceTablets,
     pub vschema: Option<Record<VSchema>>,
     /// Why that cannot be decoded: whatever needs it [refuses](Self::refuse_unread_vschema).
     pub unread_vschema: Option<topo::Error>,
@@ -28,7 +28,7 @@ pub struct ExistingWorkflow {
     pub earlier: Option<Stored>,
     /// The record when it cannot be read: nothing tells then whose it is.
     pub unreadable: Option<Unreadable>,
-    pub rows: Vec<OnShard>,
+    pub rows: Vec<ShardWorkflow>,
     /// Tables that running streams of other workflows of the keyspace bring, with the workflow.
     others: Others,
     pub origin: Origin,
@@ -84,7 +84,7 @@ impl ExistingWorkflow {
             let shards = async { Ok(topo::shard::all(global, keyspace).await?) };
             let cells = async { Ok::<_, Error>(context.topo.cells().await?) };
             let (shards, cells) = try_join(shards, cells).await?;
-            Graphed::read(keyspace, shards, cells).await?.in_use(context).await
+            ShardAliases::read(keyspace, shards, cells).await?.in_use(context).await
         };
         let records = try_join(record::look(global, keyspace, workflow), back_record::look(global, keyspace, workflow));
         let (graphed, vschema, (kept, way_back)) = try_join3(graphed, vschema, records).await?;
@@ -95,7 +95,7 @@ impl ExistingWorkflow {
         let (record, unreadable) = record::apart(kept);
         let (tablets, rows) = try_join(graphed.tablets(), graphed.keyspace.workflows(context, &[])).await?;
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.found.workflow == workflow);
-        let target = WithReplicas { keyspace: graphed.keyspace, tablets };
+        let target = KeyspaceTablets { keyspace: graphed.keyspace, tablets };
         workflow_type::check(keyspace, workflow, &rows)?;
         let (record, earlier) = match record.map(|stored| earlier::whose(stored, &target.keyspace, &rows)) {
             Some(Whose::Own(stored)) => (Some(stored), None),
@@ -110,7 +110,7 @@ impl ExistingWorkflow {
             return Err(absent::nothing_to_end(&target.keyspace, workflow));
         }
         target.refuse_reparents()?;
-        let all: Vec<&OnShard> = rows.iter().collect();
+        let all: Vec<&ShardWorkflow> = rows.iter().collect();
         let (mut origin, disagreement) = match streams::origin(keyspace, &all) {
             Ok(origin) => (origin, None),
             Err(error) => (streams::union(&all), Some(error.to_string())),

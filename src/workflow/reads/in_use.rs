@@ -7,7 +7,7 @@ use vtmigrated_proto::tabletmanagerdata::PingRequest;
 
 use crate::context::Context;
 use crate::topo::paths;
-use crate::workflow::streams::{Graphed, Keyspace, TargetShard};
+use crate::workflow::streams::{Keyspace, ShardAliases, TargetShard};
 use crate::workflow::{Result, record};
 use crate::{deadline, tablet};
 
@@ -72,7 +72,7 @@ async fn silence(context: &Context, shard: &TargetShard) -> Option<(String, tabl
     error.is_silent().then(|| (shard.name.clone(), error))
 }
 
-impl Graphed {
+impl ShardAliases {
     /// Without shards that are not [in use](Keyspace::in_use), or that are [left out](Keyspace::answering).
     pub async fn in_use(mut self, context: &Context) -> Result<Self> {
         self.keyspace = self.keyspace.in_use().answering(context).await?;

@@ -12,11 +12,11 @@ use crate::context::Context;
 use crate::workflow::checks::overrides::finding;
 use crate::workflow::findings::Finding;
 use crate::workflow::overrides;
-use crate::workflow::streams::{Keyspace, OnShard};
+use crate::workflow::streams::{Keyspace, ShardWorkflow};
 
 /// Shards whose primary does not read the overrides of the workflow: one wave, none when no override depends on its tablet.
-pub async fn unread(context: &Context, target: &Keyspace, rows: &[OnShard]) -> Vec<Finding> {
-    let is_open = |row: &&OnShard| {
+pub async fn unread(context: &Context, target: &Keyspace, rows: &[ShardWorkflow]) -> Vec<Finding> {
+    let is_open = |row: &&ShardWorkflow| {
         let ended = |state: State| matches!(state, State::Stopped | State::Error);
         row.found.streams.iter().any(|stream| !ended(stream.state()))
     };

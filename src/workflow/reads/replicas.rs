@@ -22,7 +22,7 @@ use crate::workflow::checks::complete::streams::{shard_of, subject};
 use crate::workflow::checks::replicas::{Replication, Trouble, trouble};
 use crate::workflow::checks::stalled::Stalled;
 use crate::workflow::plan::picking::Candidates;
-use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow};
 use crate::workflow::tablet_types::{cell, is_one_of};
 use crate::{deadline, tablet};
 
@@ -53,7 +53,7 @@ pub struct Suspect {
 }
 
 /// The streams that say that they run, by what they say themselves, and have seen no transaction of late.
-pub fn suspects(target: &Keyspace, rows: &[OnShard], now: i64) -> Vec<Suspect> {
+pub fn suspects(target: &Keyspace, rows: &[ShardWorkflow], now: i64) -> Vec<Suspect> {
     let mut found = Vec::new();
     for row in rows {
         let Some(shard) = target.shards.get(row.shard) else { continue };

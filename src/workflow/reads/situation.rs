@@ -23,19 +23,19 @@ use crate::workflow::findings::Report;
 use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::plan::{self, picking};
 use crate::workflow::record::{self, Facts, Phase, Stored};
-use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard, WithReplicas, has_copied};
+use crate::workflow::streams::{self, Keyspace, KeyspaceTablets, ShardWorkflow, TargetShard, has_copied};
 use crate::workflow::{Error, Result};
 
 /// Both clusters.
 pub struct ClusterState {
-    pub target: WithReplicas,
+    pub target: KeyspaceTablets,
     pub target_vschema: Record<VSchema>,
     pub source: Source,
     pub record: Option<Stored>,
     /// Streams of this workflow's name.
-    pub rows: Vec<OnShard>,
+    pub rows: Vec<ShardWorkflow>,
     /// Streams of other workflows of the target.
-    pub others: Vec<OnShard>,
+    pub others: Vec<ShardWorkflow>,
     /// Tables of each source shard, in the order of the shards; the text when a shard other than the first did not tell.
     pub source_tables: Vec<std::result::Result<Definitions, String>>,
     /// Tables of each target shard, in the order of the shards.
@@ -62,7 +62,7 @@ impl ClusterState {
                     "its shards need a primary that serves",
                 ));
             }
-            Ok(WithReplicas::from_records(keyspace, serving, cells).await?.in_use())
+            Ok(KeyspaceTablets::from_records(keyspace, serving, cells).await?.in_use())
         };
         let vschema = async { Ok(topo::vschema::get(context.topo.global(), keyspace).await?) };
         let record = record::find(context.topo.global(), keyspace, &arguments.workflow);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Facts;
-use crate::workflow::streams::{Keyspace, OnShard, TargetShard};
+use crate::workflow::streams::{Keyspace, ShardWorkflow, TargetShard};
 
 impl TargetShard {
     /// False for a shard that a workflow is not about: it does not serve, has no stream of it, and its record tells nothing of it.
@@ -19,7 +19,7 @@ impl Keyspace {
     /// The shards, with their places, that a workflow with these streams and this record is about, or may be.
     pub fn concerned<'r>(
         &self,
-        rows: impl IntoIterator<Item = &'r OnShard>,
+        rows: impl IntoIterator<Item = &'r ShardWorkflow>,
         facts: Option<&Facts>,
     ) -> Vec<(usize, &TargetShard)> {
         let with_streams: BTreeSet<usize> = rows.into_iter().map(|row| row.shard).collect();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::{Facts, Phase, Stored};
-use crate::workflow::streams::{self, Keyspace, OnShard, all_frozen};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, all_frozen};
 
 /// A record, and whether it is of the workflow that the streams are of.
 pub enum Whose {
@@ -16,7 +16,7 @@ pub enum Whose {
 }
 
 /// Whose a record is. What it tells of a complete is left out as [`of`] does.
-pub fn whose(mut stored: Stored, target: &Keyspace, rows: &[OnShard]) -> Whose {
+pub fn whose(mut stored: Stored, target: &Keyspace, rows: &[ShardWorkflow]) -> Whose {
     match of(&stored.facts, target, rows) {
         None => Whose::Earlier(stored),
         Some(Cow::Borrowed(_)) => Whose::Own(stored),
@@ -36,9 +36,9 @@ pub fn whose(mut stored: Stored, target: &Keyspace, rows: &[OnShard]) -> Whose {
 pub fn of<'f, 'r>(
     facts: &'f Facts,
     target: &Keyspace,
-    rows: impl IntoIterator<Item = &'r OnShard>,
+    rows: impl IntoIterator<Item = &'r ShardWorkflow>,
 ) -> Option<Cow<'f, Facts>> {
-    let rows: Vec<&OnShard> = rows.into_iter().filter(|row| !row.found.streams.is_empty()).collect();
+    let rows: Vec<&ShardWorkflow> = rows.into_iter().filter(|row| !row.found.streams.is_empty()).collect();
     if rows.is_empty() {
         return Some(Cow::Borrowed(facts));
     }
@@ -67,7 +67,7 @@ pub fn of<'f, 'r>(
 ///
 /// Streams follow their tables to another keyspace when these are moved in the source: those that took over have a position and have
 /// copied nothing, or were noted since (Vitess 22.0.4 and 24.0.4, `transitionJournal`).
-fn is_of_the_plan(facts: &Facts, target: &Keyspace, rows: &[&OnShard]) -> bool {
+fn is_of_the_plan(facts: &Facts, target: &Keyspace, rows: &[&ShardWorkflow]) -> bool {
     let sources = || rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
     let recorded: BTreeSet<&str> = facts.tables.iter().map(String::as_str).collect();
     let tables: Vec<String> = sources().flat_map(streams::tables).collect();
@@ -89,7 +89,7 @@ fn is_of_the_plan(facts: &Facts, target: &Keyspace, rows: &[&OnShard]) -> bool {
 /// its streams is left, and one of those that are there has copied rows itself. Whoever makes a workflow sees first that no
 /// stream of its name is there; streams that take over when the source is resharded copy none (Vitess 22.0.4 and 24.0.4,
 /// `transitionJournal`).
-fn came_later(facts: &Facts, target: &Keyspace, rows: &[&OnShard]) -> bool {
+fn came_later(facts: &Facts, target: &Keyspace, rows: &[&ShardWorkflow]) -> bool {
     let about = || target.shards.iter().any(|shard| facts.is_about(&shard.name, shard.record.created));
     if !facts.shards.is_empty() && !about() {
         return true;
@@ -99,8 +99,9 @@ fn came_later(facts: &Facts, target: &Keyspace, rows: &[&OnShard]) -> bool {
 }
 
 /// The streams with their shards' names.
-fn streams_of<'r>(target: &'r Keyspace, rows: &'r [&OnShard]) -> impl Iterator<Item = (&'r str, &'r Stream)> {
-    let shard = move |row: &OnShard| target.shards.get(row.shard).map(|shard| shard.name.as_str()).unwrap_or_default();
+fn streams_of<'r>(target: &'r Keyspace, rows: &'r [&ShardWorkflow]) -> impl Iterator<Item = (&'r str, &'r Stream)> {
+    let shard =
+        move |row: &ShardWorkflow| target.shards.get(row.shard).map(|shard| shard.name.as_str()).unwrap_or_default();
     rows.iter().flat_map(move |row| row.found.streams.iter().map(move |stream| (shard(row), stream)))
 }
 

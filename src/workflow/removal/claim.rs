@@ -13,7 +13,7 @@ use crate::workflow::reads::filled::{Which, filled};
 use crate::workflow::reads::{denial, journal};
 use crate::workflow::record::Facts;
 use crate::workflow::record::made_at::Noted;
-use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, TargetShard};
 use crate::workflow::{Error, Result};
 
 /// What is known of a workflow on the target.
@@ -21,7 +21,7 @@ use crate::workflow::{Error, Result};
 pub struct Known<'a> {
     pub target: &'a Keyspace,
     /// Its streams, and no others.
-    pub rows: &'a [&'a OnShard],
+    pub rows: &'a [&'a ShardWorkflow],
     pub facts: Option<&'a Facts>,
     /// Its tables.
     pub tables: &'a [String],

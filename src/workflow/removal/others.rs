@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::workflow::record::{Facts, Phase};
-use crate::workflow::streams::{self, OnShard};
+use crate::workflow::streams::{self, ShardWorkflow};
 
 /// Tables of the other workflows of a keyspace.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ impl Others {
         keyspace: &str,
         workflow: &str,
         records: &[&(String, String, Result<Facts, String>)],
-        rows: &[OnShard],
+        rows: &[ShardWorkflow],
     ) -> Self {
         let mut others = Self::default();
         let brought = streams::brought(rows.iter().filter(|row| row.found.workflow != workflow));

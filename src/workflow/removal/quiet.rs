@@ -7,7 +7,7 @@ use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::S
 use crate::context::Context;
 use crate::topo::Lock;
 use crate::workflow::reads::found::ExistingWorkflow;
-use crate::workflow::streams::{OnShard, has_copied};
+use crate::workflow::streams::{ShardWorkflow, has_copied};
 use crate::workflow::writes::streams::state_change;
 use crate::workflow::{Error, Result, overrides, rows};
 
@@ -42,7 +42,7 @@ pub async fn quieten(
     workflow: &str,
 ) -> Result<Vec<Quieted>> {
     let starting = found.rows.iter().filter(|row| row.found.streams.iter().any(is_starting));
-    let quieted = |row: &OnShard| {
+    let quieted = |row: &ShardWorkflow| {
         let streams = &row.found.streams;
         let active: Vec<i64> = streams.iter().filter(|s| is_active(s)).map(|s| i64::from(s.id)).collect();
         let only = if active.len() == streams.len() { Vec::new() } else { active };

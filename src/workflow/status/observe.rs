@@ -21,7 +21,7 @@ use crate::workflow::findings::Finding;
 use crate::workflow::progress::{Overall, TableState};
 use crate::workflow::reads::diffs;
 use crate::workflow::record::{self, Facts, Phase, earlier, unreadable, way_back as back_record};
-use crate::workflow::streams::{self, Keyspace, OnShard, Origin};
+use crate::workflow::streams::{self, Keyspace, Origin, ShardWorkflow};
 use crate::workflow::traffic::Rules;
 use crate::workflow::{Error, Result, status};
 
@@ -152,7 +152,7 @@ pub async fn keyspace(
     let others = of_others(&rows);
     let workflows = by_name(rows);
     let mut observed = unborn(context, name, common, &workflows);
-    let known = |(workflow, rows): (&String, &Vec<OnShard>)| {
+    let known = |(workflow, rows): (&String, &Vec<ShardWorkflow>)| {
         let theirs = shared::told_of_another((name, workflow), rows);
         let shared = told_of_shared(&target, common, (workflow, rows), &others);
         let told: Vec<Finding> = theirs.into_iter().chain(shared).collect();
@@ -170,7 +170,7 @@ pub async fn keyspace(
 }
 
 /// For each workflow of a keyspace the tables that running streams of others bring; none where it is alone.
-fn of_others(rows: &[OnShard]) -> BTreeMap<String, Others> {
+fn of_others(rows: &[ShardWorkflow]) -> BTreeMap<String, Others> {
     let names: BTreeSet<&String> = rows.iter().map(|row| &row.found.workflow).collect();
     if names.len() < 2 {
         return BTreeMap::new();
@@ -183,7 +183,7 @@ fn of_others(rows: &[OnShard]) -> BTreeMap<String, Others> {
 fn told_of_shared(
     target: &Keyspace,
     common: &Common,
-    (workflow, rows): (&str, &[OnShard]),
+    (workflow, rows): (&str, &[ShardWorkflow]),
     others: &BTreeMap<String, Others>,
 ) -> Option<Finding> {
     let others = others.get(workflow)?;
@@ -193,10 +193,10 @@ fn told_of_shared(
 }
 
 /// Workflows of type Migrate, by name.
-pub(in crate::workflow) type Workflows = BTreeMap<String, Vec<OnShard>>;
+pub(in crate::workflow) type Workflows = BTreeMap<String, Vec<ShardWorkflow>>;
 
 /// Those among the workflows of a keyspace.
-pub(in crate::workflow) fn by_name(rows: Vec<OnShard>) -> Workflows {
+pub(in crate::workflow) fn by_name(rows: Vec<ShardWorkflow>) -> Workflows {
     let mut workflows = Workflows::new();
     for row in rows.into_iter().filter(|row| row.found.workflow_type() == VReplicationWorkflowType::Migrate) {
         workflows.entry(row.found.workflow.clone()).or_default().push(row);
@@ -216,8 +216,9 @@ pub(in crate::workflow) async fn migrations(
         return Ok(Vec::new());
     }
     let name = target.name.as_str();
-    let facts = |workflow: &str, rows: &[OnShard]| earlier::of(common.facts(name, workflow)?, target, rows);
-    let sized = |(workflow, rows): (&String, &Vec<OnShard>)| facts(workflow, rows).is_some_and(|f| !f.sizes.is_empty());
+    let facts = |workflow: &str, rows: &[ShardWorkflow]| earlier::of(common.facts(name, workflow)?, target, rows);
+    let sized =
+        |(workflow, rows): (&String, &Vec<ShardWorkflow>)| facts(workflow, rows).is_some_and(|f| !f.sizes.is_empty());
     let needs_sizes = sizes && !workflows.iter().all(sized);
     let (copying, serving, vschema) = try_join3(
         status::copies(context, target, "", needs_sizes),

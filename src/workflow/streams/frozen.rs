@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use super::{OnShard, is_frozen};
+use super::{ShardWorkflow, is_frozen};
 
 /// True when complete has begun: every stream is stopped for good.
-pub fn all_frozen(rows: &[OnShard]) -> bool {
+pub fn all_frozen(rows: &[ShardWorkflow]) -> bool {
     let mut streams = rows.iter().flat_map(|row| &row.found.streams).peekable();
     streams.peek().is_some() && streams.all(|s| is_frozen(s) && s.state() == State::Stopped)
 }
 
 /// True when complete has begun on some stream.
-pub fn any_frozen<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> bool {
+pub fn any_frozen<'r>(rows: impl IntoIterator<Item = &'r ShardWorkflow>) -> bool {
     rows.into_iter().flat_map(|row| &row.found.streams).any(is_frozen)
 }
 
 /// Shard numbers and ids of streams.
-pub fn ids(rows: &[OnShard]) -> BTreeSet<(usize, i32)> {
+pub fn ids(rows: &[ShardWorkflow]) -> BTreeSet<(usize, i32)> {
     rows.iter().flat_map(|row| row.found.streams.iter().map(|stream| (row.shard, stream.id))).collect()
 }

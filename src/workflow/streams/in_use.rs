@@ -2,7 +2,7 @@
 
 use vtmigrated_proto::topodata::KeyRange;
 
-use super::{Keyspace, TargetShard, WithReplicas};
+use super::{Keyspace, KeyspaceTablets, TargetShard};
 use crate::error::Reason;
 use crate::key_range;
 use crate::workflow::{Error, Result};
@@ -83,7 +83,7 @@ impl Keyspace {
     }
 }
 
-impl WithReplicas {
+impl KeyspaceTablets {
     /// Without shards that are not [in use](Keyspace::in_use).
     #[must_use]
     pub fn in_use(self) -> Self {

@@ -10,7 +10,7 @@ use crate::topo::{self, Lock, external_cluster, paths};
 use crate::workflow::names::back::{self, command};
 use crate::workflow::names::{self};
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
-use crate::workflow::streams::{Graphed, WithReplicas};
+use crate::workflow::streams::{KeyspaceTablets, ShardAliases};
 use crate::workflow::writes::denied;
 use crate::workflow::writes::locks::locks;
 use crate::workflow::writes::refresh::{self, Missed};
@@ -194,7 +194,7 @@ pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lo
 pub(super) async fn lift(
     context: &Context,
     lock: &Lock,
-    keyspace: &WithReplicas,
+    keyspace: &KeyspaceTablets,
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
     let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
@@ -207,12 +207,12 @@ pub(super) async fn lift(
 
 /// A keyspace with all its tablets, without shards that are [left out](crate::workflow::streams::Keyspace::answering): those keep nobody
 /// from having a side back.
-pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplicas> {
+pub(super) async fn read(context: &Context, keyspace: &str) -> Result<KeyspaceTablets> {
     let global = context.topo.global();
     let (shards, cells) = futures::future::try_join(topo::shard::all(global, keyspace), context.topo.cells()).await?;
-    let graphed = Graphed::read(keyspace, shards, cells).await?.in_use(context).await?;
+    let graphed = ShardAliases::read(keyspace, shards, cells).await?.in_use(context).await?;
     let tablets = graphed.tablets().await?;
-    Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
+    Ok(KeyspaceTablets { keyspace: graphed.keyspace, tablets })
 }
 
 /// Unregisters the target in the source's topology, when prepare had registered it, it is the same still, and nobody else reads from it.

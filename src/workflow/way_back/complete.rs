@@ -18,7 +18,7 @@ use crate::workflow::names::{self};
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::listed;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
-use crate::workflow::streams::{self, Keyspace, WithReplicas};
+use crate::workflow::streams::{self, Keyspace, KeyspaceTablets};
 use crate::workflow::writes::locks::locks;
 use crate::workflow::writes::refresh::{self, Missed};
 use crate::workflow::writes::{freeze, thaw};
@@ -252,7 +252,7 @@ impl Going<'_> {
     }
 
     /// Both sides, when going back may be tried.
-    async fn look(&self, facts: &Facts) -> Result<(ExistingWorkflow, WithReplicas)> {
+    async fn look(&self, facts: &Facts) -> Result<(ExistingWorkflow, KeyspaceTablets)> {
         let mut found = ExistingWorkflow::read_way_back(self.mirror, facts, self.back).await?;
         if !side::are_ours(&found.rows, self.back, facts)? {
             return Err(side::taken(self.back, facts));
@@ -270,7 +270,7 @@ impl Going<'_> {
 
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
     /// lets clients write to the target again. Answers the target, too, and its replicas that do not know that tables are denied.
-    async fn close(&self, mut facts: Facts) -> Result<(Facts, (WithReplicas, Vec<Missed>))> {
+    async fn close(&self, mut facts: Facts) -> Result<(Facts, (KeyspaceTablets, Vec<Missed>))> {
         let mut until = kept_out::until();
         // an earlier try may have denied the target's tables
         let is_denied = facts.phase == Phase::Closing;
@@ -336,7 +336,7 @@ impl Going<'_> {
 
     /// Denies clients' writes to the target's tables, and waits for transactions that had begun before. Answers the replicas that
     /// do not know that tables are denied.
-    async fn quieten(&self, target: &WithReplicas, facts: &Facts) -> Result<Vec<Missed>> {
+    async fn quieten(&self, target: &KeyspaceTablets, facts: &Facts) -> Result<Vec<Missed>> {
         let records = target.keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
         let of = |name: &str| listed(&facts.target_denied, name);
         shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await?;

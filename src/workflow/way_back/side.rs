@@ -17,7 +17,7 @@ use crate::workflow::findings::Finding;
 use crate::workflow::names::back::{self, command};
 use crate::workflow::record::listed;
 use crate::workflow::record::way_back::{Facts, Phase};
-use crate::workflow::streams::{self, Keyspace, OnShard, TargetShard};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, TargetShard};
 use crate::workflow::writes::delete;
 use crate::workflow::writes::refresh::{self, Missed};
 use crate::workflow::writes::streams::{each, state_change};
@@ -67,7 +67,7 @@ async fn take(mirror: &Context, request: LockRequest, keyspace: &str) -> Result<
 ///
 /// # Errors
 /// Its own and others' together.
-pub fn are_ours(rows: &[OnShard], back: &str, facts: &Facts) -> Result<bool> {
+pub fn are_ours(rows: &[ShardWorkflow], back: &str, facts: &Facts) -> Result<bool> {
     let streams = rows.iter().flat_map(|row| &row.found.streams);
     let ours: Vec<bool> = streams.map(|stream| plan::is_ours(stream, &facts.back_mount)).collect();
     let all = ours.iter().all(|ours| *ours);
@@ -169,7 +169,7 @@ impl Side<'_> {
         each(shards, |_, tablet| overrides::change(self.mirror, self.lock, tablet, request.clone())).await
     }
 
-    async fn streams(&self) -> Result<Vec<OnShard>> {
+    async fn streams(&self) -> Result<Vec<ShardWorkflow>> {
         self.examined.situation.target.keyspace.workflows(self.mirror, &[self.back().to_owned()]).await
     }
 
@@ -177,12 +177,18 @@ impl Side<'_> {
     ///
     /// # Errors
     /// `WAY_BACK_NAME_TAKEN` for streams of that name that are somebody else's.
-    async fn ours(&self, facts: &Facts) -> Result<Vec<OnShard>> {
+    async fn ours(&self, facts: &Facts) -> Result<Vec<ShardWorkflow>> {
         let rows = self.streams().await?;
         if are_ours(&rows, self.back(), facts)? { Ok(rows) } else { Err(taken(self.back(), facts)) }
     }
 
-    async fn give_positions(&self, at: usize, shard: &TargetShard, there: &[OnShard], facts: &Facts) -> Result<()> {
+    async fn give_positions(
+        &self,
+        at: usize,
+        shard: &TargetShard,
+        there: &[ShardWorkflow],
+        facts: &Facts,
+    ) -> Result<()> {
         let primary = shard.primary()?;
         let streams: Vec<_> = streams::on(there, at).collect();
         let unplaced = plan::unplaced(&streams, &facts.positions).map_err(|of| {
@@ -198,7 +204,7 @@ impl Side<'_> {
 }
 
 /// What speaks against going back, that its streams do not tell themselves.
-pub fn trouble(source: &Keyspace, rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Vec<Finding> {
+pub fn trouble(source: &Keyspace, rows: &[ShardWorkflow], names: (&str, &str), facts: &Facts) -> Vec<Finding> {
     let error = stand(source, rows, facts).err().filter(|_| facts.phase == Phase::Open);
     let subject = format!("workflow {}.{}", facts.keyspace, back::name(names.1));
     let broken = error.map(|error| Finding::of(&error, subject));
@@ -206,7 +212,7 @@ pub fn trouble(source: &Keyspace, rows: &[OnShard], names: (&str, &str), facts: 
 }
 
 /// What there is to tell of streams of an open way back that going back has stopped for good: it failed, and they were to run on.
-pub fn standing(rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Option<Finding> {
+pub fn standing(rows: &[ShardWorkflow], names: (&str, &str), facts: &Facts) -> Option<Finding> {
     let back = back::name(names.1);
     let are_ours = || matches!(are_ours(rows, &back, facts), Ok(true));
     if facts.phase != Phase::Open || !streams::any_frozen(rows) || !are_ours() {
@@ -221,7 +227,7 @@ pub fn standing(rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Option<
 ///
 /// # Errors
 /// `WAY_BACK_STREAMS`.
-pub fn stand(source: &Keyspace, rows: &[OnShard], facts: &Facts) -> Result<()> {
+pub fn stand(source: &Keyspace, rows: &[ShardWorkflow], facts: &Facts) -> Result<()> {
     let bad = |shard: &str, why: String| {
         let text = format!("the way back does not stand: shard {}/{shard}: {why}", source.name);
         let help = "see Workflow show in the source's cluster; without that stream changes of the target are lost there: way-back \

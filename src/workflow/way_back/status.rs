@@ -18,7 +18,7 @@ use crate::workflow::names::{self};
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::way_back::{Facts, Phase};
 use crate::workflow::status::verdict;
-use crate::workflow::streams::{self, Keyspace, OnShard, lag};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, lag};
 use crate::workflow::{Error, Result};
 
 /// Longest position shown, in characters.
@@ -266,8 +266,8 @@ fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Findin
     source.writable(&facts.tables).into_iter().map(finding).collect()
 }
 
-fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
-    let of_row = |row: &OnShard| {
+fn shown(source: &Keyspace, rows: &[ShardWorkflow]) -> Vec<StreamTold> {
+    let of_row = |row: &ShardWorkflow| {
         let shard = source.shards.get(row.shard).map(|shard| shard.name.clone()).unwrap_or_default();
         row.found.streams.iter().map(|stream| one(stream, &shard)).collect::<Vec<_>>()
     };

@@ -10,11 +10,11 @@ use crate::context::Context;
 use crate::tablet::{self, db_name};
 use crate::topo::Lock;
 use crate::workflow::reads::found::ExistingWorkflow;
-use crate::workflow::streams::WithReplicas;
+use crate::workflow::streams::KeyspaceTablets;
 use crate::workflow::{Error, Result, rows};
 
 /// Deletes the streams of a workflow and its diffs on every shard: one wave.
-pub async fn delete_rows(context: &Context, lock: &Lock, target: &WithReplicas, workflow: &str) -> Result<()> {
+pub async fn delete_rows(context: &Context, lock: &Lock, target: &KeyspaceTablets, workflow: &str) -> Result<()> {
     lock.check().await?;
     let keyspace = &target.keyspace.name;
     each(target.keyspace.shards.iter(), |_, tablet| delete_rows_on(context, tablet, (keyspace, workflow))).await

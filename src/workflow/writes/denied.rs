@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::topo::shard::{self, Deny};
 use crate::topo::{Lock, Record, Write};
-use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::streams::{Keyspace, KeyspaceTablets};
 use crate::workflow::{Error, Result, record};
 
 /// What is not so on another primary that a shard has got meanwhile, while something was ended.
@@ -30,7 +30,7 @@ pub fn as_read(keyspace: &Keyspace) -> Vec<Record<Shard>> {
 pub async fn hand_over(
     context: &Context,
     lock: &Lock,
-    target: &WithReplicas,
+    target: &KeyspaceTablets,
     denied: &[(String, Vec<String>)],
     also: Vec<Write>,
 ) -> Result<Vec<Missed>> {
@@ -61,7 +61,7 @@ pub async fn with_primaries_kept(
 pub async fn lift_from(
     context: &Context,
     lock: &Lock,
-    target: &WithReplicas,
+    target: &KeyspaceTablets,
     changes: (Vec<Record<Shard>>, Vec<Write>),
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
@@ -72,7 +72,7 @@ pub async fn lift_from(
 pub async fn lift(
     context: &Context,
     lock: &Lock,
-    target: &WithReplicas,
+    target: &KeyspaceTablets,
     (mut records, also): (Vec<Record<Shard>>, Vec<Write>),
     denied: &[(String, Vec<String>)],
     on_same: bool,

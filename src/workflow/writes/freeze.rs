@@ -11,7 +11,7 @@ use crate::error::{Code, Reason};
 use crate::sql;
 use crate::topo::Lock;
 use crate::workflow::reads::found::ExistingWorkflow;
-use crate::workflow::streams::{self, FROZEN, Keyspace, OnShard, TargetShard};
+use crate::workflow::streams::{self, FROZEN, Keyspace, ShardWorkflow, TargetShard};
 use crate::workflow::{Error, Result, overrides, rows};
 
 /// Stops every stream, marks it so that tablets refuse to start it, and sees that it is so. Answers the diffs that were
@@ -43,11 +43,11 @@ pub async fn see_frozen(context: &Context, found: &ExistingWorkflow, workflow: &
     stand(&streams(context, found, workflow).await?, &found.rows)
 }
 
-async fn streams(context: &Context, found: &ExistingWorkflow, workflow: &str) -> Result<Vec<OnShard>> {
+async fn streams(context: &Context, found: &ExistingWorkflow, workflow: &str) -> Result<Vec<ShardWorkflow>> {
     found.target.keyspace.workflows(context, &[workflow.to_owned()]).await
 }
 
-fn stand(rows: &[OnShard], known: &[OnShard]) -> Result<()> {
+fn stand(rows: &[ShardWorkflow], known: &[ShardWorkflow]) -> Result<()> {
     let same = streams::ids(rows) == streams::ids(known);
     if same && (known.is_empty() || streams::all_frozen(rows)) {
         return Ok(());
@@ -63,7 +63,7 @@ async fn stop(context: &Context, found: &ExistingWorkflow, workflow: &str, lock:
     each(shards, |_, tablet| overrides::change(context, lock, tablet, request.clone())).await
 }
 
-fn with_streams<'k>(keyspace: &'k Keyspace, rows: &'k [OnShard]) -> impl Iterator<Item = &'k TargetShard> {
+fn with_streams<'k>(keyspace: &'k Keyspace, rows: &'k [ShardWorkflow]) -> impl Iterator<Item = &'k TargetShard> {
     let shards = keyspace.shards.iter().enumerate();
     shards.filter(|(at, _)| rows.iter().any(|row| row.shard == *at)).map(|(_, shard)| shard)
 }

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::topo::tablet::began;
 use crate::topo::{self, Lock, LockRequest, paths};
 use crate::workflow::record::{self, Facts, Known};
-use crate::workflow::streams::{Keyspace, WithReplicas};
+use crate::workflow::streams::{Keyspace, KeyspaceTablets};
 use crate::workflow::{Error, Result};
 use crate::{deadline, tablet};
 
@@ -157,7 +157,7 @@ pub fn cell(tablet: &Tablet) -> &str {
 /// A primary that cannot be refreshed, for denied tables act on primaries.
 pub async fn shards(
     context: &Context,
-    keyspace: &WithReplicas,
+    keyspace: &KeyspaceTablets,
     wanted: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<Vec<Missed>> {
     let mut asked = Vec::new();
@@ -181,7 +181,7 @@ pub async fn shards(
 ///
 /// A tablet reads its shard's record first, then registers itself, waits for its MySQL and for its replication, and only then can be
 /// called (Vitess 22.0.4 and 24.0.4, `TabletManager.Start`): one that does all this while tables are denied may not know of it.
-pub async fn rest(context: &Context, before: &WithReplicas, missed: Vec<Missed>) -> Vec<Missed> {
+pub async fn rest(context: &Context, before: &KeyspaceTablets, missed: Vec<Missed>) -> Vec<Missed> {
     let now = before.tablets_now().await;
     let (mut left, unreached): (Vec<Missed>, Vec<Missed>) = missed.into_iter().partition(|missed| missed.runs);
     let unreached: BTreeSet<String> = unreached.into_iter().map(|missed| missed.alias).collect();

@@ -9,7 +9,7 @@ use crate::error::Reason;
 use crate::topo::Lock;
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::{self, Facts, Stored, unreadable};
-use crate::workflow::streams::{self, OnShard};
+use crate::workflow::streams::{self, ShardWorkflow};
 use crate::workflow::{Error, Result, overrides};
 
 /// Starts the streams that complete stopped for good, and takes its mark out of the record. Their tables must still be
@@ -41,11 +41,11 @@ pub(in crate::workflow) async fn run_on(
 }
 
 /// True when somebody asks to start streams of a Migrate that its complete has stopped for good.
-pub fn is_wanted(rows: &[OnShard]) -> bool {
+pub fn is_wanted(rows: &[ShardWorkflow]) -> bool {
     rows.iter().any(|row| row.found.workflow_type() == VReplicationWorkflowType::Migrate && is_frozen(row))
 }
 
-fn is_frozen(row: &OnShard) -> bool {
+fn is_frozen(row: &ShardWorkflow) -> bool {
     streams::any_frozen([row])
 }
 

@@ -9,7 +9,7 @@ use crate::error::check;
 use crate::gtid::{GtidSet, Position};
 use crate::workflow::findings::Finding;
 use crate::workflow::record::Facts;
-use crate::workflow::streams::{Keyspace, OnShard, Origin, is_frozen};
+use crate::workflow::streams::{Keyspace, Origin, ShardWorkflow, is_frozen};
 
 /// Where a stream is, against its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl Positions {
     /// Compares every stream that has begun, those among them that are stopped for good.
     pub fn of(
         target: &Keyspace,
-        rows: &[OnShard],
+        rows: &[ShardWorkflow],
         origin: &Origin,
         source: &Result<Source, String>,
         facts: Option<&Facts>,

@@ -17,7 +17,7 @@ use crate::workflow::findings::Finding;
 use crate::workflow::names;
 use crate::workflow::record::Facts;
 use crate::workflow::rows::CopyStates;
-use crate::workflow::streams::{self, Keyspace, OnShard, is_frozen};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, is_frozen};
 
 /// A stream that has heard nothing of its source for so long is behind, in seconds.
 const MAX_LAG: i64 = 30;
@@ -30,8 +30,8 @@ pub fn subject(target: &Keyspace, shard: &str, stream: &Stream) -> String {
 }
 
 /// Every stream with its shard's number and what a finding about it is about.
-pub fn all<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
-    let on_shard = move |row: &'a OnShard| {
+pub fn all<'a>(target: &'a Keyspace, rows: &'a [ShardWorkflow]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
+    let on_shard = move |row: &'a ShardWorkflow| {
         let shard = target.shards.get(row.shard).map(|s| s.name.as_str()).unwrap_or_default();
         row.found.streams.iter().map(move |stream| (row.shard, subject(target, shard, stream), stream))
     };
@@ -39,7 +39,7 @@ pub fn all<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item 
 }
 
 /// Those that are not stopped for good.
-fn open<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
+fn open<'a>(target: &'a Keyspace, rows: &'a [ShardWorkflow]) -> impl Iterator<Item = (usize, String, &'a Stream)> {
     all(target, rows).filter(|(_, _, stream)| !is_frozen(stream))
 }
 
@@ -47,7 +47,7 @@ fn open<'a>(target: &'a Keyspace, rows: &'a [OnShard]) -> impl Iterator<Item = (
 /// does not follow from it: a person, or a complete that was allowed to, may have stopped them before.
 pub fn states(
     target: &Keyspace,
-    rows: &[OnShard],
+    rows: &[ShardWorkflow],
     copying: &[CopyStates],
     source: &Result<Source, String>,
     facts: Option<&Facts>,
@@ -119,7 +119,7 @@ fn stands_at_a_journal(stream: &Stream) -> bool {
         .any(|of| message.starts_with(of))
 }
 
-fn start(target: &Keyspace, rows: &[OnShard]) -> String {
+fn start(target: &Keyspace, rows: &[ShardWorkflow]) -> String {
     let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
     format!("start it with: Workflow --keyspace {} start --workflow {workflow}", target.name)
 }
@@ -156,7 +156,7 @@ fn feeding(source: &Result<Source, String>, facts: Option<&Facts>) -> Vec<(Strin
 /// overlaps its own, or for every one when the rows of one range may live in any other.
 pub fn missing(
     target: &Keyspace,
-    rows: &[OnShard],
+    rows: &[ShardWorkflow],
     source: &Result<Source, String>,
     facts: Option<&Facts>,
 ) -> Vec<Finding> {
@@ -189,7 +189,7 @@ pub fn missing(
 /// Tables that no stream of a serving target shard brings. Of several streams into a shard one brings a reference table, and
 /// the others leave it out; when shards of the source are merged or split, its tablets give all new streams the rules of one
 /// of the old ones (Vitess 22.0.4, `transitionJournal`), so that it may be in none.
-pub fn not_brought(target: &Keyspace, rows: &[OnShard], tables: &[String]) -> Vec<Finding> {
+pub fn not_brought(target: &Keyspace, rows: &[ShardWorkflow], tables: &[String]) -> Vec<Finding> {
     let mut found = Vec::new();
     let serving = target.shards.iter().enumerate().filter(|(_, shard)| shard.record.value.is_primary_serving);
     for (at, shard) in serving {
@@ -216,7 +216,7 @@ pub fn not_brought(target: &Keyspace, rows: &[OnShard], tables: &[String]) -> Ve
 ///
 /// The binlogs of the source's primaries are looked at. A stream that runs and hears of its source still has what it
 /// needs, wherever it reads it.
-pub fn binlogs(target: &Keyspace, rows: &[OnShard], source: &Source) -> Vec<Finding> {
+pub fn binlogs(target: &Keyspace, rows: &[ShardWorkflow], source: &Source) -> Vec<Finding> {
     let mut found = Vec::new();
     let reading = |stream: &Stream| !stream.pos.is_empty() && !is_snapshot(stream, None);
     for (_, subject, stream) in open(target, rows).filter(|(_, _, stream)| reading(stream)) {

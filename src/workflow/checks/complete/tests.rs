@@ -118,7 +118,7 @@ fn source_shard(name: &str, position: u64, purged: u64) -> SourceShard {
 
 /// A workflow whose first stream is as given, its second one well.
 struct Case {
-    rows: Vec<OnShard>,
+    rows: Vec<ShardWorkflow>,
     copying: Vec<CopyStates>,
     orphaned: Vec<CopyStates>,
     source: std::result::Result<Source, String>,
@@ -130,7 +130,7 @@ struct Case {
 
 impl Case {
     fn of(first: Stream) -> Self {
-        let row = |shard: usize, stream: Stream| OnShard {
+        let row = |shard: usize, stream: Stream| ShardWorkflow {
             shard,
             found: Found { workflow: "import".into(), streams: vec![stream], ..Found::default() },
         };

@@ -28,20 +28,20 @@ fn target(denied: &[&str]) -> Keyspace {
     Keyspace { name: "customer".into(), cells: Cells::default(), shards: vec![shard], silent: Vec::new() }
 }
 
-fn row(workflow: &str, table: &str, message: &str) -> OnShard {
+fn row(workflow: &str, table: &str, message: &str) -> ShardWorkflow {
     let rule = Rule { r#match: table.into(), ..Rule::default() };
     let filter = Filter { rules: vec![rule], ..Filter::default() };
     let source = BinlogSource { filter: Some(filter), ..BinlogSource::default() };
     let stream = Stream { bls: Some(source), message: message.into(), ..Stream::default() };
     let found =
         ReadVReplicationWorkflowResponse { workflow: workflow.into(), streams: vec![stream], ..Default::default() };
-    OnShard { shard: 0, found }
+    ShardWorkflow { shard: 0, found }
 }
 
 #[test]
 fn one_workflow_writes_a_table() {
     let tables = ["t".to_owned(), "u".to_owned()];
-    let look = |rows: &[OnShard]| others_on_tables(&target(&[]), rows, "import", &tables);
+    let look = |rows: &[ShardWorkflow]| others_on_tables(&target(&[]), rows, "import", &tables);
     assert!(look(&[row("other", "v", ""), row("import", "t", ""), row("done", "t", "FROZEN")]).is_empty());
     let found = look(&[row("other", "t", ""), row("other", "t", "")]);
     assert_eq!(found.len(), 1);
@@ -54,9 +54,9 @@ fn streams_of_a_migrate_that_were_stopped_for_good_may_run_on() {
     let tables = ["t".to_owned()];
     let frozen = |kind: VReplicationWorkflowType, message: &str| {
         let row = row("stands", "t", message);
-        OnShard { found: ReadVReplicationWorkflowResponse { workflow_type: kind.into(), ..row.found }, ..row }
+        ShardWorkflow { found: ReadVReplicationWorkflowResponse { workflow_type: kind.into(), ..row.found }, ..row }
     };
-    let look = |denied: &[&str], row: OnShard| others_on_tables(&target(denied), &[row], "import", &tables);
+    let look = |denied: &[&str], row: ShardWorkflow| others_on_tables(&target(denied), &[row], "import", &tables);
     let found = look(&["t"], frozen(VReplicationWorkflowType::Migrate, "FROZEN"));
     assert_eq!(found.len(), 1);
     let cause = "table t of keyspace customer is brought by workflow stands, whose streams were stopped for good and may run on";

@@ -4,7 +4,7 @@ use crate::error::Reason;
 use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::reads::situation::{ClusterState, Left};
 use crate::workflow::record::{Facts, Phase, earlier};
-use crate::workflow::streams::{OnShard, TargetShard};
+use crate::workflow::streams::{ShardWorkflow, TargetShard};
 use crate::workflow::{Error, Result};
 
 impl ClusterState {
@@ -30,7 +30,7 @@ impl ClusterState {
             }
             None if self.rows.is_empty() => Ok(None),
             None => {
-                let alias = |row: &OnShard| {
+                let alias = |row: &ShardWorkflow| {
                     let shard = self.target.keyspace.shards.get(row.shard);
                     shard.and_then(|s| s.primary.as_ref()).map(crate::tablet::alias).unwrap_or_default()
                 };

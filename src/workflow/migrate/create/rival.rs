@@ -9,7 +9,7 @@ use crate::error::{Reason, check};
 use crate::workflow::findings::Finding;
 use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::record::Facts;
-use crate::workflow::streams::{self, Keyspace, Listed, OnShard};
+use crate::workflow::streams::{self, Keyspace, Listed, ShardWorkflow};
 use crate::workflow::{Error, Result, names, plan, removal, rows};
 
 /// True for an error that says so.
@@ -30,7 +30,7 @@ struct Sorted {
     foreign: Vec<String>,
 }
 
-fn sort(keyspace: &Keyspace, rows: &[OnShard], sources: &plan::Sources) -> Sorted {
+fn sort(keyspace: &Keyspace, rows: &[ShardWorkflow], sources: &plan::Sources) -> Sorted {
     let mut sorted = Sorted::default();
     for (at, shard) in keyspace.shards.iter().enumerate() {
         let mut wanted: Vec<BinlogSource> = planned(sources, &shard.name).iter().map(in_order).collect();

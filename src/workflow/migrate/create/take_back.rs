@@ -12,7 +12,7 @@ use crate::workflow::removal::claim::{Claim, Kept, Known};
 use crate::workflow::removal::ownership::Doubt;
 use crate::workflow::removal::quiet::quieten;
 use crate::workflow::removal::{CreatedObjects, Removal, entries};
-use crate::workflow::streams::OnShard;
+use crate::workflow::streams::ShardWorkflow;
 use crate::workflow::{Error, Result, names};
 
 /// Tables by shard.
@@ -76,7 +76,7 @@ impl Creation<'_> {
         let keep_record = keep_record && theirs.of_rival.is_none();
         let tables: Vec<String> = facts.tables.iter().filter(|table| !theirs.have(table)).cloned().collect();
         let target = &found.target.keyspace;
-        let rows: Vec<&OnShard> = found.rows.iter().collect();
+        let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
         let known = Known { target, rows: &rows, facts: Some(&facts), tables: &tables };
         let mut claim = Claim::read(self.context, known).await?;
         claim.left.extend(theirs.made(&facts));

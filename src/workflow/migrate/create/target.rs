@@ -13,7 +13,7 @@ use crate::workflow::checks::batching;
 use crate::workflow::plan::Sources;
 use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::reads::situation::ClusterState;
-use crate::workflow::streams::{self, OnShard};
+use crate::workflow::streams::{self, ShardWorkflow};
 use crate::workflow::{Error, Result};
 
 impl ClusterState {
@@ -35,7 +35,7 @@ impl ClusterState {
         context: &Context,
         arguments: &Arguments,
         (sources, cells): (&Sources, &[String]),
-        there: &[OnShard],
+        there: &[ShardWorkflow],
     ) -> Result<()> {
         let shards = self.target.keyspace.shards.iter().enumerate();
         let calls = shards.map(|(at, shard)| async move {

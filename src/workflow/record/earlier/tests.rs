@@ -34,8 +34,8 @@ fn frozen(id: i32) -> Stream {
     Stream { state: State::Stopped.into(), message: b"FROZEN".to_vec(), ..stream(id, 5) }
 }
 
-fn rows(streams: [Stream; 2]) -> Vec<OnShard> {
-    let row = |(shard, stream)| OnShard { shard, found: Found { streams: vec![stream], ..Found::default() } };
+fn rows(streams: [Stream; 2]) -> Vec<ShardWorkflow> {
+    let row = |(shard, stream)| ShardWorkflow { shard, found: Found { streams: vec![stream], ..Found::default() } };
     streams.into_iter().enumerate().map(row).collect()
 }
 
