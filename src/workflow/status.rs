@@ -1,6 +1,7 @@
 //! Status: streams of each shard, copy progress of each table. The source is asked too, but not needed.
 
 mod copying;
+mod inputs;
 pub mod observe;
 pub(in crate::workflow) mod overrides;
 mod stream;
@@ -24,7 +25,6 @@ use crate::workflow::checks::complete::columns::Columns;
 use crate::workflow::checks::complete::diffs::Diffs;
 use crate::workflow::checks::complete::source::Source;
 use crate::workflow::checks::complete::{self, Evidence};
-use crate::workflow::checks::stalled::Stalled;
 use crate::workflow::checks::{shared, workflow_type};
 use crate::workflow::findings::Finding;
 use crate::workflow::plan::arguments::Arguments;
@@ -34,7 +34,7 @@ use crate::workflow::progress::{Overall, Size, TableState};
 use crate::workflow::reads::source::{self, Ask};
 use crate::workflow::reads::{columns, diffs, overrides as override_reads, replicas};
 use crate::workflow::record::unreadable::{self, Unreadable};
-use crate::workflow::record::{self, Facts, Kept, Stored, TableSize, earlier};
+use crate::workflow::record::{self, Facts, Kept, Stored, earlier};
 use crate::workflow::rows::CopyStates;
 use crate::workflow::streams::{self, Keyspace, Origin, ShardWorkflow};
 use crate::workflow::traffic::{Rules, Traffic};
@@ -45,6 +45,7 @@ use stream::stream_state;
 pub use crate::workflow::checks::absent::{missing, nothing_to_end};
 pub use crate::workflow::streams::lag;
 use copying::copies;
+pub(super) use inputs::StatusInputs;
 
 /// Bound of what status asks of the source.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -241,34 +242,6 @@ fn readable(found: Result<Option<Kept>>) -> (Option<Stored>, Option<Unreadable>)
         tracing::warn!("the workflow's record cannot be read: {error}");
         None
     }))
-}
-
-/// What others than the streams say.
-pub(super) struct StatusInputs<'a> {
-    pub source: &'a std::result::Result<Source, String>,
-    pub vschema: &'a VSchema,
-    /// Sizes at create; none for workflows without them.
-    pub sizes: &'a [TableSize],
-    pub diffs: &'a Diffs,
-    /// Only these shards are answered; all when empty.
-    pub shards: &'a [String],
-}
-
-impl StatusInputs<'_> {
-    /// Why a source shard does not tell where it is; `None` when it does, and when it was not asked.
-    fn silence(&self, shard: &str) -> Option<String> {
-        match self.source {
-            Err(why) => Some(why.clone()),
-            Ok(source) if source.shards.is_empty() => None,
-            Ok(source) => source.silence(shard),
-        }
-    }
-
-    /// Why a stream gets nothing, though it runs.
-    fn stalled(&self, shard: &str, id: i32) -> Option<&Stalled> {
-        let stalled = self.source.as_ref().ok()?.stalled.iter();
-        stalled.into_iter().find(|stalled| (stalled.shard.as_str(), stalled.id) == (shard, id))
-    }
 }
 
 /// What the target primaries say about a workflow.

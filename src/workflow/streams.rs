@@ -23,7 +23,7 @@ use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
 use crate::workflow::{Error, Result};
 
-pub use frozen::{all_frozen, any_frozen, ids};
+pub use frozen::{FROZEN, all_frozen, any_frozen, ids, is_frozen};
 pub use heard::{lag, now};
 pub use rules::{EXCLUDE, brought, excluded, included, tables};
 
@@ -361,14 +361,6 @@ pub fn union(streams: &[&ShardWorkflow]) -> Origin {
         list.dedup();
     }
     origin
-}
-
-/// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
-pub const FROZEN: &str = "FROZEN";
-
-/// True for a stream with the message that makes tablets refuse to start it.
-pub fn is_frozen(stream: &Stream) -> bool {
-    stream.message == FROZEN.as_bytes()
 }
 
 /// True for a stream that has copied something, or may have.

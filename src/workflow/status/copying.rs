@@ -14,7 +14,7 @@ use crate::workflow::streams::Keyspace;
 use crate::workflow::{Error, Result};
 
 /// What one primary says of its copies.
-pub(super) struct ShardCopies {
+pub(in crate::workflow) struct ShardCopies {
     /// Tables left.
     pub states: CopyStates,
     /// Those that streams had left which are gone.

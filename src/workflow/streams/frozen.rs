@@ -3,8 +3,17 @@
 use std::collections::BTreeSet;
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
+use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::{ShardWorkflow, is_frozen};
+use super::ShardWorkflow;
+
+/// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
+pub const FROZEN: &str = "FROZEN";
+
+/// True for a stream with the message that makes tablets refuse to start it.
+pub fn is_frozen(stream: &Stream) -> bool {
+    stream.message == FROZEN.as_bytes()
+}
 
 /// True when complete has begun: every stream is stopped for good.
 pub fn all_frozen(rows: &[ShardWorkflow]) -> bool {

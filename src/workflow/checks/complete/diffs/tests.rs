@@ -1,7 +1,6 @@
 use vtmigrated_proto::query::{Field, Row};
 
 use super::*;
-use crate::sql::rows;
 
 const NOW: i64 = 1_800_000_000;
 
