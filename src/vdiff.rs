@@ -26,9 +26,9 @@ use vtmigrated_proto::topodata::Tablet;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::failure::{Error, Result};
-use crate::workflow::migrate::status;
+use crate::workflow::checks::absent;
 use crate::workflow::names;
-use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow};
 
 /// A target shard that the workflow has streams on.
 #[derive(Clone, Debug)]
@@ -82,14 +82,14 @@ async fn targets(context: &Context, whose: ComparedWorkflow<'_>) -> Result<Vec<T
 ///
 /// # Errors
 /// Stock's `no streams found in keyspace <keyspace> for <workflow>`.
-fn of(loaded: &Keyspace, workflow: &str, found: Vec<OnShard>) -> Result<Vec<Target>> {
+fn of(loaded: &Keyspace, workflow: &str, found: Vec<ShardWorkflow>) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for on_shard in found {
         let Some(shard) = loaded.shards.get(on_shard.shard) else { continue };
         targets.push(Target { shard: shard.name.clone(), primary: shard.primary()?.clone(), found: on_shard.found });
     }
     if targets.is_empty() {
-        return Err(status::missing(&loaded.name, workflow, false));
+        return Err(absent::missing(&loaded.name, workflow, false));
     }
     targets.sort_by(|a, b| a.shard.cmp(&b.shard));
     Ok(targets)

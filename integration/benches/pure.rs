@@ -8,21 +8,16 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use integration::farm::{Shape, Side};
 use serde_json::json;
-use vtmigrated::{
-    key_range,
-    sql::{ddl, rows},
-    topo::{Expect, Node, Write},
-    workflow::{
-        migrate::{
-            plan::{self, Input, ShardRange},
-            progress::{Overall, Size, TableState},
-            recheck::{self, Against},
-            rows::{CopyStates, copy_states},
-            status::folding::{Copying, Folding},
-        },
-        record::{self, Facts, TableSize},
-    },
-};
+use vtmigrated::key_range;
+use vtmigrated::sql::{ddl, rows};
+use vtmigrated::topo::{Expect, Node, Write};
+use vtmigrated::workflow::checks::vindexes::{self, Against};
+use vtmigrated::workflow::plan::{self, Input, ShardRange};
+use vtmigrated::workflow::progress::copying::Copying;
+use vtmigrated::workflow::progress::folding::Folding;
+use vtmigrated::workflow::progress::{Overall, Size, TableState};
+use vtmigrated::workflow::record::{self, Facts, TableSize};
+use vtmigrated::workflow::rows::{CopyStates, copy_states};
 use vtmigrated_proto::{
     binlogdata::{BinlogSource, Filter, OnDdlAction, Rule},
     query::{QueryResult, Row},
@@ -105,7 +100,7 @@ fn vschemas(criterion: &mut Criterion) {
                 ..BinlogSource::default()
             };
             let against = Against { target: &target, source_keyspace: "commerce", serving: &serving };
-            let look = || recheck::vindexes(std::iter::once(black_box(&stream)), black_box(&against));
+            let look = || vindexes::vindexes(std::iter::once(black_box(&stream)), black_box(&against));
             assert!(look().is_empty());
             group
                 .bench_function(BenchmarkId::new(format!("{what} judged again"), tables), |bencher| bencher.iter(look));

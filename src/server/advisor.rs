@@ -8,9 +8,12 @@ use vtmigrated_proto::vtmigrated::*;
 
 use crate::context::Context;
 use crate::failure::Result;
-use crate::workflow::migrate::{arguments, cancel};
-use crate::workflow::preflight;
-use crate::workflow::{leftovers, verdict};
+use crate::workflow::findings;
+use crate::workflow::leftovers;
+use crate::workflow::migrate::{cancel, dry_run};
+use crate::workflow::mount::examine;
+use crate::workflow::plan::arguments;
+use crate::workflow::status::verdict;
 
 pub async fn clean(context: Arc<Context>, request: CleanLeftoversRequest) -> Result<CleanLeftoversResponse> {
     let cleaned = leftovers::clean(&context, &request.keyspace, &request.keys).await?;
@@ -33,31 +36,31 @@ pub async fn leftovers(context: &Context, request: FindLeftoversRequest) -> Resu
 
 pub async fn dry_cancel(context: &Context, request: WorkflowDeleteRequest) -> Result<Report> {
     let WorkflowDeleteRequest { keyspace, workflow, keep_data, shards, .. } = request;
-    Ok(dry(preflight::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data, shards }).await))
+    Ok(dry(dry_run::cancel(context, &cancel::Arguments { keyspace, workflow, keep_data, shards }).await))
 }
 
 pub async fn dry_complete(context: &Context, request: MoveTablesCompleteRequest) -> Result<Report> {
-    Ok(dry(preflight::complete(context, &super::migrate::complete_arguments(request)).await))
+    Ok(dry(dry_run::complete(context, &super::migrate::complete_arguments(request)).await))
 }
 
 pub async fn dry_create(context: &Context, request: MigrateCreateRequest) -> Result<Report> {
     let arguments = arguments::Arguments::try_from(request)?;
-    Ok(dry(preflight::create(context, &arguments).await))
+    Ok(dry(dry_run::create(context, &arguments).await))
 }
 
 pub async fn mount(context: &Context, request: MountRegisterRequest) -> Result<Report> {
     let report = match (request.topo_type.as_str(), request.topo_server.as_str()) {
         // one that is registered already
-        ("", "") => preflight::mounted(context, &request.name).await,
+        ("", "") => examine::mounted(context, &request.name).await,
         _ => {
             let MountRegisterRequest { topo_type, topo_server: server, topo_root: root, .. } = request;
-            preflight::mount(context, &TopoConfig { topo_type, server, root }).await
+            examine::examine(context, &TopoConfig { topo_type, server, root }).await
         }
     };
-    Ok(dry(preflight::DryRun { summary: report.summary(), steps: Vec::new(), report }))
+    Ok(dry(findings::DryRun { summary: report.summary(), steps: Vec::new(), report }))
 }
 
-fn dry(run: preflight::DryRun) -> Report {
+fn dry(run: findings::DryRun) -> Report {
     let clear = run.report.is_clear();
     let findings = run.report.findings.into_iter().map(encode).collect();
     Report { clear, summary: run.summary, findings, steps: run.steps, vdiff: String::new() }
@@ -70,11 +73,11 @@ pub async fn judge(context: &Context, request: VerdictRequest) -> Result<Report>
 }
 
 /// A finding on the wire.
-pub(super) fn encode(finding: preflight::Finding) -> Finding {
+pub(super) fn encode(finding: findings::Finding) -> Finding {
     let severity = match finding.severity {
-        preflight::Severity::Blocks => Severity::Blocks,
-        preflight::Severity::Warns => Severity::Warns,
-        preflight::Severity::Unchecked => Severity::Unchecked,
+        findings::Severity::Blocks => Severity::Blocks,
+        findings::Severity::Warns => Severity::Warns,
+        findings::Severity::Unchecked => Severity::Unchecked,
     };
     Finding {
         id: finding.id.to_string(),

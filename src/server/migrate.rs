@@ -8,7 +8,8 @@ use super::{audit, span_fields};
 use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::failure::{Error, Result};
-use crate::workflow::migrate::{arguments, complete, create};
+use crate::workflow::migrate::{complete, create};
+use crate::workflow::plan::arguments;
 
 pub async fn create(context: Arc<Context>, request: MigrateCreateRequest) -> Result<WorkflowStatusResponse> {
     span_fields::workflow(&request.target_keyspace, &request.workflow);

@@ -11,7 +11,7 @@ use crate::cluster::tablet::{self, Filter, Statement, alias};
 use crate::context::Context;
 use crate::failure::Error;
 use crate::workflow::record::Known;
-use crate::workflow::refresh;
+use crate::workflow::writes::refresh;
 
 pub async fn get(context: &Context, request: GetTabletRequest) -> Result<GetTabletResponse, Error> {
     let alias = alias(request.tablet_alias)?;

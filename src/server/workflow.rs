@@ -9,7 +9,8 @@ use super::span_fields;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::failure::{Error, Result};
-use crate::workflow::migrate::{cancel, status};
+use crate::workflow::migrate::cancel;
+use crate::workflow::status;
 use crate::workflow::{foreign, show, update};
 
 pub async fn get_workflows(context: &Context, request: GetWorkflowsRequest) -> Result<GetWorkflowsResponse> {

@@ -17,10 +17,10 @@ use crate::failure::{Error, Result};
 use crate::tablet;
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Node};
-use crate::workflow::migrate::rows::CopyStates;
-use crate::workflow::migrate::{copy_states, gather};
 use crate::workflow::names;
-use crate::workflow::streams::{self, Graphed, Keyspace, OnShard, Origin};
+use crate::workflow::reads::{clusters, copy_states};
+use crate::workflow::rows::CopyStates;
+use crate::workflow::streams::{self, Keyspace, Origin, ShardAliases, ShardWorkflow};
 
 /// Makes a diff and starts it, unless the request says otherwise; answers its UUID. At most nine waves of round trips.
 ///
@@ -30,8 +30,8 @@ pub async fn create(context: &Context, arguments: &Arguments) -> Result<String> 
     let seen = TargetState::read(context, arguments.whose()).await?;
     let targets = super::of(&seen.graphed.keyspace, &arguments.workflow, seen.found)?;
     check_states(arguments, &targets, &seen.copying)?;
-    let on_shards: Vec<OnShard> =
-        targets.iter().enumerate().map(|(shard, t)| OnShard { shard, found: t.found.clone() }).collect();
+    let on_shards: Vec<ShardWorkflow> =
+        targets.iter().enumerate().map(|(shard, t)| ShardWorkflow { shard, found: t.found.clone() }).collect();
     let origin = streams::origin(&arguments.keyspace, &on_shards.iter().collect::<Vec<_>>())?;
     check_tables(arguments, &origin)?;
     let source = source(context, &origin, &seen.mounts).await?;
@@ -77,8 +77,8 @@ async fn has_ended(context: &Context, arguments: &Arguments, target: &Keyspace) 
 
 /// What is known before anything is asked of the source.
 struct TargetState {
-    graphed: Graphed,
-    found: Vec<OnShard>,
+    graphed: ShardAliases,
+    found: Vec<ShardWorkflow>,
     /// Tables to copy, by shard.
     copying: BTreeMap<String, CopyStates>,
     /// Every tablet of each target shard.
@@ -99,7 +99,7 @@ impl TargetState {
             global.list(topo::paths::EXTERNAL_CLUSTERS),
         )
         .await?;
-        let graphed = Graphed::read(keyspace, records, cells).await?.in_use(context).await?;
+        let graphed = ShardAliases::read(keyspace, records, cells).await?.in_use(context).await?;
         whose.refuse_silent(context, &graphed.keyspace).await?;
         let names = [workflow.to_owned()];
         let copying = copy_states::of_all(context, &graphed.keyspace, workflow);
@@ -118,12 +118,12 @@ async fn source(context: &Context, origin: &Origin, mounts: &[Node]) -> Result<S
     let path = topo::paths::external_cluster(&origin.mount);
     let node = mounts.iter().find(|node| node.path == path);
     let Some(record) = node.and_then(|node| ExternalVitessCluster::decode(node.value.clone()).ok()) else {
-        return Err(gather::mount(context, &origin.mount).await.map_or_else(
+        return Err(clusters::mount(context, &origin.mount).await.map_or_else(
             |error| error,
             |_| Error::Topo(topo::Error::BadData { path, detail: "it cannot be decoded".to_owned() }),
         ));
     };
-    let topo = gather::open(context, &origin.mount, &record).await?;
+    let topo = clusters::open(context, &origin.mount, &record).await?;
     tablet_picker::source(&topo, origin).await
 }
 

@@ -16,14 +16,14 @@ use crate::failure::{Error, Result};
 use crate::sql::{quote, rows};
 use crate::tablet;
 use crate::workflow::names;
-use crate::workflow::preflight::few;
-use crate::workflow::streams::{self, OnShard};
+use crate::workflow::reads::servers::few;
+use crate::workflow::streams::{self, ShardWorkflow};
 
 /// Tables asked for in one statement.
 const AT_ONCE: usize = 500;
 
 /// Tables by the source shard that streams bring them from. A Reshard brings a reference table from one shard only.
-pub fn brought(rows: &[OnShard]) -> BTreeMap<String, BTreeSet<String>> {
+pub fn brought(rows: &[ShardWorkflow]) -> BTreeMap<String, BTreeSet<String>> {
     let mut brought: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for bls in rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref()) {
         // patterns of a workflow that stock made are no names

@@ -10,7 +10,7 @@ use vtmigrated_proto::vttime::Duration;
 use super::{ComparedWorkflow, uuids};
 use crate::error::Reason;
 use crate::failure::{Error, Result};
-use crate::workflow::preflight::streaming;
+use crate::workflow::tablet_types;
 
 /// Seconds that a position is waited for when the request says nothing.
 const WAIT_SECONDS: i64 = 30;
@@ -57,7 +57,7 @@ impl Arguments {
     /// The types as tablets parse them. An order without types is a text that no tablet fits (Vitess 22.0.3): it means
     /// the tablets' own default in that order.
     fn types_text(&self) -> String {
-        let types: Vec<String> = self.tablet_types.iter().map(|kind| streaming::name(*kind)).collect();
+        let types: Vec<String> = self.tablet_types.iter().map(|kind| tablet_types::name(*kind)).collect();
         match (self.in_order, types.is_empty()) {
             (true, true) => "in_order:replica,rdonly,primary".to_owned(),
             (true, false) => format!("in_order:{}", types.join(",")),

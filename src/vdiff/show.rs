@@ -13,8 +13,9 @@ use super::{ComparedWorkflow, Target, control, uuids};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::failure::{Error, Result};
+use crate::workflow::reads::reference_tables;
 use crate::workflow::settle::{self, Facts};
-use crate::workflow::streams::{self, Keyspace, OnShard};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow};
 use crate::{sql, tablet};
 
 /// The argument of show that asks for all diffs.
@@ -124,10 +125,10 @@ async fn finish(context: &Context, keyspace: &str, workflow: &str, targets: &[Ta
     if answers.iter().all(|answer| answer.facts.is_empty()) {
         return;
     }
-    let on_shards: Vec<OnShard> =
-        targets.iter().enumerate().map(|(shard, t)| OnShard { shard, found: t.found.clone() }).collect();
+    let on_shards: Vec<ShardWorkflow> =
+        targets.iter().enumerate().map(|(shard, t)| ShardWorkflow { shard, found: t.found.clone() }).collect();
     let origin = streams::origin(keyspace, &on_shards.iter().collect::<Vec<_>>()).unwrap_or_default();
-    let reference = settle::reference(context, keyspace, &origin).await;
+    let reference = reference_tables::reference(context, keyspace, &origin).await;
     let mut stops = Vec::new();
     for (target, answer) in targets.iter().zip(answers) {
         let Some(output) = &mut answer.response.output else { continue };

@@ -17,10 +17,10 @@ use crate::failure::{Error, Result};
 use crate::tablet::{self, alias};
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, paths};
-use crate::workflow::migrate::picking::{Candidates, Lack};
-use crate::workflow::preflight::Report;
-use crate::workflow::preflight::streaming::{cell, is_one_of, name};
-use crate::workflow::streams::{Origin, WithReplicas};
+use crate::workflow::findings::Report;
+use crate::workflow::plan::picking::{Candidates, Lack};
+use crate::workflow::streams::{KeyspaceTablets, Origin};
+use crate::workflow::tablet_types::{cell, is_one_of, name};
 
 /// Bound of a health check.
 const HEALTH: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub async fn source(topo: &Topo, origin: &Origin) -> Result<Side> {
         records.push(Record::decode(node.ok_or_else(missing)?, topo.global())?);
     }
     let names = cells.names().map(str::to_owned).collect();
-    let loaded = WithReplicas::from_records(keyspace, records, cells).await?;
+    let loaded = KeyspaceTablets::from_records(keyspace, records, cells).await?;
     Ok(Side {
         which: "source",
         flag: "--source-cells",

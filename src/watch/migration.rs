@@ -6,10 +6,10 @@ use super::history::{History, seconds_left};
 use super::snapshot::{Copy, Migration, Problem, Stage, Stream, Table, TableStage, VDiff};
 use crate::error::Reason;
 use crate::vdiff::report::State;
-use crate::workflow::migrate::observe::{self, Observed, ObservedStream};
-use crate::workflow::migrate::progress::TableState;
-use crate::workflow::preflight::{Finding, Severity};
-use crate::workflow::verdict::{diff, schema};
+use crate::workflow::checks::complete::{columns, diffs};
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::progress::TableState;
+use crate::workflow::status::observe::{self, Observed, ObservedStream};
 
 /// Longest message of a tablet that is kept, in characters.
 const MESSAGE: usize = 2000;
@@ -77,7 +77,7 @@ pub(super) fn findings(observed: &Observed, before: &[Finding]) -> Vec<Finding> 
     let mut findings = observed.findings.clone();
     let copying = observed.tables.values().any(|table| !table.done);
     if !observed.compared && !copying && !observed.completing {
-        findings.extend(before.iter().filter(|finding| schema::is_drift(finding)).cloned());
+        findings.extend(before.iter().filter(|finding| columns::is_drift(finding)).cloned());
     }
     findings.sort_by_key(|finding| finding.severity);
     findings.truncate(MOST);
@@ -198,8 +198,8 @@ fn percent(part: i64, whole: i64, done: bool) -> f64 {
 }
 
 /// The last diff of all shards; `None` when no shard has one.
-pub(super) fn vdiff(diffs: &diff::Diffs, now: i64) -> Option<VDiff> {
-    let known: Vec<(&String, &diff::Diff)> =
+pub(super) fn vdiff(diffs: &diffs::Diffs, now: i64) -> Option<VDiff> {
+    let known: Vec<(&String, &diffs::Diff)> =
         diffs.iter().filter_map(|(shard, diff)| Some((shard, diff.as_ref().ok()?.as_ref()?))).collect();
     let newest = known.iter().map(|(_, diff)| *diff).max_by_key(|diff| diff.started)?;
     // shards whose last diff is an older one have none of this
@@ -211,7 +211,7 @@ pub(super) fn vdiff(diffs: &diff::Diffs, now: i64) -> Option<VDiff> {
         state: if whole || state != State::Completed { state.as_str().to_owned() } else { String::new() },
         started_at: of_newest().filter_map(|(_, diff)| diff.started).min(),
         completed_at: of_newest().filter_map(|(_, diff)| diff.completed).max().filter(|_| whole),
-        sentence: diff::sentence(diffs, now),
+        sentence: diffs::sentence(diffs, now),
         ..VDiff::default()
     };
     for (shard, diff) in of_newest() {

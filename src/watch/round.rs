@@ -12,7 +12,7 @@ use super::{AT_ONCE, mounts};
 use crate::context::Context;
 use crate::deadline;
 use crate::failure::Result;
-use crate::workflow::migrate::observe::{self, Common, Observed};
+use crate::workflow::status::observe::{self, Common, Observed};
 use crate::workflow::way_back::observe::{self as ways_back, Names, WayBack};
 
 /// Bound of what is asked for one keyspace.

@@ -10,7 +10,7 @@ pub use way_back::{BackStage, WayBack};
 
 use crate::error::{Explain, Reason};
 use crate::failure;
-use crate::workflow::preflight::Finding;
+use crate::workflow::findings::Finding;
 
 /// Everything that was seen, as old as `taken_at` says; what could not be read anew is older and says so.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -10,7 +10,7 @@ use super::snapshot::{Migration, Mount, Problem, Snapshot, Stage, UnreadKeyspace
 use super::way_back::{self, WaysBack};
 use crate::context::{Changes, End};
 use crate::failure::Result;
-use crate::workflow::migrate::observe::Observed;
+use crate::workflow::status::observe::Observed;
 
 /// How long migrations that ended are shown, in seconds.
 pub(super) const REMEMBERED: i64 = 86_400;

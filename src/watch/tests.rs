@@ -12,13 +12,14 @@ use super::snapshot::*;
 use super::state::State;
 use crate::context::{Changes, Context, End};
 use crate::error::Reason;
+use crate::error::check;
 use crate::failure::{Error, Result};
 use crate::topo::{Dialer, EtcdOptions, Topo, Wrap, paths};
-use crate::workflow::migrate::observe::{Observed, ObservedStream};
-use crate::workflow::migrate::progress::{Size, TableState};
-use crate::workflow::preflight::{Finding, check};
+use crate::workflow::checks::complete::diffs::{Diff, DiffTable};
+use crate::workflow::findings::Finding;
+use crate::workflow::progress::{Size, TableState};
+use crate::workflow::status::observe::{Observed, ObservedStream};
 use crate::workflow::streams::Origin;
-use crate::workflow::verdict::diff::{Diff, DiffTable};
 
 const T0: i64 = 1_800_000_000_000;
 

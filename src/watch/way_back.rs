@@ -10,11 +10,11 @@ use super::state::REMEMBERED;
 use crate::context::{Changes, End};
 use crate::error::Reason;
 use crate::failure::Result;
-use crate::workflow::migrate::observe::{self, Observed};
-use crate::workflow::preflight::{Finding, Severity};
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::names::back;
+use crate::workflow::record::way_back::{Facts, Known as Record, Phase};
+use crate::workflow::status::observe::{self, Observed};
 use crate::workflow::way_back::observe::{Names, told};
-use crate::workflow::way_back::record::{Facts, Known as Record, Phase};
-use crate::workflow::way_back::unread;
 
 /// Everything known of ways back.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl WaysBack {
                 Err(why) => known.stale(&Problem {
                     reason: Reason::NOT_READ,
                     cause: format!("its record cannot be read: {why}"),
-                    fix: format!("remove it: {}", unread::command((keyspace, workflow))),
+                    fix: format!("remove it: {}", back::forget_command((keyspace, workflow))),
                 }),
             }
             self.known.insert(names, known);

@@ -15,8 +15,11 @@ use vtmigrated_proto::vtctldata::MigrateCreateRequest;
 use super::Pages;
 use crate::error::{Explain, Reason};
 use crate::failure::Error;
-use crate::workflow::migrate::{arguments, cancel, complete};
-use crate::workflow::{leftovers, preflight, verdict};
+use crate::workflow::leftovers;
+use crate::workflow::migrate::{cancel, complete, dry_run};
+use crate::workflow::mount::examine;
+use crate::workflow::plan::arguments;
+use crate::workflow::status::verdict;
 
 /// The routes under `/api`.
 pub fn router() -> Router<Arc<Pages>> {
@@ -47,7 +50,7 @@ async fn find(State(pages): State<Arc<Pages>>, Query(of): Query<Where>) -> Respo
 }
 
 async fn mount(State(pages): State<Arc<Pages>>, Path(name): Path<String>) -> Response {
-    answer(Ok(preflight::mounted(&pages.context, &name).await))
+    answer(Ok(examine::mounted(&pages.context, &name).await))
 }
 
 /// The arguments of create as the stock client spells them; lists are separated by commas.
@@ -128,7 +131,7 @@ impl Create {
 
 async fn create(State(pages): State<Arc<Pages>>, Query(create): Query<Create>) -> Response {
     match create.arguments() {
-        Ok(arguments) => answer(Ok(preflight::create(&pages.context, &arguments).await)),
+        Ok(arguments) => answer(Ok(dry_run::create(&pages.context, &arguments).await)),
         Err(error) => answer::<()>(Err(error)),
     }
 }
@@ -147,7 +150,7 @@ async fn dry_complete(
 ) -> Response {
     let ignore_source = complete.ignore_source_keyspace;
     let arguments = complete::Arguments { keyspace, workflow, dry_run: true, ignore_source };
-    answer(Ok(preflight::complete(&pages.context, &arguments).await))
+    answer(Ok(dry_run::complete(&pages.context, &arguments).await))
 }
 
 /// `?keep-data=true`: the tables stay.
@@ -163,7 +166,7 @@ async fn dry_cancel(
     Query(Cancel { keep_data }): Query<Cancel>,
 ) -> Response {
     let arguments = cancel::Arguments { keyspace, workflow, keep_data, shards: Vec::new() };
-    answer(Ok(preflight::cancel(&pages.context, &arguments).await))
+    answer(Ok(dry_run::cancel(&pages.context, &arguments).await))
 }
 
 /// 200 with the value, or the error's text, reason and help under the status that fits its code.

@@ -17,17 +17,19 @@ use futures::stream::{self, StreamExt};
 use serde::Serialize;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::migrate::cleanup::others::Others;
-use super::migrate::{earlier, readiness};
-use super::preflight::{Finding, Severity, check};
-use super::record::{self, Facts, Known};
-use super::streams::{Keyspace, OnShard};
-use super::{Error, Result, names, verdict, way_back};
 use crate::context::Context;
-use crate::error::{Explain, Reason};
+use crate::error::{Explain, Reason, check};
 use crate::topo::{self, Cells, paths};
-pub use clean::{Cleaned, clean};
+use crate::workflow::checks::complete;
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::names::{self, back};
+use crate::workflow::record::{self, Facts, Known, earlier, way_back as back_record};
+use crate::workflow::removal::others::Others;
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow};
+use crate::workflow::{Error, Result};
 use plan::Plan;
+
+pub use clean::{Cleaned, clean};
 
 /// Something that was left, and whether it can be cleaned by itself.
 #[derive(Clone, Debug, Serialize)]
@@ -84,7 +86,7 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
         async { Ok(global.list(paths::NAMED_LOCKS).await?) },
     )
     .await?;
-    let (records, ways_back) = (record::known(&nodes), way_back::record::known(&nodes));
+    let (records, ways_back) = (record::known(&nodes), back_record::known(&nodes));
     let wanted = |name: &String| keyspace.is_empty() || name == keyspace;
     let mut kept = records.iter().map(|(of, _, _)| of).chain(ways_back.iter().map(|(of, _, _)| of));
     if !keyspace.is_empty() && !keyspaces.iter().any(wanted) && !kept.any(wanted) {
@@ -126,7 +128,7 @@ pub async fn find(context: &Context, keyspace: &str) -> Result<Vec<Leftover>> {
     let ways_back: Vec<_> = ways_back.into_iter().filter(|(of, _, _)| wanted(of)).collect();
     let has_record = |of: &str, name: &str| records.iter().any(|(k, w, _)| k == of && w == name);
     let is_there = |of: &str| keyspaces.iter().any(|name| name == of);
-    found.extend(ways_back::judge(&ways_back, &has_record, &is_there, verdict::now()));
+    found.extend(ways_back::judge(&ways_back, &has_record, &is_there, streams::now()));
     if keyspace.is_empty() {
         found.extend(unused(context, &mounts, &unread).await?);
     }
@@ -216,7 +218,7 @@ async fn in_keyspace(
                 continue;
             }
         };
-        let rows: Vec<&OnShard> = seen.rows.iter().filter(|row| row.found.workflow == *workflow).collect();
+        let rows: Vec<&ShardWorkflow> = seen.rows.iter().filter(|row| row.found.workflow == *workflow).collect();
         if !seen.all_answered {
             continue;
         }
@@ -239,14 +241,14 @@ async fn of_record(
     target: &Keyspace,
     workflow: &str,
     facts: &Facts,
-    rows: &[&OnShard],
+    rows: &[&ShardWorkflow],
     records: &[&Known],
-    all_rows: &[OnShard],
+    all_rows: &[ShardWorkflow],
 ) -> Result<Option<Leftover>> {
     let keyspace = &target.name;
     let subject = format!("workflow {keyspace}.{workflow}");
     let command = |action: &str| format!("Migrate --target-keyspace {keyspace} --workflow {workflow} {action}");
-    if readiness::has_begun(rows.iter().copied(), Some(facts)) {
+    if record::has_begun(rows.iter().copied(), Some(facts)) {
         return Ok(Some(interrupted(keyspace, workflow)));
     }
     let creating = facts.is_unfinished();
@@ -314,12 +316,12 @@ fn of_earlier(subject: String) -> Leftover {
 }
 
 /// Streams of workflows that no record tells of, and that nobody can go on with.
-fn without_record(keyspace: &str, rows: &[OnShard], told: &BTreeSet<&str>) -> Vec<Leftover> {
-    let ours = |row: &&OnShard| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
-    let frozen = rows.iter().filter(ours).filter(|row| readiness::any_frozen([*row]));
-    let named: BTreeMap<&str, &OnShard> = frozen.map(|row| (row.found.workflow.as_str(), row)).collect();
-    let left = |(workflow, row): (&str, &OnShard)| {
-        let of = row.found.streams.iter().find_map(|stream| way_back::plan::whose(stream, workflow));
+fn without_record(keyspace: &str, rows: &[ShardWorkflow], told: &BTreeSet<&str>) -> Vec<Leftover> {
+    let ours = |row: &&ShardWorkflow| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
+    let frozen = rows.iter().filter(ours).filter(|row| streams::any_frozen([*row]));
+    let named: BTreeMap<&str, &ShardWorkflow> = frozen.map(|row| (row.found.workflow.as_str(), row)).collect();
+    let left = |(workflow, row): (&str, &ShardWorkflow)| {
+        let of = row.found.streams.iter().find_map(|stream| back::whose(stream, workflow));
         of.map_or_else(|| interrupted(keyspace, workflow), |of| going_back(keyspace, workflow, of))
     };
     named.into_iter().filter(|(workflow, _)| !told.contains(workflow)).map(left).collect()
@@ -329,18 +331,14 @@ fn without_record(keyspace: &str, rows: &[OnShard], told: &BTreeSet<&str>) -> Ve
 fn going_back(keyspace: &str, workflow: &str, of: (&str, &str)) -> Leftover {
     let cause =
         format!("it is the way back of {}.{} in another cluster, and going back was interrupted there", of.0, of.1);
-    let mend = format!(
-        "decide in that cluster: {}, or {}",
-        way_back::command("complete", of),
-        way_back::command("cancel", of)
-    );
+    let mend = format!("decide in that cluster: {}, or {}", back::command("complete", of), back::command("cancel", of));
     let subject = format!("workflow {keyspace}.{workflow}");
     Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, cause, mend), None)
 }
 
 /// A finding about something that could not be read.
 fn silent(subject: String, why: String) -> Leftover {
-    let finding = Finding::new(&check::NOT_READ, subject, why, verdict::ASK_AGAIN);
+    let finding = Finding::new(&check::NOT_READ, subject, why, complete::ASK_AGAIN);
     Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None)
 }
 

@@ -1,18 +1,21 @@
 //! Mounted clusters: register, show, list, unregister.
 
+pub mod examine;
 mod moved;
 mod users;
 
-pub(super) use self::users::{is_unknown, of as used_by};
 use futures::future::join;
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::preflight::{Report, probe};
-use super::record::{self, unreadable};
-use super::{Error, Result};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, external_cluster, paths};
+use crate::workflow::findings::Report;
+use crate::workflow::reads::mount::probe;
+use crate::workflow::record::unreadable;
+use crate::workflow::{Error, Result};
+
+pub(super) use users::{is_unknown, of as used_by};
 
 /// Longest mount name.
 const MAX_NAME: usize = 64;
@@ -67,7 +70,7 @@ pub async fn unregister(context: &Context, name: &str) -> Result<()> {
     in_use(name, &users)?;
     external_cluster::delete(global, name, found.version).await?;
     // a create writes its record and then looks for its mount: one of the two notices the other
-    let begun = record::mounted(&global.list(paths::WORKFLOW_RECORDS).await?, name);
+    let begun = users::mounted(&global.list(paths::WORKFLOW_RECORDS).await?, name);
     if !begun.is_empty() {
         external_cluster::create(global, name, found.value.topo_config.unwrap_or_default()).await?;
         return in_use(name, &begun);

@@ -1,10 +1,12 @@
 //! Names of workflows and keyspaces in requests, and names in sentences.
 
+pub mod back;
+
 use std::fmt::Display;
 
-use super::{Error, Result};
 use crate::error::Reason;
 use crate::topo::paths;
+use crate::workflow::{Error, Result};
 
 /// Longest name of a new workflow.
 const MAX_WORKFLOW: usize = 64;

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::Code;
 use crate::tablet;
 
-pub use self::send::{change, respelled};
+pub use send::{change, respelled};
 
 /// How a tablet spells the names of overrides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,13 @@
 //! side effect of create, removed last by complete and cancel. A workflow without a record was made by stock.
 
 pub mod aware;
+mod begun;
+mod concerned;
+pub(in crate::workflow) mod earlier;
 pub mod made_at;
 pub(super) mod text;
 pub mod unreadable;
+pub mod way_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,12 +18,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::aware::Reign;
-use self::made_at::{MadeAt, Noted};
-use self::unreadable::Unreadable;
-use super::streams::Listed;
-use super::{Result, way_back};
 use crate::topo::{self, Conn, Expect, Lock, Node, Write, paths};
+use crate::workflow::Result;
+use crate::workflow::streams::Listed;
+use aware::Reign;
+use made_at::{MadeAt, Noted};
+use unreadable::Unreadable;
+
+pub use begun::has_begun;
 
 /// How far create got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -359,18 +365,6 @@ pub(super) fn known_of<F: DeserializeOwned>(
         Some((keyspace.to_owned(), workflow.to_owned(), text::read(&node.value)))
     };
     nodes.iter().filter_map(read).collect()
-}
-
-/// `keyspace.workflow` of the records that name a mount, and of ways back into it; records that cannot be read count as
-/// naming it, and have [`unreadable::MARK`] behind their names.
-pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
-    let using = known(nodes).into_iter().filter_map(|(keyspace, workflow, facts)| match facts {
-        Ok(facts) => (facts.mount == mount).then(|| format!("{keyspace}.{workflow}")),
-        Err(_) => Some(format!("{keyspace}.{workflow} {}", unreadable::MARK)),
-    });
-    let mut users: Vec<String> = using.collect();
-    users.extend(way_back::record::mounted(nodes, mount));
-    users
 }
 
 #[cfg(test)]

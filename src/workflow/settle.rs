@@ -16,16 +16,14 @@
 
 mod count;
 mod facts;
-mod reference;
 
 use vtmigrated_proto::query::{QueryResult, Row};
 
+use crate::sql::rows as sql_rows;
+use crate::workflow::vdiff_summary::{ShardRow, State, TableReport, rows};
+
 pub use count::Reference;
 pub use facts::{Facts, MAX_LINES, parse, query};
-pub use reference::reference;
-
-use super::vdiff_summary::{ShardRow, State, TableReport, rows};
-use crate::sql::rows as sql_rows;
 
 /// Beginning of the error.
 pub(super) const FAILURE: &str = "failed to reconcile extra rows: node doesn't exist";

@@ -13,16 +13,16 @@ use vtmigrated_proto::vtctldata::workflow::{ReplicationLocation, ShardStream, Sh
 use vtmigrated_proto::vtctldata::{ShardedAutoIncrementHandling, Workflow, WorkflowOptions};
 use vtmigrated_proto::vttime::Time;
 
-use super::migrate::copy_states;
-use super::migrate::rows::{self, CopyStates};
-use super::streams::{self, Keyspace, TargetShard};
-use super::{Error, Result, names};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::gtid::Position;
 use crate::sql::rows as sql_rows;
-use crate::tablet::as_sent;
-use crate::{tablet, topo};
+use crate::tablet::{self, as_sent};
+use crate::topo;
+use crate::workflow::reads::copy_states;
+use crate::workflow::rows::{self, CopyStates};
+use crate::workflow::streams::{self, Keyspace, TargetShard};
+use crate::workflow::{Error, Result, names};
 
 /// What to show.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ pub struct Query {
 }
 
 /// What one shard's primary knows.
-struct OnShard {
+struct ShardWorkflow {
     workflows: Vec<as_sent::Workflow>,
     beside: Beside,
 }
@@ -115,7 +115,11 @@ async fn load(context: &Context, query: &Query) -> Result<Keyspace> {
     if query.shards.is_empty() { keyspace.answering(context).await } else { Ok(keyspace) }
 }
 
-async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: &Query) -> tablet::Result<OnShard> {
+async fn ask(
+    context: &Context,
+    on: &vtmigrated_proto::topodata::Tablet,
+    query: &Query,
+) -> tablet::Result<ShardWorkflow> {
     let request = ReadVReplicationWorkflowsRequest {
         include_workflows: Some(query.workflow.clone()).filter(|w| !w.is_empty()).into_iter().collect(),
         exclude_states: if query.active_only { vec![State::Stopped.into()] } else { Vec::new() },
@@ -132,7 +136,7 @@ async fn ask(context: &Context, on: &vtmigrated_proto::topodata::Tablet, query: 
     };
     let (answers, logs) = join(try_join(workflows, copying), logs).await;
     let (workflows, copying) = answers?;
-    Ok(OnShard { workflows, beside: Beside { copying, logs } })
+    Ok(ShardWorkflow { workflows, beside: Beside { copying, logs } })
 }
 
 fn log_query(db_name: &str, workflow: &str) -> String {
@@ -170,9 +174,9 @@ fn time(text: &str) -> Option<Time> {
     Some(Time { seconds: sql_rows::epoch_seconds(text)?, nanoseconds: 0 })
 }
 
-fn assemble(keyspace: &Keyspace, found: Vec<OnShard>) -> Result<Vec<Workflow>> {
+fn assemble(keyspace: &Keyspace, found: Vec<ShardWorkflow>) -> Result<Vec<Workflow>> {
     let mut workflows: BTreeMap<String, Workflow> = BTreeMap::new();
-    for (shard, OnShard { workflows: on_shard, beside }) in keyspace.shards.iter().zip(found) {
+    for (shard, ShardWorkflow { workflows: on_shard, beside }) in keyspace.shards.iter().zip(found) {
         for as_sent::Workflow { found, streams } in on_shard.into_iter().filter(|w| !w.streams.is_empty()) {
             let workflow = workflows.entry(found.workflow.clone()).or_insert_with(|| Workflow {
                 name: found.workflow.clone(),
@@ -283,7 +287,7 @@ fn lags(row: &Row, copying: bool) -> (i64, i64) {
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
     let updated = row.time_updated.map_or(0, |t| t.seconds);
-    let transaction = if copying { i64::MAX } else { super::migrate::status::lag(row) };
+    let transaction = if copying { i64::MAX } else { crate::workflow::streams::lag(row) };
     (now.saturating_sub(updated).max(0), transaction)
 }
 

@@ -1,6 +1,7 @@
 //! The streams of a keyspace's workflows, as its primaries report them.
 
-mod concerned;
+mod frozen;
+mod heard;
 mod in_use;
 mod rules;
 mod tablets;
@@ -15,13 +16,15 @@ use vtmigrated_proto::tabletmanagerdata::{
 };
 use vtmigrated_proto::topodata::{KeyRange, Shard, Tablet, TabletAlias, TabletType};
 
-use super::{Error, Result};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::tablet;
 use crate::topo::tablet::{Reached, began};
 use crate::topo::{self, Cells, Record, Topo, paths};
+use crate::workflow::{Error, Result};
 
+pub use frozen::{FROZEN, all_frozen, any_frozen, ids, is_frozen};
+pub use heard::{lag, now};
 pub use rules::{EXCLUDE, brought, excluded, included, tables};
 
 /// A keyspace's shards with their primaries, as read at one moment.
@@ -45,7 +48,7 @@ pub struct TargetShard {
 }
 
 /// A workflow on one shard.
-pub struct OnShard {
+pub struct ShardWorkflow {
     /// Index into [`Keyspace::shards`].
     pub shard: usize,
     pub found: Found,
@@ -181,7 +184,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// Those of all shards together.
-    pub async fn workflows(&self, context: &Context, names: &[String]) -> Result<Vec<OnShard>> {
+    pub async fn workflows(&self, context: &Context, names: &[String]) -> Result<Vec<ShardWorkflow>> {
         self.primaries()?;
         let (found, silent) = self.workflows_told(context, names).await;
         let errors = silent.into_iter().map(|(_, error)| error).collect();
@@ -189,7 +192,11 @@ impl Keyspace {
     }
 
     /// The same of the shards whose primaries tell; and the places of the others, each with the reason.
-    pub async fn workflows_told(&self, context: &Context, names: &[String]) -> (Vec<OnShard>, Vec<(usize, Error)>) {
+    pub async fn workflows_told(
+        &self,
+        context: &Context,
+        names: &[String],
+    ) -> (Vec<ShardWorkflow>, Vec<(usize, Error)>) {
         let request = ReadVReplicationWorkflowsRequest { include_workflows: names.to_vec(), ..Default::default() };
         let reads = self.shards.iter().map(|shard| {
             let request = request.clone();
@@ -201,7 +208,7 @@ impl Keyspace {
             match answer {
                 Ok(answer) => {
                     let here = answer.workflows.into_iter().filter(|w| !w.streams.is_empty());
-                    told.extend(here.map(|found| OnShard { shard, found }));
+                    told.extend(here.map(|found| ShardWorkflow { shard, found }));
                 }
                 Err(error) => silent.push((shard, error)),
             }
@@ -211,16 +218,16 @@ impl Keyspace {
 }
 
 /// A keyspace together with the replicas of its shards, for refreshing them.
-pub struct WithReplicas {
+pub struct KeyspaceTablets {
     pub keyspace: Keyspace,
     /// Every tablet of each shard that has a hostname, primaries included; the key is the shard.
     pub tablets: BTreeMap<String, Vec<Tablet>>,
 }
 
-impl WithReplicas {
+impl KeyspaceTablets {
     /// Reads the primaries, replication graphs and all tablets of shards that were read already: two waves.
     pub async fn from_records(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
-        let graphed = Graphed::read(keyspace, records, cells).await?;
+        let graphed = ShardAliases::read(keyspace, records, cells).await?;
         let tablets = graphed.tablets().await?;
         Ok(Self { keyspace: graphed.keyspace, tablets })
     }
@@ -240,12 +247,12 @@ impl WithReplicas {
 }
 
 /// A keyspace with the aliases of its replicas.
-pub struct Graphed {
+pub struct ShardAliases {
     pub keyspace: Keyspace,
     graphs: BTreeMap<String, Vec<TabletAlias>>,
 }
 
-impl Graphed {
+impl ShardAliases {
     /// Reads primaries and replication graphs of shards that were read already: one wave.
     pub async fn read(keyspace: &str, records: Vec<Record<Shard>>, cells: Cells) -> Result<Self> {
         let names: Vec<String> = records.iter().map(|r| topo::shard::name(r).to_owned()).collect();
@@ -263,7 +270,7 @@ impl Graphed {
 }
 
 /// The streams of a shard, given by index.
-pub fn on(rows: &[OnShard], shard: usize) -> impl Iterator<Item = &Stream> {
+pub fn on(rows: &[ShardWorkflow], shard: usize) -> impl Iterator<Item = &Stream> {
     rows.iter().filter(move |row| row.shard == shard).flat_map(|row| &row.found.streams)
 }
 
@@ -271,8 +278,8 @@ pub fn on(rows: &[OnShard], shard: usize) -> impl Iterator<Item = &Stream> {
 pub type Listed = Vec<(String, Vec<i32>)>;
 
 /// The ids of some streams.
-pub fn list(target: &Keyspace, rows: &[OnShard]) -> Listed {
-    let on = |row: &OnShard| {
+pub fn list(target: &Keyspace, rows: &[ShardWorkflow]) -> Listed {
+    let on = |row: &ShardWorkflow| {
         let shard = target.shards.get(row.shard)?;
         Some((shard.name.clone(), row.found.streams.iter().map(|stream| stream.id).collect()))
     };
@@ -296,7 +303,7 @@ pub struct Origin {
 /// # Errors
 /// Stock's texts for streams that disagree about source keyspace or tables; a like one for streams of several mounts, of
 /// which only one would be asked for its positions.
-pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
+pub fn origin(target: &str, streams: &[&ShardWorkflow]) -> Result<Origin> {
     let mut origin: Option<Origin> = None;
     let workflow = streams.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
     let help =
@@ -339,7 +346,7 @@ pub fn origin(target: &str, streams: &[&OnShard]) -> Result<Origin> {
 
 /// What the streams of a workflow bring together, whether they agree or not: the first one's keyspace and mount, and the shards
 /// and tables of all.
-pub fn union(streams: &[&OnShard]) -> Origin {
+pub fn union(streams: &[&ShardWorkflow]) -> Origin {
     let mut origin = Origin::default();
     for source in streams.iter().flat_map(|s| &s.found.streams).filter_map(|s| s.bls.as_ref()) {
         if origin.keyspace.is_empty() {
@@ -354,14 +361,6 @@ pub fn union(streams: &[&OnShard]) -> Origin {
         list.dedup();
     }
     origin
-}
-
-/// Message of streams that complete has stopped for good; tablets refuse to start them (Vitess 22.0.3).
-pub const FROZEN: &str = "FROZEN";
-
-/// True for a stream with the message that makes tablets refuse to start it.
-pub fn is_frozen(stream: &Stream) -> bool {
-    stream.message == FROZEN.as_bytes()
 }
 
 /// True for a stream that has copied something, or may have.

@@ -8,13 +8,13 @@ use vtmigrated_proto::binlogdata::{VReplicationWorkflowState as State, VReplicat
 use vtmigrated_proto::tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest};
 use vtmigrated_proto::topodata::TabletAlias;
 
-use super::leftovers::locks;
-use super::migrate::thaw;
-use super::streams::{Keyspace, OnShard};
-use super::{Error, Result, names, overrides};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, Lock, LockRequest, paths};
+use crate::workflow::leftovers::locks;
+use crate::workflow::streams::{Keyspace, ShardWorkflow};
+use crate::workflow::writes::thaw;
+use crate::workflow::{Error, Result, names, overrides};
 
 /// The name of the lock of a change; stock takes none.
 const ACTION: &str = "WorkflowUpdate";
@@ -42,7 +42,7 @@ pub async fn update(
     let loaded = load(context, keyspace, &request.shards).await?;
     loaded.refuse_unrecorded(context, &request.workflow).await?;
     let rows = loaded.workflows(context, std::slice::from_ref(&request.workflow)).await;
-    let migrates = |row: &OnShard| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
+    let migrates = |row: &ShardWorkflow| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
     let is_ours = rows.as_ref().map_or(true, |rows| rows.iter().any(migrates));
     if request.state == Some(State::Running.into()) && thaw::is_wanted(&rows?) {
         thaw::start(context, keyspace, &request.workflow).await?;

@@ -16,19 +16,18 @@ pub mod opening;
 pub mod plan;
 pub mod prepare;
 mod quiet;
-pub mod record;
 pub mod reversed;
 mod side;
 pub mod status;
 pub mod unread;
 
-use super::preflight::{Finding, Report, check};
-use super::streams::OnShard;
-use super::{Error, Result};
 use crate::context::End;
 use crate::error::Reason;
 use crate::topo::{self, Lock};
-use record::{Facts, Phase};
+use crate::workflow::findings::Report;
+use crate::workflow::names::back::command;
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
+use crate::workflow::{Error, Result};
 
 /// What is told of a way back.
 #[derive(Clone, Debug, Default)]
@@ -61,31 +60,6 @@ pub struct StreamTold {
     pub lag: Option<i64>,
 }
 
-/// A command of ours, for people.
-pub(super) fn command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
-    format!("vtmigrated way-back {action} --target-keyspace {keyspace} --workflow {workflow}")
-}
-
-/// A command of ours for the VDiffs of a way back.
-fn vdiff_command(action: &str, (keyspace, workflow): (&str, &str)) -> String {
-    format!("vtmigrated way-back vdiff {action} --target-keyspace {keyspace} --workflow {workflow}")
-}
-
-/// What there is to tell of a workflow that is the way back of another cluster's migration, to a server of the cluster that it leads
-/// to: it is not ended as if it were a migration itself. `rows` are its streams.
-pub(super) fn told_of_another((keyspace, workflow): (&str, &str), rows: &[OnShard]) -> Option<Finding> {
-    let mut streams = rows.iter().flat_map(|row| &row.found.streams);
-    let of = streams.find_map(|stream| plan::whose(stream, workflow))?;
-    let cause = format!("it is the way back of {}.{}, and the tables are the keyspace's own", of.0, of.1);
-    let mend = format!(
-        "decide in that cluster: {}, or {}; when that cluster is gone: Workflow --keyspace {keyspace} delete --workflow {workflow} \
-         --keep-data",
-        command("complete", of),
-        command("cancel", of)
-    );
-    Some(Finding::new(&check::WAY_BACK_OF_ANOTHER, format!("workflow {keyspace}.{workflow}"), cause, mend))
-}
-
 /// There is no way back of this name.
 fn unknown(names: (&str, &str)) -> Error {
     let text = format!("workflow {}.{} has no way back", names.0, names.1);
@@ -104,7 +78,7 @@ fn out_of_turn(names: (&str, &str), facts: &Facts, help: String) -> Error {
 
 /// The record of a way back.
 async fn stored(context: &crate::context::Context, names: (&str, &str)) -> Result<Facts> {
-    record::find(context.topo.global(), names.0, names.1).await?.ok_or_else(|| unknown(names))
+    back_record::find(context.topo.global(), names.0, names.1).await?.ok_or_else(|| unknown(names))
 }
 
 /// True when somebody has deleted a target keyspace and left what is kept of its workflows.
@@ -114,7 +88,7 @@ pub(super) async fn is_gone(context: &crate::context::Context, keyspace: &str) -
 
 /// Deletes the record, and lets watchers know how the way back ended.
 async fn end(context: &crate::context::Context, names: (&str, &str), how: End, lock: &Lock) -> Result<()> {
-    record::delete(context.topo.global(), names, lock).await?;
+    back_record::delete(context.topo.global(), names, lock).await?;
     context.changes.end_way_back(names.0, names.1, how);
     Ok(())
 }
@@ -122,7 +96,7 @@ async fn end(context: &crate::context::Context, names: (&str, &str), how: End, l
 /// Why nobody goes back yet: a complete that has handed the target over and did not come to its end, run again, lifts the target's
 /// denied tables, whoever denies them.
 async fn unfinished(context: &crate::context::Context, names: (&str, &str)) -> Result<Option<Error>> {
-    let stored = super::record::find(context.topo.global(), names.0, names.1).await?;
+    let stored = crate::workflow::record::find(context.topo.global(), names.0, names.1).await?;
     Ok(stored.filter(|stored| stored.facts.handed_over).map(|_| not_ended(names)))
 }
 
@@ -135,6 +109,6 @@ fn not_ended((keyspace, workflow): (&str, &str)) -> Error {
 
 /// Checks the names of a request.
 fn check_names((keyspace, workflow): (&str, &str)) -> Result<()> {
-    super::names::check_keyspace("target", keyspace)?;
-    super::names::check_workflow(workflow)
+    crate::workflow::names::check_keyspace("target", keyspace)?;
+    crate::workflow::names::check_workflow(workflow)
 }

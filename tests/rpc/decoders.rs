@@ -11,9 +11,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
 use vtmigrated::topo::{Node, Record, json, shard, wire};
-use vtmigrated::workflow::migrate::{rows, status};
+use vtmigrated::workflow::checks::complete;
+use vtmigrated::workflow::record::way_back as back_record;
 use vtmigrated::workflow::record::{self as workflow_record, Facts};
-use vtmigrated::workflow::{overrides, settle, show, streams, vdiff_summary, verdict, way_back};
+use vtmigrated::workflow::{overrides, rows, settle, show, streams, vdiff_summary};
 use vtmigrated::{gtid, key_range, sql, vschema};
 use vtmigrated_proto::binlogdata::{BinlogSource, Filter, Rule};
 use vtmigrated_proto::query::{QueryResult, Row};
@@ -198,8 +199,8 @@ fn records_of_workflows() {
         "keyspace": "commerce", "tables": ["t"], "streams": [["-80", [3]], ["80-", [4]]], "back_mount": "customer.import",
         "target": {"topo_type": "etcd2", "server": "t:1", "root": "/r"}, "mount_made": true, "on_ddl": 1,
         "positions": [["-80", "MySQL56/x:1"]], "pairs": [[["0"], ["-80"]]], "source_denied": [["0", ["t"]]], "since": 7}"#;
-    serde_json::from_str::<way_back::record::Facts>(way_back).unwrap();
-    run(&mutate::json(way_back), |text| drop(serde_json::from_str::<way_back::record::Facts>(&text)));
+    serde_json::from_str::<back_record::Facts>(way_back).unwrap();
+    run(&mutate::json(way_back), |text| drop(serde_json::from_str::<back_record::Facts>(&text)));
     // large ones are in gzip
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(sample.as_bytes()).unwrap();
@@ -215,7 +216,7 @@ fn records_of_workflows() {
         for name in ["Record", "WayBack"] {
             let (path, value) = (format!("internal/vtmigrated/customer/import/{name}"), Bytes::from(bytes.clone()));
             let nodes = [Node { path, value, version: 1, created: 1 }];
-            drop((workflow_record::known(&nodes), way_back::record::known(&nodes)));
+            drop((workflow_record::known(&nodes), back_record::known(&nodes)));
         }
     });
 }
@@ -298,7 +299,7 @@ fn rows_of_diffs() {
     let (first, second) = (row("t", "completed"), row("u", "error"));
     run(&mutate::rows(&vdiff_summary::COLUMNS, &[&first, &second]), |result| {
         vdiff_summary::rows(&result);
-        verdict::diff::decode(&result);
+        complete::diffs::decode(&result);
     });
     let failure = "Table t Error: failed to reconcile: source vschema not found";
     let columns = ["vdiff_uuid", "options", "message", "times", "last_id", "at"];
@@ -315,13 +316,15 @@ fn rows_of_diffs() {
     run(&any_rows(), |result| {
         settle::parse(&result);
         vdiff_summary::rows(&result);
-        verdict::diff::decode(&result);
+        complete::diffs::decode(&result);
     });
     run(&mutate::json(REPORT), |report| {
         vdiff_summary::TableReport::parse(&report).differing();
     });
     let earlier: [&[&str]; 2] = [&[UUID, "t"], &[UUID, "u"]];
-    run(&mutate::rows(&["vdiff_uuid", "table_name"], &earlier), |result| drop(verdict::diff::earlier::decode(&result)));
+    run(&mutate::rows(&["vdiff_uuid", "table_name"], &earlier), |result| {
+        drop(complete::diffs::earlier::decode(&result))
+    });
 }
 
 /// A stream of one table.
@@ -360,7 +363,7 @@ fn rows_of_streams() {
         let Ok(stream) = Stream::decode(bytes.as_slice()) else { return };
         streams::message(&stream);
         streams::shown_state(&stream, true);
-        status::lag(&stream);
+        streams::lag(&stream);
         gtid::Position::stored(&stream.pos).is_empty();
     });
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use vtmigrated::context::Context;
 use vtmigrated::topo::{paths, shard};
 use vtmigrated::vdiff::create as vdiff;
-use vtmigrated::workflow::way_back::record::{self, Facts, Phase};
+use vtmigrated::workflow::record::way_back::{self as back_record, Facts, Phase};
 use vtmigrated::workflow::way_back::reversed::{Reversed, reversed};
 use vtmigrated::workflow::way_back::{cancel, complete, prepare, status};
 use vtmigrated::workflow::{Error, record as migration};
@@ -238,7 +238,7 @@ impl World {
 
     /// What its record says.
     pub async fn way_back(&self) -> Option<Facts> {
-        record::find(&self.global, TARGET, WORKFLOW).await.unwrap()
+        back_record::find(&self.global, TARGET, WORKFLOW).await.unwrap()
     }
 
     async fn denied_in(&self, keyspace: &str) -> Vec<(Name, Vec<String>)> {

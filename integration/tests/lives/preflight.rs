@@ -20,8 +20,10 @@ use vtmigrated::{
     tablet::{self, Client},
     topo::{Dialer, EtcdOptions, Topo},
     workflow::{
-        migrate::{arguments::Arguments, cancel, complete, create},
-        preflight::{self, DryRun, Severity},
+        findings::{DryRun, Severity},
+        migrate::{cancel, complete, create, dry_run},
+        mount::examine,
+        plan::arguments::Arguments,
     },
 };
 use vtmigrated_proto::{
@@ -51,7 +53,7 @@ async fn context(life: &Life) -> Context {
 }
 
 async fn dry(context: &Context, request: &MigrateCreateRequest) -> DryRun {
-    preflight::create(context, &Arguments::try_from(request.clone()).unwrap()).await
+    dry_run::create(context, &Arguments::try_from(request.clone()).unwrap()).await
 }
 
 fn ids(run: &DryRun, severity: Severity) -> Vec<&'static str> {
@@ -151,11 +153,11 @@ async fn the_errors_of_the_documentation_are_told_before_anything_is_made() {
     assert!(error.code() == Code::NotFound && error.message().starts_with(text), "{error:?}");
     let config =
         |root: &str| TopoConfig { topo_type: "etcd2".into(), server: life.source.etcd().address(), root: root.into() };
-    let report = preflight::mount(&context, &config("/vitess/wrong")).await;
+    let report = examine::examine(&context, &config("/vitess/wrong")).await;
     assert!(report.findings[0].id == "MOUNT_ROOT_MISSING" && report.findings[0].cause == text, "{report:?}");
-    let report = preflight::mount(&context, &config(GLOBAL_ROOT)).await;
+    let report = examine::examine(&context, &config(GLOBAL_ROOT)).await;
     assert!(report.is_clear() && report.warnings().next().is_none(), "{report:?}");
-    assert_eq!(report, preflight::mounted(&context, MOUNT).await);
+    assert_eq!(report, examine::mounted(&context, MOUNT).await);
 
     // stuck at 0 %: nobody of the wanted types, then somebody who does not serve
     let with =
@@ -167,7 +169,7 @@ async fn the_errors_of_the_documentation_are_told_before_anything_is_made() {
     let replica = &life.source.shard("commerce", "0").unwrap().tablets()[1];
     replica.stop().await.unwrap();
     refused(&with(TabletType::Replica), "SOURCE_TABLET_NOT_SERVING", Code::FailedPrecondition, nobody).await;
-    let report = preflight::mounted(&context, MOUNT).await;
+    let report = examine::mounted(&context, MOUNT).await;
     assert_eq!(report.warnings().map(|f| f.id).collect::<Vec<_>>(), ["TABLET_UNREACHABLE"], "{report:?}");
     // the primary would do
     assert!(dry(&context, &migrate("commerce", "good")).await.report.is_clear());
@@ -255,14 +257,14 @@ async fn dry_runs_change_nothing_and_their_steps_are_those_that_run() {
             },
             everything(&life).await,
         );
-        let planned = preflight::cancel(&context, &ending(false)).await;
+        let planned = dry_run::cancel(&context, &ending(false)).await;
         expect_topology_unchanged(&life, &running, "the dry run of cancel").await;
         ran();
         cancel::cancel(&context, &ending(false)).await.unwrap();
         assert_eq!(ran(), between_locks(&planned));
         expect_unchanged(&life, &before, "cancel").await;
 
-        let nothing = preflight::cancel(&context, &ending(true)).await;
+        let nothing = dry_run::cancel(&context, &ending(true)).await;
         assert_eq!(ids(&nothing, Severity::Blocks), ["WORKFLOW_UNKNOWN"], "{nothing:?}");
 
         complete_as_planned(&life, &context, &arguments).await;
@@ -282,21 +284,21 @@ async fn complete_as_planned(life: &Life, context: &Context, arguments: &Argumen
     create::create(context, &waiting).await.unwrap();
     let (dry_run, ignore_source) = (false, false);
     let ending = complete::Arguments { keyspace: keyspace.clone(), workflow: WORKFLOW.into(), dry_run, ignore_source };
-    let early = preflight::complete(context, &ending).await;
+    let early = dry_run::complete(context, &ending).await;
     assert!(ids(&early, Severity::Blocks).contains(&"COPYING") && early.steps.is_empty(), "{early:?}");
     complete::complete(context, &complete::Arguments { dry_run: true, ..ending.clone() }).await.unwrap_err();
     life.start_streams(keyspace).await.unwrap();
     life.until_running(keyspace).await.unwrap();
     life.until_same("commerce", keyspace, &["table1", "table2"]).await.unwrap();
     let running = everything(life).await;
-    let mut planned = preflight::complete(context, &ending).await;
+    let mut planned = dry_run::complete(context, &ending).await;
     // a heartbeat may be on its way
     for _ in 0..50 {
         if planned.report.is_clear() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
-        planned = preflight::complete(context, &ending).await;
+        planned = dry_run::complete(context, &ending).await;
     }
     // rows that were never compared are worth a word, and nothing else is
     let found: Vec<&str> = planned.report.findings.iter().map(|finding| finding.id.as_str()).collect();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Problem, Stream, VDiff};
-use crate::workflow::preflight::Finding;
+use crate::workflow::findings::Finding;
 
 /// Where a way back is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -4,9 +4,9 @@ use super::super::snapshot::Snapshot;
 use super::super::state::State;
 use super::*;
 use crate::error::Reason;
+use crate::error::check;
 use crate::failure::Error;
-use crate::workflow::migrate::observe::ObservedStream;
-use crate::workflow::preflight::check;
+use crate::workflow::status::observe::ObservedStream;
 
 const T0: i64 = 1_800_000_000_000;
 const PREPARED: i64 = 1_799_000_000;

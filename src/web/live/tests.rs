@@ -10,12 +10,12 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::context::Context;
-use crate::error::Reason;
+use crate::error::{Reason, check};
 use crate::watch::{
     BackStage, Copy, Migration, Mount, Point, Problem, Snapshot, Stage, Stream, Table, TableStage, VDiff, WayBack,
 };
 use crate::web::{Options, Policy};
-use crate::workflow::preflight::{Finding, check};
+use crate::workflow::findings::Finding;
 
 /// Most bytes of a page, and of what is pushed at once.
 const MOST: usize = 512 << 10;

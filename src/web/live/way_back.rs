@@ -6,7 +6,7 @@ use super::timeline::{self, Step, StepState};
 use super::widgets::{self, Tone};
 use super::{chart, stream_diagram, text};
 use crate::watch::{BackStage, WayBack};
-use crate::workflow::preflight::Severity;
+use crate::workflow::findings::Severity;
 
 /// Troubles of streams that are told.
 const TROUBLED: usize = 10;

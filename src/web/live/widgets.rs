@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::text;
 use crate::watch::{Copy, Problem, Stage, Stream};
-use crate::workflow::preflight::{Finding, Severity};
+use crate::workflow::findings::{Finding, Severity};
 
 /// How something is: each has a colour and a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,17 +4,17 @@ use futures::future::try_join;
 use serde::Serialize;
 use vtmigrated_proto::tabletmanagerdata::VDiffRequest;
 
-use super::super::migrate::cleanup::others::Others;
-use super::super::migrate::cleanup::{Removal, Traces, entries};
-use super::super::migrate::{Found, locks};
-use super::super::record;
-use super::super::streams::{Keyspace, OnShard};
-use super::super::{Error, Result, way_back};
 use super::plan::{Plan, Remains, have_copied};
 use super::{Action, Known, Leftover, find, tablets, unreadable};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{Expect, Lock, Write, paths};
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::removal::others::Others;
+use crate::workflow::removal::{CreatedObjects, Removal, entries};
+use crate::workflow::streams::{Keyspace, ShardWorkflow};
+use crate::workflow::writes::locks::locks;
+use crate::workflow::{Error, Result, record, way_back};
 
 /// The name of the cleaner's locks.
 const ACTION: &str = "CleanLeftovers";
@@ -119,7 +119,7 @@ pub fn changed() -> Error {
 /// What a record tells of a workflow that is not alive.
 async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan: &Plan, lock: &Lock) -> Result<()> {
     let global = context.topo.global();
-    let (found, records) = try_join(Found::read(context, keyspace, workflow), record::all(global)).await?;
+    let (found, records) = try_join(ExistingWorkflow::read(context, keyspace, workflow), record::all(global)).await?;
     let target = &found.target.keyspace;
     let Some(stored) = &found.record else { return Err(changed()) };
     found.refuse_unread_vschema()?;
@@ -128,7 +128,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     if facts.completing || !(creating || found.rows.is_empty()) {
         return Err(changed());
     }
-    let streams = Traces { with_streams: plan.streams.clone(), ..Traces::default() };
+    let streams = CreatedObjects { with_streams: plan.streams.clone(), ..CreatedObjects::default() };
     let removal = |traces| Removal { context, lock, found: &found, workflow, traces };
     // before the tables are looked at: a stream could fill them
     removal(streams.clone()).stop_streams().await?;
@@ -136,7 +136,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let all = target.workflows(context, &[]).await?;
     let records: Vec<&Known> = records.iter().collect();
     let others = Others::of(keyspace, workflow, &records, &all);
-    let rows: Vec<&OnShard> = all.iter().filter(|row| row.found.workflow == workflow).collect();
+    let rows: Vec<&ShardWorkflow> = all.iter().filter(|row| row.found.workflow == workflow).collect();
     let vschema = found.vschema.as_ref().map(|record| record.value.clone()).unwrap_or_default();
     let now = Plan::new(target, facts, &rows, &remains, &others, &vschema);
     if now != *plan || !now.shared.is_empty() || (creating && (!remains.filled(facts).is_empty() || have_copied(&rows)))
@@ -147,7 +147,7 @@ async fn workflow_locked(context: &Context, keyspace: &str, workflow: &str, plan
     let mark = found.noting_streams();
     let taken_from_vschema = entries::some_are_gone(&vschema, &facts.vschema_tables);
     let vschema_tables = now.vschema;
-    let traces = Traces { tables: now.tables, vschema_tables, taken_from_vschema, denied, mark, ..streams };
+    let traces = CreatedObjects { tables: now.tables, vschema_tables, taken_from_vschema, denied, mark, ..streams };
     removal(traces).run().await.map(drop)
 }
 

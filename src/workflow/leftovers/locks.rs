@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Result;
-use super::super::preflight::{Finding, check};
-use super::super::verdict;
 use super::{Action, CLEAN, Leftover};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::Node;
+use crate::workflow::findings::Finding;
+use crate::workflow::{Result, streams};
 
 /// Age from which on a lock is worth a word, in seconds.
 const OLD: i64 = 3600;
@@ -26,7 +26,7 @@ pub async fn judge<'n>(context: &Context, nodes: impl Iterator<Item = &'n Node>)
             found.push(Leftover::new(finding, Some(Action::Lock { path: path.to_owned(), version: node.version })));
             continue;
         }
-        let age = since.map_or(0, |since| verdict::now().saturating_sub(since));
+        let age = since.map_or(0, |since| streams::now().saturating_sub(since));
         if age > OLD {
             let text = format!("{action} has held it for {} h", age / 3600);
             let mend =

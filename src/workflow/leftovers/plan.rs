@@ -6,13 +6,13 @@ use std::fmt::Display;
 use futures::future::join_all;
 use vtmigrated_proto::vschema::Keyspace as VSchema;
 
-use super::super::migrate::cleanup::claim::{self, Claim, Held, Kept, Known as Claimed};
-use super::super::migrate::cleanup::others::Others;
-use super::super::migrate::cleanup::{Tables, entries};
-use super::super::record::Facts;
-use super::super::streams::{Keyspace, OnShard, has_copied};
-use super::super::{Result, names};
 use crate::context::Context;
+use crate::workflow::record::Facts;
+use crate::workflow::removal::claim::{self, Claim, Held, Kept, Known as Claimed};
+use crate::workflow::removal::others::Others;
+use crate::workflow::removal::{Tables, entries};
+use crate::workflow::streams::{Keyspace, ShardWorkflow, has_copied};
+use crate::workflow::{Result, names};
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;
@@ -45,7 +45,7 @@ impl Remains {
     pub async fn read(context: &Context, target: &Keyspace, facts: &Facts) -> Result<Self> {
         let asked = target.shards.iter().map(|shard| async move {
             let held = claim::look(context, shard.primary()?, &facts.tables).await?;
-            Ok::<_, super::super::Error>((shard.name.clone(), held))
+            Ok::<_, crate::workflow::Error>((shard.name.clone(), held))
         });
         let held = join_all(asked).await.into_iter().collect::<Result<_>>()?;
         Ok(Self { held })
@@ -66,7 +66,7 @@ impl Remains {
 }
 
 /// True when one of some streams has copied something, or may have.
-pub fn have_copied(rows: &[&OnShard]) -> bool {
+pub fn have_copied(rows: &[&ShardWorkflow]) -> bool {
     rows.iter().flat_map(|row| &row.found.streams).any(has_copied)
 }
 
@@ -75,7 +75,7 @@ impl Plan {
     pub fn new(
         target: &Keyspace,
         facts: &Facts,
-        rows: &[&OnShard],
+        rows: &[&ShardWorkflow],
         remains: &Remains,
         others: &Others,
         vschema: &VSchema,

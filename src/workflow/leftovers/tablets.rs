@@ -7,16 +7,17 @@ use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::migrate::rows::CopyStates;
-use super::super::migrate::{copy_states, earlier};
-use super::super::preflight::{Finding, check};
-use super::super::record::Known;
-use super::super::streams::{self, Keyspace, OnShard};
-use super::super::verdict::replaced::{self, Noted};
 use super::{Action, CLEAN, Leftover, silent};
 use crate::context::Context;
+use crate::error::check;
 use crate::sql::{quote, rows};
 use crate::tablet;
+use crate::workflow::checks::complete::replaced::{self, Noted};
+use crate::workflow::findings::Finding;
+use crate::workflow::reads::copy_states;
+use crate::workflow::record::{Known, earlier};
+use crate::workflow::rows::CopyStates;
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow};
 
 /// A kind of rows that can be orphaned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ struct OfTablet {
 
 /// What the primaries of a keyspace say.
 pub struct Seen {
-    pub rows: Vec<OnShard>,
+    pub rows: Vec<ShardWorkflow>,
     /// True when every shard of the keyspace has told of its workflows; one that was [left out](Keyspace::answering) is none of them.
     pub all_answered: bool,
     shards: Vec<(String, Result<OfTablet, String>)>,
@@ -130,13 +131,13 @@ impl Seen {
         orphaned: &CopyStates,
         records: &[&Known],
     ) -> bool {
-        let rows: Vec<&OnShard> = self.rows.iter().filter(|row| row.found.workflow == workflow).collect();
+        let rows: Vec<&ShardWorkflow> = self.rows.iter().filter(|row| row.found.workflow == workflow).collect();
         let record = records.iter().find(|(_, name, _)| name == workflow);
         let record = record.and_then(|(_, _, facts)| facts.as_ref().ok());
         let own = record.and_then(|facts| earlier::of(facts, target, rows.iter().copied()));
         let sources = rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
         let tables: Vec<String> = sources.flat_map(streams::tables).collect();
-        let on_shard = |row: &&&OnShard| target.shards.get(row.shard).is_some_and(|found| found.name == shard);
+        let on_shard = |row: &&&ShardWorkflow| target.shards.get(row.shard).is_some_and(|found| found.name == shard);
         let present: Vec<&Stream> = rows.iter().filter(on_shard).flat_map(|row| &row.found.streams).collect();
         let noted = Noted { facts: own.as_deref(), earlier: record.filter(|_| own.is_none()), tables: &tables };
         let shard = target.shards.iter().find(|found| found.name == shard);

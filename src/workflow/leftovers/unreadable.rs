@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
-use super::super::Result;
-use super::super::preflight::{Finding, Severity, check};
-use super::super::record::{self, unreadable};
-use super::super::streams::{Keyspace, OnShard, brought};
 use super::clean::changed;
 use super::tablets::Seen;
 use super::{Action, Leftover};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::Lock;
+use crate::workflow::Result;
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::record::{self, unreadable};
+use crate::workflow::streams::{Keyspace, ShardWorkflow, brought};
 
 /// What there is to tell of a record that cannot be read. It can be cleaned where no stream of its workflow is left: nothing but
 /// denied tables may be of it then.
@@ -41,8 +42,8 @@ pub fn judge(target: &Keyspace, workflow: &str, why: &str, seen: &Seen) -> Lefto
 }
 
 /// True when a Migrate of that name has streams; others are of no record.
-fn has_streams(rows: &[OnShard], workflow: &str) -> bool {
-    let is_ours = |row: &OnShard| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
+fn has_streams(rows: &[ShardWorkflow], workflow: &str) -> bool {
+    let is_ours = |row: &ShardWorkflow| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
     rows.iter().any(|row| row.found.workflow == workflow && is_ours(row))
 }
 

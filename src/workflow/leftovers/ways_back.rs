@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::super::Error;
-use super::super::migrate::gather;
-use super::super::preflight::{Finding, Severity, check};
-use super::super::way_back::record::{self, Facts, Known, Phase};
-use super::super::way_back::{self, plan};
 use super::Leftover;
 use crate::context::Context;
 use crate::deadline;
+use crate::error::check;
 use crate::topo::paths;
+use crate::workflow::Error;
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::names::back;
+use crate::workflow::reads::clusters;
+use crate::workflow::record::way_back::{self as back_record, Facts, Known, Phase};
 
 /// A way back that is open for longer is told, in seconds: a week.
 const LONG: i64 = 7 * 24 * 3600;
@@ -33,7 +34,7 @@ pub fn judge(
         let facts = match facts {
             Ok(facts) => facts,
             Err(why) => {
-                let mend = format!("take it away: {}", way_back::unread::command(names));
+                let mend = format!("take it away: {}", back::forget_command(names));
                 let finding = Finding::new(&check::NOT_READ, subject, why.as_str(), mend);
                 return Some(Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None));
             }
@@ -47,7 +48,7 @@ pub fn judge(
             DECIDE => "go back, or stay with the target",
             _ => "finish it",
         };
-        let mend = format!("{doing}: {}", way_back::command(action, names));
+        let mend = format!("{doing}: {}", back::command(action, names));
         Some(Leftover::new(Finding::new(&check::WAY_BACK_LEFT, subject, cause, mend), None))
     };
     known.iter().filter_map(told).collect()
@@ -58,19 +59,19 @@ pub fn judge(
 /// # Errors
 /// A text when that cluster does not tell.
 pub async fn need(context: &Context, mount: &str) -> Result<bool, String> {
-    if !plan::may_be_mount(mount) {
+    if !back::may_be_mount(mount) {
         return Ok(false);
     }
     let reading = async {
-        let record = gather::mount(context, mount).await?;
-        let topo = gather::open(context, mount, &record.value).await?;
+        let record = clusters::mount(context, mount).await?;
+        let topo = clusters::open(context, mount, &record.value).await?;
         let nodes = topo.global().list(paths::WORKFLOW_RECORDS).await?;
         let names_it = |(keyspace, workflow, facts): &Known| match facts {
             Ok(facts) => facts.back_mount == mount,
             // it cannot be read
-            Err(_) => plan::mounts(keyspace, workflow).iter().any(|name| name == mount),
+            Err(_) => back::mounts(keyspace, workflow).iter().any(|name| name == mount),
         };
-        Ok::<_, Error>(record::known(&nodes).iter().any(names_it))
+        Ok::<_, Error>(back_record::known(&nodes).iter().any(names_it))
     };
     match tokio::time::timeout(deadline::remaining(READING), reading).await {
         Ok(read) => read.map_err(|error| error.to_string()),

@@ -7,22 +7,24 @@ use futures::future::try_join;
 use vtmigrated_proto::vtctldata::WorkflowDeleteResponse;
 use vtmigrated_proto::vtctldata::workflow_delete_response::TabletInfo;
 
-use super::super::preflight::{DryRun, Report, told};
-use super::super::record::{Facts, unreadable};
-use super::super::refresh::{self, Missed};
-use super::super::streams::OnShard;
-use super::super::traffic::{self, Rules};
-use super::super::way_back::record::Phase;
-use super::super::{Error, Result, names, way_back};
-use super::cleanup::claim::{Claim, Kept, Known};
-use super::cleanup::ownership::Doubt;
-use super::cleanup::quiet::{quieten, restart};
-use super::cleanup::{Removal, Tables, Traces, adopt, entries};
-use super::create::locks;
-use super::{DELETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
 use crate::error::{Code, Explain, Reason, Violation};
 use crate::topo::{self, Lock};
+use crate::workflow::checks::cells::told;
+use crate::workflow::findings::{DryRun, Report};
+use crate::workflow::names::{self, back};
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::record::way_back::Phase;
+use crate::workflow::record::{self, Facts, unreadable};
+use crate::workflow::removal::claim::{Claim, Kept, Known};
+use crate::workflow::removal::ownership::Doubt;
+use crate::workflow::removal::quiet::{quieten, restart};
+use crate::workflow::removal::{CreatedObjects, Removal, Tables, adopt, entries};
+use crate::workflow::streams::ShardWorkflow;
+use crate::workflow::traffic::{self, Rules};
+use crate::workflow::writes::locks::{DELETE_ACTION, locks};
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::{Error, Result, way_back};
 
 /// How long the source may take to let a way back go.
 const WAY_BACK: Duration = Duration::from_secs(20);
@@ -41,7 +43,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Refused, with nothing changed, when a table would go that is not proven to be the workflow's: see
-/// [`super::cleanup::ownership`].
+/// [`crate::workflow::removal::ownership`].
 pub async fn cancel(context: &Context, arguments: &Arguments) -> Result<WorkflowDeleteResponse> {
     let Arguments { keyspace, workflow, .. } = arguments;
     names::check_keyspace("target", keyspace)?;
@@ -83,12 +85,12 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
 }
 
 /// Where the data is kept a record that cannot be read is none: there must be a way out.
-async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, Rules)> {
+async fn read(context: &Context, arguments: &Arguments) -> Result<(ExistingWorkflow, Rules)> {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let found = async {
         match *keep_data {
-            true => Found::look(context, keyspace, workflow).await,
-            false => Found::read(context, keyspace, workflow).await,
+            true => ExistingWorkflow::look(context, keyspace, workflow).await,
+            false => ExistingWorkflow::read(context, keyspace, workflow).await,
         }
     };
     let rules = async { Ok(topo::routing_rules::look(context.topo.global()).await?) };
@@ -97,7 +99,7 @@ async fn read(context: &Context, arguments: &Arguments) -> Result<(Found, Rules)
 
 /// What a cancel takes away, and what it leaves.
 struct Planned {
-    traces: Traces,
+    traces: CreatedObjects,
     /// Tables that stay, for nothing proves whose they are: empty ones, and those that somebody made anew meanwhile.
     left: Vec<Kept>,
 }
@@ -106,7 +108,7 @@ struct Planned {
 ///
 /// # Errors
 /// Refuses what would lose rows that are not proven to be the workflow's.
-async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Arguments) -> Result<Planned> {
+async fn plan(context: &Context, found: &ExistingWorkflow, rules: &Rules, arguments: &Arguments) -> Result<Planned> {
     let Arguments { keyspace, workflow, keep_data, shards } = arguments;
     let target = &found.target.keyspace;
     if !shards.is_empty() && target.shards.iter().any(|shard| !shards.contains(&shard.name)) {
@@ -125,7 +127,7 @@ async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Argum
     if let Some(facts) = facts.filter(|facts| facts.handed_over) {
         return Err(if facts.keeping { keeps_data(keyspace, workflow) } else { has_begun(keyspace, workflow) });
     }
-    let rows: Vec<&OnShard> = found.rows.iter().collect();
+    let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
     let tables = found.tables();
     let known = Known { target, rows: &rows, facts, tables: &tables };
     let claim = Claim::read(context, known).await?;
@@ -136,12 +138,12 @@ async fn plan(context: &Context, found: &Found, rules: &Rules, arguments: &Argum
         }
         return Ok(Planned { traces, left: claim.left });
     }
-    let completing = readiness::has_begun(&found.rows, facts);
+    let completing = record::has_begun(&found.rows, facts);
     Err(if completing { has_begun(keyspace, workflow) } else { not_owned(found, arguments, &claim.kept) })
 }
 
 /// Refuses to end a workflow to whose tables routing rules send writes, and, unless the data is kept, one of which nobody can tell that.
-fn refuse_switched(found: &Found, rules: &Rules, arguments: &Arguments) -> Result<()> {
+fn refuse_switched(found: &ExistingWorkflow, rules: &Rules, arguments: &Arguments) -> Result<()> {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     match traffic::writes_switched(&found.origin.keyspace, &found.origin.tables, rules) {
         Ok(true) => {
@@ -168,14 +170,14 @@ fn refuse_switched(found: &Found, rules: &Rules, arguments: &Arguments) -> Resul
 ///
 /// # Errors
 /// A tablet that has to tell when its tables were made and does not.
-async fn made_anew(context: &Context, found: &Found) -> Result<Vec<(String, Tables)>> {
+async fn made_anew(context: &Context, found: &ExistingWorkflow) -> Result<Vec<(String, Tables)>> {
     let facts = found.record.as_ref().map(|stored| &stored.facts);
     // only streams tell of keys that are owed
     let cut_off = facts.filter(|facts| facts.cancelling && !found.rows.is_empty());
     let Some(facts) = cut_off else { return Ok(Vec::new()) };
     // they are that, too, when the data was handed over meanwhile
     let facts = Facts { handed_over: false, ..facts.clone() };
-    let rows: Vec<&OnShard> = found.rows.iter().collect();
+    let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
     let tables = found.tables();
     let known = Known { target: &found.target.keyspace, rows: &rows, facts: Some(&facts), tables: &tables };
     let only = |(shard, Tables { anew, .. }): (String, Tables)| (shard, Tables { anew, ..Tables::default() });
@@ -198,7 +200,7 @@ fn keeps_data(keyspace: &str, workflow: &str) -> Error {
     Error::precondition(Reason::DELETE_HAS_BEGUN, text, help)
 }
 
-fn not_owned(found: &Found, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
+fn not_owned(found: &ExistingWorkflow, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
     let begins = if found.rows.is_empty() {
         format!("no streams found in keyspace {keyspace} for {workflow}: only its record is left")
     } else {
@@ -235,7 +237,7 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     let missed = Missed::told(&removal.run().await?, refresh::DENIES_STILL);
     let way_back = without_way_back(context, &found, arguments, lock).await;
     let shards = found.target.keyspace.shards.iter().enumerate();
-    let detail = |(at, shard): (usize, &super::super::streams::TargetShard)| TabletInfo {
+    let detail = |(at, shard): (usize, &crate::workflow::streams::TargetShard)| TabletInfo {
         tablet: shard.record.value.primary_alias.clone(),
         deleted: found.rows.iter().any(|row| row.shard == at),
     };
@@ -248,12 +250,12 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
 
 /// Takes away the way back that was prepared for the workflow, unless the target was handed over: then it is on its own. Also what is left
 /// of one whose cancel was cut off. What goes wrong is told.
-async fn without_way_back(context: &Context, found: &Found, arguments: &Arguments, lock: &Lock) -> String {
+async fn without_way_back(context: &Context, found: &ExistingWorkflow, arguments: &Arguments, lock: &Lock) -> String {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     let facts = match &found.way_back {
         Some(Ok(facts)) if matches!(facts.phase, Phase::Prepared | Phase::Noted | Phase::Cancelling) => facts,
         Some(Err(why)) => {
-            let command = way_back::unread::command(names);
+            let command = back::forget_command(names);
             return format!("; its way back is left, for its record cannot be read: {why}; to take it away: {command}");
         }
         _ => return String::new(),
@@ -266,12 +268,12 @@ async fn without_way_back(context: &Context, found: &Found, arguments: &Argument
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the source did not answer within {} s", WAY_BACK.as_secs()),
     };
-    let command = way_back::command("cancel", names);
+    let command = back::command("cancel", names);
     format!("; its way back is left in the source: {why}; to take it away: {command}")
 }
 
 /// What is told of rules and of a VSchema that cannot be decoded and that the cancel went on without; empty when there are none.
-fn passed_over(found: &Found, rules: &Rules, arguments: &Arguments) -> String {
+fn passed_over(found: &ExistingWorkflow, rules: &Rules, arguments: &Arguments) -> String {
     let mut told = String::new();
     if let Err(why) = rules {
         told.push_str(&format!(
@@ -287,7 +289,7 @@ fn passed_over(found: &Found, rules: &Rules, arguments: &Arguments) -> String {
 }
 
 /// Entries of tables that the workflow may have added to the VSchema, and that go with it.
-fn added(found: &Found, keep_data: bool) -> &[String] {
+fn added(found: &ExistingWorkflow, keep_data: bool) -> &[String] {
     match &found.record {
         _ if keep_data => &[],
         Some(stored) if found.is_about_some(&stored.facts) || !found.rows.is_empty() => {
@@ -299,14 +301,14 @@ fn added(found: &Found, keep_data: bool) -> &[String] {
     }
 }
 
-fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data: bool) -> Traces {
+fn traces(found: &ExistingWorkflow, tables: Vec<(String, Tables)>, left: &[Kept], keep_data: bool) -> CreatedObjects {
     let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
     let shards = found.target.keyspace.shards.iter().enumerate();
     let left: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
     let added: Vec<&String> = added(found, keep_data).iter().filter(|table| !left.contains(table)).collect();
     let vschema = found.vschema.as_ref().map(|record| &record.value);
     let vschema_tables = vschema.map(|vschema| entries::removable(vschema, added.iter().copied()));
-    Traces {
+    CreatedObjects {
         with_streams: shards.filter(|(at, _)| with_rows(*at)).map(|(_, shard)| shard.name.clone()).collect(),
         tables,
         handed_over: keep_data,
@@ -320,7 +322,7 @@ fn traces(found: &Found, tables: Vec<(String, Tables)>, left: &[Kept], keep_data
     }
 }
 
-fn summary(found: &Found, arguments: &Arguments, left: &[Kept]) -> String {
+fn summary(found: &ExistingWorkflow, arguments: &Arguments, left: &[Kept]) -> String {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let staying: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
     let tables = found.origin.tables.iter().filter(|table| *keep_data || !staying.contains(table)).count();

@@ -1,25 +1,25 @@
 //! Complete: check everything, stop the streams for good, hand the tables over, delete the streams last.
 
-pub(in crate::workflow) mod freeze;
 mod prove;
 mod step;
 
 use futures::future::{join, try_join};
 use vtmigrated_proto::vtctldata::MoveTablesCompleteResponse;
 
-use super::super::preflight::{DryRun, Finding, Report, told};
-use super::super::record::{self, Facts, Stored};
-use super::super::refresh::{self, Missed};
-use super::super::verdict::positions::is_snapshot;
-use super::super::way_back::kept_out;
-use super::super::way_back::opening::{self, Opening};
-use super::super::{Error, Result, names};
-use super::cleanup;
-use super::create::locks;
-use super::{COMPLETE_ACTION, Found, readiness};
 use crate::context::{Context, End};
 use crate::topo::{self, Lock};
-use readiness::Asked;
+use crate::workflow::checks::cells::told;
+use crate::workflow::checks::complete::positions::is_snapshot;
+use crate::workflow::findings::{DryRun, Finding, Report};
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::reads::source::{self, AskedSource};
+use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::way_back::kept_out;
+use crate::workflow::way_back::opening::{self, Opening};
+use crate::workflow::writes::locks::{COMPLETE_ACTION, locks};
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::{delete, denied, freeze};
+use crate::workflow::{Error, Result, names, readiness, removal};
 use step::Step;
 
 /// What complete was asked to do.
@@ -81,7 +81,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
     if *dry_run {
-        let found = Found::read(context, keyspace, workflow).await?;
+        let found = ExistingWorkflow::read(context, keyspace, workflow).await?;
         refuse(&found, workflow)?;
         let response = dry_run_answer(keyspace, workflow, &found)?;
         if !found.handed_over() && !context.options.allow_unfinished_complete {
@@ -91,11 +91,11 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
     }
     let locked = async {
         let lock = locks(context, keyspace, workflow, COMPLETE_ACTION).await?;
-        let found = Found::read(context, keyspace, workflow).await;
+        let found = ExistingWorkflow::read(context, keyspace, workflow).await;
         Ok::<_, Error>((lock, found))
     };
     // the source is asked meanwhile: its position now is the one that the streams must have reached
-    let (locked, source) = join(locked, readiness::source_by_record(context, keyspace, workflow)).await;
+    let (locked, source) = join(locked, source::source_by_record(context, keyspace, workflow)).await;
     let (lock, found) = locked?;
     let cells = found.as_ref().map(|found| found.target.keyspace.cells.clone()).unwrap_or_default();
     let result = match found {
@@ -177,9 +177,9 @@ fn nothing_written(error: &Error) -> bool {
 
 async fn complete_locked(
     context: &Context,
-    mut found: Found,
+    mut found: ExistingWorkflow,
     (keyspace, workflow): (&str, &str),
-    (source, ignore_source): (Option<Asked>, bool),
+    (source, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
 ) -> Result<Told> {
     if let Err(error) = refuse(&found, workflow) {
@@ -228,7 +228,7 @@ async fn complete_locked(
 }
 
 /// Refuses when there is nothing to complete, and when others work on the tables.
-fn refuse(found: &Found, workflow: &str) -> Result<()> {
+fn refuse(found: &ExistingWorkflow, workflow: &str) -> Result<()> {
     step::steps(found, workflow)?;
     if found.handed_over() { Ok(()) } else { found.refuse_shared("complete", workflow, false) }
 }
@@ -243,7 +243,7 @@ async fn given_up(error: Error, opening: &mut Opening<'_>, lock: &Lock, names: (
 
 async fn run(
     context: &Context,
-    found: &Found,
+    found: &ExistingWorkflow,
     workflow: &str,
     lock: &Lock,
     (opening, told): (&mut Option<Opening<'_>>, &mut Told),
@@ -271,7 +271,7 @@ async fn run(
 
 async fn take(
     context: &Context,
-    found: &Found,
+    found: &ExistingWorkflow,
     workflow: &str,
     lock: &Lock,
     (step, opening, told): (&Step, &mut Option<Opening<'_>>, &mut Told),
@@ -287,7 +287,7 @@ async fn take(
 
 async fn execute(
     context: &Context,
-    found: &Found,
+    found: &ExistingWorkflow,
     workflow: &str,
     lock: &Lock,
     (step, opening, told): (&Step, Option<&mut Opening<'_>>, &mut Told),
@@ -328,15 +328,15 @@ async fn execute(
         Step::LiftDenied { .. } => {
             let mut mark = found.mark_handed_over(workflow, false)?;
             mark.extend(opening.and_then(Opening::handed));
-            told.missed = cleanup::hand_over(context, lock, target, &found.denied(), mark).await?;
+            told.missed = denied::hand_over(context, lock, target, &found.denied(), mark).await?;
             Ok(())
         }
         Step::DeleteStreams { .. } => {
             if context.options.allow_unfinished_complete {
-                cleanup::give_keys_back(context, lock, target, workflow).await?;
+                removal::give_keys_back(context, lock, target, workflow).await?;
             }
-            cleanup::delete_streams(context, lock, found, workflow).await?;
-            cleanup::replaced::forget(context, lock, found, workflow, false).await
+            delete::delete_streams(context, lock, found, workflow).await?;
+            removal::replaced::forget(context, lock, found, workflow, false).await
         }
         Step::DeleteRecord { .. } => record::delete(global, &target.keyspace.name, workflow, lock).await,
         // those of the way back, which is not there
@@ -352,7 +352,7 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     let Arguments { keyspace, workflow, ignore_source, .. } = arguments;
     names::check_keyspace("target", keyspace)?;
     names::check_workflow(workflow)?;
-    let found = Found::read(context, keyspace, workflow).await?;
+    let found = ExistingWorkflow::read(context, keyspace, workflow).await?;
     let mut report = Report::default();
     let begun = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if (begun || !found.rows.is_empty()) && !found.handed_over() {
@@ -370,7 +370,7 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
 }
 
 /// The steps that complete would run, as the stock client prints them.
-fn dry_run_answer(keyspace: &str, workflow: &str, found: &Found) -> Result<MoveTablesCompleteResponse> {
+fn dry_run_answer(keyspace: &str, workflow: &str, found: &ExistingWorkflow) -> Result<MoveTablesCompleteResponse> {
     let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%d %b %y %H:%M UTC").to_string();
     Ok(MoveTablesCompleteResponse {
         summary: format!("Complete dry run results for workflow {keyspace}.{workflow} at {now}"),

@@ -1,18 +1,14 @@
 //! Create: check everything, write the record, then tables, streams, start. What a failed create made is taken back.
 
 mod apply;
-pub(in crate::workflow) mod batching;
 mod checks;
 mod denial;
 mod examine;
 mod resume;
 mod rival;
-pub(in crate::workflow) mod situation;
 mod step;
 mod take_back;
 mod target;
-
-pub(in crate::workflow) use checks::{Which, with_rows};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -22,16 +18,19 @@ use dashmap::DashMap;
 use futures::future::{join3, try_join};
 use vtmigrated_proto::vtctldata::WorkflowStatusResponse;
 
-use super::super::preflight::{DryRun, Report, left_out, passed_over};
-use super::super::refresh::{self, Missed};
-use super::super::{Error, Result, names};
-use super::arguments::Arguments;
-use super::{CREATE_ACTION, gather, status};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
-use crate::topo::{self, Lock, Topo, paths};
+use crate::topo::{self, Lock, Topo};
+use crate::workflow::checks::batching;
+use crate::workflow::checks::cells::{left_out, passed_over};
+use crate::workflow::findings::{DryRun, Report};
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::clusters;
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::writes::locks::{CREATE_ACTION, locks};
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::{Error, Result, names, status};
 use examine::Examined;
-use situation::Situation;
 
 /// Makes and, when asked, starts a workflow; answers its status, with what the checks warn of in the traffic line.
 ///
@@ -69,26 +68,6 @@ pub async fn dry_run(context: &Context, arguments: &Arguments) -> Result<DryRun>
     Ok(DryRun { summary, steps, report: examined.report })
 }
 
-/// Takes the lock of the workflow, then that of its keyspace.
-pub(in crate::workflow) async fn locks(
-    context: &Context,
-    keyspace: &str,
-    workflow: &str,
-    action: &str,
-) -> Result<Lock> {
-    let request = context.lock_request(action);
-    let request = request.named(paths::workflow_lock(keyspace, workflow)).of(paths::keyspace_dir(keyspace));
-    context.topo.global().lock(request).await.map_err(|error| {
-        let missing_keyspace = error.is_no_node();
-        let error = Error::Topo(error);
-        if missing_keyspace {
-            let missing = topo::Error::NoNode(context.topo.global().full(&paths::shards_dir(keyspace)));
-            return missing.wrap("List").wrap(format!("FindAllShardsInKeyspace({keyspace})")).into();
-        }
-        error.doing(format!("failed to lock the {keyspace}/{workflow} workflow"))
-    })
-}
-
 /// What can be refused without a lock: one wave.
 async fn precheck(context: &Context, arguments: &Arguments) -> Result<Arc<Topo>> {
     let keyspace = &arguments.target_keyspace;
@@ -96,10 +75,10 @@ async fn precheck(context: &Context, arguments: &Arguments) -> Result<Arc<Topo>>
         "make the keyspace if it is not in GetKeyspaces, and give it a vschema: ApplyVSchema --vschema-file <file> {keyspace}"
     );
     let vschema = async {
-        topo::vschema::get(context.topo.global(), keyspace).await.map_err(|error| gather::missing(error, help))
+        topo::vschema::get(context.topo.global(), keyspace).await.map_err(|error| clusters::missing(error, help))
     };
-    let (mount, _) = try_join(gather::mount(context, &arguments.mount), vschema).await?;
-    gather::open(context, &arguments.mount, &mount.value).await
+    let (mount, _) = try_join(clusters::mount(context, &arguments.mount), vschema).await?;
+    clusters::open(context, &arguments.mount, &mount.value).await
 }
 
 async fn create_locked(
@@ -139,14 +118,14 @@ async fn create_locked(
             "see with Migrate status whether its streams are there and run; if not, cancel it and create it again";
         answer.traffic_state.push_str(&format!("\nWarning {}: {error}; {mend}", error.reason()));
     }
-    answer.traffic_state.push_str(&batching::reads_text(situation));
+    answer.traffic_state.push_str(&batching::reads_text(situation.sides()));
     answer.traffic_state.push_str(&Missed::told(&creation.missed(), refresh::DENIES_NOT_YET));
     answer.traffic_state.push_str(&passed_over(&situation.target.keyspace.cells));
     Ok(with_warnings(answer, &with_late_cells(report, situation)))
 }
 
 /// The report with the cells of the target that were there when it was made and have been left out since.
-fn with_late_cells(report: &Report, situation: &Situation) -> Report {
+fn with_late_cells(report: &Report, situation: &ClusterState) -> Report {
     let mut report = report.clone();
     let mut late = left_out(&situation.target.keyspace.cells, "target");
     late.retain(|late| !report.findings.contains(late));

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
-use super::super::{Error, Result, record};
 use super::{in_use, users};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{Record, Topo, paths};
+use crate::workflow::{Error, Result, record};
 
 /// Lets a mount that is in use lead to where its cluster is by now. Nobody may read from it but workflows whose records tell which making
 /// of the source keyspace's record create has read, and `topo`, which `config` names, has all of these.

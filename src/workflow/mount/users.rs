@@ -9,15 +9,16 @@ use vtmigrated_proto::tabletmanagerdata::ReadVReplicationWorkflowsRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::record;
-use super::super::streams::{Graphed, TargetShard};
-use super::super::{Error, Result};
+use super::users;
 use crate::context::Context;
 use crate::deadline;
 use crate::error::{Explain, Reason};
 use crate::sql::rows;
 use crate::tablet;
-use crate::topo::{self, Cells, paths};
+use crate::topo::{self, Cells, Node, paths};
+use crate::workflow::record::{known, unreadable, way_back as back_record};
+use crate::workflow::streams::{ShardAliases, TargetShard};
+use crate::workflow::{Error, Result};
 
 /// Keyspaces that are asked at a time.
 const AT_ONCE: usize = 16;
@@ -36,7 +37,7 @@ pub async fn of(context: &Context, mount: &str) -> Result<Vec<String>> {
     let global = context.topo.global();
     let (names, cells, records) =
         try_join3(topo::keyspace::names(global), context.topo.cells(), global.list(paths::WORKFLOW_RECORDS)).await?;
-    let mut users: Vec<String> = record::mounted(&records, mount);
+    let mut users: Vec<String> = users::mounted(&records, mount);
     let reads: Vec<_> = names.iter().map(|name| in_keyspace(context, name, cells.clone(), mount)).collect();
     let reads: Vec<Result<Vec<String>>> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
     for read in reads {
@@ -54,7 +55,7 @@ async fn in_keyspace(context: &Context, name: &str, cells: Cells, mount: &str) -
         records => records?,
     };
     let records: Vec<_> = records.into_iter().filter(|r| r.value.primary_alias.is_some()).collect();
-    let graphed = Graphed::read(name, records, cells).await?;
+    let graphed = ShardAliases::read(name, records, cells).await?;
     let until = deadline::now() + deadline::remaining(2 * PRIMARY_TIMEOUT) / 2;
     let primaries = join_all(graphed.keyspace.shards.iter().map(|shard| on_primary(context, shard, mount)));
     let asked = deadline::within(Some(until), primaries).await;
@@ -142,6 +143,18 @@ async fn on_replica(context: &Context, on: &Tablet, mount: &str) -> tablet::Resu
 /// True for an error by which nobody can tell who reads from a mount, for the tablets of a shard do not answer.
 pub fn is_unknown(error: &Error) -> bool {
     error.reason() == Reason::MOUNT_USERS_UNKNOWN
+}
+
+/// `keyspace.workflow` of the records that name a mount, and of ways back into it; records that cannot be read count as
+/// naming it, and have [`unreadable::MARK`] behind their names.
+pub fn mounted(nodes: &[Node], mount: &str) -> Vec<String> {
+    let using = known(nodes).into_iter().filter_map(|(keyspace, workflow, facts)| match facts {
+        Ok(facts) => (facts.mount == mount).then(|| format!("{keyspace}.{workflow}")),
+        Err(_) => Some(format!("{keyspace}.{workflow} {}", unreadable::MARK)),
+    });
+    let mut users: Vec<String> = using.collect();
+    users.extend(back_record::mounted(nodes, mount));
+    users
 }
 
 #[cfg(test)]

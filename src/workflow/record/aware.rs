@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use vtmigrated_proto::topodata::Shard;
 
-use super::super::streams::{TargetShard, WithReplicas};
 use super::Facts;
 use crate::tablet;
 use crate::topo::paths;
 use crate::topo::tablet::began;
+use crate::workflow::streams::{KeyspaceTablets, TargetShard};
 
 /// The primary that a shard had when a tablet that is of it, or may be, was found not to know: it may have been primary since when
 /// the shard has another one now.
@@ -24,7 +24,7 @@ pub struct Reign {
 impl Reign {
     /// The primaries that the shards of some tablets have, by aliases and cells; and those `known` ones that are over, for clients may
     /// have written since, whatever their tablets know by now.
-    pub fn all(target: &WithReplicas, unaware: &[String], known: &[Self]) -> Vec<Self> {
+    pub fn all(target: &KeyspaceTablets, unaware: &[String], known: &[Self]) -> Vec<Self> {
         let has = |shard: &TargetShard, alias: &String| {
             let tablets = target.tablets.get(&shard.name).into_iter().flatten();
             tablets.map(tablet::alias).any(|known| known == *alias)

@@ -100,9 +100,9 @@ pub mod by_shard {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_at::{self, Since, Then};
-    use super::super::{Facts, Phase};
     use super::*;
+    use crate::workflow::record::made_at::{self, Since, Then};
+    use crate::workflow::record::{Facts, Phase};
 
     fn facts(shards: usize, tables: usize) -> Facts {
         let tables: Vec<String> = (0..tables).map(|number| format!("a_table_of_this_name_{number:05}")).collect();

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::super::streams::{Keyspace, TargetShard};
-use super::super::{Error, names};
 use crate::error::{Code, Reason};
 use crate::topo::{self, Conn, paths};
+use crate::workflow::streams::{Keyspace, TargetShard};
+use crate::workflow::{Error, names};
 
 /// What stands behind the name of a workflow whose record cannot be read, where workflows are listed.
 pub const MARK: &str = "(its record cannot be read)";

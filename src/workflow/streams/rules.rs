@@ -3,7 +3,7 @@
 use vtmigrated_proto::binlogdata::{BinlogSource, Rule};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::OnShard;
+use super::ShardWorkflow;
 
 fn rules(source: &BinlogSource) -> impl Iterator<Item = &Rule> {
     source.filter.iter().flat_map(|filter| &filter.rules)
@@ -22,7 +22,9 @@ pub(super) fn named(source: &BinlogSource) -> Vec<&str> {
 }
 
 /// Each table that some streams bring, with their workflow and the stream.
-pub fn brought<'r>(rows: impl IntoIterator<Item = &'r OnShard>) -> impl Iterator<Item = (String, &'r str, &'r Stream)> {
+pub fn brought<'r>(
+    rows: impl IntoIterator<Item = &'r ShardWorkflow>,
+) -> impl Iterator<Item = (String, &'r str, &'r Stream)> {
     rows.into_iter().flat_map(|row| {
         let workflow = row.found.workflow.as_str();
         let of_stream =

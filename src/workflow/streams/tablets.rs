@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vtmigrated_proto::topodata::{Tablet, TabletAlias};
 
-use super::{Keyspace, WithReplicas};
+use super::{Keyspace, KeyspaceTablets};
 use crate::tablet;
 use crate::topo::{self, paths};
 
@@ -29,7 +29,7 @@ pub(super) async fn of(
     tablets
 }
 
-impl WithReplicas {
+impl KeyspaceTablets {
     /// [`Self::tablets`] as they are now, but for the primaries' records: two waves.
     pub async fn tablets_now(&self) -> BTreeMap<String, Vec<Tablet>> {
         let Keyspace { name, cells, shards, .. } = &self.keyspace;

@@ -95,7 +95,7 @@ fn streams_of_several_mounts_disagree() {
         };
         let stream = Stream { bls: Some(bls), ..Stream::default() };
         let found = Found { workflow: "import".into(), streams: vec![stream], ..Found::default() };
-        OnShard { shard: 0, found }
+        ShardWorkflow { shard: 0, found }
     };
     let of = |mounts: [&str; 2]| origin("customer", &mounts.map(from).iter().collect::<Vec<_>>());
     assert_eq!(of(["ext1", "ext1"]).unwrap().mount, "ext1");

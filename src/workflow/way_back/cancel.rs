@@ -2,17 +2,19 @@
 
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::migrate::cleanup;
-use super::super::migrate::locks;
-use super::super::refresh::{self, Missed};
-use super::super::streams::{Graphed, WithReplicas};
-use super::super::{Error, Result, mount, names};
-use super::record::{Facts, Phase};
-use super::{Told, check_names, command, end, is_gone, kept_out, mirror, out_of_turn, plan, record, side, stored};
+use super::{Told, check_names, end, is_gone, kept_out, mirror, out_of_turn, side, stored};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain};
 use crate::topo::{self, Lock, external_cluster, paths};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::names::{self};
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
+use crate::workflow::streams::{KeyspaceTablets, ShardAliases};
+use crate::workflow::writes::denied;
+use crate::workflow::writes::locks::locks;
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::{Error, Result, mount};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackCancel";
@@ -79,11 +81,11 @@ pub async fn taken_away(
     }
     let touched = facts.phase != Phase::Prepared;
     let mut facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &mut facts, lock).await?;
+    back_record::put(context.topo.global(), names, &mut facts, lock).await?;
     let mut missed = open_target(context, names.0, &facts, lock).await?;
     let out = async {
         let mirror = mirror::to_write(context, &facts).await?;
-        out_of_source(&mirror, &facts, &plan::back(names.1), touched).await
+        out_of_source(&mirror, &facts, &back::name(names.1), touched).await
     };
     let (of_source, stays) = out.await.map_err(|error| silent(names, error))?;
     missed.extend(of_source);
@@ -93,9 +95,9 @@ pub async fn taken_away(
 
 /// The same without the source. Answers, too, what stays there.
 async fn forgotten(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<(Vec<Missed>, String)> {
-    let stays = stays(&facts, &plan::back(names.1));
+    let stays = stays(&facts, &back::name(names.1));
     let mut facts = Facts { phase: Phase::Cancelling, ..facts };
-    record::put(context.topo.global(), names, &mut facts, lock).await?;
+    back_record::put(context.topo.global(), names, &mut facts, lock).await?;
     let missed = open_target(context, names.0, &facts, lock).await?;
     end(context, names, End::Cancelled, lock).await?;
     tracing::warn!("the source of the way back of workflow {}.{} is forgotten{stays}", names.0, names.1);
@@ -192,25 +194,25 @@ pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lo
 pub(super) async fn lift(
     context: &Context,
     lock: &Lock,
-    keyspace: &WithReplicas,
+    keyspace: &KeyspaceTablets,
     denied: &[(String, Vec<String>)],
 ) -> Result<Vec<Missed>> {
     let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
-    let mut missed = cleanup::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await?;
+    let mut missed = denied::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await?;
     if denied.iter().any(|(_, tables)| !tables.is_empty()) {
         missed.extend(Missed::of_cells(&keyspace.keyspace));
     }
     Ok(missed)
 }
 
-/// A keyspace with all its tablets, without shards that are [left out](super::super::streams::Keyspace::answering): those keep nobody
+/// A keyspace with all its tablets, without shards that are [left out](crate::workflow::streams::Keyspace::answering): those keep nobody
 /// from having a side back.
-pub(super) async fn read(context: &Context, keyspace: &str) -> Result<WithReplicas> {
+pub(super) async fn read(context: &Context, keyspace: &str) -> Result<KeyspaceTablets> {
     let global = context.topo.global();
     let (shards, cells) = futures::future::try_join(topo::shard::all(global, keyspace), context.topo.cells()).await?;
-    let graphed = Graphed::read(keyspace, shards, cells).await?.in_use(context).await?;
+    let graphed = ShardAliases::read(keyspace, shards, cells).await?.in_use(context).await?;
     let tablets = graphed.tablets().await?;
-    Ok(WithReplicas { keyspace: graphed.keyspace, tablets })
+    Ok(KeyspaceTablets { keyspace: graphed.keyspace, tablets })
 }
 
 /// Unregisters the target in the source's topology, when prepare had registered it, it is the same still, and nobody else reads from it.

@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use futures::future::join;
 
-use super::super::migrate::complete::freeze;
-use super::super::migrate::{Found, locks, readiness, thaw};
-use super::super::record::listed;
-use super::super::refresh::{self, Missed};
-use super::super::streams::{Keyspace, WithReplicas};
-use super::super::{Error, Result, names};
 use super::cancel::{forget_mount, lift, read};
-use super::record::{Facts, Phase};
-use super::{
-    Told, check_names, command, end, exact, kept_out, mirror, out_of_turn, plan, quiet, record, side, stored,
-    unfinished,
-};
+use super::{Told, check_names, end, exact, kept_out, mirror, out_of_turn, quiet, side, stored, unfinished};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain, Reason};
 use crate::topo::Lock;
 use crate::topo::shard::{self, Deny};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::names::{self};
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::record::listed;
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
+use crate::workflow::streams::{self, Keyspace, KeyspaceTablets};
+use crate::workflow::writes::locks::locks;
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::{freeze, thaw};
+use crate::workflow::{Error, Result, readiness};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackComplete";
@@ -56,7 +56,7 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
     if let Some(help) = help {
         return Err(out_of_turn(names, &facts, help));
     }
-    let back = plan::back(names.1);
+    let back = back::name(names.1);
     let (mirror, held) = match source(context, names, &facts, &back).await {
         Ok(source) => source,
         // the source was not looked at
@@ -117,13 +117,13 @@ async fn open_again(
     let global = context.topo.global();
     let opened = async {
         // whatever of the last write came through, or will: with the record at *returned* the target must not be opened
-        record::put(global, names, &mut facts, lock).await?;
+        back_record::put(global, names, &mut facts, lock).await?;
         // a source that says nothing must not keep clients from the target
         let target = read(context, names.0).await?;
         lift(context, lock, &target, &facts.target_denied).await?;
         facts.phase = Phase::Open;
         facts.target_denied = Vec::new();
-        record::put(global, names, &mut facts, lock).await?;
+        back_record::put(global, names, &mut facts, lock).await?;
         match going {
             Some(going) => Box::pin(going.run_on(&facts)).await,
             None => {
@@ -252,8 +252,8 @@ impl Going<'_> {
     }
 
     /// Both sides, when going back may be tried.
-    async fn look(&self, facts: &Facts) -> Result<(Found, WithReplicas)> {
-        let mut found = Found::read_way_back(self.mirror, facts, self.back).await?;
+    async fn look(&self, facts: &Facts) -> Result<(ExistingWorkflow, KeyspaceTablets)> {
+        let mut found = ExistingWorkflow::read_way_back(self.mirror, facts, self.back).await?;
         if !side::are_ours(&found.rows, self.back, facts)? {
             return Err(side::taken(self.back, facts));
         }
@@ -270,7 +270,7 @@ impl Going<'_> {
 
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
     /// lets clients write to the target again. Answers the target, too, and its replicas that do not know that tables are denied.
-    async fn close(&self, mut facts: Facts) -> Result<(Facts, (WithReplicas, Vec<Missed>))> {
+    async fn close(&self, mut facts: Facts) -> Result<(Facts, (KeyspaceTablets, Vec<Missed>))> {
         let mut until = kept_out::until();
         // an earlier try may have denied the target's tables
         let is_denied = facts.phase == Phase::Closing;
@@ -304,12 +304,12 @@ impl Going<'_> {
     }
 
     async fn put(&self, facts: &mut Facts) -> Result<()> {
-        record::put(self.context.topo.global(), self.names, facts, self.lock).await
+        back_record::put(self.context.topo.global(), self.names, facts, self.lock).await
     }
 
     /// Waits until every stream is at the position that the target has now, a shorter time where the target is denied to clients, and
     /// proves that both sides had the same rows where the cut was not exact.
-    async fn ready(&self, found: &mut Found, facts: &Facts, is_denied: bool) -> Result<()> {
+    async fn ready(&self, found: &mut ExistingWorkflow, facts: &Facts, is_denied: bool) -> Result<()> {
         let (mirror, back, held) = (self.mirror, self.back, self.held);
         let ready = match is_denied {
             false => Box::pin(readiness::check(mirror, found, back, (None, false), held)).await,
@@ -336,7 +336,7 @@ impl Going<'_> {
 
     /// Denies clients' writes to the target's tables, and waits for transactions that had begun before. Answers the replicas that
     /// do not know that tables are denied.
-    async fn quieten(&self, target: &WithReplicas, facts: &Facts) -> Result<Vec<Missed>> {
+    async fn quieten(&self, target: &KeyspaceTablets, facts: &Facts) -> Result<Vec<Missed>> {
         let records = target.keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
         let of = |name: &str| listed(&facts.target_denied, name);
         shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await?;
@@ -352,12 +352,12 @@ impl Going<'_> {
 
 /// Lets streams of a way back that were stopped for good run on. `held` are the locks of the source.
 pub(super) async fn run_on(mirror: &Context, (back, facts): (&str, &Facts), held: &Lock) -> Result<()> {
-    let mut found = match Found::read_way_back(mirror, facts, back).await {
+    let mut found = match ExistingWorkflow::read_way_back(mirror, facts, back).await {
         // there are none
         Err(error) if error.reason() == Reason::WORKFLOW_UNKNOWN => return Ok(()),
         found => found?,
     };
-    if readiness::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {
+    if streams::any_frozen(&found.rows) && side::are_ours(&found.rows, back, facts)? {
         Box::pin(thaw::run_on(mirror, &mut found, back, held)).await?;
     }
     Ok(())

@@ -1,14 +1,15 @@
 //! What going back has to prove where the cut was not exact. The source may lack rows of the target then: what clients change in them
 //! changes nothing there, and no stream tells.
 
-use super::super::preflight::{Finding, Severity, check};
-use super::super::{Error, Result};
-use super::record::Facts;
-use super::{command, vdiff_command};
 use crate::context::Context;
+use crate::error::check;
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::names::back::{command, vdiff_command};
+use crate::workflow::record::way_back::Facts;
+use crate::workflow::{Error, Result};
 
 /// What blocks going back until a VDiff has found both sides equal since clients have one of them only, or warns where the server was
-/// told to go on without proofs. `equal_since` is when the last VDiff began, if it [found that](super::super::verdict::diff::equal_since).
+/// told to go on without proofs. `equal_since` is when the last VDiff began, if it [found that](crate::workflow::checks::complete::diffs::equal_since).
 pub(super) fn unproven(
     context: &Context,
     names: (&str, &str),

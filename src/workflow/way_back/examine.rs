@@ -3,19 +3,22 @@
 
 mod tables;
 
-use super::super::migrate::arguments::Arguments;
-use super::super::migrate::create::batching;
-use super::super::migrate::create::situation::Situation;
-use super::super::migrate::{gather, plan as migrate_plan};
-use super::super::preflight::{
-    self, Finding, Report, Severity, definitions, denied_already, left_out, names as name_checks, others_on_tables,
-    streaming, tables as table_checks, unstreamed, versions,
-};
-use super::super::record::Phase;
-use super::super::{Result, migrate};
-use super::record::Facts;
 use super::{plan, side};
 use crate::context::Context;
+use crate::error::check;
+use crate::workflow::checks::cells::left_out;
+use crate::workflow::checks::mount::{self as mount_checks, versions};
+use crate::workflow::checks::workflows::{denied_already, others_on_tables};
+use crate::workflow::checks::{
+    batching, definitions, keyspaces, names as name_checks, streaming, tables as table_checks, unstreamed,
+};
+use crate::workflow::findings::{Finding, Report, Severity};
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::reads::{clusters, found};
+use crate::workflow::record::Phase;
+use crate::workflow::record::way_back::Facts;
+use crate::workflow::{Result, plan as migrate_plan};
 
 /// What create could be told instead, and prepare could not.
 const INSTEAD: [&str; 4] =
@@ -25,7 +28,7 @@ const INSTEAD: [&str; 4] =
 pub struct Examined {
     pub arguments: Arguments,
     /// The source is the target in it.
-    pub situation: Situation,
+    pub situation: ClusterState,
     /// The streams of each source shard; empty when the plan is refused.
     pub sources: migrate_plan::Sources,
     /// Cells of the target in which they look for a tablet.
@@ -47,11 +50,11 @@ impl Examined {
 /// What keeps the clusters from being read; everything else is in the report.
 pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), facts: &Facts) -> Result<Examined> {
     let arguments = plan::arguments(names.0, names.1, facts);
-    let situation = Situation::read(mirror, &arguments, &context.topo).await?;
+    let situation = ClusterState::read(mirror, &arguments, &context.topo).await?;
     let mut back = Report::default();
     let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
-    back.extend(preflight::same_keyspace(from, to));
-    let (source_shards, target_shards) = (gather::ranges(from), gather::ranges(to));
+    back.extend(keyspaces::same_keyspace(from, to));
+    let (source_shards, target_shards) = (clusters::ranges(from), clusters::ranges(to));
     let input = situation.input(&arguments, &arguments.include_tables, (&source_shards, &target_shards));
     let problems = migrate_plan::problems(&input);
     let mut sources = migrate_plan::Sources::new();
@@ -78,10 +81,10 @@ pub async fn examine(context: &Context, mirror: &Context, names: (&str, &str), f
 fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     let cause = format!("on the way back, for which {from} is the source and {to} the target: {}", finding.cause);
     // no table of the way back is empty, nor made by create
-    let unstreamed = [preflight::check::FUNCTIONAL_KEY.id, preflight::check::MULTI_VALUED_KEY.id];
+    let unstreamed = [check::FUNCTIONAL_KEY.id, check::MULTI_VALUED_KEY.id];
     let mend = match finding.id {
-        id if id == preflight::check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
-        id if id == preflight::check::DEFINITION_DIFFERS.id => {
+        id if id == check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
+        id if id == check::DEFINITION_DIFFERS.id => {
             format!("if that is not meant: bring the tables of {from} and {to} to one definition with ApplySchema")
         }
         id if unstreamed.contains(&id) => {
@@ -95,7 +98,13 @@ fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     Finding { cause, mend, ..finding }
 }
 
-fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, cells: &[String], report: &mut Report) {
+fn at_servers(
+    context: &Context,
+    situation: &ClusterState,
+    arguments: &Arguments,
+    cells: &[String],
+    report: &mut Report,
+) {
     let asked = &situation.asked;
     let (candidates, types) = (situation.candidates(), arguments.tablet_types.as_slice());
     for own in situation.own_cells() {
@@ -108,20 +117,20 @@ fn at_servers(context: &Context, situation: &Situation, arguments: &Arguments, c
     report.extend(streaming::answers(asked));
     report.extend(versions("the source", asked.source_versions.iter().cloned()));
     report.extend(versions("the target", asked.target_versions.iter().cloned()));
-    report.extend(preflight::too_old(asked.target_versions.iter()));
-    report.extend(batching::findings(situation, types, context.options.keep_vplayer_batching));
+    report.extend(mount_checks::too_old(asked.target_versions.iter()));
+    report.extend(batching::findings(situation.sides(), types, context.options.keep_vplayer_batching));
 }
 
 /// Rows go to another shard of the source when their vindex says so: then all of a row is needed, blobs that did not change, too.
 fn whole_rows(finding: Finding) -> Finding {
-    if ![preflight::check::ROW_IMAGE_MINIMAL.id, preflight::check::ROW_IMAGE_NOBLOB.id].contains(&finding.id) {
+    if ![check::ROW_IMAGE_MINIMAL.id, check::ROW_IMAGE_NOBLOB.id].contains(&finding.id) {
         return finding;
     }
     let mend = "set global binlog_row_image = 'FULL' on its MySQL; then let the applications connect again".to_owned();
     Finding { severity: Severity::Blocks, mend, ..finding }
 }
 
-fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Report) {
+fn at_definitions(situation: &ClusterState, arguments: &Arguments, report: &mut Report) {
     let (from, to) = (&situation.source.keyspace, &situation.target.keyspace);
     let tables = &arguments.include_tables;
     let named = |keyspace: &str, shard: &str| format!("{keyspace}/{shard}");
@@ -145,10 +154,10 @@ fn at_definitions(situation: &Situation, arguments: &Arguments, report: &mut Rep
 
 /// Whether the migration is at a point where its way back can be prepared: it was made by this program, is whole, and
 /// nobody can write to the target yet.
-pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
+pub fn migration(found: &found::ExistingWorkflow, workflow: &str) -> Vec<Finding> {
     let target = &found.target.keyspace;
     let subject = format!("workflow {}.{workflow}", target.name);
-    let bad = |cause: &str, mend: &str| Finding::new(&preflight::check::WAY_BACK_TOO_LATE, &subject, cause, mend);
+    let bad = |cause: &str, mend: &str| Finding::new(&check::WAY_BACK_TOO_LATE, &subject, cause, mend);
     let Some(stored) = &found.record else {
         let cause = "the migration has no record of this program: it was made by a stock vtctld";
         return vec![bad(cause, "create it with vtmigrated to have a way back")];
@@ -160,18 +169,18 @@ pub fn migration(found: &migrate::Found, workflow: &str) -> Vec<Finding> {
     if facts.phase == Phase::Creating || facts.taken_back || facts.cancelling || found.rows.is_empty() {
         return vec![bad("the migration is not whole", "finish its create first, or cancel it")];
     }
-    let missing = super::super::verdict::denied(target, &found.origin.tables, Some(facts));
-    let missing = missing.into_iter().filter(|finding| finding.id == preflight::check::DENIED_MISSING.id);
+    let missing = crate::workflow::checks::complete::denied(target, &found.origin.tables, Some(facts));
+    let missing = missing.into_iter().filter(|finding| finding.id == check::DENIED_MISSING.id);
     let finding = |finding: Finding| {
         let cause = format!("{}: what clients have written to the target would not come back", finding.cause);
-        Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
+        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
     };
     let unaware = found.unaware_primary().map(|shard| {
         let cause = "its primary, or one since create, did not read that the tables are denied: what clients may have written to it would \
                      not come back";
         let mend = "compare the rows with VDiff; to have a way back all the same, cancel the migration and create it again";
         let subject = format!("shard {}/{shard}", target.name);
-        Finding::new(&preflight::check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
+        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
     });
     missing.map(finding).chain(unaware).collect()
 }
@@ -183,11 +192,11 @@ mod tests {
     #[test]
     fn nobody_is_told_to_drop_what_lives_or_to_give_flags_that_prepare_lacks() {
         let told = |check, mend: &str| turned(Finding::new(check, "table t", "c", mend), "customer", "commerce").mend;
-        let differs = told(&preflight::check::DEFINITION_DIFFERS, "if that is not meant: drop the empty table");
+        let differs = told(&check::DEFINITION_DIFFERS, "if that is not meant: drop the empty table");
         assert!(differs.contains("ApplySchema") && !differs.contains("drop"), "{differs}");
-        let silent = &preflight::check::SOURCE_TABLET_NOT_SERVING;
+        let silent = &check::SOURCE_TABLET_NOT_SERVING;
         assert_eq!(told(silent, "fix them, or use --cells zone1 --tablet-types replica"), "fix them");
-        let other = &preflight::check::TABLE_IN_OTHER_WORKFLOW;
+        let other = &check::TABLE_IN_OTHER_WORKFLOW;
         assert_eq!(told(other, "end it first: x; or leave the table out with --exclude-tables"), "end it first: x");
         assert_eq!(told(other, "RebuildVSchemaGraph --cells zone1"), "RebuildVSchemaGraph --cells zone1");
     }

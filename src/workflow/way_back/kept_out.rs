@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Error, Result};
 use crate::deadline;
 use crate::error::{Code, Reason};
+use crate::workflow::{Error, Result};
 
 /// Bound of it, but for the write that decides: nobody could tell whether one that was given up is done.
 const MOST: Duration = Duration::from_secs(120);

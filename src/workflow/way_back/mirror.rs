@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
-use super::super::migrate::gather;
-use super::super::{Error, Result};
-use super::record::{Config, Facts};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::external_cluster;
 use crate::topo::{Record, Topo};
+use crate::workflow::reads::clusters;
+use crate::workflow::record::way_back::{Config, Facts};
+use crate::workflow::{Error, Result};
 
 /// A context that reads the source's cluster; writes and locks are refused.
 pub async fn to_read(context: &Context, facts: &Facts) -> Result<Context> {
@@ -22,7 +22,7 @@ pub async fn to_read(context: &Context, facts: &Facts) -> Result<Context> {
 /// The same by a record of the mount that was read already.
 pub async fn of_record(context: &Context, facts: &Facts, record: &ExternalVitessCluster) -> Result<Context> {
     check(facts, record.topo_config.as_ref().map(Config::from))?;
-    let source = gather::open(context, &facts.mount, record).await?;
+    let source = clusters::open(context, &facts.mount, record).await?;
     Ok(mirrored(context, facts, source))
 }
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::migrate::gather;
-use super::super::preflight::{Finding, Severity};
-use super::super::{Error, Result};
-use super::record::{self, Facts, Known, Phase};
-use super::{command, plan};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::Reason;
 use crate::topo::{external_cluster, paths};
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::reads::clusters;
+use crate::workflow::record::way_back::{self as back_record, Facts, Known, Phase};
+use crate::workflow::{Error, Result};
 
 /// Bound of asking another cluster.
 const READING: Duration = Duration::from_secs(3);
@@ -32,14 +32,16 @@ pub async fn here(context: &Context, names: (&str, &str), facts: &Facts) -> Resu
         let is_other = keyspace != names.0 && workflow == names.1;
         is_other && other.as_ref().is_ok_and(is_there)
     };
-    let Some((keyspace, workflow, _)) = record::known(&nodes).into_iter().find(is_namesake) else { return Ok(None) };
+    let Some((keyspace, workflow, _)) = back_record::known(&nodes).into_iter().find(is_namesake) else {
+        return Ok(None);
+    };
     let of = (keyspace.as_str(), workflow.as_str());
     Ok(Some(taken(names, has_name("", of, facts), end_that("", of))))
 }
 
 /// What is told of another one, `of` a workflow, and where that is.
 fn has_name(of_cluster: &str, of: (&str, &str), facts: &Facts) -> String {
-    let (back, source) = (plan::back(of.1), &facts.keyspace);
+    let (back, source) = (back::name(of.1), &facts.keyspace);
     format!(
         "the way back of workflow {}.{}{of_cluster} has the name {back} in the source keyspace {source} already",
         of.0, of.1
@@ -63,7 +65,7 @@ fn taken(names: (&str, &str), text: String, help: String) -> Finding {
 pub async fn elsewhere(mirror: &Context, names: (&str, &str), facts: &Facts) -> Result<Vec<Finding>> {
     let mounts = external_cluster::names(mirror.topo.global()).await?;
     let others = mounts.iter().filter(|mount| **mount != facts.back_mount);
-    let others = others.filter_map(|mount| Some((mount.as_str(), plan::keyspace_of(mount, names.1)?)));
+    let others = others.filter_map(|mount| Some((mount.as_str(), back::keyspace_of(mount, names.1)?)));
     let asked: Vec<_> = others.map(|(mount, keyspace)| of_mount(mirror, (mount, keyspace), names, facts)).collect();
     Ok(join_all(asked).await.into_iter().flatten().collect())
 }
@@ -75,13 +77,13 @@ async fn of_mount(
     facts: &Facts,
 ) -> Option<Finding> {
     let reading = async {
-        let known = gather::mount(mirror, mount).await?;
+        let known = clusters::mount(mirror, mount).await?;
         // those of this cluster are told by its records
         if known.value.topo_config == Some(TopoConfig::from(&facts.target)) {
             return Ok(None);
         }
-        let topo = gather::open(mirror, mount, &known.value).await?;
-        record::look(topo.global(), keyspace, names.1).await
+        let topo = clusters::open(mirror, mount, &known.value).await?;
+        back_record::look(topo.global(), keyspace, names.1).await
     };
     let kept = match tokio::time::timeout(deadline::remaining(READING), reading).await {
         Ok(read) => read.map_err(|error| error.to_string()).and_then(Option::transpose),

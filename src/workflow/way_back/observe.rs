@@ -7,15 +7,17 @@ use std::sync::Arc;
 use prost::Message;
 use vtmigrated_proto::topodata::{ExternalVitessCluster, TopoConfig};
 
-use super::super::Result;
-use super::super::migrate::observe::{self, Common, Observed, Workflows};
-use super::super::preflight::{Finding, check};
-use super::super::streams::Keyspace;
-use super::super::verdict::diff;
-use super::record::{Config, Facts, Known, Phase};
-use super::{command, exact, mirror, not_ended, plan, side, status};
+use super::{exact, mirror, not_ended, side, status};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::{Node, paths};
+use crate::workflow::Result;
+use crate::workflow::checks::complete::diffs;
+use crate::workflow::findings::Finding;
+use crate::workflow::names::back::{self, command};
+use crate::workflow::record::way_back::{Config, Facts, Known, Phase};
+use crate::workflow::status::observe::{self, Common, Observed, Workflows};
+use crate::workflow::streams::Keyspace;
 
 /// Keyspace and name of a migration.
 pub type Names = (String, String);
@@ -36,7 +38,7 @@ impl WayBack {
 
     /// Its workflow in the source.
     fn back(&self) -> String {
-        plan::back(&self.workflow)
+        back::name(&self.workflow)
     }
 
     /// Where it leads.
@@ -54,7 +56,7 @@ impl WayBack {
     /// The same with what was not proven of an open one.
     fn judged(&self, context: &Context, mut seen: Observed) -> Observed {
         let names = (self.keyspace.as_str(), self.workflow.as_str());
-        let equal_since = diff::equal_since(&seen.diffs, &self.facts.tables);
+        let equal_since = diffs::equal_since(&seen.diffs, &self.facts.tables);
         let unproven = exact::unproven(context, names, &self.facts, equal_since);
         seen.findings.extend(unproven.filter(|_| self.facts.phase == Phase::Open));
         seen

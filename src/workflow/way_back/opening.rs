@@ -9,19 +9,21 @@ use std::time::{Duration, Instant};
 use futures::future::{join, join_all};
 use vtmigrated_proto::tabletmanagerdata::PrimaryPositionRequest;
 
-use super::super::migrate::Found;
-use super::super::refresh::Missed;
-use super::super::streams::{self, Keyspace, Listed, Origin};
-use super::super::{Error, Result, verdict};
 use super::examine::{Examined, examine, migration};
-use super::record::{Facts, Phase};
 use super::side::{self, Side};
-use super::{kept_out, mirror, plan, record};
+use super::{kept_out, mirror, plan};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::Reason;
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
+use crate::workflow::names::back;
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
+use crate::workflow::streams::{self, Keyspace, Listed, Origin};
+use crate::workflow::writes::refresh::Missed;
+use crate::workflow::{Error, Result};
+
 pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided};
 
 /// Bound of reading the source before the streams are stopped for good.
@@ -67,23 +69,13 @@ pub struct Opening<'a> {
     trouble: Option<String>,
 }
 
-/// True for a way back that a complete opens: one that was prepared, or one that the same complete left half open when it had
-/// handed the target over.
-pub fn is_opened_by_complete(facts: &Facts, handed_over: bool) -> bool {
-    match facts.phase {
-        Phase::Prepared | Phase::Noted => !handed_over,
-        Phase::Handed => handed_over,
-        Phase::Missed | Phase::Open | Phase::Closing | Phase::Returned | Phase::Cancelling => false,
-    }
-}
-
 impl<'a> Opening<'a> {
     /// Reads the source, while the streams run still. `found` is the migration, while it is there; `lock` is that of its complete.
     pub async fn begin(
         context: &'a Context,
         names: (&'a str, &'a str),
         facts: &Facts,
-        found: Option<&Found>,
+        found: Option<&ExistingWorkflow>,
         lock: &Lock,
     ) -> Self {
         let trouble = found.and_then(|found| hopeless(facts, found, names.1));
@@ -149,7 +141,7 @@ impl<'a> Opening<'a> {
             }
         }
         self.facts.phase = Phase::Noted;
-        let noting = record::put(self.context.topo.global(), self.names, &mut self.facts, lock);
+        let noting = back_record::put(self.context.topo.global(), self.names, &mut self.facts, lock);
         if let Err(why) = bounded(ASKING, noting).await {
             self.trouble = Some(why);
         }
@@ -179,7 +171,7 @@ impl<'a> Opening<'a> {
     pub fn handed(&mut self) -> Option<Write> {
         self.before = Some(self.facts.clone());
         if matches!(self.facts.phase, Phase::Prepared | Phase::Noted) {
-            self.facts.since = verdict::now();
+            self.facts.since = streams::now();
         }
         if self.facts.positions.is_empty() {
             self.facts.phase = Phase::Missed;
@@ -191,7 +183,7 @@ impl<'a> Opening<'a> {
             self.facts.both_written |= !self.denied;
             self.facts.inexact |= !self.exact;
         }
-        match record::write(self.names, &self.facts) {
+        match back_record::write(self.names, &self.facts) {
             Ok(write) => Some(write),
             Err(error) => {
                 self.trouble = Some(error.to_string());
@@ -218,11 +210,11 @@ impl<'a> Opening<'a> {
     /// The record of one whose streams run now, or why they do not; none where there are none to be started.
     async fn started(&self, lock: &Lock) -> Option<std::result::Result<Facts, String>> {
         let (Some((mirror, examined)), Some(held), true) = (&self.ready, &self.lock, self.placed) else { return None };
-        let (pairs, opened) = (plan::pairs(&examined.sources), verdict::now());
+        let (pairs, opened) = (plan::pairs(&examined.sources), streams::now());
         let mut facts = Facts { phase: Phase::Open, pairs, opened, ..self.facts.clone() };
         let starting = async {
             Side { mirror, examined, lock: held }.start(&facts).await?;
-            record::put(self.context.topo.global(), self.names, &mut facts, lock).await?;
+            back_record::put(self.context.topo.global(), self.names, &mut facts, lock).await?;
             Ok::<_, Error>(facts)
         };
         Some(bounded(WORKING, starting).await)
@@ -269,10 +261,10 @@ pub(super) async fn tell_again(
     facts: &Facts,
     lock: &Lock,
 ) -> Result<Facts> {
-    let held = side::lock_name(mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
+    let held = side::lock_name(mirror, &facts.keyspace, &back::name(names.1), ACTION).await?;
     let told = async {
         let mut made = Facts { mount_made: true, ..facts.clone() };
-        record::put(context.topo.global(), names, &mut made, lock).await?;
+        back_record::put(context.topo.global(), names, &mut made, lock).await?;
         let (name, target) = (&facts.back_mount, (&facts.target).into());
         external_cluster::create_guarded(mirror.topo.global(), name, target, &held).await?;
         Ok::<_, Error>(made)
@@ -284,7 +276,7 @@ pub(super) async fn tell_again(
 
 /// Why there cannot be a way back for a migration: it was prepared for another one, or clients could write to the target before
 /// its positions are noted.
-fn hopeless(facts: &Facts, found: &Found, workflow: &str) -> Option<String> {
+fn hopeless(facts: &Facts, found: &ExistingWorkflow, workflow: &str) -> Option<String> {
     if !is_for(facts, found) {
         return Some(OTHER.to_owned());
     }
@@ -295,7 +287,7 @@ fn hopeless(facts: &Facts, found: &Found, workflow: &str) -> Option<String> {
 }
 
 /// Whether a way back was prepared for this migration.
-pub(super) fn is_for(facts: &Facts, found: &Found) -> bool {
+pub(super) fn is_for(facts: &Facts, found: &ExistingWorkflow) -> bool {
     is_of(facts, &found.origin, &streams::list(&found.target.keyspace, &found.rows))
 }
 
@@ -338,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn complete_opens_what_was_prepared_and_never_notes_positions_after_it_handed_the_target_over() {
+    fn a_way_back_is_of_the_migration_that_it_was_prepared_for() {
         let facts = |phase: &str| -> Facts {
             let text = format!(
                 r#"{{"phase":"{phase}","mount":"ext1","source":{{"topo_type":"","server":"","root":""}},"keyspace":"commerce",
@@ -347,23 +339,6 @@ mod tests {
             );
             serde_json::from_str(&text).unwrap()
         };
-        for (phase, before, after) in [
-            ("prepared", true, false),
-            ("noted", true, false),
-            ("handed", false, true),
-            ("missed", false, false),
-            ("open", false, false),
-            ("closing", false, false),
-            ("returned", false, false),
-            ("cancelling", false, false),
-        ] {
-            let facts = facts(phase);
-            assert_eq!(
-                (is_opened_by_complete(&facts, false), is_opened_by_complete(&facts, true)),
-                (before, after),
-                "{phase}"
-            );
-        }
         let origin =
             Origin { keyspace: "commerce".into(), mount: "ext1".into(), tables: vec!["t".into()], shards: vec![] };
         let streams = |id: i32| vec![("0".to_owned(), vec![id])];

@@ -5,66 +5,21 @@ use vtmigrated_proto::tabletmanagerdata::TabletSelectionPreference;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::TabletType;
 
-use super::super::migrate::arguments::Arguments;
-use super::super::migrate::plan::Sources;
-use super::super::record::listed;
-use super::record::Facts;
 use crate::gtid::Position;
 use crate::sql::quote;
+use crate::workflow::names::back;
+use crate::workflow::plan::Sources;
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::record::listed;
+use crate::workflow::record::way_back::Facts;
 
 /// Tablets of the target that the streams read from, in this order: the default of Migrate.
 const TYPES: [TabletType; 2] = [TabletType::Replica, TabletType::Primary];
 
-/// What the name of a workflow in the source ends with.
-const BACK: &str = "_back";
-
-/// Name of the workflow in the source.
-pub fn back(workflow: &str) -> String {
-    format!("{workflow}{BACK}")
-}
-
-/// The keyspace and the workflow whose way back a stream is, to a server of the cluster that it leads to: by the names that a way back
-/// has there, and by its having copied nothing.
-pub fn whose<'s>(stream: &'s Stream, back: &'s str) -> Option<(&'s str, &'s str)> {
-    let (source, workflow) = (stream.bls.as_ref()?, back.strip_suffix(BACK)?);
-    let is_one = stream.rows_copied == 0 && mounts(&source.keyspace, workflow).contains(&source.external_cluster);
-    is_one.then_some((source.keyspace.as_str(), workflow))
-}
-
-/// Name of the target as a mount of the source: one for each way back, so that it goes with it. Where one of the names has a dot itself
-/// the length of the keyspace's comes first, so that no two ways back have one mount.
-pub fn mount(keyspace: &str, workflow: &str) -> String {
-    let joined = joined(keyspace, workflow);
-    if keyspace.contains('.') || workflow.contains('.') { format!("{}.{joined}", keyspace.len()) } else { joined }
-}
-
-/// The names that it may have: of this version, and of older ones.
-pub fn mounts(keyspace: &str, workflow: &str) -> [String; 2] {
-    [mount(keyspace, workflow), joined(keyspace, workflow)]
-}
-
-/// The keyspace of which a mount of this name may be, where it is one of a way back of a workflow of that name.
-pub fn keyspace_of<'m>(name: &'m str, workflow: &str) -> Option<&'m str> {
-    let joined = name.strip_suffix(workflow)?.strip_suffix('.')?;
-    let after_length = joined.split_once('.').map(|(_, keyspace)| keyspace);
-    let keyspace = after_length.filter(|keyspace| mount(keyspace, workflow) == name).unwrap_or(joined);
-    (!keyspace.is_empty()).then_some(keyspace)
-}
-
-/// The same as older versions have named all of them.
-fn joined(keyspace: &str, workflow: &str) -> String {
-    format!("{keyspace}.{workflow}")
-}
-
-/// Whether a mount may be there for a way back, by its name.
-pub fn may_be_mount(name: &str) -> bool {
-    name.contains('.')
-}
-
 /// What create would be asked in the source's cluster, had its streams to copy.
 pub fn arguments(keyspace: &str, workflow: &str, facts: &Facts) -> Arguments {
     Arguments {
-        workflow: back(workflow),
+        workflow: back::name(workflow),
         source_keyspace: keyspace.to_owned(),
         target_keyspace: facts.keyspace.clone(),
         mount: facts.back_mount.clone(),

@@ -3,18 +3,22 @@
 use vtmigrated_proto::binlogdata::OnDdlAction;
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::super::migrate::arguments::on_ddl;
-use super::super::migrate::{Found, gather, locks};
-use super::super::preflight::{Finding, Report, check};
-use super::super::streams::{self, Keyspace};
-use super::super::{Error, Result, names, verdict};
 use super::examine::{Examined, examine, migration};
 use super::opening::{self, Opening};
-use super::record::{Config, Facts, Phase};
-use super::{Told, check_names, command, complete, mirror, namesakes, out_of_turn, plan, record, side};
+use super::{Told, check_names, complete, mirror, namesakes, out_of_turn, side};
 use crate::context::Context;
-use crate::error::Reason;
+use crate::error::{Reason, check};
 use crate::topo::{self, Lock, external_cluster};
+use crate::workflow::findings::{Finding, Report};
+use crate::workflow::names;
+use crate::workflow::names::back::{self, command};
+use crate::workflow::plan::arguments::on_ddl;
+use crate::workflow::reads::clusters;
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::record::way_back::{self as back_record, Config, Facts, Phase};
+use crate::workflow::streams::{self, Keyspace};
+use crate::workflow::writes::locks::locks;
+use crate::workflow::{Error, Result};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackPrepare";
@@ -40,7 +44,7 @@ pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     check_names(names)?;
     if arguments.dry_run {
-        let found = Found::read(context, names.0, names.1).await?;
+        let found = ExistingWorkflow::read(context, names.0, names.1).await?;
         let (facts, examined, report) = Box::pin(look(context, &found, arguments)).await?;
         return Ok(dry(names, &facts, &examined, report));
     }
@@ -53,7 +57,7 @@ pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
 
 async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<Told> {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
-    let stored = record::find(context.topo.global(), names.0, names.1).await?;
+    let stored = back_record::find(context.topo.global(), names.0, names.1).await?;
     match &stored {
         Some(facts) if matches!(facts.phase, Phase::Handed | Phase::Open) => {
             return Box::pin(handed_over(context, names, facts, lock)).await;
@@ -73,7 +77,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         }
         _ => {}
     }
-    let found = Found::read(context, names.0, names.1).await?;
+    let found = ExistingWorkflow::read(context, names.0, names.1).await?;
     let (mut facts, examined, report) = Box::pin(look(context, &found, arguments)).await?;
     if let Some(stored) = stored.as_ref().filter(|stored| !is_same(stored, &facts)) {
         return Err(other(names, stored));
@@ -82,7 +86,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
     report.log("way-back prepare");
     let mirror = mirror::to_write(context, &facts).await?;
     // proves that the keyspace's records can be written, before anything is
-    let held = side::lock(&mirror, &facts.keyspace, &plan::back(names.1), ACTION).await?;
+    let held = side::lock(&mirror, &facts.keyspace, &back::name(names.1), ACTION).await?;
     let registered = Box::pin(register(context, &mirror, names, (&mut facts, stored.as_ref()), (lock, &held))).await;
     held.give_back("the source").await;
     registered?;
@@ -115,7 +119,7 @@ async fn register(
     }
     facts.mount_made = theirs.is_none() || stored.is_some_and(|stored| stored.mount_made);
     facts.version = stored.and_then(|stored| stored.version);
-    record::put(context.topo.global(), names, facts, lock).await?;
+    back_record::put(context.topo.global(), names, facts, lock).await?;
     if theirs.is_none() {
         let (name, target) = (&facts.back_mount, (&facts.target).into());
         if let Err(error) = external_cluster::create_guarded(mirror.topo.global(), name, target, held).await {
@@ -153,7 +157,7 @@ async fn not_made(
     let nothing_done = !error.is_unreachable();
     if fresh
         && nothing_done
-        && let Err(left) = record::delete(context.topo.global(), names, lock).await
+        && let Err(left) = back_record::delete(context.topo.global(), names, lock).await
     {
         tracing::warn!("the record of a way back is left: {left}");
     }
@@ -172,7 +176,7 @@ fn taken(name: &str, theirs: &TopoConfig) -> Error {
 }
 
 /// Everything that is known without a lock.
-async fn look(context: &Context, found: &Found, arguments: &Arguments) -> Result<(Facts, Examined, Report)> {
+async fn look(context: &Context, found: &ExistingWorkflow, arguments: &Arguments) -> Result<(Facts, Examined, Report)> {
     let facts = facts(context, found, arguments).await?;
     let mirror = mirror::to_read(context, &facts).await?;
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
@@ -217,15 +221,15 @@ fn at_ddl(facts: &Facts) -> &'static str {
 }
 
 /// The facts of a way back that is to be prepared.
-async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Result<Facts> {
+async fn facts(context: &Context, found: &ExistingWorkflow, arguments: &Arguments) -> Result<Facts> {
     let Arguments { keyspace, workflow, topo_server, on_ddl: wanted, .. } = arguments;
     let origin = &found.origin;
-    let mount = gather::mount(context, &origin.mount).await?;
+    let mount = clusters::mount(context, &origin.mount).await?;
     let source = mount.value.topo_config.as_ref().map(Config::from).unwrap_or_default();
     let (kind, server, root) = context.topo.global().endpoint();
     let server = if topo_server.is_empty() { server } else { topo_server };
     let kept = found.way_back.as_ref().and_then(|kept| kept.as_ref().ok());
-    let prepared = kept.map(|kept| kept.prepared).filter(|at| *at > 0).unwrap_or_else(verdict::now);
+    let prepared = kept.map(|kept| kept.prepared).filter(|at| *at > 0).unwrap_or_else(streams::now);
     // a server that reaches its topology by another address prepares the same again
     let known = kept.filter(|_| topo_server.is_empty());
     if topo::address::check(kind, topo_server).is_err() {
@@ -241,7 +245,7 @@ async fn facts(context: &Context, found: &Found, arguments: &Arguments) -> Resul
         tables: origin.tables.clone(),
         streams: streams::list(&found.target.keyspace, &found.rows),
         // one that is prepared keeps the name that it has
-        back_mount: kept.map_or_else(|| plan::mount(keyspace, workflow), |kept| kept.back_mount.clone()),
+        back_mount: kept.map_or_else(|| back::mount(keyspace, workflow), |kept| kept.back_mount.clone()),
         target: known.map_or_else(
             || Config { topo_type: kind.to_owned(), server: server.to_owned(), root: root.to_owned() },
             |known| known.target.clone(),
@@ -324,7 +328,7 @@ async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock
 /// Lets the streams of an open way back run on that going back has stopped and that were to run on after its failure, and the source know
 /// a target that somebody has unregistered there.
 async fn go_on(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
-    let back = plan::back(names.1);
+    let back = back::name(names.1);
     let mirror = mirror::to_read(context, facts).await?;
     let known = mirror::is_known(&mirror, facts).await?;
     let source = Keyspace::read(&mirror, &facts.keyspace).await?;

@@ -7,15 +7,15 @@ use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsDbaRequest;
 use vtmigrated_proto::topodata::Shard;
 
-use super::super::migrate::cleanup;
-use super::super::streams::Keyspace;
-use super::super::{Error, Result};
 use super::plan;
 use crate::context::Context;
 use crate::deadline;
 use crate::error::{Code, Reason};
 use crate::tablet::db_name;
 use crate::topo::{Lock, Record, shard};
+use crate::workflow::streams::Keyspace;
+use crate::workflow::writes::denied;
+use crate::workflow::{Error, Result};
 
 /// How long transactions may take that were under way when writes were denied.
 pub const TRANSACTIONS: Duration = Duration::from_secs(35);
@@ -55,7 +55,7 @@ pub async fn settle(context: &Context, keyspace: &Keyspace, tables: &[String], l
 /// # Errors
 /// `PRIMARY_CHANGED`, `WRITES_NOT_DENIED`.
 pub async fn unchanged(context: &Context, keyspace: &Keyspace, tables: &[String]) -> Result<()> {
-    let records = cleanup::as_read(keyspace);
+    let records = denied::as_read(keyspace);
     let fresh = shard::again(context.topo.global(), &records).await?;
     let refused = |reason: Reason, record: &Record<Shard>, what: &str| {
         let text = format!("shard {}/{} {what} meanwhile", keyspace.name, shard::name(record));

@@ -1,10 +1,11 @@
 //! A way back as what its VDiffs take it for: a workflow of the source's cluster.
 
-use super::super::{Error, Result};
-use super::record::Phase;
-use super::{check_names, command, mirror, out_of_turn, plan, stored};
+use super::{check_names, mirror, out_of_turn, stored};
 use crate::context::Context;
 use crate::error::{Explain, Reason};
+use crate::workflow::names::back::{self, command};
+use crate::workflow::record::way_back::Phase;
+use crate::workflow::{Error, Result};
 
 /// The workflow that a way back is in the source's cluster.
 pub struct Reversed {
@@ -29,7 +30,7 @@ pub async fn reversed(context: &Context, names: (&str, &str), to_compare: bool) 
     }
     let mirror = mirror::to_read(context, &facts).await?;
     let shards = facts.shards().map(str::to_owned).collect();
-    Ok(Reversed { mirror, keyspace: facts.keyspace, workflow: plan::back(names.1), shards })
+    Ok(Reversed { mirror, keyspace: facts.keyspace, workflow: back::name(names.1), shards })
 }
 
 /// An error of such a workflow, with commands for the way back where its own would end it in the source's cluster.

@@ -7,20 +7,21 @@ use std::time::Duration;
 use futures::future::join_all;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 
-use super::super::migrate::cleanup::{self, state_change};
-use super::super::migrate::readiness;
-use super::super::preflight::{Finding, check};
-use super::super::record::listed;
-use super::super::refresh::{self, Missed};
-use super::super::streams::{self, Keyspace, OnShard, TargetShard};
-use super::super::{Error, Result, overrides};
 use super::examine::Examined;
-use super::record::{Facts, Phase};
-use super::{command, plan};
+use super::plan;
 use crate::context::Context;
 use crate::deadline;
-use crate::error::Reason;
+use crate::error::{Reason, check};
 use crate::topo::{Lock, LockRequest, paths};
+use crate::workflow::findings::Finding;
+use crate::workflow::names::back::{self, command};
+use crate::workflow::record::listed;
+use crate::workflow::record::way_back::{Facts, Phase};
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, TargetShard};
+use crate::workflow::writes::delete;
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::streams::{each, state_change};
+use crate::workflow::{Error, Result, overrides};
 
 /// How long a lock of the source is waited for: whoever waits keeps clients from writing.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ async fn take(mirror: &Context, request: LockRequest, keyspace: &str) -> Result<
 ///
 /// # Errors
 /// Its own and others' together.
-pub fn are_ours(rows: &[OnShard], back: &str, facts: &Facts) -> Result<bool> {
+pub fn are_ours(rows: &[ShardWorkflow], back: &str, facts: &Facts) -> Result<bool> {
     let streams = rows.iter().flat_map(|row| &row.found.streams);
     let ours: Vec<bool> = streams.map(|stream| plan::is_ours(stream, &facts.back_mount)).collect();
     let all = ours.iter().all(|ours| *ours);
@@ -117,7 +118,7 @@ pub async fn delete_streams(
     lock.check().await?;
     let deleted = told.into_iter().map(|shard| async move {
         let deleted =
-            async { Ok::<_, Error>(cleanup::delete_rows_on(mirror, shard.primary()?, (&source.name, back)).await?) };
+            async { Ok::<_, Error>(delete::delete_rows_on(mirror, shard.primary()?, (&source.name, back)).await?) };
         Some((shard.name.clone(), deleted.await.err()?))
     });
     let deleted = deadline::within(Some(until), join_all(deleted.collect::<Vec<_>>())).await;
@@ -150,7 +151,7 @@ impl Side<'_> {
         let streams = there.iter().flat_map(|row| &row.found.streams);
         let anew = facts.phase == Phase::Noted || plan::untouched(streams, &facts.positions);
         if anew && !there.is_empty() {
-            cleanup::delete_rows(self.mirror, self.lock, &self.examined.situation.target, self.back()).await?;
+            delete::delete_rows(self.mirror, self.lock, &self.examined.situation.target, self.back()).await?;
         }
         self.lock.check().await?;
         let there = self.streams().await?;
@@ -169,10 +170,10 @@ impl Side<'_> {
         self.lock.check().await?;
         let request = state_change(self.back(), State::Running, None);
         let shards = self.shards().iter();
-        cleanup::each(shards, |_, tablet| overrides::change(self.mirror, self.lock, tablet, request.clone())).await
+        each(shards, |_, tablet| overrides::change(self.mirror, self.lock, tablet, request.clone())).await
     }
 
-    async fn streams(&self) -> Result<Vec<OnShard>> {
+    async fn streams(&self) -> Result<Vec<ShardWorkflow>> {
         self.examined.situation.target.keyspace.workflows(self.mirror, &[self.back().to_owned()]).await
     }
 
@@ -180,12 +181,18 @@ impl Side<'_> {
     ///
     /// # Errors
     /// `WAY_BACK_NAME_TAKEN` for streams of that name that are somebody else's.
-    async fn ours(&self, facts: &Facts) -> Result<Vec<OnShard>> {
+    async fn ours(&self, facts: &Facts) -> Result<Vec<ShardWorkflow>> {
         let rows = self.streams().await?;
         if are_ours(&rows, self.back(), facts)? { Ok(rows) } else { Err(taken(self.back(), facts)) }
     }
 
-    async fn give_positions(&self, at: usize, shard: &TargetShard, there: &[OnShard], facts: &Facts) -> Result<()> {
+    async fn give_positions(
+        &self,
+        at: usize,
+        shard: &TargetShard,
+        there: &[ShardWorkflow],
+        facts: &Facts,
+    ) -> Result<()> {
         let primary = shard.primary()?;
         let streams: Vec<_> = streams::on(there, at).collect();
         let unplaced = plan::unplaced(&streams, &facts.positions).map_err(|of| {
@@ -201,18 +208,18 @@ impl Side<'_> {
 }
 
 /// What speaks against going back, that its streams do not tell themselves.
-pub fn trouble(source: &Keyspace, rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Vec<Finding> {
+pub fn trouble(source: &Keyspace, rows: &[ShardWorkflow], names: (&str, &str), facts: &Facts) -> Vec<Finding> {
     let error = stand(source, rows, facts).err().filter(|_| facts.phase == Phase::Open);
-    let subject = format!("workflow {}.{}", facts.keyspace, plan::back(names.1));
+    let subject = format!("workflow {}.{}", facts.keyspace, back::name(names.1));
     let broken = error.map(|error| Finding::of(&error, subject));
     broken.into_iter().chain(standing(rows, names, facts)).collect()
 }
 
 /// What there is to tell of streams of an open way back that going back has stopped for good: it failed, and they were to run on.
-pub fn standing(rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Option<Finding> {
-    let back = plan::back(names.1);
+pub fn standing(rows: &[ShardWorkflow], names: (&str, &str), facts: &Facts) -> Option<Finding> {
+    let back = back::name(names.1);
     let are_ours = || matches!(are_ours(rows, &back, facts), Ok(true));
-    if facts.phase != Phase::Open || !readiness::any_frozen(rows) || !are_ours() {
+    if facts.phase != Phase::Open || !streams::any_frozen(rows) || !are_ours() {
         return None;
     }
     let cause = "its streams were stopped for going back, which was given up: they stand, and the source falls behind";
@@ -224,7 +231,7 @@ pub fn standing(rows: &[OnShard], names: (&str, &str), facts: &Facts) -> Option<
 ///
 /// # Errors
 /// `WAY_BACK_STREAMS`.
-pub fn stand(source: &Keyspace, rows: &[OnShard], facts: &Facts) -> Result<()> {
+pub fn stand(source: &Keyspace, rows: &[ShardWorkflow], facts: &Facts) -> Result<()> {
     let bad = |shard: &str, why: String| {
         let text = format!("the way back does not stand: shard {}/{shard}: {why}", source.name);
         let help = "see Workflow show in the source's cluster; without that stream changes of the target are lost there: way-back \

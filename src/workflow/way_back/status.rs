@@ -5,21 +5,21 @@ use std::time::Duration;
 use futures::future::{join, try_join};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
-use super::super::migrate::Found;
-use super::super::migrate::status::lag;
-use super::super::preflight::{Finding, Report, Severity, check};
-use super::super::streams::{self, Keyspace, OnShard};
-use super::super::{Error, Result, names, verdict};
 use super::examine::{examine, migration};
-use super::record::{Facts, Phase};
-use super::{
-    StreamTold, Told, check_names, command, exact, is_gone, mirror, observe, opening, plan, side, stored, unfinished,
-    vdiff_command,
-};
+use super::{StreamTold, Told, check_names, exact, is_gone, mirror, observe, opening, plan, side, stored, unfinished};
 use crate::context::Context;
 use crate::deadline;
-use crate::error::{Code, Reason};
+use crate::error::{Code, Reason, check};
 use crate::gtid::Position;
+use crate::workflow::checks::complete;
+use crate::workflow::findings::{Finding, Report, Severity};
+use crate::workflow::names::back::{self, command, vdiff_command};
+use crate::workflow::names::{self};
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::record::way_back::{Facts, Phase};
+use crate::workflow::status::verdict;
+use crate::workflow::streams::{self, Keyspace, ShardWorkflow, lag};
+use crate::workflow::{Error, Result};
 
 /// Longest position shown, in characters.
 const POSITION: usize = 400;
@@ -103,7 +103,7 @@ fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> 
 }
 
 fn blocked(facts: &Facts, findings: Vec<Finding>) -> Told {
-    let summary = verdict::summary(&findings);
+    let summary = complete::summary(&findings);
     Told { phase: facts.phase.word(), clear: false, summary, report: Report { findings }, ..Told::default() }
 }
 
@@ -127,7 +127,7 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
         let mirror = mirror::to_read(context, facts).await?;
         examine(context, &mirror, names, facts).await
     };
-    let (found, examined) = join(Found::read(context, names.0, names.1), told_by(facts, examined)).await;
+    let (found, examined) = join(ExistingWorkflow::read(context, names.0, names.1), told_by(facts, examined)).await;
     let mut findings = match found {
         Ok(found) if !opening::is_for(facts, &found) => {
             let mend = format!("take it away, and prepare anew: {}", command("cancel", names));
@@ -175,7 +175,7 @@ struct Seen {
 /// The verdict of the Migrate that the way back is in the source's cluster, and its streams.
 async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Seen> {
     let mirror = mirror::to_read(context, facts).await?;
-    let back = plan::back(names.1);
+    let back = back::name(names.1);
     let source = Keyspace::read(&mirror, &facts.keyspace).await?;
     source.refuse_silent_among(|shard| facts.is_on(shard))?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
@@ -202,7 +202,7 @@ const ANEW: &str = "cancel the workflow and create it again";
 /// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there. One cannot be
 /// made anew, nor ended with its data.
 pub(super) fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
-    let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, plan::back(names.1));
+    let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, back::name(names.1));
     let ended = ["complete", "cancel"].iter().fold(mend.to_owned(), |mend, action| {
         mend.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
     });
@@ -266,8 +266,8 @@ fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Findin
     source.writable(&facts.tables).into_iter().map(finding).collect()
 }
 
-fn shown(source: &Keyspace, rows: &[OnShard]) -> Vec<StreamTold> {
-    let of_row = |row: &OnShard| {
+fn shown(source: &Keyspace, rows: &[ShardWorkflow]) -> Vec<StreamTold> {
+    let of_row = |row: &ShardWorkflow| {
         let shard = source.shards.get(row.shard).map(|shard| shard.name.clone()).unwrap_or_default();
         row.found.streams.iter().map(|stream| one(stream, &shard)).collect::<Vec<_>>()
     };

@@ -1,25 +1,15 @@
 //! A record that cannot be read: nobody knows any more what it was about, and how far that was.
 
-use super::super::{Error, Result};
-use super::{Told, cancel, check_names, command as of, end, is_gone, plan, record, unknown};
+use super::{Told, cancel, check_names, end, is_gone, unknown};
 use crate::context::{Context, End};
-use crate::error::{Code, Reason};
+use crate::error::Reason;
 use crate::topo::Lock;
+use crate::workflow::names::back::{self, command as of};
+use crate::workflow::record::way_back as back_record;
+use crate::workflow::{Error, Result};
 
 /// The name under which locks are taken.
 const ACTION: &str = "WayBackForget";
-
-/// The command that deletes it, for people.
-pub fn command(names: (&str, &str)) -> String {
-    format!("{} --forget-record", of("cancel", names))
-}
-
-/// There is one, and `why` it cannot be read.
-pub(super) fn error(names: (&str, &str), why: &str) -> Error {
-    let text = format!("the record of the way back of workflow {}.{} cannot be read: {why}", names.0, names.1);
-    let help = format!("ask a server of the version that wrote it; if there is none, take it away: {}", command(names));
-    Error::Refused { code: Code::DataLoss, reason: Reason::WAY_BACK_UNREAD, text, help }
-}
 
 /// Deletes a record that cannot be read. Nothing else is changed on either side: the answer tells what may have been left there.
 ///
@@ -37,7 +27,7 @@ pub async fn forget(context: &Context, names: (&str, &str)) -> Result<Told> {
 
 async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<Told> {
     let (keyspace, workflow) = names;
-    let why = match record::look(context.topo.global(), keyspace, workflow).await? {
+    let why = match back_record::look(context.topo.global(), keyspace, workflow).await? {
         None => return Err(unknown(names)),
         Some(Ok(facts)) => {
             let phase = facts.phase.word();
@@ -56,7 +46,7 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
 
 /// What a way back of this name may have left, with the commands that show it and take it away.
 fn left((keyspace, workflow): (&str, &str)) -> String {
-    let (back, mount) = (plan::back(workflow), plan::mount(keyspace, workflow));
+    let (back, mount) = (back::name(workflow), back::mount(keyspace, workflow));
     format!(
         "; what it may have left stays. In the source's cluster, see Workflow --keyspace <keyspace> show --workflow {back}, GetShard \
          <keyspace>/<shard> for tables that are denied, and Mount show --name {mount}; take it away with Workflow --keyspace <keyspace> \

@@ -4,12 +4,15 @@ use vtmigrated::cluster::{path, schema_migration};
 use vtmigrated::error::{Code, Explain};
 use vtmigrated::tablet::{self, as_sent, source_tablets};
 use vtmigrated::vdiff::report;
+use vtmigrated::workflow::checks::servers::Server;
+use vtmigrated::workflow::checks::vindexes::{self, Against};
+use vtmigrated::workflow::checks::{
+    definitions, foreign_keys, names as name_checks, streaming, tables as table_checks,
+};
 use vtmigrated::workflow::leftovers::locks;
-use vtmigrated::workflow::migrate::progress::{self, Overall, TableState};
-use vtmigrated::workflow::migrate::recheck::{self, Against};
-use vtmigrated::workflow::migrate::status::folding::Copying;
-use vtmigrated::workflow::preflight::servers::{self, Server};
-use vtmigrated::workflow::preflight::{definitions, foreign, names, streaming, tables};
+use vtmigrated::workflow::progress::copying::Copying;
+use vtmigrated::workflow::progress::{Overall, TableState};
+use vtmigrated::workflow::reads::{columns as column_reads, servers as server_reads, sizes_now};
 use vtmigrated_proto::tabletmanagerdata::{
     ReadVReplicationWorkflowResponse, ReadVReplicationWorkflowsResponse, TableDefinition, VDiffResponse,
 };
@@ -64,20 +67,20 @@ fn decoders() -> [(Sample, Decode); 6] {
 
 fn of_server(result: &QueryResult) {
     let (shard, alias) = ("commerce/0".to_owned(), "src1-0000000100".to_owned());
-    let server = [Server { shard, alias, candidate: true, answers: Ok(servers::decode(result)) }];
+    let server = [Server { shard, alias, candidate: true, answers: Ok(server_reads::decode(result)) }];
     streaming::binlogs(&server);
     streaming::retention(&server, 1 << 40);
-    tables::staying("commerce", &server, &Default::default());
-    names::letter_case(&["t".to_owned(), "T".to_owned()], &server, &Default::default(), true);
+    table_checks::staying("commerce", &server, &Default::default());
+    name_checks::letter_case(&["t".to_owned(), "T".to_owned()], &server, &Default::default(), true);
 }
 
 fn of_columns(result: &QueryResult) {
-    let columns = verdict::schema::decode(result);
-    verdict::schema::drift(&columns, &[("-80".to_owned(), Default::default())], &["t".to_owned()]);
+    let columns = column_reads::decode(result);
+    complete::columns::drift(&columns, &[("-80".to_owned(), Default::default())], &["t".to_owned()]);
 }
 
 fn of_sizes(result: &QueryResult) {
-    let sizes = progress::decode(result);
+    let sizes = sizes_now::decode(result);
     let state = |size| TableState { here: size, there: Some(size), ..TableState::default() };
     let states: Vec<TableState> = sizes.into_values().map(state).collect();
     Overall::of(states.iter(), Some(5.0)).text();
@@ -89,10 +92,10 @@ fn of_diffs(output: &QueryResult) {
     let response = VDiffShowResponse { tablet_responses: vec![entry("-80"), entry("80-")] };
     report::listings(&response);
     report::Summary::of(&response, NOW);
-    let diff = verdict::diff::decode(output);
+    let diff = complete::diffs::decode(output);
     let diffs = vec![("-80".to_owned(), Ok(diff.clone())), ("80-".to_owned(), Ok(diff))];
-    verdict::diff::sentence(&diffs, NOW);
-    verdict::diff::judge("import", "customer", &diffs, &["t".to_owned()], NOW);
+    complete::diffs::sentence(&diffs, NOW);
+    complete::diffs::judge("import", "customer", &diffs, &["t".to_owned()], NOW);
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn texts_of_tablets_and_vschemas() {
     ];
     run(&mutate::texts(&samples), |texts| {
         let [filter, last, alias, message, version, name] = texts.as_slice() else { panic!("{texts:?}") };
-        recheck::predicate(filter);
+        vindexes::predicate(filter);
         let (stream, table) = (Stream::default(), "t".to_owned());
         let size = workflow_record::TableSize { table, rows: 1000, bytes: 1, key: Some((i64::MIN, i64::MAX)) };
         let part = Copying { stream: &stream, left: None }.part(&size, last, 0.0, 100.0);
@@ -153,7 +156,7 @@ fn filters_against_vschemas() {
     run(&mutate::message("binlogdata.BinlogSource", source.encode_to_vec()), |bytes| {
         let Ok(source) = BinlogSource::decode(bytes.as_slice()) else { return };
         let against = Against { target: &target, source_keyspace: "commerce", serving: &serving };
-        recheck::vindexes(std::iter::once(&source), &against);
+        vindexes::vindexes(std::iter::once(&source), &against);
         let rules = streams::included(&source).chain(streams::excluded(&source));
         assert_eq!(rules.count(), streams::tables(&source).len());
     });
@@ -204,11 +207,11 @@ fn records_as_people_read_them() {
 pub fn compared(here: &str, there: &str) {
     let of = |schema: &str| {
         let definition = TableDefinition { name: "t".into(), schema: schema.into(), ..TableDefinition::default() };
-        tables::Definitions::from([("t".to_owned(), definition)])
+        table_checks::Definitions::from([("t".to_owned(), definition)])
     };
     let (names, here, there) = (["t".to_owned()], of(here), of(there));
     definitions::between_shards(&names, &[("-80".to_owned(), &here), ("80-".to_owned(), &there)], &|_| true);
-    let shapes = tables::shapes(&names, &there);
-    foreign::parents(&names, &shapes, &Default::default());
-    tables::without_key(&names, &shapes);
+    let shapes = table_checks::shapes(&names, &there);
+    foreign_keys::parents(&names, &shapes, &Default::default());
+    table_checks::without_key(&names, &shapes);
 }

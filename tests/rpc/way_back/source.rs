@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tonic::Code;
-use vtmigrated::workflow::migrate::observe::{self, Common};
-use vtmigrated::workflow::migrate::status as migrate;
-use vtmigrated::workflow::verdict;
+use vtmigrated::workflow::status as migrate;
+use vtmigrated::workflow::status::observe::{self, Common};
+use vtmigrated::workflow::status::verdict;
 use vtmigrated_proto::vtctldata::{MoveTablesCompleteRequest, WorkflowDeleteRequest};
 
 use crate::support::migrate_rig::Rig;

@@ -1,9 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use vtmigrated::{
-    sql::rows,
-    workflow::migrate::rows::{copying, delete_workflow},
-};
+use vtmigrated::sql::rows;
+use vtmigrated::workflow::rows::{copying, delete_workflow};
 use vtmigrated_proto::{
     binlogdata::{BinlogSource, Filter, Rule},
     tabletmanagerdata::{CreateVReplicationWorkflowRequest, ReadVReplicationWorkflowsRequest, VDiffRequest},

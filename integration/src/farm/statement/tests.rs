@@ -1,4 +1,4 @@
-use vtmigrated::workflow::migrate::rows;
+use vtmigrated::workflow::rows;
 
 use super::*;
 

@@ -1,12 +1,12 @@
 //! The proof that nothing of the source is lost, and, for a way back, that clients cannot write there any more when it is made.
 
-use super::super::super::Result;
-use super::super::super::way_back::kept_out;
-use super::super::super::way_back::opening::Opening;
-use super::super::readiness::{self, Asked};
-use super::{Found, Told, step};
+use super::{ExistingWorkflow, Told, step};
 use crate::context::Context;
 use crate::topo::Lock;
+use crate::workflow::reads::source::AskedSource;
+use crate::workflow::way_back::kept_out;
+use crate::workflow::way_back::opening::Opening;
+use crate::workflow::{Result, readiness};
 
 /// Proves that the streams have all that the source has, unless the target has it already. For a way back that is to be opened the cut is
 /// exact: when that is proven clients are kept from the source, and it is proven once more, for which they are kept waiting a shorter
@@ -16,9 +16,9 @@ use crate::topo::Lock;
 /// Refused with what blocks; the denial is there still.
 pub(super) async fn prove(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
-    (source, ignore_source): (Option<Asked>, bool),
+    (source, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
     (opening, told): (&mut Option<Opening<'_>>, &mut Told),
 ) -> Result<()> {
@@ -46,9 +46,9 @@ pub(super) async fn prove(
 
 async fn ready(
     context: &Context,
-    found: &mut Found,
+    found: &mut ExistingWorkflow,
     workflow: &str,
-    (source, ignore_source, is_denied): (Option<Asked>, bool, bool),
+    (source, ignore_source, is_denied): (Option<AskedSource>, bool, bool),
     lock: &Lock,
     told: &mut Told,
 ) -> Result<()> {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use super::super::super::{Error, Result, names, way_back};
-use super::super::Found;
-use super::super::{readiness, status};
 use crate::error::Reason;
 use crate::tablet;
+use crate::workflow::checks::absent;
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::record::way_back as back_record;
+use crate::workflow::{Error, Result, names, streams};
 
 /// A side effect of complete. The texts are stock's where stock has the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub enum Step {
 /// # Errors
 /// There is nothing to complete: no stream, and no complete that was interrupted. The streams disagree. A delete that keeps the data
 /// has begun. The VSchema of the target cannot be decoded, and clients do not have the tables yet.
-pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
+pub fn steps(found: &ExistingWorkflow, workflow: &str) -> Result<Vec<Step>> {
     let target = &found.target.keyspace;
     if found.record.as_ref().is_some_and(|stored| stored.facts.keeping) {
         let keyspace = &target.name;
@@ -65,7 +66,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
     }
     let completing = found.record.as_ref().is_some_and(|stored| stored.facts.completing);
     if found.rows.is_empty() && !completing {
-        return Err(status::missing(&target.name, workflow, found.record.is_some() || found.earlier.is_some()));
+        return Err(absent::missing(&target.name, workflow, found.record.is_some() || found.earlier.is_some()));
     }
     found.refuse_disagreement(workflow)?;
     found.refuse_way_back("complete", workflow)?;
@@ -73,7 +74,7 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
         found.refuse_unread_vschema()?;
     }
     let mut steps = Vec::new();
-    if !found.rows.is_empty() && !readiness::all_frozen(&found.rows) {
+    if !found.rows.is_empty() && !streams::all_frozen(&found.rows) {
         if found.record.is_some() {
             steps.push(Step::MarkCompleting);
         }
@@ -102,24 +103,24 @@ pub fn steps(found: &Found, workflow: &str) -> Result<Vec<Step>> {
 
 /// The text of what comes before the last proof of a workflow whose way back is to be opened: tables of the source denied to clients, and
 /// transactions of theirs waited for.
-pub fn denial(found: &Found) -> Option<String> {
+pub fn denial(found: &ExistingWorkflow) -> Option<String> {
     let facts = found.to_open().filter(|_| !found.handed_over())?;
     Some(format!("Deny writes of clients to the tables of {}", source(facts)))
 }
 
-fn source(facts: &way_back::record::Facts) -> String {
+fn source(facts: &back_record::Facts) -> String {
     format!("{} of {}", facts.keyspace, facts.mount)
 }
 
 /// Shards that hold streams.
-pub fn with_streams(found: &Found) -> Vec<String> {
+pub fn with_streams(found: &ExistingWorkflow) -> Vec<String> {
     let shards = found.target.keyspace.shards.iter().enumerate();
     let with = shards.filter(|(at, _)| found.rows.iter().any(|row| row.shard == *at));
     with.map(|(_, shard)| shard.name.clone()).collect()
 }
 
 /// The texts of all that is done with these steps, from the locks taken to the locks given back.
-pub fn texts(found: &Found, steps: &[Step]) -> Vec<String> {
+pub fn texts(found: &ExistingWorkflow, steps: &[Step]) -> Vec<String> {
     let keyspace = &found.target.keyspace.name;
     let mut texts = vec![format!("Lock keyspace {keyspace}")];
     texts.extend(denial(found));
@@ -128,7 +129,7 @@ pub fn texts(found: &Found, steps: &[Step]) -> Vec<String> {
     texts
 }
 
-fn streams(found: &Found, workflow: &str) -> Vec<String> {
+fn streams(found: &ExistingWorkflow, workflow: &str) -> Vec<String> {
     let target = &found.target.keyspace;
     let mut streams = Vec::new();
     for row in &found.rows {

@@ -9,29 +9,31 @@ use vtmigrated_proto::binlogdata::VReplicationWorkflowState as State;
 use vtmigrated_proto::tabletmanagerdata::ApplySchemaRequest;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::record::aware::Reign;
-use super::super::super::record::{self, Facts, Phase, TableSize};
-use super::super::super::refresh::{self, Missed};
-use super::super::super::streams::Listed;
-use super::super::super::{Error, Result, overrides};
-use super::super::arguments::Arguments;
-use super::super::cleanup::{self, claim, state_change};
-use super::super::{gather, plan, sizes};
 use super::checks;
-use super::situation::Situation;
 use super::step::{self, Step};
 use crate::context::Context;
 use crate::error::Reason;
 use crate::sql::ddl;
 use crate::tablet;
 use crate::topo::{self, Lock};
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::reads::{clusters, sizes};
+use crate::workflow::record::aware::Reign;
+use crate::workflow::record::{self, Facts, Phase, TableSize};
+use crate::workflow::removal::claim;
+use crate::workflow::streams::Listed;
+use crate::workflow::writes::denied;
+use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::streams::{each, state_change};
+use crate::workflow::{Error, Result, overrides, plan};
 
 /// A create whose checks have passed.
 pub struct Creation<'a> {
     pub context: &'a Context,
     pub arguments: &'a Arguments,
     pub lock: &'a Lock,
-    pub situation: &'a Situation,
+    pub situation: &'a ClusterState,
     pub sources: &'a plan::Sources,
     /// Cells in which the streams look for a source tablet; empty for the target tablets' own.
     pub cells: &'a [String],
@@ -122,7 +124,7 @@ impl Creation<'_> {
     /// Sees that the mount is there still, once the record says that it is used: unregister looks at the records again after
     /// it has taken a mount away, so one of the two notices the other.
     async fn is_mounted(&self) -> Result<()> {
-        gather::mount(self.context, &self.arguments.mount).await.map(|_| ())
+        clusters::mount(self.context, &self.arguments.mount).await.map(|_| ())
     }
 
     /// Sees that the shards have the primaries still on which this create works: a tablet that another one has replaced may answer all
@@ -131,8 +133,8 @@ impl Creation<'_> {
     /// # Errors
     /// `PRIMARY_CHANGED`, and those of the topology.
     pub async fn has_its_primaries(&self) -> Result<()> {
-        let records = cleanup::as_read(&self.situation.target.keyspace);
-        cleanup::with_primaries_kept(self.context, &records, cleanup::NOT_MADE).await.map(drop)
+        let records = denied::as_read(&self.situation.target.keyspace);
+        denied::with_primaries_kept(self.context, &records, denied::NOT_MADE).await.map(drop)
     }
 
     /// What the copy is measured against; the record gets it when the workflow is whole.
@@ -286,7 +288,7 @@ impl Creation<'_> {
     async fn start(&self) -> Result<()> {
         let request = state_change(&self.arguments.workflow, State::Running, None);
         let shards = self.situation.target.keyspace.shards.iter();
-        cleanup::each(shards, |_, tablet| overrides::change(self.context, self.lock, tablet, request.clone()))
+        each(shards, |_, tablet| overrides::change(self.context, self.lock, tablet, request.clone()))
             .await
             .map_err(|e| e.doing("failed to update workflow"))
     }

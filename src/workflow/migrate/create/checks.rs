@@ -2,25 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use futures::FutureExt;
 use futures::future::join_all;
-use vtmigrated_proto::tabletmanagerdata::{ExecuteFetchAsAllPrivsRequest, ExecuteFetchAsAppRequest};
-use vtmigrated_proto::topodata::Tablet;
+use vtmigrated_proto::tabletmanagerdata::ExecuteFetchAsAppRequest;
 
-use super::super::super::preflight::few;
-use super::super::super::{Error, Result, names};
-use super::super::arguments::Arguments;
-use super::super::cleanup::claim;
-use super::situation::Situation;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::sql::{quote, rows};
-use crate::tablet::{self, db_name};
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::filled::{self, Which};
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::{Error, Result, names};
 
 /// Proves that tables which are there already hold no row, on those shards, given by index, that are `wanted`.
 pub async fn tables_are_empty(
     context: &Context,
-    situation: &Situation,
+    situation: &ClusterState,
     tables: &[String],
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
@@ -34,7 +30,7 @@ pub async fn tables_are_empty(
 /// them: somebody may have written since they were looked at.
 pub async fn tables_stayed_empty(
     context: &Context,
-    situation: &Situation,
+    situation: &ClusterState,
     tables: &[String],
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
@@ -43,7 +39,7 @@ pub async fn tables_stayed_empty(
 
 async fn are_empty(
     context: &Context,
-    situation: &Situation,
+    situation: &ClusterState,
     which: Which,
     wanted: &(dyn Fn(usize) -> bool + Sync),
     tables: &(dyn Fn(usize) -> Vec<String> + Sync),
@@ -51,7 +47,7 @@ async fn are_empty(
     let keyspace = &situation.target.keyspace;
     let shards = keyspace.shards.iter().enumerate().filter(|(at, _)| wanted(*at));
     let asked =
-        shards.map(|(at, shard)| async move { claim::filled(context, shard.primary()?, &tables(at), which).await });
+        shards.map(|(at, shard)| async move { filled::filled(context, shard.primary()?, &tables(at), which).await });
     let mut full = BTreeSet::new();
     for answer in join_all(asked).await {
         let found = answer.map_err(|e| e.doing("failed to validate that all target tables are empty"))?;
@@ -70,73 +66,8 @@ async fn are_empty(
     Err(Error::precondition(Reason::TARGET_NOT_EMPTY, text, help))
 }
 
-/// The rows that a look for rows sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::workflow) enum Which {
-    Committed,
-    /// Those of transactions that have not ended yet, too: it waits for their ends. Denied tables keep statements out, and
-    /// not the ends of transactions.
-    UnderWay,
-}
-
-/// Those of some tables that hold a row, asked in one statement, or in one for each table when one of them is gone meanwhile,
-/// which holds none.
-pub(in crate::workflow) async fn with_rows(
-    context: &Context,
-    tablet: &Tablet,
-    tables: &[&String],
-    which: Which,
-) -> Result<Vec<String>> {
-    match look(context, tablet, tables, which).await {
-        Err(error) if error.is_missing_table() && tables.len() == 1 => Ok(Vec::new()),
-        Err(error) if error.is_missing_table() => {
-            let mut one_by_one = Vec::new();
-            for one in tables.chunks(1) {
-                one_by_one.push(look_if_there(context, tablet, one, which).boxed());
-            }
-            Ok(few(one_by_one).await?.concat())
-        }
-        answer => answer.map_err(Error::from),
-    }
-}
-
-/// The same of one table, which may be gone.
-async fn look_if_there(
-    context: &Context,
-    tablet: &Tablet,
-    one: &[&String],
-    which: Which,
-) -> tablet::Result<Vec<String>> {
-    match look(context, tablet, one, which).await {
-        Err(error) if error.is_missing_table() => Ok(Vec::new()),
-        answer => answer,
-    }
-}
-
-/// The same of tables that are there.
-async fn look(context: &Context, tablet: &Tablet, tables: &[&String], which: Which) -> tablet::Result<Vec<String>> {
-    let lock = match which {
-        Which::Committed => "",
-        Which::UnderWay => " lock in share mode",
-    };
-    let ask = |(number, table): (usize, &&String)| {
-        format!("select {number} from (select 1 from {} limit 1{lock}) as t{number}", quote::identifier(table))
-    };
-    let asks: Vec<String> = tables.iter().enumerate().map(ask).collect();
-    let request = ExecuteFetchAsAllPrivsRequest {
-        query: asks.join(" union all ").into_bytes(),
-        db_name: db_name(tablet),
-        max_rows: tables.len() as u64,
-        reload_schema: false,
-    };
-    let answer = context.tablets.execute_fetch_as_all_privs(tablet, request).await?;
-    let numbers = rows::texts(&answer.result.unwrap_or_default()).into_iter().flatten().flatten();
-    let table = |number: String| tables.get(number.parse::<usize>().ok()?).map(|table| (*table).clone());
-    Ok(numbers.filter_map(table).collect())
-}
-
 /// Proves that every target primary can convert from the source's time zone.
-pub async fn time_zone(context: &Context, situation: &Situation, arguments: &Arguments) -> Result<()> {
+pub async fn time_zone(context: &Context, situation: &ClusterState, arguments: &Arguments) -> Result<()> {
     let zone = &arguments.source_time_zone;
     if zone.is_empty() {
         return Ok(());

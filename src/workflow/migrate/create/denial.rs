@@ -3,11 +3,12 @@
 use futures::future::join_all;
 use vtmigrated_proto::tabletmanagerdata::ReloadSchemaRequest;
 
-use super::super::super::record::Facts;
-use super::super::super::streams::TargetShard;
-use super::super::super::{Error, Result, denial};
 use super::apply::Creation;
 use crate::error::Reason;
+use crate::workflow::reads::denial;
+use crate::workflow::record::Facts;
+use crate::workflow::streams::TargetShard;
+use crate::workflow::{Error, Result};
 
 impl Creation<'_> {
     /// Makes primaries read their schemas again: they deny no table that they do not know yet. One that cannot is told by

@@ -6,23 +6,27 @@ use futures::future::join4;
 use vtmigrated_proto::topodata::TabletType;
 use vtmigrated_proto::vschema::ColumnVindex;
 
-use super::super::super::Result;
-use super::super::super::preflight::tables::{Definitions, Shapes};
-use super::super::super::preflight::{
-    self, Finding, Report, auto_increments, definitions, foreign, left_out, names as name_checks, replicas, sequences,
-    streaming, tables as table_checks, unstreamed, vschema as vschema_checks,
-};
-use super::super::super::record::Facts;
-use super::super::arguments::Arguments;
-use super::super::{gather, plan};
-use super::situation::Situation;
-use super::{batching, checks, rival};
+use super::{checks, rival};
 use crate::context::Context;
+use crate::error::check;
 use crate::topo::Topo;
+use crate::workflow::checks::cells::{self, left_out};
+use crate::workflow::checks::tables::{self as table_checks, Definitions, Shapes};
+use crate::workflow::checks::{
+    batching, definitions, foreign_keys, keyspaces, mount as mount_checks, names as name_checks, replicas, sequences,
+    streaming, unstreamed, vschema as vschema_checks, workflows,
+};
+use crate::workflow::findings::{Finding, Report};
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::servers::auto_increments;
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::reads::{clusters, sequences as sequence_reads};
+use crate::workflow::record::Facts;
+use crate::workflow::{Result, plan};
 
 /// What create found out before it changes anything.
 pub struct Examined {
-    pub situation: Situation,
+    pub situation: ClusterState,
     /// What it is going to make.
     pub facts: Facts,
     /// The planned streams; empty when the plan is refused.
@@ -37,9 +41,9 @@ pub struct Examined {
 /// # Errors
 /// What keeps the clusters from being read, and a name that is taken; everything else is in the report.
 pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> Result<Examined> {
-    let situation = Situation::read(context, arguments, mount).await?;
+    let situation = ClusterState::read(context, arguments, mount).await?;
     let mut report = Report::default();
-    report.extend(preflight::same_keyspace(&situation.source.keyspace, &situation.target.keyspace));
+    report.extend(keyspaces::same_keyspace(&situation.source.keyspace, &situation.target.keyspace));
     let resumed = situation.resumed(arguments)?;
     let fresh = resumed.is_none();
     let keyspace = format!("keyspace {}", arguments.source_keyspace);
@@ -47,7 +51,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
         Some(facts) => {
             let chosen = report.absorb(situation.choose(arguments), keyspace.clone())?;
             report.extend(chosen.and_then(|chosen| rival::other_tables(&arguments.workflow, facts, &chosen.tables)));
-            report.extend(preflight::mount_changed(facts, Some(situation.source.created)));
+            report.extend(workflows::mount_changed(facts, Some(situation.source.created)));
             Some(plan::Chosen { tables: facts.tables.clone(), internal: Vec::new() })
         }
         None => report.absorb(situation.choose(arguments), keyspace.clone())?,
@@ -56,7 +60,7 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     let plan::Chosen { tables, internal } = chosen.unwrap_or_default();
     report.extend(name_checks::left_out(&arguments.source_keyspace, &internal));
     let (source_shards, target_shards) =
-        (gather::ranges(&situation.source.keyspace), gather::ranges(&situation.target.keyspace));
+        (clusters::ranges(&situation.source.keyspace), clusters::ranges(&situation.target.keyspace));
     let input = situation.input(arguments, &tables, (&source_shards, &target_shards));
     let mut sources = plan::Sources::new();
     if !tables.is_empty() {
@@ -68,11 +72,11 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     }
     report.extend(left_out(&situation.target.keyspace.cells, "target"));
     report.extend(left_out(&situation.source.keyspace.cells, "source"));
-    report.extend(preflight::aliases_left_out(&situation.source.aliases));
+    report.extend(cells::aliases_left_out(&situation.source.aliases));
     let cells = report.absorb(situation.cells(arguments), keyspace)?;
     let facts = resumed.unwrap_or_else(|| situation.facts(arguments, &tables));
     let filtering = plan::filtering(&input);
-    let looks = Looks { situation: &situation, arguments, tables: &tables, facts: &facts, filtering, fresh };
+    let looks = CreateChecks { situation: &situation, arguments, tables: &tables, facts: &facts, filtering, fresh };
     if !fresh && !sources.is_empty() {
         report.extend(rival::changed(&situation, &arguments.workflow, &sources, &tables));
     }
@@ -87,12 +91,12 @@ pub async fn examine(context: &Context, arguments: &Arguments, mount: &Topo) -> 
     let kept: Vec<String> = kept.map(|(name, entry)| format!("{name} ({})", entry.r#type)).collect();
     report.extend(vschema_checks::types_kept(&arguments.target_keyspace, &kept));
     let keep = context.options.keep_vplayer_batching;
-    report.extend(batching::findings(&situation, &arguments.tablet_types, keep));
+    report.extend(batching::findings(situation.sides(), &arguments.tablet_types, keep));
     Ok(Examined { facts, sources, cells: cells.unwrap_or_default(), report, situation })
 }
 
-struct Looks<'a> {
-    situation: &'a Situation,
+struct CreateChecks<'a> {
+    situation: &'a ClusterState,
     arguments: &'a Arguments,
     tables: &'a [String],
     /// What this create makes, or has begun to make.
@@ -103,7 +107,7 @@ struct Looks<'a> {
     fresh: bool,
 }
 
-impl Looks<'_> {
+impl CreateChecks<'_> {
     /// Whether the tablets that streams may pick serve now.
     fn serving(&self, cells: &[String]) -> Vec<Finding> {
         let candidates = self.situation.candidates();
@@ -138,14 +142,14 @@ impl Looks<'_> {
         let named = sequences::of(target, tables);
         let asked: Vec<_> = counted.iter().cloned().chain(sequences::columns(&named)).collect();
         let greatest = auto_increments(context, &situation.source.keyspace, &asked);
-        let states = sequences::look(context, &named);
+        let states = sequence_reads::look(context, &named);
         let zone = checks::time_zone(context, situation, arguments);
         let (empty, zone, greatest, states) = join4(empty, zone, greatest, states).await;
         let subject = format!("keyspace {}", arguments.target_keyspace);
         report.absorb(empty, subject.clone())?;
         report.absorb(zone, subject)?;
         report.extend(table_checks::auto_increment(&arguments.target_keyspace, &counted, &greatest));
-        let checks = (&preflight::check::SEQUENCE_UNKNOWN, &preflight::check::SEQUENCE_BEHIND);
+        let checks = (&check::SEQUENCE_UNKNOWN, &check::SEQUENCE_BEHIND);
         report.extend(sequences::judge(&states, &greatest, checks));
         Ok(())
     }
@@ -159,7 +163,7 @@ impl Looks<'_> {
             match tables {
                 Ok(tables) => on_source.push((named(&source.name, &shard.name), tables)),
                 Err(why) => report.extend([Finding::new(
-                    &preflight::check::SOURCE_NOT_ASKED,
+                    &check::SOURCE_NOT_ASKED,
                     format!("shard {}/{}", source.name, shard.name),
                     format!("the tables of source shard {}/{} were not compared: {why}", source.name, shard.name),
                     "compare them yourself: ValidateSchemaKeyspace of the source",
@@ -175,7 +179,7 @@ impl Looks<'_> {
         let made = |table: &String| situation.target_tables.iter().any(|there| !there.contains_key(table));
         report.extend(definitions::between_shards(tables, &on_source, &made));
         let shapes = table_checks::shapes(tables, situation.first_source());
-        let newer = preflight::any_newer(situation.asked.source_versions.iter());
+        let newer = mount_checks::any_newer(situation.asked.source_versions.iter());
         report.extend(unstreamed::names(tables, &shapes, &situation.asked.servers, newer));
         report.extend(unstreamed::keys(tables, &on_source));
         let vschema = &situation.target_vschema.value;
@@ -189,16 +193,16 @@ impl Looks<'_> {
         let without = arguments.drop_foreign_keys;
         report.extend(definitions::on_target(tables, &on_source, &there, without));
         let workflow = &arguments.workflow;
-        report.extend(preflight::others_on_tables(target, &situation.others, workflow, tables));
+        report.extend(workflows::others_on_tables(target, &situation.others, workflow, tables));
         if *fresh {
             report.extend(name_checks::views_in_the_way(tables, servers));
             let (record, rows) = (situation.record.as_ref(), situation.rows.len());
-            report.extend(preflight::leftover_record(&target.name, workflow, record, rows));
+            report.extend(workflows::leftover_record(&target.name, workflow, record, rows));
         }
-        report.extend(preflight::denied_already(target, tables, facts));
-        report.extend(foreign::cascading(tables, &shapes, &situation.source.vschema, arguments.drop_foreign_keys));
+        report.extend(workflows::denied_already(target, tables, facts));
+        report.extend(foreign_keys::cascading(tables, &shapes, &situation.source.vschema, arguments.drop_foreign_keys));
         if !arguments.drop_foreign_keys {
-            report.extend(foreign::parents(tables, &shapes, &on_target));
+            report.extend(foreign_keys::parents(tables, &shapes, &on_target));
         }
         if arguments.defer_secondary_keys {
             let mut shapes = shapes.clone();
@@ -206,7 +210,7 @@ impl Looks<'_> {
                 shapes.values_mut().for_each(|shape| shape.foreign_keys.clear());
             }
             shapes.extend(own);
-            report.extend(foreign::deferred(tables, &shapes, &others));
+            report.extend(foreign_keys::deferred(tables, &shapes, &others));
         }
         report.extend(table_checks::without_key(tables, &shapes));
     }
@@ -234,16 +238,16 @@ impl Looks<'_> {
         report.extend(table_checks::staying(&arguments.source_keyspace, &asked.servers.source, &sequences));
         report.extend(streaming::binlogs(&asked.servers.source));
         report.extend(streaming::row_images(&asked.servers.target));
-        report.extend(preflight::leftover_copy_states(&asked.servers.target));
+        report.extend(workflows::leftover_copy_states(&asked.servers.target));
         let of_tables = situation.source_tables.iter().flatten().flat_map(|definitions| {
             tables.iter().filter_map(|table| definitions.get(table)).map(|definition| definition.data_length)
         });
         let bytes = of_tables.fold(0u64, u64::saturating_add);
         report.extend(streaming::retention(&asked.servers.source, bytes));
         report.extend(streaming::answers(asked));
-        report.extend(preflight::versions("the source", asked.source_versions.iter().cloned()));
-        report.extend(preflight::versions("the target", asked.target_versions.iter().cloned()));
-        report.extend(preflight::too_old(asked.target_versions.iter()));
+        report.extend(mount_checks::versions("the source", asked.source_versions.iter().cloned()));
+        report.extend(mount_checks::versions("the target", asked.target_versions.iter().cloned()));
+        report.extend(mount_checks::too_old(asked.target_versions.iter()));
         let shards = situation.target.keyspace.shards.len();
         report.extend([streaming::disk(&arguments.target_keyspace, shards, bytes)]);
     }

@@ -1,16 +1,13 @@
 //! A create that was interrupted, and whether this one may go on with it.
 
-use std::collections::BTreeSet;
-
-use super::super::super::record::{Facts, Phase};
-use super::super::super::streams::{OnShard, TargetShard};
-use super::super::super::{Error, Result};
-use super::super::arguments::Arguments;
-use super::super::earlier;
-use super::situation::Situation;
 use crate::error::Reason;
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::{ClusterState, Left};
+use crate::workflow::record::{Facts, Phase, earlier};
+use crate::workflow::streams::{ShardWorkflow, TargetShard};
+use crate::workflow::{Error, Result};
 
-impl Situation {
+impl ClusterState {
     /// The facts of an interrupted create that this one goes on with; `None` for a fresh one.
     pub fn resumed(&self, arguments: &Arguments) -> Result<Option<Facts>> {
         let interrupted = self.interrupted();
@@ -33,7 +30,7 @@ impl Situation {
             }
             None if self.rows.is_empty() => Ok(None),
             None => {
-                let alias = |row: &OnShard| {
+                let alias = |row: &ShardWorkflow| {
                     let shard = self.target.keyspace.shards.get(row.shard);
                     shard.and_then(|s| s.primary.as_ref()).map(crate::tablet::alias).unwrap_or_default()
                 };
@@ -126,26 +123,5 @@ impl Situation {
             }
         }
         facts
-    }
-}
-
-/// What an earlier workflow of the same name has left on a shard, proven by what is denied there still.
-#[derive(Default)]
-pub struct Left<'a> {
-    /// Tables that it made.
-    pub made: BTreeSet<&'a String>,
-    /// Tables that it denied: nobody else would ever lift that.
-    pub denied: BTreeSet<&'a String>,
-}
-
-impl<'a> Left<'a> {
-    pub fn of(facts: &'a Facts, shard: &TargetShard) -> Self {
-        if !facts.is_about(&shard.name, shard.record.created) {
-            return Self::default();
-        }
-        let now = shard.denied();
-        let denied: BTreeSet<&String> = facts.denied_on(&shard.name).iter().filter(|t| now.contains(*t)).collect();
-        let made = facts.created_on(&shard.name).iter().filter(|table| denied.contains(table)).collect();
-        Self { made, denied }
     }
 }

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vtmigrated_proto::binlogdata::BinlogSource;
 
-use super::super::super::preflight::{Finding, check};
-use super::super::super::record::Facts;
-use super::super::super::streams::{self, Keyspace, Listed, OnShard};
-use super::super::super::{Error, Result, names};
-use super::super::{cleanup, plan, rows};
 use super::apply::Creation;
-use super::situation::Situation;
-use crate::error::Reason;
+use crate::error::{Reason, check};
+use crate::workflow::findings::Finding;
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{self, Keyspace, Listed, ShardWorkflow};
+use crate::workflow::{Error, Result, names, plan, removal, rows};
 
 /// True for an error that says so.
 pub fn is_rival(error: &Error) -> bool {
@@ -31,7 +30,7 @@ struct Sorted {
     foreign: Vec<String>,
 }
 
-fn sort(keyspace: &Keyspace, rows: &[OnShard], sources: &plan::Sources) -> Sorted {
+fn sort(keyspace: &Keyspace, rows: &[ShardWorkflow], sources: &plan::Sources) -> Sorted {
     let mut sorted = Sorted::default();
     for (at, shard) in keyspace.shards.iter().enumerate() {
         let mut wanted: Vec<BinlogSource> = planned(sources, &shard.name).iter().map(in_order).collect();
@@ -66,7 +65,7 @@ impl Creation<'_> {
             if let Some(tablet) = keyspace.shards.get(at).and_then(|s| s.primary.as_ref()) {
                 // they may have begun to copy by now
                 let gone = async {
-                    cleanup::restore_keys_of(self.context, tablet, &ids).await?;
+                    removal::restore_keys_of(self.context, tablet, &ids).await?;
                     self.context
                         .tablets
                         .v_replication_exec(tablet, rows::delete_streams(&ids))
@@ -89,7 +88,7 @@ impl Creation<'_> {
 
 /// What an interrupted create left and what the plan of now would not make: streams, for the vschemas, the source's shards, or
 /// the streams themselves were changed in between; streams whose tables are gone.
-pub fn changed(situation: &Situation, workflow: &str, sources: &plan::Sources, tables: &[String]) -> Vec<Finding> {
+pub fn changed(situation: &ClusterState, workflow: &str, sources: &plan::Sources, tables: &[String]) -> Vec<Finding> {
     let (keyspace, rows) = (&situation.target.keyspace, &situation.rows);
     let mut found = tables_gone(situation, workflow, tables);
     for (at, shard) in keyspace.shards.iter().enumerate() {
@@ -125,7 +124,7 @@ pub fn changed(situation: &Situation, workflow: &str, sources: &plan::Sources, t
 
 /// Tables that are gone on shards where streams of an interrupted create have copied: what the streams have done already
 /// would be missing in one that is made anew.
-fn tables_gone(situation: &Situation, workflow: &str, tables: &[String]) -> Vec<Finding> {
+fn tables_gone(situation: &ClusterState, workflow: &str, tables: &[String]) -> Vec<Finding> {
     let keyspace = &situation.target.keyspace;
     let shards = keyspace.shards.iter().zip(&situation.target_tables).enumerate();
     let mut found = Vec::new();

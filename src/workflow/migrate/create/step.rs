@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use super::super::super::names;
-use super::super::super::record::Facts;
-use super::super::arguments::Arguments;
-use super::super::plan;
-use super::situation::Situation;
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::record::Facts;
+use crate::workflow::{names, plan};
 
 /// A side effect of create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +88,12 @@ impl Step {
 /// A tablet denies only tables that are there when it reads its shard's record (Vitess 22.0.4 and 24.0.4,
 /// `applyDenyList`), so it reads it once they are. That a table is create's is noted when it was made, not before: nothing
 /// keeps others from making one of the same name. Tablets that start meanwhile are refreshed last before the streams may copy.
-pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sources: &plan::Sources) -> Vec<Vec<Step>> {
+pub fn stages(
+    arguments: &Arguments,
+    situation: &ClusterState,
+    facts: &Facts,
+    sources: &plan::Sources,
+) -> Vec<Vec<Step>> {
     let (keyspace, workflow) = (arguments.target_keyspace.clone(), arguments.workflow.clone());
     let names: Vec<String> = situation.target.keyspace.shards.iter().map(|shard| shard.name.clone()).collect();
     let mut known = vec![Step::RefreshTablets { shards: names.clone() }];
@@ -120,7 +124,7 @@ pub fn stages(arguments: &Arguments, situation: &Situation, facts: &Facts, sourc
 }
 
 /// Tables, their denial, their entries in the VSchema.
-fn made(situation: &Situation, facts: &Facts) -> Vec<Step> {
+fn made(situation: &ClusterState, facts: &Facts) -> Vec<Step> {
     let target = &situation.target.keyspace;
     let mut made: Vec<Step> = Vec::new();
     let mut whole: Vec<String> = Vec::new();

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use super::super::super::record::{self, Facts, Stored};
-use super::super::super::streams::OnShard;
-use super::super::super::{Error, Result, names};
-use super::super::Found;
-use super::super::cleanup::claim::{Claim, Kept, Known};
-use super::super::cleanup::ownership::Doubt;
-use super::super::cleanup::quiet::quieten;
-use super::super::cleanup::{Removal, Traces, entries};
 use super::apply::Creation;
 use super::rival::is_rival;
 use crate::error::Reason;
+use crate::workflow::reads::found::ExistingWorkflow;
+use crate::workflow::record::{self, Facts, Stored};
+use crate::workflow::removal::claim::{Claim, Kept, Known};
+use crate::workflow::removal::ownership::Doubt;
+use crate::workflow::removal::quiet::quieten;
+use crate::workflow::removal::{CreatedObjects, Removal, entries};
+use crate::workflow::streams::ShardWorkflow;
+use crate::workflow::{Error, Result, names};
 
 /// Tables by shard.
 type ByShard = Vec<(String, Vec<String>)>;
@@ -67,7 +67,7 @@ impl Creation<'_> {
             let names = (keyspace.as_str(), workflow.as_str());
             version = record::put(global, names, &facts, stored.version, self.lock).await?;
         }
-        let mut found = Found::read(self.context, keyspace, workflow).await?;
+        let mut found = ExistingWorkflow::read(self.context, keyspace, workflow).await?;
         found.refuse_unread_vschema()?;
         let theirs = self.theirs(&found, error);
         if theirs.of_rival.is_none() {
@@ -76,7 +76,7 @@ impl Creation<'_> {
         let keep_record = keep_record && theirs.of_rival.is_none();
         let tables: Vec<String> = facts.tables.iter().filter(|table| !theirs.have(table)).cloned().collect();
         let target = &found.target.keyspace;
-        let rows: Vec<&OnShard> = found.rows.iter().collect();
+        let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
         let known = Known { target, rows: &rows, facts: Some(&facts), tables: &tables };
         let mut claim = Claim::read(self.context, known).await?;
         claim.left.extend(theirs.made(&facts));
@@ -88,7 +88,7 @@ impl Creation<'_> {
         let (denied, denied_for_others) = theirs.denied(&facts, &found);
         // a tablet that fell silent may still insert some, and those count as this create's, too
         let mark = found.noting_streams().filter(|_| theirs.of_rival.is_none() && !keep_record);
-        let traces = Traces {
+        let traces = CreatedObjects {
             with_streams: shards.map(|(_, shard)| shard.name.clone()).collect(),
             vschema_tables: entries,
             taken_from_vschema: false,
@@ -108,7 +108,7 @@ impl Creation<'_> {
     }
 
     /// What is others' by now.
-    fn theirs(&self, found: &Found, error: &Error) -> Theirs {
+    fn theirs(&self, found: &ExistingWorkflow, error: &Error) -> Theirs {
         let came_before =
             self.situation.rows.is_empty() && !self.inserting.load(Ordering::Relaxed) && !found.rows.is_empty();
         let rival = is_rival(error) || came_before || found.earlier.is_some();
@@ -146,7 +146,7 @@ impl Theirs {
     }
 
     /// Denied tables of this create, by shard: those to lift, and those that other workflows need.
-    fn denied(&self, facts: &Facts, found: &Found) -> (ByShard, ByShard) {
+    fn denied(&self, facts: &Facts, found: &ExistingWorkflow) -> (ByShard, ByShard) {
         if self.of_rival.is_none() {
             return (found.denied(), found.denied_for_others());
         }

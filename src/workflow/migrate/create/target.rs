@@ -6,17 +6,17 @@ use vtmigrated_proto::tabletmanagerdata::CreateVReplicationWorkflowRequest;
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 use vtmigrated_proto::topodata::Tablet;
 
-use super::super::super::streams::{self, OnShard};
-use super::super::super::{Error, Result};
-use super::super::arguments::Arguments;
-use super::super::plan::Sources;
-use super::batching;
-use super::situation::Situation;
 use crate::context::Context;
 use crate::topo::shard::{self, Deny};
 use crate::topo::{self, Lock};
+use crate::workflow::checks::batching;
+use crate::workflow::plan::Sources;
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::ClusterState;
+use crate::workflow::streams::{self, ShardWorkflow};
+use crate::workflow::{Error, Result};
 
-impl Situation {
+impl ClusterState {
     /// Denies clients tables on each target shard; reads pass where all tablets can tell them from writes.
     pub async fn deny(
         &self,
@@ -25,7 +25,7 @@ impl Situation {
         lock: &Lock,
     ) -> topo::Result<()> {
         let records = self.target.keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
-        let change = if batching::reads_pass(self) { Deny::AddForWrites } else { Deny::Add };
+        let change = if batching::reads_pass(self.sides()) { Deny::AddForWrites } else { Deny::Add };
         shard::deny_tables(context.topo.global(), records, change, tables, lock).await.map(drop)
     }
 
@@ -35,7 +35,7 @@ impl Situation {
         context: &Context,
         arguments: &Arguments,
         (sources, cells): (&Sources, &[String]),
-        there: &[OnShard],
+        there: &[ShardWorkflow],
     ) -> Result<()> {
         let shards = self.target.keyspace.shards.iter().enumerate();
         let calls = shards.map(|(at, shard)| async move {
@@ -70,7 +70,7 @@ impl Situation {
             defer_secondary_keys: arguments.defer_secondary_keys,
             auto_start: arguments.auto_start,
             stop_after_copy: arguments.stop_after_copy,
-            options: batching::of(primary, self, &arguments.tablet_types, keep).options(),
+            options: batching::of(primary, self.sides(), &arguments.tablet_types, keep).options(),
             ..CreateVReplicationWorkflowRequest::default()
         }
     }

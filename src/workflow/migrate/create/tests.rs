@@ -4,11 +4,13 @@ use serde_json::json;
 use vtmigrated_proto::topodata::shard::TabletControl;
 use vtmigrated_proto::topodata::{Shard, TabletType};
 
-use super::super::super::preflight::{Finding, check, denied_already};
-use super::super::super::record::Facts;
-use super::super::super::streams::{Keyspace, TargetShard};
 use super::*;
+use crate::error::check;
 use crate::topo::{Cells, Record};
+use crate::workflow::checks::workflows::denied_already;
+use crate::workflow::findings::Finding;
+use crate::workflow::record::Facts;
+use crate::workflow::streams::{Keyspace, TargetShard};
 
 fn told(findings: Vec<Finding>) -> String {
     with_warnings(WorkflowStatusResponse::default(), &Report { findings }).traffic_state

@@ -4,19 +4,21 @@ use std::collections::BTreeSet;
 
 use vtmigrated_proto::vschema::keyspace::ForeignKeyMode;
 
-use super::super::super::migrate::arguments::Arguments;
-use super::super::super::migrate::create::situation::Situation;
-use super::super::super::preflight::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
-use super::super::super::preflight::{Finding, Severity, check, vschema};
+use crate::error::check;
 use crate::sql::ddl;
+use crate::workflow::checks::tables::{Definitions, Shapes, auto_increment_columns, shapes as table_shapes};
+use crate::workflow::checks::vschema as vschema_checks;
+use crate::workflow::findings::{Finding, Severity};
+use crate::workflow::plan::arguments::Arguments;
+use crate::workflow::reads::situation::ClusterState;
 
 /// All findings about tables. In the situation the source is the target.
-pub fn judge(situation: &Situation, arguments: &Arguments) -> Vec<Finding> {
+pub fn judge(situation: &ClusterState, arguments: &Arguments) -> Vec<Finding> {
     let tables = &arguments.include_tables;
     let shapes = table_shapes(tables, situation.first_source());
     let mut found = missing(tables, &situation.target_tables, &arguments.target_keyspace);
     if situation.source.keyspace.shards.len() > 1 {
-        let sequenced = vschema::sequenced(&situation.source.vschema);
+        let sequenced = vschema_checks::sequenced(&situation.source.vschema);
         found.extend(counted(tables, &shapes, &sequenced, &arguments.source_keyspace));
         found.extend(unique(tables, &shapes, &arguments.source_keyspace));
     }

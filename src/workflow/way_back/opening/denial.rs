@@ -1,15 +1,16 @@
 //! What clients of the source are told: their writes are denied before complete proves for the last time that the target has all of
 //! them, so that the cut is exact. Where complete fails they have the source again.
 
-use super::super::super::Error;
-use super::super::super::refresh::{self, Missed};
-use super::super::record::{self, Facts, Phase};
-use super::super::side::{self, Side};
-use super::super::{cancel, kept_out, mirror, plan, quiet};
 use super::{ACTION, Opening, WORKING, bounded};
 use crate::context::Context;
 use crate::deadline;
 use crate::topo::Lock;
+use crate::workflow::Error;
+use crate::workflow::names::back;
+use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
+use crate::workflow::way_back::side::{self, Side};
+use crate::workflow::way_back::{cancel, kept_out, mirror, plan, quiet};
+use crate::workflow::writes::refresh::{self, Missed};
 
 impl Opening<'_> {
     /// Denies the source's tables to clients, and waits for transactions that had begun before. Complete calls it between two proofs:
@@ -60,7 +61,7 @@ impl Opening<'_> {
         // what a former try has noted stays its own
         let wanted = plan::to_deny(open, &self.facts.source_denied);
         let (context, names, facts, slot) = (self.context, self.names, &mut self.facts, &mut self.lock);
-        let back = plan::back(names.1);
+        let back = back::name(names.1);
         let closing = async {
             let held = held(slot, mirror, &facts.keyspace, &back).await?;
             facts.source_denied = wanted;
@@ -69,7 +70,7 @@ impl Opening<'_> {
             if facts.phase == Phase::Prepared {
                 facts.phase = Phase::Noted;
             }
-            record::put(context.topo.global(), names, facts, lock).await?;
+            back_record::put(context.topo.global(), names, facts, lock).await?;
             Side { mirror, examined, lock: held }.deny(facts).await
         };
         self.missed = bounded(WORKING, closing).await?;
@@ -118,7 +119,7 @@ impl Opening<'_> {
             return None;
         }
         let (context, names, facts, slot) = (self.context, self.names, &self.facts, &mut self.lock);
-        let back = plan::back(names.1);
+        let back = back::name(names.1);
         // without positions nothing is known that prepare has not written
         let begun = facts.phase == Phase::Noted && facts.positions.is_empty();
         let phase = if begun { Phase::Prepared } else { facts.phase };
@@ -129,7 +130,7 @@ impl Opening<'_> {
             let held = held(slot, &mirror, &facts.keyspace, &back).await?;
             cancel::leave_source(&mirror, facts, &back, held).await?;
             let mut left = Facts { phase, source_denied: Vec::new(), ..facts.clone() };
-            record::put(context.topo.global(), names, &mut left, lock).await
+            back_record::put(context.topo.global(), names, &mut left, lock).await
         };
         // whoever waits no more has clients kept from both sides
         deadline::scope(None, Box::pin(bounded(WORKING, lifting))).await.err()

@@ -1,12 +1,12 @@
 //! What is told of the opening of a way back.
 
-use super::super::super::Error;
-use super::super::super::refresh::Missed;
-use super::super::record::{self, Facts, Kept, Phase};
-use super::super::{command, unread, vdiff_command};
 use super::Opening;
 use crate::context::Context;
 use crate::error::{Explain, Reason};
+use crate::workflow::Error;
+use crate::workflow::names::back::{self, command, vdiff_command};
+use crate::workflow::record::way_back::{self as back_record, Facts, Kept, Phase};
+use crate::workflow::writes::refresh::Missed;
 
 /// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
 pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
@@ -18,7 +18,7 @@ pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
         Some(Ok(facts)) if facts.phase == Phase::Cancelling => {
             return format!("; its way back is not taken away yet: {}", command("cancel", names));
         }
-        Some(Err(why)) => (format!("its record cannot be read: {why}"), unread::command(names)),
+        Some(Err(why)) => (format!("its record cannot be read: {why}"), back::forget_command(names)),
         _ => return String::new(),
     };
     tracing::warn!("the way back of workflow {}.{} is not opened: {why}", names.0, names.1);
@@ -127,7 +127,7 @@ fn denied_still(error: Error, text: &str, help: String) -> Error {
 /// A complete that is refused before it has looked at the way back, or a cancel of the migration that is, tells when the source was left
 /// denied by an earlier one.
 pub async fn left_denied(context: &Context, names: (&str, &str), error: Error) -> Error {
-    let Ok(Some(Ok(facts))) = record::look(context.topo.global(), names.0, names.1).await else { return error };
+    let Ok(Some(Ok(facts))) = back_record::look(context.topo.global(), names.0, names.1).await else { return error };
     match facts.phase {
         _ if facts.source_denied.is_empty() => error,
         Phase::Noted => stays_denied(error, "an earlier complete did not come to its end", names),

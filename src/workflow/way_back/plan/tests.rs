@@ -3,10 +3,11 @@ use vtmigrated_proto::vschema::keyspace::{TablesEntry, VindexesEntry};
 use vtmigrated_proto::vschema::srv_v_schema::KeyspacesEntry;
 use vtmigrated_proto::vschema::{ColumnVindex, Keyspace as VSchema, SrvVSchema, Table, Vindex};
 
-use super::super::super::migrate::plan::{Input, ShardRange, streams};
-use super::super::record::{Config, Facts, Phase};
 use super::*;
 use crate::key_range;
+use crate::workflow::names::back::mount;
+use crate::workflow::plan::{Input, ShardRange, streams};
+use crate::workflow::record::way_back::{Config, Facts, Phase};
 
 const AT: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
 const LATER: &str = "MySQL56/3e11fa47-71ca-11e1-9e33-c80aa9429562:1-9";
@@ -162,44 +163,6 @@ fn streams_are_told_by_the_mount_that_they_read_from() {
     let of = |mount: &str| Stream { id: 1, bls: Some(from(mount)), ..Stream::default() };
     assert!(is_ours(&of("customer.import"), "customer.import"));
     assert!(!is_ours(&of("orders.import"), "customer.import") && !is_ours(&Stream::default(), "customer.import"));
-
-    let bls = BinlogSource { keyspace: "customer".into(), ..from("customer.import") };
-    let stream = Stream { bls: Some(bls), ..Stream::default() };
-    assert_eq!(whose(&stream, "import_back"), Some(("customer", "import")));
-    assert_eq!((whose(&stream, "import"), whose(&stream, "other_back")), (None, None));
-    assert_eq!(whose(&Stream { rows_copied: 1, ..stream }, "import_back"), None, "a migration that somebody called so");
-}
-
-#[test]
-fn no_two_ways_back_have_one_mount_and_those_of_older_versions_are_known() {
-    assert_eq!(mount("customer", "import"), "customer.import");
-    let names = ["a", "a.b", "a.b.c", "b", "b.c", "c", "1", "1.a", "3.a", "a."];
-    let all = names.iter().flat_map(|keyspace| names.iter().map(move |workflow| mount(keyspace, workflow)));
-    let all: Vec<String> = all.collect();
-    assert!(all.iter().all(|name| may_be_mount(name)));
-    for (name, workflow, keyspace) in [
-        ("customer.import", "import", Some("customer")),
-        ("3.a.b.c", "c", Some("a.b")),
-        ("3.a.b.c", "b.c", Some("3.a")),
-        ("7.a.b.c", "c", Some("7.a.b")),
-        ("customer.import", "other", None),
-        (".import", "import", None),
-        ("import", "import", None),
-    ] {
-        assert_eq!(keyspace_of(name, workflow), keyspace, "{name} {workflow}");
-    }
-    let different: std::collections::BTreeSet<&String> = all.iter().collect();
-    assert_eq!(different.len(), all.len());
-
-    let from = |keyspace: &str, mount: &str| {
-        let bls = BinlogSource { keyspace: keyspace.into(), external_cluster: mount.into(), ..source("0") };
-        Stream { bls: Some(bls), ..Stream::default() }
-    };
-    for mount in ["a.b.c", "3.a.b.c"] {
-        assert_eq!(whose(&from("a.b", mount), "c_back"), Some(("a.b", "c")));
-    }
-    assert_eq!(whose(&from("a", "a.b.c"), "b.c_back"), Some(("a", "b.c")));
-    assert_eq!(whose(&from("a", "3.a.b.c"), "b.c_back"), None);
 }
 
 #[test]

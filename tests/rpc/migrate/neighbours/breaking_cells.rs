@@ -4,7 +4,7 @@ use futures::future::{join, join_all};
 use prost::Message;
 use serde_json::json;
 use vtmigrated::topo::Expect;
-use vtmigrated::workflow::verdict::source::{self, Ask};
+use vtmigrated::workflow::reads::source::{self, Ask};
 use vtmigrated_proto::vschema::keyspace::TablesEntry;
 use vtmigrated_proto::vschema::{Keyspace as VSchema, Table};
 use vtmigrated_proto::vttime::Time;
