@@ -84,7 +84,7 @@ pub(super) fn encode(finding: findings::Finding) -> Finding {
         severity: severity.into(),
         subject: finding.subject,
         cause: finding.cause,
-        fix: finding.mend,
+        fix: finding.fix,
         cleanable: false,
     }
 }

@@ -113,7 +113,7 @@ pub(super) fn streams(
         let known = trouble.get(subject.as_str()).map(|finding| Problem {
             reason: finding.id,
             cause: finding.cause.clone(),
-            fix: finding.mend.clone(),
+            fix: finding.fix.clone(),
         });
         // a stream that copies may be in trouble too
         let told = || Problem {

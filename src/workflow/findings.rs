@@ -21,8 +21,7 @@ pub struct Finding {
     /// One sentence; where stock has a text for it, that is its beginning.
     pub cause: String,
     /// The command or the step that fixes it; empty when the cause says it all.
-    #[serde(rename = "fix")]
-    pub mend: String,
+    pub fix: String,
     /// The code with which the operation refuses because of this alone.
     #[serde(skip)]
     pub code: Code,
@@ -30,13 +29,13 @@ pub struct Finding {
 
 impl Finding {
     /// A finding of a check.
-    pub fn new(check: &Check, subject: impl Into<String>, cause: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn new(check: &Check, subject: impl Into<String>, cause: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             id: check.id,
             severity: check.severity,
             subject: subject.into(),
             cause: cause.into(),
-            mend: mend.into(),
+            fix: fix.into(),
             code: Code::FailedPrecondition,
         }
     }
@@ -48,7 +47,7 @@ impl Finding {
             severity: Severity::Blocks,
             subject: subject.into(),
             cause: error.to_string(),
-            mend: error.help(),
+            fix: error.help(),
             code: error.code(),
         }
     }
@@ -59,7 +58,7 @@ impl Finding {
     }
 
     fn error(&self) -> Error {
-        let (text, help) = (self.cause.clone(), self.mend.clone());
+        let (text, help) = (self.cause.clone(), self.fix.clone());
         Error::Refused { code: self.code, reason: self.id, text, help }
     }
 }
@@ -149,11 +148,11 @@ impl Report {
             [first, rest @ ..] => (first, rest),
         };
         let mut text = first.cause.clone();
-        let mut help = format!("{}: {}", first.id, first.mend);
+        let mut help = format!("{}: {}", first.id, first.fix);
         for finding in rest.iter().take(NAMED - 1) {
             write!(text, "\nalso {} ({}): {}", finding.id, finding.subject, shown(&finding.cause)).ok();
-            if !finding.mend.is_empty() && !help.contains(&shown(&finding.mend)) {
-                write!(help, "\n{}: {}", finding.id, shown(&finding.mend)).ok();
+            if !finding.fix.is_empty() && !help.contains(&shown(&finding.fix)) {
+                write!(help, "\n{}: {}", finding.id, shown(&finding.fix)).ok();
             }
         }
         if rest.len() >= NAMED {
@@ -165,10 +164,10 @@ impl Report {
 
     /// Logs what does not block.
     pub fn log(&self, operation: &str) {
-        for Finding { id, severity, subject, cause, mend, .. } in &self.findings {
+        for Finding { id, severity, subject, cause, fix, .. } in &self.findings {
             match severity {
                 Severity::Blocks => {}
-                Severity::Warns => tracing::warn!(operation, check = id.as_str(), subject, mend, "{cause}"),
+                Severity::Warns => tracing::warn!(operation, check = id.as_str(), subject, fix, "{cause}"),
                 Severity::Unchecked => tracing::info!(operation, check = id.as_str(), subject, "not checked: {cause}"),
             }
         }
@@ -201,7 +200,7 @@ mod tests {
     use crate::error::check;
 
     fn finding(check: &Check, subject: &str) -> Finding {
-        Finding::new(check, subject, format!("{subject} is bad"), format!("mend {subject}"))
+        Finding::new(check, subject, format!("{subject} is bad"), format!("fix {subject}"))
     }
 
     #[test]
@@ -217,7 +216,7 @@ mod tests {
         lone.code = Code::NotFound;
         let error = Report { findings: vec![lone.clone()] }.refuse().unwrap_err();
         assert_eq!((error.code(), error.reason().as_str()), (Code::NotFound, "CELL_UNKNOWN"));
-        assert_eq!((error.to_string().as_str(), error.help().as_str()), ("cell mars is bad", "mend cell mars"));
+        assert_eq!((error.to_string().as_str(), error.help().as_str()), ("cell mars is bad", "fix cell mars"));
 
         let tables = (0..40).map(|n| finding(&check::TABLE_NOT_IN_VSCHEMA, &format!("table t{n} {}", "x".repeat(500))));
         let report = Report { findings: std::iter::once(lone).chain(tables).collect() };
@@ -227,7 +226,7 @@ mod tests {
         assert!(text.starts_with("cell mars is bad\nalso TABLE_NOT_IN_VSCHEMA (table t0"), "{text}");
         assert!(text.ends_with("\nand 29 more"), "{text}");
         assert_eq!(error.violations().len(), NAMED);
-        assert!(error.help().starts_with("CELL_UNKNOWN: mend cell mars\nTABLE_NOT_IN_VSCHEMA: mend"));
+        assert!(error.help().starts_with("CELL_UNKNOWN: fix cell mars\nTABLE_NOT_IN_VSCHEMA: fix"));
     }
 
     #[test]

@@ -147,8 +147,8 @@ async fn unused(context: &Context, used: &BTreeSet<String>, unread: &[String]) -
     let asked: Vec<_> = idle.iter().map(|name| ways_back::need(context, name)).collect();
     let needed: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
     let told = |(name, needed): (&String, std::result::Result<bool, String>)| {
-        let mend = format!("if nobody needs it: Mount unregister --name {name}");
-        let finding = |cause: &str| Finding::new(&check::MOUNT_UNUSED, format!("mount {name}"), cause, mend);
+        let fix = format!("if nobody needs it: Mount unregister --name {name}");
+        let finding = |cause: &str| Finding::new(&check::MOUNT_UNUSED, format!("mount {name}"), cause, fix);
         match needed {
             Ok(true) => None,
             Ok(false) if !unread.is_empty() => {
@@ -262,11 +262,11 @@ async fn of_record(
             return Ok(None);
         }
         let text = format!("it has no streams on {}, but on other shards", names::some(&bare, ", "));
-        let mend = format!("take it away with: {}", command("cancel"));
-        return Ok(Some(Leftover::new(Finding::new(&check::WORKFLOW_HALF_GONE, subject, text, mend), None)));
+        let fix = format!("take it away with: {}", command("cancel"));
+        return Ok(Some(Leftover::new(Finding::new(&check::WORKFLOW_HALF_GONE, subject, text, fix), None)));
     }
-    let not_read = |why: String, mend: String| {
-        Ok(Some(Leftover::new(Finding::new(&check::NOT_READ, subject.clone(), why, mend), None)))
+    let not_read = |why: String, fix: String| {
+        Ok(Some(Leftover::new(Finding::new(&check::NOT_READ, subject.clone(), why, fix), None)))
     };
     let remains = match plan::Remains::read(context, target, facts).await {
         Ok(remains) => remains,
@@ -287,15 +287,15 @@ async fn of_record(
                 format!("its create was interrupted; tables that it made hold rows: {}", names::some(filled, ", "))
             }
         };
-        let mend = format!(
+        let fix = format!(
             "repeat create with the same arguments, or take it away with: {}; it drops only what its streams copied",
             command("cancel")
         );
-        return Ok(Some(Leftover::new(Finding::new(check, subject, text, mend), None)));
+        return Ok(Some(Leftover::new(Finding::new(check, subject, text, fix), None)));
     }
     if !plan.shared.is_empty() {
-        let mend = "clean it when the other workflow has ended: nothing else tells whose these denied tables are";
-        return Ok(Some(Leftover::new(Finding::new(check, subject, plan.text(), mend), None)));
+        let fix = "clean it when the other workflow has ended: nothing else tells whose these denied tables are";
+        return Ok(Some(Leftover::new(Finding::new(check, subject, plan.text(), fix), None)));
     }
     let action = Action::Workflow { keyspace: keyspace.clone(), workflow: workflow.to_owned(), plan: plan.clone() };
     Ok(Some(Leftover::new(Finding::new(check, subject, plan.text(), CLEAN), Some(action))))
@@ -303,16 +303,16 @@ async fn of_record(
 
 /// A complete that stopped streams for good and did not come to its end.
 fn interrupted(keyspace: &str, workflow: &str) -> Leftover {
-    let mend = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
+    let fix = format!("finish it with: Migrate --target-keyspace {keyspace} --workflow {workflow} complete");
     let subject = format!("workflow {keyspace}.{workflow}");
-    Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, "its complete was interrupted", mend), None)
+    Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, "its complete was interrupted", fix), None)
 }
 
 /// A record beside the streams of a later workflow of its name.
 fn of_earlier(subject: String) -> Leftover {
     let text = "its record is of an earlier workflow of this name, whose streams are gone";
-    let mend = format!("end the workflow whose streams are there first; if the record is left then, {CLEAN}");
-    Leftover::new(Finding::new(&check::RECORD_WITHOUT_STREAMS, subject, text, mend), None)
+    let fix = format!("end the workflow whose streams are there first; if the record is left then, {CLEAN}");
+    Leftover::new(Finding::new(&check::RECORD_WITHOUT_STREAMS, subject, text, fix), None)
 }
 
 /// Streams of workflows that no record tells of, and that nobody can go on with.
@@ -331,9 +331,9 @@ fn without_record(keyspace: &str, rows: &[ShardWorkflow], told: &BTreeSet<&str>)
 fn going_back(keyspace: &str, workflow: &str, of: (&str, &str)) -> Leftover {
     let cause =
         format!("it is the way back of {}.{} in another cluster, and going back was interrupted there", of.0, of.1);
-    let mend = format!("decide in that cluster: {}, or {}", back::command("complete", of), back::command("cancel", of));
+    let fix = format!("decide in that cluster: {}, or {}", back::command("complete", of), back::command("cancel", of));
     let subject = format!("workflow {keyspace}.{workflow}");
-    Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, cause, mend), None)
+    Leftover::new(Finding::new(&check::COMPLETE_INTERRUPTED, subject, cause, fix), None)
 }
 
 /// A finding about something that could not be read.

@@ -260,7 +260,7 @@ async fn stalled(
     stalled.iter().map(|stalled| stalled.finding(is_behind)).collect()
 }
 
-/// True for what time alone may mend.
+/// True for what time alone may fix.
 fn may_wait(finding: &Finding) -> bool {
     [check::BEHIND.id, check::SOURCE_REPLICA_STALLED.id].contains(&finding.id)
 }
@@ -283,8 +283,8 @@ fn vanished(keyspace: &str, workflow: &str, known: &BTreeSet<(usize, i32)>, rows
         return None;
     }
     let text = format!("streams went away while complete waited for them: {}", gone.join(", "));
-    let mend = format!("see Workflow --keyspace {keyspace} show --workflow {workflow}, and run complete again");
-    Some(Finding::new(&check::STREAM_MISSING, format!("workflow {keyspace}.{workflow}"), text, mend))
+    let fix = format!("see Workflow --keyspace {keyspace} show --workflow {workflow}, and run complete again");
+    Some(Finding::new(&check::STREAM_MISSING, format!("workflow {keyspace}.{workflow}"), text, fix))
 }
 
 /// The same at one moment, without waiting for anything: what stands in the way, and what is worth a warning.

@@ -134,7 +134,7 @@ async fn the_errors_of_the_documentation_are_told_before_anything_is_made() {
         assert!(error.message().starts_with(text), "{error:?}");
         let alone = dry(&context, request).await;
         let first = alone.report.blocking().next().unwrap();
-        assert!(first.id == id && first.cause.starts_with(text) && !first.mend.is_empty(), "{first:?}");
+        assert!(first.id == id && first.cause.starts_with(text) && !first.fix.is_empty(), "{first:?}");
         assert!(alone.steps.is_empty(), "{alone:?}");
         expect_unchanged(&life, &before, id).await;
     };
@@ -367,7 +367,7 @@ async fn what_does_not_come_over_as_it_is_is_told() {
     assert_eq!(ids(&found, Severity::Warns), warned, "{found:?}");
     let text = |id: &str| {
         let finding = found.report.findings.iter().find(|finding| finding.id == id).unwrap();
-        format!("{} | {}", finding.cause, finding.mend)
+        format!("{} | {}", finding.cause, finding.fix)
     };
     assert!(text("AUTO_INCREMENT_SHARDED").contains("set its next_id to 42 or above"), "{found:?}");
     let stays = "1 event (daily), 1 procedure (nothing), 1 trigger (lower_name), 1 view (dear)";

@@ -120,7 +120,7 @@ fn finding(finding: &Finding) -> Markup {
         Severity::Warns => Tone::Warn,
         Severity::Unchecked => Tone::Quiet,
     };
-    let found = Problem { reason: finding.id, cause: finding.cause.clone(), fix: finding.mend.clone() };
+    let found = Problem { reason: finding.id, cause: finding.cause.clone(), fix: finding.fix.clone() };
     problem(&finding.subject, &found, tone)
 }
 

@@ -109,8 +109,8 @@ pub fn findings(sides: Sides<'_>, types: &[TabletType], keep: bool) -> Vec<Findi
         let flag = spelling(&sides.asked.target_spellings, &sides.asked.target_versions, &tablet::alias(primary))
             .unwrap_or(Spelling::Dashes)
             .flag_without_batching();
-        let mend = format!("start the target's vttablets with {flag}, or upgrade both sides first");
-        Finding::new(&check::BATCHING_STAYS, format!("shard {}/{shard}", keyspace.name), cause, mend)
+        let fix = format!("start the target's vttablets with {flag}, or upgrade both sides first");
+        Finding::new(&check::BATCHING_STAYS, format!("shard {}/{shard}", keyspace.name), cause, fix)
     };
     clashing.map(finding).collect()
 }

@@ -64,31 +64,31 @@ impl Evidence<'_> {
         let mut found = Vec::new();
         if self.facts.is_some_and(|facts| facts.keeping) {
             let (keyspace, workflow) = (&self.target.name, self.workflow);
-            let mend = format!("repeat it: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data");
+            let fix = format!("repeat it: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data");
             let cause = "its delete with --keep-data has begun, and clients have its tables, copied or not";
-            found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {workflow}"), cause, mend));
+            found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {workflow}"), cause, fix));
         }
         if self.handed_over() {
             return found;
         }
         if self.facts.is_some_and(Facts::is_unfinished) {
             let keyspace = &self.target.name;
-            let mend = format!(
+            let fix = format!(
                 "repeat create with the same arguments, or take it back with: Migrate --target-keyspace {keyspace} --workflow {} cancel",
                 self.workflow
             );
             let subject = format!("workflow {}", self.workflow);
-            found.push(Finding::new(&check::CREATE_UNFINISHED, subject, "its create was interrupted", mend));
+            found.push(Finding::new(&check::CREATE_UNFINISHED, subject, "its create was interrupted", fix));
         }
         if self.facts.is_some_and(|facts| facts.cancelling) {
             let keyspace = &self.target.name;
-            let mend = format!(
+            let fix = format!(
                 "repeat it: Migrate --target-keyspace {keyspace} --workflow {0} cancel; or end it and keep its tables: Workflow \
                  --keyspace {keyspace} delete --workflow {0} --keep-data",
                 self.workflow
             );
             let cause = "its cancel has begun, and rows of its tables are gone or may be";
-            found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, mend));
+            found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, fix));
         }
         found.extend(self.of_streams());
         let Positions { ahead, behind, .. } = self.positions();

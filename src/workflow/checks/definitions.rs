@@ -37,15 +37,14 @@ pub fn between_shards(
             let cause =
                 format!("source shards {first} and {shard} have other columns for table {table}: {}", list(&all));
             let blocks = !lost.is_empty() && made(table);
-            let mend = if blocks {
+            let fix = if blocks {
                 "bring the shards to one definition (see ValidateSchemaKeyspace of the source), or make the table on the \
                  target yourself so that it takes the rows of all"
             } else {
                 "nothing, if it is meant so (see ValidateSchemaKeyspace of the source)"
             };
             let severity = if blocks { Severity::Blocks } else { Severity::Warns };
-            found
-                .push(Finding { severity, ..Finding::new(&check::TABLE_DIFFERS_BETWEEN_SHARDS, subject, cause, mend) });
+            found.push(Finding { severity, ..Finding::new(&check::TABLE_DIFFERS_BETWEEN_SHARDS, subject, cause, fix) });
         }
     }
     found
@@ -144,15 +143,15 @@ fn differing(table: &str, shard: &str, source: &str, target: &str) -> Finding {
     if !lacking.is_empty() {
         let cause =
             format!("table {table} of target shard {shard} lacks columns that the source has: {}", list(&lacking));
-        let mend = "add them there with ApplySchema, or drop the empty table so that create makes it";
-        return Finding::new(&check::COLUMN_MISSING_ON_TARGET, subject, cause, mend);
+        let fix = "add them there with ApplySchema, or drop the empty table so that create makes it";
+        return Finding::new(&check::COLUMN_MISSING_ON_TARGET, subject, cause, fix);
     }
     let names = differing_columns(&source, &target);
     let names: Vec<&str> = names.into_iter().collect();
     let what = if names.is_empty() { "keys or options".to_owned() } else { format!("columns {}", list(&names)) };
     let cause = format!("table {table} is on target shard {shard} already and differs from the source's in {what}");
-    let mend = "if that is not meant: drop the empty table, and create makes it as the source has it";
-    Finding::new(&check::DEFINITION_DIFFERS, subject, cause, mend)
+    let fix = "if that is not meant: drop the empty table, and create makes it as the source has it";
+    Finding::new(&check::DEFINITION_DIFFERS, subject, cause, fix)
 }
 
 fn differing_columns<'s>(source: &'s Shape, target: &'s Shape) -> BTreeSet<&'s str> {

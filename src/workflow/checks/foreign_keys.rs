@@ -27,7 +27,7 @@ pub fn deferred(tables: &[String], shapes: &Shapes, others: &Shapes) -> Vec<Find
             begins(&shape.primary, columns) || kept.iter().any(|key| begins(&key.columns, columns))
         };
         let holding = |columns: &[String]| dropped.iter().find(|key| begins(&key.columns, columns));
-        let mend = "run create with --defer-secondary-keys=false";
+        let fix = "run create with --defer-secondary-keys=false";
         let of_children = shapes.values().chain(others.values()).flat_map(|child| &child.foreign_keys);
         let to_here = of_children.filter(|key| key.parent == *table && key.database.is_none());
         let own = shape.foreign_keys.iter().map(|key| &key.columns);
@@ -41,7 +41,7 @@ pub fn deferred(tables: &[String], shapes: &Shapes, others: &Shapes) -> Vec<Find
                  --defer-secondary-keys",
                 list(&names)
             );
-            found.push(Finding::new(&check::FOREIGN_KEYS_DEFERRED, subject.clone(), cause, mend));
+            found.push(Finding::new(&check::FOREIGN_KEYS_DEFERRED, subject.clone(), cause, fix));
         }
         let counted = shape.columns.iter().find(|column| column.auto_increment);
         let counted = counted.map(|column| vec![column.name.clone()]).filter(|columns| !served(columns));
@@ -51,7 +51,7 @@ pub fn deferred(tables: &[String], shapes: &Shapes, others: &Shapes) -> Vec<Find
                  with --defer-secondary-keys",
                 key.name
             );
-            found.push(Finding::new(&check::AUTO_INCREMENT_KEY_DEFERRED, subject, cause, mend));
+            found.push(Finding::new(&check::AUTO_INCREMENT_KEY_DEFERRED, subject, cause, fix));
         }
     }
     found
@@ -86,8 +86,8 @@ pub fn parents(tables: &[String], shapes: &Shapes, on_target: &BTreeSet<&str>) -
             "table {table} has foreign keys to tables that are neither moved nor on the target: {}",
             list(&parents)
         );
-        let mend = "move them together: add them to --tables";
-        found.push(Finding::new(&check::FOREIGN_KEY_PARENT_MISSING, format!("table {table}"), cause, mend));
+        let fix = "move them together: add them to --tables";
+        found.push(Finding::new(&check::FOREIGN_KEY_PARENT_MISSING, format!("table {table}"), cause, fix));
     }
     found
 }
@@ -116,8 +116,8 @@ pub fn cascading(tables: &[String], shapes: &Shapes, source: &VSchema, dropped: 
              them as they were",
             list(&by.iter().map(String::as_str).collect::<Vec<_>>())
         );
-        let mend = "compare the rows with VDiff when the copy is over, and repair them";
-        found.push(Finding::new(&check::CASCADE_NOT_STREAMED, format!("table {table}"), cause, mend));
+        let fix = "compare the rows with VDiff when the copy is over, and repair them";
+        found.push(Finding::new(&check::CASCADE_NOT_STREAMED, format!("table {table}"), cause, fix));
     }
     found
 }

@@ -26,8 +26,8 @@ pub fn same_keyspace(source: &Keyspace, target: &Keyspace) -> Option<Finding> {
         "source and target are the same keyspace {} of the same cluster: both have the primary {alias}",
         target.name
     );
-    let mend = "name another target keyspace, or mount the cluster that the rows are to come from: Mount register";
-    Some(Finding::new(&check::SAME_KEYSPACE, format!("keyspace {}", target.name), cause, mend))
+    let fix = "name another target keyspace, or mount the cluster that the rows are to come from: Mount register";
+    Some(Finding::new(&check::SAME_KEYSPACE, format!("keyspace {}", target.name), cause, fix))
 }
 
 #[cfg(test)]

@@ -36,19 +36,19 @@ impl Probed {
         }
         let mut report = Report::default();
         if self.keyspaces.is_empty() && self.cells.is_empty() {
-            let mut mend = format!("the root {root} holds neither keyspaces nor cells; check --topo-root");
+            let mut fix = format!("the root {root} holds neither keyspaces nor cells; check --topo-root");
             if !self.siblings.is_empty() {
-                mend = format!("{mend}; found at this server: {}", self.siblings.join(", "));
+                fix = format!("{fix}; found at this server: {}", self.siblings.join(", "));
             }
             let cause = topo::Error::NoNode(keyspaces.to_owned()).to_string();
-            let finding = Finding::new(&check::MOUNT_ROOT_MISSING, subject, cause, mend);
+            let finding = Finding::new(&check::MOUNT_ROOT_MISSING, subject, cause, fix);
             report.extend([Finding { code: Code::NotFound, ..finding }]);
             return report;
         }
         if self.cells.is_empty() {
             let cause = format!("the root {root} holds no cell: no tablet can be found there");
-            let mend = "add a cell there: AddCellInfo";
-            report.extend([Finding::new(&check::MOUNT_WITHOUT_CELLS, subject.clone(), cause, mend)]);
+            let fix = "add a cell there: AddCellInfo";
+            report.extend([Finding::new(&check::MOUNT_WITHOUT_CELLS, subject.clone(), cause, fix)]);
         }
         if self.keyspaces.is_empty() {
             let cause = format!("the root {root} holds no keyspace yet");
@@ -56,8 +56,8 @@ impl Probed {
         }
         let unreachable = |(cell, why): &(String, String)| {
             let cause = format!("cell {cell} of the mounted cluster does not answer: {why}");
-            let mend = format!("see the address with GetCellInfo {cell} of that cluster: this host must reach it");
-            Finding::new(&check::CELL_UNREACHABLE, format!("cell {cell}"), cause, mend)
+            let fix = format!("see the address with GetCellInfo {cell} of that cluster: this host must reach it");
+            Finding::new(&check::CELL_UNREACHABLE, format!("cell {cell}"), cause, fix)
         };
         report.extend(self.unreachable.iter().map(unreachable));
         report
@@ -74,8 +74,8 @@ impl Probed {
 pub fn unreachable(dialled: &Dialled) -> Vec<Finding> {
     let finding = |(alias, failed, _): &(String, Option<String>, _)| {
         let cause = failed.clone()?;
-        let mend = "check that it runs, and that this host and the target's tablets reach its gRPC port";
-        Some(Finding::new(&check::TABLET_UNREACHABLE, format!("tablet {alias}"), cause, mend))
+        let fix = "check that it runs, and that this host and the target's tablets reach its gRPC port";
+        Some(Finding::new(&check::TABLET_UNREACHABLE, format!("tablet {alias}"), cause, fix))
     };
     dialled.iter().filter_map(finding).collect()
 }
@@ -102,13 +102,13 @@ pub fn versions(
         let (first, last) = (VERSIONS.start(), VERSIONS.end());
         let cause =
             format!("tablet {alias} of {whose} runs Vitess {version}; this program is made for {first} to {last}");
-        let mend = "try the migration with a copy of a small table first";
-        found.push(Finding::new(&check::VERSION_UNTRIED, format!("tablet {alias}"), cause, mend));
+        let fix = "try the migration with a copy of a small table first";
+        found.push(Finding::new(&check::VERSION_UNTRIED, format!("tablet {alias}"), cause, fix));
     }
     if let Some((alias, why)) = silent.first() {
         let cause = format!("{} tablets of {whose} do not tell their version, such as {alias}: {why}", silent.len());
-        let mend = "see /debug/vars on their status ports (BuildVersion)";
-        found.push(Finding::new(&check::VERSION_UNKNOWN, whose.to_owned(), cause, mend));
+        let fix = "see /debug/vars on their status ports (BuildVersion)";
+        found.push(Finding::new(&check::VERSION_UNKNOWN, whose.to_owned(), cause, fix));
     }
     found
 }
@@ -132,8 +132,8 @@ pub fn too_old<'v>(told: impl Iterator<Item = &'v (String, std::result::Result<S
     let finding = |(alias, version): (&String, &String)| {
         let cause =
             format!("tablet {alias} of the target runs Vitess {version}: complete could not freeze its streams");
-        let mend = format!("upgrade the target's tablets to {} or later", VERSIONS.start());
-        Finding::new(&check::VERSION_TOO_OLD, format!("tablet {alias}"), cause, mend)
+        let fix = format!("upgrade the target's tablets to {} or later", VERSIONS.start());
+        Finding::new(&check::VERSION_TOO_OLD, format!("tablet {alias}"), cause, fix)
     };
     old.map(finding).collect()
 }

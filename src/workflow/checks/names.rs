@@ -27,8 +27,8 @@ pub fn unfit(tables: &[String]) -> Vec<Finding> {
     };
     let finding = |table: &String| {
         let cause = format!("the name of table {table} cannot be carried by a stream: {}", why(table)?);
-        let mend = "rename it in the source, or leave it out with --exclude-tables";
-        Some(Finding::new(&check::TABLE_NAME_UNFIT, format!("table {table}"), cause, mend))
+        let fix = "rename it in the source, or leave it out with --exclude-tables";
+        Some(Finding::new(&check::TABLE_NAME_UNFIT, format!("table {table}"), cause, fix))
     };
     tables.iter().filter_map(finding).collect()
 }
@@ -44,8 +44,8 @@ pub fn unreadable(keyspace: &str, there: &[Definitions]) -> Option<Finding> {
          then, and every stream ends: {}",
         list(&names.iter().copied().collect::<Vec<_>>())
     );
-    let mend = format!("rename or drop them in {keyspace} (RENAME TABLE)");
-    Some(Finding::new(&check::TARGET_NAME_UNREADABLE, format!("table {first}"), cause, mend))
+    let fix = format!("rename or drop them in {keyspace} (RENAME TABLE)");
+    Some(Finding::new(&check::TARGET_NAME_UNREADABLE, format!("table {first}"), cause, fix))
 }
 
 /// Tables that all tables meant, and that stay behind for their names: one finding.
@@ -56,8 +56,8 @@ pub fn left_out(keyspace: &str, internal: &[String]) -> Option<Finding> {
         "tables with names like those that Vitess gives its own do not come over, its streams leave them out: {}",
         list(&names)
     );
-    let mend = "if one of them is yours: rename it in the source (RENAME TABLE), then create the workflow again";
-    Some(Finding::new(&check::INTERNAL_LEFT_OUT, format!("keyspace {keyspace}"), cause, mend))
+    let fix = "if one of them is yours: rename it in the source (RENAME TABLE), then create the workflow again";
+    Some(Finding::new(&check::INTERNAL_LEFT_OUT, format!("keyspace {keyspace}"), cause, fix))
 }
 
 /// Views of the target that have the name of a table.
@@ -76,9 +76,9 @@ pub fn views_in_the_way(tables: &[String], target: &[Server]) -> Vec<Finding> {
                 "Table '{table}' already exists: on target shard {} it is a view, which stands in the way of the table",
                 server.shard
             );
-            let mend =
+            let fix =
                 format!("drop or rename the view there with ApplySchema, or leave {table} out with --exclude-tables");
-            found.push(Finding::new(&check::VIEW_ON_TARGET, format!("table {table}"), cause, mend));
+            found.push(Finding::new(&check::VIEW_ON_TARGET, format!("table {table}"), cause, fix));
         }
     }
     found
@@ -106,14 +106,14 @@ pub fn letter_case(tables: &[String], target: &[Server], there: &BTreeSet<&str>,
         if let Some(Server { alias, .. }) = folding {
             let cause =
                 format!("tables {names} are one for target tablet {alias}, whose lower_case_table_names is not 0");
-            let mend = "rename one of them in the source, or leave it out with --exclude-tables";
-            found.push(Finding::new(&check::LETTER_CASE, subject, cause, mend));
+            let fix = "rename one of them in the source, or leave it out with --exclude-tables";
+            found.push(Finding::new(&check::LETTER_CASE, subject, cause, fix));
         } else if deferred {
             let cause = format!(
                 "tables {names} differ in letter case only: tablets cannot tell them apart when they defer secondary keys"
             );
-            let mend = "run create with --defer-secondary-keys=false";
-            found.push(Finding::new(&check::LETTER_CASE, subject, cause, mend));
+            let fix = "run create with --defer-secondary-keys=false";
+            found.push(Finding::new(&check::LETTER_CASE, subject, cause, fix));
         }
     }
     if let Some(Server { alias, .. }) = target.iter().find(|server| letter_case_of(server) == Some("1")) {
@@ -126,9 +126,9 @@ pub fn letter_case(tables: &[String], target: &[Server], there: &BTreeSet<&str>,
                  under which streams do not find them: {}",
                 list(&names)
             );
-            let mend =
+            let fix =
                 "rename them in the source, or let the target's MySQL keep letter case (lower_case_table_names=0)";
-            found.push(Finding::new(&check::LETTER_CASE, format!("table {first}"), cause, mend));
+            found.push(Finding::new(&check::LETTER_CASE, format!("table {first}"), cause, fix));
         }
     }
     found

@@ -29,13 +29,13 @@ pub enum Replication {
     Unknown(String),
 }
 
-/// What is wrong with a tablet's replication, and what mends it.
+/// What is wrong with a tablet's replication, and what fixes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// True when it replicates, and is no more than late.
     pub late: bool,
     pub cause: String,
-    pub mend: String,
+    pub fix: String,
 }
 
 /// What is wrong with a tablet's replication. One that has all of `wanted`, what its primary had, is not behind, whatever it
@@ -45,8 +45,8 @@ pub fn trouble(alias: &str, told: &Replication, wanted: Option<&Position>) -> Op
         Replication::Unknown(_) => return None,
         Replication::Absent => {
             let cause = format!("tablet {alias} does not replicate: its MySQL has no source");
-            let mend = format!("in the source's cluster: ReparentTablet {alias}");
-            return Some(Trouble { late: false, cause, mend });
+            let fix = format!("in the source's cluster: ReparentTablet {alias}");
+            return Some(Trouble { late: false, cause, fix });
         }
         Replication::Told(status) => status,
     };
@@ -66,7 +66,7 @@ pub fn trouble(alias: &str, told: &Replication, wanted: Option<&Position>) -> Op
     }
     if !wrong.is_empty() {
         let backup = if status.backup_running { " (a backup is running there)" } else { "" };
-        let mend = match (status.last_sql_error.as_str(), status.last_io_error.as_str()) {
+        let fix = match (status.last_sql_error.as_str(), status.last_io_error.as_str()) {
             ("", "") => format!("in the source's cluster: StartReplication {alias}"),
             ("", _) => {
                 format!("see that its MySQL reaches its source, or in the source's cluster: ReparentTablet {alias}")
@@ -76,7 +76,7 @@ pub fn trouble(alias: &str, told: &Replication, wanted: Option<&Position>) -> Op
         return Some(Trouble {
             late: false,
             cause: format!("tablet {alias} does not replicate: {}{backup}", wrong.join("; ")),
-            mend,
+            fix,
         });
     }
     let has_all = wanted.is_some_and(|wanted| Position::parse(&status.position).contains(wanted) == Some(true));
@@ -88,7 +88,7 @@ pub fn trouble(alias: &str, told: &Replication, wanted: Option<&Position>) -> Op
         delay => format!(", {delay} s of them on purpose (SOURCE_DELAY)"),
     };
     let cause = format!("tablet {alias} is {} s behind its primary{meant}", status.replication_lag_seconds);
-    Some(Trouble { late: true, cause, mend: "wait until it catches up".into() })
+    Some(Trouble { late: true, cause, fix: "wait until it catches up".into() })
 }
 
 /// Tablets that a new stream may pick whose replication is in trouble. Those that do not serve are not picked, and not told
@@ -109,10 +109,10 @@ pub fn at_create(
         if matches!(health.get(&alias), Some(Health::NotServing(_))) {
             return None;
         }
-        let Trouble { cause, mend, .. } = trouble(&alias, replication.get(&alias)?, None)?;
+        let Trouble { cause, fix, .. } = trouble(&alias, replication.get(&alias)?, None)?;
         let cause = format!("streams may read from a source tablet that gets no changes, or gets them late: {cause}");
-        let mend = format!("{mend}; or use --tablet-types primary");
-        Some(Finding::new(&check::SOURCE_TABLET_STALLED, format!("tablet {alias}"), cause, mend))
+        let fix = format!("{fix}; or use --tablet-types primary");
+        Some(Finding::new(&check::SOURCE_TABLET_STALLED, format!("tablet {alias}"), cause, fix))
     });
     found.collect()
 }

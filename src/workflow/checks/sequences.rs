@@ -82,19 +82,19 @@ pub fn judge(
         match state {
             State::Missing(why) => {
                 let cause = format!("sequence {name} of column {column} of table {table} is not found: {why}");
-                let mend = format!(
+                let fix = format!(
                     "make it in an unsharded keyspace (a table with the comment vitess_sequence, its next_id at least {from}, and \
                      its vschema entry of type sequence), or fix the name with ApplyVSchema"
                 );
-                Some(Finding::new(missing, subject, cause, mend))
+                Some(Finding::new(missing, subject, cause, fix))
             }
             State::Next(next) if *next <= taken => {
                 let cause = format!(
                     "sequence {name} would give out ids that table {table} has already: its next_id is {next}, and {column} goes \
                      up to {taken}"
                 );
-                let mend = format!("set its next_id to {from} or above before writes begin");
-                Some(Finding::new(low, subject, cause, mend))
+                let fix = format!("set its next_id to {from} or above before writes begin");
+                Some(Finding::new(low, subject, cause, fix))
             }
             State::Next(_) | State::Unknown => None,
         }

@@ -127,11 +127,11 @@ pub fn told_of_another((keyspace, workflow): (&str, &str), rows: &[ShardWorkflow
     let mut streams = rows.iter().flat_map(|row| &row.found.streams);
     let of = streams.find_map(|stream| back::whose(stream, workflow))?;
     let cause = format!("it is the way back of {}.{}, and the tables are the keyspace's own", of.0, of.1);
-    let mend = format!(
+    let fix = format!(
         "decide in that cluster: {}, or {}; when that cluster is gone: Workflow --keyspace {keyspace} delete --workflow {workflow} \
          --keep-data",
         command("complete", of),
         command("cancel", of)
     );
-    Some(Finding::new(&check::WAY_BACK_OF_ANOTHER, format!("workflow {keyspace}.{workflow}"), cause, mend))
+    Some(Finding::new(&check::WAY_BACK_OF_ANOTHER, format!("workflow {keyspace}.{workflow}"), cause, fix))
 }

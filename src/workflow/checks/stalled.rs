@@ -11,7 +11,7 @@ pub struct Stalled {
     /// What a finding about it is about.
     pub subject: String,
     pub cause: String,
-    pub mend: String,
+    pub fix: String,
     /// The tablet gets its changes, only late.
     pub late: bool,
 }
@@ -19,8 +19,8 @@ pub struct Stalled {
 impl Stalled {
     /// The finding that warns of it. It blocks where the stream can never reach its source: it is behind, and gets nothing.
     pub fn finding(&self, is_behind: impl Fn(&str) -> bool) -> Finding {
-        let Self { subject, cause, mend, late, .. } = self;
-        let found = Finding::new(&check::SOURCE_REPLICA_STALLED, subject.clone(), cause.clone(), mend.clone());
+        let Self { subject, cause, fix, late, .. } = self;
+        let found = Finding::new(&check::SOURCE_REPLICA_STALLED, subject.clone(), cause.clone(), fix.clone());
         let severity = if !late && is_behind(subject) { Severity::Blocks } else { found.severity };
         Finding { severity, ..found }
     }

@@ -62,7 +62,7 @@ pub fn serving(
             continue;
         }
         let other = tablets.iter().find(|tablet| of(tablet) == Some(&Health::Serving));
-        let mend = other.map_or_else(
+        let fix = other.map_or_else(
             || "no tablet of the shard serves: fix one of them (see GetTablets and their logs)".to_owned(),
             |other| format!("fix them, or use --cells {} --tablet-types {}", cell(other), name(other.r#type())),
         );
@@ -71,7 +71,7 @@ pub fn serving(
              serves now: {}",
             why.join(", ")
         );
-        found.push(Finding::new(&check::SOURCE_TABLET_NOT_SERVING, subject, cause, mend));
+        found.push(Finding::new(&check::SOURCE_TABLET_NOT_SERVING, subject, cause, fix));
     }
     found
 }
@@ -97,9 +97,9 @@ pub fn binlogs(servers: &[Server]) -> Vec<Finding> {
 
 fn binlog(server: &Server, answers: &Answers) -> Option<Finding> {
     let value = |name: &str| answers.variables.get(name).map(|value| value.to_uppercase());
-    let bad = |check: &check::Check, what: &str, mend: &str| {
+    let bad = |check: &check::Check, what: &str, fix: &str| {
         let cause = format!("source tablet {} of {} {what}", server.alias, server.shard);
-        Some(Finding::new(check, format!("tablet {}", server.alias), cause, mend))
+        Some(Finding::new(check, format!("tablet {}", server.alias), cause, fix))
     };
     if value("log_bin").is_some_and(|v| matches!(v.as_str(), "OFF" | "0")) {
         return bad(&check::BINLOG_OFF, "writes no binlog", "start its MySQL with --log-bin and --log-replica-updates");
@@ -145,8 +145,8 @@ pub fn row_images(target: &[Server]) -> Vec<Finding> {
             "{image} binlog_row_image is not supported {why}: the MySQL of {}, the primary of {}, has it, and every stream would end",
             server.alias, server.shard
         );
-        let mend = "set global binlog_row_image = 'FULL' on its MySQL, and in its my.cnf";
-        Finding::new(&check::TARGET_ROW_IMAGE, format!("tablet {}", server.alias), cause, mend)
+        let fix = "set global binlog_row_image = 'FULL' on its MySQL, and in its my.cnf";
+        Finding::new(&check::TARGET_ROW_IMAGE, format!("tablet {}", server.alias), cause, fix)
     };
     told.filter(|(_, image)| image != "full").map(finding).collect()
 }
@@ -170,11 +170,11 @@ pub fn retention(servers: &[Server], bytes: u64) -> Vec<Finding> {
             size(bytes),
             seconds / 3600
         );
-        let mend = format!(
+        let fix = format!(
             "set global binlog_expire_logs_seconds = {} on its MySQL until complete",
             seconds.saturating_mul(2)
         );
-        found.push(Finding::new(&check::BINLOG_RETENTION, format!("tablet {}", server.alias), cause, mend));
+        found.push(Finding::new(&check::BINLOG_RETENTION, format!("tablet {}", server.alias), cause, fix));
     }
     found
 }
@@ -207,14 +207,14 @@ pub fn answers(asked: &ProbeAnswers) -> Vec<Finding> {
                 Ok(answers) if answers.variables.is_empty() => format!("tablet {alias} told nothing of its MySQL"),
                 Ok(_) => continue,
             };
-            let mend = "its binlog settings, and what its database holds besides tables, are for you to look at";
-            found.push(Finding::new(check, format!("tablet {alias}"), why, mend));
+            let fix = "its binlog settings, and what its database holds besides tables, are for you to look at";
+            found.push(Finding::new(check, format!("tablet {alias}"), why, fix));
         }
     }
     for (alias, why) in &asked.denied {
         let cause = format!("vreplication lacks permissions on target tablet {alias}: {why}");
-        let mend = "grant select, insert, update and delete on the sidecar database _vt.* to that user (vt_filtered)";
-        found.push(Finding::new(&check::VREPLICATION_PERMISSIONS, format!("tablet {alias}"), cause, mend));
+        let fix = "grant select, insert, update and delete on the sidecar database _vt.* to that user (vt_filtered)";
+        found.push(Finding::new(&check::VREPLICATION_PERMISSIONS, format!("tablet {alias}"), cause, fix));
     }
     found
 }

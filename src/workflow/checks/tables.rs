@@ -42,8 +42,8 @@ pub fn staying(keyspace: &str, servers: &[Server], sequences: &BTreeSet<String>)
         format!("{} {kind}{} ({})", names.len(), if names.len() == 1 { "" } else { "s" }, list(&names))
     };
     let cause = format!("these stay behind in the source: {}", kinds.iter().map(text).collect::<Vec<_>>().join(", "));
-    let mend = "make those that you need on the target yourself: views with ApplySchema, the rest in its MySQL";
-    Some(Finding::new(&check::NOT_MOVED, format!("keyspace {keyspace}"), cause, mend))
+    let fix = "make those that you need on the target yourself: views with ApplySchema, the rest in its MySQL";
+    Some(Finding::new(&check::NOT_MOVED, format!("keyspace {keyspace}"), cause, fix))
 }
 
 /// Tables whose rows cannot be told apart by a key: one finding.
@@ -84,11 +84,11 @@ pub fn auto_increment(keyspace: &str, columns: &[(String, String)], greatest: &B
             "column {column} of table {table} is AUTO_INCREMENT: each shard of the target would count for itself and give ids \
              out twice"
         );
-        let mend = format!(
+        let fix = format!(
             "make a sequence table in an unsharded keyspace, name it in the VSchema of {keyspace} (alter vschema on {table} add \
              auto_increment {column} using <keyspace>.<sequence>), and set its next_id to {next} before writes begin"
         );
-        Finding::new(&check::AUTO_INCREMENT_SHARDED, format!("table {table}"), cause, mend)
+        Finding::new(&check::AUTO_INCREMENT_SHARDED, format!("table {table}"), cause, fix)
     };
     columns.iter().map(finding).collect()
 }

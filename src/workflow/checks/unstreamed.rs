@@ -58,7 +58,7 @@ pub fn keys(tables: &[String], source: &[(String, &Definitions)]) -> Vec<Finding
              ends every stream from its shard, for MySQL keeps arrays for {}",
             named(keys)
         );
-        Finding::new(&check::MULTI_VALUED_KEY, format!("table {table}"), cause, MEND)
+        Finding::new(&check::MULTI_VALUED_KEY, format!("table {table}"), cause, FIX)
     });
     let of_expressions = functional.iter().map(|(table, keys)| {
         let cause = format!(
@@ -66,13 +66,13 @@ pub fn keys(tables: &[String], source: &[(String, &Definitions)]) -> Vec<Finding
              the source ends the streams from its shard, for MySQL keeps a hidden column for {}",
             named(keys)
         );
-        let mend = format!("{MEND}; or leave it out with --exclude-tables");
-        Finding::new(&check::FUNCTIONAL_KEY, format!("table {table}"), cause, mend)
+        let fix = format!("{FIX}; or leave it out with --exclude-tables");
+        Finding::new(&check::FUNCTIONAL_KEY, format!("table {table}"), cause, fix)
     });
     of_arrays.chain(of_expressions).collect()
 }
 
-const MEND: &str = "drop the key in the source before create, and make it on the target after complete; or let nobody write to \
+const FIX: &str = "drop the key in the source before create, and make it on the target after complete; or let nobody write to \
                     the table until then";
 
 /// False where no key can have an expression: its part begins with a parenthesis.
@@ -114,10 +114,10 @@ pub fn names(tables: &[String], shapes: &Shapes, servers: &Servers, newer: bool)
             if certain { "cannot copy it" } else { "may not be able to copy it" },
             list(&names)
         );
-        let mend =
+        let fix =
             "rename them in the source (ALTER TABLE ... RENAME COLUMN), or leave the table out with --exclude-tables";
         let severity = if certain { Severity::Blocks } else { Severity::Warns };
-        let finding = Finding::new(&check::NAME_NOT_QUOTED, format!("table {table}"), cause, mend);
+        let finding = Finding::new(&check::NAME_NOT_QUOTED, format!("table {table}"), cause, fix);
         found.push(Finding { severity, ..finding });
     }
     found

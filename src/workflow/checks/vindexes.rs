@@ -80,10 +80,10 @@ pub fn vindexes<'s>(sources: impl Iterator<Item = &'s BinlogSource>, against: &A
         }
     }
     let finding = |(table, why): (String, String)| {
-        let mend = "put it back as it was when the workflow was created (ApplyVSchema), then compare the rows with VDiff; or \
+        let fix = "put it back as it was when the workflow was created (ApplyVSchema), then compare the rows with VDiff; or \
                     cancel the workflow and create it again";
         let cause = format!("the streams choose the rows of table {table} by another vindex than the target: {why}");
-        Finding::new(&check::VINDEX_CHANGED, format!("table {table}"), cause, mend)
+        Finding::new(&check::VINDEX_CHANGED, format!("table {table}"), cause, fix)
     };
     found.into_iter().map(finding).collect()
 }

@@ -45,10 +45,10 @@ pub fn columns(
                     None => {
                         let cause =
                             format!("column {column} of vindex {} is not in table {table} of the source", by.name);
-                        let mend = format!(
+                        let fix = format!(
                             "fix the columns of the vindex in the vschema: ApplyVSchema --vschema-file <file> {keyspace}"
                         );
-                        let missing = Finding::new(&check::VINDEX_COLUMN_MISSING, subject, cause, mend);
+                        let missing = Finding::new(&check::VINDEX_COLUMN_MISSING, subject, cause, fix);
                         let severity = if filters { missing.severity } else { Severity::Warns };
                         found.push(Finding { severity, ..missing });
                     }
@@ -100,19 +100,19 @@ pub fn lookups(keyspace: &str, tables: &[String], vschema: &VSchema, on_target: 
                          of {table}",
                         by.name
                     );
-                    let mend = format!(
+                    let fix = format!(
                         "move {behind} too, or fill it after complete: LookupVindex --name {} --table-keyspace {keyspace} create",
                         by.name
                     );
-                    found.push(Finding::new(&check::LOOKUP_NOT_FILLED, subject, cause, mend));
+                    found.push(Finding::new(&check::LOOKUP_NOT_FILLED, subject, cause, fix));
                 }
             } else if !owner.is_empty() && !moved.contains(owner) && !on_target.contains(owner) {
                 let cause = format!(
                     "table {table} is found by lookup vindex {}, whose owner {owner} is neither moved nor on the target",
                     by.name
                 );
-                let mend = format!("move {owner} together with it: add it to --tables");
-                found.push(Finding::new(&check::LOOKUP_OWNER_LEFT_OUT, subject, cause, mend));
+                let fix = format!("move {owner} together with it: add it to --tables");
+                found.push(Finding::new(&check::LOOKUP_OWNER_LEFT_OUT, subject, cause, fix));
             }
         }
     }
@@ -142,8 +142,8 @@ pub fn types_kept(keyspace: &str, entries: &[String]) -> Option<Finding> {
     entries.first()?;
     let cause =
         format!("these are written to the vschema of keyspace {keyspace} with their types: {}", some(entries, ", "));
-    let mend = "nothing, if it is meant so; cancel takes the entries back";
-    Some(Finding::new(&check::VSCHEMA_TYPES_KEPT, format!("keyspace {keyspace}"), cause, mend))
+    let fix = "nothing, if it is meant so; cancel takes the entries back";
+    Some(Finding::new(&check::VSCHEMA_TYPES_KEPT, format!("keyspace {keyspace}"), cause, fix))
 }
 
 /// Tables whose vschema entry names a sequence and the column that it counts.

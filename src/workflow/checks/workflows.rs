@@ -32,7 +32,7 @@ pub fn others_on_tables(target: &Keyspace, rows: &[ShardWorkflow], workflow: &st
 }
 
 fn in_other_workflow(keyspace: &str, table: &str, name: &str, frozen: bool) -> Finding {
-    let (cause, mend) = match frozen {
+    let (cause, fix) = match frozen {
         true => (
             format!(
                 "table {table} of keyspace {keyspace} is brought by workflow {name}, whose streams were stopped for good and may run on \
@@ -48,19 +48,19 @@ fn in_other_workflow(keyspace: &str, table: &str, name: &str, frozen: bool) -> F
             format!("end that workflow first: Workflow --keyspace {keyspace} show --workflow {name}"),
         ),
     };
-    let mend = format!("{mend}; or leave the table out with --exclude-tables");
-    Finding::new(&check::TABLE_IN_OTHER_WORKFLOW, format!("table {table}"), cause, mend)
+    let fix = format!("{fix}; or leave the table out with --exclude-tables");
+    Finding::new(&check::TABLE_IN_OTHER_WORKFLOW, format!("table {table}"), cause, fix)
 }
 
 /// A record of this name that no stream belongs to.
 pub fn leftover_record(keyspace: &str, workflow: &str, record: Option<&Stored>, rows: usize) -> Option<Finding> {
     record.filter(|stored| stored.facts.phase == Phase::Created && rows == 0)?;
     let cause = format!("an earlier workflow {workflow} of keyspace {keyspace} left its record, and no stream");
-    let mend = format!(
+    let fix = format!(
         "create writes it anew and takes over what the earlier one denied; to be rid of it instead, and keep all tables: Workflow \
          --keyspace {keyspace} delete --workflow {workflow} --keep-data"
     );
-    Some(Finding::new(&check::LEFTOVER_RECORD, format!("workflow {keyspace}.{workflow}"), cause, mend))
+    Some(Finding::new(&check::LEFTOVER_RECORD, format!("workflow {keyspace}.{workflow}"), cause, fix))
 }
 
 /// The source of a workflow when it is not the one that its create has read: `created` tells which making of the keyspace's record
@@ -75,9 +75,9 @@ pub fn mount_changed(facts: &Facts, created: Option<i64>) -> Option<Finding> {
         "mount {mount} does not lead to the keyspace {keyspace} that create has read: it is another cluster's, or was deleted \
          and made anew, and where it is tells nothing of what the streams have read"
     );
-    let mend = "let the mount lead to where it led then (Mount show, Mount register), or cancel the workflow and create it \
+    let fix = "let the mount lead to where it led then (Mount show, Mount register), or cancel the workflow and create it \
                 again";
-    Some(Finding::new(&check::MOUNT_CHANGED, format!("mount {mount}"), cause, mend))
+    Some(Finding::new(&check::MOUNT_CHANGED, format!("mount {mount}"), cause, fix))
 }
 
 /// Copy states without a stream.
@@ -90,12 +90,12 @@ pub fn leftover_copy_states(servers: &[Server]) -> Vec<Finding> {
             0..=names::NAMED => format!("in ({})", ids.join(", ")),
             _ => "not in (select id from _vt.vreplication)".to_owned(),
         };
-        let mend = format!(
+        let fix = format!(
             "cancel first the workflow that complete refuses for them (COPYING), if there is one; then delete them in its MySQL: \
              delete from _vt.copy_state where vrepl_id {which}"
         );
         let subject = format!("tablet {}", server.alias);
-        (!ids.is_empty()).then(|| Finding::new(&check::LEFTOVER_COPY_STATE, subject, cause, mend))
+        (!ids.is_empty()).then(|| Finding::new(&check::LEFTOVER_COPY_STATE, subject, cause, fix))
     };
     servers.iter().filter_map(orphans).collect()
 }
@@ -116,12 +116,12 @@ pub fn denied_already(target: &Keyspace, tables: &[String], facts: &Facts) -> Ve
             "shard {keyspace}/{name} denies writes to tables of this workflow already: {}",
             names::some(&denied, ", ")
         );
-        let mend = format!(
+        let fix = format!(
             "complete will leave that as it is; to lift it: SetShardTabletControl --remove --denied-tables {} {keyspace}/{name} \
              primary",
             names::argument(&denied)
         );
-        found.push(Finding::new(&check::ALREADY_DENIED, format!("shard {keyspace}/{name}"), cause, mend));
+        found.push(Finding::new(&check::ALREADY_DENIED, format!("shard {keyspace}/{name}"), cause, fix));
     }
     found
 }

@@ -53,7 +53,7 @@ pub async fn clean(context: &Context, keyspace: &str, only: &[String]) -> Result
             }
             Some(Err(error)) => cleaned.push(Cleaned { key, kept: error.to_string() }),
             None => {
-                cleaned.push(Cleaned { key, kept: format!("it is not cleaned by itself: {}", leftover.finding.mend) })
+                cleaned.push(Cleaned { key, kept: format!("it is not cleaned by itself: {}", leftover.finding.fix) })
             }
         }
     }

@@ -29,9 +29,9 @@ pub async fn judge<'n>(context: &Context, nodes: impl Iterator<Item = &'n Node>)
         let age = since.map_or(0, |since| streams::now().saturating_sub(since));
         if age > OLD {
             let text = format!("{action} has held it for {} h", age / 3600);
-            let mend =
+            let fix =
                 "if that process is gone, wait for the end of its lease (24 h for stock programs), or delete the key";
-            found.push(Leftover::new(Finding::new(&check::LOCK_OLD, subject, text, mend), None));
+            found.push(Leftover::new(Finding::new(&check::LOCK_OLD, subject, text, fix), None));
         }
     }
     Ok(found)

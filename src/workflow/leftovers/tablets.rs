@@ -118,9 +118,9 @@ impl Seen {
         let cause =
             format!("streams of workflow {workflow} were replaced while they copied, and nothing else tells of it");
         let keyspace = &target.name;
-        let mend =
+        let fix =
             format!("end it first, a Migrate with: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel");
-        Some((cause, mend))
+        Some((cause, fix))
     }
 
     /// True when streams of a workflow are there, and orphans on a shard are what others of it had left to copy.
@@ -170,8 +170,8 @@ impl Seen {
                 let subject = format!("{subject} {table}");
                 found.push(match self.needed(target, shard, *kind, records) {
                     None => Leftover::new(Finding::new(check, subject, text, CLEAN), Some(action)),
-                    Some((why, mend)) => {
-                        Leftover::new(Finding::new(check, subject, format!("{text}; {why}"), mend), None)
+                    Some((why, fix)) => {
+                        Leftover::new(Finding::new(check, subject, format!("{text}; {why}"), fix), None)
                     }
                 });
             }

@@ -19,22 +19,22 @@ use crate::workflow::streams::{Keyspace, ShardWorkflow, brought};
 /// denied tables may be of it then.
 pub fn judge(target: &Keyspace, workflow: &str, why: &str, seen: &Seen) -> Leftover {
     let keyspace = target.name.as_str();
-    let finding = |cause: String, mend: String| {
-        let finding = Finding::new(&check::RECORD_UNREADABLE, format!("workflow {keyspace}.{workflow}"), cause, mend);
+    let finding = |cause: String, fix: String| {
+        let finding = Finding::new(&check::RECORD_UNREADABLE, format!("workflow {keyspace}.{workflow}"), cause, fix);
         Finding { severity: Severity::Warns, ..finding }
     };
     let cause = format!("its record cannot be read: {why}");
     if !seen.all_answered || has_streams(&seen.rows, workflow) {
-        let mend = format!(
+        let fix = format!(
             "if no newer version goes on with it, end it and keep its tables: {}",
             unreadable::way_out((keyspace, workflow))
         );
-        return Leftover::new(finding(cause, mend), None);
+        return Leftover::new(finding(cause, fix), None);
     }
     let others: BTreeSet<String> = brought(&seen.rows).map(|(table, _, _)| table).collect();
     let denied = unreadable::still_denied(target, |_, table| others.contains(table));
     let mut leftover = Leftover::new(finding(format!("{cause}; it has no streams{denied}"), String::new()), None);
-    leftover.finding.mend =
+    leftover.finding.fix =
         format!("if no newer version goes on with it: vtmigrated advise leftovers --clean --only '{}'", leftover.key());
     let (keyspace, workflow, why) = (keyspace.to_owned(), workflow.to_owned(), why.to_owned());
     leftover.action = Some(Action::Unreadable { keyspace, workflow, why });

@@ -34,8 +34,8 @@ pub fn judge(
         let facts = match facts {
             Ok(facts) => facts,
             Err(why) => {
-                let mend = format!("take it away: {}", back::forget_command(names));
-                let finding = Finding::new(&check::NOT_READ, subject, why.as_str(), mend);
+                let fix = format!("take it away: {}", back::forget_command(names));
+                let finding = Finding::new(&check::NOT_READ, subject, why.as_str(), fix);
                 return Some(Leftover::new(Finding { severity: Severity::Unchecked, ..finding }, None));
             }
         };
@@ -48,8 +48,8 @@ pub fn judge(
             DECIDE => "go back, or stay with the target",
             _ => "finish it",
         };
-        let mend = format!("{doing}: {}", back::command(action, names));
-        Some(Leftover::new(Finding::new(&check::WAY_BACK_LEFT, subject, cause, mend), None))
+        let fix = format!("{doing}: {}", back::command(action, names));
+        Some(Leftover::new(Finding::new(&check::WAY_BACK_LEFT, subject, cause, fix), None))
     };
     known.iter().filter_map(told).collect()
 }
@@ -128,17 +128,17 @@ mod tests {
         }
         let known = [("ks".to_owned(), "w".to_owned(), Ok(facts("open", now - LONG - 1)))];
         let old = &judge(&known, &|_, _| false, &|_| true, now)[0].finding;
-        let mend =
+        let fix =
             "go back, or stay with the target: vtmigrated way-back complete|cancel --target-keyspace ks --workflow w";
-        assert_eq!((old.cause.as_str(), old.mend.as_str()), ("it is open for 7 days", mend));
+        assert_eq!((old.cause.as_str(), old.fix.as_str()), ("it is open for 7 days", fix));
         let known = [("ks".to_owned(), "w".to_owned(), Err("garbage".to_owned()))];
         let unread = &judge(&known, &|_, _| false, &|_| true, now)[0].finding;
-        assert!(unread.id == "NOT_READ" && unread.mend.ends_with("--workflow w --forget-record"), "{unread:?}");
+        assert!(unread.id == "NOT_READ" && unread.fix.ends_with("--workflow w --forget-record"), "{unread:?}");
         for phase in ["prepared", "handed", "open", "closing", "returned"] {
             let known = [("ks".to_owned(), "w".to_owned(), Ok(facts(phase, now)))];
             let found = &judge(&known, &|_, _| true, &|_| false, now)[0].finding;
             assert_eq!(found.cause, "its keyspace is gone", "{phase}");
-            assert!(found.mend.starts_with("take it away: vtmigrated way-back cancel"), "{phase}: {}", found.mend);
+            assert!(found.fix.starts_with("take it away: vtmigrated way-back cancel"), "{phase}: {}", found.fix);
         }
     }
 }

@@ -114,9 +114,9 @@ async fn create_locked(
     }
     let mut answer = answer.unwrap_or_else(unread);
     if let Err(error) = kept {
-        let mend =
+        let fix =
             "see with Migrate status whether its streams are there and run; if not, cancel it and create it again";
-        answer.traffic_state.push_str(&format!("\nWarning {}: {error}; {mend}", error.reason()));
+        answer.traffic_state.push_str(&format!("\nWarning {}: {error}; {fix}", error.reason()));
     }
     answer.traffic_state.push_str(&batching::reads_text(situation.sides()));
     answer.traffic_state.push_str(&Missed::told(&creation.missed(), refresh::DENIES_NOT_YET));
@@ -151,8 +151,8 @@ fn with_warnings(mut answer: WorkflowStatusResponse, report: &Report) -> Workflo
             continue;
         }
         answer.traffic_state.push_str(&format!("\nWarning {}: {}", warning.id, warning.cause));
-        if !warning.mend.is_empty() {
-            answer.traffic_state.push_str(&format!("; {}", warning.mend));
+        if !warning.fix.is_empty() {
+            answer.traffic_state.push_str(&format!("; {}", warning.fix));
         }
     }
     for (id, times) in times.into_iter().filter(|(_, times)| *times > names::NAMED) {

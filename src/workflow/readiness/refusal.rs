@@ -20,8 +20,8 @@ pub(super) fn refusal(target: &Keyspace, workflow: &str, reasons: Vec<&Finding>,
     let cause = |(at, f): (usize, &&Finding)| if at == 0 { f.cause.clone() } else { shown(&f.cause) };
     let texts: Vec<String> = told.iter().enumerate().map(|of| format!("{}: {}", of.1.subject, cause(of))).collect();
     let mut seen = BTreeSet::new();
-    let with_mend = told.iter().filter(|f| !f.mend.is_empty() && seen.insert((f.id, f.mend.as_str())));
-    let mut help: Vec<String> = with_mend.take(names::NAMED).map(|f| format!("{}: {}", f.id, f.mend)).collect();
+    let with_mend = told.iter().filter(|f| !f.fix.is_empty() && seen.insert((f.id, f.fix.as_str())));
+    let mut help: Vec<String> = with_mend.take(names::NAMED).map(|f| format!("{}: {}", f.id, f.fix)).collect();
     // what loses nothing comes first; where that is long, or there is much to tell, the end is cut
     let ways_out = ways_out(workflow, keyspace, reasons.iter().all(|finding| is_of_the_source(finding)));
     let is_short = help.first().is_some_and(|first| first.len() + 1 + ways_out.len() <= TOLD);

@@ -32,13 +32,13 @@ fn a_refusal_for_many_streams_names_some_and_fits_into_trailers() {
 fn the_first_reason_is_told_whole() {
     let long = |id: usize| {
         let cause = format!("{id}{}.", "x".repeat(500));
-        Finding::new(&check::ERROR, format!("customer/0 stream {id}"), cause, format!("mend {id}"))
+        Finding::new(&check::ERROR, format!("customer/0 stream {id}"), cause, format!("fix {id}"))
     };
     let text = refused(&[long(1)]).to_string();
     assert!(text.contains("customer/0 stream 1: 1x") && text.ends_with("x."), "{text}");
     let (text, help) = (refused(&[long(1), long(2)]).to_string(), refused(&[long(1), long(2)]).help());
     assert!(text.contains("x.; customer/0 stream 2: 2x") && text.ends_with("x…"), "{text}");
-    assert!(help.starts_with("ERROR: mend 1\nwithout") && help.ends_with(" --keep-data\nERROR: mend 2"), "{help}");
+    assert!(help.starts_with("ERROR: fix 1\nwithout") && help.ends_with(" --keep-data\nERROR: fix 2"), "{help}");
 }
 
 #[test]
@@ -62,13 +62,13 @@ fn what_mends_it_is_told_before_what_loses_rows() {
     let help = refused(&[of_the_target]).help();
     assert!(help.starts_with("COPYING: wait\nto end it as it is (rows may be missing): "), "{help}");
     assert!(!help.contains("--ignore-source-keyspace") && help.ends_with(" --keep-data"), "{help}");
-    let mend = |length: usize| {
+    let fix = |length: usize| {
         let help = refused(&[Finding::new(&check::BEHIND, "stream 1", "it is behind", "m".repeat(length))]).help();
         (help.starts_with("BEHIND: mm"), help[..help.len().min(512)].contains(" --keep-data"))
     };
-    // however long the mend, the ways out are in what is told whatever else there is
-    assert!((1..512).all(|length| mend(length).1), "a way out is cut");
-    assert_eq!((mend(150).0, mend(400).0), (true, false));
+    // however long the fix, the ways out are in what is told whatever else there is
+    assert!((1..512).all(|length| fix(length).1), "a way out is cut");
+    assert_eq!((fix(150).0, fix(400).0), (true, false));
     let unknown = Finding::new(&check::POSITION_UNKNOWN, "stream 1", "nobody can tell", "");
     assert!(refused(&[unknown]).help().starts_with("without that proof"));
 }

@@ -280,7 +280,7 @@ impl ExistingWorkflow {
         let names = (self.target.keyspace.name.as_str(), workflow);
         let Some(told) = shared::told_of_another(names, &self.rows) else { return Ok(()) };
         let text = format!("cannot {doing} workflow {workflow} in keyspace {}: {}", names.0, told.cause);
-        Err(Error::precondition(Reason::WAY_BACK_OF_ANOTHER, text, told.mend))
+        Err(Error::precondition(Reason::WAY_BACK_OF_ANOTHER, text, told.fix))
     }
 
     /// Refuses to end a workflow of whose tables others bring some: see [`Known::refuse`].
@@ -305,7 +305,7 @@ impl ExistingWorkflow {
         let brought: Vec<String> =
             self.origin.tables.iter().filter(|table| !self.others.contains_key(*table)).cloned().collect();
         let stay = complete::stay_denied(&self.target.keyspace, &brought, &self.denied());
-        let told = stay.iter().map(|of| format!("{}: {}; {}", of.subject, of.cause, of.mend));
+        let told = stay.iter().map(|of| format!("{}: {}; {}", of.subject, of.cause, of.fix));
         names::some(&told.collect::<Vec<_>>(), "; ")
     }
 

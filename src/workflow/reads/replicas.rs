@@ -235,8 +235,8 @@ fn stalled(suspect: &Suspect, known: bool, troubles: &[Trouble], target: &str) -
         return None;
     }
     let causes: Vec<&str> = troubles.iter().map(|trouble| trouble.cause.as_str()).collect();
-    let mut mends: Vec<String> = troubles.iter().map(|trouble| trouble.mend.clone()).collect();
-    mends.push(format!(
+    let mut fixes: Vec<String> = troubles.iter().map(|trouble| trouble.fix.clone()).collect();
+    fixes.push(format!(
         "or let the streams read from the source's primaries: Workflow --keyspace {target} update --workflow {} --tablet-types primary",
         suspect.workflow
     ));
@@ -247,7 +247,7 @@ fn stalled(suspect: &Suspect, known: bool, troubles: &[Trouble], target: &str) -
         id: suspect.id,
         subject: suspect.subject.clone(),
         cause: format!("it runs and {gets}, for {reads} a source tablet that {itself} itself: {}", causes.join("; ")),
-        mend: mends.join("; "),
+        fix: fixes.join("; "),
         late,
     })
 }

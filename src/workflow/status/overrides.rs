@@ -11,7 +11,7 @@ pub fn tell(findings: &[Finding], answer: &mut WorkflowStatusResponse) {
         let of_shard =
             answer.shard_streams.iter_mut().filter(|entry| finding.subject == format!("shard {}", entry.key));
         for stream in of_shard.filter_map(|entry| entry.value.as_mut()).flat_map(|streams| &mut streams.streams) {
-            stream.info = format!("{}; {}: {}", stream.info, finding.cause, finding.mend);
+            stream.info = format!("{}; {}: {}", stream.info, finding.cause, finding.fix);
         }
     }
 }

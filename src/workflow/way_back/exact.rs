@@ -24,14 +24,14 @@ pub(super) fn unproven(
     }
     let cause = "clients could write to the source after the target had read it for the last time, and no VDiff has found since that both \
                  have the same rows: going back would lose what clients of the target have changed in rows that the source lacks";
-    let mend = format!(
+    let fix = format!(
         "compare the rows, and fix those that differ, before you go back: {} --wait; or stay with the target: {}",
         vdiff_command("create", names),
         command("cancel", names)
     );
     let subject = format!("workflow {}.{}", names.0, names.1);
     let severity = if context.options.allow_unfinished_complete { Severity::Warns } else { Severity::Blocks };
-    Some(Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITTEN, subject, cause, mend) })
+    Some(Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITTEN, subject, cause, fix) })
 }
 
 /// The same as a refusal.
@@ -40,9 +40,9 @@ pub(super) fn unproven(
 /// `WAY_BACK_BOTH_WRITTEN`.
 pub(super) fn refuse(context: &Context, names: (&str, &str), facts: &Facts, equal_since: Option<i64>) -> Result<()> {
     match unproven(context, names, facts, equal_since) {
-        Some(Finding { severity: Severity::Blocks, id, cause, mend, .. }) => {
+        Some(Finding { severity: Severity::Blocks, id, cause, fix, .. }) => {
             let text = format!("cannot go back with workflow {}.{}: {cause}", names.0, names.1);
-            Err(Error::precondition(id, text, mend))
+            Err(Error::precondition(id, text, fix))
         }
         warned => {
             warned.into_iter().for_each(|finding| tracing::warn!(check = finding.id.as_str(), "{}", finding.cause));

@@ -82,7 +82,7 @@ fn turned(finding: Finding, from: &str, to: &str) -> Finding {
     let cause = format!("on the way back, for which {from} is the source and {to} the target: {}", finding.cause);
     // no table of the way back is empty, nor made by create
     let unstreamed = [check::FUNCTIONAL_KEY.id, check::MULTI_VALUED_KEY.id];
-    let mend = match finding.id {
+    let fix = match finding.id {
         id if id == check::COLUMN_MISSING_ON_TARGET.id => format!("add them to the tables of {to}"),
         id if id == check::DEFINITION_DIFFERS.id => {
             format!("if that is not meant: bring the tables of {from} and {to} to one definition with ApplySchema")
@@ -91,11 +91,11 @@ fn turned(finding: Finding, from: &str, to: &str) -> Finding {
             format!("drop the key in {from}, and make it again when the way back has ended")
         }
         _ => {
-            let cut = INSTEAD.iter().filter_map(|instead| finding.mend.find(instead)).min();
-            finding.mend.get(..cut.unwrap_or(finding.mend.len())).unwrap_or_default().to_owned()
+            let cut = INSTEAD.iter().filter_map(|instead| finding.fix.find(instead)).min();
+            finding.fix.get(..cut.unwrap_or(finding.fix.len())).unwrap_or_default().to_owned()
         }
     };
-    Finding { cause, mend, ..finding }
+    Finding { cause, fix, ..finding }
 }
 
 fn at_servers(
@@ -126,8 +126,8 @@ fn whole_rows(finding: Finding) -> Finding {
     if ![check::ROW_IMAGE_MINIMAL.id, check::ROW_IMAGE_NOBLOB.id].contains(&finding.id) {
         return finding;
     }
-    let mend = "set global binlog_row_image = 'FULL' on its MySQL; then let the applications connect again".to_owned();
-    Finding { severity: Severity::Blocks, mend, ..finding }
+    let fix = "set global binlog_row_image = 'FULL' on its MySQL; then let the applications connect again".to_owned();
+    Finding { severity: Severity::Blocks, fix, ..finding }
 }
 
 fn at_definitions(situation: &ClusterState, arguments: &Arguments, report: &mut Report) {
@@ -157,7 +157,7 @@ fn at_definitions(situation: &ClusterState, arguments: &Arguments, report: &mut 
 pub fn migration(found: &found::ExistingWorkflow, workflow: &str) -> Vec<Finding> {
     let target = &found.target.keyspace;
     let subject = format!("workflow {}.{workflow}", target.name);
-    let bad = |cause: &str, mend: &str| Finding::new(&check::WAY_BACK_TOO_LATE, &subject, cause, mend);
+    let bad = |cause: &str, fix: &str| Finding::new(&check::WAY_BACK_TOO_LATE, &subject, cause, fix);
     let Some(stored) = &found.record else {
         let cause = "the migration has no record of this program: it was made by a stock vtctld";
         return vec![bad(cause, "create it with vtmigrated to have a way back")];
@@ -173,14 +173,14 @@ pub fn migration(found: &found::ExistingWorkflow, workflow: &str) -> Vec<Finding
     let missing = missing.into_iter().filter(|finding| finding.id == check::DENIED_MISSING.id);
     let finding = |finding: Finding| {
         let cause = format!("{}: what clients have written to the target would not come back", finding.cause);
-        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.mend)
+        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, finding.subject, cause, finding.fix)
     };
     let unaware = found.unaware_primary().map(|shard| {
         let cause = "its primary, or one since create, did not read that the tables are denied: what clients may have written to it would \
                      not come back";
-        let mend = "compare the rows with VDiff; to have a way back all the same, cancel the migration and create it again";
+        let fix = "compare the rows with VDiff; to have a way back all the same, cancel the migration and create it again";
         let subject = format!("shard {}/{shard}", target.name);
-        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, subject, cause, mend)
+        Finding::new(&check::WAY_BACK_TARGET_WRITTEN, subject, cause, fix)
     });
     missing.map(finding).chain(unaware).collect()
 }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn nobody_is_told_to_drop_what_lives_or_to_give_flags_that_prepare_lacks() {
-        let told = |check, mend: &str| turned(Finding::new(check, "table t", "c", mend), "customer", "commerce").mend;
+        let told = |check, fix: &str| turned(Finding::new(check, "table t", "c", fix), "customer", "commerce").fix;
         let differs = told(&check::DEFINITION_DIFFERS, "if that is not meant: drop the empty table");
         assert!(differs.contains("ApplySchema") && !differs.contains("drop"), "{differs}");
         let silent = &check::SOURCE_TABLET_NOT_SERVING;

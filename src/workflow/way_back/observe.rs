@@ -129,7 +129,7 @@ fn joined(one: &WayBack, seen: Option<Result<Observed>>, found: impl IntoIterato
     }
     let names = (one.keyspace.as_str(), one.workflow.as_str());
     let own = std::mem::take(&mut seen.findings).into_iter();
-    let own = own.map(|finding| Finding { mend: status::here(&finding.mend, names, &one.facts), ..finding });
+    let own = own.map(|finding| Finding { fix: status::here(&finding.fix, names, &one.facts), ..finding });
     seen.findings = found.into_iter().chain(own).collect();
     Ok(seen)
 }
@@ -140,13 +140,13 @@ pub fn told(names: (&str, &str), facts: &Facts, unfinished: bool) -> Option<Find
     let subject = format!("workflow {}.{}", names.0, names.1);
     match facts.phase {
         Phase::Missed => {
-            let mend = format!("take it away: {}", command("cancel", names));
-            Some(Finding::new(&check::WAY_BACK_MISSED, subject, facts.missed(), mend))
+            let fix = format!("take it away: {}", command("cancel", names));
+            Some(Finding::new(&check::WAY_BACK_MISSED, subject, facts.missed(), fix))
         }
         Phase::Handed | Phase::Open if unfinished => Some(Finding::of(&not_ended(names), subject)),
         Phase::Handed => {
-            let mend = format!("open it: {}", command("prepare", names));
-            Some(Finding::new(&check::WAY_BACK_NOT_OPEN, subject, "its streams do not run yet", mend))
+            let fix = format!("open it: {}", command("prepare", names));
+            Some(Finding::new(&check::WAY_BACK_NOT_OPEN, subject, "its streams do not run yet", fix))
         }
         Phase::Prepared | Phase::Noted | Phase::Open | Phase::Closing | Phase::Returned | Phase::Cancelling => None,
     }
@@ -187,18 +187,18 @@ mod tests {
     fn what_a_record_says_is_told_with_its_command() {
         let told = |phase: &str, unfinished: bool| {
             let (_, _, facts) = known("a", phase, "ext1", "commerce");
-            told(("customer", "a"), &facts.unwrap(), unfinished).map(|finding| (finding.id, finding.mend))
+            told(("customer", "a"), &facts.unwrap(), unfinished).map(|finding| (finding.id, finding.fix))
         };
         for phase in ["prepared", "noted", "open", "closing", "returned", "cancelling"] {
             assert_eq!(told(phase, false), None, "{phase}");
         }
-        let (missed, mend) = told("missed", false).unwrap();
-        assert!(missed == "WAY_BACK_MISSED" && mend.contains("way-back cancel"), "{mend}");
-        let (handed, mend) = told("handed", false).unwrap();
-        assert!(handed == "WAY_BACK_NOT_OPEN" && mend.contains("way-back prepare"), "{mend}");
+        let (missed, fix) = told("missed", false).unwrap();
+        assert!(missed == "WAY_BACK_MISSED" && fix.contains("way-back cancel"), "{fix}");
+        let (handed, fix) = told("handed", false).unwrap();
+        assert!(handed == "WAY_BACK_NOT_OPEN" && fix.contains("way-back prepare"), "{fix}");
         for phase in ["handed", "open"] {
-            let (unfinished, mend) = told(phase, true).unwrap();
-            assert!(unfinished == "COMPLETE_HAS_BEGUN" && mend.contains("complete"), "{mend}");
+            let (unfinished, fix) = told(phase, true).unwrap();
+            assert!(unfinished == "COMPLETE_HAS_BEGUN" && fix.contains("complete"), "{fix}");
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
             "cancel the workflow and create it again, or x",
         ));
         let told = joined(&one, Some(Ok(missing)), None).unwrap().findings.remove(0);
-        assert!(told.mend.ends_with("way-back cancel --target-keyspace customer --workflow a"), "{told:?}");
+        assert!(told.fix.ends_with("way-back cancel --target-keyspace customer --workflow a"), "{told:?}");
         let others = joined(&one, seen("elsewhere"), Some(finding)).unwrap();
         assert_eq!((others.traffic.as_str(), others.findings.len()), ("", 1));
         assert!(joined(&one, Some(Err(mirror::unknown(&one.facts))), None).is_err());

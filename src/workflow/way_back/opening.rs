@@ -1,5 +1,5 @@
 //! What complete does for the way back. Nothing here makes complete fail: what went wrong is told, and prepare, called again,
-//! mends it. Only the positions cannot be had later, for clients write as soon as the target is handed over.
+//! fixes it. Only the positions cannot be had later, for clients write as soon as the target is handed over.
 
 mod denial;
 mod told;

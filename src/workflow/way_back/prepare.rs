@@ -203,9 +203,9 @@ fn read_only(examined: &Examined) -> Vec<Finding> {
     let finding = |alias: &String, shard: &String| {
         let cause =
             format!("the MySQL of {alias}, the primary of shard {shard}, is read-only: streams cannot write to it");
-        let mend =
+        let fix =
             format!("let it take writes, and run the command again: SetWritable {alias} true, in the source's cluster");
-        Finding::new(&check::WAY_BACK_READ_ONLY, format!("tablet {alias}"), cause, mend)
+        Finding::new(&check::WAY_BACK_READ_ONLY, format!("tablet {alias}"), cause, fix)
     };
     closed.map(|(server, _)| finding(&server.alias, &server.shard)).collect()
 }
@@ -274,8 +274,8 @@ fn local<'h>(server: &str, hosts: impl Iterator<Item = &'h str>) -> Option<Findi
     let far = far.next().filter(|_| server.split(',').any(is_local))?;
     let cause =
         format!("the source's tablets would look for the target's topology at {server}, and one of them is on {far}");
-    let mend = "name the address under which they reach it: --topo-server";
-    Some(Finding::new(&check::WAY_BACK_TOPO_LOCAL, format!("topology {server}"), cause, mend))
+    let fix = "name the address under which they reach it: --topo-server";
+    Some(Finding::new(&check::WAY_BACK_TOPO_LOCAL, format!("topology {server}"), cause, fix))
 }
 
 fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) -> Told {

@@ -223,8 +223,8 @@ pub fn standing(rows: &[ShardWorkflow], names: (&str, &str), facts: &Facts) -> O
         return None;
     }
     let cause = "its streams were stopped for going back, which was given up: they stand, and the source falls behind";
-    let mend = format!("let them run on: {}; or go back: {}", command("prepare", names), command("complete", names));
-    Some(Finding::new(&check::WAY_BACK_STANDS, format!("workflow {}.{back}", facts.keyspace), cause, mend))
+    let fix = format!("let them run on: {}; or go back: {}", command("prepare", names), command("complete", names));
+    Some(Finding::new(&check::WAY_BACK_STANDS, format!("workflow {}.{back}", facts.keyspace), cause, fix))
 }
 
 /// Proves that the streams of the way back are those that [`Facts::pairs`] tells, and none is before its noted position.

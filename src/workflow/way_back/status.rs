@@ -34,8 +34,8 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
     check_names(names)?;
     let (facts, gone) = try_join(stored(context, names), is_gone(context, names.0)).await?;
     if gone {
-        let mend = format!("take the way back away: {}", command("cancel", names));
-        let finding = about(&check::WAY_BACK_LEFT, names, "its keyspace is gone", &mend);
+        let fix = format!("take the way back away: {}", command("cancel", names));
+        let finding = about(&check::WAY_BACK_LEFT, names, "its keyspace is gone", &fix);
         return Ok(blocked(&facts, vec![Finding { severity: Severity::Blocks, ..finding }]));
     }
     let told = match facts.phase {
@@ -90,16 +90,16 @@ fn not_open(context: &Context, names: (&str, &str), facts: &Facts) -> Vec<Findin
     if facts.both_written {
         let cause = "the source's tables were open to clients when these had the target, or are still: what is written there stays \
                      there alone";
-        let mend = format!("stop the clients of the source, and deny them: {}", command("prepare", names));
-        found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &mend));
+        let fix = format!("stop the clients of the source, and deny them: {}", command("prepare", names));
+        found.push(about(&check::WAY_BACK_BOTH_WRITABLE, names, cause, &fix));
     } else {
         found.extend(exact::unproven(context, names, facts, None));
     }
     found
 }
 
-fn about(check: &check::Check, names: (&str, &str), cause: &str, mend: &str) -> Finding {
-    Finding::new(check, format!("workflow {}.{}", names.0, names.1), cause, mend)
+fn about(check: &check::Check, names: (&str, &str), cause: &str, fix: &str) -> Finding {
+    Finding::new(check, format!("workflow {}.{}", names.0, names.1), cause, fix)
 }
 
 fn blocked(facts: &Facts, findings: Vec<Finding>) -> Told {
@@ -130,14 +130,14 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
     let (found, examined) = join(ExistingWorkflow::read(context, names.0, names.1), told_by(facts, examined)).await;
     let mut findings = match found {
         Ok(found) if !opening::is_for(facts, &found) => {
-            let mend = format!("take it away, and prepare anew: {}", command("cancel", names));
-            vec![about(&check::WAY_BACK_TOO_LATE, names, opening::OTHER, &mend)]
+            let fix = format!("take it away, and prepare anew: {}", command("cancel", names));
+            vec![about(&check::WAY_BACK_TOO_LATE, names, opening::OTHER, &fix)]
         }
         Ok(found) => migration(&found, names.1),
         Err(error) => {
-            let mend = format!("take the way back away: {}", command("cancel", names));
+            let fix = format!("take the way back away: {}", command("cancel", names));
             let finding = Finding::of(&error, format!("workflow {}.{}", names.0, names.1));
-            vec![Finding { severity: Severity::Blocks, mend, ..finding }]
+            vec![Finding { severity: Severity::Blocks, fix, ..finding }]
         }
     };
     match examined {
@@ -188,7 +188,7 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
             // that is told above, with what it means here
             let other = |finding: &Finding| finding.id != check::DENIED_MISSING.id;
             let findings = judged.report.findings.into_iter().filter(other);
-            seen.found.extend(findings.map(|finding| Finding { mend: here(&finding.mend, names, facts), ..finding }));
+            seen.found.extend(findings.map(|finding| Finding { fix: here(&finding.fix, names, facts), ..finding }));
             (seen.vdiff, seen.equal_since) = (judged.vdiff, judged.equal_since);
         }
         Err(error) => seen.found.push(Finding::of(&error, format!("workflow {}.{back}", facts.keyspace))),
@@ -196,19 +196,19 @@ async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<S
     Ok(seen)
 }
 
-/// How mends end that nothing but a new migration helps.
+/// How fixes end that nothing but a new migration helps.
 const ANEW: &str = "cancel the workflow and create it again";
 
 /// Commands for the source's own vtctld as those for this server that do the same, or that do not end the way back there. One cannot be
 /// made anew, nor ended with its data.
-pub(super) fn here(mend: &str, names: (&str, &str), facts: &Facts) -> String {
+pub(super) fn here(fix: &str, names: (&str, &str), facts: &Facts) -> String {
     let theirs = format!("--target-keyspace {} --workflow {}", facts.keyspace, back::name(names.1));
-    let ended = ["complete", "cancel"].iter().fold(mend.to_owned(), |mend, action| {
-        mend.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
+    let ended = ["complete", "cancel"].iter().fold(fix.to_owned(), |fix, action| {
+        fix.replace(&format!("Migrate {theirs} {action}"), &command(action, names))
     });
     let compared = ["create", "delete"]
         .iter()
-        .fold(ended, |mend, action| mend.replace(&format!("VDiff {theirs} {action}"), &vdiff_command(action, names)));
+        .fold(ended, |fix, action| fix.replace(&format!("VDiff {theirs} {action}"), &vdiff_command(action, names)));
     let shown = compared.replace("see VDiff show", &format!("see {}", vdiff_command("show", names)));
     match shown.split_once(ANEW) {
         Some((before, _)) => format!("{before}take the way back away: {}", command("cancel", names)),
@@ -247,7 +247,7 @@ fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Findin
             "clients can write to {} of {shard}, and to the target: what they write there stays there alone",
             names::some(&tables, ", ")
         );
-        let (severity, mend) = match facts.phase {
+        let (severity, fix) = match facts.phase {
             Phase::Handed => {
                 (Severity::Blocks, format!("stop these clients, and deny them: {}", command("prepare", names)))
             }
@@ -261,7 +261,7 @@ fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Findin
                 ),
             ),
         };
-        Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITABLE, format!("shard {shard}"), cause, mend) }
+        Finding { severity, ..Finding::new(&check::WAY_BACK_BOTH_WRITABLE, format!("shard {shard}"), cause, fix) }
     };
     source.writable(&facts.tables).into_iter().map(finding).collect()
 }
@@ -299,7 +299,7 @@ mod tests {
         let facts: Facts = serde_json::from_str(text).unwrap();
         let theirs = "--target-keyspace commerce --workflow import_back";
         let ours = "--target-keyspace customer --workflow import";
-        let told = |mend: &str| here(mend, ("customer", "import"), &facts);
+        let told = |fix: &str| here(fix, ("customer", "import"), &facts);
         assert_eq!(
             told(&format!("see VDiff show u, fix the rows: VDiff {theirs} create --wait; or: VDiff {theirs} delete u")),
             format!(

@@ -49,7 +49,7 @@ impl Missed {
         keyspace.cells.left_out().into_iter().map(of).collect()
     }
 
-    /// What is wrong until then, and the way to mend it, as one line for each replica.
+    /// What is wrong until then, and the way to fix it, as one line for each replica.
     pub fn told(missed: &[Self], until: &str) -> String {
         let line = |Self { alias, cause, all_of, .. }: &Self| match all_of {
             None => {

@@ -109,7 +109,7 @@ async fn a_server_of_the_source_tells_who_ends_going_back_that_was_interrupted()
     let left = found.iter().find(|left| left.finding.id == "COMPLETE_INTERRUPTED").unwrap();
     assert_eq!(left.finding.subject, "workflow commerce.import_back");
     let command = "vtmigrated way-back complete --target-keyspace customer --workflow import";
-    assert!(left.finding.mend.contains(command), "{left:?}");
+    assert!(left.finding.fix.contains(command), "{left:?}");
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn what_complete_could_not_open_is_told_with_its_command() {
         (way_back.stage, way_back.verdict.as_str()),
         (BackStage::Opening, "NO-GO (way back not open, 1 reason)")
     );
-    assert!(way_back.findings[0].mend.contains("vtmigrated way-back prepare"), "{way_back:?}");
+    assert!(way_back.findings[0].fix.contains("vtmigrated way-back prepare"), "{way_back:?}");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn it_is_no_go_to_a_server_of_the_source_that_would_refuse_to_complete_it(
         ("WAY_BACK_OF_ANOTHER", "workflow commerce.import_back")
     );
     let command = "vtmigrated way-back complete --target-keyspace customer --workflow import";
-    assert!(of_another.mend.contains(command), "{of_another:?}");
+    assert!(of_another.fix.contains(command), "{of_another:?}");
 
     let line = migrate::status(&source, "commerce", "import_back", &[]).await.unwrap().traffic_state;
     assert!(line.contains("Complete: NO-GO (way back of another, "), "{line}");

@@ -44,8 +44,8 @@ pub fn drift(source: &Columns, target: &[(String, Columns)], tables: &[String]) 
     for table in tables {
         let subject = format!("table {table}");
         let Some(theirs) = source.get(table) else {
-            let mend = "what the target has of it stays as it is";
-            found.push(Finding::new(&check::TABLE_GONE, subject, "it is not in the source any more", mend));
+            let fix = "what the target has of it stays as it is";
+            found.push(Finding::new(&check::TABLE_GONE, subject, "it is not in the source any more", fix));
             continue;
         };
         // shards differ from the source alike: each difference is named once
@@ -65,17 +65,16 @@ pub fn drift(source: &Columns, target: &[(String, Columns)], tables: &[String]) 
         };
         if !gone.is_empty() {
             let text = format!("it is not there on {}", gone.join(", "));
-            let mend = "create the table there, or cancel the workflow and create it again";
-            found.push(Finding::new(&check::TABLE_LOST, subject.clone(), text, mend));
+            let fix = "create the table there, or cancel the workflow and create it again";
+            found.push(Finding::new(&check::TABLE_LOST, subject.clone(), text, fix));
         }
         if !lost.is_empty() {
-            let mend =
-                "ALTER TABLE on the target so that it has the source's columns, then compare the rows with VDiff";
-            found.push(Finding::new(&check::COLUMN_LOST, subject.clone(), told(lost), mend));
+            let fix = "ALTER TABLE on the target so that it has the source's columns, then compare the rows with VDiff";
+            found.push(Finding::new(&check::COLUMN_LOST, subject.clone(), told(lost), fix));
         }
         if !differs.is_empty() {
-            let mend = "nothing, if it is meant so; else ALTER TABLE on the target";
-            found.push(Finding::new(&check::SCHEMA_DIFFERS, subject, told(differs), mend));
+            let fix = "nothing, if it is meant so; else ALTER TABLE on the target";
+            found.push(Finding::new(&check::SCHEMA_DIFFERS, subject, told(differs), fix));
         }
     }
     found

@@ -156,8 +156,8 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                 if !differing.is_empty() {
                     let differing = names::some(&differing, ", ");
                     let text = format!("the last VDiff ({}) found rows that differ in {differing}", diff.uuid);
-                    let mend = format!("see VDiff show last, fix the rows, then compare again: {command}");
-                    found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));
+                    let fix = format!("see VDiff show last, fix the rows, then compare again: {command}");
+                    found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, fix));
                 } else if diff.state != "completed" {
                     let error = if diff.error.is_empty() { String::new() } else { format!(" ({})", diff.error) };
                     unfinished.push(format!("{shard} is {}{error}", diff.state));
@@ -167,11 +167,11 @@ pub fn judge(workflow: &str, keyspace: &str, diffs: &Diffs, tables: &[String], n
                         "an earlier VDiff ({uuid}) found rows that differ in {}, and no later one compared them",
                         names::some(&differing, ", ")
                     );
-                    let mend = format!(
+                    let fix = format!(
                         "see VDiff show {uuid}, fix the rows, then compare again: {command}; or forget it: VDiff \
                          --target-keyspace {keyspace} --workflow {workflow} delete {uuid}"
                     );
-                    found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, mend));
+                    found.push(Finding::new(&check::VDIFF_MISMATCH, subject(shard), text, fix));
                 }
             }
         }

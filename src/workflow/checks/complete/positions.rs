@@ -106,9 +106,9 @@ fn ahead(subject: &str, stream: &Stream, source: &Result<Source, String>) -> Opt
          them, and what it has written in their place the stream passes over; or a replica that it read from wrote them itself",
         lost(stream, source)?
     );
-    let mend = "run the command again; if it says the same, do not wait until the stream goes on by itself: cancel the workflow and \
+    let fix = "run the command again; if it says the same, do not wait until the stream goes on by itself: cancel the workflow and \
                 create it again, with --tablet-types primary where a replica wrote them";
-    Some(Finding::new(&check::POSITION_AHEAD, subject, text, mend))
+    Some(Finding::new(&check::POSITION_AHEAD, subject, text, fix))
 }
 
 impl Positions {
@@ -136,13 +136,13 @@ impl Positions {
                 Reach::Snapshot => {
                     let text =
                         "it stopped after its copy, as it was asked to: it has nothing that the source wrote since";
-                    let mend = "nothing, if it is meant so; else cancel the workflow and create it again";
-                    found.snapshots.push(Finding::new(&check::STOPPED_AFTER_COPY, subject, text, mend));
+                    let fix = "nothing, if it is meant so; else cancel the workflow and create it again";
+                    found.snapshots.push(Finding::new(&check::STOPPED_AFTER_COPY, subject, text, fix));
                 }
                 Reach::Behind(wanted, reached) => {
                     let text = format!("it has not reached the position of the source, {wanted}; it is at {reached}");
-                    let mend = "wait until it catches up, or stop the writes there";
-                    found.behind.push(Finding::new(&check::BEHIND, subject, text, mend));
+                    let fix = "wait until it catches up, or stop the writes there";
+                    found.behind.push(Finding::new(&check::BEHIND, subject, text, fix));
                 }
                 Reach::Unknown(why) => {
                     found.unknown.push(Finding::new(&check::POSITION_UNKNOWN, subject, why, UNCOMPARED));
@@ -152,8 +152,8 @@ impl Positions {
             }
         }
         let unreachable = |subject: String, why: String| {
-            let mend = "complete needs the position of the source's primaries: see that they answer";
-            Finding::new(&check::SOURCE_UNREACHABLE, subject, why, mend)
+            let fix = "complete needs the position of the source's primaries: see that they answer";
+            Finding::new(&check::SOURCE_UNREACHABLE, subject, why, fix)
         };
         match source {
             Err(why) if !all_snapshots || rows.is_empty() => {

@@ -94,8 +94,8 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
             let text = format!(
                 "its copy was not over when it was replaced, as streams are when the source is resharded{or}; left: {tables}"
             );
-            let mend = if left.is_listed { ANEW.to_owned() } else { doubtful(shard, left.id) };
-            found.push(Finding::new(&check::COPYING, subject, text, mend));
+            let fix = if left.is_listed { ANEW.to_owned() } else { doubtful(shard, left.id) };
+            found.push(Finding::new(&check::COPYING, subject, text, fix));
         }
     }
     found

@@ -66,16 +66,16 @@ pub fn states(
                     [] => "copying has not begun".to_owned(),
                     tables => format!("copying is not over, left: {}", names::some(tables, ", ")),
                 };
-                let mend = match frozen {
+                let fix = match frozen {
                     false => "wait until Migrate status shows it Running".to_owned(),
                     true => start(target, rows),
                 };
-                Finding::new(&check::COPYING, subject, text, mend)
+                Finding::new(&check::COPYING, subject, text, fix)
             }
             _ if frozen => continue,
             State::Running if streams::shown_state(stream, false) == "Error" => {
-                let mend = if is_turned_away(stream) { TURNED_AWAY } else { BY_ITSELF };
-                Finding::new(&check::ERROR, subject, message, mend)
+                let fix = if is_turned_away(stream) { TURNED_AWAY } else { BY_ITSELF };
+                Finding::new(&check::ERROR, subject, message, fix)
             }
             // one that has reached its source's position may have nothing to hear
             State::Running if lag > MAX_LAG && reach(stream, source, facts) != Reach::Reached => {
@@ -86,13 +86,13 @@ pub fn states(
             _ if is_snapshot(stream, facts) => continue,
             state if is_paused(stream, state, diff_on(target, shard, diffs)) => {
                 let text = format!("a VDiff has stopped it for a moment ({message})");
-                let mend = "wait: the VDiff starts it again by itself";
-                Finding::new(&check::PAUSED_FOR_VDIFF, subject, text, mend)
+                let fix = "wait: the VDiff starts it again by itself";
+                Finding::new(&check::PAUSED_FOR_VDIFF, subject, text, fix)
             }
             state => {
                 let text = format!("its state is {} ({message})", state.as_str_name());
-                let mend = if stands_at_a_journal(stream) { ANEW.to_owned() } else { start(target, rows) };
-                Finding::new(&check::NOT_RUNNING, subject, text, mend)
+                let fix = if stands_at_a_journal(stream) { ANEW.to_owned() } else { start(target, rows) };
+                Finding::new(&check::NOT_RUNNING, subject, text, fix)
             }
         };
         found.push(finding);
@@ -179,9 +179,9 @@ pub fn missing(
             }
             format!("it has no stream of the source's {}", lacking.join(", "))
         };
-        let mend = "cancel the workflow and create it again, or end it with Workflow delete --keep-data";
+        let fix = "cancel the workflow and create it again, or end it with Workflow delete --keep-data";
         let subject = format!("shard {}/{}", target.name, shard.name);
-        found.push(Finding::new(&check::STREAM_MISSING, subject, text, mend));
+        found.push(Finding::new(&check::STREAM_MISSING, subject, text, fix));
     }
     found
 }
@@ -204,9 +204,9 @@ pub fn not_brought(target: &Keyspace, rows: &[ShardWorkflow], tables: &[String])
         if !left_out.is_empty() {
             let subject = format!("shard {}/{}", target.name, shard.name);
             let text = format!("none of its streams brings {}", names::some(&left_out, ", "));
-            let mend = "cancel the workflow and create it again, or copy these tables by hand and end it with Workflow \
+            let fix = "cancel the workflow and create it again, or copy these tables by hand and end it with Workflow \
                         delete --keep-data";
-            found.push(Finding::new(&check::TABLE_NOT_BROUGHT, subject, text, mend));
+            found.push(Finding::new(&check::TABLE_NOT_BROUGHT, subject, text, fix));
         }
     }
     found
@@ -233,13 +233,13 @@ pub fn binlogs(target: &Keyspace, rows: &[ShardWorkflow], source: &Source) -> Ve
             (Some(purged), _) if !reached.contains(purged) => {
                 let text =
                     format!("the source's primary has purged binlogs up to {purged}; the stream is at {reached}");
-                let mend = "if no other tablet of the source still has them, cancel the workflow and create it again";
-                found.push(Finding::new(&check::GTID_PURGED, subject, text, mend));
+                let fix = "if no other tablet of the source still has them, cancel the workflow and create it again";
+                found.push(Finding::new(&check::GTID_PURGED, subject, text, fix));
             }
             (_, Some(keeps)) if keeps > 0 && lag > keeps / RISKY_PART => {
                 let text = format!("it is {lag} s behind, and the source keeps its binlogs for {keeps} s");
-                let mend = "get the stream going, or raise binlog_expire_logs_seconds on the source";
-                found.push(Finding::new(&check::BINLOG_RISK, subject, text, mend));
+                let fix = "get the stream going, or raise binlog_expire_logs_seconds on the source";
+                found.push(Finding::new(&check::BINLOG_RISK, subject, text, fix));
             }
             _ => {}
         }

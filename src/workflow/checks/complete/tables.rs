@@ -22,12 +22,12 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
         let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(*t)).map(String::as_str).collect();
         if !missing.is_empty() {
             let text = format!("writes to {} were not denied", names::some(&missing, ", "));
-            let mend = format!(
+            let fix = format!(
                 "compare the rows with VDiff; to deny them: SetShardTabletControl --denied-tables {} {name} primary (a cancel \
                  then takes what clients have written meanwhile for the workflow's)",
                 names::argument(&missing)
             );
-            found.push(Finding::new(&check::DENIED_MISSING, format!("shard {name}"), text, mend));
+            found.push(Finding::new(&check::DENIED_MISSING, format!("shard {name}"), text, fix));
         }
         found.extend(
             facts.and_then(|facts| elsewhere(target, target_shard, tables, facts.denied_on(&target_shard.name))),
@@ -52,11 +52,11 @@ fn elsewhere(target: &Keyspace, shard: &TargetShard, tables: &[String], ours: &[
     }
     let name = format!("{}/{}", target.name, shard.name);
     let text = format!("{} are denied, and not by the workflow's create", names::some(&others, ", "));
-    let mend = format!(
+    let fix = format!(
         "if nobody needs that: SetShardTabletControl --denied-tables {} --remove {name} primary",
         names::argument(&others)
     );
-    Some(Finding::new(&check::DENIED_ELSEWHERE, format!("shard {name}"), text, mend))
+    Some(Finding::new(&check::DENIED_ELSEWHERE, format!("shard {name}"), text, fix))
 }
 
 /// Those shards to which clients are sent among some, by name, of which a primary since create may not have known that tables are
@@ -94,8 +94,8 @@ pub fn added(origin: &Origin, facts: Option<&Facts>, there: Option<&BTreeSet<Str
         return None;
     }
     let cause = format!("it has tables that it had not when all of them were to come: {}", names::some(&added, ", "));
-    let mend = "bring those that clients need with a workflow of their own: Migrate create --tables";
-    Some(Finding::new(&check::TABLE_ADDED, format!("source keyspace {}", origin.keyspace), cause, mend))
+    let fix = "bring those that clients need with a workflow of their own: Migrate create --tables";
+    Some(Finding::new(&check::TABLE_ADDED, format!("source keyspace {}", origin.keyspace), cause, fix))
 }
 
 /// Columns that several shards would count each for itself: table and column.
@@ -121,10 +121,10 @@ pub fn sequence_missing(missing: &[(String, String)], largest: &BTreeMap<&str, i
     let finding = |(table, column): &(String, String)| {
         let text = format!("its AUTO_INCREMENT column {column} would be counted on each shard by itself");
         let start = largest.get(table.as_str()).map_or(1, |largest| largest + 1);
-        let mend = format!(
+        let fix = format!(
             "make a sequence in an unsharded keyspace, its next_id at least {start}, and name it as the table's auto_increment with ApplyVSchema"
         );
-        Finding::new(&check::SEQUENCE_MISSING, format!("table {table}"), text, mend)
+        Finding::new(&check::SEQUENCE_MISSING, format!("table {table}"), text, fix)
     };
     missing.iter().map(finding).collect()
 }

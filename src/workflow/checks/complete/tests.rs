@@ -165,7 +165,7 @@ impl Case {
         let found = evidence.judge().into_iter().chain(evidence.behind());
         // of the diff there are tests beside it
         let found: Vec<Finding> = found.filter(|finding| finding.id != "VDIFF_UNKNOWN").collect();
-        assert!(found.iter().all(|finding| !finding.mend.is_empty()), "what to do is not told: {found:?}");
+        assert!(found.iter().all(|finding| !finding.fix.is_empty()), "what to do is not told: {found:?}");
         found
     }
 
@@ -204,7 +204,7 @@ fn a_vschema_that_no_longer_fits_the_streams_blocks() {
     case.vschema = Err(topo::Error::BadData { path: "/global/keyspaces/ks/VSchema".into(), detail: "invalid".into() });
     let judged = case.judged();
     assert_eq!(case.ids(), [("TOPO_BAD_DATA", Severity::Blocks)]);
-    assert!(judged[0].mend.ends_with("ApplyVSchema --vschema-file … ks"), "{judged:?}");
+    assert!(judged[0].fix.ends_with("ApplyVSchema --vschema-file … ks"), "{judged:?}");
     // nor does anybody go on who insists on doing without the source
     assert!(insist(judged, true).findings.iter().any(|finding| finding.id == "TOPO_BAD_DATA"));
 }

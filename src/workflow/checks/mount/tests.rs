@@ -36,7 +36,7 @@ async fn a_root_holds_cells_and_keyspaces() {
     let finding = &report.findings[0];
     assert_eq!((finding.id.as_str(), finding.code), ("MOUNT_ROOT_MISSING", Code::NotFound));
     assert_eq!(finding.cause, "node doesn't exist: /vitess/wrong/keyspaces");
-    assert!(finding.mend.ends_with("found at this server: /vitess/global"), "{finding:?}");
+    assert!(finding.fix.ends_with("found at this server: /vitess/global"), "{finding:?}");
 }
 
 #[test]

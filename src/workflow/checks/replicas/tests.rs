@@ -74,13 +74,13 @@ fn what_is_wrong_is_told_with_the_command_that_helps() {
             "wait until it catches up",
         ),
     ];
-    for (status, cause, mend) in cases {
+    for (status, cause, fix) in cases {
         let found = told(status, Some(100)).unwrap();
         assert!(found.cause.contains(&format!("tablet {ALIAS} ")) && found.cause.contains(cause), "{found:?}");
-        assert!(found.mend.contains(mend), "{found:?}");
+        assert!(found.fix.contains(fix), "{found:?}");
     }
     let found = trouble(ALIAS, &Replication::Absent, None).unwrap();
-    assert!(found.cause.contains("has no source") && found.mend.contains("ReparentTablet"), "{found:?}");
+    assert!(found.cause.contains("has no source") && found.fix.contains("ReparentTablet"), "{found:?}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn sequences_that_are_missing_or_too_low_are_told_with_the_value_to_set() {
     assert!(of(State::Next(42)).is_empty() && of(State::Unknown).is_empty());
     let low = of(State::Next(41));
     assert_eq!(low[0].id, "SEQUENCE_BEHIND");
-    assert!(low[0].mend.contains("42 or above"), "{low:?}");
+    assert!(low[0].fix.contains("42 or above"), "{low:?}");
     let missing = of(State::Missing("there is no keyspace main".into()));
     assert_eq!(missing[0].id, "SEQUENCE_UNKNOWN");
     assert!(missing[0].cause.ends_with("is not found: there is no keyspace main"), "{missing:?}");

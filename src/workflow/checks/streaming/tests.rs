@@ -38,7 +38,7 @@ fn somebody_of_the_wanted_types_and_cells_serves() {
     assert_eq!((found[0].id.as_str(), found[0].severity), ("SOURCE_TABLET_NOT_SERVING", Severity::Blocks));
     assert!(found[0].cause.starts_with("no tablet found to stream from in source shard commerce/0: "), "{found:?}");
     assert!(found[0].cause.ends_with("zone1-0000000101 (replica): lag 3 h"), "{found:?}");
-    assert_eq!(found[0].mend, "fix them, or use --cells zone1 --tablet-types primary");
+    assert_eq!(found[0].fix, "fix them, or use --cells zone1 --tablet-types primary");
     let found = look([down, silent, up], &[Replica, Primary], &["zone1"]);
     assert_eq!((found[0].id.as_str(), found[0].severity), ("SOURCE_HEALTH_UNKNOWN", Severity::Unchecked));
 }

@@ -57,8 +57,8 @@ fn counters_on_several_shards_need_a_sequence() {
     let columns = auto_increment_columns(&tables, &shapes);
     assert_eq!(columns, [("counted".to_owned(), "id".to_owned())]);
     let found = auto_increment("customer", &columns, &BTreeMap::from([("counted".to_owned(), 41)]));
-    assert!(found[0].mend.contains("set its next_id to 42 or above"), "{found:?}");
+    assert!(found[0].fix.contains("set its next_id to 42 or above"), "{found:?}");
     let found = auto_increment("customer", &columns, &BTreeMap::new());
-    assert!(found[0].mend.contains("a value above the highest one"), "{found:?}");
+    assert!(found[0].fix.contains("a value above the highest one"), "{found:?}");
     assert!(auto_increment("customer", &[], &BTreeMap::new()).is_empty());
 }

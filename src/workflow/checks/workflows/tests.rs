@@ -61,7 +61,7 @@ fn streams_of_a_migrate_that_were_stopped_for_good_may_run_on() {
     assert_eq!(found.len(), 1);
     let cause = "table t of keyspace customer is brought by workflow stands, whose streams were stopped for good and may run on";
     assert!(found[0].cause.starts_with(cause), "{found:?}");
-    assert!(found[0].mend.contains("delete --workflow stands --keep-data; or leave the table out"), "{found:?}");
+    assert!(found[0].fix.contains("delete --workflow stands --keep-data; or leave the table out"), "{found:?}");
     assert!(look(&["u"], frozen(VReplicationWorkflowType::Migrate, "FROZEN")).is_empty());
     assert!(look(&["t"], frozen(VReplicationWorkflowType::MoveTables, "FROZEN")).is_empty());
     assert_eq!(look(&[], frozen(VReplicationWorkflowType::MoveTables, "")).len(), 1);
@@ -108,7 +108,7 @@ fn leftovers_are_told() {
     let left = leftover_record("customer", "import", Some(&whole), 0).unwrap();
     assert_eq!(left.id, "LEFTOVER_RECORD");
     // what it advises never drops a table
-    assert!(left.mend.ends_with("Workflow --keyspace customer delete --workflow import --keep-data"), "{left:?}");
+    assert!(left.fix.ends_with("Workflow --keyspace customer delete --workflow import --keep-data"), "{left:?}");
 
     let server = |orphans: &[&str]| Server {
         shard: "customer/0".into(),
@@ -118,10 +118,10 @@ fn leftovers_are_told() {
     };
     assert!(leftover_copy_states(&[server(&[])]).is_empty());
     let found = leftover_copy_states(&[server(&["3", "4"])]);
-    assert!(found[0].mend.ends_with("delete from _vt.copy_state where vrepl_id in (3, 4)"), "{found:?}");
+    assert!(found[0].fix.ends_with("delete from _vt.copy_state where vrepl_id in (3, 4)"), "{found:?}");
     let many: Vec<String> = (0..15).map(|id| id.to_string()).collect();
     let found = leftover_copy_states(&[server(&many.iter().map(String::as_str).collect::<Vec<_>>())]);
-    assert!(found[0].mend.ends_with("where vrepl_id not in (select id from _vt.vreplication)"), "{found:?}");
+    assert!(found[0].fix.ends_with("where vrepl_id not in (select id from _vt.vreplication)"), "{found:?}");
     assert!(found[0].cause.ends_with(", 11, and 3 more"), "{found:?}");
 }
 
@@ -155,5 +155,5 @@ fn denied_tables_of_others_are_told() {
     let many: Vec<String> = (0..15).map(|number| format!("t{number:02}")).collect();
     let found = denied_already(&target(&many.iter().map(String::as_str).collect::<Vec<_>>()), &many, &none);
     assert!(found[0].cause.ends_with(": t00, t01, t02, t03, t04, t05, t06, t07, t08, t09, t10, t11, and 3 more"));
-    assert!(found[0].mend.contains(" --denied-tables <these 15> customer/0 primary"), "{found:?}");
+    assert!(found[0].fix.contains(" --denied-tables <these 15> customer/0 primary"), "{found:?}");
 }

@@ -111,12 +111,12 @@ pub fn changed(situation: &ClusterState, workflow: &str, sources: &plan::Sources
                  now: {difference}",
                 keyspace.name, shard.name
             );
-            let mend = format!(
+            let fix = format!(
                 "undo that change, or take the interrupted create back with: Migrate --target-keyspace {} --workflow {workflow} \
                  cancel",
                 keyspace.name
             );
-            found.push(Finding::new(&check::PLAN_CHANGED, subject, cause, mend));
+            found.push(Finding::new(&check::PLAN_CHANGED, subject, cause, fix));
         }
     }
     found
@@ -138,11 +138,11 @@ fn tables_gone(situation: &ClusterState, workflow: &str, tables: &[String]) -> V
             "streams of the interrupted create of workflow {workflow} have copied to {subject}, and tables are not there any more: {}",
             names::some(&gone, ", ")
         );
-        let mend = format!(
+        let fix = format!(
             "take the interrupted create back, then create it again: Migrate --target-keyspace {} --workflow {workflow} cancel",
             keyspace.name
         );
-        found.push(Finding::new(&check::PLAN_CHANGED, subject, cause, mend));
+        found.push(Finding::new(&check::PLAN_CHANGED, subject, cause, fix));
     }
     found
 }
@@ -160,8 +160,8 @@ pub fn other_tables(workflow: &str, facts: &Facts, chosen: &[String]) -> Option<
             format!("the source has other tables than when create began: {}, and not {}", named(more), named(gone))
         }
     };
-    let mend = "take what was begun back with cancel, then create it again";
-    Some(Finding::new(&check::PLAN_CHANGED, format!("workflow {workflow}"), cause, mend))
+    let fix = "take what was begun back with cancel, then create it again";
+    Some(Finding::new(&check::PLAN_CHANGED, format!("workflow {workflow}"), cause, fix))
 }
 
 /// The first thing in which a stored stream differs from the planned one.

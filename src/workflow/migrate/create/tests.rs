@@ -19,13 +19,13 @@ fn told(findings: Vec<Finding>) -> String {
 #[test]
 fn of_many_warnings_of_one_check_some_are_told() {
     let counted = |number: usize| {
-        Finding::new(&check::AUTO_INCREMENT_SHARDED, format!("table t{number}"), format!("cause {number}"), "mend")
+        Finding::new(&check::AUTO_INCREMENT_SHARDED, format!("table t{number}"), format!("cause {number}"), "fix")
     };
     let other = Finding::new(&check::NOT_MOVED, "keyspace commerce", "views stay", "");
     let text = told((0..15).map(counted).chain([other]).collect());
     let lines: Vec<&str> = text.lines().collect();
     let last = [
-        "Warning AUTO_INCREMENT_SHARDED: cause 11; mend",
+        "Warning AUTO_INCREMENT_SHARDED: cause 11; fix",
         "Warning NOT_MOVED: views stay",
         "Warning AUTO_INCREMENT_SHARDED: and 3 more, which the server's log tells",
     ];

@@ -56,11 +56,11 @@ fn counted(tables: &[String], shapes: &Shapes, sequenced: &BTreeSet<&str>, keysp
             "column {column} of table {table} is AUTO_INCREMENT: each shard of {keyspace} gives its values out for itself, and on \
              the way back rows of two shards would meet under one"
         );
-        let mend = format!(
+        let fix = format!(
             "make a sequence, and name it in the VSchema of {keyspace}: alter vschema on {table} add auto_increment {column} \
              using <keyspace>.<sequence>"
         );
-        Finding::new(&check::WAY_BACK_AUTO_INCREMENT, format!("table {table}"), cause, mend)
+        Finding::new(&check::WAY_BACK_AUTO_INCREMENT, format!("table {table}"), cause, fix)
     };
     counted.filter(|(table, _)| !sequenced.contains(table.as_str())).map(finding).collect()
 }
@@ -77,8 +77,8 @@ fn unique(tables: &[String], shapes: &Shapes, keyspace: &str) -> Vec<Finding> {
              breaks it in the source",
             key.name
         );
-        let mend = "see that the application does not write such rows";
-        Finding::new(&check::WAY_BACK_UNIQUE, format!("table {table}"), cause, mend)
+        let fix = "see that the application does not write such rows";
+        Finding::new(&check::WAY_BACK_UNIQUE, format!("table {table}"), cause, fix)
     };
     with_key.map(finding).collect()
 }
@@ -101,8 +101,8 @@ fn foreign(tables: &[String], there: &Definitions, keyspace: &str) -> Vec<Findin
                 "a foreign key of table {child} in the source keyspace {keyspace} points to table {parent}, and only one of the \
                  two comes back"
             );
-            let mend = "migrate both tables in one workflow, or drop the foreign key in the source";
-            found.push(Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, mend));
+            let fix = "migrate both tables in one workflow, or drop the foreign key in the source";
+            found.push(Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, fix));
         }
     }
     found
@@ -125,8 +125,8 @@ fn cascading(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str)
                 "MySQL changes rows of table {child} in {keyspace} with those of {parent}, by a foreign key that the source does not \
                  have, and writes that into no binlog: the source would keep these rows as they were"
             );
-            let mend = "drop that foreign key, or let it restrict";
-            found.push(Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, mend));
+            let fix = "drop that foreign key, or let it restrict";
+            found.push(Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, fix));
         }
     }
     found
@@ -149,9 +149,9 @@ fn only_there(tables: &[String], shapes: &Shapes, there: &Shapes, keyspace: &str
                 "MySQL changes or deletes rows of table {child} in {keyspace} with those of {parent}, which the target does not do: \
                  rows that clients keep there would be gone"
             );
-            let mend =
+            let fix =
                 "drop that foreign key in the source, or see that clients delete such rows themselves; a VDiff tells";
-            let finding = Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, mend);
+            let finding = Finding::new(&check::WAY_BACK_FOREIGN_KEY, format!("table {child}"), cause, fix);
             found.push(Finding { severity: Severity::Warns, ..finding });
         }
     }
@@ -170,8 +170,8 @@ fn triggered<'i>(
         let cause = format!(
             "table {table} in {keyspace} has triggers: they fire for every row that comes back, and what they write is there alone"
         );
-        let mend = "drop them in the source, and make them again when the way back has ended";
-        Finding::new(&check::WAY_BACK_TRIGGER, format!("table {table}"), cause, mend)
+        let fix = "drop them in the source, and make them again when the way back has ended";
+        Finding::new(&check::WAY_BACK_TRIGGER, format!("table {table}"), cause, fix)
     };
     tables.iter().filter(|table| with.contains(table.as_str())).map(finding).collect()
 }

@@ -26,7 +26,7 @@ fn what_a_stream_of_the_records_list_had_left_blocks_whoever_insists() {
         let found = listed.judged().remove(0);
         assert_eq!(found.subject, "customer/-80 stream 1");
         assert!(found.cause.ends_with("; left: t") && !found.cause.contains("an earlier"), "{found:?}");
-        assert!(found.mend.starts_with("cancel the workflow and create it again"), "{found:?}");
+        assert!(found.fix.starts_with("cancel the workflow and create it again"), "{found:?}");
         assert!(insist(listed.judged(), true).ignored.is_empty());
         // somebody else's
         assert_eq!(Case { facts: listing(3), ..case(rows_copied, "t") }.ids(), []);
@@ -74,23 +74,23 @@ fn what_may_be_an_earlier_workflows_is_told_with_the_statement_that_takes_it_awa
         let statement = "\"delete from _vt.copy_state where vrepl_id in (1) and vrepl_id not in (select id from _vt.vreplication)\"";
         let commands =
             format!("ExecuteFetchAsDBA <primary of -80> {statement}; else cancel the workflow and create it again: ");
-        assert!(found.mend.starts_with("compare the rows with VDiff") && found.mend.contains(&commands), "{found:?}");
+        assert!(found.fix.starts_with("compare the rows with VDiff") && found.fix.contains(&commands), "{found:?}");
     }
 }
 
 #[test]
 fn a_stream_that_cannot_follow_the_sources_journal_is_not_to_be_started() {
-    let mend = |message: &str| {
+    let fix = |message: &str| {
         let message = message.as_bytes().to_vec();
         let found = Case::of(Stream { state: State::Stopped.into(), message, ..stream() }).judged().remove(0);
         assert_eq!(found.id, "NOT_RUNNING");
-        found.mend
+        found.fix
     };
     for message in [
         "unable to handle journal event: tables were partially matched",
         "cannot redirect on journal: not all sources are present in this workflow: missing commerce:-80",
     ] {
-        assert!(mend(message).starts_with("cancel the workflow and create it again"));
+        assert!(fix(message).starts_with("cancel the workflow and create it again"));
     }
-    assert!(mend("stopped by hand").starts_with("start it with: Workflow --keyspace customer start"));
+    assert!(fix("stopped by hand").starts_with("start it with: Workflow --keyspace customer start"));
 }

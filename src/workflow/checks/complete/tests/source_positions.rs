@@ -96,7 +96,7 @@ fn streams_that_have_applied_what_the_source_has_lost_block() {
     assert!(is_of_the_source(found));
     // those that a replica has alone would be in the next workflow, too
     assert!(
-        found.mend.ends_with("create it again, with --tablet-types primary where a replica wrote them"),
+        found.fix.ends_with("create it again, with --tablet-types primary where a replica wrote them"),
         "{found:?}"
     );
     // it may have written more since it was asked; and of a tablet that does not tell nobody knows what it has written itself
@@ -116,7 +116,7 @@ fn streams_that_have_applied_what_the_source_has_lost_block() {
     case.rows[1].found.streams[0].pos = format!("{SERVER}:1-90").into_bytes();
     case.source = at(&format!("{SERVER}:1-90"), Some(SERVER));
     assert_eq!(case.ids(), [("ERROR", Severity::Blocks), ("POSITION_AHEAD", Severity::Blocks)]);
-    assert!(case.judged()[0].mend.contains("one whose source was restored from a backup must not"));
+    assert!(case.judged()[0].fix.contains("one whose source was restored from a backup must not"));
     // the tablet lagged, and the primary has it all
     case.source = at(&format!("{SERVER}:1-100"), Some(SERVER));
     case.rows[1].found.streams[0].pos = format!("{SERVER}:1-100").into_bytes();
