@@ -131,7 +131,7 @@ mod tests {
             (args("", &[], &["all"]), "bad value for --shadow-rpcs: it needs --fallback-vtctld-server"),
             (args("h:1", &["Nope"], &[]), "bad value for --fallback-rpcs: \"Nope\" is not an RPC that is served here"),
             (args("h:1", &[], &["MigrateCreate"]), "bad value for --shadow-rpcs: \"MigrateCreate\" is not an RPC that"),
-            (args("h:1", &["GetKeyspaces"], &["GetKeyspaces"]), "bad value for --shadow-rpcs: GetKeyspaces is in"),
+            (args("h:1", &["GetKeyspaces"], &["GetKeyspaces"]), "bad value for --shadow-rpcs: GetKeyspaces is also in"),
         ] {
             let found = options(bad, 16).unwrap_err().to_string();
             assert!(found.starts_with(text), "{found}");

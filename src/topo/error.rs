@@ -178,7 +178,7 @@ mod tests {
             assert!(error.help().contains("--max-request-bytes"), "{}", error.help());
         }
         let late = Error::Timeout(path()).help();
-        assert!(late.starts_with("see that the topology server answers"), "{late}");
+        assert!(late.starts_with("check that the topology server answers"), "{late}");
         let other = Error::Backend { path: path(), detail: "no such service".into() };
         assert_eq!((other.code(), other.help().as_str()), (Code::Internal, ""));
     }

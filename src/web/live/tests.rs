@@ -303,7 +303,7 @@ async fn the_end_of_a_migration_and_a_server_that_does_not_watch_are_told() {
     let (pages, sender) = pages(snapshot(1, vec![over]), Policy::AllowAll).await;
     let (_, _, html) = get_page(&pages, "/app/a/a").await;
     assert!(html.contains("class=\"badge") && html.contains(">completed<"), "{html}");
-    assert_eq!(html.matches("class=\"steps\"").count(), 2, "its way back has a line of its own");
+    assert_eq!(html.matches("class=\"timeline\"").count(), 2, "its way back has a line of its own");
     assert!(html.contains("Stages of the way back") && html.contains("way-back status"), "{html}");
     let (_, _, json) = get_page(&pages, "/api/migrations/a/a").await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -43,7 +43,7 @@ async fn show_answers_for_all_shards_or_says_which_does_not() {
     let text = format!("the last vdiff is not the same on all shards: -80 has {OTHER}, 80- has {UUID}\n");
     assert_refused(rig.show("last").await, Code::FailedPrecondition, &text);
     rig.primaries[1].set(|c| c.fails = vec![("show".into(), "vdiff engine is closed".into())]);
-    let text = "TabletManager.VDiff on zone1-0000001100: vdiff engine is closed\nthe primary of customer/80- is just";
+    let text = "TabletManager.VDiff on zone1-0000001100: vdiff engine is closed\nthe primary of customer/80- is still";
     assert_refused(rig.show(UUID).await, Code::Unavailable, text);
 }
 
