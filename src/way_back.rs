@@ -70,9 +70,12 @@ fn text(report: &WayBackReport) -> String {
         phase => format!("{phase}: {}", report.summary),
     };
     for stream in &report.streams {
-        let way_back_report::Stream { id, from_shard, to_shard, state, message, lag, .. } = stream;
+        let way_back_report::Stream { id, from_shard, to_shard, state, message, position, lag } = stream;
         let lag = if *lag < 0 { "nothing heard yet".to_owned() } else { format!("lag {lag} s") };
         write!(text, "\nstream {id} from {from_shard} into {to_shard}: {state}, {lag}").ok();
+        if !position.is_empty() {
+            write!(text, ", at {position}").ok();
+        }
         if !message.is_empty() {
             write!(text, ", {message}").ok();
         }
@@ -92,10 +95,17 @@ mod tests {
             from_shard: "-80".into(),
             to_shard: "0".into(),
             state: "Running".into(),
+            position: "MySQL56/a:1-5".into(),
             lag: 1,
             ..Default::default()
         };
-        let silent = way_back_report::Stream { id: 5, lag: -1, message: "picking".into(), ..stream.clone() };
+        let silent = way_back_report::Stream {
+            id: 5,
+            lag: -1,
+            message: "picking".into(),
+            position: String::new(),
+            ..stream.clone()
+        };
         let finding =
             Finding { id: "BEHIND".into(), severity: 1, subject: "s".into(), cause: "c".into(), ..Default::default() };
         let report = WayBackReport {
@@ -108,7 +118,7 @@ mod tests {
         };
         let lines = [
             "open: NO-GO (behind, 1 reason)",
-            "stream 4 from -80 into 0: Running, lag 1 s",
+            "stream 4 from -80 into 0: Running, lag 1 s, at MySQL56/a:1-5",
             "stream 5 from -80 into 0: Running, nothing heard yet, picking",
             "blocks BEHIND s: c",
             "last VDiff: none",

@@ -66,6 +66,7 @@ pub async fn list(context: &Context, filter: Filter) -> Result<Vec<Tablet>> {
         return Err(Error::bad_argument(format!("unknown tablet type {}", filter.tablet_type)));
     };
     let of_type = |tablet: &Tablet| wanted == TabletType::Unknown || tablet.r#type() == wanted;
+    let mut is_part = !filter.aliases.is_empty() || !filter.cells.is_empty();
     let mut tablets = if !filter.aliases.is_empty() {
         let cells = context.topo.cells().await?;
         let (found, partial) = read(&cells, &filter.aliases).await;
@@ -76,15 +77,18 @@ pub async fn list(context: &Context, filter: Filter) -> Result<Vec<Tablet>> {
         let doing = || format!("GetTabletMapForShard({}, {}) failed", filter.keyspace, filter.shard);
         let read = of_shard(context, &filter.keyspace, &filter.shard, &[]).await;
         let (found, partial) = read.map_err(|error| error.doing(doing()))?;
+        is_part |= partial.is_some();
         whole(partial, filter.strict, doing)?;
         found
     } else {
-        of_cells(context, &filter).await?
+        let (found, all) = of_cells(context, &filter).await?;
+        is_part |= !all;
+        found
     };
     // as in stock, a stale primary is still found by the type that its record has
     tablets.retain(of_type);
     mark_stale_primaries(&mut tablets);
-    if !filter.aliases.is_empty() || !filter.cells.is_empty() {
+    if is_part {
         mark_replaced_primaries(context, &mut tablets).await;
     }
     tablets.sort_by_key(crate::tablet::alias);
@@ -276,8 +280,8 @@ pub(super) async fn read(cells: &Cells, aliases: &[TabletAlias]) -> (Vec<Tablet>
     (tablets, partial)
 }
 
-/// All tablets of the filter's cells and keyspace.
-async fn of_cells(context: &Context, filter: &Filter) -> Result<Vec<Tablet>> {
+/// All tablets of the filter's cells and keyspace, and whether every cell was read.
+async fn of_cells(context: &Context, filter: &Filter) -> Result<(Vec<Tablet>, bool)> {
     cell::check_names(&filter.cells)?;
     let cells = context.topo.cells().await?;
     let names: Vec<&str> = if filter.cells.is_empty() {
@@ -297,14 +301,15 @@ async fn of_cells(context: &Context, filter: &Filter) -> Result<Vec<Tablet>> {
             Err(error) => errors.push(error),
         }
     }
-    let failed = !errors.is_empty() && (filter.strict || errors.len() == names.len());
+    let all = errors.is_empty();
+    let failed = !all && (filter.strict || errors.len() == names.len());
     match errors.into_iter().next() {
         Some(error) if failed => return Err(error.into()),
         Some(error) => tracing::warn!("skipping the tablets of a cell: {error}"),
         None => {}
     }
     found.retain(|tablet| filter.keyspace.is_empty() || tablet.keyspace == filter.keyspace);
-    Ok(found)
+    Ok((found, all))
 }
 
 fn whole(partial: Option<topo::Error>, strict: bool, doing: impl Fn() -> String) -> Result<()> {

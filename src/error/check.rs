@@ -167,6 +167,7 @@ checks! {
     TABLE_ADDED Warns "complete" "the source has got a table since create chose all that there were: no stream brings it (only the verdict asks)";
     SCHEMA_DIFFERS Warns "complete" "columns of source and target differ in type, NULL, collation or number";
     SCHEMA_UNKNOWN Unchecked "complete" "a tablet of the target or of the source did not report its columns";
+    VINDEX_UNREAD Unchecked "complete" "a cell of the source did not report the serving vschema in which its tablets look vindexes up";
     SEQUENCE_MISSING Warns "complete" "an AUTO_INCREMENT column on several shards has no sequence in the vschema, or vtgate would not find it";
     SEQUENCE_LOW Warns "complete" "a sequence would give out ids that the table has already";
     TABLE_UNROUTED Warns "complete" "a table is not in the target's sharded vschema: vtgate will not find it";

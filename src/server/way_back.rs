@@ -10,7 +10,7 @@ use super::advisor::encode;
 use super::span_fields;
 use crate::context::Context;
 use crate::failure::Result;
-use crate::workflow::way_back::{self, StreamTold, Told, prepare};
+use crate::workflow::way_back::{self, Answer, BackStream, prepare};
 
 pub async fn cancel(context: Arc<Context>, request: WayBackRequest) -> Result<WayBackReport> {
     span_fields::workflow(&request.keyspace, &request.workflow);
@@ -39,7 +39,7 @@ pub async fn status(context: &Context, request: WayBackRequest) -> Result<WayBac
     Ok(report(way_back::status::status(context, (&request.keyspace, &request.workflow)).await?))
 }
 
-fn report(told: Told) -> WayBackReport {
+fn report(told: Answer) -> WayBackReport {
     WayBackReport {
         phase: told.phase.to_owned(),
         clear: told.clear,
@@ -51,8 +51,8 @@ fn report(told: Told) -> WayBackReport {
     }
 }
 
-fn stream(told: StreamTold) -> way_back_report::Stream {
-    let StreamTold { id, from_shard, to_shard, state, message, position, lag } = told;
+fn stream(told: BackStream) -> way_back_report::Stream {
+    let BackStream { id, from_shard, to_shard, state, message, position, lag } = told;
     let (state, lag) = (state.to_owned(), lag.unwrap_or(-1));
     way_back_report::Stream { id, from_shard, to_shard, state, message, position, lag }
 }

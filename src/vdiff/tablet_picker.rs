@@ -18,7 +18,7 @@ use crate::tablet::{self, alias};
 use crate::topo::cell::Aliases;
 use crate::topo::{self, Record, Topo, paths};
 use crate::workflow::findings::Report;
-use crate::workflow::plan::picking::{Candidates, Lack};
+use crate::workflow::plan::picking::{Candidates, NoTablet};
 use crate::workflow::streams::{KeyspaceTablets, Origin};
 use crate::workflow::tablet_types::{cell, is_one_of, name};
 
@@ -165,7 +165,7 @@ impl Side {
             let here: Vec<&Tablet> = of_types().filter(|t| everywhere || looked.contains(cell(t))).collect();
             if here.is_empty() {
                 let cells = if given.is_empty() { "all".to_owned() } else { given.join(",") };
-                let lack = Lack {
+                let lack = NoTablet {
                     reason: Reason::NO_TABLET_TO_COMPARE,
                     purpose: "compare rows from",
                     side: self.which,

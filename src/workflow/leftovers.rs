@@ -194,7 +194,7 @@ async fn in_keyspace(
     let prefix = format!("{}/{name}/", paths::NAMED_LOCKS);
     let of_keyspace = named.iter().filter(|node| node.path.starts_with(&prefix)).chain(&held);
     let mut found = locks::judge(context, of_keyspace).await?;
-    let seen = tablets::Seen::read(context, &target).await;
+    let seen = tablets::KeyspaceAnswers::read(context, &target).await;
     found.extend(seen.judge(&target, &records));
     let busy: BTreeSet<&str> =
         named.iter().filter_map(|node| node.path.strip_prefix(&prefix)?.split('/').next()).collect();

@@ -25,7 +25,7 @@ use crate::workflow::streams::{Keyspace, KeyspaceTablets};
 use crate::workflow::writes::delete::delete_streams;
 use crate::workflow::writes::denied::{NOT_STOPPED, as_read, hand_over, lift, with_primaries_kept};
 use crate::workflow::writes::freeze;
-use crate::workflow::writes::refresh::Missed;
+use crate::workflow::writes::refresh::UnawareReplica;
 use crate::workflow::writes::streams::{each, state_change};
 use crate::workflow::{Error, Result, overrides};
 
@@ -136,7 +136,7 @@ impl Removal<'_> {
     }
 
     /// Runs the steps. Answers the replicas that have not heard that tables are not denied any more.
-    pub async fn run(mut self) -> Result<Vec<Missed>> {
+    pub async fn run(mut self) -> Result<Vec<UnawareReplica>> {
         let mut missed = Vec::new();
         let steps = self.traces.steps(&self.target().keyspace, self.workflow);
         let marks = steps.contains(&Step::MarkCancelling);
@@ -156,7 +156,7 @@ impl Removal<'_> {
         Ok(missed)
     }
 
-    async fn lift_denied(&self) -> Result<Vec<Missed>> {
+    async fn lift_denied(&self) -> Result<Vec<UnawareReplica>> {
         let Self { context, lock, found, workflow, traces } = self;
         let target = self.target();
         if traces.handed_over {

@@ -14,7 +14,7 @@ use crate::topo::{self, Lock, LockRequest, paths};
 use crate::workflow::leftovers::locks;
 use crate::workflow::streams::{Keyspace, ShardWorkflow};
 use crate::workflow::writes::thaw;
-use crate::workflow::{Error, Result, names, overrides};
+use crate::workflow::{Error, Result, names, overrides, record};
 
 /// The name of the lock of a change; stock takes none.
 const ACTION: &str = "WorkflowUpdate";
@@ -41,6 +41,9 @@ pub async fn update(
     names::check_workflow(&request.workflow)?;
     let loaded = load(context, keyspace, &request.shards).await?;
     loaded.refuse_unrecorded(context, &request.workflow).await?;
+    if request.state == Some(State::Running.into()) {
+        refuse_cancelling(context, keyspace, &request.workflow).await?;
+    }
     let rows = loaded.workflows(context, std::slice::from_ref(&request.workflow)).await;
     let migrates = |row: &ShardWorkflow| row.found.workflow_type() == VReplicationWorkflowType::Migrate;
     let is_ours = rows.as_ref().map_or(true, |rows| rows.iter().any(migrates));
@@ -65,6 +68,22 @@ pub async fn update(
     }
     changed.sort_by(|a, b| (&a.0.cell, a.0.uid).cmp(&(&b.0.cell, b.0.uid)));
     Ok(changed)
+}
+
+/// Refuses to start what a cancel has begun to take away: the tables may be somebody else's by now, made anew under the same names.
+async fn refuse_cancelling(context: &Context, keyspace: &str, workflow: &str) -> Result<()> {
+    let stored = record::find(context.topo.global(), keyspace, workflow).await?;
+    if !stored.is_some_and(|stored| stored.facts.cancelling) {
+        return Ok(());
+    }
+    let text = format!(
+        "cannot start workflow {workflow} in keyspace {keyspace}: its cancel has begun, and rows of its tables are gone or may be"
+    );
+    let help = format!(
+        "repeat it: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel; or end it and keep its tables: Workflow \
+         --keyspace {keyspace} delete --workflow {workflow} --keep-data"
+    );
+    Err(Error::precondition(Reason::CANCEL_HAS_BEGUN, text, help))
 }
 
 /// Spells what a request says nothing of as tablets read it.

@@ -31,7 +31,7 @@ use crate::workflow::{Error, Result};
 
 /// What is told of a way back.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub struct Answer {
     /// As [`Phase::word`] has it; empty when there is none any more.
     pub phase: &'static str,
     /// True when nothing blocks.
@@ -40,14 +40,14 @@ pub struct Told {
     pub report: Report,
     /// What would be done.
     pub steps: Vec<String>,
-    pub streams: Vec<StreamTold>,
+    pub streams: Vec<BackStream>,
     /// What the last VDiff of its streams found, in one sentence; empty when it was not looked at.
     pub vdiff: String,
 }
 
 /// A stream of a way back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamTold {
+pub struct BackStream {
     pub id: i32,
     /// The target's shard.
     pub from_shard: String,

@@ -5,6 +5,7 @@ mod cancels;
 pub mod complete;
 mod complete_handover;
 mod creates;
+mod cut_off;
 mod denials;
 mod earlier;
 mod endings;

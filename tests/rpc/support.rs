@@ -11,7 +11,7 @@ pub mod stock;
 pub mod vdiff_rig;
 pub mod vdiff_tablet;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use prost::Message;
@@ -23,6 +23,8 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Status};
 use tower::util::MapRequestLayer;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use vtmigrated::context::{Context, Options};
 use vtmigrated::server::layers::call::CallLayer;
 use vtmigrated::server::layers::compression::CompressionLayer;
@@ -290,10 +292,10 @@ impl Log {
         let log = Self::default();
         let writer = log.clone();
         let format = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        let guard = tracing::subscriber::set_default(format.finish());
-        // what another thread met for the first time just now it may take for something that nobody listens to
-        tracing::callsite::rebuild_interest_cache();
-        (log, guard)
+        // with one subscriber alone, what another thread meets first counts as something that nobody listens to
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::new()));
+        (log, tracing::subscriber::set_default(format.finish()))
     }
 
     pub fn text(&self) -> String {

@@ -143,7 +143,21 @@ impl Evidence<'_> {
         let serving = self.source.as_ref().map(|source| source.serving.as_slice()).unwrap_or_default();
         let sources = self.rows.iter().flat_map(|row| &row.found.streams).filter_map(|stream| stream.bls.as_ref());
         let against = vindexes::Against { target, source_keyspace: &self.origin.keyspace, serving };
-        vindexes::vindexes(sources, &against)
+        let mut found = vindexes::vindexes(sources, &against);
+        if streams::choose_rows(self.rows) {
+            let unread = self.source.as_ref().map(|source| source.unread.as_slice()).unwrap_or_default();
+            found.extend(unread.iter().map(|(cell, why)| {
+                let subject = format!("cell {cell} of mount {}", self.origin.mount);
+                let text = format!("whether its tablets read the streams' vindexes as before is not known: {why}");
+                Finding::new(
+                    &check::VINDEX_UNREAD,
+                    subject,
+                    text,
+                    "see that the topology of the cell answers, then ask again",
+                )
+            }));
+        }
+        found
     }
 
     /// Streams that have applied what the source has lost. It seems so, too, of one that went on after the source was asked: where

@@ -167,7 +167,7 @@ async fn primary(context: &Context, keyspace: &str, shard: &str) -> Result<vtmig
 async fn rows_locked(context: &Context, keyspace: &str, shard: &str, kind: tablets::Kind, lock: &Lock) -> Result<()> {
     let target = Keyspace::read(context, keyspace).await?;
     let on = target.shards.iter().find(|s| s.name == shard).ok_or_else(changed)?.primary()?;
-    let seen = async { Ok::<_, Error>(tablets::Seen::read(context, &target).await) };
+    let seen = async { Ok::<_, Error>(tablets::KeyspaceAnswers::read(context, &target).await) };
     let (seen, records) = try_join(seen, record::all(context.topo.global())).await?;
     let records: Vec<&Known> = records.iter().filter(|(of, _, _)| of == keyspace).collect();
     if seen.needed(&target, shard, kind, &records).is_some() {

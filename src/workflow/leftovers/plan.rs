@@ -8,7 +8,7 @@ use vtmigrated_proto::vschema::Keyspace as VSchema;
 
 use crate::context::Context;
 use crate::workflow::record::Facts;
-use crate::workflow::removal::claim::{self, Claim, Held, Kept, Known as Claimed};
+use crate::workflow::removal::claim::{self, Claim, ClaimInputs, KeptTable, TableContents};
 use crate::workflow::removal::others::Others;
 use crate::workflow::removal::{Tables, entries};
 use crate::workflow::streams::{Keyspace, ShardWorkflow, has_copied};
@@ -25,7 +25,7 @@ pub struct Plan {
     /// Empty tables that create made, and those that were made anew.
     pub tables: Vec<(String, Tables)>,
     /// Tables that stay, for nothing proves that they are the workflow's.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptTable>,
     /// Denied tables that create added.
     pub denied: ByShard,
     /// Those of them that another workflow works on: only this record tells whose they are, so it must stay.
@@ -37,7 +37,7 @@ pub struct Plan {
 /// Which of the tables that a record tells of are there, and which of those hold rows, by shard.
 #[derive(Clone, Debug, Default)]
 pub struct Remains {
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<String, TableContents>,
 }
 
 impl Remains {
@@ -80,7 +80,7 @@ impl Plan {
         others: &Others,
         vschema: &VSchema,
     ) -> Self {
-        let claimed = Claimed { target, rows, facts: Some(facts), tables: &facts.tables };
+        let claimed = ClaimInputs { target, rows, facts: Some(facts), tables: &facts.tables };
         let claim = Claim::of(claimed, &remains.held);
         let kept = claim.kept.into_iter().chain(claim.left).collect();
         let mut plan = Self { kept, ..Self::default() };

@@ -77,14 +77,14 @@ struct OfTablet {
 }
 
 /// What the primaries of a keyspace say.
-pub struct Seen {
+pub struct KeyspaceAnswers {
     pub rows: Vec<ShardWorkflow>,
     /// True when every shard of the keyspace has told of its workflows; one that was [left out](Keyspace::answering) is none of them.
     pub all_answered: bool,
     shards: Vec<(String, Result<OfTablet, String>)>,
 }
 
-impl Seen {
+impl KeyspaceAnswers {
     /// Asks all primaries: one wave.
     pub async fn read(context: &Context, target: &Keyspace) -> Self {
         let asked = target.shards.iter().map(|shard| async move {

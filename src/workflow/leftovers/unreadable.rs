@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use vtmigrated_proto::binlogdata::VReplicationWorkflowType;
 
 use super::clean::changed;
-use super::tablets::Seen;
+use super::tablets::KeyspaceAnswers;
 use super::{Action, Leftover};
 use crate::context::Context;
 use crate::error::check;
@@ -17,7 +17,7 @@ use crate::workflow::streams::{Keyspace, ShardWorkflow, brought};
 
 /// What there is to tell of a record that cannot be read. It can be cleaned where no stream of its workflow is left: nothing but
 /// denied tables may be of it then.
-pub fn judge(target: &Keyspace, workflow: &str, why: &str, seen: &Seen) -> Leftover {
+pub fn judge(target: &Keyspace, workflow: &str, why: &str, seen: &KeyspaceAnswers) -> Leftover {
     let keyspace = target.name.as_str();
     let finding = |cause: String, fix: String| {
         let finding = Finding::new(&check::RECORD_UNREADABLE, format!("workflow {keyspace}.{workflow}"), cause, fix);

@@ -16,14 +16,14 @@ use crate::workflow::names::{self, back};
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::way_back::Phase;
 use crate::workflow::record::{self, Facts, unreadable};
-use crate::workflow::removal::claim::{Claim, Kept, Known};
+use crate::workflow::removal::claim::{Claim, ClaimInputs, KeptTable};
 use crate::workflow::removal::ownership::Doubt;
 use crate::workflow::removal::quiet::{quieten, restart};
 use crate::workflow::removal::{CreatedObjects, Removal, Tables, adopt, entries};
 use crate::workflow::streams::ShardWorkflow;
 use crate::workflow::traffic::{self, Rules};
 use crate::workflow::writes::locks::{DELETE_ACTION, locks};
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 use crate::workflow::{Error, Result, way_back};
 
 /// How long the source may take to let a way back go.
@@ -101,7 +101,7 @@ async fn read(context: &Context, arguments: &Arguments) -> Result<(ExistingWorkf
 struct Planned {
     traces: CreatedObjects,
     /// Tables that stay, for nothing proves whose they are: empty ones, and those that somebody made anew meanwhile.
-    left: Vec<Kept>,
+    left: Vec<KeptTable>,
 }
 
 /// What is taken away.
@@ -129,7 +129,7 @@ async fn plan(context: &Context, found: &ExistingWorkflow, rules: &Rules, argume
     }
     let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
     let tables = found.tables();
-    let known = Known { target, rows: &rows, facts, tables: &tables };
+    let known = ClaimInputs { target, rows: &rows, facts, tables: &tables };
     let claim = Claim::read(context, known).await?;
     if claim.kept.is_empty() {
         let mut traces = traces(found, claim.tables, &claim.left, false);
@@ -179,7 +179,7 @@ async fn made_anew(context: &Context, found: &ExistingWorkflow) -> Result<Vec<(S
     let facts = Facts { handed_over: false, ..facts.clone() };
     let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
     let tables = found.tables();
-    let known = Known { target: &found.target.keyspace, rows: &rows, facts: Some(&facts), tables: &tables };
+    let known = ClaimInputs { target: &found.target.keyspace, rows: &rows, facts: Some(&facts), tables: &tables };
     let only = |(shard, Tables { anew, .. }): (String, Tables)| (shard, Tables { anew, ..Tables::default() });
     Ok(Claim::of_kept(context, known).await?.tables.into_iter().map(only).collect())
 }
@@ -200,7 +200,7 @@ fn keeps_data(keyspace: &str, workflow: &str) -> Error {
     Error::precondition(Reason::DELETE_HAS_BEGUN, text, help)
 }
 
-fn not_owned(found: &ExistingWorkflow, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[Kept]) -> Error {
+fn not_owned(found: &ExistingWorkflow, Arguments { keyspace, workflow, .. }: &Arguments, kept: &[KeptTable]) -> Error {
     let begins = if found.rows.is_empty() {
         format!("no streams found in keyspace {keyspace} for {workflow}: only its record is left")
     } else {
@@ -211,7 +211,7 @@ fn not_owned(found: &ExistingWorkflow, Arguments { keyspace, workflow, .. }: &Ar
         "to end it and keep its tables: Workflow --keyspace {keyspace} delete --workflow {workflow} --keep-data; then drop \
          by hand what nobody needs"
     );
-    let violation = |kept: &Kept| {
+    let violation = |kept: &KeptTable| {
         let subject = format!("table {} on shard {keyspace}/{}", kept.table, kept.shard);
         Violation { reason: Reason::TABLES_NOT_OWNED, subject, text: kept.reason.to_string() }
     };
@@ -234,7 +234,7 @@ async fn cancel_locked(context: &Context, arguments: &Arguments, lock: &Lock) ->
     };
     let Planned { traces, left } = planned;
     let removal = Removal { context, lock, found: &found, workflow: &arguments.workflow, traces };
-    let missed = Missed::told(&removal.run().await?, refresh::DENIES_STILL);
+    let missed = UnawareReplica::told(&removal.run().await?, refresh::DENIES_STILL);
     let way_back = without_way_back(context, &found, arguments, lock).await;
     let shards = found.target.keyspace.shards.iter().enumerate();
     let detail = |(at, shard): (usize, &crate::workflow::streams::TargetShard)| TabletInfo {
@@ -263,7 +263,10 @@ async fn without_way_back(context: &Context, found: &ExistingWorkflow, arguments
     let taken = tokio::time::timeout(WAY_BACK, way_back::cancel::taken_away(context, names, facts.clone(), lock)).await;
     let why = match taken {
         Ok(Ok((missed, stays))) => {
-            return format!("; its way back is taken away, too{stays}{}", Missed::told(&missed, refresh::DENIES_STILL));
+            return format!(
+                "; its way back is taken away, too{stays}{}",
+                UnawareReplica::told(&missed, refresh::DENIES_STILL)
+            );
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the source did not answer within {} s", WAY_BACK.as_secs()),
@@ -301,7 +304,12 @@ fn added(found: &ExistingWorkflow, keep_data: bool) -> &[String] {
     }
 }
 
-fn traces(found: &ExistingWorkflow, tables: Vec<(String, Tables)>, left: &[Kept], keep_data: bool) -> CreatedObjects {
+fn traces(
+    found: &ExistingWorkflow,
+    tables: Vec<(String, Tables)>,
+    left: &[KeptTable],
+    keep_data: bool,
+) -> CreatedObjects {
     let with_rows = |at: usize| found.rows.iter().any(|row| row.shard == at);
     let shards = found.target.keyspace.shards.iter().enumerate();
     let left: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
@@ -322,13 +330,13 @@ fn traces(found: &ExistingWorkflow, tables: Vec<(String, Tables)>, left: &[Kept]
     }
 }
 
-fn summary(found: &ExistingWorkflow, arguments: &Arguments, left: &[Kept]) -> String {
+fn summary(found: &ExistingWorkflow, arguments: &Arguments, left: &[KeptTable]) -> String {
     let Arguments { keyspace, workflow, keep_data, .. } = arguments;
     let staying: BTreeSet<&String> = left.iter().map(|left| &left.table).collect();
     let tables = found.origin.tables.iter().filter(|table| *keep_data || !staying.contains(table)).count();
     let data = if *keep_data { "kept" } else { "removed" };
-    let is_anew = |left: &&Kept| matches!(left.reason, Doubt::MadeSince | Doubt::NotNoted);
-    let (anew, empty): (Vec<&Kept>, Vec<&Kept>) = left.iter().partition(is_anew);
+    let is_anew = |left: &&KeptTable| matches!(left.reason, Doubt::MadeSince | Doubt::NotNoted);
+    let (anew, empty): (Vec<&KeptTable>, Vec<&KeptTable>) = left.iter().partition(is_anew);
     let left = [("left, empty", empty), ("left", anew)].map(|(what, tables)| match tables.is_empty() {
         true => String::new(),
         false => format!("; {what}: {}", names::some(&tables, "; ")),

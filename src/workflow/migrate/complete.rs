@@ -17,7 +17,7 @@ use crate::workflow::record::{self, Facts, Stored};
 use crate::workflow::way_back::kept_out;
 use crate::workflow::way_back::opening::{self, Opening};
 use crate::workflow::writes::locks::{COMPLETE_ACTION, locks};
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 use crate::workflow::writes::{delete, denied, freeze};
 use crate::workflow::{Error, Result, names, readiness, removal};
 use step::Step;
@@ -43,10 +43,10 @@ pub struct Completed {
 
 /// What complete has to tell when it is done, for nothing else of the workflow is left to tell.
 #[derive(Default)]
-struct Told {
+struct CompleteNotes {
     ignored: Vec<Finding>,
     unchecked: Vec<Finding>,
-    missed: Vec<Missed>,
+    missed: Vec<UnawareReplica>,
     /// Tables that stay denied to clients, in words.
     denied: String,
     /// Diffs under way that were stopped, for they start streams again.
@@ -111,7 +111,7 @@ pub async fn complete(context: &Context, arguments: &Arguments) -> Result<Comple
     Ok(done.completed(keyspace, workflow, &told(&cells)))
 }
 
-impl Told {
+impl CompleteNotes {
     /// The answer.
     fn completed(&self, keyspace: &str, workflow: &str, cells: &str) -> Completed {
         let texts = |findings: &[Finding]| {
@@ -130,7 +130,7 @@ impl Told {
             }
         }
         let remarked: String = remarks.iter().map(|remark| format!("; {remark}")).collect();
-        let missed = Missed::told(&self.missed, refresh::DENIES_STILL);
+        let missed = UnawareReplica::told(&self.missed, refresh::DENIES_STILL);
         let summary = format!(
             "Successfully completed the {workflow} workflow in the {keyspace} keyspace{remarked}{}{cells}{missed}",
             self.way_back
@@ -181,11 +181,11 @@ async fn complete_locked(
     (keyspace, workflow): (&str, &str),
     (source, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
-) -> Result<Told> {
+) -> Result<CompleteNotes> {
     if let Err(error) = refuse(&found, workflow) {
         return Err(opening::left_denied(context, (keyspace, workflow), error).await);
     }
-    let mut told = Told { denied: found.stay_denied(), ..Told::default() };
+    let mut told = CompleteNotes { denied: found.stay_denied(), ..CompleteNotes::default() };
     let mut opening = match found.to_open() {
         Some(facts) => Some(Box::pin(Opening::begin(context, (keyspace, workflow), facts, Some(&found), lock)).await),
         None => None,
@@ -246,7 +246,7 @@ async fn run(
     found: &ExistingWorkflow,
     workflow: &str,
     lock: &Lock,
-    (opening, told): (&mut Option<Opening<'_>>, &mut Told),
+    (opening, told): (&mut Option<Opening<'_>>, &mut CompleteNotes),
 ) -> Result<()> {
     for step in step::steps(found, workflow)? {
         tracing::info!(step = %step, "complete");
@@ -274,7 +274,7 @@ async fn take(
     found: &ExistingWorkflow,
     workflow: &str,
     lock: &Lock,
-    (step, opening, told): (&Step, &mut Option<Opening<'_>>, &mut Told),
+    (step, opening, told): (&Step, &mut Option<Opening<'_>>, &mut CompleteNotes),
 ) -> Result<()> {
     match (step, opening.as_mut()) {
         (Step::NotePositions { .. }, Some(opening)) => Box::pin(opening.note(&found.target.keyspace, lock)).await,
@@ -290,7 +290,7 @@ async fn execute(
     found: &ExistingWorkflow,
     workflow: &str,
     lock: &Lock,
-    (step, opening, told): (&Step, Option<&mut Opening<'_>>, &mut Told),
+    (step, opening, told): (&Step, Option<&mut Opening<'_>>, &mut CompleteNotes),
 ) -> Result<()> {
     let global = context.topo.global();
     let target = &found.target;

@@ -28,7 +28,7 @@ use crate::workflow::plan::arguments::Arguments;
 use crate::workflow::reads::clusters;
 use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::writes::locks::{CREATE_ACTION, locks};
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 use crate::workflow::{Error, Result, names, status};
 use examine::Examined;
 
@@ -119,7 +119,7 @@ async fn create_locked(
         answer.traffic_state.push_str(&format!("\nWarning {}: {error}; {fix}", error.reason()));
     }
     answer.traffic_state.push_str(&batching::reads_text(situation.sides()));
-    answer.traffic_state.push_str(&Missed::told(&creation.missed(), refresh::DENIES_NOT_YET));
+    answer.traffic_state.push_str(&UnawareReplica::told(&creation.missed(), refresh::DENIES_NOT_YET));
     answer.traffic_state.push_str(&passed_over(&situation.target.keyspace.cells));
     Ok(with_warnings(answer, &with_late_cells(report, situation)))
 }

@@ -80,7 +80,7 @@ pub fn cells(
     let refusals = refusals.map(|(shard, looked)| {
         let looked: Vec<&str> = looked.into_iter().collect();
         let cells = format!("{} of the source", if looked.is_empty() { "none".to_owned() } else { looked.join(",") });
-        let lack = Lack {
+        let lack = NoTablet {
             reason: Reason::NO_SOURCE_TABLET,
             purpose: "stream from",
             side: "source",
@@ -94,7 +94,7 @@ pub fn cells(
 }
 
 /// What was looked for in a shard that has no such tablet, and how the refusal speaks of it.
-pub(crate) struct Lack<'a> {
+pub(crate) struct NoTablet<'a> {
     pub reason: Reason,
     /// What a tablet is looked for to do.
     pub purpose: &'static str,
@@ -134,8 +134,8 @@ impl<'a> Candidates<'a> {
     }
 
     /// The refusal of a shard where nothing can be picked: what it has, and the flag that would do.
-    pub(crate) fn nothing_to_pick(&self, shard: &str, lack: &Lack<'_>) -> Error {
-        let Lack { reason, purpose, side, types, cells, flag } = *lack;
+    pub(crate) fn nothing_to_pick(&self, shard: &str, lack: &NoTablet<'_>) -> Error {
+        let NoTablet { reason, purpose, side, types, cells, flag } = *lack;
         let there = self.tablets.get(shard).map(Vec::as_slice).unwrap_or_default();
         let shown = |t: &Tablet| format!("{} ({})", tablet::alias(t), name(t.r#type()));
         let list: Vec<String> = there.iter().map(shown).collect();

@@ -81,7 +81,7 @@ pub async fn source(topo: &Topo, keyspace: &str) -> Result<Source> {
         let text = format!("{keyspace} has no serving shards");
         return Err(Error::precondition(Reason::NO_SERVING_SHARDS, text, "its shards need a primary that serves"));
     }
-    let loaded = KeyspaceTablets::from_records(keyspace, serving_shards, cells).await?;
+    let loaded = KeyspaceTablets::from_records(keyspace, serving_shards, cells).await?.in_use();
     Ok(Source {
         keyspace: loaded.keyspace,
         created,

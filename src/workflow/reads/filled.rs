@@ -14,7 +14,7 @@ use crate::workflow::{Error, Result};
 
 /// The rows that a look for rows sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::workflow) enum Which {
+pub(in crate::workflow) enum Visibility {
     Committed,
     /// Those of transactions that have not ended yet, too: it waits for their ends. Denied tables keep statements out, and
     /// not the ends of transactions.
@@ -27,7 +27,7 @@ pub(in crate::workflow) async fn with_rows(
     context: &Context,
     tablet: &Tablet,
     tables: &[&String],
-    which: Which,
+    which: Visibility,
 ) -> Result<Vec<String>> {
     match look(context, tablet, tables, which).await {
         Err(error) if error.is_missing_table() && tables.len() == 1 => Ok(Vec::new()),
@@ -47,7 +47,7 @@ async fn look_if_there(
     context: &Context,
     tablet: &Tablet,
     one: &[&String],
-    which: Which,
+    which: Visibility,
 ) -> tablet::Result<Vec<String>> {
     match look(context, tablet, one, which).await {
         Err(error) if error.is_missing_table() => Ok(Vec::new()),
@@ -56,10 +56,15 @@ async fn look_if_there(
 }
 
 /// The same of tables that are there.
-async fn look(context: &Context, tablet: &Tablet, tables: &[&String], which: Which) -> tablet::Result<Vec<String>> {
+async fn look(
+    context: &Context,
+    tablet: &Tablet,
+    tables: &[&String],
+    which: Visibility,
+) -> tablet::Result<Vec<String>> {
     let lock = match which {
-        Which::Committed => "",
-        Which::UnderWay => " lock in share mode",
+        Visibility::Committed => "",
+        Visibility::UnderWay => " lock in share mode",
     };
     let ask = |(number, table): (usize, &&String)| {
         format!("select {number} from (select 1 from {} limit 1{lock}) as t{number}", quote::identifier(table))
@@ -81,7 +86,7 @@ async fn look(context: &Context, tablet: &Tablet, tables: &[&String], which: Whi
 const AT_ONCE: usize = 200;
 
 /// Those of some tables that hold rows. One statement after the other: MySQL gets no crowd of connections.
-pub async fn filled(context: &Context, on: &Tablet, tables: &[String], which: Which) -> Result<BTreeSet<String>> {
+pub async fn filled(context: &Context, on: &Tablet, tables: &[String], which: Visibility) -> Result<BTreeSet<String>> {
     let tables: Vec<&String> = tables.iter().collect();
     let mut filled = BTreeSet::new();
     for some in tables.chunks(AT_ONCE) {

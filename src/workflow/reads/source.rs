@@ -16,6 +16,7 @@ use super::found::ExistingWorkflow;
 use super::replicas::{self, SourceTopology, Suspect};
 use super::{clusters, columns as column_reads, sizes_now};
 use crate::context::Context;
+use crate::deadline;
 use crate::gtid::{GtidSet, Position};
 use crate::sql::rows;
 use crate::tablet;
@@ -46,6 +47,12 @@ pub struct Ask {
     pub target: String,
     /// Bound of the topology, and of each thing that the tablets are asked.
     pub within: Duration,
+}
+
+impl Ask {
+    fn names(&self, shard: &str) -> bool {
+        self.shards.iter().any(|named| named == shard)
+    }
 }
 
 /// Without views.
@@ -91,7 +98,10 @@ pub async fn read(context: &Context, ask: &Ask, record: Option<&ExternalVitessCl
     let tablets = tablets(&ask.keyspace, &names, &cells, ask.within);
     let answers = async {
         let primaries = Keyspace::with_primaries(&ask.keyspace, records.clone(), cells.clone());
-        let asked = bounded(ask.within, async { primaries.await.map_err(|e| e.to_string()) }).await?;
+        // a cell that says nothing is left out before that, and keeps no other from telling
+        let primaries = deadline::within(Some(deadline::now() + ask.within), primaries);
+        let asked = bounded(ask.within * 5 / 4, async { primaries.await.map_err(|e| e.to_string()) }).await?;
+        let asked = in_use(asked, ask);
         Ok::<_, String>((answers(context, ask, &topo, &asked).await, asked))
     };
     let (tablets, answers) = join(tablets, answers).await;
@@ -143,7 +153,7 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         let stalled = replicas::look(context, &around, &ask.streams, &shards, ask.within).boxed().await;
         (shards, stalled)
     };
-    let ((mut shards, stalled), columns, sizes, inventory, serving) =
+    let ((mut shards, stalled), columns, sizes, inventory, (serving, unread)) =
         join5(replicating, columns, sizes, inventory, serving).await;
     let missing = ask.shards.iter().filter(|name| !asked.shards.iter().any(|shard| shard.name == **name));
     shards.extend(missing.map(|name| SourceShard {
@@ -155,7 +165,7 @@ async fn answers(context: &Context, ask: &Ask, topo: &Topo, asked: &Keyspace) ->
         keeps: None,
         server: None,
     }));
-    Source { shards, columns, sizes, inventory, stalled, serving, created: None }
+    Source { shards, columns, sizes, inventory, stalled, serving, unread, created: None }
 }
 
 /// The tablets of some shards in the cells that tell in time, by shard: two waves. The graph of a cell names its own tablets, so
@@ -176,12 +186,25 @@ async fn tablets(keyspace: &str, shards: &[&str], cells: &Cells, within: Duratio
     found
 }
 
-/// The serving vschema of each cell that tells it in time.
-async fn serving(cells: &Cells, within: Duration) -> Vec<SrvVSchema> {
-    let reads = cells
-        .iter()
-        .map(|(_, cell)| bounded(within, async move { topo::srv_vschema::get(cell).await.map_err(|e| e.to_string()) }));
-    join_all(reads).await.into_iter().flatten().map(|record| record.value).collect()
+/// The serving vschema of each cell that tells it in time, and why the others do not. One that has none is neither.
+async fn serving(cells: &Cells, within: Duration) -> (Vec<SrvVSchema>, Vec<(String, String)>) {
+    let reads = cells.iter().map(|(name, cell)| async move {
+        let read = async {
+            match topo::srv_vschema::get(cell).await {
+                Err(error) if error.is_no_node() => Ok(None),
+                read => read.map(Some).map_err(|e| e.to_string()),
+            }
+        };
+        (name.to_owned(), bounded(within, read).await)
+    });
+    let (mut told, mut unread) = (Vec::new(), Vec::new());
+    for (cell, read) in join_all(reads).await {
+        match read {
+            Ok(found) => told.extend(found.map(|record| record.value)),
+            Err(why) => unread.push((cell, why)),
+        }
+    }
+    (told, unread)
 }
 
 /// An answer within a bound, or a text that names the bound.
@@ -199,10 +222,21 @@ async fn shards(topo: &Topo, ask: &Ask) -> Result<(Vec<Record<Shard>>, Cells, Op
     let keyspace = topo.global().find(&path);
     let read = try_join3(topo::shard::all(topo.global(), &ask.keyspace), topo.cells(), keyspace).await;
     let (mut records, cells, keyspace) = read.map_err(|e| e.to_string())?;
-    let named = |name: &str| ask.shards.iter().any(|shard| shard == name);
-    records.retain(|record| record.value.is_primary_serving || named(topo::shard::name(record)));
+    let serving = topo::shard::serving(records.clone());
+    let serves = |name: &str| serving.iter().any(|record| topo::shard::name(record) == name);
+    records.retain(|record| serves(topo::shard::name(record)) || ask.names(topo::shard::name(record)));
     records.sort_by_key(|record| !record.value.is_primary_serving);
     Ok((records, cells, keyspace.map(|node| node.created)))
+}
+
+/// Without shards that are not [in use](Keyspace::in_use) and that nobody named, as create reads the source.
+fn in_use(mut asked: Keyspace, ask: &Ask) -> Keyspace {
+    let ranges = asked.served();
+    asked.shards.retain(|shard| {
+        let may_serve = shard.is_alive() || shard.unread.is_some() || !shard.overlaps(&ranges);
+        may_serve || ask.names(&shard.name)
+    });
+    asked
 }
 
 /// What a primary has executed.

@@ -9,7 +9,7 @@ use vtmigrated_proto::topodata::Tablet;
 use super::ownership::{self, Denied, Doubt, Evidence, Fate, Record, Rows, Stream};
 use super::{Tables, made};
 use crate::context::Context;
-use crate::workflow::reads::filled::{Which, filled};
+use crate::workflow::reads::filled::{Visibility, filled};
 use crate::workflow::reads::{denial, journal};
 use crate::workflow::record::Facts;
 use crate::workflow::record::made_at::Noted;
@@ -18,7 +18,7 @@ use crate::workflow::{Error, Result};
 
 /// What is known of a workflow on the target.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct ClaimInputs<'a> {
     pub target: &'a Keyspace,
     /// Its streams, and no others.
     pub rows: &'a [&'a ShardWorkflow],
@@ -29,13 +29,13 @@ pub struct Known<'a> {
 
 /// A table that stays where it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kept {
+pub struct KeptTable {
     pub table: String,
     pub shard: String,
     pub reason: Doubt,
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for KeptTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on shard {}: {}", self.table, self.shard, self.reason)
     }
@@ -47,21 +47,21 @@ pub struct Claim {
     /// By shard, in the order of the shards.
     pub tables: Vec<(String, Tables)>,
     /// Tables that cannot be proven to be the workflow's.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptTable>,
     /// The same of empty ones, and of those that may have been made since a cancel began: nothing is lost by them.
-    pub left: Vec<Kept>,
+    pub left: Vec<KeptTable>,
 }
 
 /// What is in the tables of a shard; those that are not named are not there.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct TableContents {
     pub empty: BTreeSet<String>,
     pub filled: BTreeSet<String>,
     /// When they were made, in seconds since the epoch, where MySQL tells it.
     pub made: BTreeMap<String, i64>,
 }
 
-impl Held {
+impl TableContents {
     /// True for a table that is there.
     pub fn is_there(&self, table: &str) -> bool {
         self.empty.contains(table) || self.filled.contains(table)
@@ -74,7 +74,7 @@ impl Claim {
     ///
     /// # Errors
     /// A tablet that has to tell what is in its tables, or whether it denies them, and does not.
-    pub async fn read(context: &Context, known: Known<'_>) -> Result<Self> {
+    pub async fn read(context: &Context, known: ClaimInputs<'_>) -> Result<Self> {
         Self::judge(context, known, true).await
     }
 
@@ -82,11 +82,11 @@ impl Claim {
     ///
     /// # Errors
     /// A tablet that has to tell what is in its tables and does not.
-    pub async fn of_kept(context: &Context, known: Known<'_>) -> Result<Self> {
+    pub async fn of_kept(context: &Context, known: ClaimInputs<'_>) -> Result<Self> {
         Self::judge(context, known, false).await
     }
 
-    async fn judge(context: &Context, known: Known<'_>, asks: bool) -> Result<Self> {
+    async fn judge(context: &Context, known: ClaimInputs<'_>, asks: bool) -> Result<Self> {
         let mut shards: Vec<OfShard<'_>> = OfShard::all(known);
         if let Some(facts) = known.facts {
             let doubtful = shards.iter_mut().filter(|of| of.unaware);
@@ -112,8 +112,8 @@ impl Claim {
     }
 
     /// The same for tables that were looked at before, by shard.
-    pub fn of(known: Known<'_>, held: &BTreeMap<String, Held>) -> Self {
-        let none = Held::default();
+    pub fn of(known: ClaimInputs<'_>, held: &BTreeMap<String, TableContents>) -> Self {
+        let none = TableContents::default();
         let mut claim = Self::default();
         for of in OfShard::all(known) {
             of.judge(known.tables, Some(held.get(&of.shard.name).unwrap_or(&none)), &mut claim);
@@ -126,13 +126,13 @@ impl Claim {
 ///
 /// # Errors
 /// The tablet's.
-pub async fn look(context: &Context, on: &Tablet, tables: &[String]) -> Result<Held> {
+pub async fn look(context: &Context, on: &Tablet, tables: &[String]) -> Result<TableContents> {
     let there = made::read(context, on, tables).await?.tables;
     let names: Vec<String> = there.keys().cloned().collect();
-    let filled = filled(context, on, &names, Which::Committed).await?;
+    let filled = filled(context, on, &names, Visibility::Committed).await?;
     let empty = names.into_iter().filter(|table| !filled.contains(table)).collect();
     let made = there.into_iter().filter_map(|(table, made)| Some((table, made?))).collect();
-    Ok(Held { empty, filled, made })
+    Ok(TableContents { empty, filled, made })
 }
 
 /// What is known of one shard without looking into its tables.
@@ -153,12 +153,12 @@ struct OfShard<'a> {
 }
 
 impl<'a> OfShard<'a> {
-    fn all(known: Known<'a>) -> Vec<Self> {
+    fn all(known: ClaimInputs<'a>) -> Vec<Self> {
         let shards = known.target.concerned(known.rows.iter().copied(), known.facts);
         shards.into_iter().map(|(at, shard)| Self::new(known, at, shard)).collect()
     }
 
-    fn new(known: Known<'a>, at: usize, shard: &'a TargetShard) -> Self {
+    fn new(known: ClaimInputs<'a>, at: usize, shard: &'a TargetShard) -> Self {
         let about = |facts: &&Facts| facts.is_about(&shard.name, shard.record.created);
         let record = match known.facts {
             None => Record::None,
@@ -238,7 +238,7 @@ impl<'a> OfShard<'a> {
         tables.iter().filter(|table| self.unseen(table) == Fate::Look).cloned().collect()
     }
 
-    fn judge(&self, tables: &[String], held: Option<&Held>, claim: &mut Claim) {
+    fn judge(&self, tables: &[String], held: Option<&TableContents>, claim: &mut Claim) {
         let mut of_shard = Tables::default();
         for table in tables {
             let rows = match held {
@@ -271,7 +271,7 @@ impl<'a> OfShard<'a> {
         claim.tables.push((self.shard.name.clone(), of_shard));
     }
 
-    fn kept(&self, table: &str, reason: Doubt) -> Kept {
-        Kept { table: table.to_owned(), shard: self.shard.name.clone(), reason }
+    fn kept(&self, table: &str, reason: Doubt) -> KeptTable {
+        KeptTable { table: table.to_owned(), shard: self.shard.name.clone(), reason }
     }
 }

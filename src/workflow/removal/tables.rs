@@ -13,7 +13,7 @@ use crate::error::{Code, Reason};
 use crate::sql::{ddl, quote};
 use crate::tablet::{self, db_name};
 use crate::topo::shard::{self, Deny};
-use crate::workflow::reads::filled::{self, Which};
+use crate::workflow::reads::filled::{self, Visibility};
 use crate::workflow::streams::TargetShard;
 use crate::workflow::writes::denied::lift_from;
 use crate::workflow::writes::refresh;
@@ -46,7 +46,7 @@ impl Removal<'_> {
         let shards: Vec<&TargetShard> = target.keyspace.shards.iter().filter(|s| named(&s.name)).collect();
         let looks = shards.iter().map(|shard| async {
             let list = of.get(shard.name.as_str()).map(|list| list.as_slice()).unwrap_or_default();
-            filled::filled(context, shard.primary()?, list, Which::UnderWay).await
+            filled::filled(context, shard.primary()?, list, Visibility::UnderWay).await
         });
         let mut filled = Vec::new();
         for (shard, answer) in shards.iter().zip(join_all(looks).await) {

@@ -9,7 +9,7 @@ use crate::workflow::{Error, Result};
 
 impl TargetShard {
     /// True when its primary's record names a host.
-    fn is_alive(&self) -> bool {
+    pub(in crate::workflow) fn is_alive(&self) -> bool {
         self.primary.as_ref().is_some_and(|tablet| !tablet.hostname.is_empty())
     }
 

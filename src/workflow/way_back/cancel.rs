@@ -2,7 +2,7 @@
 
 use vtmigrated_proto::topodata::TopoConfig;
 
-use super::{Told, check_names, end, is_gone, kept_out, mirror, out_of_turn, side, stored};
+use super::{Answer, check_names, end, is_gone, kept_out, mirror, out_of_turn, side, stored};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain};
@@ -13,7 +13,7 @@ use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::streams::{KeyspaceTablets, ShardAliases};
 use crate::workflow::writes::denied;
 use crate::workflow::writes::locks::locks;
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 use crate::workflow::{Error, Result, mount};
 
 /// The name under which locks are taken.
@@ -27,7 +27,7 @@ const ACTION: &str = "WayBackCancel";
 ///
 /// # Errors
 /// Refused once the source serves again; what keeps the clusters from being changed.
-pub async fn cancel(context: &Context, names: (&str, &str), forget_source: bool) -> Result<Told> {
+pub async fn cancel(context: &Context, names: (&str, &str), forget_source: bool) -> Result<Answer> {
     check_names(names)?;
     let gone = is_gone(context, names.0).await?;
     let lock = held(context, names, ACTION, gone).await?;
@@ -43,9 +43,9 @@ pub async fn cancel(context: &Context, names: (&str, &str), forget_source: bool)
     lock.give_back("a way back").await;
     context.changes.make();
     let (missed, stays) = cancelled?;
-    let missed = Missed::told(&missed, refresh::DENIES_STILL);
+    let missed = UnawareReplica::told(&missed, refresh::DENIES_STILL);
     let summary = format!("the way back of workflow {}.{} is cancelled{stays}{missed}", names.0, names.1);
-    Ok(Told { clear: true, summary, ..Told::default() })
+    Ok(Answer { clear: true, summary, ..Answer::default() })
 }
 
 /// The locks of a workflow whose keyspace may be `gone`: that has none then.
@@ -70,7 +70,7 @@ pub async fn taken_away(
     names: (&str, &str),
     facts: Facts,
     lock: &Lock,
-) -> Result<(Vec<Missed>, String)> {
+) -> Result<(Vec<UnawareReplica>, String)> {
     if facts.phase == Phase::Returned {
         let help = format!("the source serves already; finish going back: {}", command("complete", names));
         return Err(out_of_turn(names, &facts, help));
@@ -94,7 +94,12 @@ pub async fn taken_away(
 }
 
 /// The same without the source. Answers, too, what stays there.
-async fn forgotten(context: &Context, names: (&str, &str), facts: Facts, lock: &Lock) -> Result<(Vec<Missed>, String)> {
+async fn forgotten(
+    context: &Context,
+    names: (&str, &str),
+    facts: Facts,
+    lock: &Lock,
+) -> Result<(Vec<UnawareReplica>, String)> {
     let stays = stays(&facts, &back::name(names.1));
     let mut facts = Facts { phase: Phase::Cancelling, ..facts };
     back_record::put(context.topo.global(), names, &mut facts, lock).await?;
@@ -141,7 +146,7 @@ fn silent(names: (&str, &str), error: Error) -> Error {
 }
 
 /// Lifts what going back has denied on the target.
-async fn open_target(context: &Context, keyspace: &str, facts: &Facts, lock: &Lock) -> Result<Vec<Missed>> {
+async fn open_target(context: &Context, keyspace: &str, facts: &Facts, lock: &Lock) -> Result<Vec<UnawareReplica>> {
     if facts.target_denied.is_empty() {
         return Ok(Vec::new());
     }
@@ -150,7 +155,12 @@ async fn open_target(context: &Context, keyspace: &str, facts: &Facts, lock: &Lo
 }
 
 /// Takes everything out of the source under its locks; where the keyspace is gone, or was never touched, that is the mount alone.
-async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: bool) -> Result<(Vec<Missed>, String)> {
+async fn out_of_source(
+    mirror: &Context,
+    facts: &Facts,
+    back: &str,
+    touched: bool,
+) -> Result<(Vec<UnawareReplica>, String)> {
     let streamed = touched && !is_gone(mirror, &facts.keyspace).await?;
     let held = match streamed {
         true => side::lock(mirror, &facts.keyspace, back, ACTION).await?,
@@ -172,7 +182,12 @@ async fn out_of_source(mirror: &Context, facts: &Facts, back: &str, touched: boo
 /// # Errors
 /// Also that a shard does not answer on which the way back has denied tables, or has streams: that is left as it is, and the others are
 /// not.
-pub(super) async fn leave_source(mirror: &Context, facts: &Facts, back: &str, lock: &Lock) -> Result<Vec<Missed>> {
+pub(super) async fn leave_source(
+    mirror: &Context,
+    facts: &Facts,
+    back: &str,
+    lock: &Lock,
+) -> Result<Vec<UnawareReplica>> {
     let source = read(mirror, &facts.keyspace).await?;
     let mut left = side::delete_streams(mirror, lock, &source.keyspace, (back, facts)).await?;
     left.extend(source.keyspace.silent_among(|shard| facts.is_on(shard)));
@@ -196,11 +211,11 @@ pub(super) async fn lift(
     lock: &Lock,
     keyspace: &KeyspaceTablets,
     denied: &[(String, Vec<String>)],
-) -> Result<Vec<Missed>> {
+) -> Result<Vec<UnawareReplica>> {
     let records = topo::shard::all(context.topo.global(), &keyspace.keyspace.name).await?;
     let mut missed = denied::lift_from(context, lock, keyspace, (records, Vec::new()), denied).await?;
     if denied.iter().any(|(_, tables)| !tables.is_empty()) {
-        missed.extend(Missed::of_cells(&keyspace.keyspace));
+        missed.extend(UnawareReplica::of_cells(&keyspace.keyspace));
     }
     Ok(missed)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join;
 
 use super::cancel::{forget_mount, lift, read};
-use super::{Told, check_names, end, exact, kept_out, mirror, out_of_turn, quiet, side, stored, unfinished};
+use super::{Answer, check_names, end, exact, kept_out, mirror, out_of_turn, quiet, side, stored, unfinished};
 use crate::context::{Context, End};
 use crate::deadline;
 use crate::error::{Code, Explain, Reason};
@@ -20,7 +20,7 @@ use crate::workflow::record::listed;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::streams::{self, Keyspace, KeyspaceTablets};
 use crate::workflow::writes::locks::locks;
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 use crate::workflow::writes::{freeze, thaw};
 use crate::workflow::{Error, Result, readiness};
 
@@ -33,7 +33,7 @@ const LOOKING: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Refused, and the target serves on, unless the source is proven to have everything.
-pub async fn complete(context: &Context, names: (&str, &str)) -> Result<Told> {
+pub async fn complete(context: &Context, names: (&str, &str)) -> Result<Answer> {
     check_names(names)?;
     let lock = locks(context, names.0, names.1, ACTION).await?;
     let returned = Box::pin(locked(context, names, &lock)).await;
@@ -42,7 +42,7 @@ pub async fn complete(context: &Context, names: (&str, &str)) -> Result<Told> {
     returned
 }
 
-async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<Told> {
+async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<Answer> {
     let facts = stored(context, names).await?;
     let help = match facts.phase {
         Phase::Open | Phase::Closing | Phase::Returned => None,
@@ -155,7 +155,7 @@ struct Going<'a> {
 }
 
 impl Going<'_> {
-    async fn back(&self, mut facts: Facts) -> Result<Told> {
+    async fn back(&self, mut facts: Facts) -> Result<Answer> {
         let (mut closed, mut reopened) = (None, String::new());
         if facts.phase == Phase::Returned {
             reopened = match Box::pin(self.has_returned(&facts)).await {
@@ -175,7 +175,7 @@ impl Going<'_> {
             match closed {
                 Some((target, unaware)) => {
                     let mut unaware = refresh::rest(self.context, &target, unaware).await;
-                    unaware.extend(Missed::of_cells(&target.keyspace));
+                    unaware.extend(UnawareReplica::of_cells(&target.keyspace));
                     unaware
                 }
                 None => Vec::new(),
@@ -194,10 +194,10 @@ impl Going<'_> {
             names::some(&facts.tables, ", "),
             reopened,
             others,
-            Missed::told(&missed, refresh::DENIES_STILL),
-            Missed::told(&unaware, refresh::DENIES_NOT_YET)
+            UnawareReplica::told(&missed, refresh::DENIES_STILL),
+            UnawareReplica::told(&unaware, refresh::DENIES_NOT_YET)
         );
-        Ok(Told { phase: Phase::Returned.word(), clear: true, summary, ..Told::default() })
+        Ok(Answer { phase: Phase::Returned.word(), clear: true, summary, ..Answer::default() })
     }
 
     /// Looks who has opened the target to clients by hand since an earlier call came so far that the source is to serve. Answers what there
@@ -236,7 +236,7 @@ impl Going<'_> {
 
     /// Lets clients write to the source, and takes the way back away. Answers the replicas that do not know of it, and what is told of
     /// tables that stay denied there, and of a mount that stays.
-    async fn hand_back(&self, facts: &Facts) -> Result<(Vec<Missed>, String)> {
+    async fn hand_back(&self, facts: &Facts) -> Result<(Vec<UnawareReplica>, String)> {
         let source = read(self.mirror, &facts.keyspace).await?;
         let mut others = denied_by_others(&source.keyspace, facts);
         let missed = lift(self.mirror, self.held, &source, &facts.source_denied).await?;
@@ -270,7 +270,7 @@ impl Going<'_> {
 
     /// Proves that the source has all that the target has, while nobody can write, and stops the streams for good. A failure
     /// lets clients write to the target again. Answers the target, too, and its replicas that do not know that tables are denied.
-    async fn close(&self, mut facts: Facts) -> Result<(Facts, (KeyspaceTablets, Vec<Missed>))> {
+    async fn close(&self, mut facts: Facts) -> Result<(Facts, (KeyspaceTablets, Vec<UnawareReplica>))> {
         let mut until = kept_out::until();
         // an earlier try may have denied the target's tables
         let is_denied = facts.phase == Phase::Closing;
@@ -336,7 +336,7 @@ impl Going<'_> {
 
     /// Denies clients' writes to the target's tables, and waits for transactions that had begun before. Answers the replicas that
     /// do not know that tables are denied.
-    async fn quieten(&self, target: &KeyspaceTablets, facts: &Facts) -> Result<Vec<Missed>> {
+    async fn quieten(&self, target: &KeyspaceTablets, facts: &Facts) -> Result<Vec<UnawareReplica>> {
         let records = target.keyspace.shards.iter().map(|shard| shard.record.clone()).collect();
         let of = |name: &str| listed(&facts.target_denied, name);
         shard::deny_tables(self.context.topo.global(), records, Deny::Add, &of, self.lock).await?;

@@ -14,14 +14,14 @@ use super::side::{self, Side};
 use super::{kept_out, mirror, plan};
 use crate::context::Context;
 use crate::deadline;
-use crate::error::Reason;
+use crate::error::{Explain, Reason};
 use crate::gtid::Position;
 use crate::topo::{Lock, Write, external_cluster};
 use crate::workflow::names::back;
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::streams::{self, Keyspace, Listed, Origin};
-use crate::workflow::writes::refresh::Missed;
+use crate::workflow::writes::refresh::UnawareReplica;
 use crate::workflow::{Error, Result};
 
 pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided};
@@ -30,6 +30,8 @@ pub use told::{left_denied, passed_over, stays_denied, target_serves, undecided}
 const READING: Duration = Duration::from_secs(15);
 /// Bound of asking the target's primaries for their positions.
 const ASKING: Duration = Duration::from_secs(10);
+/// Pause before they are asked again, when one does not tell.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Bound of what is done to the source while clients can write to neither side.
 const WORKING: Duration = Duration::from_secs(20);
 /// What is wrong with a way back that was left by an earlier migration.
@@ -65,7 +67,7 @@ pub struct Opening<'a> {
     /// As they were before the transaction that hands the target over was made.
     before: Option<Facts>,
     /// Replicas of the source that do not know that its tables are denied.
-    missed: Vec<Missed>,
+    missed: Vec<UnawareReplica>,
     trouble: Option<String>,
 }
 
@@ -133,7 +135,7 @@ impl<'a> Opening<'a> {
         if self.hopeless {
             return;
         }
-        match bounded(ASKING, positions(self.context, target)).await {
+        match bounded(ASKING, positions_in_time(self.context, target)).await {
             Ok(positions) => self.facts.positions = positions,
             Err(why) => {
                 self.trouble = Some(why);
@@ -297,6 +299,20 @@ fn is_of(facts: &Facts, origin: &Origin, streams: &Listed) -> bool {
     tables.sort();
     let same = (&facts.mount, &facts.keyspace, &facts.tables) == (&origin.mount, &origin.keyspace, &tables);
     same && (streams.is_empty() || facts.is_for(streams))
+}
+
+/// The positions of the target's primaries, asked for again while there is time: without them there is no way back.
+async fn positions_in_time(context: &Context, target: &Keyspace) -> Result<Vec<(String, String)>> {
+    let until = deadline::now() + deadline::remaining(ASKING) - AGAIN;
+    loop {
+        match positions(context, target).await {
+            Err(error) if error.reason() != Reason::GTID_OFF && deadline::now() < until => {
+                tracing::warn!("the positions of the target are asked for again: {error}");
+                tokio::time::sleep(AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// The position of the primary of each shard that serves: streams read from no others.

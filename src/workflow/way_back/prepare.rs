@@ -5,7 +5,7 @@ use vtmigrated_proto::topodata::TopoConfig;
 
 use super::examine::{Examined, examine, migration};
 use super::opening::{self, Opening};
-use super::{Told, check_names, complete, mirror, namesakes, out_of_turn, side};
+use super::{Answer, check_names, complete, mirror, namesakes, out_of_turn, side};
 use crate::context::Context;
 use crate::error::{Reason, check};
 use crate::topo::{self, Lock, external_cluster};
@@ -40,7 +40,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Refused, with nothing written, with everything that stands in the way.
-pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
+pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Answer> {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     check_names(names)?;
     if arguments.dry_run {
@@ -55,7 +55,7 @@ pub async fn prepare(context: &Context, arguments: &Arguments) -> Result<Told> {
     prepared
 }
 
-async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<Told> {
+async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result<Answer> {
     let names = (arguments.keyspace.as_str(), arguments.workflow.as_str());
     let stored = back_record::find(context.topo.global(), names.0, names.1).await?;
     match &stored {
@@ -100,7 +100,7 @@ async fn locked(context: &Context, arguments: &Arguments, lock: &Lock) -> Result
         names.0,
         at_ddl(&facts)
     );
-    Ok(Told { phase: facts.phase.word(), clear: true, summary, report, ..Told::default() })
+    Ok(Answer { phase: facts.phase.word(), clear: true, summary, report, ..Answer::default() })
 }
 
 /// Writes the record, and lets the source know the target. `stored` is what an earlier prepare has written; the locks are the
@@ -278,7 +278,7 @@ fn local<'h>(server: &str, hosts: impl Iterator<Item = &'h str>) -> Option<Findi
     Some(Finding::new(&check::WAY_BACK_TOPO_LOCAL, format!("topology {server}"), cause, fix))
 }
 
-fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) -> Told {
+fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) -> Answer {
     let clear = report.is_clear();
     let mut steps = Vec::new();
     if clear {
@@ -300,14 +300,14 @@ fn dry(names: (&str, &str), facts: &Facts, examined: &Examined, report: Report) 
     }
     let verdict = if clear { format!("{} steps", steps.len()) } else { "refused".to_owned() };
     let summary = format!("Prepare dry run results for the way back of workflow {}.{}: {verdict}", names.0, names.1);
-    Told { clear, summary, report, steps, ..Told::default() }
+    Answer { clear, summary, report, steps, ..Answer::default() }
 }
 
 /// What is left to do once complete has handed the target over.
 ///
 /// # Errors
 /// `WAY_BACK_EXISTS` where the target has streams of a later migration of that name.
-async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
+async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Answer> {
     let target = Keyspace::read(context, names.0).await?;
     target.refuse_silent_among(|shard| facts.streams.iter().any(|(name, _)| name == shard))?;
     let rows = target.workflows(context, &[names.1.to_owned()]).await?;
@@ -327,7 +327,7 @@ async fn handed_over(context: &Context, names: (&str, &str), facts: &Facts, lock
 
 /// Lets the streams of an open way back run on that going back has stopped and that were to run on after its failure, and the source know
 /// a target that somebody has unregistered there.
-async fn go_on(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
+async fn go_on(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Answer> {
     let back = back::name(names.1);
     let mirror = mirror::to_read(context, facts).await?;
     let known = mirror::is_known(&mirror, facts).await?;
@@ -354,11 +354,11 @@ async fn go_on(context: &Context, names: (&str, &str), facts: &Facts, lock: &Loc
     }
     let what = if stood { "is open, and its streams run on" } else { "is open already" };
     let summary = format!("the way back {what}: see {}{again}", command("status", names));
-    Ok(Told { phase: facts.phase.word(), clear: true, summary, ..Told::default() })
+    Ok(Answer { phase: facts.phase.word(), clear: true, summary, ..Answer::default() })
 }
 
 /// Opens a way back that complete left half open.
-async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Told> {
+async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock) -> Result<Answer> {
     let mut opening = Box::pin(Opening::begin(context, names, facts, None, lock)).await;
     Box::pin(opening.open(lock)).await;
     Box::pin(opening.start(lock)).await;
@@ -368,7 +368,7 @@ async fn open(context: &Context, names: (&str, &str), facts: &Facts, lock: &Lock
         return Err(Error::precondition(Reason::WAY_BACK_NOT_OPEN, text, "fix that, and run the command again"));
     }
     let summary = format!("the way back of workflow {}.{} is open{}", names.0, names.1, opening.missed());
-    Ok(Told { phase: Phase::Open.word(), clear: true, summary, ..Told::default() })
+    Ok(Answer { phase: Phase::Open.word(), clear: true, summary, ..Answer::default() })
 }
 
 /// Streams of the migration are there: complete stopped them for good, and a diff may start them again, which would bring older

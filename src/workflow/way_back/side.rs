@@ -19,7 +19,7 @@ use crate::workflow::record::listed;
 use crate::workflow::record::way_back::{Facts, Phase};
 use crate::workflow::streams::{self, Keyspace, ShardWorkflow, TargetShard};
 use crate::workflow::writes::delete;
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 use crate::workflow::writes::streams::{each, state_change};
 use crate::workflow::{Error, Result, overrides};
 
@@ -137,7 +137,7 @@ impl Side<'_> {
 
     /// Denies clients' writes to the tables, where nobody denies them already, and makes the tablets see it. Answers the replicas
     /// that did not.
-    pub async fn deny(&self, facts: &Facts) -> Result<Vec<Missed>> {
+    pub async fn deny(&self, facts: &Facts) -> Result<Vec<UnawareReplica>> {
         let situation = &self.examined.situation;
         let of = |name: &str| listed(&facts.source_denied, name);
         situation.deny(self.mirror, &of, self.lock).await?;

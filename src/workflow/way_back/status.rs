@@ -6,7 +6,9 @@ use futures::future::{join, try_join};
 use vtmigrated_proto::tabletmanagerdata::read_v_replication_workflow_response::Stream;
 
 use super::examine::{examine, migration};
-use super::{StreamTold, Told, check_names, exact, is_gone, mirror, observe, opening, plan, side, stored, unfinished};
+use super::{
+    Answer, BackStream, check_names, exact, is_gone, mirror, observe, opening, plan, side, stored, unfinished,
+};
 use crate::context::Context;
 use crate::deadline;
 use crate::error::{Code, Reason, check};
@@ -30,7 +32,7 @@ const READING: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// `WAY_BACK_UNKNOWN`, and what keeps the clusters from being read.
-pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
+pub async fn status(context: &Context, names: (&str, &str)) -> Result<Answer> {
     check_names(names)?;
     let (facts, gone) = try_join(stored(context, names), is_gone(context, names.0)).await?;
     if gone {
@@ -59,7 +61,7 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
                 );
                 summary.push_str(&command("cancel", names));
             }
-            Told { summary, ..blocked(&facts, Vec::new()) }
+            Answer { summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Closing => {
             let summary = format!(
@@ -67,18 +69,18 @@ pub async fn status(context: &Context, names: (&str, &str)) -> Result<Told> {
                 command("complete", names),
                 command("cancel", names)
             );
-            Told { summary, ..blocked(&facts, Vec::new()) }
+            Answer { summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Returned => {
             let summary = format!(
                 "the source is the one that serves, and clients may not be able to write to it yet: finish going back: {}",
                 command("complete", names)
             );
-            Told { summary, ..blocked(&facts, Vec::new()) }
+            Answer { summary, ..blocked(&facts, Vec::new()) }
         }
         Phase::Cancelling => {
             let summary = format!("cancelling has begun: run it again: {}", command("cancel", names));
-            Told { summary, ..blocked(&facts, Vec::new()) }
+            Answer { summary, ..blocked(&facts, Vec::new()) }
         }
     };
     Ok(told)
@@ -102,9 +104,9 @@ fn about(check: &check::Check, names: (&str, &str), cause: &str, fix: &str) -> F
     Finding::new(check, format!("workflow {}.{}", names.0, names.1), cause, fix)
 }
 
-fn blocked(facts: &Facts, findings: Vec<Finding>) -> Told {
+fn blocked(facts: &Facts, findings: Vec<Finding>) -> Answer {
     let summary = complete::summary(&findings);
-    Told { phase: facts.phase.word(), clear: false, summary, report: Report { findings }, ..Told::default() }
+    Answer { phase: facts.phase.word(), clear: false, summary, report: Report { findings }, ..Answer::default() }
 }
 
 /// What the source's cluster says, or a finding with why it says nothing.
@@ -122,7 +124,7 @@ async fn told_by<T>(facts: &Facts, reading: impl Future<Output = Result<T>>) -> 
 }
 
 /// The checks of prepare once more. When the migration is gone, so is what was prepared for it.
-async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told {
+async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Answer {
     let examined = async {
         let mirror = mirror::to_read(context, facts).await?;
         examine(context, &mirror, names, facts).await
@@ -147,39 +149,39 @@ async fn prepared(context: &Context, names: (&str, &str), facts: &Facts) -> Told
     let told = blocked(facts, findings);
     let clear = told.report.is_clear();
     let summary = if clear { "complete will open it".to_owned() } else { told.summary };
-    Told { clear, summary, ..told }
+    Answer { clear, summary, ..told }
 }
 
 /// What the source's cluster says, after what is known already; a source that says nothing is a finding.
-async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, mut known: Vec<Finding>) -> Told {
+async fn with_streams(context: &Context, names: (&str, &str), facts: &Facts, mut known: Vec<Finding>) -> Answer {
     let seen = told_by(facts, seen(context, names, facts)).await;
-    let seen = seen.unwrap_or_else(|silent| Seen { found: vec![silent], ..Seen::default() });
-    let Seen { found, streams, vdiff, equal_since } = seen;
+    let seen = seen.unwrap_or_else(|silent| SourceAnswers { found: vec![silent], ..SourceAnswers::default() });
+    let SourceAnswers { found, streams, vdiff, equal_since } = seen;
     if facts.phase == Phase::Open {
         known.extend(exact::unproven(context, names, facts, equal_since));
     }
     known.extend(found);
     let told = blocked(facts, known);
-    Told { clear: told.report.is_clear(), streams, vdiff, ..told }
+    Answer { clear: told.report.is_clear(), streams, vdiff, ..told }
 }
 
 /// What the source's cluster says of a way back.
 #[derive(Default)]
-struct Seen {
+struct SourceAnswers {
     found: Vec<Finding>,
-    streams: Vec<StreamTold>,
+    streams: Vec<BackStream>,
     vdiff: String,
     equal_since: Option<i64>,
 }
 
 /// The verdict of the Migrate that the way back is in the source's cluster, and its streams.
-async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<Seen> {
+async fn seen(context: &Context, names: (&str, &str), facts: &Facts) -> Result<SourceAnswers> {
     let mirror = mirror::to_read(context, facts).await?;
     let back = back::name(names.1);
     let source = Keyspace::read(&mirror, &facts.keyspace).await?;
     source.refuse_silent_among(|shard| facts.is_on(shard))?;
     let rows = source.workflows(&mirror, std::slice::from_ref(&back)).await?;
-    let mut seen = Seen { streams: shown(&source, &rows), ..Seen::default() };
+    let mut seen = SourceAnswers { streams: shown(&source, &rows), ..SourceAnswers::default() };
     seen.found.extend(side::trouble(&source, &rows, names, facts));
     seen.found.extend(writable(&source, facts, names));
     seen.found.extend(unregistered(&mirror, names, facts).await);
@@ -266,18 +268,18 @@ fn writable(source: &Keyspace, facts: &Facts, names: (&str, &str)) -> Vec<Findin
     source.writable(&facts.tables).into_iter().map(finding).collect()
 }
 
-fn shown(source: &Keyspace, rows: &[ShardWorkflow]) -> Vec<StreamTold> {
+fn shown(source: &Keyspace, rows: &[ShardWorkflow]) -> Vec<BackStream> {
     let of_row = |row: &ShardWorkflow| {
         let shard = source.shards.get(row.shard).map(|shard| shard.name.clone()).unwrap_or_default();
         row.found.streams.iter().map(|stream| one(stream, &shard)).collect::<Vec<_>>()
     };
-    let mut told: Vec<StreamTold> = rows.iter().flat_map(of_row).collect();
+    let mut told: Vec<BackStream> = rows.iter().flat_map(of_row).collect();
     told.sort_by(|a, b| (&a.to_shard, &a.from_shard, a.id).cmp(&(&b.to_shard, &b.from_shard, b.id)));
     told
 }
 
-fn one(stream: &Stream, shard: &str) -> StreamTold {
-    StreamTold {
+fn one(stream: &Stream, shard: &str) -> BackStream {
+    BackStream {
         id: stream.id,
         from_shard: plan::read_shard(stream).to_owned(),
         to_shard: shard.to_owned(),

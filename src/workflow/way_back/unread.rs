@@ -1,6 +1,6 @@
 //! A record that cannot be read: nobody knows any more what it was about, and how far that was.
 
-use super::{Told, cancel, check_names, end, is_gone, unknown};
+use super::{Answer, cancel, check_names, end, is_gone, unknown};
 use crate::context::{Context, End};
 use crate::error::Reason;
 use crate::topo::Lock;
@@ -15,7 +15,7 @@ const ACTION: &str = "WayBackForget";
 ///
 /// # Errors
 /// `WAY_BACK_UNKNOWN`; `WAY_BACK_READABLE` for one that can be read.
-pub async fn forget(context: &Context, names: (&str, &str)) -> Result<Told> {
+pub async fn forget(context: &Context, names: (&str, &str)) -> Result<Answer> {
     check_names(names)?;
     let gone = is_gone(context, names.0).await?;
     let lock = cancel::held(context, names, ACTION, gone).await?;
@@ -25,7 +25,7 @@ pub async fn forget(context: &Context, names: (&str, &str)) -> Result<Told> {
     forgotten
 }
 
-async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<Told> {
+async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<Answer> {
     let (keyspace, workflow) = names;
     let why = match back_record::look(context.topo.global(), keyspace, workflow).await? {
         None => return Err(unknown(names)),
@@ -41,7 +41,7 @@ async fn locked(context: &Context, names: (&str, &str), lock: &Lock) -> Result<T
     let left = left(names);
     tracing::warn!("the record of the way back of workflow {keyspace}.{workflow} is forgotten ({why}){left}");
     let summary = format!("the record of the way back of workflow {keyspace}.{workflow} is gone{left}");
-    Ok(Told { clear: true, summary, ..Told::default() })
+    Ok(Answer { clear: true, summary, ..Answer::default() })
 }
 
 /// What a way back of this name may have left, with the commands that show it and take it away.

@@ -2,7 +2,7 @@
 
 use vtmigrated_proto::topodata::Shard;
 
-use super::refresh::{self, Missed};
+use super::refresh::{self, UnawareReplica};
 use crate::context::Context;
 use crate::error::{Code, Reason};
 use crate::topo::shard::{self, Deny};
@@ -33,7 +33,7 @@ pub async fn hand_over(
     target: &KeyspaceTablets,
     denied: &[(String, Vec<String>)],
     also: Vec<Write>,
-) -> Result<Vec<Missed>> {
+) -> Result<Vec<UnawareReplica>> {
     lift(context, lock, target, (as_read(&target.keyspace), also), denied, true).await
 }
 
@@ -64,7 +64,7 @@ pub async fn lift_from(
     target: &KeyspaceTablets,
     changes: (Vec<Record<Shard>>, Vec<Write>),
     denied: &[(String, Vec<String>)],
-) -> Result<Vec<Missed>> {
+) -> Result<Vec<UnawareReplica>> {
     lift(context, lock, target, changes, denied, false).await
 }
 
@@ -76,7 +76,7 @@ pub async fn lift(
     (mut records, also): (Vec<Record<Shard>>, Vec<Write>),
     denied: &[(String, Vec<String>)],
     on_same: bool,
-) -> Result<Vec<Missed>> {
+) -> Result<Vec<UnawareReplica>> {
     let of = |name: &str| record::listed(denied, name);
     let named = |name: &str| !of(name).is_empty();
     let global = context.topo.global();

@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A replica that did not read its shard's record again. It goes by what it read last, also when it becomes primary: a tablet
 /// reads the record when it starts and when it is told to, not when it is promoted (Vitess 22.0.4 and 24.0.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missed {
+pub struct UnawareReplica {
     pub alias: String,
     /// False for one that nobody reached at its address: it reads the record when it starts, or is starting and has read it.
     pub runs: bool,
@@ -32,7 +32,7 @@ pub struct Missed {
     all_of: Option<String>,
 }
 
-impl Missed {
+impl UnawareReplica {
     fn of(tablet: &Tablet, error: &tablet::Error) -> Self {
         tracing::warn!("a replica was not refreshed: {error}");
         let started = began(tablet.tablet_start_time.as_ref());
@@ -159,7 +159,7 @@ pub async fn shards(
     context: &Context,
     keyspace: &KeyspaceTablets,
     wanted: &(dyn Fn(&str) -> bool + Sync),
-) -> Result<Vec<Missed>> {
+) -> Result<Vec<UnawareReplica>> {
     let mut asked = Vec::new();
     for shard in keyspace.keyspace.shards.iter().filter(|s| wanted(&s.name)) {
         let primary = shard.primary.as_ref().map(tablet::alias).unwrap_or_default();
@@ -170,7 +170,7 @@ pub async fn shards(
     for (tablet, is_primary, error) in refused(context, asked).await {
         match is_primary {
             true => errors.push(Error::from(error)),
-            false => missed.push(Missed::of(tablet, &error)),
+            false => missed.push(UnawareReplica::of(tablet, &error)),
         }
     }
     Error::several(errors).map_or(Ok(missed), Err)
@@ -181,9 +181,10 @@ pub async fn shards(
 ///
 /// A tablet reads its shard's record first, then registers itself, waits for its MySQL and for its replication, and only then can be
 /// called (Vitess 22.0.4 and 24.0.4, `TabletManager.Start`): one that does all this while tables are denied may not know of it.
-pub async fn rest(context: &Context, before: &KeyspaceTablets, missed: Vec<Missed>) -> Vec<Missed> {
+pub async fn rest(context: &Context, before: &KeyspaceTablets, missed: Vec<UnawareReplica>) -> Vec<UnawareReplica> {
     let now = before.tablets_now().await;
-    let (mut left, unreached): (Vec<Missed>, Vec<Missed>) = missed.into_iter().partition(|missed| missed.runs);
+    let (mut left, unreached): (Vec<UnawareReplica>, Vec<UnawareReplica>) =
+        missed.into_iter().partition(|missed| missed.runs);
     let unreached: BTreeSet<String> = unreached.into_iter().map(|missed| missed.alias).collect();
     let mut asked = Vec::new();
     for shard in &before.keyspace.shards {
@@ -200,7 +201,7 @@ pub async fn rest(context: &Context, before: &KeyspaceTablets, missed: Vec<Misse
         }
     }
     for (tablet, has_registered, error) in refused(context, asked).await {
-        let mut missed = Missed::of(tablet, &error);
+        let mut missed = UnawareReplica::of(tablet, &error);
         // it is starting, and nothing will tell whether it is started anew
         missed.runs |= has_registered && missed.started.is_none();
         left.push(missed);

@@ -118,23 +118,6 @@ async fn an_interrupted_create_is_cancelled_without_streams() {
 }
 
 #[tokio::test]
-async fn a_workflow_whose_cancel_was_cut_off_can_only_be_cancelled() {
-    let rig = Rig::start().await;
-    rig.copied().await;
-    rig.target[1].contents().fails = vec!["drop table"];
-    rig.cancel(false).await.unwrap_err();
-    assert_eq!(rig.record().await.unwrap()["cancelling"], true);
-    assert_eq!((rig.target[0].tables(), rig.target[1].tables()), (Vec::new(), TABLES.map(str::to_owned).to_vec()));
-    let insisting = MoveTablesCompleteRequest { ignore_source_keyspace: true, ..MoveTablesCompleteRequest::default() };
-    let (code, text) = refusal(rig.complete_as(insisting).await);
-    assert_eq!(code, Code::FailedPrecondition, "{text}");
-    assert!(text.contains("its cancel has begun, and rows of its tables are gone or may be"), "{text}");
-    rig.target[1].contents().fails.clear();
-    rig.cancel(false).await.unwrap();
-    rig.expect_clean(&[]).await;
-}
-
-#[tokio::test]
 async fn the_cleaner_takes_an_interrupted_create_away_and_denies_nothing_for_good() {
     let rig = Rig::start().await;
     rig.create().await.unwrap();

@@ -78,6 +78,12 @@ impl Rig {
         }
     }
 
+    /// The source's shard 0 is said to serve, and has no primary.
+    pub async fn left_over_source_shard(&self) {
+        let record = topodata::Shard { is_primary_serving: true, ..topodata::Shard::default() };
+        put(source_topology(&self.lab).await.global(), paths::shard("commerce", "0"), record).await;
+    }
+
     /// Writes in the record of a source tablet, the primary or the replica, since when it is the primary of its shard, whose
     /// record stays as it is.
     pub async fn source_is_primary_since(&self, at: usize, seconds: i64) {

@@ -24,6 +24,8 @@ pub struct Source {
     pub stalled: Vec<Stalled>,
     /// The serving vschemas of the source's cells, in which its tablets look vindexes up; cells that do not tell are missing.
     pub serving: Vec<SrvVSchema>,
+    /// Cells that have one and did not tell it in time, or not as it can be read: with why.
+    pub unread: Vec<(String, String)>,
     /// Which making of the keyspace's record it is, as in [`Node::created`](crate::topo::Node::created); `None` where there is none.
     pub created: Option<i64>,
 }

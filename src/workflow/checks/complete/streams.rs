@@ -13,6 +13,7 @@ use crate::error::check;
 use crate::gtid::{GtidSet, Position};
 use crate::key_range;
 use crate::topo::shard::parse_name;
+use crate::workflow::checks::overrides::refused_by_source;
 use crate::workflow::findings::Finding;
 use crate::workflow::names;
 use crate::workflow::record::Facts;
@@ -74,7 +75,8 @@ pub fn states(
             }
             _ if frozen => continue,
             State::Running if streams::shown_state(stream, false) == "Error" => {
-                let fix = if is_turned_away(stream) { TURNED_AWAY } else { BY_ITSELF };
+                let otherwise = || if is_turned_away(stream) { TURNED_AWAY } else { BY_ITSELF }.to_owned();
+                let fix = refused_by_source(&target.name, name_of(rows), &message).unwrap_or_else(otherwise);
                 Finding::new(&check::ERROR, subject, message, fix)
             }
             // one that has reached its source's position may have nothing to hear
@@ -91,7 +93,12 @@ pub fn states(
             }
             state => {
                 let text = format!("its state is {} ({message})", state.as_str_name());
-                let fix = if stands_at_a_journal(stream) { ANEW.to_owned() } else { start(target, rows) };
+                let refused = refused_by_source(&target.name, name_of(rows), &message);
+                let fix = match refused {
+                    Some(fix) => fix,
+                    None if stands_at_a_journal(stream) => ANEW.to_owned(),
+                    None => start(target, rows),
+                };
                 Finding::new(&check::NOT_RUNNING, subject, text, fix)
             }
         };
@@ -120,8 +127,19 @@ fn stands_at_a_journal(stream: &Stream) -> bool {
 }
 
 fn start(target: &Keyspace, rows: &[ShardWorkflow]) -> String {
-    let workflow = rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default();
-    format!("start it with: Workflow --keyspace {} start --workflow {workflow}", target.name)
+    format!("start it with: Workflow --keyspace {} start --workflow {}", target.name, name_of(rows))
+}
+
+/// Whether the filter of some stream asks a vindex for the rows of its shard.
+pub fn choose_rows(rows: &[ShardWorkflow]) -> bool {
+    let streams = rows.iter().flat_map(|row| &row.found.streams);
+    let filters = streams.filter_map(|stream| stream.bls.as_ref()?.filter.as_ref());
+    filters.flat_map(|filter| &filter.rules).any(|rule| rule.filter.contains("in_keyrange("))
+}
+
+/// The workflow's name.
+fn name_of(rows: &[ShardWorkflow]) -> &str {
+    rows.first().map(|row| row.found.workflow.as_str()).unwrap_or_default()
 }
 
 /// The last diff on a shard.

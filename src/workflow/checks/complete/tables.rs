@@ -22,11 +22,8 @@ pub fn denied(target: &Keyspace, tables: &[String], facts: Option<&Facts>) -> Ve
         let missing: Vec<&str> = tables.iter().filter(|t| !denied.contains(*t)).map(String::as_str).collect();
         if !missing.is_empty() {
             let text = format!("writes to {} were not denied", names::some(&missing, ", "));
-            let fix = format!(
-                "compare the rows with VDiff; to deny them: SetShardTabletControl --denied-tables {} {name} primary (a cancel \
-                 then takes what clients have written meanwhile for the workflow's)",
-                names::argument(&missing)
-            );
+            let fix = "compare the rows with VDiff; clients may have written there: what ends the workflow and keeps its tables is \
+                       Workflow delete --keep-data";
             found.push(Finding::new(&check::DENIED_MISSING, format!("shard {name}"), text, fix));
         }
         found.extend(

@@ -1,6 +1,6 @@
 //! The proof that nothing of the source is lost, and, for a way back, that clients cannot write there any more when it is made.
 
-use super::{ExistingWorkflow, Told, step};
+use super::{CompleteNotes, ExistingWorkflow, step};
 use crate::context::Context;
 use crate::topo::Lock;
 use crate::workflow::reads::source::AskedSource;
@@ -20,7 +20,7 @@ pub(super) async fn prove(
     workflow: &str,
     (source, ignore_source): (Option<AskedSource>, bool),
     lock: &Lock,
-    (opening, told): (&mut Option<Opening<'_>>, &mut Told),
+    (opening, told): (&mut Option<Opening<'_>>, &mut CompleteNotes),
 ) -> Result<()> {
     if found.handed_over() {
         return Ok(());
@@ -50,7 +50,7 @@ async fn ready(
     workflow: &str,
     (source, ignore_source, is_denied): (Option<AskedSource>, bool, bool),
     lock: &Lock,
-    told: &mut Told,
+    told: &mut CompleteNotes,
 ) -> Result<()> {
     if context.options.allow_unfinished_complete {
         return Ok(());

@@ -24,7 +24,7 @@ use crate::workflow::record::{self, Facts, Phase, TableSize};
 use crate::workflow::removal::claim;
 use crate::workflow::streams::Listed;
 use crate::workflow::writes::denied;
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 use crate::workflow::writes::streams::{each, state_change};
 use crate::workflow::{Error, Result, overrides, plan};
 
@@ -44,7 +44,7 @@ pub struct Creation<'a> {
     /// The streams, once they are.
     pub inserted: OnceLock<Listed>,
     /// Replicas that have not heard that tables are denied.
-    pub missed: Mutex<Vec<Missed>>,
+    pub missed: Mutex<Vec<UnawareReplica>>,
 }
 
 impl Creation<'_> {
@@ -53,11 +53,11 @@ impl Creation<'_> {
     }
 
     /// Replicas that have not heard that tables are denied.
-    pub fn missed(&self) -> Vec<Missed> {
+    pub fn missed(&self) -> Vec<UnawareReplica> {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note_missed(&self, missed: Vec<Missed>) {
+    fn note_missed(&self, missed: Vec<UnawareReplica>) {
         *self.missed.lock().unwrap_or_else(PoisonError::into_inner) = missed;
     }
 
@@ -103,7 +103,8 @@ impl Creation<'_> {
     async fn note_unaware(&self, facts: &mut Facts, version: &AtomicI64) -> Result<()> {
         let (target, missed) = (&self.situation.target, self.missed());
         let cells: Vec<String> = target.keyspace.cells.left_out().into_iter().map(|(cell, _)| cell).collect();
-        let (running, unreached): (Vec<&Missed>, Vec<&Missed>) = missed.iter().partition(|missed| missed.runs);
+        let (running, unreached): (Vec<&UnawareReplica>, Vec<&UnawareReplica>) =
+            missed.iter().partition(|missed| missed.runs);
         let unaware = running.into_iter().map(|missed| missed.alias.clone()).chain(cells.iter().cloned());
         let unaware: Vec<String> = unaware.collect();
         let starting = unreached.into_iter().filter_map(|missed| Some((missed.alias.clone(), missed.started?)));

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Reason;
 use crate::sql::{quote, rows};
 use crate::workflow::plan::arguments::Arguments;
-use crate::workflow::reads::filled::{self, Which};
+use crate::workflow::reads::filled::{self, Visibility};
 use crate::workflow::reads::situation::ClusterState;
 use crate::workflow::{Error, Result, names};
 
@@ -23,7 +23,7 @@ pub async fn tables_are_empty(
     let there = |at: usize| situation.target_tables.get(at);
     let existing =
         |at: usize| tables.iter().filter(move |table| there(at).is_some_and(|t| t.contains_key(*table))).cloned();
-    are_empty(context, situation, Which::Committed, wanted, &|at| existing(at).collect()).await
+    are_empty(context, situation, Visibility::Committed, wanted, &|at| existing(at).collect()).await
 }
 
 /// Proves once more, now that clients cannot write any more, that tables hold no row, those that create has made among
@@ -34,13 +34,13 @@ pub async fn tables_stayed_empty(
     tables: &[String],
     wanted: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<()> {
-    are_empty(context, situation, Which::UnderWay, wanted, &|_| tables.to_vec()).await
+    are_empty(context, situation, Visibility::UnderWay, wanted, &|_| tables.to_vec()).await
 }
 
 async fn are_empty(
     context: &Context,
     situation: &ClusterState,
-    which: Which,
+    which: Visibility,
     wanted: &(dyn Fn(usize) -> bool + Sync),
     tables: &(dyn Fn(usize) -> Vec<String> + Sync),
 ) -> Result<()> {

@@ -8,7 +8,7 @@ use super::rival::is_rival;
 use crate::error::Reason;
 use crate::workflow::reads::found::ExistingWorkflow;
 use crate::workflow::record::{self, Facts, Stored};
-use crate::workflow::removal::claim::{Claim, Kept, Known};
+use crate::workflow::removal::claim::{Claim, ClaimInputs, KeptTable};
 use crate::workflow::removal::ownership::Doubt;
 use crate::workflow::removal::quiet::quieten;
 use crate::workflow::removal::{CreatedObjects, Removal, entries};
@@ -55,7 +55,7 @@ impl Creation<'_> {
 
     /// Answers the tables that stay, for they are not proven to be this create's. What others' streams bring is left to them,
     /// whether they are of this name or of another.
-    async fn undo(&self, facts: &Facts, error: &Error, keep_record: bool) -> Result<Vec<Kept>> {
+    async fn undo(&self, facts: &Facts, error: &Error, keep_record: bool) -> Result<Vec<KeptTable>> {
         let (keyspace, workflow) = (&self.arguments.target_keyspace, &self.arguments.workflow);
         let global = self.context.topo.global();
         let mut facts = Facts { taken_back: true, ..facts.clone() };
@@ -77,7 +77,7 @@ impl Creation<'_> {
         let tables: Vec<String> = facts.tables.iter().filter(|table| !theirs.have(table)).cloned().collect();
         let target = &found.target.keyspace;
         let rows: Vec<&ShardWorkflow> = found.rows.iter().collect();
-        let known = Known { target, rows: &rows, facts: Some(&facts), tables: &tables };
+        let known = ClaimInputs { target, rows: &rows, facts: Some(&facts), tables: &tables };
         let mut claim = Claim::read(self.context, known).await?;
         claim.left.extend(theirs.made(&facts));
         let staying: BTreeSet<&String> = claim.kept.iter().chain(&claim.left).map(|kept| &kept.table).collect();
@@ -137,12 +137,12 @@ impl Theirs {
     }
 
     /// Tables that this create made and that another workflow works on by now.
-    fn made(&self, facts: &Facts) -> Vec<Kept> {
+    fn made(&self, facts: &Facts) -> Vec<KeptTable> {
         let by_shard = facts.created_tables.iter();
         let made = by_shard.flat_map(|(shard, tables)| tables.iter().map(move |table| (shard, table)));
         let made = made.filter(|(_, table)| self.of_others.contains(*table));
         let kept = |(shard, table): (&String, &String)| (table.clone(), shard.clone());
-        made.map(kept).map(|(table, shard)| Kept { table, shard, reason: Doubt::Shared }).collect()
+        made.map(kept).map(|(table, shard)| KeptTable { table, shard, reason: Doubt::Shared }).collect()
     }
 
     /// Denied tables of this create, by shard: those to lift, and those that other workflows need.
@@ -160,7 +160,7 @@ impl Theirs {
     }
 }
 
-fn left(error: Error, kept: &[Kept]) -> Error {
+fn left(error: Error, kept: &[KeptTable]) -> Error {
     let text = format!("left as they are: {}", names::some(kept, "; "));
     let help = "look at these tables, and drop those by hand that nobody needs".to_owned();
     let undo = Error::precondition(Reason::TABLES_NOT_OWNED, text, "");

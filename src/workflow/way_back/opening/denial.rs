@@ -10,7 +10,7 @@ use crate::workflow::names::back;
 use crate::workflow::record::way_back::{self as back_record, Facts, Phase};
 use crate::workflow::way_back::side::{self, Side};
 use crate::workflow::way_back::{cancel, kept_out, mirror, plan, quiet};
-use crate::workflow::writes::refresh::{self, Missed};
+use crate::workflow::writes::refresh::{self, UnawareReplica};
 
 impl Opening<'_> {
     /// Denies the source's tables to clients, and waits for transactions that had begun before. Complete calls it between two proofs:
@@ -81,7 +81,7 @@ impl Opening<'_> {
     /// Refreshes the source's replicas once more that nobody reached when its tables were denied, and those that have come since: one
     /// that was starting then has read its shard's record before. Answers those that may not know of it still, also in cells that are
     /// out of reach.
-    pub(super) async fn rest(&self) -> Vec<Missed> {
+    pub(super) async fn rest(&self) -> Vec<UnawareReplica> {
         let missed = self.missed.clone();
         let (Some((mirror, examined)), true) = (&self.ready, self.denied) else { return missed };
         let source = &examined.situation.target;
@@ -90,7 +90,7 @@ impl Opening<'_> {
             tracing::warn!("the source's replicas that were starting were not refreshed: {why}");
             self.missed.clone()
         });
-        left.extend(Missed::of_cells(&source.keyspace));
+        left.extend(UnawareReplica::of_cells(&source.keyspace));
         left
     }
 

@@ -6,7 +6,7 @@ use crate::error::{Explain, Reason};
 use crate::workflow::Error;
 use crate::workflow::names::back::{self, command, vdiff_command};
 use crate::workflow::record::way_back::{self as back_record, Facts, Kept, Phase};
-use crate::workflow::writes::refresh::Missed;
+use crate::workflow::writes::refresh::UnawareReplica;
 
 /// What there is to tell of a way back that was prepared and that a complete passes over; empty otherwise.
 pub fn passed_over(kept: Option<&Kept>, names: (&str, &str)) -> String {
@@ -79,7 +79,7 @@ impl Opening<'_> {
 
     /// Lines about replicas of the source that do not know that its tables are denied.
     pub fn missed(&self) -> String {
-        Missed::told(
+        UnawareReplica::told(
             &self.missed,
             "should it become primary, clients can write to tables of the source, and these writes are lost",
         )

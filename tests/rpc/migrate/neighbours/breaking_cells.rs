@@ -230,3 +230,18 @@ async fn a_silent_cell_of_the_source_hides_no_reparent_in_another_one() {
         "shard 0 is being reparented: its record names src1-0000000100 as the primary, and src1-0000000101 says";
     assert!(silence.starts_with(words), "{silence}");
 }
+
+#[tokio::test]
+async fn a_cell_of_the_source_that_says_nothing_hides_the_positions_of_its_own_shards_alone() {
+    let world = World::start().await;
+    let rig = &world.rig;
+    rig.part_source().await;
+    rig.add_source_tablet(&tablet("src2", 301, "commerce", "80-", TabletType::Primary, 1)).await;
+    world.breaks(&["src2"], Broken::Silent).await;
+    let within = Duration::from_secs(2);
+    let ask = Ask { mount: "ext1".into(), keyspace: "commerce".into(), within, ..Ask::default() };
+    let context = crate::support::context(Arc::clone(&rig.lab.topo));
+    let source = source::read(&context, &ask, None).await.unwrap();
+    assert_eq!(source.silence("-80"), None);
+    assert!(source.silence("80-").is_some_and(|why| why.contains("src2")), "{source:?}");
+}

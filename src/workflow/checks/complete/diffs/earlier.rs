@@ -28,7 +28,7 @@ pub fn query(keyspace: &str, workflow: &str) -> String {
          and ld.id > d.id and lt.table_name = t.table_name and (lt.state = 'completed' or exists (\
          select 1 from _vt.vdiff_log as l where l.vdiff_id = ld.id and (\
          l.message = concat('completed: table ', quote(t.table_name)) \
-         or instr(l.message, concat('Table ', t.table_name, {failure})) = 1)))) order by d.id desc",
+         or instr(l.message, concat('Table ', t.table_name, {failure})) = 1)))) order by d.id desc limit {MAX_TABLES}",
         failure = quote::literal(&format!(" Error: {}", settle::FAILURE)),
         keyspace = quote::literal(keyspace),
         workflow = quote::literal(workflow)
