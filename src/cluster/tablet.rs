@@ -264,13 +264,18 @@ pub(super) async fn read(cells: &Cells, aliases: &[TabletAlias]) -> (Vec<Tablet>
     let names: BTreeSet<&str> = aliases.iter().map(|alias| alias.cell.as_str()).collect();
     let reads = names.into_iter().filter(|cell| cells.conn(cell).is_ok()).map(|cell| async move {
         let ours: Vec<TabletAlias> = aliases.iter().filter(|alias| alias.cell == cell).cloned().collect();
-        (cell, cells.ask(cell, tablet::get_many(cells, &ours)).await)
+        (cell, cells.ask(cell, tablet::get_readable(cells, &ours)).await)
     });
     let mut tablets = Vec::new();
     let mut partial = None;
     for (cell, read) in join_all(reads).await {
         match read {
-            Ok(found) => tablets.extend(found.into_values()),
+            Ok(found) => {
+                tablets.extend(found.tablets.into_values());
+                if !found.undecodable.is_empty() {
+                    partial = Some(topo::Error::PartialResult(cell.to_owned()));
+                }
+            }
             Err(error) => {
                 tracing::warn!(vitess.cell = cell, "cannot read the tablets of a cell: {error}");
                 partial = Some(topo::Error::PartialResult(cell.to_owned()));
@@ -290,19 +295,25 @@ async fn of_cells(context: &Context, filter: &Filter) -> Result<(Vec<Tablet>, bo
         filter.cells.iter().map(String::as_str).collect()
     };
     let reads = names.iter().map(|cell| {
-        let read = cells.ask(cell, tablet::in_cell(&cells, cell));
+        let read = cells.ask(cell, tablet::readable_in_cell(&cells, cell));
         async move { read.await.map_err(|error| error.wrap(format!("GetTabletsByCell({cell}) failed"))) }
     });
     let mut found = Vec::new();
-    let mut errors = Vec::new();
+    let (mut errors, mut silent) = (Vec::new(), 0);
     for read in join_all(reads).await {
         match read {
-            Ok(records) => found.extend(records.into_iter().map(|record| record.value)),
-            Err(error) => errors.push(error),
+            Ok((records, unread)) => {
+                found.extend(records.into_iter().map(|record| record.value));
+                errors.extend(unread);
+            }
+            Err(error) => {
+                errors.push(error);
+                silent += 1;
+            }
         }
     }
     let all = errors.is_empty();
-    let failed = !all && (filter.strict || errors.len() == names.len());
+    let failed = !all && (filter.strict || silent == names.len());
     match errors.into_iter().next() {
         Some(error) if failed => return Err(error.into()),
         Some(error) => tracing::warn!("skipping the tablets of a cell: {error}"),

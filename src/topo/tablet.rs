@@ -20,6 +20,21 @@ pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap
     Ok(by_alias(try_join_all(reads).await?.into_iter().flatten()))
 }
 
+/// The same, in one cell or several; a record that cannot be decoded holds nothing up.
+///
+/// # Errors
+/// Those of a cell.
+pub async fn get_readable(cells: &Cells, aliases: &[TabletAlias]) -> Result<Reached> {
+    let reads = by_cell(aliases).into_iter().map(|(cell, wanted)| async move {
+        let conn = cells.conn(cell)?;
+        let nodes = conn.get_many(wanted.values().cloned().collect()).await?;
+        let read =
+            wanted.into_keys().zip(nodes).filter_map(|(alias, node)| Some((alias, readable(decode(node?, conn)))));
+        Ok::<_, Error>(read.collect::<Vec<_>>())
+    });
+    Ok(Reached::of(try_join_all(reads).await?.into_iter().flatten()))
+}
+
 /// Tablets of the cells that can be reached.
 #[derive(Debug, Default)]
 pub struct Reached {
@@ -35,17 +50,25 @@ pub async fn reachable(cells: &Cells, aliases: &[TabletAlias]) -> Reached {
     let asked = cells.ask_all(|name, conn| async move {
         let Some(wanted) = wanted.get(name) else { return Ok(Vec::new()) };
         let nodes = conn.get_many(wanted.values().cloned().collect()).await?;
-        let read = wanted.keys().zip(nodes).filter_map(|(alias, node)| Some((alias, readable(decode(node?, conn)))));
-        Ok(read.collect())
+        let read = wanted.keys().cloned().zip(nodes);
+        let read = read.filter_map(|(alias, node)| Some((alias, readable(decode(node?, conn)))));
+        Ok(read.collect::<Vec<_>>())
     });
-    let (mut tablets, mut undecodable) = (Vec::new(), BTreeMap::new());
-    for (alias, record) in asked.await.into_iter().flat_map(|(_, read)| read) {
-        match record {
-            Ok(record) => tablets.push(record),
-            Err(error) => drop(undecodable.insert(alias.clone(), error)),
+    Reached::of(asked.await.into_iter().flat_map(|(_, read)| read))
+}
+
+impl Reached {
+    /// What was read, by alias text.
+    fn of(read: impl IntoIterator<Item = (String, Result<Record<Tablet>>)>) -> Self {
+        let (mut tablets, mut undecodable) = (Vec::new(), BTreeMap::new());
+        for (alias, record) in read {
+            match record {
+                Ok(record) => tablets.push(record),
+                Err(error) => drop(undecodable.insert(alias, error)),
+            }
         }
+        Self { tablets: by_alias(tablets), undecodable }
     }
-    Reached { tablets: by_alias(tablets), undecodable }
 }
 
 /// Paths of tablet records by cell and alias text.
@@ -93,6 +116,20 @@ pub async fn in_cell(cells: &Cells, cell: &str) -> Result<Vec<Record<Tablet>>> {
     let conn = cells.conn(cell)?;
     let nodes = conn.list(paths::TABLETS).await?;
     nodes.into_iter().filter(|n| n.path.ends_with("/Tablet")).map(|node| decode(node, conn)).collect()
+}
+
+/// The same, and why the first record that cannot be decoded is not among them.
+pub async fn readable_in_cell(cells: &Cells, cell: &str) -> Result<(Vec<Record<Tablet>>, Option<Error>)> {
+    let conn = cells.conn(cell)?;
+    let nodes = conn.list(paths::TABLETS).await?;
+    let (mut tablets, mut unread) = (Vec::new(), None);
+    for node in nodes.into_iter().filter(|node| node.path.ends_with("/Tablet")) {
+        match readable(decode(node, conn)) {
+            Ok(record) => tablets.push(record),
+            Err(error) => unread = unread.or(Some(error)),
+        }
+    }
+    Ok((tablets, unread))
 }
 
 /// Aliases in the replication graph of some shards, over all cells that can be reached, in parallel; the key is the shard.

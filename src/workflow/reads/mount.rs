@@ -42,10 +42,11 @@ pub async fn probe(topo: &Topo) -> Probed {
         return probed;
     }
     let names: Vec<String> = probed.cells.names().map(str::to_owned).collect();
-    let reads = names.iter().map(|name| tokio::time::timeout(TIMEOUT, topo::tablet::in_cell(&probed.cells, name)));
+    let reads =
+        names.iter().map(|name| tokio::time::timeout(TIMEOUT, topo::tablet::readable_in_cell(&probed.cells, name)));
     for (name, answer) in names.iter().zip(join_all(reads).await) {
         match answer {
-            Ok(Ok(tablets)) => {
+            Ok(Ok((tablets, _))) => {
                 let room = MAX_TABLETS.saturating_sub(probed.tablets.len());
                 let named = tablets.into_iter().map(|record| record.value).filter(|tablet| !tablet.hostname.is_empty());
                 probed.tablets.extend(named.take(room));

@@ -78,7 +78,12 @@ async fn a_cell_that_cannot_be_read_matters_to_strict_callers_only() {
     let write = vtmigrated::topo::Write::put("tablets/zone2-0000000002/Tablet", raw, vtmigrated::topo::Expect::Any);
     lab.cell("zone2").await.write_one(write, None).await.unwrap();
     let shard = GetTabletsRequest { keyspace: "ks".into(), shard: "0".into(), ..GetTabletsRequest::default() };
-    assert_eq!(listed(&mut lab, shard.clone()).await, [(1, TabletType::Primary)]);
+    assert_eq!(listed(&mut lab, shard.clone()).await, [(1, TabletType::Primary), (3, TabletType::Unknown)]);
+    let all = GetTabletsRequest::default();
+    assert_eq!(
+        listed(&mut lab, all).await,
+        [(1, TabletType::Primary), (4, TabletType::Primary), (3, TabletType::Unknown)]
+    );
     let text = "GetTabletMapForShard(ks, 0) failed: partial result: zone2";
     assert_refused(lab.client.get_tablets(GetTabletsRequest { strict: true, ..shard }).await, Code::Unavailable, text);
 }
