@@ -27,18 +27,23 @@ pub async fn look(global: &Arc<dyn Conn>, keyspace: &str) -> Result<Result<Optio
     Record::look(global, &paths::vschema(keyspace)).await
 }
 
-/// The VSchemas of all keyspaces that have one: one round trip.
-pub async fn all(global: &Arc<dyn Conn>) -> Result<BTreeMap<String, vschema::Keyspace>> {
+/// The VSchemas of all keyspaces that have one, and the keyspaces whose VSchema cannot be decoded: one round trip.
+pub async fn all(global: &Arc<dyn Conn>) -> Result<(BTreeMap<String, vschema::Keyspace>, BTreeSet<String>)> {
     let below = format!("{}/", paths::KEYSPACES);
-    let mut found = BTreeMap::new();
+    let (mut found, mut unread) = (BTreeMap::new(), BTreeSet::new());
     for node in global.list(paths::KEYSPACES).await? {
-        if let Some((keyspace, "VSchema")) = node.path.strip_prefix(&below).and_then(|path| path.split_once('/')) {
-            let value = vschema::Keyspace::decode(node.value.clone())
-                .map_err(|e| super::Error::BadData { path: global.full(&node.path), detail: e.to_string() })?;
-            found.insert(keyspace.to_owned(), value);
+        let Some((keyspace, "VSchema")) = node.path.strip_prefix(&below).and_then(|path| path.split_once('/')) else {
+            continue;
+        };
+        match vschema::Keyspace::decode(node.value.clone()) {
+            Ok(value) => drop(found.insert(keyspace.to_owned(), value)),
+            Err(error) => {
+                tracing::warn!("skipping the VSchema of keyspace {keyspace}: {error}");
+                unread.insert(keyspace.to_owned());
+            }
         }
     }
-    Ok(found)
+    Ok((found, unread))
 }
 
 /// Writes a VSchema.

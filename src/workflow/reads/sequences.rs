@@ -20,7 +20,7 @@ pub async fn look(context: &Context, sequences: &[Sequence]) -> Vec<(Sequence, S
         return Vec::new();
     }
     let unknown = || sequences.iter().map(|sequence| (sequence.clone(), State::Unknown)).collect();
-    let vschemas = match topo::vschema::all(context.topo.global()).await {
+    let (vschemas, unread) = match topo::vschema::all(context.topo.global()).await {
         Ok(vschemas) => vschemas,
         Err(error) => {
             tracing::debug!("the vschemas were not read: {error}");
@@ -33,9 +33,23 @@ pub async fn look(context: &Context, sequences: &[Sequence]) -> Vec<(Sequence, S
     let loads = keyspaces.into_iter().map(|keyspace| primaries_of(context, keyspace)).collect::<Vec<_>>();
     let primaries: Vec<_> = stream::iter(loads).buffer_unordered(AT_ONCE).collect().await;
     let primaries: BTreeMap<String, Vec<Tablet>> = primaries.into_iter().flatten().collect();
-    let asks: Vec<_> =
-        sequences.iter().zip(&places).map(|(sequence, place)| state(context, sequence, place, &primaries)).collect();
+    let asks: Vec<_> = sequences
+        .iter()
+        .zip(&places)
+        .map(|(sequence, place)| {
+            let hidden = place.is_err() && may_be_in(&unread, &sequence.name);
+            state(context, sequence, if hidden { None } else { Some(place) }, &primaries)
+        })
+        .collect();
     stream::iter(asks).buffered(AT_ONCE).collect().await
+}
+
+/// Whether a sequence that was not found, or not rightly, may be in one of these keyspaces, whose vschemas nobody can read.
+fn may_be_in(unread: &BTreeSet<String>, sequence: &str) -> bool {
+    match quote::table_name(sequence) {
+        Some((Some(keyspace), _)) => unread.contains(&keyspace),
+        _ => !unread.is_empty(),
+    }
 }
 
 async fn primaries_of(context: &Context, keyspace: &str) -> Option<(String, Vec<Tablet>)> {
@@ -46,12 +60,13 @@ async fn primaries_of(context: &Context, keyspace: &str) -> Option<(String, Vec<
 async fn state(
     context: &Context,
     sequence: &Sequence,
-    place: &Result<(String, String), String>,
+    place: Option<&Result<(String, String), String>>,
     primaries: &BTreeMap<String, Vec<Tablet>>,
 ) -> (Sequence, State) {
     let state = match place {
-        Err(why) => State::Missing(why.clone()),
-        Ok((keyspace, table)) => match primaries.get(keyspace).map(Vec::as_slice) {
+        None => State::Unknown,
+        Some(Err(why)) => State::Missing(why.clone()),
+        Some(Ok((keyspace, table))) => match primaries.get(keyspace).map(Vec::as_slice) {
             Some([only]) => ask(context, only, keyspace, table).await,
             // a pinned one: which shard has it is vtgate's to know
             _ => State::Unknown,

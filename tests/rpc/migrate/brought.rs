@@ -72,6 +72,8 @@ async fn a_back_quote_in_a_name_is_refused_where_streams_meet_it_and_only_there(
 async fn a_sequence_that_no_keyspace_has_is_told_by_create_and_the_verdict() {
     let rig = Rig::start().await;
     take_ids_from(&rig, "main.nosuch").await;
+    // that of a keyspace beside says nothing of it
+    rig.lab.put(&paths::vschema("legacy"), vec![0xff, 0xff]).await;
     let answer = rig.create().await.unwrap();
     for words in ["SEQUENCE_UNKNOWN", "sequence main.nosuch of column id", "there is no keyspace main"] {
         assert!(answer.contains(words), "{words}: {answer}");
