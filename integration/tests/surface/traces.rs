@@ -317,7 +317,7 @@ async fn without_a_collector_nothing_but_spans_is_lost() {
         let environment = [("OTEL_BSP_SCHEDULE_DELAY", "50"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
         let server = Server::start_with_environment(&flags, &environment).await.unwrap();
         let mut client = server.client().await.unwrap();
-        let told = || server.process().log_tail().matches("traces cannot be sent").count();
+        let told = || server.process().log_tail().matches("cannot send traces").count();
         until("a line about the collector", async || {
             client.clone().mount_list(MountListRequest {}).await.map_err(|e| e.to_string())?;
             if told() > 0 { Ok(()) } else { Err("nothing told") }.map_err(str::to_owned)

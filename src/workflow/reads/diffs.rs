@@ -45,11 +45,15 @@ pub async fn read(context: &Context, target: &Keyspace, workflow: &str) -> Answe
             tracing::debug!("the log of diffs cannot be read: {error}");
             BTreeMap::new()
         });
-        // what an earlier one found counts still, and is not known then
-        let answer = answer.and_then(|answer| Ok((answer, earlier::decode(&earlier?)))).map(|(answer, earlier)| {
-            let uuid = answer.vdiff_uuid.to_lowercase();
-            Answer { uuid, output: answer.output, facts, earlier }
+        let earlier = earlier.map(|answer| earlier::decode(&answer)).unwrap_or_else(|error| {
+            tracing::warn!(
+                "earlier diffs of workflow {workflow} on {}/{} cannot be read: {error}",
+                target.name,
+                shard.name
+            );
+            Vec::new()
         });
+        let answer = answer.map(|a| Answer { uuid: a.vdiff_uuid.to_lowercase(), output: a.output, facts, earlier });
         (shard.name.clone(), answer.map_err(|e| e.to_string()))
     });
     Answers(join_all(asked).await)
