@@ -12,12 +12,8 @@ use crate::telemetry::metrics;
 
 /// Reads tablets in parallel, one round trip for each cell; missing ones are left out. Keys are alias texts.
 pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap<String, Tablet>> {
-    let reads = by_cell(aliases).into_iter().map(|(cell, wanted)| async move {
-        let conn = cells.conn(cell)?;
-        let nodes = conn.get_many(wanted.into_values().collect()).await?;
-        nodes.into_iter().flatten().map(|node| decode(node, conn)).collect::<Result<Vec<_>>>()
-    });
-    Ok(by_alias(try_join_all(reads).await?.into_iter().flatten()))
+    let read = of_cells(cells, aliases).await?.into_iter();
+    Ok(by_alias(read.map(|(_, record)| record).collect::<Result<Vec<_>>>()?))
 }
 
 /// The same, in one cell or several; a record that cannot be decoded holds nothing up.
@@ -25,14 +21,23 @@ pub async fn get_many(cells: &Cells, aliases: &[TabletAlias]) -> Result<BTreeMap
 /// # Errors
 /// Those of a cell.
 pub async fn get_readable(cells: &Cells, aliases: &[TabletAlias]) -> Result<Reached> {
-    let reads = by_cell(aliases).into_iter().map(|(cell, wanted)| async move {
-        let conn = cells.conn(cell)?;
-        let nodes = conn.get_many(wanted.values().cloned().collect()).await?;
-        let read =
-            wanted.into_keys().zip(nodes).filter_map(|(alias, node)| Some((alias, readable(decode(node?, conn)))));
-        Ok::<_, Error>(read.collect::<Vec<_>>())
-    });
-    Ok(Reached::of(try_join_all(reads).await?.into_iter().flatten()))
+    Ok(Reached::of(of_cells(cells, aliases).await?))
+}
+
+/// Records that are there, with their alias texts, and whether each can be decoded.
+type Read = Vec<(String, Result<Record<Tablet>>)>;
+
+async fn of_cells(cells: &Cells, aliases: &[TabletAlias]) -> Result<Read> {
+    let wanted = by_cell(aliases);
+    let reads = wanted.iter().map(|(cell, wanted)| async move { of_cell(cells.conn(cell)?, wanted).await });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+/// Those of one cell, by alias text and path: one round trip.
+async fn of_cell(conn: &Arc<dyn Conn>, wanted: &BTreeMap<String, String>) -> Result<Read> {
+    let nodes = conn.get_many(wanted.values().cloned().collect()).await?;
+    let there = wanted.keys().zip(nodes).filter_map(|(alias, node)| Some((alias.clone(), decode(node?, conn))));
+    Ok(there.collect())
 }
 
 /// Tablets of the cells that can be reached.
@@ -48,11 +53,10 @@ pub struct Reached {
 pub async fn reachable(cells: &Cells, aliases: &[TabletAlias]) -> Reached {
     let wanted = &by_cell(aliases);
     let asked = cells.ask_all(|name, conn| async move {
-        let Some(wanted) = wanted.get(name) else { return Ok(Vec::new()) };
-        let nodes = conn.get_many(wanted.values().cloned().collect()).await?;
-        let read = wanted.keys().cloned().zip(nodes);
-        let read = read.filter_map(|(alias, node)| Some((alias, readable(decode(node?, conn)))));
-        Ok(read.collect::<Vec<_>>())
+        match wanted.get(name) {
+            Some(wanted) => of_cell(conn, wanted).await,
+            None => Ok(Read::new()),
+        }
     });
     Reached::of(asked.await.into_iter().flat_map(|(_, read)| read))
 }
@@ -62,7 +66,7 @@ impl Reached {
     fn of(read: impl IntoIterator<Item = (String, Result<Record<Tablet>>)>) -> Self {
         let (mut tablets, mut undecodable) = (Vec::new(), BTreeMap::new());
         for (alias, record) in read {
-            match record {
+            match readable(record) {
                 Ok(record) => tablets.push(record),
                 Err(error) => drop(undecodable.insert(alias, error)),
             }
@@ -113,23 +117,25 @@ pub async fn read(conn: &Arc<dyn Conn>, alias: &TabletAlias) -> Result<Tablet> {
 
 /// All tablet records of one cell, ascending by alias.
 pub async fn in_cell(cells: &Cells, cell: &str) -> Result<Vec<Record<Tablet>>> {
-    let conn = cells.conn(cell)?;
-    let nodes = conn.list(paths::TABLETS).await?;
-    nodes.into_iter().filter(|n| n.path.ends_with("/Tablet")).map(|node| decode(node, conn)).collect()
+    listed(cells, cell).await?.into_iter().collect()
 }
 
 /// The same, and why the first record that cannot be decoded is not among them.
 pub async fn readable_in_cell(cells: &Cells, cell: &str) -> Result<(Vec<Record<Tablet>>, Option<Error>)> {
-    let conn = cells.conn(cell)?;
-    let nodes = conn.list(paths::TABLETS).await?;
     let (mut tablets, mut unread) = (Vec::new(), None);
-    for node in nodes.into_iter().filter(|node| node.path.ends_with("/Tablet")) {
-        match readable(decode(node, conn)) {
+    for record in listed(cells, cell).await? {
+        match readable(record) {
             Ok(record) => tablets.push(record),
             Err(error) => unread = unread.or(Some(error)),
         }
     }
     Ok((tablets, unread))
+}
+
+async fn listed(cells: &Cells, cell: &str) -> Result<Vec<Result<Record<Tablet>>>> {
+    let conn = cells.conn(cell)?;
+    let nodes = conn.list(paths::TABLETS).await?;
+    Ok(nodes.into_iter().filter(|node| node.path.ends_with("/Tablet")).map(|node| decode(node, conn)).collect())
 }
 
 /// Aliases in the replication graph of some shards, over all cells that can be reached, in parallel; the key is the shard.

@@ -15,6 +15,8 @@ pub(in crate::workflow) mod mount;
 pub mod names;
 pub(in crate::workflow) mod overrides;
 pub mod replicas;
+#[cfg(test)]
+mod samples;
 pub mod sequences;
 pub mod servers;
 pub(in crate::workflow) mod shared;

@@ -8,6 +8,8 @@ mod begun;
 mod concerned;
 pub(in crate::workflow) mod earlier;
 pub mod made_at;
+#[cfg(test)]
+pub mod samples;
 pub(super) mod text;
 pub mod unreadable;
 pub mod way_back;

@@ -11,6 +11,7 @@ use vtmigrated_proto::topodata::TabletAlias;
 use crate::context::Context;
 use crate::error::Reason;
 use crate::topo::{self, Lock, LockRequest, paths};
+use crate::workflow::checks::complete::cancel_has_begun;
 use crate::workflow::leftovers::locks;
 use crate::workflow::streams::{Keyspace, ShardWorkflow};
 use crate::workflow::writes::thaw;
@@ -76,14 +77,9 @@ async fn refuse_cancelling(context: &Context, keyspace: &str, workflow: &str) ->
     if !stored.is_some_and(|stored| stored.facts.cancelling) {
         return Ok(());
     }
-    let text = format!(
-        "cannot start workflow {workflow} in keyspace {keyspace}: its cancel has begun, and rows of its tables are gone or may be"
-    );
-    let help = format!(
-        "repeat it: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel; or end it and keep its tables: Workflow \
-         --keyspace {keyspace} delete --workflow {workflow} --keep-data"
-    );
-    Err(Error::precondition(Reason::CANCEL_HAS_BEGUN, text, help))
+    let found = cancel_has_begun(keyspace, workflow);
+    let text = format!("cannot start workflow {workflow} in keyspace {keyspace}: {}", found.cause);
+    Err(Error::precondition(found.id, text, found.fix))
 }
 
 /// Spells what a request says nothing of as tablets read it.

@@ -102,7 +102,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "leftovers",
         &["checks", "findings", "names", "reads", "record", "removal", "rows", "streams", "way_back", "writes"],
     ),
-    ("update", &["leftovers", "names", "overrides", "record", "streams", "writes"]),
+    ("update", &["checks", "leftovers", "names", "overrides", "record", "streams", "writes"]),
 ];
 /// Modules that ask nobody anything.
 const PURE: &[&str] =

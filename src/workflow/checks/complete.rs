@@ -81,14 +81,7 @@ impl Evidence<'_> {
             found.push(Finding::new(&check::CREATE_UNFINISHED, subject, "its create was interrupted", fix));
         }
         if self.facts.is_some_and(|facts| facts.cancelling) {
-            let keyspace = &self.target.name;
-            let fix = format!(
-                "repeat it: Migrate --target-keyspace {keyspace} --workflow {0} cancel; or end it and keep its tables: Workflow \
-                 --keyspace {keyspace} delete --workflow {0} --keep-data",
-                self.workflow
-            );
-            let cause = "its cancel has begun, and rows of its tables are gone or may be";
-            found.push(Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {}", self.workflow), cause, fix));
+            found.push(cancel_has_begun(&self.target.name, self.workflow));
         }
         found.extend(self.of_streams());
         let Positions { ahead, behind, .. } = self.positions();
@@ -185,6 +178,16 @@ impl Evidence<'_> {
     fn handed_over(&self) -> bool {
         self.facts.is_some_and(|facts| facts.handed_over)
     }
+}
+
+/// A cancel of the workflow was begun and not finished.
+pub fn cancel_has_begun(keyspace: &str, workflow: &str) -> Finding {
+    let fix = format!(
+        "repeat it: Migrate --target-keyspace {keyspace} --workflow {workflow} cancel; or end it and keep its tables: Workflow \
+         --keyspace {keyspace} delete --workflow {workflow} --keep-data"
+    );
+    let cause = "its cancel has begun, and rows of its tables are gone or may be";
+    Finding::new(&check::CANCEL_HAS_BEGUN, format!("workflow {workflow}"), cause, fix)
 }
 
 /// `GO`, or `NO-GO (copying, 2 reasons)`.

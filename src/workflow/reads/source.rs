@@ -223,8 +223,9 @@ async fn shards(topo: &Topo, ask: &Ask) -> Result<(Vec<Record<Shard>>, Cells, Op
     let read = try_join3(topo::shard::all(topo.global(), &ask.keyspace), topo.cells(), keyspace).await;
     let (mut records, cells, keyspace) = read.map_err(|e| e.to_string())?;
     let serving = topo::shard::serving(records.clone());
-    let serves = |name: &str| serving.iter().any(|record| topo::shard::name(record) == name);
-    records.retain(|record| serves(topo::shard::name(record)) || ask.names(topo::shard::name(record)));
+    let wanted: BTreeSet<&str> =
+        serving.iter().map(topo::shard::name).chain(ask.shards.iter().map(String::as_str)).collect();
+    records.retain(|record| wanted.contains(topo::shard::name(record)));
     records.sort_by_key(|record| !record.value.is_primary_serving);
     Ok((records, cells, keyspace.map(|node| node.created)))
 }

@@ -16,7 +16,7 @@ use super::*;
 use crate::gtid::{GtidSet, Position};
 use crate::topo::{Cells, Record};
 use crate::workflow::findings::Severity;
-use crate::workflow::record::Phase;
+use crate::workflow::record::{Phase, samples};
 use crate::workflow::streams::TargetShard;
 
 const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
@@ -70,32 +70,11 @@ fn facts() -> Facts {
         ["-80", "80-"].map(|s| (s.to_owned(), tables.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>())).to_vec()
     };
     Facts {
-        phase: Phase::Created,
-        mount: "ext1".into(),
         source: ("commerce".into(), vec!["0".into()]),
-        source_created: None,
-        arguments: String::new(),
         tables: vec!["t".into()],
-        left_out: None,
         created_tables: by_shard(&["t"]),
-        vschema_tables: Vec::new(),
         denied_tables: by_shard(&["t"]),
-        shards: Vec::new(),
-        taken_back: false,
-        cancelling: false,
-        made_at: Vec::new(),
-        completing: false,
-        snapshot: false,
-        handed_over: false,
-        keeping: false,
-        streams: None,
-        every_pair: false,
-        seen_to: Vec::new(),
-        unaware: Vec::new(),
-        aware: Vec::new(),
-        starting: Vec::new(),
-        reigns: Vec::new(),
-        sizes: Vec::new(),
+        ..samples::facts(Phase::Created)
     }
 }
 

@@ -1,22 +1,6 @@
-use vtmigrated_proto::tabletmanagerdata::TableDefinition;
-
 use super::*;
 use crate::error::{Check, Reason};
-
-const PLAIN: &str =
-    "CREATE TABLE `t` (\n  `id` bigint NOT NULL,\n  `c` int DEFAULT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB";
-
-fn definitions(of: &[(&str, &str)]) -> Definitions {
-    let definition = |(name, schema): &(&str, &str)| {
-        let schema = (*schema).to_owned();
-        ((*name).to_owned(), TableDefinition { name: (*name).to_owned(), schema, ..TableDefinition::default() })
-    };
-    of.iter().map(definition).collect()
-}
-
-fn names(of: &[&str]) -> Vec<String> {
-    of.iter().map(|name| (*name).to_owned()).collect()
-}
+use crate::workflow::checks::samples::{PLAIN, definitions, names};
 
 fn ids(found: &[Finding]) -> Vec<Reason> {
     found.iter().map(|finding| finding.id).collect()

@@ -1,9 +1,6 @@
 use super::*;
+use crate::workflow::checks::samples::names;
 use crate::workflow::checks::servers::Answers;
-
-fn names(of: &[&str]) -> Vec<String> {
-    of.iter().map(|name| (*name).to_owned()).collect()
-}
 
 fn server(case: &str, views: &[&str]) -> Server {
     Server {

@@ -1,21 +1,7 @@
 use super::*;
+use crate::workflow::checks::samples::{PLAIN, definitions, names};
 use crate::workflow::checks::servers::Answers;
 use crate::workflow::findings::Severity;
-
-const PLAIN: &str =
-    "CREATE TABLE `t` (\n  `id` bigint NOT NULL,\n  `c` int DEFAULT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB";
-
-fn definitions(of: &[(&str, &str)]) -> Definitions {
-    let definition = |(name, schema): &(&str, &str)| {
-        let schema = (*schema).to_owned();
-        ((*name).to_owned(), TableDefinition { name: (*name).to_owned(), schema, ..TableDefinition::default() })
-    };
-    of.iter().map(definition).collect()
-}
-
-fn names(of: &[&str]) -> Vec<String> {
-    of.iter().map(|name| (*name).to_owned()).collect()
-}
 
 #[test]
 fn what_is_no_table_stays_behind() {

@@ -7,7 +7,7 @@ use vtmigrated_proto::topodata::{Shard, TabletType};
 use super::*;
 use crate::topo::{Cells, Record};
 use crate::workflow::checks::servers::Answers;
-use crate::workflow::record::Facts;
+use crate::workflow::record::{Facts, samples};
 use crate::workflow::streams::TargetShard;
 
 fn target(denied: &[&str]) -> Keyspace {
@@ -68,34 +68,8 @@ fn streams_of_a_migrate_that_were_stopped_for_good_may_run_on() {
 }
 
 fn facts(phase: Phase, denied: &[&str]) -> Facts {
-    Facts {
-        phase,
-        mount: "ext1".into(),
-        source: ("commerce".into(), Vec::new()),
-        source_created: None,
-        arguments: String::new(),
-        tables: Vec::new(),
-        left_out: None,
-        created_tables: Vec::new(),
-        vschema_tables: Vec::new(),
-        denied_tables: vec![("0".into(), denied.iter().map(|table| (*table).to_owned()).collect())],
-        shards: Vec::new(),
-        taken_back: false,
-        cancelling: false,
-        made_at: Vec::new(),
-        completing: false,
-        snapshot: false,
-        handed_over: false,
-        keeping: false,
-        streams: None,
-        every_pair: false,
-        seen_to: Vec::new(),
-        unaware: Vec::new(),
-        aware: Vec::new(),
-        starting: Vec::new(),
-        reigns: Vec::new(),
-        sizes: Vec::new(),
-    }
+    let denied = denied.iter().map(|table| (*table).to_owned()).collect();
+    Facts { denied_tables: vec![("0".into(), denied)], ..samples::facts(phase) }
 }
 
 #[test]
